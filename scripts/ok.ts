@@ -1,0 +1,58 @@
+/** Runs every check, whatever the earlier ones said, and ends with the line `N passed, N failed`. */
+import config from "../deno.json" with { type: "json" };
+import { run } from "./run.ts";
+
+const minuteMs = 60_000;
+const totals = "dist/tests/total.json";
+const deno = Deno.execPath();
+
+interface Check {
+  name: string;
+  command: string[];
+  env?: Record<string, string>;
+}
+
+const checks: Check[] = [
+  { name: "format", command: [deno, "fmt", "--check"] },
+  { name: "lint", command: [deno, "lint"] },
+  { name: "types", command: [deno, "check"] },
+  { name: "doc lint", command: [deno, "doc", "--lint", ...Object.values(config.exports)] },
+  { name: "publish", command: [deno, "publish", "--dry-run", "--allow-dirty"] },
+  // A bare machine cannot load Deno's compile base; that the program embeds is shown without it.
+  { name: "compile", command: [deno, "task", "compile"], env: { DENORT_BIN: deno } },
+  { name: "compile:bun", command: [deno, "task", "compile:bun"] },
+  { name: "binary", command: [deno, "run", "-A", "scripts/smoke.ts", "dist/stream-bun"] },
+  { name: "demo", command: ["npx", "-y", "deno@2", "task", "demo"] },
+];
+
+async function runCheck({ name, command, env }: Check): Promise<boolean> {
+  console.log(`\n=== ${name}`);
+  return await run(command, { env, limitMs: 2 * minuteMs });
+}
+
+/** The tests count one by one; a run that ends without its totals counts as one failure. */
+async function runTests(): Promise<{ passed: number; failed: number }> {
+  console.log("\n=== tests");
+  await Deno.remove(totals).catch(() => {});
+  const succeeded = await run(["npx", "-y", "deno@2", "task", "test"], { limitMs: 12 * minuteMs });
+  try {
+    return JSON.parse(Deno.readTextFileSync(totals));
+  } catch {
+    console.error(`the tests ended without a result, ${succeeded ? "in success" : "failing"}`);
+    return { passed: 0, failed: 1 };
+  }
+}
+
+let { passed, failed } = await runTests();
+const failures: string[] = failed > 0 ? ["tests"] : [];
+for (const check of checks) {
+  const succeeded = await runCheck(check);
+  if (succeeded) passed++;
+  else {
+    failed++;
+    failures.push(check.name);
+  }
+}
+if (failures.length > 0) console.log(`\nfailed: ${failures.join(", ")}`);
+console.log(`\n${passed} passed, ${failed} failed`);
+Deno.exit(failed === 0 ? 0 : 1);

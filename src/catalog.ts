@@ -1,0 +1,100 @@
+/**
+ * What exists and in which state: the records of resources and of upload contexts.
+ * @module
+ */
+import type { Digest, DigestAlgorithm, ResourceMetadata, TransferStatus } from "./protocol.ts";
+
+/** Where a digest stood, to continue it after a restart without reading everything again. */
+export interface DigestState {
+  /** Algorithm of the digest. */
+  algorithm: DigestAlgorithm;
+  /** Bytes the state covers. */
+  byteOffset: number;
+  /** The saved state. */
+  state: Uint8Array;
+}
+
+/** What the catalog knows of a resource; while it is written, its log knows better. */
+export interface ResourceRecord {
+  /** Lower-case UUID. */
+  readonly id: string;
+  /** What the upload announced. */
+  readonly metadata: ResourceMetadata;
+  /** Upload context; null without one. */
+  readonly contextId: string | null;
+  /** Time of registration, in ms since 1970. */
+  readonly createdAtMs: number;
+  /** State of the transfer. */
+  transferStatus: TransferStatus;
+  /** Bytes at the last update. */
+  size: number;
+  /** Lines at the last update; null without line access. */
+  lines: number | null;
+  /** Ownership of the log. */
+  epoch: number;
+  /** Number of the last status within the epoch. */
+  sequence: number;
+  /** Why it failed; null unless FAILED. */
+  failure: string | null;
+  /** Digest of the whole; null until COMPLETED. */
+  digest: Digest | null;
+  /** Where the digest stood; null once it is final. */
+  digestState: DigestState | null;
+  /** SHA-256 of the secret that proves ownership of the upload, in hexadecimal. */
+  secretHash: string | null;
+  /** Time of the last update, in ms since 1970. */
+  updatedAtMs: number;
+  /** Counts updates; an update must know the current one. */
+  revision: number;
+}
+
+/** The parts of a record that change. */
+export type ResourceChange = Partial<
+  Omit<ResourceRecord, "id" | "metadata" | "contextId" | "createdAtMs" | "revision">
+>;
+
+/** An upload context: a group of uploads (a test run, a job). */
+export interface UploadContext {
+  /** Its id, chosen by whoever made it. */
+  id: string;
+  /** Time it was made, in ms since 1970. */
+  createdAtMs: number;
+}
+
+/** Which records to list: newest first, page by page. */
+export interface ResourceQuery {
+  /** Only those of one upload context. */
+  contextId?: string;
+  /** Only those in one of these states. */
+  transferStatuses?: readonly TransferStatus[];
+  /** Only those after this one in the order of the list. */
+  after?: { createdAtMs: number; id: string };
+  /** At most so many. */
+  limit: number;
+}
+
+/** A place for records; every write is compare-and-set. */
+export interface Catalog {
+  /** Adds a record; CONFLICT when the id exists. */
+  create(record: ResourceRecord): Promise<void>;
+  /** The record, or null. */
+  get(id: string): Promise<ResourceRecord | null>;
+  /**
+   * Changes a record if nobody did since it was read.
+   * @returns The record with its new revision.
+   * @throws {StreamError} CONFLICT when the revision is another one; NOT_FOUND when the record is gone.
+   */
+  update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord>;
+  /** Records, newest first. */
+  list(query: ResourceQuery): Promise<ResourceRecord[]>;
+  /** Removes a record; false when there was none. */
+  delete(id: string): Promise<boolean>;
+  /** Makes an upload context unless it exists; returns it either way. */
+  createContext(id: string): Promise<UploadContext>;
+  /** The upload context, or null. */
+  getContext(id: string): Promise<UploadContext | null>;
+  /** Brings everything written to disk. */
+  sync(): Promise<void>;
+  /** Releases everything. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,322 @@
+/**
+ * A catalog in an SQLite file (`node:sqlite`, write-ahead log).
+ *
+ * Writes are not flushed one by one: `sync()` flushes the write-ahead log for all of them, off the main
+ * thread, which is what `synchronous=FULL` would do on it for each (https://www.sqlite.org/wal.html).
+ * @module
+ */
+import { mkdirSync } from "node:fs";
+import { open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { type DigestAlgorithm, StreamError, type TransferStatus } from "../protocol.ts";
+import type {
+  Catalog,
+  ResourceChange,
+  ResourceQuery,
+  ResourceRecord,
+  UploadContext,
+} from "../catalog.ts";
+
+const SCHEMA_VERSION = 1;
+
+const SCHEMA = `
+  CREATE TABLE resources (
+    id TEXT PRIMARY KEY,
+    filename TEXT NOT NULL,
+    mime_type TEXT NOT NULL,
+    line_access INTEGER NOT NULL,
+    context_id TEXT,
+    created_at INTEGER NOT NULL,
+    transfer_status TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    lines INTEGER,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    failure TEXT,
+    digest_algorithm TEXT,
+    digest_value TEXT,
+    state_algorithm TEXT,
+    state_offset INTEGER,
+    state BLOB,
+    secret_hash TEXT,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX resources_newest ON resources (created_at DESC, id DESC);
+  CREATE INDEX resources_context ON resources (context_id, created_at DESC, id DESC);
+  CREATE INDEX resources_unfinished ON resources (transfer_status)
+    WHERE transfer_status IN ('INITIATED', 'IN_PROGRESS');
+  CREATE TABLE contexts (
+    id TEXT PRIMARY KEY,
+    created_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+`;
+
+const COLUMNS = [
+  "id",
+  "filename",
+  "mime_type",
+  "line_access",
+  "context_id",
+  "created_at",
+  "transfer_status",
+  "size",
+  "lines",
+  "epoch",
+  "sequence",
+  "failure",
+  "digest_algorithm",
+  "digest_value",
+  "state_algorithm",
+  "state_offset",
+  "state",
+  "secret_hash",
+  "updated_at",
+  "revision",
+];
+
+type Row = Record<string, SQLInputValue>;
+
+/**
+ * Catalog in an SQLite file; survives its process.
+ *
+ * @example
+ * ```ts
+ * import { SqliteCatalog } from "@stream/live";
+ *
+ * const catalog = new SqliteCatalog(`/tmp/stream-example-${crypto.randomUUID()}.sqlite`);
+ * console.log((await catalog.createContext("run-17")).id); // run-17
+ * await catalog.close();
+ * ```
+ */
+export class SqliteCatalog implements Catalog {
+  readonly #path: string;
+  readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
+
+  /**
+   * @param path The file; made with its directory when missing.
+   * @throws {StreamError} STORAGE_FAILED when it is no catalog, or one of a newer version.
+   */
+  constructor(path: string) {
+    this.#path = path;
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+      this.#database = new DatabaseSync(path);
+      this.#database.exec(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000",
+      );
+      this.#migrate();
+    } catch (error) {
+      if (error instanceof StreamError) throw error;
+      const reason = (error as Error).message;
+      throw new StreamError("STORAGE_FAILED", `cannot open the catalog ${path}: ${reason}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Adds a record. */
+  create(record: ResourceRecord): Promise<void> {
+    return this.#attempt(() => {
+      const values = COLUMNS.map((column) => `:${column}`).join(", ");
+      const added = this.#prepare(
+        `INSERT INTO resources VALUES (${values}) ON CONFLICT DO NOTHING`,
+      ).run(toRow(record));
+      if (added.changes === 0) {
+        throw new StreamError("CONFLICT", `the resource ${record.id} exists already`);
+      }
+    });
+  }
+
+  /** The record, or null. */
+  get(id: string): Promise<ResourceRecord | null> {
+    return this.#attempt(() => this.#get(id));
+  }
+
+  /** Changes a record if nobody did since it was read. */
+  update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord> {
+    return this.#attempt(() => {
+      const record = this.#get(id);
+      if (record === null) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
+      const changed = { ...record, ...change, revision: revision + 1 };
+      const assignments = COLUMNS.map((column) => `${column} = :${column}`).join(", ");
+      const updated = this.#prepare(
+        `UPDATE resources SET ${assignments} WHERE id = :id AND revision = :revision - 1`,
+      ).run(toRow(changed));
+      if (updated.changes === 0) {
+        const message = `resource ${id} is at revision ${record.revision}, not ${revision}`;
+        throw new StreamError("CONFLICT", message);
+      }
+      return changed;
+    });
+  }
+
+  /** Records, newest first. */
+  list({ contextId, transferStatuses, after, limit }: ResourceQuery): Promise<ResourceRecord[]> {
+    return this.#attempt(() => {
+      const conditions: string[] = [];
+      const values: Row = { limit };
+      if (contextId !== undefined) {
+        conditions.push("context_id = :context");
+        values.context = contextId;
+      }
+      if (transferStatuses !== undefined) {
+        const names = transferStatuses.map((status, index) => {
+          values[`status${index}`] = status;
+          return `:status${index}`;
+        });
+        conditions.push(`transfer_status IN (${names.join(", ")})`);
+      }
+      if (after !== undefined) {
+        conditions.push("(created_at, id) < (:createdAt, :id)");
+        values.createdAt = after.createdAtMs;
+        values.id = after.id;
+      }
+      const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
+      const rows = this.#prepare(
+        `SELECT * FROM resources ${where} ORDER BY created_at DESC, id DESC LIMIT :limit`,
+      ).all(values);
+      return rows.map((row) => fromRow(row as Row));
+    });
+  }
+
+  /** Removes a record. */
+  delete(id: string): Promise<boolean> {
+    return this.#attempt(() =>
+      Number(this.#prepare("DELETE FROM resources WHERE id = :id").run({ id }).changes) > 0
+    );
+  }
+
+  /** Makes an upload context unless it exists. */
+  createContext(id: string): Promise<UploadContext> {
+    return this.#attempt(() => {
+      this.#prepare("INSERT INTO contexts VALUES (:id, :now) ON CONFLICT DO NOTHING")
+        .run({ id, now: Date.now() });
+      return this.#getContext(id)!;
+    });
+  }
+
+  /** The upload context, or null. */
+  getContext(id: string): Promise<UploadContext | null> {
+    return this.#attempt(() => this.#getContext(id));
+  }
+
+  /** Brings everything written to disk. */
+  sync(): Promise<void> {
+    return this.#attempt(async () => {
+      const log = await open(`${this.#path}-wal`, "r");
+      try {
+        await log.datasync();
+      } finally {
+        await log.close();
+      }
+    });
+  }
+
+  /** Closes the file. */
+  close(): Promise<void> {
+    return this.#attempt(() => this.#database.close());
+  }
+
+  #get(id: string): ResourceRecord | null {
+    const row = this.#prepare("SELECT * FROM resources WHERE id = :id").get({ id });
+    return row === undefined ? null : fromRow(row as Row);
+  }
+
+  #getContext(id: string): UploadContext | null {
+    const row = this.#prepare("SELECT * FROM contexts WHERE id = :id").get({ id });
+    return row === undefined ? null : { id, createdAtMs: Number(row.created_at) };
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #migrate(): void {
+    const { user_version: version } = this.#database.prepare("PRAGMA user_version").get() as {
+      user_version: number;
+    };
+    if (version > SCHEMA_VERSION) {
+      throw new StreamError(
+        "STORAGE_FAILED",
+        `the catalog ${this.#path} has schema version ${version}; this program knows ${SCHEMA_VERSION}: use a newer one`,
+      );
+    }
+    if (version === 0) {
+      this.#database.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
+    }
+  }
+
+  async #attempt<T>(step: () => T | Promise<T>): Promise<T> {
+    try {
+      return await step();
+    } catch (error) {
+      if (error instanceof StreamError) throw error;
+      const reason = (error as Error).message;
+      throw new StreamError("STORAGE_FAILED", `catalog ${this.#path}: ${reason}`, { cause: error });
+    }
+  }
+}
+
+function toRow(record: ResourceRecord): Row {
+  return {
+    id: record.id,
+    filename: record.metadata.filename,
+    mime_type: record.metadata.mimeType,
+    line_access: record.metadata.supportsLineAccess ? 1 : 0,
+    context_id: record.contextId,
+    created_at: record.createdAtMs,
+    transfer_status: record.transferStatus,
+    size: record.size,
+    lines: record.lines,
+    epoch: record.epoch,
+    sequence: record.sequence,
+    failure: record.failure,
+    digest_algorithm: record.digest?.algorithm ?? null,
+    digest_value: record.digest?.value ?? null,
+    state_algorithm: record.digestState?.algorithm ?? null,
+    state_offset: record.digestState?.byteOffset ?? null,
+    state: record.digestState?.state ?? null,
+    secret_hash: record.secretHash,
+    updated_at: record.updatedAtMs,
+    revision: record.revision,
+  };
+}
+
+function fromRow(row: Row): ResourceRecord {
+  return {
+    id: String(row.id),
+    metadata: {
+      filename: String(row.filename),
+      mimeType: String(row.mime_type),
+      supportsLineAccess: row.line_access === 1,
+    },
+    contextId: row.context_id as string | null,
+    createdAtMs: Number(row.created_at),
+    transferStatus: row.transfer_status as TransferStatus,
+    size: Number(row.size),
+    lines: row.lines as number | null,
+    epoch: Number(row.epoch),
+    sequence: Number(row.sequence),
+    failure: row.failure as string | null,
+    digest: row.digest_algorithm === null ? null : {
+      algorithm: row.digest_algorithm as DigestAlgorithm,
+      value: String(row.digest_value),
+    },
+    digestState: row.state_algorithm === null ? null : {
+      algorithm: row.state_algorithm as DigestAlgorithm,
+      byteOffset: Number(row.state_offset),
+      state: row.state as Uint8Array,
+    },
+    secretHash: row.secret_hash as string | null,
+    updatedAtMs: Number(row.updated_at),
+    revision: Number(row.revision),
+  };
+}

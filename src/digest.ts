@@ -1,0 +1,74 @@
+/**
+ * Digests that are computed while bytes pass and whose state can be saved and taken up again.
+ *
+ * All algorithms come from hash-wasm, because only it saves state in browsers and on servers alike; the
+ * figures that chose the native default stand in ARCHITECTURE.md (digests).
+ * @module
+ */
+import { createMD5, createSHA256, createXXHash128, type IHasher } from "hash-wasm";
+import { type DigestAlgorithm, DIGESTS } from "./protocol.ts";
+
+const CREATE: Record<DigestAlgorithm, () => Promise<IHasher>> = {
+  xxh128: () => createXXHash128(),
+  sha256: createSHA256,
+  md5: createMD5,
+};
+
+/** A digest over all bytes given so far. */
+export class RunningDigest {
+  /** Name of the algorithm. */
+  readonly algorithm: DigestAlgorithm;
+  readonly #hasher: IHasher;
+
+  /** Use {@link createDigest}. */
+  constructor(algorithm: DigestAlgorithm, hasher: IHasher) {
+    this.algorithm = algorithm;
+    this.#hasher = hasher;
+  }
+
+  /** Takes the next bytes in. */
+  update(bytes: Uint8Array): void {
+    this.#hasher.update(bytes);
+  }
+
+  /** State to continue from later, a few hundred bytes (see {@link createDigest}). */
+  save(): Uint8Array {
+    return this.#hasher.save();
+  }
+
+  /** Digest of all bytes so far in lower-case hexadecimal; more bytes may follow. */
+  value(): string {
+    const state = this.#hasher.save();
+    const value = this.#hasher.digest("hex");
+    this.#hasher.load(state);
+    return value;
+  }
+}
+
+/**
+ * Starts a digest, or continues a saved one.
+ *
+ * @param algorithm Name of the algorithm.
+ * @param state Result of an earlier `save()` of the same algorithm.
+ * @returns The digest.
+ */
+export async function createDigest(
+  algorithm: DigestAlgorithm,
+  state?: Uint8Array,
+): Promise<RunningDigest> {
+  const hasher = await CREATE[algorithm]();
+  if (state === undefined) hasher.init();
+  else hasher.load(state);
+  return new RunningDigest(algorithm, hasher);
+}
+
+/**
+ * Picks the algorithm both ends know (PROTOCOL.md 3.2).
+ *
+ * @param offered Names in the client's order of preference.
+ * @returns The first known one; md5, which everybody knows, when there is none.
+ */
+export function chooseDigest(offered: readonly string[]): DigestAlgorithm {
+  const known = offered.find((name) => DIGESTS.includes(name as DigestAlgorithm));
+  return (known as DigestAlgorithm | undefined) ?? "md5";
+}
