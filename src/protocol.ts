@@ -309,7 +309,7 @@ export type ServerMessage =
     secret?: string;
     digest?: DigestAlgorithm;
   }
-  | { "@": "Credit"; limit: number }
+  | { "@": "Credit"; limit: number; acknowledged: number }
   | {
     "@": "UploadAcknowledged";
     size: number;
@@ -390,7 +390,7 @@ const SHAPES: Record<Message["@"], Shape> = {
     secret: optional(isString),
     digest: optional((value) => DIGESTS.includes(value as DigestAlgorithm)),
   },
-  Credit: { limit: isOffset },
+  Credit: { limit: isOffset, acknowledged: isOffset },
   UploadAcknowledged: { size: isOffset, numberOflines: optional(isLineCount), checksum: isString },
   StatusChanged: {
     resourceStatus: shaped({
@@ -429,7 +429,7 @@ const SHAPES: Record<Message["@"], Shape> = {
  * ```ts
  * import { encodeMessage } from "@stream/live/protocol";
  *
- * console.log(encodeMessage({ "@": "Credit", limit: 65536 }));
+ * console.log(encodeMessage({ "@": "Credit", limit: 65536, acknowledged: 0 }));
  * ```
  */
 export function encodeMessage(message: Message): string {
@@ -448,7 +448,7 @@ export function encodeMessage(message: Message): string {
  * ```ts
  * import { decodeMessage } from "@stream/live/protocol";
  *
- * const message = decodeMessage('{"@":"Credit","limit":65536}');
+ * const message = decodeMessage('{"@":"Credit","limit":65536,"acknowledged":0}');
  * if (message["@"] === "Credit") console.log(message.limit); // 65536
  * ```
  */
@@ -701,6 +701,26 @@ export function cutCloseReason(reason: string): string {
     cut += char;
   }
   return cut;
+}
+
+/**
+ * The close reason for an error, in the words Step clients know (PROTOCOL.md 5).
+ *
+ * @param error The error.
+ * @returns At most 123 bytes of UTF-8.
+ *
+ * @example
+ * ```ts
+ * import { closeReason, StreamError } from "@stream/live/protocol";
+ *
+ * console.log(closeReason(new StreamError("QUOTA_EXCEEDED", "no room"))); // QuotaExceededException: no room
+ * ```
+ */
+export function closeReason(error: StreamError): string {
+  if (error.code === "CONTEXT_REQUIRED") return `Missing parameter ${CONTEXT_PARAMETER}`;
+  if (error.code === "SHUTDOWN") return "Server shutdown";
+  const name = error.code === "QUOTA_EXCEEDED" ? "QuotaExceededException" : error.code;
+  return cutCloseReason(`${name}: ${error.message}`);
 }
 
 const encoder = new TextEncoder();

@@ -1,0 +1,51 @@
+/**
+ * Moves files that are still being written: a client and a server, for Deno and Bun.
+ *
+ * @example A server in memory, an upload and its follower
+ * ```ts
+ * import { createServer, follow, loadRuntime, MemoryCatalog, MemoryStorage, push } from "@stream/live";
+ *
+ * const server = createServer({
+ *   runtime: await loadRuntime(),
+ *   storage: new MemoryStorage(),
+ *   catalog: new MemoryCatalog(),
+ * });
+ * const { port } = await server.listen({ port: 0 });
+ * const upload = await push(`http://127.0.0.1:${port}`, {
+ *   filename: "hello.txt",
+ *   mimeType: "text/plain",
+ *   supportsLineAccess: true,
+ * });
+ * const text = new Response(follow(upload.reference)).text();
+ * await new Blob(["hello\n"]).stream().pipeTo(upload.writable);
+ * console.log(await text); // hello
+ * await server.close();
+ * ```
+ * @module
+ */
+export * from "./src/client.ts";
+export * from "./src/server.ts";
+export { closeReason, ERRORS, LIMITS, SUBPROTOCOL, VERSION } from "./src/protocol.ts";
+export type {
+  Catalog,
+  DigestState,
+  ResourceChange,
+  ResourceQuery,
+  ResourceRecord,
+  UploadContext,
+} from "./src/catalog.ts";
+export { MemoryCatalog } from "./src/catalog/memory.ts";
+export { SqliteCatalog } from "./src/catalog/sqlite.ts";
+export type { LogOptions, LogReader, LogWriter, Storage } from "./src/storage.ts";
+export { FileStorage } from "./src/storage/file.ts";
+export { MemoryStorage } from "./src/storage/memory.ts";
+export type {
+  Connection,
+  Listener,
+  ListenOptions,
+  Runtime,
+  Session,
+  Upgrade,
+} from "./src/runtime.ts";
+export { loadRuntime } from "./src/runtime/load.ts";
+export { bunWebSocketHandlers } from "./src/runtime/bun.ts";

@@ -1,0 +1,236 @@
+/**
+ * The client: pushes and follows resources on Web Streams, in Deno, Bun, Node and browsers.
+ *
+ * @example
+ * ```ts
+ * import { follow, push } from "@stream/live/client";
+ *
+ * async function copy(server: string): Promise<string> {
+ *   const upload = await push(server, {
+ *     filename: "hello.txt",
+ *     mimeType: "text/plain",
+ *     supportsLineAccess: true,
+ *   });
+ *   const bytes = follow(upload.reference);
+ *   const writer = upload.writable.getWriter();
+ *   await writer.write(new TextEncoder().encode("hello\n"));
+ *   await writer.close();
+ *   return await new Response(bytes).text();
+ * }
+ * ```
+ * @module
+ */
+import { request } from "./client/channel.ts";
+import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
+import { openUpload, type PushOptions } from "./client/upload.ts";
+import {
+  checkMetadata,
+  httpBase,
+  parseReference,
+  type ResourceInfo,
+  type ResourceMetadata,
+  RESOURCES_PATH,
+  type Upload,
+} from "./protocol.ts";
+
+export type { Download, LineRange, ReadOptions } from "./client/download.ts";
+export type { PushOptions } from "./client/upload.ts";
+export {
+  type Digest,
+  type DigestAlgorithm,
+  type ErrorCode,
+  type ResourceInfo,
+  type ResourceMetadata,
+  type ResourceStatus,
+  StreamError,
+  type TransferStatus,
+  type Upload,
+  type UploadResult,
+} from "./protocol.ts";
+
+/** Where a reference that is a bare id belongs. */
+export interface ReferenceOptions {
+  /** Base URL of the server. */
+  server?: string;
+}
+
+/** Which resources to list. */
+export interface ListOptions {
+  /** Only those of one upload context. */
+  contextId?: string;
+  /** Resources per request; 100 by default. */
+  pageSize?: number;
+}
+
+/**
+ * Registers an upload; its resource can be followed from then on (PROTOCOL.md 3).
+ *
+ * @param server Base URL of the server: `http:`, `https:`, `ws:` or `wss:`.
+ * @param metadata What the upload announces about itself.
+ * @param options Upload context, digests, signal.
+ * @returns The running upload; write its bytes to `writable`, close that, and await `done`.
+ * @throws {StreamError} UNREACHABLE, BAD_METADATA, CONTEXT_REQUIRED, QUOTA_EXCEEDED, LIMIT_REACHED.
+ *
+ * @example
+ * ```ts
+ * import { push } from "@stream/live/client";
+ *
+ * async function greet(server: string) {
+ *   const upload = await push(server, {
+ *     filename: "hello.txt",
+ *     mimeType: "text/plain",
+ *     supportsLineAccess: true,
+ *   });
+ *   console.log(upload.reference);
+ *   await new Blob(["hello\n"]).stream().pipeTo(upload.writable);
+ *   return await upload.done; // { size: 6, numberOfLines: 1, digest: … }
+ * }
+ * ```
+ */
+export async function push(
+  server: string,
+  metadata: ResourceMetadata,
+  options: PushOptions = {},
+): Promise<Upload> {
+  return await openUpload(httpBase(server), checkMetadata(metadata), options);
+}
+
+/**
+ * Opens a resource for reading (PROTOCOL.md 4).
+ *
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Server of a bare id.
+ * @returns The download, with the newest status.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, BAD_REQUEST for a text that is no reference.
+ *
+ * @example
+ * ```ts
+ * import { open } from "@stream/live/client";
+ *
+ * async function lastLines(reference: string) {
+ *   const download = await open(reference);
+ *   const { startingLineIndex, linesCount } = await download.locateLines(-10, 10);
+ *   for await (const line of download.lines(startingLineIndex, linesCount)) console.log(line);
+ *   download.close();
+ * }
+ * ```
+ */
+export async function open(
+  reference: string,
+  options: ReferenceOptions = {},
+): Promise<Download> {
+  return await ClientDownload.open(parseReference(reference, options.server));
+}
+
+/**
+ * The bytes of a resource from the moment they are checkpointed until it ends (PROTOCOL.md 4.4).
+ *
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Which bytes; server of a bare id.
+ * @returns The bytes; they end with the resource, be it COMPLETED or FAILED: ask {@link getResource} which.
+ * An unknown or deleted resource, or a broken connection, errors the stream with a {@link StreamError}.
+ *
+ * @example
+ * ```ts
+ * import { follow } from "@stream/live/client";
+ *
+ * async function print(reference: string) {
+ *   for await (const bytes of follow(reference)) console.log(bytes.length);
+ * }
+ * ```
+ */
+export function follow(
+  reference: string,
+  options: ReadOptions & ReferenceOptions = {},
+): ReadableStream<Uint8Array> {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const copy = async () => {
+    const download = await open(reference, options);
+    await download.read(options).pipeTo(writable);
+    download.close();
+  };
+  copy().catch((error) => writable.abort(error).catch(() => {}));
+  return readable;
+}
+
+/**
+ * What the server knows of a resource (PROTOCOL.md 6).
+ *
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Server of a bare id.
+ * @returns Metadata, newest status, digest and times.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, BAD_REQUEST.
+ *
+ * @example
+ * ```ts
+ * import { getResource } from "@stream/live/client";
+ *
+ * async function isDone(reference: string) {
+ *   return (await getResource(reference)).transferStatus === "COMPLETED";
+ * }
+ * ```
+ */
+export async function getResource(
+  reference: string,
+  options: ReferenceOptions = {},
+): Promise<ResourceInfo> {
+  const { server, id } = parseReference(reference, options.server);
+  return await (await request(server, `${RESOURCES_PATH}/${id}`)).json();
+}
+
+/**
+ * Deletes a finished resource.
+ *
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Server of a bare id.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, WRONG_STATE while it is being uploaded.
+ *
+ * @example
+ * ```ts
+ * import { deleteResource, getResource } from "@stream/live/client";
+ *
+ * async function deleteFailed(reference: string) {
+ *   const { transferStatus } = await getResource(reference);
+ *   if (transferStatus === "FAILED") await deleteResource(reference);
+ * }
+ * ```
+ */
+export async function deleteResource(
+  reference: string,
+  options: ReferenceOptions = {},
+): Promise<void> {
+  const { server, id } = parseReference(reference, options.server);
+  await request(server, `${RESOURCES_PATH}/${id}`, "DELETE");
+}
+
+/**
+ * Lists resources, newest first, page by page as they are asked for.
+ *
+ * @param server Base URL of the server.
+ * @param options Which ones.
+ * @returns The resources.
+ * @throws {StreamError} UNREACHABLE, BAD_REQUEST.
+ *
+ * @example
+ * ```ts
+ * import { listResources } from "@stream/live/client";
+ *
+ * async function names(server: string) {
+ *   for await (const { filename } of listResources(server)) console.log(filename);
+ * }
+ * ```
+ */
+export async function* listResources(
+  server: string,
+  { contextId, pageSize = 100 }: ListOptions = {},
+): AsyncIterableIterator<ResourceInfo> {
+  const base = httpBase(server);
+  const query = new URLSearchParams({ limit: String(pageSize) });
+  if (contextId !== undefined) query.set("context", contextId);
+  for (;;) {
+    const page: ResourceInfo[] = await (await request(base, `${RESOURCES_PATH}?${query}`)).json();
+    yield* page;
+    if (page.length < pageSize) return;
+    query.set("after", page[page.length - 1].id);
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * The client's end of one native connection: messages in and out, errors, heartbeat.
+ * @module
+ */
+import {
+  decodeMessage,
+  encodeMessage,
+  type ErrorCode,
+  ERRORS,
+  type Message,
+  StreamError,
+  SUBPROTOCOL,
+  toStreamError,
+} from "../protocol.ts";
+
+/** A ping is sent after so long a silence (PROTOCOL.md 2.3). */
+const PING_AFTER_MS = 20_000;
+/** The server is given up after so long a silence. */
+const DEAD_AFTER_MS = 60_000;
+/** How long opening a connection may take. */
+const CONNECT_TIMEOUT_MS = 20_000;
+
+/** What a channel drives. */
+export interface ChannelHandler {
+  /** A control message; never a heartbeat, never an error. */
+  message(message: Message): void;
+  /** A data message. */
+  data(bytes: Uint8Array): void;
+  /** The connection is gone, once; the reason says why. */
+  closed(reason: StreamError): void;
+}
+
+/** One open connection to a server. */
+export class Channel {
+  readonly #socket: WebSocket;
+  readonly #handler: ChannelHandler;
+  readonly #heartbeat: ReturnType<typeof setInterval>;
+  #heardAtMs = performance.now();
+  #pings = 0;
+  #failure: StreamError | null = null;
+  #over = false;
+
+  private constructor(socket: WebSocket, handler: ChannelHandler) {
+    this.#socket = socket;
+    this.#handler = handler;
+    this.#heartbeat = setInterval(() => this.#beat(), PING_AFTER_MS / 2);
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+  }
+
+  /**
+   * Connects.
+   * @param base HTTP base URL of the server.
+   * @param path Path and query of the endpoint.
+   * @param handler Hears what arrives.
+   * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
+   */
+  static async open(base: string, path: string, handler: ChannelHandler): Promise<Channel> {
+    const url = `${base.replace(/^http/, "ws")}${path}`;
+    const socket = new WebSocket(url, [SUBPROTOCOL]);
+    socket.binaryType = "arraybuffer";
+    if (!await opened(socket)) throw await refusal(base, path);
+    if (socket.protocol !== SUBPROTOCOL) {
+      socket.close();
+      throw new StreamError("BAD_REQUEST", `the server at ${base} does not speak ${SUBPROTOCOL}`);
+    }
+    return new Channel(socket, handler);
+  }
+
+  /** Sends a control message. */
+  send(message: Message): void {
+    if (this.#isOpen()) this.#socket.send(encodeMessage(message));
+  }
+
+  /** Sends a data message. */
+  sendData(bytes: Uint8Array): void {
+    if (this.#isOpen()) this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
+  }
+
+  /** Ends the connection in good order; the handler hears nothing more. */
+  close(reason: string): void {
+    this.#finish();
+    this.#socket.close(1000, reason);
+  }
+
+  #isOpen(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  #receive(data: string | ArrayBuffer): void {
+    if (this.#over) return;
+    this.#heardAtMs = performance.now();
+    try {
+      if (typeof data === "string") this.#dispatch(data);
+      else this.#handler.data(new Uint8Array(data));
+    } catch (error) {
+      this.#failure ??= toStreamError(error);
+      this.#socket.close(1000, "malformed message");
+    }
+  }
+
+  #dispatch(text: string): void {
+    const message = decodeMessage(text);
+    switch (message["@"]) {
+      case "Ping":
+        return this.send({ "@": "Pong", id: message.id });
+      case "Pong":
+        return;
+      case "Error":
+        this.#failure = new StreamError(known(message.code), message.message);
+        return;
+      default:
+        this.#handler.message(message);
+    }
+  }
+
+  #beat(): void {
+    const silentMs = performance.now() - this.#heardAtMs;
+    if (silentMs >= DEAD_AFTER_MS) {
+      const seconds = Math.round(silentMs / 1000);
+      this.#failure = new StreamError("PEER_SILENT", `the server said nothing for ${seconds} s`);
+      this.#socket.close();
+      this.#closed(1006, "");
+    } else if (silentMs >= PING_AFTER_MS) this.send({ "@": "Ping", id: ++this.#pings });
+  }
+
+  #closed(code: number, reason: string): void {
+    if (this.#over) return;
+    this.#finish();
+    const why = reason === "" ? `code ${code}` : reason;
+    const byCode = code === ERRORS.SHUTDOWN.close ? "SHUTDOWN" : "INTERRUPTED";
+    this.#handler.closed(
+      this.#failure ?? new StreamError(byCode, `the connection to the server broke: ${why}`),
+    );
+  }
+
+  #finish(): void {
+    this.#over = true;
+    clearInterval(this.#heartbeat);
+  }
+}
+
+function opened(socket: WebSocket): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => settle(false), CONNECT_TIMEOUT_MS);
+    const settle = (isOpen: boolean) => {
+      clearTimeout(timer);
+      socket.onopen = socket.onerror = socket.onclose = null;
+      if (!isOpen) socket.close();
+      resolve(isOpen);
+    };
+    socket.onopen = () => settle(true);
+    socket.onerror = () => settle(false);
+    socket.onclose = () => settle(false);
+  });
+}
+
+/** A WebSocket hides why it was refused; the same request without an upgrade is told. */
+async function refusal(base: string, path: string): Promise<StreamError> {
+  try {
+    await request(base, path);
+  } catch (error) {
+    if ((error as StreamError).code !== "BAD_REQUEST") return error as StreamError;
+  }
+  return new StreamError("UNREACHABLE", `the server at ${base} refused the WebSocket connection`);
+}
+
+/**
+ * One request to the HTTP interface.
+ *
+ * @param base HTTP base URL of the server.
+ * @param path Path and query.
+ * @param method HTTP method.
+ * @returns The response, which is no error.
+ * @throws {StreamError} UNREACHABLE, or what the server answered.
+ */
+export async function request(base: string, path: string, method = "GET"): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(base + path, { method });
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new StreamError("UNREACHABLE", `the server at ${base} cannot be reached: ${reason}`, {
+      cause: error,
+    });
+  }
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({})) as { code?: string; detail?: string };
+  const detail = problem.detail ?? `${method} ${path} was answered with ${response.status}`;
+  throw new StreamError(known(problem.code), detail);
+}
+
+/** A newer server may have codes we do not know. */
+function known(code: string | undefined): ErrorCode {
+  return code !== undefined && Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
+}

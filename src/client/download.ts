@@ -1,0 +1,258 @@
+/**
+ * The client's side of a download (PROTOCOL.md 4).
+ * @module
+ */
+import { Latest } from "../latest.ts";
+import {
+  DOWNLOAD_PATH,
+  LIMITS,
+  type LinePosition,
+  type Message,
+  type MessageOf,
+  type ResourceLocation,
+  type ResourceStatus,
+  StreamError,
+} from "../protocol.ts";
+import { Channel } from "./channel.ts";
+
+/** Which bytes to read. */
+export interface ReadOptions {
+  /** First byte; 0 by default. An offset that is not there yet is waited for. */
+  from?: number;
+  /** Byte after the last; the end of the resource by default, which is waited for. */
+  to?: number;
+}
+
+/** Where a window of lines is. */
+export interface LineRange {
+  /** Index of the first line, from 0. */
+  startingLineIndex: number;
+  /** Lines of the window that are there. */
+  linesCount: number;
+  /** First byte of the window. */
+  startOffset: number;
+  /** Byte after its last. */
+  endOffset: number;
+}
+
+/** A resource that is open for reading. */
+export interface Download {
+  /** The newest status. */
+  readonly status: ResourceStatus;
+  /** Every new status until the last, the newest at once; a slow reader gets the newest only. */
+  statuses(): AsyncIterableIterator<ResourceStatus>;
+  /**
+   * Bytes as they are checkpointed. Ends when the range or the resource does, whether COMPLETED or FAILED: see `status`.
+   * One stream of a download can be read at a time; cancelling it closes the download.
+   * @param options Which bytes; all by default.
+   */
+  read(options?: ReadOptions): ReadableStream<Uint8Array>;
+  /**
+   * Lines as text, each with its line break; those that are there when asked.
+   * @param startingLineIndex Index of the first, from 0.
+   * @param linesCount At most so many.
+   */
+  lines(startingLineIndex: number, linesCount: number): AsyncIterableIterator<string>;
+  /**
+   * Where lines are, as far as they are there.
+   * @param startingLineIndex Index of the first, from 0; negative: counted from the end.
+   * @param linesCount At most so many.
+   */
+  locateLines(startingLineIndex: number, linesCount: number): Promise<LineRange>;
+  /** Closes the connection. */
+  close(): void;
+}
+
+/** Unreported bytes from which an empty buffer is reported (PROTOCOL.md 4.4). */
+const REPORT_BYTES = 32 * 1024;
+/** How long that may wait. */
+const REPORT_AFTER_MS = 2;
+
+/** A stream of bytes that is being read. */
+interface Reading {
+  /** Received and not yet handed over: at most one window. */
+  buffer: Uint8Array[];
+  consumed: number;
+  reported: number;
+  ended: boolean;
+  wake: (() => void) | null;
+}
+
+/** One resource over one connection. */
+export class ClientDownload implements Download {
+  readonly #opened = Promise.withResolvers<void>();
+  #channel!: Channel;
+  #status: Latest<ResourceStatus> | null = null;
+  #reading: Reading | null = null;
+  #answer: PromiseWithResolvers<Message> | null = null;
+  #reportTimer: ReturnType<typeof setTimeout> | undefined;
+  #failure: StreamError | null = null;
+
+  /** Connects; see `open`. */
+  static async open({ server, id }: ResourceLocation): Promise<ClientDownload> {
+    const download = new ClientDownload();
+    download.#channel = await Channel.open(server, `${DOWNLOAD_PATH}/${id}`, {
+      message: (message) => download.#receive(message),
+      data: (bytes) => download.#receiveData(bytes),
+      closed: (reason) => download.#fail(reason),
+    });
+    await download.#opened.promise;
+    return download;
+  }
+
+  get status(): ResourceStatus {
+    return this.#status!.value;
+  }
+
+  statuses(): AsyncIterableIterator<ResourceStatus> {
+    return this.#status!.values();
+  }
+
+  read({ from = 0, to }: ReadOptions = {}): ReadableStream<Uint8Array> {
+    this.#checkIdle();
+    const reading: Reading = {
+      buffer: [],
+      consumed: from,
+      reported: from,
+      ended: false,
+      wake: null,
+    };
+    this.#reading = reading;
+    const window = LIMITS.downloadWindowBytes;
+    this.#channel.send({ "@": "Follow", from, to: to ?? null, window });
+    return new ReadableStream<Uint8Array>({
+      pull: (controller) => this.#pull(reading, controller),
+      cancel: () => this.close(),
+    }, { highWaterMark: 0 });
+  }
+
+  async *lines(
+    startingLineIndex: number,
+    linesCount: number,
+  ): AsyncGenerator<string, void, void> {
+    let position: LinePosition | null = { lineIndex: startingLineIndex, byteOffset: 0 };
+    let piece = "";
+    while (position !== null) {
+      const page: MessageOf<"Lines"> = await this.#request({
+        "@": "RequestLines",
+        startingLineIndex: position.lineIndex,
+        linesCount: startingLineIndex + linesCount - position.lineIndex,
+        startingByteOffset: position.byteOffset,
+      });
+      position = page.next ?? null;
+      const [first = "", ...others] = page.lines;
+      const lines = [piece + first, ...others];
+      piece = position !== null && position.byteOffset > 0 ? lines.pop()! : "";
+      yield* lines.filter((line) => line !== "");
+    }
+  }
+
+  async locateLines(startingLineIndex: number, linesCount: number): Promise<LineRange> {
+    const located: MessageOf<"LinesLocated"> = await this.#request({
+      "@": "LocateLines",
+      startingLineIndex,
+      linesCount,
+    });
+    const { startOffset, endOffset } = located;
+    return {
+      startingLineIndex: located.startingLineIndex,
+      linesCount: located.linesCount,
+      startOffset,
+      endOffset,
+    };
+  }
+
+  close(): void {
+    this.#channel.close("Client Session closed");
+    this.#fail(new StreamError("ABORTED", "the download was closed"));
+  }
+
+  #receive(message: Message): void {
+    switch (message["@"]) {
+      case "StatusChanged":
+        return this.#setStatus(message.resourceStatus as ResourceStatus);
+      case "FollowEnd":
+        if (this.#reading !== null) this.#reading.ended = true;
+        return this.#reading?.wake?.();
+      case "Lines":
+      case "LinesLocated":
+        this.#answer?.resolve(message);
+        this.#answer = null;
+        return;
+      default:
+        throw new StreamError("BAD_MESSAGE", `${message["@"]} does not belong on a download`);
+    }
+  }
+
+  #setStatus(status: ResourceStatus): void {
+    if (this.#status === null) {
+      this.#status = new Latest(status);
+      this.#opened.resolve();
+    } else this.#status.set(status);
+  }
+
+  #receiveData(bytes: Uint8Array): void {
+    if (this.#reading === null) throw new StreamError("BAD_MESSAGE", "data came unasked");
+    this.#reading.buffer.push(bytes);
+    this.#reading.wake?.();
+  }
+
+  /** Hands the next chunk over, when there is one. */
+  async #pull(reading: Reading, controller: ReadableStreamDefaultController): Promise<void> {
+    while (reading.buffer.length === 0 && !reading.ended && this.#failure === null) {
+      await new Promise<void>((resolve) => reading.wake = resolve);
+    }
+    const bytes = reading.buffer.shift();
+    if (bytes !== undefined) {
+      controller.enqueue(bytes);
+      reading.consumed += bytes.length;
+      this.#report(reading);
+    } else {
+      this.#reading = null;
+      clearTimeout(this.#reportTimer);
+      if (reading.ended) controller.close();
+      else controller.error(this.#failure);
+    }
+  }
+
+  /** Tells the server what left the buffer: seldom while much arrives, soon when little does. */
+  #report(reading: Reading): void {
+    const unreported = reading.consumed - reading.reported;
+    if (unreported >= LIMITS.downloadWindowBytes / 4) this.#sendReport(reading);
+    else if (unreported >= REPORT_BYTES && reading.buffer.length === 0) {
+      this.#reportTimer ??= setTimeout(() => this.#sendReport(reading), REPORT_AFTER_MS);
+    }
+  }
+
+  #sendReport(reading: Reading): void {
+    clearTimeout(this.#reportTimer);
+    this.#reportTimer = undefined;
+    reading.reported = reading.consumed;
+    this.#channel.send({ "@": "Consumed", offset: reading.consumed });
+  }
+
+  async #request<Answer extends Message>(message: Message): Promise<Answer> {
+    this.#checkIdle();
+    this.#answer = Promise.withResolvers<Message>();
+    this.#channel.send(message);
+    return await this.#answer.promise as Answer;
+  }
+
+  #checkIdle(): void {
+    if (this.#failure !== null) throw this.#failure;
+    if (this.#reading !== null || this.#answer !== null) {
+      throw new StreamError("WRONG_STATE", "this download is busy: open another one");
+    }
+  }
+
+  #fail(error: StreamError): void {
+    this.#failure ??= error;
+    clearTimeout(this.#reportTimer);
+    this.#opened.reject(error);
+    this.#opened.promise.catch(() => {});
+    this.#answer?.reject(error);
+    this.#answer = null;
+    this.#status?.end();
+    this.#reading?.wake?.();
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * A value that changes, for readers who each want the newest.
+ * @module
+ */
+
+/** Holds the newest value and hands it to any number of readers until it ends. */
+export class Latest<T> {
+  #value: T;
+  #version = 0;
+  #ended = false;
+  #changed: { promise: Promise<void>; resolve: () => void } = Promise.withResolvers<void>();
+
+  /** @param value The first value. */
+  constructor(value: T) {
+    this.#value = value;
+  }
+
+  /** The newest value. */
+  get value(): T {
+    return this.#value;
+  }
+
+  /** Makes a value the newest. */
+  set(value: T): void {
+    this.#value = value;
+    this.#version++;
+    this.#signal();
+  }
+
+  /** Ends every reader after the newest value. */
+  end(): void {
+    this.#ended = true;
+    this.#signal();
+  }
+
+  /** The newest value at once, then every change a reader has time for. */
+  async *values(): AsyncGenerator<T, void, void> {
+    for (let seen = -1;;) {
+      if (seen !== this.#version) {
+        seen = this.#version;
+        yield this.#value;
+      } else if (this.#ended) return;
+      else await this.#changed.promise;
+    }
+  }
+
+  #signal(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+}

@@ -1,0 +1,360 @@
+/**
+ * The writing side of a resource: received bytes become written, checkpointed and, at the end, final.
+ *
+ * A checkpoint is when bytes become readable. The first after a silence comes at once; under load there is
+ * at most one per interval; what came last is never left waiting for more than the interval.
+ * @module
+ */
+import type { Catalog, ResourceChange, ResourceRecord } from "../catalog.ts";
+import type { RunningDigest } from "../digest.ts";
+import {
+  type DigestAlgorithm,
+  LIMITS,
+  type ResourceStatus,
+  StreamError,
+  toStreamError,
+  type TransferStatus,
+  type UploadResult,
+} from "../protocol.ts";
+import type { LogWriter } from "../storage.ts";
+import type { Resource } from "./resource.ts";
+
+/** Small received pieces are joined up to this size before they are written and shared with followers. */
+const BLOCK_BYTES = LIMITS.dataMessageBytes;
+/** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
+const CATALOG_INTERVAL_MS = 1000;
+
+/** What an appender needs besides its resource. */
+export interface AppenderOptions {
+  /** The log, opened for this appender's epoch. */
+  writer: LogWriter;
+  /** Where the record is kept. */
+  catalog: Catalog;
+  /** The record as it stands. */
+  record: ResourceRecord;
+  /** The digest of what the log holds. */
+  digest: RunningDigest;
+  /** Shortest time between two checkpoints under load, in ms. */
+  checkpointIntervalMs: number;
+  /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
+  checkGrowth(size: number): void | Promise<void>;
+  /** Called with every new status, after those who watch the resource. */
+  published(status: ResourceStatus): void;
+  /** Called once when no more can be appended. */
+  ended(): void | Promise<void>;
+}
+
+/** What the owner of an upload is told. */
+export interface AppenderEvents {
+  /** So many bytes are out of memory. */
+  written(byteOffset: number): void;
+  /** The upload failed here, at the server. */
+  failed(error: StreamError): void;
+}
+
+/** Appends to one resource, for one epoch. */
+export class Appender {
+  readonly #options: AppenderOptions;
+  #record: ResourceRecord;
+  #events: AppenderEvents | null = null;
+  #queue: Uint8Array[] = [];
+  #queuedBytes = 0;
+  #received: number;
+  #written: number;
+  #checkpointedAtMs = -Infinity;
+  #catalogedAtMs = -Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #running: Promise<void> | null = null;
+  #closing = false;
+  /** Bytes were given up: what comes after them must never be written in their place. */
+  #broken = false;
+  #ending: Promise<void> | null = null;
+
+  /** Bytes that may wait for the next checkpoint before they are written. */
+  writeAfterBytes: number = BLOCK_BYTES;
+
+  /** Use `Resources.register`. */
+  constructor(
+    /** What readers see. */
+    readonly resource: Resource,
+    options: AppenderOptions,
+  ) {
+    this.#options = options;
+    this.#record = options.record;
+    this.#written = this.#received = options.writer.size;
+  }
+
+  /** Ownership of the log. */
+  get epoch(): number {
+    return this.resource.status.epoch;
+  }
+
+  /** Algorithm of the digest that completes the upload. */
+  get digestAlgorithm(): DigestAlgorithm {
+    return this.#options.digest.algorithm;
+  }
+
+  /** Bytes received, written or not. */
+  get received(): number {
+    return this.#received;
+  }
+
+  /** Bytes written. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Tells one owner what becomes of the upload. */
+  listen(events: AppenderEvents): void {
+    this.#events = events;
+  }
+
+  /** Takes the next bytes; they belong to the appender from now on. */
+  append(bytes: Uint8Array): void {
+    if (this.#closing || bytes.length === 0) return;
+    this.#queue.push(bytes);
+    this.#queuedBytes += bytes.length;
+    this.#received += bytes.length;
+    this.#schedule();
+  }
+
+  /**
+   * Completes the upload: when it returns, everything is on disk.
+   * @param checksum The uploader's digest, in hexadecimal.
+   * @param size The uploader's count of bytes, if it said.
+   * @throws {StreamError} CHECKSUM_MISMATCH or STORAGE_FAILED, after the resource was made FAILED.
+   */
+  async complete(checksum: string, size?: number): Promise<UploadResult> {
+    let result: UploadResult | null = null;
+    await this.#end(async () => {
+      await this.#drain();
+      const digest = { algorithm: this.digestAlgorithm, value: this.#options.digest.value() };
+      this.#verify(checksum, digest.value, size);
+      const { writer } = this.#options;
+      await writer.sync();
+      const status = this.#status("COMPLETED", writer.size, this.#finalLines(), writer.size);
+      await this.#catalog(status, { digest, digestState: null });
+      await this.#options.catalog.sync();
+      this.#publish(status);
+      result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
+    });
+    if (result === null) {
+      throw new StreamError("ABORTED", this.resource.status.failure ?? "the upload is over");
+    }
+    return result;
+  }
+
+  /**
+   * Ends the upload as FAILED; everything received is kept and counted.
+   * @param error Why; everybody who asks is told.
+   */
+  fail(error: StreamError): Promise<void> {
+    return this.#end(() => Promise.reject(error)).catch(() => {});
+  }
+
+  /** Runs the one end of this upload, and makes it a failure if the step throws. */
+  #end(step: () => Promise<void>): Promise<void> {
+    this.#ending ??= this.#runEnd(step);
+    return this.#ending;
+  }
+
+  async #runEnd(step: () => Promise<void>): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#timer);
+    try {
+      await this.#running;
+      await step();
+    } catch (error) {
+      await this.#failNow(toStreamError(error));
+      throw error;
+    } finally {
+      await this.#options.writer.close().catch(() => {});
+      await this.#options.ended();
+    }
+  }
+
+  /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
+  async #failNow(error: StreamError): Promise<void> {
+    const { writer, catalog } = this.#options;
+    const message = `${error.code}: ${error.message}`;
+    let { currentSize: size, numberOfLines: lines, durableSize } = this.resource.status;
+    try {
+      await this.#write();
+    } catch { /* What was not written never counts; the first error is the one to tell. */ }
+    try {
+      await writer.sync();
+      size = durableSize = writer.size;
+      lines = this.#finalLines();
+    } catch { /* The disk refuses: what was readable stays so. */ }
+    const status = { ...this.#status("FAILED", size, lines, durableSize), failure: message };
+    try {
+      await this.#catalog(status, { failure: message, digestState: null, secretHash: null });
+      await catalog.sync();
+    } catch { /* Recovery finds the record unfinished and makes it FAILED. */ }
+    this.#publish(status);
+  }
+
+  #verify(checksum: string, value: string, size: number | undefined): void {
+    if (size !== undefined && size !== this.#written) {
+      throw new StreamError(
+        "CHECKSUM_MISMATCH",
+        `the uploader sent ${size} bytes, ${this.#written} arrived`,
+      );
+    }
+    if (checksum.toLowerCase() !== value) {
+      throw new StreamError(
+        "CHECKSUM_MISMATCH",
+        `the uploader's ${this.digestAlgorithm} is ${
+          checksum.slice(0, 64)
+        }, the server's is ${value}`,
+      );
+    }
+  }
+
+  #schedule(): void {
+    if (this.#running !== null || this.#closing) return;
+    const waitMs = this.#checkpointedAtMs + this.#options.checkpointIntervalMs - performance.now();
+    if (waitMs <= 0 || this.#queuedBytes >= this.writeAfterBytes) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#running = this.#run().catch((error) => this.#failed(error)).finally(() => {
+        this.#running = null;
+        if (this.#queuedBytes > 0 || this.#written > this.#readable) this.#schedule();
+      });
+    } else if (this.#timer === undefined) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        this.#schedule();
+      }, Math.ceil(waitMs));
+    }
+  }
+
+  async #run(): Promise<void> {
+    await this.#write();
+    const sinceMs = performance.now() - this.#checkpointedAtMs;
+    if (sinceMs >= this.#options.checkpointIntervalMs) await this.#checkpoint();
+  }
+
+  #failed(error: unknown): void {
+    const failure = toStreamError(error);
+    this.#events?.failed(failure);
+    void this.fail(failure);
+  }
+
+  get #readable(): number {
+    return this.resource.status.currentSize;
+  }
+
+  async #drain(): Promise<void> {
+    await this.#write();
+    if (this.#written > this.#readable) await this.#checkpoint();
+  }
+
+  /** Writes what waits. */
+  async #write(): Promise<void> {
+    if (this.#queuedBytes === 0 || this.#broken) return;
+    const blocks = joinSmall(this.#queue);
+    const byteOffset = this.#written;
+    const byteCount = this.#queuedBytes;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    try {
+      await this.#options.checkGrowth(byteOffset + byteCount);
+      await this.#options.writer.append(byteOffset, blocks);
+    } catch (error) {
+      this.#broken = true;
+      throw error;
+    }
+    this.#written = byteOffset + byteCount;
+    for (const block of blocks) this.#options.digest.update(block);
+    this.resource.remember(byteOffset, blocks);
+    this.#events?.written(this.#written);
+  }
+
+  /** Makes what was written readable and tells everybody. */
+  async #checkpoint(): Promise<void> {
+    const { writer } = this.#options;
+    const written = this.#written;
+    if (written === this.#readable) return;
+    await writer.checkpoint();
+    this.#checkpointedAtMs = performance.now();
+    const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
+    const status = this.#status("IN_PROGRESS", written, lines, this.resource.status.durableSize);
+    this.#publish(status);
+    if (this.#checkpointedAtMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
+    this.#catalogedAtMs = this.#checkpointedAtMs;
+    const { digest } = this.#options;
+    await this.#catalog(status, {
+      digestState: { algorithm: digest.algorithm, byteOffset: written, state: digest.save() },
+    });
+  }
+
+  #publish(status: ResourceStatus): void {
+    this.resource.publish(status);
+    this.#options.published(status);
+  }
+
+  #finalLines(): number | null {
+    return this.#record.metadata.supportsLineAccess ? this.#options.writer.lines : null;
+  }
+
+  #status(
+    transferStatus: TransferStatus,
+    currentSize: number,
+    numberOfLines: number | null,
+    durableSize: number,
+  ): ResourceStatus {
+    const { epoch, sequence } = this.resource.status;
+    return {
+      transferStatus,
+      currentSize,
+      numberOfLines,
+      durableSize,
+      epoch,
+      sequence: sequence + 1,
+      failure: null,
+    };
+  }
+
+  async #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
+    const { catalog } = this.#options;
+    this.#record = await catalog.update(this.#record.id, this.#record.revision, {
+      transferStatus: status.transferStatus,
+      size: status.currentSize,
+      lines: status.numberOfLines,
+      epoch: status.epoch,
+      sequence: status.sequence,
+      updatedAtMs: Date.now(),
+      ...change,
+    });
+  }
+}
+
+/** Joins neighbours into blocks of at most BLOCK_BYTES; large ones pass without a copy. */
+function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
+  const blocks: Uint8Array[] = [];
+  let run: Uint8Array[] = [], runBytes = 0;
+  const flush = () => {
+    if (run.length === 1) blocks.push(run[0]);
+    else if (run.length > 1) blocks.push(join(run, runBytes));
+    run = [];
+    runBytes = 0;
+  };
+  for (const part of parts) {
+    if (runBytes + part.length > BLOCK_BYTES) flush();
+    run.push(part);
+    runBytes += part.length;
+  }
+  flush();
+  return blocks;
+}
+
+function join(parts: readonly Uint8Array[], byteCount: number): Uint8Array {
+  const joined = new Uint8Array(byteCount);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}

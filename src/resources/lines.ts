@@ -1,0 +1,111 @@
+/**
+ * Windows of lines out of a resource, page by page (PROTOCOL.md 4.3).
+ * @module
+ */
+import { type LinePosition, StreamError } from "../protocol.ts";
+import type { Resource } from "./resource.ts";
+
+const LINE_BREAK = 10;
+
+/** One page of lines. */
+export interface LinePage {
+  /** Text of the lines, each with its line break; the first and the last may be pieces of a line. */
+  lines: string[];
+  /** Where the next page begins; null when the window ends here. */
+  next: LinePosition | null;
+}
+
+/** What a page may hold. */
+export interface PageLimits {
+  /** Lines of the window, from its first. */
+  linesCount: number;
+  /** Bytes of text in one page. */
+  pageBytes: number;
+  /** Lines in one page. */
+  pageLines: number;
+}
+
+/**
+ * Reads one page of lines; a line longer than a page comes in pieces, cut between characters.
+ *
+ * @param resource The resource.
+ * @param from Where the page begins.
+ * @param limits What it may hold.
+ * @returns The page; lines that are not there yet end the window.
+ * @throws {StreamError} NO_LINE_ACCESS, LINES_NOT_AVAILABLE.
+ */
+export async function readLinePage(
+  resource: Resource,
+  from: LinePosition,
+  limits: PageLimits,
+): Promise<LinePage> {
+  const available = resource.status.numberOfLines ?? 0;
+  const windowEnd = Math.min(from.lineIndex + limits.linesCount, available);
+  const lastLine = Math.min(windowEnd, from.lineIndex + limits.pageLines);
+  const lineStart = await resource.lineStart(from.lineIndex);
+  if (lastLine <= from.lineIndex) return { lines: [], next: null };
+  const start = lineStart + from.byteOffset;
+  const end = await resource.lineStart(lastLine);
+  if (start > end) {
+    throw new StreamError(
+      "LINES_NOT_AVAILABLE",
+      `byte ${from.byteOffset} of line ${from.lineIndex} is past its end`,
+    );
+  }
+  const bytes = await readExactly(resource, start, Math.min(end - start, limits.pageBytes));
+  if (start + bytes.length === end) {
+    const next = lastLine < windowEnd ? { lineIndex: lastLine, byteOffset: 0 } : null;
+    return { lines: splitLines(bytes), next };
+  }
+  return cutPage(bytes, from);
+}
+
+/** A page that is full before its last line: whole lines or, if not even one fits, a piece of it. */
+function cutPage(bytes: Uint8Array, from: LinePosition): LinePage {
+  const end = bytes.lastIndexOf(LINE_BREAK) + 1;
+  if (end > 0) {
+    const lines = splitLines(bytes.subarray(0, end));
+    return { lines, next: { lineIndex: from.lineIndex + lines.length, byteOffset: 0 } };
+  }
+  const piece = bytes.subarray(0, characterBoundary(bytes));
+  const byteOffset = from.byteOffset + piece.length;
+  return { lines: splitLines(piece), next: { lineIndex: from.lineIndex, byteOffset } };
+}
+
+/** Length of the bytes without a character of UTF-8 that is cut at their end. */
+function characterBoundary(bytes: Uint8Array): number {
+  for (let back = 1; back <= 4 && back < bytes.length; back++) {
+    const byte = bytes[bytes.length - back];
+    if (byte < 0x80) break;
+    if (byte < 0xc0) continue;
+    const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2;
+    return back < length ? bytes.length - back : bytes.length;
+  }
+  return bytes.length;
+}
+
+async function readExactly(
+  resource: Resource,
+  byteOffset: number,
+  byteCount: number,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(byteCount);
+  for (let filled = 0; filled < byteCount;) {
+    const piece = await resource.read(byteOffset + filled, byteCount - filled);
+    bytes.set(piece, filled);
+    filled += piece.length;
+  }
+  return bytes;
+}
+
+function splitLines(bytes: Uint8Array): string[] {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const lines: string[] = [];
+  for (let start = 0; start < bytes.length;) {
+    const at = bytes.indexOf(LINE_BREAK, start);
+    const end = at === -1 ? bytes.length : at + 1;
+    lines.push(decoder.decode(bytes.subarray(start, end)));
+    start = end;
+  }
+  return lines;
+}

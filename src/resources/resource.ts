@@ -1,0 +1,173 @@
+/**
+ * One resource as its readers see it: the newest status, the bytes and lines below it, and word of every change.
+ * @module
+ */
+import { isFinal, type ResourceMetadata, type ResourceStatus, StreamError } from "../protocol.ts";
+import type { LogReader, Storage } from "../storage.ts";
+
+/** Newest bytes of a log kept in memory for followers at its tail, per resource. */
+const RECENT_BYTES = 256 * 1024;
+
+/** Called with every new status. */
+export type StatusWatcher = (status: ResourceStatus) => void;
+
+/** Memory that all resources together may spend on their newest bytes. */
+export interface RecentBudget {
+  /** Bytes left. */
+  freeBytes: number;
+}
+
+interface Block {
+  byteOffset: number;
+  bytes: Uint8Array;
+}
+
+/** A resource that somebody has open. */
+export class Resource {
+  readonly #storage: Storage;
+  readonly #recentBudget: RecentBudget;
+  readonly #watchers = new Set<StatusWatcher>();
+  #status: ResourceStatus;
+  #deleted = false;
+  #recent: Block[] = [];
+  #recentBytes = 0;
+  #reader: Promise<LogReader> | null = null;
+
+  /** Use `Resources.open`. */
+  constructor(
+    /** Lower-case UUID. */
+    readonly id: string,
+    /** What the upload announced. */
+    readonly metadata: ResourceMetadata,
+    status: ResourceStatus,
+    storage: Storage,
+    recentBudget: RecentBudget,
+  ) {
+    this.#status = status;
+    this.#storage = storage;
+    this.#recentBudget = recentBudget;
+  }
+
+  /** The newest status. */
+  get status(): ResourceStatus {
+    return this.#status;
+  }
+
+  /** Number of those who watch. */
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
+  /**
+   * Hears of every new status, in order, before anybody else can read past it.
+   * @returns Ends it.
+   */
+  watch(watcher: StatusWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size === 0) this.#forgetRecent();
+    };
+  }
+
+  /** Makes a status the newest one. */
+  publish(status: ResourceStatus): void {
+    this.#status = status;
+    for (const watcher of [...this.#watchers]) watcher(status);
+    if (isFinal(status.transferStatus)) this.#forgetRecent();
+  }
+
+  /** Whether the resource was deleted while somebody held it. */
+  get deleted(): boolean {
+    return this.#deleted;
+  }
+
+  /** Tells those who watch that there is nothing to read any more. */
+  markDeleted(): void {
+    this.#deleted = true;
+    for (const watcher of [...this.#watchers]) watcher(this.#status);
+  }
+
+  /** Keeps bytes that were just written for the followers at the tail. */
+  remember(byteOffset: number, blocks: readonly Uint8Array[]): void {
+    if (this.#watchers.size === 0) return;
+    for (const bytes of blocks) {
+      this.#recent.push({ byteOffset, bytes });
+      this.#recentBytes += bytes.length;
+      this.#recentBudget.freeBytes -= bytes.length;
+      byteOffset += bytes.length;
+    }
+    while (this.#recentBytes > RECENT_BYTES || this.#recentBudget.freeBytes < 0) {
+      const oldest = this.#recent.shift();
+      if (oldest === undefined) break;
+      this.#recentBytes -= oldest.bytes.length;
+      this.#recentBudget.freeBytes += oldest.bytes.length;
+    }
+  }
+
+  /**
+   * Reads some of the bytes that the newest status shows: without a copy at the tail, from storage elsewhere.
+   * @param byteOffset Where to begin.
+   * @param byteCount At most so many; fewer only where a block in memory ends.
+   * @throws {StreamError} RANGE_NOT_AVAILABLE past the newest checkpoint.
+   */
+  async read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
+    if (this.#deleted) throw new StreamError("DELETED", `resource ${this.id} was deleted`);
+    const end = byteOffset + byteCount;
+    if (end > this.#status.currentSize) {
+      throw new StreamError(
+        "RANGE_NOT_AVAILABLE",
+        `bytes ${byteOffset} to ${end} are not all there: ${this.#status.currentSize} can be read`,
+      );
+    }
+    const block = this.#recent.findLast((recent) =>
+      byteOffset >= recent.byteOffset && byteOffset < recent.byteOffset + recent.bytes.length
+    );
+    if (block !== undefined) {
+      const start = byteOffset - block.byteOffset;
+      return block.bytes.subarray(start, start + byteCount);
+    }
+    return await (await this.#log()).read(byteOffset, byteCount);
+  }
+
+  /**
+   * Where a line begins.
+   * @param lineIndex Index of the line, from 0; the number of lines stands for the end.
+   * @throws {StreamError} NO_LINE_ACCESS; LINES_NOT_AVAILABLE past the newest checkpoint.
+   */
+  async lineStart(lineIndex: number): Promise<number> {
+    const { numberOfLines, currentSize, transferStatus } = this.#status;
+    if (numberOfLines === null) {
+      throw new StreamError("NO_LINE_ACCESS", `resource ${this.id} has no line access`);
+    }
+    if (lineIndex > numberOfLines) {
+      throw new StreamError(
+        "LINES_NOT_AVAILABLE",
+        `line ${lineIndex} is not there: ${numberOfLines} can be read`,
+      );
+    }
+    if (lineIndex === 0) return 0;
+    // The last line of a finished resource ends with its last byte, with or without a line break.
+    if (lineIndex === numberOfLines && isFinal(transferStatus)) return currentSize;
+    return await (await this.#log()).lineBreak(lineIndex - 1) + 1;
+  }
+
+  /** Releases the log; what is open may be opened again by the next read. */
+  async close(): Promise<void> {
+    this.#forgetRecent();
+    const reader = this.#reader;
+    this.#reader = null;
+    await (await reader)?.close();
+  }
+
+  #log(): Promise<LogReader> {
+    this.#reader ??= this.#storage.openReader(this.id);
+    return this.#reader;
+  }
+
+  #forgetRecent(): void {
+    this.#recentBudget.freeBytes += this.#recentBytes;
+    this.#recentBytes = 0;
+    this.#recent = [];
+  }
+}

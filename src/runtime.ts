@@ -1,0 +1,79 @@
+/**
+ * The seam to the runtime: listening, upgrading, and connections that sessions can rely on.
+ * @module
+ */
+
+/** One WebSocket connection as sessions know it. */
+export interface Connection {
+  /** The subprotocol both ends agreed on; empty without one. */
+  readonly subprotocol: string;
+  /**
+   * Sends one message; resolves when the transport has room for the next. Sends of one connection keep their order.
+   * After the connection closed it resolves at once: the session hears of that through `closed`.
+   */
+  send(message: string | Uint8Array): Promise<void>;
+  /**
+   * Sends exactly one binary message.
+   * @param byteCount Its length.
+   * @param chunks Its bytes in order.
+   * @throws {StreamError} MESSAGE_TOO_LARGE when the transport cannot send so long a message.
+   */
+  sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Begins the closing handshake. */
+  close(code: number, reason: string): void;
+  /** Drops a peer that does not answer any more. */
+  terminate(): void;
+}
+
+/** What a connection drives. Calls never overlap, and none comes after `closed`. */
+export interface Session {
+  /** A whole text message. */
+  text(message: string): void;
+  /**
+   * Bytes of a binary message as they arrive; transports that only see whole messages deliver them in one piece.
+   * @param bytes The bytes; they belong to the session from now on.
+   * @param final Whether the message ends with them.
+   * @returns When the session can take more; transports that can, stop receiving until then.
+   */
+  data(bytes: Uint8Array, final: boolean): void | Promise<void>;
+  /** The connection is gone, once. */
+  closed(code: number, reason: string): void;
+}
+
+/** How a request becomes a connection. */
+export interface Upgrade {
+  /** The subprotocol to agree on; empty for none. */
+  subprotocol: string;
+  /** Makes the session; called when the connection is open. */
+  open(connection: Connection): Session;
+}
+
+/** A server that accepts connections. */
+export interface Listener {
+  /** The port it listens on. */
+  readonly port: number;
+  /** Stops accepting and ends what is open. */
+  close(): Promise<void>;
+}
+
+/** Where to listen and what to answer. */
+export interface ListenOptions {
+  /** Address or name of the interface. */
+  hostname: string;
+  /** Port; 0 for a free one. */
+  port: number;
+  /**
+   * Answers a request.
+   * @param request The request.
+   * @param env What `upgrade` wants of the runtime.
+   */
+  fetch(request: Request, env: unknown): Response | Promise<Response>;
+}
+
+/** A JavaScript runtime that can serve. */
+export interface Runtime {
+  /** Listens; resolves when connections are accepted. */
+  listen(options: ListenOptions): Promise<Listener>;
+  /** Answers an upgrade request and opens a session on the connection. */
+  upgrade(request: Request, env: unknown, upgrade: Upgrade): Response;
+}

@@ -1,0 +1,130 @@
+/**
+ * Serving on Bun: `Bun.serve` and its WebSocket handlers.
+ * @module
+ */
+import type { Connection, Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
+import { StreamError } from "../protocol.ts";
+import { SOCKET_BUFFER_BYTES, wholeMessage } from "./whole.ts";
+
+/** The part of Bun's server that is used here (https://bun.sh/docs/api/websockets). */
+interface BunServer {
+  readonly port: number;
+  upgrade(request: Request, options: { headers?: HeadersInit; data: Data }): boolean;
+  stop(closeActiveConnections?: boolean): Promise<void>;
+}
+
+interface BunSocket {
+  readonly data: Data;
+  readonly readyState: number;
+  send(message: string | Uint8Array): number;
+  getBufferedAmount(): number;
+  close(code: number, reason: string): void;
+  terminate(): void;
+}
+
+/** What travels with a socket from the upgrade to its handlers. */
+interface Data {
+  upgrade: Upgrade;
+  connection?: BunConnection;
+  session?: Session;
+}
+
+interface BunGlobal {
+  serve(options: Record<string, unknown>): BunServer;
+}
+
+/** The largest message accepted; sessions set their own, smaller limits. */
+const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+/** Handlers that `Bun.serve` needs as its `websocket` option; exported for apps that call it themselves. */
+export const bunWebSocketHandlers = {
+  idleTimeout: 0,
+  sendPings: false,
+  maxPayloadLength: MAX_MESSAGE_BYTES,
+  perMessageDeflate: false,
+  // Twice what `send` lets in, so that Bun never drops a message.
+  backpressureLimit: 2 * (SOCKET_BUFFER_BYTES + MAX_MESSAGE_BYTES),
+  open(socket: BunSocket): void {
+    const { data } = socket;
+    data.connection = new BunConnection(socket, data.upgrade.subprotocol);
+    data.session = data.upgrade.open(data.connection);
+  },
+  message({ data }: BunSocket, message: string | Uint8Array): void {
+    if (typeof message === "string") data.session?.text(message);
+    else void data.session?.data(message, true);
+  },
+  drain({ data }: BunSocket): void {
+    data.connection?.drained();
+  },
+  close({ data }: BunSocket, code: number, reason: string): void {
+    data.connection?.drained();
+    data.session?.closed(code, reason);
+    data.session = undefined;
+  },
+};
+
+/** The adapter for Bun. */
+export function bunRuntime(): Runtime {
+  return { listen, upgrade };
+}
+
+// deno-lint-ignore require-await -- a port that is taken must reject, not throw
+async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
+  const { Bun } = globalThis as unknown as { Bun: BunGlobal };
+  const server = Bun.serve({
+    hostname,
+    port,
+    idleTimeout: 0,
+    fetch,
+    websocket: bunWebSocketHandlers,
+  });
+  return { port: server.port, close: () => server.stop(true) };
+}
+
+function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {
+  const { subprotocol } = upgrade;
+  // An app that embeds the routes may hand Bun's server over as Hono's own adapter wants it.
+  const server = (env as { server?: BunServer }).server ?? env as BunServer;
+  const headers = subprotocol === "" ? undefined : { "Sec-WebSocket-Protocol": subprotocol };
+  if (!server.upgrade(request, { headers, data: { upgrade } })) {
+    throw new StreamError("BAD_REQUEST", "this is no WebSocket upgrade request");
+  }
+  // Bun has answered already; what is returned here reaches nobody.
+  return new Response(null);
+}
+
+class BunConnection implements Connection {
+  #wake: (() => void) | null = null;
+  #room: Promise<void> | null = null;
+
+  constructor(private readonly socket: BunSocket, readonly subprotocol: string) {}
+
+  async send(message: string | Uint8Array): Promise<void> {
+    while (
+      this.socket.readyState === WebSocket.OPEN &&
+      this.socket.getBufferedAmount() > SOCKET_BUFFER_BYTES
+    ) {
+      this.#room ??= new Promise((resolve) => this.#wake = resolve);
+      await this.#room;
+    }
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(message);
+  }
+
+  async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    await this.send(await wholeMessage(byteCount, chunks));
+  }
+
+  close(code: number, reason: string): void {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.socket.terminate();
+  }
+
+  /** The socket has room again, or is gone. */
+  drained(): void {
+    this.#wake?.();
+    this.#wake = this.#room = null;
+  }
+}

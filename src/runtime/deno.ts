@@ -1,0 +1,93 @@
+/**
+ * Serving on Deno: `Deno.serve` and `Deno.upgradeWebSocket`.
+ * @module
+ */
+import type { Connection, Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
+import { SOCKET_BUFFER_BYTES, wholeMessage } from "./whole.ts";
+
+/** How often a full socket is looked at; Deno tells nobody when it has room again. */
+const POLL_MS = 2;
+/** RFC 6455, 7.1.5: no close frame came. */
+const ABNORMAL_CLOSURE = 1006;
+
+/** The adapter for Deno. */
+export function denoRuntime(): Runtime {
+  return { listen, upgrade };
+}
+
+function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
+  const stop = new AbortController();
+  return new Promise((resolve) => {
+    const server = Deno.serve({
+      hostname,
+      port,
+      signal: stop.signal,
+      onListen: ({ port }) =>
+        resolve({
+          port,
+          close: async () => {
+            stop.abort();
+            await server.finished;
+          },
+        }),
+    }, (request, info) => fetch(request, info));
+  });
+}
+
+function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade): Response {
+  // The heartbeat of the sessions finds dead peers; Deno's own would only find some of them.
+  const { socket, response } = Deno.upgradeWebSocket(request, {
+    protocol: subprotocol === "" ? undefined : subprotocol,
+    idleTimeout: 0,
+  });
+  socket.binaryType = "arraybuffer";
+  let session: Session | null = null;
+  const closed = (code: number, reason: string) => {
+    session?.closed(code, reason);
+    session = null;
+  };
+  socket.onopen = () => {
+    session = open(new DenoConnection(socket, subprotocol, closed));
+  };
+  socket.onmessage = ({ data }) => {
+    if (typeof data === "string") session?.text(data);
+    else void session?.data(new Uint8Array(data), true);
+  };
+  socket.onclose = ({ code, reason }) => closed(code, reason);
+  socket.onerror = () => closed(ABNORMAL_CLOSURE, "");
+  return response;
+}
+
+class DenoConnection implements Connection {
+  constructor(
+    private readonly socket: WebSocket,
+    readonly subprotocol: string,
+    private readonly closed: (code: number, reason: string) => void,
+  ) {}
+
+  async send(message: string | Uint8Array): Promise<void> {
+    while (this.socket.bufferedAmount > SOCKET_BUFFER_BYTES) {
+      if (this.socket.readyState !== WebSocket.OPEN) return;
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+    if (this.socket.readyState === WebSocket.OPEN) {
+      this.socket.send(message as string | Uint8Array<ArrayBuffer>);
+    }
+  }
+
+  async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    await this.send(await wholeMessage(byteCount, chunks));
+  }
+
+  close(code: number, reason: string): void {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.close(ABNORMAL_CLOSURE_SENT, "no answer");
+    this.closed(ABNORMAL_CLOSURE, "no answer");
+  }
+}
+
+/** Deno has no way to drop a connection without a close frame. */
+const ABNORMAL_CLOSURE_SENT = 1008;

@@ -1,0 +1,349 @@
+/**
+ * The server's side of a download: status at every checkpoint, chunks, lines, and following (PROTOCOL.md 4).
+ * @module
+ */
+import {
+  type BaseStatus,
+  encodeMessage,
+  isFinal,
+  LIMITS,
+  type Message,
+  type MessageOf,
+  type ResourceStatus,
+  StreamError,
+} from "../protocol.ts";
+import type { Resources } from "../resources.ts";
+import { readLinePage } from "../resources/lines.ts";
+import type { Resource } from "../resources/resource.ts";
+import type { Connection } from "../runtime.ts";
+import { ControlSession, type HeartbeatTimes } from "../session.ts";
+
+/** A follower far behind reads this much at once. */
+const READ_BYTES = 256 * 1024;
+
+/** What a download session needs. */
+export interface DownloadSessionOptions {
+  /** All resources. */
+  resources: Resources;
+  /** The resource asked for. */
+  id: string;
+  /** The heartbeat. */
+  heartbeat: HeartbeatTimes;
+}
+
+type Request = MessageOf<"RequestChunk" | "RequestLines" | "LocateLines" | "Follow">;
+
+/** Where a follower stands. */
+interface Following {
+  /** The next byte to send. */
+  next: number;
+  /** Where it ends; Infinity for the end of the resource. */
+  end: number;
+  /** Bytes before this offset left the follower's buffer. */
+  consumed: number;
+  /** Bytes that may be sent and not yet consumed. */
+  window: number;
+}
+
+/** Serves one reader. */
+export class DownloadSession extends ControlSession {
+  readonly #options: DownloadSessionOptions;
+  #resource: Resource | null = null;
+  #unwatch = () => {};
+  /** The newest status, while it could not be sent yet. */
+  #unsent: ResourceStatus | null = null;
+  /** Set while a request is being answered. */
+  #answering = false;
+  #queued: Request | null = null;
+  #following: Following | null = null;
+  #wake: (() => void) | null = null;
+
+  /**
+   * @param connection The connection.
+   * @param options Parts and settings.
+   */
+  constructor(connection: Connection, options: DownloadSessionOptions) {
+    super(connection, options.heartbeat);
+    this.#options = options;
+    this.#open().catch((error) => this.fail(error));
+  }
+
+  protected handle(message: Message): void {
+    switch (message["@"]) {
+      case "RequestChunk":
+      case "RequestLines":
+        return this.#accept(message);
+      case "Follow":
+      case "LocateLines":
+        if (this.native) return this.#accept(message);
+        break;
+      case "Consumed":
+        if (this.native) return this.#consumed(message.offset);
+    }
+    throw new StreamError(
+      "WRONG_STATE",
+      `${message["@"]} does not belong on a download connection`,
+    );
+  }
+
+  protected receive(): void {
+    throw new StreamError("WRONG_STATE", "binary data does not belong on a download connection");
+  }
+
+  protected ended(): void {
+    this.#unwatch();
+    this.#signal();
+    if (this.#resource !== null) void this.#options.resources.release(this.#resource);
+  }
+
+  async #open(): Promise<void> {
+    const { resources, id } = this.#options;
+    const resource = await resources.open(id);
+    if (this.over) return await resources.release(resource);
+    this.#resource = resource;
+    this.#unsent = resource.status;
+    this.#unwatch = resource.watch((status) => this.#changed(status));
+    if (this.#queued === null) this.#sendStatus();
+    else this.#answerQueued();
+  }
+
+  /** One request is answered at a time; one more may wait. */
+  #accept(request: Request): void {
+    if (this.#queued !== null) {
+      throw new StreamError(
+        "WRONG_STATE",
+        `${request["@"]} came while one request was answered and another waited`,
+      );
+    }
+    this.#queued = request;
+    if (this.#resource !== null && !this.#answering) this.#answerQueued();
+  }
+
+  #answerQueued(): void {
+    this.#sendStatus();
+    this.#answering = true;
+    this.#answerAll().catch((error) => this.fail(error));
+  }
+
+  async #answerAll(): Promise<void> {
+    while (this.#queued !== null && !this.over) {
+      const request = this.#queued;
+      this.#queued = null;
+      await this.#answer(request);
+      this.#sendStatus();
+    }
+    this.#answering = false;
+  }
+
+  #answer(request: Request): Promise<void> {
+    switch (request["@"]) {
+      case "RequestChunk":
+        return this.#sendChunk(request);
+      case "RequestLines":
+        return this.#sendLines(request);
+      case "LocateLines":
+        return this.#locateLines(request);
+      case "Follow":
+        return this.#follow(request);
+    }
+  }
+
+  #changed(status: ResourceStatus): void {
+    if (this.#resource!.deleted) {
+      return this.fail(new StreamError("DELETED", `resource ${this.#resource!.id} was deleted`));
+    }
+    this.#unsent = status;
+    if (this.#following !== null) this.#signal();
+    else if (!this.#answering) this.#sendStatus();
+  }
+
+  /** Sends the newest status, once. */
+  #sendStatus(): void {
+    if (this.#unsent === null || this.over) return;
+    const text = statusMessage(this.#unsent, this.native);
+    this.#unsent = null;
+    void this.connection.send(text);
+  }
+
+  async #sendChunk({ startOffset, endOffset }: MessageOf<"RequestChunk">): Promise<void> {
+    const { currentSize } = this.#resource!.status;
+    if (startOffset > endOffset || endOffset > currentSize) {
+      throw new StreamError(
+        "RANGE_NOT_AVAILABLE",
+        `bytes ${startOffset} to ${endOffset} are not all there: ${currentSize} can be read`,
+      );
+    }
+    await this.connection.sendChunks(
+      endOffset - startOffset,
+      readRange(this.#resource!, startOffset, endOffset),
+    );
+  }
+
+  async #sendLines(request: MessageOf<"RequestLines">): Promise<void> {
+    const { startingLineIndex, linesCount, startingByteOffset = 0 } = request;
+    const resource = this.#resource!;
+    const available = resource.status.numberOfLines;
+    if (available !== null && startingLineIndex + linesCount > available && !this.native) {
+      throw new StreamError(
+        "LINES_NOT_AVAILABLE",
+        `lines ${startingLineIndex} to ${
+          startingLineIndex + linesCount
+        } are not all there: ${available} can be read`,
+      );
+    }
+    const page = await readLinePage(
+      resource,
+      { lineIndex: startingLineIndex, byteOffset: this.native ? startingByteOffset : 0 },
+      {
+        linesCount,
+        pageBytes: this.native ? LIMITS.linesAnswerBytes : LIMITS.wholeChunkBytes,
+        pageLines: this.native ? LIMITS.linesAnswerCount : Infinity,
+      },
+    );
+    if (this.native) {
+      await this.send({ "@": "Lines", ...page, startingLineIndex, startingByteOffset });
+    } else if (page.next === null) {
+      await this.send({ "@": "Lines", lines: page.lines });
+    } else {
+      throw new StreamError(
+        "MESSAGE_TOO_LARGE",
+        `${linesCount} lines are above ${LIMITS.wholeChunkBytes} bytes: ask for fewer`,
+      );
+    }
+  }
+
+  /** Where lines are, as far as they are there; a negative start counts from the end. */
+  async #locateLines(request: MessageOf<"LocateLines">): Promise<void> {
+    const resource = this.#resource!;
+    const available = resource.status.numberOfLines ?? 0;
+    const wanted = request.startingLineIndex;
+    const first = Math.min(wanted < 0 ? Math.max(0, available + wanted) : wanted, available);
+    const last = Math.min(first + request.linesCount, available);
+    await this.send({
+      "@": "LinesLocated",
+      startingLineIndex: first,
+      linesCount: last - first,
+      startOffset: await resource.lineStart(first),
+      endOffset: await resource.lineStart(last),
+    });
+  }
+
+  async #follow({ from, to, epoch, window }: MessageOf<"Follow">): Promise<void> {
+    const { status } = this.#resource!;
+    if (window < LIMITS.minDownloadWindowBytes) {
+      throw new StreamError(
+        "BAD_REQUEST",
+        `a window of ${window} bytes is below ${LIMITS.minDownloadWindowBytes}`,
+      );
+    }
+    checkStart(status, from, epoch ?? null);
+    const end = to ?? Infinity;
+    if (end < from) {
+      throw new StreamError("BAD_REQUEST", `a range from ${from} to ${end} runs backwards`);
+    }
+    const following = {
+      next: from,
+      end,
+      consumed: from,
+      window: Math.min(window, LIMITS.downloadWindowBytes),
+    };
+    this.#following = following;
+    await this.#push(following);
+    this.#following = null;
+    if (!this.over) await this.send({ "@": "FollowEnd", offset: following.next });
+  }
+
+  /** Sends what can be read, as fast as it is consumed, until the end. */
+  async #push(following: Following): Promise<void> {
+    const resource = this.#resource!;
+    while (!this.over) {
+      this.#sendStatus();
+      const { status } = resource;
+      const available = Math.min(status.currentSize, following.end);
+      const credit = following.consumed + following.window - following.next;
+      const byteCount = Math.min(available - following.next, credit, READ_BYTES);
+      if (byteCount > 0) await this.#sendBytes(following, byteCount);
+      else if (following.next >= following.end) return;
+      else if (isFinal(status.transferStatus) && following.next >= status.currentSize) return;
+      else await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  async #sendBytes(following: Following, byteCount: number): Promise<void> {
+    const bytes = await this.#resource!.read(following.next, byteCount);
+    for (let at = 0; at < bytes.length && !this.over; at += LIMITS.dataMessageBytes) {
+      await this.connection.send(bytes.subarray(at, at + LIMITS.dataMessageBytes));
+    }
+    following.next += bytes.length;
+  }
+
+  #consumed(byteOffset: number): void {
+    const following = this.#following;
+    // A report may cross the end of the range it belongs to.
+    if (following === null) return;
+    if (byteOffset > following.next || byteOffset < following.consumed) {
+      throw new StreamError(
+        "BAD_REQUEST",
+        `offset ${byteOffset} was reported as consumed; ${following.consumed} to ${following.next} is in flight`,
+      );
+    }
+    following.consumed = byteOffset;
+    this.#signal();
+  }
+
+  #signal(): void {
+    this.#wake?.();
+    this.#wake = null;
+  }
+}
+
+/** An offset past the end is waited for while the resource grows, unless it was seen before: then it is lost. */
+function checkStart(status: ResourceStatus, from: number, seenEpoch: number | null): void {
+  if (from <= status.currentSize) return;
+  if (seenEpoch !== null) {
+    throw new StreamError(
+      "OFFSET_LOST",
+      `byte ${from} was seen in epoch ${seenEpoch}; the resource now has ${status.currentSize} bytes`,
+    );
+  }
+  if (isFinal(status.transferStatus)) {
+    throw new StreamError(
+      "RANGE_NOT_AVAILABLE",
+      `byte ${from} is past the end of a finished resource of ${status.currentSize} bytes`,
+    );
+  }
+}
+
+async function* readRange(
+  resource: Resource,
+  start: number,
+  end: number,
+): AsyncGenerator<Uint8Array> {
+  for (let at = start; at < end;) {
+    const bytes = await resource.read(at, Math.min(end - at, READ_BYTES));
+    at += bytes.length;
+    yield bytes;
+  }
+}
+
+interface EncodedStatus {
+  native: string;
+  base: string;
+}
+
+/** A status is encoded once for all who are told. */
+const encodedStatuses = new WeakMap<ResourceStatus, EncodedStatus>();
+
+function statusMessage(status: ResourceStatus, native: boolean): string {
+  let encoded = encodedStatuses.get(status);
+  if (encoded === undefined) {
+    const { transferStatus, currentSize, numberOfLines } = status;
+    const base: BaseStatus = { transferStatus, currentSize, numberOfLines };
+    encoded = {
+      native: encodeMessage({ "@": "StatusChanged", resourceStatus: status }),
+      base: encodeMessage({ "@": "StatusChanged", resourceStatus: base }),
+    };
+    encodedStatuses.set(status, encoded);
+  }
+  return native ? encoded.native : encoded.base;
+}
