@@ -25,7 +25,8 @@
  */
 export * from "./src/client.ts";
 export * from "./src/server.ts";
-export { closeReason, ERRORS, LIMITS, SUBPROTOCOL, VERSION } from "./src/protocol.ts";
+export { ERRORS, LIMITS, SUBPROTOCOL, VERSION } from "./src/protocol.ts";
+export type { BaseStatus } from "./src/protocol.ts";
 export type {
   Catalog,
   DigestState,
@@ -49,3 +50,6 @@ export type {
 } from "./src/runtime.ts";
 export { loadRuntime } from "./src/runtime/load.ts";
 export { bunWebSocketHandlers } from "./src/runtime/bun.ts";
+export type { LocalUploadOptions } from "./src/source/local.ts";
+export { discardUpload, uploadToDirectory } from "./src/source/local.ts";
+export { transcodeToUtf8 } from "./src/source/text.ts";

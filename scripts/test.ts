@@ -3,20 +3,22 @@
  *
  *     scripts/test.ts [deno] [bun] [docs] [--long] [FILE…]
  *
- * A test that did not run has failed: no runner's word is taken for a skipped test, an empty suite,
- * or an error outside a test.
+ * No runner's word is taken for a skipped test, an empty file, or an error outside a test: a test
+ * that did not run has failed.
  */
 import { run } from "./run.ts";
 
 const minuteMs = 60_000;
-const reports = "dist/tests";
-const testDirectory = Deno.args.includes("--long") ? "tests/long" : "tests";
-/** Bun alone limits a single test, to 5 s unless told. */
-const bunTestLimitMs = Deno.args.includes("--long") ? 15 * minuteMs : minuteMs;
-const suiteLimitMs = Deno.args.includes("--long") ? 60 * minuteMs : 5 * minuteMs;
 const setUpLimitMs = 5 * minuteMs;
+const reports = "dist/tests";
+const binary = "dist/stream-bun";
 
-/** How one suite, or all of them, ended. */
+const long = Deno.args.includes("--long");
+const testDirectory = long ? "tests/long" : "tests";
+const suiteLimitMs = (long ? 60 : 5) * minuteMs;
+/** Bun alone limits a single test, to 5 s unless told. */
+const bunTestLimitMs = (long ? 15 : 1) * minuteMs;
+
 interface Result {
   passed: number;
   failed: number;
@@ -51,32 +53,32 @@ async function realBun(): Promise<string> {
 /** Packages for both runtimes side by side in node_modules, and the binary that tests start. */
 async function setUp(): Promise<void> {
   const steps = [
-    [deno, "install", "--frozen", "--quiet"],
-    [bun, "install", "--frozen-lockfile", "--silent"],
+    [deno, "install", "--quiet"],
+    [bun, "install", "--frozen-lockfile"],
     [deno, "task", "--quiet", "compile:bun"],
   ];
   for (const step of steps) {
-    if (!await run(step, { limitMs: setUpLimitMs })) throw new Error(`failed: ${step.join(" ")}`);
+    if (await run(step, { limitMs: setUpLimitMs })) continue;
+    console.error(`setting up failed: ${step.join(" ")}`);
+    Deno.exit(1);
   }
   await Deno.remove(reports, { recursive: true }).catch(() => {});
   await Deno.mkdir(reports, { recursive: true });
 }
 
-function testFiles(): string[] {
+function chosenFiles(): string[] {
   const named = Deno.args.filter((argument) => argument.endsWith(".ts"));
   if (named.length > 0) return named;
-  const names = [...Deno.readDirSync(testDirectory)].map((entry) => entry.name);
-  return names.filter((name) => name.endsWith("_test.ts")).sort()
-    .map((name) => `${testDirectory}/${name}`);
+  const names = [...Deno.readDirSync(testDirectory)].map((entry) => entry.name).sort();
+  return names.filter((name) => name.endsWith("_test.ts")).map((name) =>
+    `${testDirectory}/${name}`
+  );
 }
 
-/** Deno counts a test that skips itself as passed; so the word is looked for in the source. */
-function skippedTests(files: string[]): string[] {
-  const marker = /\.(skip|todo|only|failing|ignore)\(|\b(skip|todo|only|expectFailure):/;
-  return files.flatMap((file) =>
-    Deno.readTextFileSync(file).split("\n")
-      .flatMap((line, index) => marker.test(line) ? [`${file}:${index + 1}: ${line.trim()}`] : [])
-  );
+function chosenSuites(): string[] {
+  const named = Object.keys(suites).filter((name) => Deno.args.includes(name));
+  if (named.length > 0) return named;
+  return long ? ["deno", "bun"] : ["deno", "bun", "docs"];
 }
 
 async function runSuite(name: string, files: string[]): Promise<Result> {
@@ -86,13 +88,18 @@ async function runSuite(name: string, files: string[]): Promise<Result> {
   const env = {
     STREAM_DENO: deno,
     STREAM_BUN: bun,
-    STREAM_BIN: await Deno.realPath("dist/stream-bun"),
+    STREAM_BIN: await Deno.realPath(binary),
     STREAM_UNCAUGHT: uncaught,
   };
   const succeeded = await run(suites[name](files, report), { env, limitMs: suiteLimitMs });
-  return judge(name, succeeded, readOrEmpty(report), readOrEmpty(uncaught));
+  const expected = name === "docs" ? [] : files;
+  return judge(name, succeeded, readOrEmpty(report), [
+    ...lines(readOrEmpty(uncaught)).map((error) => `not caught by any test: ${error}`),
+    ...silentFiles(expected, readOrEmpty(report)).map((file) => `no test ran in ${file}`),
+  ]);
 }
 
+/** A runner that broke down leaves no report, and one without stray errors no list of them. */
 function readOrEmpty(path: string): string {
   try {
     return Deno.readTextFileSync(path);
@@ -101,13 +108,20 @@ function readOrEmpty(path: string): string {
   }
 }
 
-function judge(name: string, succeeded: boolean, report: string, uncaught: string): Result {
+function lines(text: string): string[] {
+  return text.split("\n").filter((line) => line !== "");
+}
+
+/** Bun leaves a file that throws while it loads out of its report. */
+function silentFiles(files: string[], report: string): string[] {
+  return files.filter((file) => !report.includes(`${file}"`));
+}
+
+function judge(name: string, succeeded: boolean, report: string, complaints: string[]): Result {
   const count = (pattern: RegExp) => report.match(pattern)?.length ?? 0;
   const tests = count(/<testcase\b/g);
   const failed = count(/<(failure|error)\b/g);
   const skipped = count(/<skipped\b/g);
-  const complaints = uncaught.split("\n").filter((line) => line !== "")
-    .map((line) => `not caught by any test: ${line}`);
   if (tests === 0) complaints.push("no test ran");
   if (skipped > 0) complaints.push(`${skipped} skipped`);
   if (!succeeded && failed + complaints.length === 0) complaints.push("the runner failed");
@@ -115,27 +129,35 @@ function judge(name: string, succeeded: boolean, report: string, uncaught: strin
   return { passed: tests - failed - skipped, failed: failed + complaints.length };
 }
 
-function summary(name: string, { passed, failed }: Result): void {
+/** Deno counts a test that skips itself as passed; so the word is looked for in the source. */
+function judgeSources(files: string[]): Result {
+  const marker = /\.(skip|todo|only|failing|ignore)\(|\b(skip|todo|only|expectFailure):/;
+  const marked = files.flatMap((file) =>
+    lines(Deno.readTextFileSync(file)).filter((line) => marker.test(line))
+      .map((line) => `${file}: a test must not be skipped: ${line.trim()}`)
+  );
+  for (const complaint of marked) console.error(complaint);
+  return { passed: 0, failed: marked.length };
+}
+
+function printResult(name: string, { passed, failed }: Result): void {
   console.log(`${name.padEnd(6)} ${passed} passed, ${failed} failed`);
 }
 
 await setUp();
-const files = testFiles();
-const named = Object.keys(suites).filter((name) => Deno.args.includes(name));
-const whole = testDirectory === "tests" ? ["deno", "bun", "docs"] : ["deno", "bun"];
-const results: Record<string, Result> = {};
-for (const name of named.length > 0 ? named : whole) results[name] = await runSuite(name, files);
-
-const skips = skippedTests(files);
-for (const skip of skips) console.error(`a test must not be skipped: ${skip}`);
+const files = chosenFiles();
+const results: [string, Result][] = [];
+for (const name of chosenSuites()) results.push([name, await runSuite(name, files)]);
+const sources = judgeSources(files);
+if (sources.failed > 0) results.push(["source", sources]);
 
 console.log();
-const total = { passed: 0, failed: skips.length };
-for (const [name, result] of Object.entries(results)) {
-  summary(name, result);
+const total: Result = { passed: 0, failed: 0 };
+for (const [name, result] of results) {
+  printResult(name, result);
   total.passed += result.passed;
   total.failed += result.failed;
 }
-summary("total", total);
+printResult("total", total);
 Deno.writeTextFileSync(`${reports}/total.json`, JSON.stringify(total));
 Deno.exit(total.failed === 0 ? 0 : 1);

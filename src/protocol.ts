@@ -112,6 +112,7 @@ export class StreamError extends Error {
   readonly code: ErrorCode;
 
   /**
+   * An error for a program and a person.
    * @param code What went wrong, for programs.
    * @param message What went wrong and what to do, for people; names the offending input.
    * @param options The error that caused this one.

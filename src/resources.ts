@@ -76,6 +76,40 @@ export interface ResourcesOptions {
   receiveBudgetBytes?: number;
 }
 
+/** A record with the newest status, which a running upload has not written to the catalog yet. */
+export type ResourceView = ResourceRecord & {
+  /** The newest status. */
+  status: ResourceStatus;
+};
+
+/** What the owner of a server can do with its resources. */
+export interface ServerResources {
+  /** Uploads that run. */
+  readonly uploads: number;
+  /**
+   * Hears of what happens, in order.
+   * @returns Ends it.
+   */
+  listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void;
+  /**
+   * Makes an upload context unless it exists.
+   * @throws {StreamError} BAD_METADATA.
+   */
+  createContext(id: string): Promise<UploadContext>;
+  /**
+   * The record of a resource with its newest status.
+   * @throws {StreamError} NOT_FOUND.
+   */
+  get(id: string): Promise<ResourceView>;
+  /** Records with their newest statuses, newest resource first. */
+  list(query: ResourceQuery): Promise<ResourceView[]>;
+  /**
+   * Deletes a resource with its bytes.
+   * @throws {StreamError} NOT_FOUND; WRONG_STATE while it is being uploaded.
+   */
+  delete(id: string): Promise<void>;
+}
+
 /** How an upload is registered. */
 export interface Registration {
   /** What the upload announces. */
@@ -108,7 +142,7 @@ interface Listener {
 }
 
 /** All resources of a server. */
-export class Resources {
+export class Resources implements ServerResources {
   readonly #options: ResourcesOptions;
   readonly #catalog: Catalog;
   readonly #storage: Storage;
@@ -134,7 +168,6 @@ export class Resources {
     this.creditPool = new CreditPool(Math.max(0, budgetBytes - reservedBytes));
   }
 
-  /** Uploads that run. */
   get uploads(): number {
     return this.#uploads.size;
   }
@@ -176,26 +209,17 @@ export class Resources {
     await resource.close();
   }
 
-  /**
-   * The record of a resource with its newest status.
-   * @throws {StreamError} NOT_FOUND.
-   */
-  async get(id: string): Promise<ResourceRecord & { status: ResourceStatus }> {
+  async get(id: string): Promise<ResourceView> {
     const record = isResourceId(id) ? await this.#catalog.get(id) : null;
     if (record === null) throw notFound(id);
     return { ...record, status: this.#newestStatus(record) };
   }
 
-  /** Records with their newest statuses, newest resource first. */
-  async list(query: ResourceQuery): Promise<(ResourceRecord & { status: ResourceStatus })[]> {
+  async list(query: ResourceQuery): Promise<ResourceView[]> {
     const records = await this.#catalog.list(query);
     return records.map((record) => ({ ...record, status: this.#newestStatus(record) }));
   }
 
-  /**
-   * Deletes a resource with its bytes.
-   * @throws {StreamError} NOT_FOUND; WRONG_STATE while it is being uploaded.
-   */
   async delete(id: string): Promise<void> {
     const record = await this.get(id);
     if (this.#uploads.has(id) || !isFinal(record.status.transferStatus)) {
@@ -208,15 +232,10 @@ export class Resources {
     this.#emit({ type: "deleted", id, contextId: record.contextId });
   }
 
-  /** Makes an upload context unless it exists. */
   createContext(id: string): Promise<UploadContext> {
     return this.#catalog.createContext(checkContextId(id));
   }
 
-  /**
-   * Hears of what happens, in order.
-   * @returns Ends it.
-   */
   listen(listener: (event: ResourceEvent) => void, filter: EventFilter = {}): () => void {
     const entry = { listener, filter };
     this.#listeners.add(entry);

@@ -4,7 +4,6 @@
  */
 import { type Context, Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import type { ResourceRecord } from "./catalog.ts";
 import {
   CONTEXT_PARAMETER,
   DOWNLOAD_PATH,
@@ -12,7 +11,6 @@ import {
   httpBase,
   type ResourceInfo,
   RESOURCES_PATH,
-  type ResourceStatus,
   StreamError,
   SUBPROTOCOL,
   toStreamError,
@@ -21,7 +19,12 @@ import {
   UPLOAD_PATH,
   wsBase,
 } from "./protocol.ts";
-import { Resources, type ResourcesOptions } from "./resources.ts";
+import {
+  Resources,
+  type ResourcesOptions,
+  type ResourceView,
+  type ServerResources,
+} from "./resources.ts";
 import type { Connection, Listener, Runtime, Session } from "./runtime.ts";
 import { type ControlSession, HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 import { DownloadSession } from "./session/download.ts";
@@ -32,9 +35,11 @@ export type {
   QuotaPolicy,
   QuotaSubject,
   ResourceEvent,
-  Resources,
   ResourcesOptions,
+  ResourceView,
+  ServerResources,
 } from "./resources.ts";
+export type { HeartbeatTimes } from "./session.ts";
 
 /** Receives what a server has to say about its work. */
 export interface ServerLog {
@@ -50,6 +55,8 @@ export interface ServerOptions extends ResourcesOptions {
   runtime: Runtime;
   /** Base of the references that uploads get, e.g. `https://logs.example.org`; by default the Host of each request. */
   baseUrl?: string;
+  /** Path below which the routes are, e.g. `/logs`, in a server that has others; `/` by default. */
+  basePath?: string;
   /** Builds the reference for an id instead, from the base that would be used. */
   referenceTo?: (id: string, baseUrl: string) => string;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
@@ -62,12 +69,17 @@ export interface ServerOptions extends ResourcesOptions {
   log?: ServerLog;
 }
 
-/** A server that can be mounted into a Hono app or run by itself. */
+/** A server that answers requests inside another one, or listens by itself. */
 export interface StreamServer {
-  /** The routes; `app.route("/logs", server.app)` mounts them. */
-  readonly app: Hono;
-  /** All resources: listeners, contexts, deletion. */
-  readonly resources: Resources;
+  /** What it holds. */
+  readonly resources: ServerResources;
+  /**
+   * Answers a request: `app.all("/logs/*", (c) => server.fetch(c.req.raw, c.env))` in a Hono app, with `basePath: "/logs"`.
+   * On Bun, `Bun.serve` needs `websocket: bunWebSocketHandlers`, and `env` is its server.
+   * @param request The request.
+   * @param env What the runtime gave with it.
+   */
+  fetch(request: Request, env?: unknown): Response | Promise<Response>;
   /**
    * Recovers what an earlier process left, then listens.
    * @param options Interface (127.0.0.1 by default) and port (8090 by default, 0 for a free one).
@@ -112,8 +124,8 @@ export function createServer(options: ServerOptions): StreamServer {
 }
 
 class Server implements StreamServer {
-  readonly app: Hono = new Hono();
   readonly resources: Resources;
+  readonly #app: Hono;
   readonly #options: ServerOptions;
   readonly #sessions = new Set<ControlSession>();
   #listener: Listener | null = null;
@@ -123,7 +135,12 @@ class Server implements StreamServer {
     if (options.baseUrl !== undefined) httpBase(options.baseUrl);
     this.#options = options;
     this.resources = new Resources(options);
+    this.#app = new Hono().basePath(options.basePath ?? "/");
     this.#route();
+  }
+
+  fetch(request: Request, env?: unknown): Response | Promise<Response> {
+    return this.#app.fetch(request, env as object);
   }
 
   async listen({ hostname = "127.0.0.1", port = 8090 } = {}): Promise<{ port: number }> {
@@ -131,7 +148,7 @@ class Server implements StreamServer {
     const unfinished = await this.resources.recover();
     const tookMs = Math.round(performance.now() - startedAtMs);
     if (unfinished > 0) this.#options.log?.info("recovered", { unfinished, tookMs });
-    const fetch = (request: Request, env: unknown) => this.app.fetch(request, env as object);
+    const fetch = (request: Request, env: unknown) => this.fetch(request, env);
     this.#listener = await this.#options.runtime.listen({ hostname, port, fetch });
     return { port: this.#listener.port };
   }
@@ -148,7 +165,7 @@ class Server implements StreamServer {
   }
 
   #route(): void {
-    const { app } = this;
+    const app = this.#app;
     app.onError((error, c) => this.#errorResponse(error, c));
     app.notFound((c) =>
       this.#errorResponse(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
@@ -261,7 +278,7 @@ class Server implements StreamServer {
     return c.json(this.#info(await this.resources.get(id), baseUrl));
   }
 
-  #info(record: ResourceRecord & { status: ResourceStatus }, baseUrl: string): ResourceInfo {
+  #info(record: ResourceView, baseUrl: string): ResourceInfo {
     return {
       id: record.id,
       ...record.metadata,

@@ -10,14 +10,8 @@ type Arrow = readonly [from: string, to: string];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  "protocol",
-  "digest",
-  "client",
-  "source",
-  "cli",
-  "server",
-  "session",
-  "resources",
+  ...["protocol", "digest", "latest", "client", "source", "cli"],
+  ...["server", "session", "resources"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["storage", "catalog", "runtime"];
@@ -32,7 +26,7 @@ const allowed: Record<string, readonly string[]> = {
   server: ["server", "session", "resources", "runtime", "protocol"],
   session: ["session", "resources", "runtime", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "protocol"],
-  client: ["client", "digest", "protocol"],
+  client: ["client", "digest", "latest", "protocol"],
   source: ["source", "digest", "protocol"],
   digest: ["protocol"],
   storage: ["protocol"],
@@ -41,6 +35,7 @@ const allowed: Record<string, readonly string[]> = {
   "storage/*": ["storage/*", "storage", "digest", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
+  latest: [],
   protocol: [],
 };
 
@@ -74,7 +69,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);

@@ -96,6 +96,7 @@ export class SqliteCatalog implements Catalog {
   readonly #statements = new Map<string, StatementSync>();
 
   /**
+   * Opens the file.
    * @param path The file; made with its directory when missing.
    * @throws {StreamError} STORAGE_FAILED when it is no catalog, or one of a newer version.
    */

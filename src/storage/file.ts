@@ -50,7 +50,10 @@ export class FileStorage implements Storage {
   /** The newest epoch of every log that has a writer. */
   readonly #epochs = new Map<string, number>();
 
-  /** @param directory Where the logs are; made when the first one is. */
+  /**
+   * Nothing is touched before the first call.
+   * @param directory Where the logs are; made when the first one is.
+   */
   constructor(directory: string) {
     this.#directory = directory;
   }

@@ -1,0 +1,154 @@
+/**
+ * `stream follow`.
+ * @module
+ */
+import { type Download, open, type ReadOptions } from "../client.ts";
+import { isFinal, StreamError } from "../protocol.ts";
+import {
+  type Command,
+  EXIT,
+  type Options,
+  SERVER_OPTION,
+  serverOf,
+  UsageError,
+} from "./command.ts";
+import { fileOutput, type Output, standardOutput } from "./output.ts";
+
+/** Reads a resource, live until it ends. */
+export const follow: Command = {
+  name: "follow",
+  summary: "read a resource, live while it is being written",
+  positionals: ["REF"],
+  options: {
+    output: { kind: "text", short: "o", value: "FILE", help: "write to a file instead of stdout" },
+    from: { kind: "size", value: "OFFSET", help: "first byte, from 0 (default 0)" },
+    to: { kind: "size", value: "OFFSET", help: "byte after the last (default: the end)" },
+    lines: {
+      kind: "text",
+      value: "START:COUNT",
+      help: "only so many lines from an index, from 0",
+    },
+    tail: { kind: "count", value: "N", help: "begin N lines before the end" },
+    "no-follow": { kind: "flag", help: "read what is there now, and end" },
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "stream follow ws://127.0.0.1:8090/ws/streaming/download/0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11",
+    "stream follow 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --tail 20 | grep ERROR",
+  ],
+  run: ([reference], options) => runFollow(reference, options),
+};
+
+/** What is to be read. */
+type Selection =
+  | { by: "bytes"; from: number; to: number | undefined }
+  | { by: "lines"; start: number; count: number }
+  | { by: "tail"; count: number };
+
+async function runFollow(reference: string, options: Options): Promise<number> {
+  const selection = selectionOf(options);
+  const live = !options.flag("no-follow");
+  const download = await open(reference, { server: serverOf(options) });
+  try {
+    const path = options.text("output");
+    const output = path === undefined ? standardOutput() : await fileOutput(path);
+    await copy(download, selection, live, output);
+    await output.close();
+    return download.status.transferStatus === "FAILED" ? EXIT.resourceFailed : EXIT.ok;
+  } finally {
+    download.close();
+  }
+}
+
+function selectionOf(options: Options): Selection {
+  const from = options.number("from");
+  const to = options.number("to");
+  const lines = options.text("lines");
+  const tail = options.number("tail");
+  const ways = [from ?? to, lines, tail].filter((way) => way !== undefined);
+  if (ways.length > 1) {
+    throw new UsageError("--from/--to, --lines and --tail each select by themselves: give one");
+  }
+  if (tail !== undefined) return { by: "tail", count: tail };
+  if (lines === undefined) {
+    if (to !== undefined && to < (from ?? 0)) {
+      throw new UsageError(`--to ${to} is before --from ${from}`);
+    }
+    return { by: "bytes", from: from ?? 0, to };
+  }
+  const match = /^(\d+):(\d+)$/.exec(lines);
+  if (match === null) throw new UsageError(`--lines ${lines}: that is not START:COUNT`);
+  return { by: "lines", start: Number(match[1]), count: Number(match[2]) };
+}
+
+async function copy(
+  download: Download,
+  selection: Selection,
+  live: boolean,
+  output: Output,
+): Promise<void> {
+  const end = live ? undefined : download.status.currentSize;
+  switch (selection.by) {
+    case "bytes": {
+      const { from, to = Infinity } = selection;
+      const last = Math.min(to, end ?? Infinity);
+      if (last < from) throw pastEnd(`byte ${from}`, `${end} bytes`);
+      return await copyBytes(download, { from, to: last === Infinity ? undefined : last }, output);
+    }
+    case "tail": {
+      const { startOffset } = await download.locateLines(-selection.count, 0);
+      return await copyBytes(download, { from: startOffset, to: end }, output);
+    }
+    case "lines":
+      return await copyLines(download, selection, live, output);
+  }
+}
+
+async function copyBytes(download: Download, range: ReadOptions, output: Output): Promise<void> {
+  for await (const bytes of download.read(range)) await output.write(bytes);
+}
+
+async function copyLines(
+  download: Download,
+  { start, count }: { start: number; count: number },
+  live: boolean,
+  output: Output,
+): Promise<void> {
+  if (live) await linesBeyond(download, start);
+  const { startingLineIndex, linesCount, startOffset, endOffset } = await download.locateLines(
+    start,
+    count,
+  );
+  const { numberOfLines, transferStatus } = download.status;
+  if (startingLineIndex < start) throw pastEnd(`line ${start}`, `${numberOfLines} lines`);
+  if (linesCount === count || !live || isFinal(transferStatus)) {
+    return await copyBytes(download, { from: startOffset, to: endOffset }, output);
+  }
+  let missing = count;
+  for await (const bytes of download.read({ from: startOffset })) {
+    const end = endOfLine(bytes, missing);
+    await output.write(bytes.subarray(0, end.offset));
+    missing -= end.lines;
+    if (missing === 0) return;
+  }
+}
+
+/** Waits until a line begins, or the resource ends. */
+async function linesBeyond(download: Download, lineIndex: number): Promise<void> {
+  for await (const { numberOfLines, transferStatus } of download.statuses()) {
+    if (numberOfLines === null || numberOfLines >= lineIndex || isFinal(transferStatus)) return;
+  }
+}
+
+/** Where the n-th line ends, or how many lines do in all the bytes. */
+function endOfLine(bytes: Uint8Array, n: number): { offset: number; lines: number } {
+  let lines = 0;
+  for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10, at + 1)) {
+    if (++lines === n) return { offset: at + 1, lines };
+  }
+  return { offset: bytes.length, lines };
+}
+
+function pastEnd(what: string, size: string): StreamError {
+  return new StreamError("RANGE_NOT_AVAILABLE", `${what} is not there: the resource has ${size}`);
+}

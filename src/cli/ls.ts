@@ -1,0 +1,47 @@
+/**
+ * `stream ls`.
+ * @module
+ */
+import { listResources } from "../client.ts";
+import type { ResourceInfo } from "../protocol.ts";
+import { type Command, EXIT, SERVER_OPTION, serverOf } from "./command.ts";
+import { printLine, visible } from "./output.ts";
+
+/** Lists resources. */
+export const ls: Command = {
+  name: "ls",
+  summary: "list resources, newest first",
+  positionals: [],
+  options: {
+    context: { kind: "text", value: "ID", help: "only those of one upload context" },
+    limit: { kind: "count", value: "N", help: "at most so many resources (default: all)" },
+    json: { kind: "flag", help: "print one JSON array" },
+    ...SERVER_OPTION,
+  },
+  examples: ["stream ls --limit 20", "stream ls --context run-17 --json"],
+  async run(_args, options) {
+    const limit = options.number("limit") ?? Infinity;
+    const json = options.flag("json");
+    const resources = listResources(serverOf(options), { contextId: options.text("context") });
+    let count = 0;
+    for await (const info of resources) {
+      if (count++ >= limit) break;
+      await printLine(json ? (count === 1 ? "[" : ",") + JSON.stringify(info) : describe(info));
+    }
+    if (json) await printLine(count === 0 ? "[]" : "]");
+    return EXIT.ok;
+  },
+};
+
+function describe(info: ResourceInfo): string {
+  const { id, transferStatus, currentSize, numberOfLines, createdAt, filename } = info;
+  const lines = numberOfLines === null ? "-" : String(numberOfLines);
+  return [
+    id,
+    transferStatus.padEnd(11),
+    String(currentSize).padStart(14),
+    lines.padStart(10),
+    createdAt,
+    visible(filename),
+  ].join("  ");
+}

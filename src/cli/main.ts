@@ -1,0 +1,114 @@
+/**
+ * The program: finds the command, runs it, turns errors into one line and an exit code.
+ * @module
+ */
+import process from "node:process";
+import { type ErrorCode, StreamError, toStreamError, VERSION } from "../protocol.ts";
+import {
+  type Command,
+  commandHelp,
+  EXIT,
+  nearest,
+  readArguments,
+  table,
+  UsageError,
+} from "./command.ts";
+import { follow } from "./follow.ts";
+import { ls } from "./ls.ts";
+import { printLine, ReaderGone } from "./output.ts";
+import { push } from "./push.ts";
+import { rm } from "./rm.ts";
+import { serve } from "./serve.ts";
+import { status } from "./status.ts";
+
+const COMMANDS: readonly Command[] = [serve, push, follow, status, ls, rm];
+
+const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  BAD_METADATA: EXIT.usage,
+  BAD_REQUEST: EXIT.usage,
+  UNREACHABLE: EXIT.unreachable,
+  INTERRUPTED: EXIT.unreachable,
+  PEER_SILENT: EXIT.unreachable,
+  SHUTDOWN: EXIT.unreachable,
+  QUOTA_EXCEEDED: EXIT.refused,
+  CONTEXT_REQUIRED: EXIT.refused,
+  CONTEXT_UNKNOWN: EXIT.refused,
+  ORIGIN_REFUSED: EXIT.refused,
+  LIMIT_REACHED: EXIT.refused,
+  FENCED: EXIT.refused,
+};
+
+/**
+ * Runs the program.
+ *
+ * @param argv Arguments without the program's name.
+ * @returns The exit code.
+ */
+export async function main(argv: string[]): Promise<number> {
+  try {
+    return await dispatch(argv);
+  } catch (error) {
+    return report(error, argv[0]);
+  }
+}
+
+async function dispatch([name, ...argv]: string[]): Promise<number> {
+  if (name === undefined) throw new UsageError("which command?");
+  if (name === "--version" || name === "-V" || name === "version") {
+    return print(`stream ${VERSION}`);
+  }
+  if (name === "--help" || name === "-h") return print(overview());
+  if (name === "help") return help(argv);
+  const command = find(name);
+  const read = readArguments(command, argv, process.env);
+  if (read === null) return print(commandHelp(command));
+  return await command.run(read.args, read.options);
+}
+
+function help([name]: string[]): Promise<number> {
+  return print(name === undefined ? overview() : commandHelp(find(name)));
+}
+
+function find(name: string): Command {
+  const command = COMMANDS.find((command) => command.name === name);
+  if (command !== undefined) return command;
+  const suggestion = nearest(name, [...COMMANDS.map(({ name }) => name), "help"]);
+  const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+  throw new UsageError(`there is no command ${JSON.stringify(name)}${hint}`);
+}
+
+function overview(): string {
+  return [
+    `stream ${VERSION}: moves files that are still being written`,
+    "",
+    "usage: stream COMMAND [arguments] [options]",
+    "",
+    "commands:",
+    ...table(COMMANDS.map(({ name, summary }) => [`  ${name}`, summary])),
+    "",
+    "stream COMMAND --help tells more about one; --version tells the version.",
+    "",
+    "exit codes: 0 done, 1 failed, 2 usage, 3 the resource is FAILED, 4 server unreachable,",
+    "            5 refused by the server, 130 interrupted",
+    "",
+  ].join("\n");
+}
+
+async function print(text: string): Promise<number> {
+  await printLine(text.trimEnd());
+  return EXIT.ok;
+}
+
+function report(error: unknown, name: string | undefined): number {
+  if (error instanceof ReaderGone) return EXIT.ok;
+  if (error instanceof UsageError) {
+    const known = COMMANDS.some((command) => command.name === name);
+    const where = known ? `stream ${name} --help` : "stream help";
+    process.stderr.write(`stream: ${error.message}\nsee '${where}'\n`);
+    return EXIT.usage;
+  }
+  const { code, message } = toStreamError(error);
+  process.stderr.write(`stream: ${message} (${code})\n`);
+  if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) console.error(error);
+  return EXIT_BY_CODE[code] ?? EXIT.failed;
+}

@@ -1,0 +1,74 @@
+/**
+ * Standard output and files as sinks that wait for their reader.
+ * @module
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import process from "node:process";
+import { StreamError } from "../protocol.ts";
+
+/** Whoever reads our output has seen enough. */
+export class ReaderGone extends Error {}
+
+/** Takes bytes; a write resolves when the next one is welcome. */
+export interface Output {
+  /** Writes all bytes. Throws {@link ReaderGone} when nobody reads any more. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends it. */
+  close(): Promise<void>;
+}
+
+/** Standard output. */
+export function standardOutput(): Output {
+  // A reader that leaves is reported to the write as well; without a listener it would end the process.
+  process.stdout.on("error", () => {});
+  return {
+    write: (bytes) =>
+      new Promise((resolve, reject) =>
+        process.stdout.write(bytes, (error) => {
+          if (error === null || error === undefined) resolve();
+          else if ((error as { code?: string }).code === "EPIPE") reject(new ReaderGone());
+          else reject(error);
+        })
+      ),
+    close: () => Promise.resolve(),
+  };
+}
+
+/**
+ * A file, emptied or made.
+ * @throws {StreamError} SOURCE_FAILED that names the path.
+ */
+export async function fileOutput(path: string): Promise<Output> {
+  const failed = (error: unknown) =>
+    new StreamError("SOURCE_FAILED", `cannot write ${path}: ${(error as Error).message}`);
+  let handle: FileHandle;
+  try {
+    handle = await open(path, "w");
+  } catch (error) {
+    throw failed(error);
+  }
+  return {
+    async write(bytes) {
+      try {
+        await handle.writeFile(bytes);
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+    close: () => handle.close(),
+  };
+}
+
+/** Writes a line to standard output and waits until it is out. */
+export function printLine(line: string): Promise<void> {
+  return standardOutput().write(new TextEncoder().encode(`${line}\n`));
+}
+
+/** Control characters of a name that somebody else chose, made visible. */
+export function visible(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => {
+    const code = char.charCodeAt(0).toString(16).padStart(2, "0");
+    return `\\x${code}`;
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * `stream push`.
+ * @module
+ */
+import process from "node:process";
+import { push as openUpload } from "../client.ts";
+import { type ResourceMetadata, StreamError, type Upload } from "../protocol.ts";
+import { type GrowingFileOptions, openFile, openGrowingFile } from "../source/file.ts";
+import { guessMimeType, isText } from "../source/mime.ts";
+import { openStdin } from "../source/pipe.ts";
+import type { Source } from "../source/source.ts";
+import { transcodeToUtf8 } from "../source/text.ts";
+import {
+  type Command,
+  EXIT,
+  type Options,
+  SERVER_OPTION,
+  serverOf,
+  UsageError,
+} from "./command.ts";
+import { printLine } from "./output.ts";
+import { showProgress } from "./progress.ts";
+
+/** Uploads a file, a pipe or a growing log. */
+export const push: Command = {
+  name: "push",
+  summary: "upload a file, a pipe or a growing log; it can be followed at once",
+  positionals: ["FILE|-"],
+  options: {
+    name: { kind: "text", value: "NAME", help: "name of the resource (default: that of the file)" },
+    type: { kind: "text", value: "MIME", help: "MIME type (default: guessed from the name)" },
+    text: { kind: "flag", help: "lines can be asked for (default: guessed from the type)" },
+    binary: { kind: "flag", help: "lines cannot be asked for" },
+    charset: {
+      kind: "text",
+      value: "CHARSET",
+      help: "transcode from this charset to UTF-8 (default: bytes stay as they are)",
+    },
+    context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
+    follow: {
+      kind: "flag",
+      short: "f",
+      help: "keep reading a growing file until Ctrl-C; a second one cancels",
+    },
+    "until-idle": {
+      kind: "duration",
+      value: "TIME",
+      help: "follow until nothing was added for so long",
+    },
+    "until-pid": { kind: "count", value: "PID", help: "follow until a process is gone" },
+    "until-file": { kind: "text", value: "PATH", help: "follow until a file exists" },
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "make 2>&1 | stream push - --name build.log --context run-17",
+    "stream push test.log --follow --until-pid $!",
+  ],
+  run: ([path], options) => runPush(path, options),
+};
+
+async function runPush(path: string, options: Options): Promise<number> {
+  const interrupts = new Interrupts();
+  const following = isFollowing(options);
+  const source = await openSource(path, options, following ? interrupts.first : null);
+  const metadata = metadataOf(path, source, options);
+  const cancel = following ? interrupts.second : interrupts.first;
+  const charset = options.text("charset");
+  const bytes = charset === undefined
+    ? source.stream
+    : source.stream.pipeThrough(transcodeToUtf8(charset));
+  const upload = await openUpload(serverOf(options), metadata, {
+    contextId: options.text("context"),
+    signal: cancel,
+  });
+  await printLine(upload.reference);
+  try {
+    await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
+    return EXIT.ok;
+  } catch (error) {
+    if (!cancel.aborted) throw error;
+    process.stderr.write("stream: interrupted; the resource is FAILED and keeps what arrived\n");
+    return EXIT.interrupted;
+  }
+}
+
+async function transfer(
+  upload: Upload,
+  bytes: ReadableStream<Uint8Array>,
+  size: number | null,
+  cancel: AbortSignal,
+): Promise<void> {
+  const progress = showProgress(bytes, upload, size);
+  try {
+    await progress.bytes.pipeTo(upload.writable, { signal: cancel });
+    await upload.done;
+  } finally {
+    progress.end();
+  }
+}
+
+function isFollowing(options: Options): boolean {
+  return options.flag("follow") ||
+    ["until-idle", "until-pid", "until-file"].some((name) => options.text(name) !== undefined);
+}
+
+/** @param stop Ends following; null for a file that is read once. */
+async function openSource(
+  path: string,
+  options: Options,
+  stop: AbortSignal | null,
+): Promise<Source> {
+  if (path === "-") {
+    if (stop !== null) {
+      throw new UsageError("--follow is for files: - is read until it ends anyway");
+    }
+    return openStdin();
+  }
+  if (stop === null) return await openFile(path);
+  const following: GrowingFileOptions = {
+    stop,
+    untilIdleMs: options.number("until-idle"),
+    untilPid: options.number("until-pid"),
+    untilFile: options.text("until-file"),
+  };
+  return await openGrowingFile(path, following);
+}
+
+function metadataOf(path: string, source: Source, options: Options): ResourceMetadata {
+  if (options.flag("text") && options.flag("binary")) {
+    throw new UsageError("--text and --binary exclude each other");
+  }
+  // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
+  const filename = options.text("name") ?? (path === "-" ? "stdin.log" : source.name);
+  const mimeType = options.text("type") ?? guessMimeType(filename);
+  const isDeclaredText = options.flag("text") || options.text("charset") !== undefined;
+  const supportsLineAccess = !options.flag("binary") && (isDeclaredText || isText(mimeType));
+  return { filename, mimeType, supportsLineAccess };
+}
+
+/** Ctrl-C and SIGTERM, counted. */
+class Interrupts {
+  readonly #first = new AbortController();
+  readonly #second = new AbortController();
+
+  constructor() {
+    const interrupt = () => {
+      const which = this.#first.signal.aborted ? this.#second : this.#first;
+      which.abort(new StreamError("ABORTED", "the uploader was interrupted"));
+    };
+    process.on("SIGINT", interrupt);
+    process.on("SIGTERM", interrupt);
+  }
+
+  get first(): AbortSignal {
+    return this.#first.signal;
+  }
+
+  get second(): AbortSignal {
+    return this.#second.signal;
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * `stream serve`.
+ * @module
+ */
+import { join } from "node:path";
+import process from "node:process";
+import { SqliteCatalog } from "../catalog/sqlite.ts";
+import { loadRuntime } from "../runtime/load.ts";
+import { createServer, type ServerLog, type ServerResources } from "../server.ts";
+import { FileStorage } from "../storage/file.ts";
+import { type Command, EXIT, type Options, UsageError } from "./command.ts";
+import { lockDirectory } from "./lock.ts";
+import { printLine } from "./output.ts";
+
+/** Runs a server until it is told to end. */
+export const serve: Command = {
+  name: "serve",
+  summary: "run a server; everything it needs is built in",
+  positionals: [],
+  options: {
+    host: { kind: "text", value: "HOST", help: "interface to listen on (default 127.0.0.1)" },
+    port: { kind: "count", value: "PORT", help: "port to listen on; 0: a free one (default 8090)" },
+    data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
+    "base-url": {
+      kind: "text",
+      value: "URL",
+      help: "base of the references that uploads get (default: the Host of each request)",
+    },
+    "checkpoint-interval": {
+      kind: "duration",
+      value: "TIME",
+      help: "shortest time between two checkpoints of a resource under load (default 50ms)",
+    },
+    "require-context": { kind: "flag", help: "refuse uploads without an upload context" },
+    "allow-origin": {
+      kind: "list",
+      value: "ORIGIN",
+      help: "origin whose pages may connect, besides our own; * for all; can be repeated",
+    },
+    "max-uploads": { kind: "count", value: "N", help: "uploads at the same time (default 1000)" },
+    "max-connections": {
+      kind: "count",
+      value: "N",
+      help: "WebSocket connections at the same time (default 10000)",
+    },
+    "max-resource-size": {
+      kind: "size",
+      value: "SIZE",
+      help: "largest size of one resource (default 1TiB)",
+    },
+    "log-format": {
+      kind: "text",
+      value: "FORMAT",
+      help: "log to stderr as human or json (default human)",
+    },
+  },
+  examples: [
+    "stream serve",
+    "stream serve --host 0.0.0.0 --port 80 --data /var/lib/stream --base-url https://logs.example.org",
+  ],
+  run: (_args, options) => runServer(options),
+};
+
+async function runServer(options: Options): Promise<number> {
+  const hostname = options.text("host") ?? "127.0.0.1";
+  const port = options.number("port") ?? 8090;
+  if (port > 65_535) throw new UsageError(`--port ${port}: there is no such port`);
+  const directory = options.text("data") ?? "./stream-data";
+  const log = serverLog(options.text("log-format") ?? "human");
+  const unlock = await lockDirectory(directory);
+  try {
+    const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
+    const storage = new FileStorage(directory);
+    const server = createServer({
+      runtime: await loadRuntime(),
+      storage,
+      catalog,
+      log,
+      baseUrl: options.text("base-url"),
+      checkpointIntervalMs: options.number("checkpoint-interval"),
+      requireContext: options.flag("require-context"),
+      allowOrigins: options.list("allow-origin"),
+      maxUploads: options.number("max-uploads"),
+      maxConnections: options.number("max-connections"),
+      maxResourceBytes: options.number("max-resource-size"),
+    });
+    logUploads(server.resources, log);
+    const stopped = stopSignal();
+    const listening = await server.listen({ hostname, port });
+    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    await printLine(`listening on http://${host}:${listening.port}`);
+    log.info("stopping", { signal: await stopped });
+    await server.close();
+    await storage.close();
+    await catalog.close();
+    return EXIT.ok;
+  } finally {
+    await unlock();
+  }
+}
+
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => resolve(signal));
+  });
+}
+
+function logUploads(resources: ServerResources, log: ServerLog): void {
+  resources.listen((event) => {
+    switch (event.type) {
+      case "created":
+        return log.info("upload started", { id: event.id, filename: event.metadata.filename });
+      case "refused":
+        return log.info("upload refused", { code: event.error.code, reason: event.error.message });
+      case "deleted":
+        return log.info("resource deleted", { id: event.id });
+      case "status": {
+        const { transferStatus, currentSize, failure } = event.status;
+        const reason = failure === null ? {} : { reason: failure };
+        log.info("upload ended", { id: event.id, transferStatus, bytes: currentSize, ...reason });
+      }
+    }
+  }, { transferStatuses: ["COMPLETED", "FAILED"] });
+}
+
+function serverLog(format: string): ServerLog {
+  if (format !== "human" && format !== "json") {
+    throw new UsageError(`--log-format ${format}: that is neither human nor json`);
+  }
+  const write = (level: string, event: string, fields: Record<string, unknown>) => {
+    const time = new Date().toISOString();
+    const line = format === "json"
+      ? JSON.stringify({ time, level, event, ...fields })
+      : [time, level.padEnd(5), event, ...Object.entries(fields).map(pair)].join(" ");
+    process.stderr.write(`${line}\n`);
+  };
+  return {
+    info: (event, fields) => write("info", event, fields),
+    error: (event, fields) => write("error", event, fields),
+  };
+}
+
+/** Values are quoted, so that a name chosen by somebody else cannot forge a line. */
+function pair([name, value]: [string, unknown]): string {
+  return `${name}=${JSON.stringify(value)}`;
+}

@@ -1,0 +1,300 @@
+/**
+ * Uploads without a server: into a directory, or nowhere.
+ * @module
+ */
+import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { createDigest, type RunningDigest } from "../digest.ts";
+import {
+  checkMetadata,
+  type DigestAlgorithm,
+  DIGESTS,
+  isFinal,
+  type ResourceMetadata,
+  type ResourceStatus,
+  StreamError,
+  toStreamError,
+  type Upload,
+  type UploadResult,
+} from "../protocol.ts";
+
+/** Longest name taken over from the metadata; date, time and number come before it, 255 is the limit. */
+const NAME_BYTES = 200;
+const LINE_BREAK = 10;
+
+/** How a local upload is made. */
+export interface LocalUploadOptions {
+  /** Algorithm of the digest; the native default when not given. */
+  digest?: DigestAlgorithm;
+}
+
+/** Where the bytes go. */
+interface Target {
+  readonly reference: string;
+  write(chunk: Uint8Array): Promise<void>;
+  /** Returns how many of the bytes are on disk whatever happens to the machine. */
+  sync(size: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+/**
+ * Uploads into a local directory, for programs that run without a server.
+ *
+ * The file is named `<date>_<time>_<NNN>_<filename>`, as in `20261123_014455_001_build.log`, in local time; what
+ * file systems do not take in a name becomes `_`. It never replaces another file.
+ *
+ * @param directory Path of the directory; made when missing.
+ * @param metadata What the upload announces.
+ * @param options Algorithm of the digest.
+ * @returns The upload; its reference is the `file:` URL of the file, where a partial file stays when it fails.
+ * @throws {StreamError} BAD_METADATA; STORAGE_FAILED when the file cannot be made.
+ *
+ * @example
+ * ```ts
+ * import { uploadToDirectory } from "@stream/live";
+ * import { mkdtemp } from "node:fs/promises";
+ * import { tmpdir } from "node:os";
+ *
+ * const directory = await mkdtemp(`${tmpdir()}/stream-`);
+ * const metadata = { filename: "build.log", mimeType: "text/plain", supportsLineAccess: true };
+ * const upload = await uploadToDirectory(directory, metadata);
+ * await new Blob(["first\nsecond\n"]).stream().pipeTo(upload.writable);
+ * const { size, numberOfLines } = await upload.done;
+ * console.log(upload.reference, size, numberOfLines); // file:///…_001_build.log 13 2
+ * ```
+ */
+export async function uploadToDirectory(
+  directory: string,
+  metadata: ResourceMetadata,
+  options: LocalUploadOptions = {},
+): Promise<Upload> {
+  const { filename, supportsLineAccess } = checkMetadata(metadata);
+  const digest = await createDigest(options.digest ?? DIGESTS[0]);
+  try {
+    await mkdir(directory, { recursive: true });
+    const target = await createFile(directory, filename);
+    return new LocalUpload(target, supportsLineAccess, digest);
+  } catch (error) {
+    throw storageFailed(`no file can be made in ${directory}`, error);
+  }
+}
+
+/**
+ * Counts and hashes an upload and keeps nothing of it: for programs that may run without any target.
+ *
+ * @param metadata What the upload announces.
+ * @param options Algorithm of the digest.
+ * @returns The upload; its reference is `discard:`.
+ * @throws {StreamError} BAD_METADATA.
+ *
+ * @example
+ * ```ts
+ * import { discardUpload } from "@stream/live";
+ *
+ * const metadata = { filename: "a.bin", mimeType: "application/octet-stream", supportsLineAccess: false };
+ * const upload = await discardUpload(metadata);
+ * await new Blob(["some bytes"]).stream().pipeTo(upload.writable);
+ * console.log((await upload.done).size); // 10
+ * ```
+ */
+export async function discardUpload(
+  metadata: ResourceMetadata,
+  options: LocalUploadOptions = {},
+): Promise<Upload> {
+  const { supportsLineAccess } = checkMetadata(metadata);
+  const digest = await createDigest(options.digest ?? DIGESTS[0]);
+  return new LocalUpload(NOWHERE, supportsLineAccess, digest);
+}
+
+const NOWHERE: Target = {
+  reference: "discard:",
+  write: () => Promise.resolve(),
+  sync: () => Promise.resolve(0),
+  close: () => Promise.resolve(),
+};
+
+/** An upload whose bytes, statuses and end are all made here. */
+class LocalUpload implements Upload {
+  readonly reference: string;
+  readonly writable: WritableStream<Uint8Array>;
+  readonly done: Promise<UploadResult>;
+  readonly #done = Promise.withResolvers<UploadResult>();
+  readonly #target: Target;
+  readonly #digest: RunningDigest;
+  readonly #lines: LineCounter | null;
+  #controller!: WritableStreamDefaultController;
+  #status: ResourceStatus;
+  #changed = Promise.withResolvers<void>();
+  #lastStep: Promise<unknown> = Promise.resolve();
+
+  constructor(target: Target, supportsLineAccess: boolean, digest: RunningDigest) {
+    this.reference = target.reference;
+    this.#target = target;
+    this.#digest = digest;
+    this.#lines = supportsLineAccess ? new LineCounter() : null;
+    this.#status = {
+      transferStatus: "INITIATED",
+      currentSize: 0,
+      numberOfLines: supportsLineAccess ? 0 : null,
+      durableSize: 0,
+      epoch: 0,
+      sequence: 0,
+      failure: null,
+    };
+    this.done = this.#done.promise;
+    // Who only looks at `writable` hears of a failure there.
+    this.done.catch(() => {});
+    this.writable = new WritableStream<Uint8Array>({
+      start: (controller) => void (this.#controller = controller),
+      write: (chunk) => this.#inTurn(() => this.#write(chunk)),
+      close: () => this.#inTurn(() => this.#finish()),
+      abort: (cause) => this.abort(cause),
+    });
+  }
+
+  get status(): ResourceStatus {
+    return this.#status;
+  }
+
+  async *statuses(): AsyncGenerator<ResourceStatus, void, void> {
+    for (let seen = -1;;) {
+      const status = this.#status;
+      if (status.sequence === seen) await this.#changed.promise;
+      else yield status;
+      if (isFinal(status.transferStatus)) return;
+      seen = status.sequence;
+    }
+  }
+
+  async abort(cause?: unknown): Promise<void> {
+    const error = toStreamError(cause ?? "the upload was aborted", "ABORTED");
+    this.#controller.error(error);
+    await this.#inTurn(() => this.#fail(error));
+  }
+
+  /** One step after the other: an abort must not close the file under a write. */
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const turn = this.#lastStep.then(step);
+    this.#lastStep = turn.catch(() => {});
+    return turn;
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    await this.#attempt(() => this.#target.write(chunk));
+    this.#digest.update(chunk);
+    this.#lines?.add(chunk);
+    this.#publish({
+      transferStatus: "IN_PROGRESS",
+      currentSize: this.#status.currentSize + chunk.length,
+      numberOfLines: this.#lines?.complete ?? null,
+    });
+  }
+
+  async #finish(): Promise<void> {
+    const size = this.#status.currentSize;
+    const durableSize = await this.#attempt(() => this.#target.sync(size));
+    await this.#attempt(() => this.#target.close());
+    const numberOfLines = this.#lines?.total ?? null;
+    this.#publish({ transferStatus: "COMPLETED", durableSize, numberOfLines });
+    const digest = { algorithm: this.#digest.algorithm, value: this.#digest.value() };
+    this.#done.resolve({ size, numberOfLines, digest });
+  }
+
+  async #attempt<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (thrown) {
+      const error = storageFailed(`cannot write ${this.reference}`, thrown);
+      await this.#fail(error);
+      throw error;
+    }
+  }
+
+  async #fail(error: StreamError): Promise<void> {
+    if (isFinal(this.#status.transferStatus)) return;
+    await this.#target.close().catch(() => {});
+    this.#publish({
+      transferStatus: "FAILED",
+      numberOfLines: this.#lines?.total ?? null,
+      failure: error.message,
+    });
+    this.#done.reject(error);
+  }
+
+  #publish(change: Partial<ResourceStatus>): void {
+    this.#status = { ...this.#status, ...change, sequence: this.#status.sequence + 1 };
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+}
+
+/** Counts lines as bytes pass. */
+class LineCounter {
+  /** Lines that have their line break. */
+  complete = 0;
+  #endsWithBreak = true;
+
+  add(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
+    for (let at = chunk.indexOf(LINE_BREAK); at >= 0; at = chunk.indexOf(LINE_BREAK, at + 1)) {
+      this.complete++;
+    }
+    this.#endsWithBreak = chunk[chunk.length - 1] === LINE_BREAK;
+  }
+
+  /** All lines, a last one without a break included. */
+  get total(): number {
+    return this.complete + (this.#endsWithBreak ? 0 : 1);
+  }
+}
+
+async function createFile(directory: string, filename: string): Promise<Target> {
+  const time = timestamp(new Date());
+  for (let number = 1;; number++) {
+    const name = `${time}_${String(number).padStart(3, "0")}_${safeName(filename)}`;
+    const path = resolve(join(directory, name));
+    try {
+      return fileTarget(path, await open(path, "wx"));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+  }
+}
+
+function fileTarget(path: string, handle: FileHandle): Target {
+  return {
+    reference: pathToFileURL(path).href,
+    async write(chunk) {
+      for (let at = 0; at < chunk.length;) {
+        at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
+      }
+    },
+    async sync(size) {
+      await handle.sync();
+      return size;
+    },
+    close: () => handle.close(),
+  };
+}
+
+/** Local time as `20261123_014455`. */
+function timestamp(time: Date): string {
+  const digits = (value: number) => String(value).padStart(2, "0");
+  const date = [time.getFullYear(), time.getMonth() + 1, time.getDate()].map(digits).join("");
+  return `${date}_${[time.getHours(), time.getMinutes(), time.getSeconds()].map(digits).join("")}`;
+}
+
+/** The end of the name, where the extension is, without what any file system refuses. */
+function safeName(filename: string): string {
+  // deno-lint-ignore no-control-regex
+  const name = filename.replace(/[\x00-\x1f\x7f<>:"/\\|?*]/g, "_").replace(/[. ]+$/, "");
+  const characters = [...name];
+  while (new TextEncoder().encode(characters.join("")).length > NAME_BYTES) characters.shift();
+  return characters.join("");
+}
+
+function storageFailed(what: string, error: unknown): StreamError {
+  const { message } = toStreamError(error);
+  return new StreamError("STORAGE_FAILED", `${what}: ${message}`, { cause: error });
+}
