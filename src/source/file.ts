@@ -235,10 +235,10 @@ class GrowingFile implements Chunks {
 
   /** Waits until the file may have grown; a busy one is not watched, as each write would be an event. */
   async #change(): Promise<void> {
-    if (performance.now() - this.#grownAtMs < BUSY_MS) return this.#bell.wait(BUSY_POLL_MS);
-    if (this.#watcher !== undefined) return this.#bell.wait(QUIET_POLL_MS);
+    if (performance.now() - this.#grownAtMs < BUSY_MS) await this.#bell.wait(BUSY_POLL_MS);
+    else if (this.#watcher !== undefined) await this.#bell.wait(QUIET_POLL_MS);
     // No waiting this time: what was written before the watch began is there to be read.
-    this.#watcher = watched(this.#file.path, this.#ring);
+    else this.#watcher = watched(this.#file.path, this.#ring);
   }
 }
 

@@ -62,13 +62,13 @@ const CHARSETS = [
   "TIS-620 tis620.2533",
   "Shift_JIS sjis ms_kanji csShiftJIS",
   "windows-31j ms932 windows-932 csWindows31J",
+  "ISO-2022-JP jis csISO2022JP",
   "EUC-JP eucjis csEUCPkdFmtjapanese Extended_UNIX_Code_Packed_Format_for_Japanese",
   "GB2312 gb2312-80 gb2312-1980 euc-cn",
   "GBK cp936 windows-936 ms936",
   "GB18030 gb18030-2022",
-  "Big5 csBig5",
+  "Big5 csBig5 ms950 windows-950",
   "Big5-HKSCS big5hk",
-  "windows-950 ms950",
   "EUC-KR ksc5601 ksc5601-1987 ks_c_5601-1987 csEUCKR",
   "windows-949 ms949",
 ].map((names) => names.split(" "));
@@ -84,20 +84,16 @@ const MARKS = [
   { charset: "UTF-16LE", bytes: [0xff, 0xfe] },
 ];
 
-/** What the platform decodes as Java does, and better than iconv-lite, which drops half a character at the end. */
-const PLATFORM = ["UTF-8", "UTF-16BE", "UTF-16LE"];
+/** Read by the platform: iconv-lite loses bytes of these when a character is split over chunks. */
+const PLATFORM = [
+  ...["UTF-8", "UTF-16BE", "UTF-16LE", "Shift_JIS", "windows-31j", "EUC-JP", "ISO-2022-JP"],
+  ...["GB2312", "GBK", "GB18030", "Big5", "Big5-HKSCS", "EUC-KR", "windows-949"],
+];
 
-/** Where iconv-lite reads JIS X 0208 as Windows does, and Java does not. */
-const JIS_CHARSETS = ["Shift_JIS", "EUC-JP"];
-const JIS = new Map(Object.entries({
-  "\u2015": "\u2014",
-  "\uff5e": "\u301c",
-  "\u2225": "\u2016",
-  "\uff0d": "\u2212",
-  "\uffe0": "\u00a2",
-  "\uffe1": "\u00a3",
-  "\uffe2": "\u00ac",
-}));
+/** Read from JIS X 0208 by the platform as by Windows: seven characters that Java reads otherwise. */
+const WINDOWS_JIS = "\u2015\uff5e\u2225\uff0d\uffe0\uffe1\uffe2";
+const JAVA_JIS = "\u2014\u301c\u2016\u2212\u00a2\u00a3\u00ac";
+const JAVA_JIS_CHARSETS = ["Shift_JIS", "EUC-JP", "ISO-2022-JP"];
 
 /**
  * Transcodes text to UTF-8 while it passes; characters may be split over chunks.
@@ -131,10 +127,11 @@ export function transcodeToUtf8(charset: string): TransformStream<Uint8Array, Ui
 
 type Output = TransformStreamDefaultController<Uint8Array>;
 
-/** Finds the mark, then decodes and encodes. */
+/** Holds the first bytes back until it is decided whether they are a mark, then decodes and encodes. */
 class Transcoder implements Transformer<Uint8Array, Uint8Array> {
   readonly #charset: string;
-  #held: Uint8Array = new Uint8Array(0);
+  readonly #encoder = new TextEncoder();
+  #first: Uint8Array = new Uint8Array(0);
   #decoder: Decoder | null = null;
   #highSurrogate = "";
 
@@ -143,17 +140,133 @@ class Transcoder implements Transformer<Uint8Array, Uint8Array> {
   }
 
   async transform(chunk: Uint8Array, output: Output): Promise<void> {
-    const bytes = this.#decoder === null ? await this.#begin(chunk, false) : chunk;
-    for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
-      this.#encode(this.#decoder!.write(bytes.subarray(at, at + CHUNK_BYTES)), output);
-    }
+    if (this.#decoder !== null) return this.#decode(this.#decoder, chunk, output);
+    const first = this.#first.length === 0 ? chunk : Buffer.concat([this.#first, chunk]);
+    if (isUndecided(this.#charset, first)) this.#first = first;
+    else await this.#begin(first, output);
   }
 
   async flush(output: Output): Promise<void> {
-    if (this.#decoder === null) {
-      const rest = await this.#begin(new Uint8Array(0), true);
-      this.#encode(this.#decoder!.write(rest), output);
-    }
-    this.#encode(this.#decoder!.end() + "\0", output, 1);
+    const decoder = this.#decoder ?? await this.#begin(this.#first, output);
+    this.#encode(decoder.end(), output);
+    if (this.#highSurrogate !== "") output.enqueue(this.#encoder.encode(this.#highSurrogate));
   }
+
+  async #begin(first: Uint8Array, output: Output): Promise<Decoder> {
+    const { encoding, markBytes } = encodingOf(this.#charset, first);
+    this.#decoder = await loadDecoder(encoding);
+    this.#decode(this.#decoder, first.subarray(markBytes), output);
+    return this.#decoder;
+  }
+
+  #decode(decoder: Decoder, bytes: Uint8Array, output: Output): void {
+    for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
+      this.#encode(decoder.write(bytes.subarray(at, at + CHUNK_BYTES)), output);
+    }
+  }
+
+  #encode(decoded: string, output: Output): void {
+    const text = this.#highSurrogate + decoded;
+    const last = text.at(-1) ?? "";
+    // Half a pair would become U+FFFD, its other half may come with the next chunk.
+    this.#highSurrogate = last >= "\ud800" && last <= "\udbff" ? last : "";
+    const utf8 = this.#encoder.encode(text.slice(0, text.length - this.#highSurrogate.length));
+    for (let at = 0; at < utf8.length; at += CHUNK_BYTES) {
+      output.enqueue(utf8.length <= CHUNK_BYTES ? utf8 : utf8.slice(at, at + CHUNK_BYTES));
+    }
+  }
+}
+
+/** Whether more bytes could still make a mark of these. */
+function isUndecided(charset: string, first: Uint8Array): boolean {
+  return ownMark(charset, first) === undefined &&
+    MARKS.some(({ bytes }) => first.length < bytes.length && beginsWith(bytes, first));
+}
+
+function encodingOf(charset: string, first: Uint8Array): { encoding: string; markBytes: number } {
+  const own = ownMark(charset, first);
+  if (own !== undefined) return { encoding: own.charset, markBytes: own.bytes.length };
+  const other = MARKS.find(({ bytes }) => beginsWith(first, bytes));
+  if (other !== undefined) {
+    const message =
+      `the text was declared as ${charset} but has the byte order mark of ${other.charset}`;
+    throw new StreamError("SOURCE_FAILED", message);
+  }
+  const encoding = charset === "UTF-16" || charset === "UTF-32" ? `${charset}BE` : charset;
+  return { encoding, markBytes: 0 };
+}
+
+/** The mark of the charset itself, or of its form with a byte order: UTF-16 takes UTF-16LE's. */
+function ownMark(charset: string, first: Uint8Array): typeof MARKS[number] | undefined {
+  return MARKS.find((mark) => mark.charset.startsWith(charset) && beginsWith(first, mark.bytes));
+}
+
+function beginsWith(bytes: ArrayLike<number>, prefix: ArrayLike<number>): boolean {
+  return Array.from(prefix).every((byte, index) => bytes[index] === byte);
+}
+
+/** Turns bytes into text, keeping what is incomplete for the next call. */
+interface Decoder {
+  write(bytes: Uint8Array): string;
+  end(): string;
+}
+
+/** Loads iconv-lite only when it is needed: that takes 60 ms on Deno. */
+async function loadDecoder(encoding: string): Promise<Decoder> {
+  if (PLATFORM.includes(encoding)) return platformDecoder(encoding);
+  if (encoding === "ISO-8859-1") {
+    return { write: (bytes) => buffer(bytes).toString("latin1"), end: () => "" };
+  }
+  const { default: iconv } = await import("iconv-lite");
+  const decoder = iconv.getDecoder(encoding, { stripBOM: false });
+  return { write: (bytes) => decoder.write(buffer(bytes)), end: () => decoder.end() ?? "" };
+}
+
+function platformDecoder(encoding: string): Decoder {
+  const decoder = new TextDecoder(encoding, { ignoreBOM: true });
+  const asJava = JAVA_JIS_CHARSETS.includes(encoding) ? readJisAsJava : (text: string) => text;
+  return {
+    write: (bytes) => asJava(decoder.decode(bytes, { stream: true })),
+    end: () => decoder.decode(),
+  };
+}
+
+function readJisAsJava(text: string): string {
+  return text.replace(
+    /[\u2015\uff5e\u2225\uff0d\uffe0-\uffe2]/g,
+    (character) => JAVA_JIS[WINDOWS_JIS.indexOf(character)],
+  );
+}
+
+function buffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** What of a charset's name counts: `x-UTF_16LE` is UTF-16LE, `ISO_8859-1:1987` is ISO-8859-1. */
+function keyOf(name: string): string {
+  return name.toLowerCase().replace(/:\d{4}$|[^0-9a-z]/g, "").replace(/^x(?=[a-z])/, "");
+}
+
+/** The three charsets with the names most like the given one. */
+function nearest(name: string): string[] {
+  const key = keyOf(name);
+  const distances = CHARSETS.map((names) => ({
+    name: names[0],
+    distance: Math.min(...names.map((known) => editDistance(key, keyOf(known)))),
+  }));
+  return distances.sort((a, b) => a.distance - b.distance).slice(0, 3).map(({ name }) => name);
+}
+
+/** Levenshtein's: how many characters to change, add or leave out. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 0; i < from.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < to.length; j++) {
+      const change = row[j] + (from[i] === to[j] ? 0 : 1);
+      next.push(Math.min(change, row[j + 1] + 1, next[j] + 1));
+    }
+    row = next;
+  }
+  return row[to.length];
 }
