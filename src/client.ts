@@ -22,7 +22,8 @@
  */
 import { request } from "./client/channel.ts";
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
-import { openUpload, type PushOptions } from "./client/upload.ts";
+import { ClientUpload, type PushedUpload, type PushOptions } from "./client/upload.ts";
+import type { RetryOptions } from "./client/retry.ts";
 import {
   checkMetadata,
   httpBase,
@@ -30,11 +31,11 @@ import {
   type ResourceInfo,
   type ResourceMetadata,
   RESOURCES_PATH,
-  type Upload,
 } from "./protocol.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
-export type { PushOptions } from "./client/upload.ts";
+export type { RetryOptions } from "./client/retry.ts";
+export type { PushedUpload, PushOptions } from "./client/upload.ts";
 export {
   type Digest,
   type DigestAlgorithm,
@@ -47,6 +48,9 @@ export {
   type Upload,
   type UploadResult,
 } from "./protocol.ts";
+
+/** How a resource is opened. */
+export interface OpenOptions extends ReferenceOptions, RetryOptions {}
 
 /** Where a reference that is a bare id belongs. */
 export interface ReferenceOptions {
@@ -91,15 +95,43 @@ export async function push(
   server: string,
   metadata: ResourceMetadata,
   options: PushOptions = {},
-): Promise<Upload> {
-  return await openUpload(httpBase(server), checkMetadata(metadata), options);
+): Promise<PushedUpload> {
+  return await ClientUpload.start(httpBase(server), checkMetadata(metadata), options);
+}
+
+/**
+ * Goes on with an upload whose process is gone (PROTOCOL.md 3.5).
+ *
+ * @param server Base URL of the server.
+ * @param resumeToken What `resumeToken` of the upload was.
+ * @param options Signal and retries.
+ * @returns The upload. Its source is written from the beginning: what the server has is checked, not sent again.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, NOT_OWNER; WRONG_STATE when the resume window is over.
+ *
+ * @example
+ * ```ts
+ * import { resumePush } from "@stream/live/client";
+ *
+ * async function goOn(server: string, resumeToken: string, source: Blob) {
+ *   const upload = await resumePush(server, resumeToken);
+ *   await source.stream().pipeTo(upload.writable);
+ *   return await upload.done;
+ * }
+ * ```
+ */
+export async function resumePush(
+  server: string,
+  resumeToken: string,
+  options: PushOptions = {},
+): Promise<PushedUpload> {
+  return await ClientUpload.resume(httpBase(server), resumeToken, options);
 }
 
 /**
  * Opens a resource for reading (PROTOCOL.md 4).
  *
  * @param reference What a push printed, its HTTP form, or an id.
- * @param options Server of a bare id.
+ * @param options Server of a bare id; how long a lost connection is tried again.
  * @returns The download, with the newest status.
  * @throws {StreamError} UNREACHABLE, NOT_FOUND, BAD_REQUEST for a text that is no reference.
  *
@@ -117,9 +149,9 @@ export async function push(
  */
 export async function open(
   reference: string,
-  options: ReferenceOptions = {},
+  options: OpenOptions = {},
 ): Promise<Download> {
-  return await ClientDownload.open(parseReference(reference, options.server));
+  return await ClientDownload.open(parseReference(reference, options.server), options);
 }
 
 /**
@@ -141,7 +173,7 @@ export async function open(
  */
 export function follow(
   reference: string,
-  options: ReadOptions & ReferenceOptions = {},
+  options: ReadOptions & OpenOptions = {},
 ): ReadableStream<Uint8Array> {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const copy = async () => {

@@ -78,6 +78,7 @@ export const ERRORS = {
   QUOTA_EXCEEDED: { http: 413, close: 1008 },
   ORIGIN_REFUSED: { http: 403, close: 1008 },
   LIMIT_REACHED: { http: 503, close: 1013 },
+  NOT_OWNER: { http: 403, close: 1008 },
   FENCED: { http: 409, close: 1008 },
   CONFLICT: { http: 409, close: 1008 },
   DELETED: { http: 410, close: 1008 },
@@ -271,6 +272,7 @@ export interface Upload {
 /** Messages an uploading client sends (PROTOCOL.md 3). */
 export type UploadRequest =
   | { "@": "StartUpload"; metadata: ResourceMetadata; digests?: string[] }
+  | { "@": "ResumeUpload"; id: string; secret: string }
   | { "@": "FinishUpload"; checksum: string; size?: number }
   | { "@": "AbortUpload"; reason: string };
 
@@ -316,6 +318,7 @@ export type ServerMessage =
     size: number;
     numberOflines: number | null;
     checksum: string;
+    digest?: DigestAlgorithm;
   }
   | { "@": "StatusChanged"; resourceStatus: BaseStatus | ResourceStatus }
   | {
@@ -364,6 +367,7 @@ const SHAPES: Record<Message["@"], Shape> = {
     metadata: shaped({ filename: isString, mimeType: isString, supportsLineAccess: isBoolean }),
     digests: optional(listOf(isString)),
   },
+  ResumeUpload: { id: isString, secret: isString },
   FinishUpload: { checksum: isString, size: optional(isOffset) },
   AbortUpload: { reason: isString },
   RequestChunk: { startOffset: isOffset, endOffset: isOffset },
@@ -392,7 +396,12 @@ const SHAPES: Record<Message["@"], Shape> = {
     digest: optional((value) => DIGESTS.includes(value as DigestAlgorithm)),
   },
   Credit: { limit: isOffset, acknowledged: isOffset },
-  UploadAcknowledged: { size: isOffset, numberOflines: optional(isLineCount), checksum: isString },
+  UploadAcknowledged: {
+    size: isOffset,
+    numberOflines: optional(isLineCount),
+    checksum: isString,
+    digest: optional(isString),
+  },
   StatusChanged: {
     resourceStatus: shaped({
       transferStatus: isTransferStatus,

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Catalog, ResourceQuery, ResourceRecord, UploadContext } from "./catalog.ts";
-import { chooseDigest, createDigest } from "./digest.ts";
+import { chooseDigest, createDigest, type RunningDigest } from "./digest.ts";
 import {
   checkContextId,
   checkMetadata,
@@ -17,10 +17,12 @@ import {
   StreamError,
   toStreamError,
   type TransferStatus,
+  type UploadResult,
 } from "./protocol.ts";
-import { Appender } from "./resources/appender.ts";
+import { Appender, type Durability } from "./resources/appender.ts";
 import { CreditPool } from "./resources/credit.ts";
 import { type RecentBudget, Resource } from "./resources/resource.ts";
+import { hashSecret, matchesSecret, newSecret } from "./resources/secret.ts";
 import type { LogWriter, Storage } from "./storage.ts";
 
 /** What a quota policy is asked about. */
@@ -66,6 +68,10 @@ export interface ResourcesOptions {
   quota?: QuotaPolicy;
   /** Shortest time between two checkpoints of one resource under load, in ms; 50 by default. */
   checkpointIntervalMs?: number;
+  /** What an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
+  durability?: Durability;
+  /** How long an interrupted upload can be resumed before it is FAILED, in ms; 60 000 by default. */
+  resumeWindowMs?: number;
   /** Whether uploads without an upload context are refused; false by default. */
   requireContext?: boolean;
   /** Largest size of one resource in bytes; 1 TiB by default, which is also the most. */
@@ -116,19 +122,50 @@ export interface Registration {
   metadata: ResourceMetadata;
   /** Upload context; null without one. */
   contextId: string | null;
+  /** Whether the upload can be resumed after its connection broke. */
+  resumable: boolean;
   /** Whether an upload context nobody made yet is made now; otherwise it counts as none. */
   makeContext: boolean;
   /** Digest algorithms, in the uploader's order of preference. */
   digests: readonly string[];
 }
 
+/** An upload that was registered or taken over. */
+export interface OwnedUpload {
+  /** Where its bytes go. */
+  appender: Appender;
+  /** What proves ownership; null when the upload cannot be resumed. */
+  secret: string | null;
+}
+
+/** A resumed upload that needs nothing more: it was completed before its owner heard of it. */
+export interface CompletedUpload {
+  /** Its size, lines and digest. */
+  completed: UploadResult;
+}
+
 const DEFAULTS = {
   checkpointIntervalMs: 50,
+  resumeWindowMs: 60_000,
+  durability: "os",
   maxUploads: 1000,
   receiveBudgetBytes: 128 * 1024 * 1024,
   /** Memory for the newest bytes of all resources, for followers at their tails. */
   recentBytes: 32 * 1024 * 1024,
-};
+} as const;
+
+/** Step of a read that brings a digest up to date. */
+const DIGEST_READ_BYTES = 1024 * 1024;
+/** Records looked at together during recovery. */
+const RECOVERY_PAGE = 100;
+
+/** An upload whose owner is gone, for the time it may come back. */
+interface Interrupted {
+  resource: Resource;
+  /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
+  digest: RunningDigest | null;
+  timer: ReturnType<typeof setTimeout>;
+}
 
 /** A resource that somebody holds open. */
 interface Held {
@@ -148,6 +185,9 @@ export class Resources implements ServerResources {
   readonly #storage: Storage;
   readonly #held = new Map<string, Held>();
   readonly #uploads = new Map<string, Appender>();
+  readonly #interrupted = new Map<string, Interrupted>();
+  /** The last step that changes who owns a log, by id. */
+  readonly #handovers = new Map<string, Promise<unknown>>();
   readonly #listeners = new Set<Listener>();
   readonly #recentBudget: RecentBudget = { freeBytes: DEFAULTS.recentBytes };
   readonly #maxUploads: number;
@@ -168,6 +208,10 @@ export class Resources implements ServerResources {
     this.creditPool = new CreditPool(Math.max(0, budgetBytes - reservedBytes));
   }
 
+  get #resumeWindowMs(): number {
+    return this.#options.resumeWindowMs ?? DEFAULTS.resumeWindowMs;
+  }
+
   get uploads(): number {
     return this.#uploads.size;
   }
@@ -176,7 +220,7 @@ export class Resources implements ServerResources {
    * Registers an upload; the resource can be followed from now on.
    * @throws {StreamError} BAD_METADATA, CONTEXT_REQUIRED, CONTEXT_UNKNOWN, QUOTA_EXCEEDED, LIMIT_REACHED, STORAGE_FAILED.
    */
-  async register(registration: Registration): Promise<Appender> {
+  async register(registration: Registration): Promise<OwnedUpload> {
     this.#registering++;
     try {
       return await this.#register(registration);
@@ -188,6 +232,42 @@ export class Resources implements ServerResources {
     } finally {
       this.#registering--;
     }
+  }
+
+  /**
+   * Takes an upload over for whoever knows its secret; an owner that is still connected is shut out.
+   * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
+   */
+  async resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
+    const { secretHash } = await this.get(id);
+    if (secretHash === null || !await matchesSecret(secret, secretHash)) {
+      throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
+    }
+    return await this.#exclusively(id, async () => {
+      await this.#detachOwner(id);
+      const record = await this.get(id);
+      if (record.transferStatus === "COMPLETED") return { completed: completedUpload(record) };
+      if (isFinal(record.transferStatus)) {
+        throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${record.failure}`);
+      }
+      this.#checkCapacity();
+      const digest = this.#interrupted.get(id)?.digest ?? await this.#restoreDigest(record);
+      return { appender: await this.#takeOver(record, digest), secret };
+    });
+  }
+
+  /**
+   * The owner of an upload is gone: it may come back for a while, if it can be resumed at all.
+   * @param appender What the owner appended with.
+   * @param cause Why; told to everybody if it does not come back.
+   */
+  async interrupt(appender: Appender, cause: StreamError): Promise<void> {
+    const { id } = appender.resource;
+    if (!appender.resumable || this.#resumeWindowMs === 0) return await appender.fail(cause);
+    await this.#exclusively(id, async () => {
+      // Whoever resumed in the meantime has detached it already.
+      if (this.#uploads.get(id) === appender) await this.#detach(appender, cause);
+    });
   }
 
   /**
@@ -242,52 +322,80 @@ export class Resources implements ServerResources {
     return () => this.#listeners.delete(entry);
   }
 
-  /** Makes every upload that an earlier process left unfinished FAILED, with all that its log holds. */
+  /**
+   * Brings every upload that an earlier process left unfinished in line with its log: it can be resumed
+   * from now on for the resume window; what cannot be resumed is FAILED.
+   * @returns How many there were.
+   */
   async recover(): Promise<number> {
     let recovered = 0;
+    let after: ResourceQuery["after"];
     for (;;) {
       const records = await this.#catalog.list({
         transferStatuses: ["INITIATED", "IN_PROGRESS"],
-        limit: 100,
+        limit: RECOVERY_PAGE,
+        after,
       });
-      if (records.length === 0) return recovered;
       for (const record of records) await this.#recoverOne(record);
       recovered += records.length;
+      if (records.length < RECOVERY_PAGE) return recovered;
+      after = records[records.length - 1];
     }
   }
 
-  /** Ends running uploads as FAILED and releases everything but storage and catalog. */
+  /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
   async close(): Promise<void> {
     this.#closed = true;
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
-    await Promise.all([...this.#uploads.values()].map((upload) => upload.fail(shutdown)));
+    for (const { timer } of this.#interrupted.values()) clearTimeout(timer);
+    await Promise.all(this.#handovers.values());
+    await Promise.all(
+      [...this.#uploads.values()].map((upload) =>
+        upload.resumable ? upload.detach() : upload.fail(shutdown)
+      ),
+    );
     await Promise.all([...this.#held.values()].map(({ resource }) => resource.close()));
     this.#held.clear();
   }
 
-  async #register(registration: Registration): Promise<Appender> {
+  async #register(registration: Registration): Promise<OwnedUpload> {
     const metadata = checkMetadata(registration.metadata);
     this.#checkCapacity();
     const contextId = await this.#context(registration);
-    const id = crypto.randomUUID();
-    const subject = { id, metadata, contextId };
+    const subject = { id: crypto.randomUUID(), metadata, contextId };
     await this.#checkQuota(() => this.#options.quota?.checkRegistration?.(subject));
     const digest = await createDigest(chooseDigest(registration.digests));
-    const record = newRecord(subject);
-    const writer = await this.#storage.create(id, logOptions(record));
+    const secret = registration.resumable ? newSecret() : null;
+    const record = newRecord(subject, digest, secret === null ? null : await hashSecret(secret));
+    const writer = await this.#storage.create(record.id, logOptions(record));
     try {
       await this.#catalog.create(record);
     } catch (error) {
       await writer.close();
-      await this.#storage.delete(id);
+      await this.#storage.delete(record.id);
       throw error;
     }
-    const resource = this.#hold(record).resource;
+    const { resource } = this.#hold(record);
+    const appender = this.#append(resource, record, writer, digest);
+    this.#emit({ type: "created", ...subject });
+    return { appender, secret };
+  }
+
+  /** Appends to a log from now on. */
+  #append(
+    resource: Resource,
+    record: ResourceRecord,
+    writer: LogWriter,
+    digest: RunningDigest,
+  ): Appender {
+    const { id, metadata, contextId } = record;
+    const subject = { id, metadata, contextId };
     const appender = new Appender(resource, {
       writer,
       catalog: this.#catalog,
       record,
       digest,
+      durability: this.#options.durability ?? DEFAULTS.durability,
       checkpointIntervalMs: this.#options.checkpointIntervalMs ?? DEFAULTS.checkpointIntervalMs,
       checkGrowth: (size) => this.#checkGrowth(subject, size),
       published: (status) => this.#emit({ type: "status", id, contextId, status }),
@@ -297,8 +405,106 @@ export class Resources implements ServerResources {
       },
     });
     this.#uploads.set(id, appender);
-    this.#emit({ type: "created", ...subject });
     return appender;
+  }
+
+  /** Makes whoever knows the digest the owner of an unfinished upload. */
+  async #takeOver(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
+    const { resource, record: updated, writer } = await this.#nextEpoch(record);
+    return this.#append(resource, updated, writer, digest);
+  }
+
+  /** Opens the log of an unfinished upload for its next epoch; the log says how much there is. */
+  async #nextEpoch(
+    record: ResourceRecord,
+  ): Promise<{ resource: Resource; record: ResourceRecord; writer: LogWriter }> {
+    const { id } = record;
+    const epoch = record.epoch + 1;
+    const writer = await this.#storage.recover(id, { ...logOptions(record), epoch });
+    const updated = await this.#catalog.update(id, record.revision, {
+      transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
+      size: writer.size,
+      lines: record.metadata.supportsLineAccess ? writer.lineBreaks : null,
+      epoch,
+      sequence: 0,
+      updatedAtMs: Date.now(),
+    });
+    clearTimeout(this.#interrupted.get(id)?.timer);
+    this.#interrupted.delete(id);
+    const resource = this.#held.get(id)?.resource ?? this.#hold(updated).resource;
+    const durableSize = Math.min(resource.status.durableSize, writer.size);
+    resource.publish({ ...statusOf(updated), durableSize });
+    return { resource, record: updated, writer };
+  }
+
+  /** Shuts the present owner of an upload out, if there is one. */
+  async #detachOwner(id: string): Promise<void> {
+    const owner = this.#uploads.get(id);
+    if (owner === undefined) return;
+    const fenced = new StreamError("FENCED", "the upload was resumed by another connection");
+    await this.#detach(owner, fenced);
+    owner.disown(fenced);
+  }
+
+  /** Takes the log from an owner, unless the upload is over then. */
+  async #detach(owner: Appender, cause: StreamError): Promise<void> {
+    const digest = await owner.detach();
+    if (digest === null) return;
+    this.#uploads.delete(owner.resource.id);
+    this.#keep(owner.resource, digest, cause);
+  }
+
+  /** Waits for the owner of an upload to come back. */
+  #keep(resource: Resource, digest: RunningDigest | null, cause: StreamError): void {
+    if (this.#closed) return;
+    const { id } = resource;
+    const timer = setTimeout(() => {
+      this.#exclusively(id, () => this.#giveUp(id, cause)).catch(() => {});
+    }, this.#resumeWindowMs);
+    this.#interrupted.set(id, { resource, digest, timer });
+  }
+
+  /** Nobody came back: the upload is FAILED with everything it has. */
+  async #giveUp(id: string, cause: StreamError): Promise<void> {
+    if (!this.#interrupted.has(id)) return;
+    const record = await this.get(id);
+    // The digest of a failed upload is not asked for.
+    const appender = await this.#takeOver(record, await createDigest("md5"));
+    await appender.fail(cause);
+  }
+
+  /** The digest of what a log holds, from its last saved state. */
+  async #restoreDigest(record: ResourceRecord): Promise<RunningDigest> {
+    const reader = await this.#storage.openReader(record.id);
+    try {
+      const saved = record.digestState;
+      const isUsable = saved !== null && saved.byteOffset <= record.size;
+      const digest = await createDigest(
+        saved?.algorithm ?? "md5",
+        isUsable ? saved.state : undefined,
+      );
+      for (let at = isUsable ? saved.byteOffset : 0; at < record.size;) {
+        const bytes = await reader.read(at, Math.min(DIGEST_READ_BYTES, record.size - at));
+        digest.update(bytes);
+        at += bytes.length;
+      }
+      return digest;
+    } finally {
+      await reader.close();
+    }
+  }
+
+  /** Steps that change who owns a log happen one after the other. */
+  async #exclusively<T>(id: string, step: () => Promise<T>): Promise<T> {
+    const before = this.#handovers.get(id) ?? Promise.resolve();
+    const after = before.then(step);
+    const settled = after.catch(() => {});
+    this.#handovers.set(id, settled);
+    try {
+      return await after;
+    } finally {
+      if (this.#handovers.get(id) === settled) this.#handovers.delete(id);
+    }
   }
 
   #checkCapacity(): void {
@@ -363,27 +569,32 @@ export class Resources implements ServerResources {
   }
 
   async #recoverOne(record: ResourceRecord): Promise<void> {
-    const epoch = record.epoch + 1;
-    const failure = "INTERRUPTED: the server ended while this was being uploaded";
-    let { size, lines } = record;
+    const cause = new StreamError(
+      "INTERRUPTED",
+      "the server ended while this was being uploaded, and the uploader did not come back",
+    );
     try {
-      const writer = await this.#storage.recover(record.id, { ...logOptions(record), epoch });
-      size = writer.size;
-      lines = await finishLog(writer, record.metadata.supportsLineAccess);
+      const next = await this.#nextEpoch(record);
+      if (record.secretHash === null || this.#resumeWindowMs === 0) {
+        const digest = await createDigest("md5");
+        return await this.#append(next.resource, next.record, next.writer, digest).fail(cause);
+      }
+      await next.writer.close();
+      this.#keep(next.resource, null, cause);
     } catch (error) {
       if (toStreamError(error).code !== "NOT_FOUND") throw error;
-      size = 0;
-      lines = record.metadata.supportsLineAccess ? 0 : null;
+      await this.#recordLost(record);
     }
+  }
+
+  /** A record without a log: the log was never made, or somebody removed it. */
+  async #recordLost(record: ResourceRecord): Promise<void> {
     await this.#catalog.update(record.id, record.revision, {
       transferStatus: "FAILED",
-      size,
-      lines,
-      epoch,
-      sequence: 0,
-      failure,
+      size: 0,
+      lines: record.metadata.supportsLineAccess ? 0 : null,
+      failure: "STORAGE_FAILED: the data of this upload is gone",
       digestState: null,
-      secretHash: null,
       updatedAtMs: Date.now(),
     });
   }
@@ -400,20 +611,19 @@ export class Resources implements ServerResources {
   }
 }
 
-async function finishLog(writer: LogWriter, lineAccess: boolean): Promise<number | null> {
-  try {
-    await writer.sync();
-    return lineAccess ? writer.lines : null;
-  } finally {
-    await writer.close();
-  }
+function completedUpload({ size, lines, digest }: ResourceRecord): UploadResult {
+  return { size, numberOfLines: lines, digest: digest! };
 }
 
 function logOptions(record: ResourceRecord): { lineAccess: boolean; epoch: number } {
   return { lineAccess: record.metadata.supportsLineAccess, epoch: record.epoch };
 }
 
-function newRecord({ id, metadata, contextId }: QuotaSubject): ResourceRecord {
+function newRecord(
+  { id, metadata, contextId }: QuotaSubject,
+  digest: RunningDigest,
+  secretHash: string | null,
+): ResourceRecord {
   const nowMs = Date.now();
   return {
     id,
@@ -427,8 +637,8 @@ function newRecord({ id, metadata, contextId }: QuotaSubject): ResourceRecord {
     sequence: 0,
     failure: null,
     digest: null,
-    digestState: null,
-    secretHash: null,
+    digestState: { algorithm: digest.algorithm, byteOffset: 0, state: digest.save() },
+    secretHash,
     updatedAtMs: nowMs,
     revision: 0,
   };

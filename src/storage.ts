@@ -28,6 +28,8 @@ export interface LogWriter {
   append(byteOffset: number, parts: readonly Uint8Array[]): Promise<void>;
   /** Makes everything appended visible to readers, the line break index included. */
   checkpoint(): Promise<void>;
+  /** Brings the bytes appended to disk; what follows from them (the index) may be rebuilt after a crash. */
+  syncData(): Promise<void>;
   /** Brings everything appended, its index and its directory entries to disk. */
   sync(): Promise<void>;
   /** Releases the writer; what was appended after the last checkpoint is made visible, too. */

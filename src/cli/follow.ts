@@ -12,7 +12,8 @@ import {
   serverOf,
   UsageError,
 } from "./command.ts";
-import { fileOutput, type Output, standardOutput } from "./output.ts";
+import { fileOutput, type Output, sizeOf, standardOutput } from "./output.ts";
+import { reportRetry } from "./progress.ts";
 
 /** Reads a resource, live until it ends. */
 export const follow: Command = {
@@ -21,6 +22,7 @@ export const follow: Command = {
   positionals: ["REF"],
   options: {
     output: { kind: "text", short: "o", value: "FILE", help: "write to a file instead of stdout" },
+    continue: { kind: "flag", help: "with -o: go on where the file ends" },
     from: { kind: "size", value: "OFFSET", help: "first byte, from 0 (default 0)" },
     to: { kind: "size", value: "OFFSET", help: "byte after the last (default: the end)" },
     lines: {
@@ -30,6 +32,11 @@ export const follow: Command = {
     },
     tail: { kind: "count", value: "N", help: "begin N lines before the end" },
     "no-follow": { kind: "flag", help: "read what is there now, and end" },
+    "retry-for": {
+      kind: "duration",
+      value: "TIME",
+      help: "try a lost connection again for so long; 0s for never (default 10m)",
+    },
     ...SERVER_OPTION,
   },
   examples: [
@@ -48,16 +55,32 @@ type Selection =
 async function runFollow(reference: string, options: Options): Promise<number> {
   const selection = selectionOf(options);
   const live = !options.flag("no-follow");
-  const download = await open(reference, { server: serverOf(options) });
+  const download = await open(reference, {
+    server: serverOf(options),
+    retryForMs: options.number("retry-for"),
+    onRetry: reportRetry,
+  });
   try {
-    const path = options.text("output");
-    const output = path === undefined ? standardOutput() : await fileOutput(path);
+    const output = await openOutput(options, selection);
     await copy(download, selection, live, output);
     await output.close();
     return download.status.transferStatus === "FAILED" ? EXIT.resourceFailed : EXIT.ok;
   } finally {
     download.close();
   }
+}
+
+/** Where the bytes go; a file that is continued moves the selection to its end. */
+async function openOutput(options: Options, selection: Selection): Promise<Output> {
+  const path = options.text("output");
+  if (!options.flag("continue")) {
+    return path === undefined ? standardOutput() : await fileOutput(path, "w");
+  }
+  if (path === undefined || selection.by !== "bytes") {
+    throw new UsageError("--continue goes with -o FILE, and neither with --lines nor with --tail");
+  }
+  selection.from += await sizeOf(path);
+  return await fileOutput(path, "a");
 }
 
 function selectionOf(options: Options): Selection {

@@ -16,12 +16,12 @@ import {
 import { follow } from "./follow.ts";
 import { ls } from "./ls.ts";
 import { printLine, ReaderGone } from "./output.ts";
-import { push } from "./push.ts";
+import { pushCommand } from "./push.ts";
 import { rm } from "./rm.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 
-const COMMANDS: readonly Command[] = [serve, push, follow, status, ls, rm];
+const COMMANDS: readonly Command[] = [serve, pushCommand, follow, status, ls, rm];
 
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   BAD_METADATA: EXIT.usage,
@@ -36,6 +36,7 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   ORIGIN_REFUSED: EXIT.refused,
   LIMIT_REACHED: EXIT.refused,
   FENCED: EXIT.refused,
+  NOT_OWNER: EXIT.refused,
 };
 
 /**

@@ -2,7 +2,7 @@
  * Standard output and files as sinks that wait for their reader.
  * @module
  */
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
 import { StreamError } from "../protocol.ts";
 
@@ -34,16 +34,23 @@ export function standardOutput(): Output {
   };
 }
 
+/** Size of a file in bytes; 0 when there is none. */
+export async function sizeOf(path: string): Promise<number> {
+  return await stat(path).then(({ size }) => size, () => 0);
+}
+
 /**
- * A file, emptied or made.
+ * A file, made when missing.
+ * @param path Path of the file.
+ * @param flags `w` empties it, `a` goes on at its end.
  * @throws {StreamError} SOURCE_FAILED that names the path.
  */
-export async function fileOutput(path: string): Promise<Output> {
+export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output> {
   const failed = (error: unknown) =>
     new StreamError("SOURCE_FAILED", `cannot write ${path}: ${(error as Error).message}`);
   let handle: FileHandle;
   try {
-    handle = await open(path, "w");
+    handle = await open(path, flags);
   } catch (error) {
     throw failed(error);
   }

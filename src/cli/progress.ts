@@ -3,7 +3,7 @@
  * @module
  */
 import process from "node:process";
-import type { Upload } from "../protocol.ts";
+import type { StreamError, Upload } from "../protocol.ts";
 import { formatBytes } from "./units.ts";
 
 const SHOW_EVERY_MS = 200;
@@ -56,4 +56,10 @@ export function showProgress(
       process.stderr.write("\n");
     },
   };
+}
+
+/** Tells that a connection is being tried again. */
+export function reportRetry(error: StreamError, delayMs: number): void {
+  const seconds = (delayMs / 1000).toFixed(1);
+  process.stderr.write(`stream: ${error.message}; trying again in ${seconds} s\n`);
 }

@@ -3,12 +3,13 @@
  * @module
  */
 import process from "node:process";
-import { push as openUpload } from "../client.ts";
-import { type ResourceMetadata, StreamError, type Upload } from "../protocol.ts";
+import { push, type PushedUpload, type PushOptions, resumePush } from "../client.ts";
+import { parseReference, type ResourceMetadata, StreamError, type Upload } from "../protocol.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../source/file.ts";
 import { guessMimeType, isText } from "../source/mime.ts";
 import { openStdin } from "../source/pipe.ts";
 import type { Source } from "../source/source.ts";
+import { spool } from "../source/spool.ts";
 import { transcodeToUtf8 } from "../source/text.ts";
 import {
   type Command,
@@ -19,10 +20,14 @@ import {
   UsageError,
 } from "./command.ts";
 import { printLine } from "./output.ts";
-import { showProgress } from "./progress.ts";
+import { reportRetry, showProgress } from "./progress.ts";
+import { recallToken, rememberUpload } from "./tokens.ts";
+
+/** Most bytes of a pipe that are kept while they cannot be sent. */
+const SPOOL_BYTES = 256_000_000;
 
 /** Uploads a file, a pipe or a growing log. */
-export const push: Command = {
+export const pushCommand: Command = {
   name: "push",
   summary: "upload a file, a pipe or a growing log; it can be followed at once",
   positionals: ["FILE|-"],
@@ -49,6 +54,21 @@ export const push: Command = {
     },
     "until-pid": { kind: "count", value: "PID", help: "follow until a process is gone" },
     "until-file": { kind: "text", value: "PATH", help: "follow until a file exists" },
+    "retry-for": {
+      kind: "duration",
+      value: "TIME",
+      help: "try a lost connection again for so long; 0s for never (default 10m)",
+    },
+    "spool-limit": {
+      kind: "size",
+      value: "SIZE",
+      help: "keep so much of a pipe while it cannot be sent; then it has to wait (default 256MB)",
+    },
+    resume: {
+      kind: "text",
+      value: "REF",
+      help: "go on with the upload of this file after its push was killed",
+    },
     ...SERVER_OPTION,
   },
   examples: [
@@ -62,25 +82,46 @@ async function runPush(path: string, options: Options): Promise<number> {
   const interrupts = new Interrupts();
   const following = isFollowing(options);
   const source = await openSource(path, options, following ? interrupts.first : null);
-  const metadata = metadataOf(path, source, options);
   const cancel = following ? interrupts.second : interrupts.first;
   const charset = options.text("charset");
   const bytes = charset === undefined
     ? source.stream
     : source.stream.pipeThrough(transcodeToUtf8(charset));
-  const upload = await openUpload(serverOf(options), metadata, {
-    contextId: options.text("context"),
-    signal: cancel,
-  });
+  const upload = await openUpload(path, source, options, cancel);
   await printLine(upload.reference);
+  // Only a file can be read again by another process.
+  const forget = path === "-" ? () => Promise.resolve() : await rememberUpload(upload);
   try {
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
+    await forget();
     return EXIT.ok;
   } catch (error) {
     if (!cancel.aborted) throw error;
+    await forget();
     process.stderr.write("stream: interrupted; the resource is FAILED and keeps what arrived\n");
     return EXIT.interrupted;
   }
+}
+
+async function openUpload(
+  path: string,
+  source: Source,
+  options: Options,
+  signal: AbortSignal,
+): Promise<PushedUpload> {
+  const settings: PushOptions = {
+    contextId: options.text("context"),
+    signal,
+    retryForMs: options.number("retry-for"),
+    onRetry: reportRetry,
+  };
+  const resumed = options.text("resume");
+  if (resumed === undefined) {
+    return await push(serverOf(options), metadataOf(path, source, options), settings);
+  }
+  if (path === "-") throw new UsageError("--resume is for files: a pipe cannot be read again");
+  const { server, id } = parseReference(resumed, serverOf(options));
+  return await resumePush(server, await recallToken(id), settings);
 }
 
 async function transfer(
@@ -113,7 +154,11 @@ async function openSource(
     if (stop !== null) {
       throw new UsageError("--follow is for files: - is read until it ends anyway");
     }
-    return openStdin();
+    const source = openStdin();
+    return {
+      ...source,
+      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES),
+    };
   }
   if (stop === null) return await openFile(path);
   const following: GrowingFileOptions = {

@@ -31,6 +31,17 @@ export const serve: Command = {
       value: "TIME",
       help: "shortest time between two checkpoints of a resource under load (default 50ms)",
     },
+    durability: {
+      kind: "text",
+      value: "MODE",
+      help:
+        "what acknowledged bytes survive: os (a killed server) or disk (a power loss) (default os)",
+    },
+    "resume-window": {
+      kind: "duration",
+      value: "TIME",
+      help: "an interrupted upload can be resumed for so long, then it is FAILED (default 60s)",
+    },
     "require-context": { kind: "flag", help: "refuse uploads without an upload context" },
     "allow-origin": {
       kind: "list",
@@ -78,6 +89,8 @@ async function runServer(options: Options): Promise<number> {
       log,
       baseUrl: options.text("base-url"),
       checkpointIntervalMs: options.number("checkpoint-interval"),
+      durability: durabilityOf(options),
+      resumeWindowMs: options.number("resume-window"),
       requireContext: options.flag("require-context"),
       allowOrigins: options.list("allow-origin"),
       maxUploads: options.number("max-uploads"),
@@ -97,6 +110,12 @@ async function runServer(options: Options): Promise<number> {
   } finally {
     await unlock();
   }
+}
+
+function durabilityOf(options: Options): "os" | "disk" | undefined {
+  const durability = options.text("durability");
+  if (durability === undefined || durability === "os" || durability === "disk") return durability;
+  throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
 }
 
 function stopSignal(): Promise<string> {

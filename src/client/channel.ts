@@ -187,10 +187,12 @@ export async function request(base: string, path: string, method = "GET"): Promi
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({})) as { code?: string; detail?: string };
   const detail = problem.detail ?? `${method} ${path} was answered with ${response.status}`;
-  throw new StreamError(known(problem.code), detail);
+  // A proxy before a server that is gone answers in its place.
+  const code = problem.code ?? (response.status >= 502 ? "UNREACHABLE" : "INTERNAL");
+  throw new StreamError(known(code), detail);
 }
 
 /** A newer server may have codes we do not know. */
-function known(code: string | undefined): ErrorCode {
-  return code !== undefined && Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
+function known(code: string): ErrorCode {
+  return Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
 }

@@ -12,8 +12,10 @@ import {
   type ResourceLocation,
   type ResourceStatus,
   StreamError,
+  toStreamError,
 } from "../protocol.ts";
 import { Channel } from "./channel.ts";
+import { Retries, type RetryOptions } from "./retry.ts";
 
 /** Which bytes to read. */
 export interface ReadOptions {
@@ -70,6 +72,10 @@ const REPORT_AFTER_MS = 2;
 
 /** A stream of bytes that is being read. */
 interface Reading {
+  /** Byte after the last one wanted; null for the end of the resource. */
+  to: number | null;
+  /** Bytes before this offset arrived. */
+  received: number;
   /** Received and not yet handed over: at most one window. */
   buffer: Uint8Array[];
   consumed: number;
@@ -78,25 +84,34 @@ interface Reading {
   wake: (() => void) | null;
 }
 
-/** One resource over one connection. */
+/** A request that waits for its one answer. */
+interface Asked {
+  request: Message;
+  answer: PromiseWithResolvers<Message>;
+}
+
+/** One resource, over as many connections as it takes. */
 export class ClientDownload implements Download {
-  readonly #opened = Promise.withResolvers<void>();
-  #channel!: Channel;
+  readonly #location: ResourceLocation;
+  readonly #retry: RetryOptions;
+  readonly #stop = new AbortController();
+  #channel: Channel | null = null;
+  #opened: PromiseWithResolvers<void> | null = null;
   #status: Latest<ResourceStatus> | null = null;
   #reading: Reading | null = null;
-  #answer: PromiseWithResolvers<Message> | null = null;
+  #asked: Asked | null = null;
   #reportTimer: ReturnType<typeof setTimeout> | undefined;
   #failure: StreamError | null = null;
 
+  private constructor(location: ResourceLocation, retry: RetryOptions) {
+    this.#location = location;
+    this.#retry = retry;
+  }
+
   /** Connects; see `open`. */
-  static async open({ server, id }: ResourceLocation): Promise<ClientDownload> {
-    const download = new ClientDownload();
-    download.#channel = await Channel.open(server, `${DOWNLOAD_PATH}/${id}`, {
-      message: (message) => download.#receive(message),
-      data: (bytes) => download.#receiveData(bytes),
-      closed: (reason) => download.#fail(reason),
-    });
-    await download.#opened.promise;
+  static async open(location: ResourceLocation, retry: RetryOptions): Promise<ClientDownload> {
+    const download = new ClientDownload(location, retry);
+    await download.#connect();
     return download;
   }
 
@@ -111,6 +126,8 @@ export class ClientDownload implements Download {
   read({ from = 0, to }: ReadOptions = {}): ReadableStream<Uint8Array> {
     this.#checkIdle();
     const reading: Reading = {
+      to: to ?? null,
+      received: from,
       buffer: [],
       consumed: from,
       reported: from,
@@ -118,8 +135,7 @@ export class ClientDownload implements Download {
       wake: null,
     };
     this.#reading = reading;
-    const window = LIMITS.downloadWindowBytes;
-    this.#channel.send({ "@": "Follow", from, to: to ?? null, window });
+    this.#follow(reading, null);
     return new ReadableStream<Uint8Array>({
       pull: (controller) => this.#pull(reading, controller),
       cancel: () => this.close(),
@@ -163,8 +179,57 @@ export class ClientDownload implements Download {
   }
 
   close(): void {
-    this.#channel.close("Client Session closed");
+    this.#channel?.close("Client Session closed");
     this.#fail(new StreamError("ABORTED", "the download was closed"));
+  }
+
+  async #connect(): Promise<void> {
+    const { server, id } = this.#location;
+    const opened = this.#opened = Promise.withResolvers<void>();
+    this.#channel = await Channel.open(server, `${DOWNLOAD_PATH}/${id}`, {
+      message: (message) => this.#receive(message),
+      data: (bytes) => this.#receiveData(bytes),
+      closed: (reason) => this.#disconnected(reason),
+    });
+    await opened.promise;
+  }
+
+  #disconnected(reason: StreamError): void {
+    this.#channel = null;
+    if (this.#opened !== null) {
+      this.#opened.reject(reason);
+      this.#opened = null;
+    } else if (this.#failure === null) {
+      this.#reconnect(reason).catch((error) => this.#fail(toStreamError(error)));
+    }
+  }
+
+  /** Connects again and asks again for what was not answered. */
+  async #reconnect(reason: StreamError): Promise<void> {
+    const retries = new Retries(this.#retry);
+    const { epoch } = this.status;
+    for (let error = reason; await retries.wait(error, this.#stop.signal);) {
+      try {
+        await this.#connect();
+        if (this.#reading !== null && !this.#reading.ended) this.#follow(this.#reading, epoch);
+        if (this.#asked !== null) this.#channel?.send(this.#asked.request);
+        return;
+      } catch (thrown) {
+        error = reason = toStreamError(thrown);
+      }
+    }
+    this.#fail(reason);
+  }
+
+  /** @param epoch Epoch in which everything before was seen; null for a first request. */
+  #follow(reading: Reading, epoch: number | null): void {
+    clearTimeout(this.#reportTimer);
+    this.#reportTimer = undefined;
+    // What a new connection is sent counts from here; what waits in the buffer is ours already.
+    reading.reported = reading.received;
+    const { received: from, to } = reading;
+    const window = LIMITS.downloadWindowBytes;
+    this.#channel?.send({ "@": "Follow", from, to, epoch, window });
   }
 
   #receive(message: Message): void {
@@ -176,8 +241,8 @@ export class ClientDownload implements Download {
         return this.#reading?.wake?.();
       case "Lines":
       case "LinesLocated":
-        this.#answer?.resolve(message);
-        this.#answer = null;
+        this.#asked?.answer.resolve(message);
+        this.#asked = null;
         return;
       default:
         throw new StreamError("BAD_MESSAGE", `${message["@"]} does not belong on a download`);
@@ -185,15 +250,16 @@ export class ClientDownload implements Download {
   }
 
   #setStatus(status: ResourceStatus): void {
-    if (this.#status === null) {
-      this.#status = new Latest(status);
-      this.#opened.resolve();
-    } else this.#status.set(status);
+    if (this.#status === null) this.#status = new Latest(status);
+    else this.#status.set(status);
+    this.#opened?.resolve();
+    this.#opened = null;
   }
 
   #receiveData(bytes: Uint8Array): void {
     if (this.#reading === null) throw new StreamError("BAD_MESSAGE", "data came unasked");
     this.#reading.buffer.push(bytes);
+    this.#reading.received += bytes.length;
     this.#reading.wake?.();
   }
 
@@ -228,30 +294,30 @@ export class ClientDownload implements Download {
     clearTimeout(this.#reportTimer);
     this.#reportTimer = undefined;
     reading.reported = reading.consumed;
-    this.#channel.send({ "@": "Consumed", offset: reading.consumed });
+    this.#channel?.send({ "@": "Consumed", offset: reading.consumed });
   }
 
-  async #request<Answer extends Message>(message: Message): Promise<Answer> {
+  async #request<Answer extends Message>(request: Message): Promise<Answer> {
     this.#checkIdle();
-    this.#answer = Promise.withResolvers<Message>();
-    this.#channel.send(message);
-    return await this.#answer.promise as Answer;
+    const answer = Promise.withResolvers<Message>();
+    this.#asked = { request, answer };
+    this.#channel?.send(request);
+    return await answer.promise as Answer;
   }
 
   #checkIdle(): void {
     if (this.#failure !== null) throw this.#failure;
-    if (this.#reading !== null || this.#answer !== null) {
+    if (this.#reading !== null || this.#asked !== null) {
       throw new StreamError("WRONG_STATE", "this download is busy: open another one");
     }
   }
 
   #fail(error: StreamError): void {
     this.#failure ??= error;
+    this.#stop.abort();
     clearTimeout(this.#reportTimer);
-    this.#opened.reject(error);
-    this.#opened.promise.catch(() => {});
-    this.#answer?.reject(error);
-    this.#answer = null;
+    this.#asked?.answer.reject(error);
+    this.#asked = null;
     this.#status?.end();
     this.#reading?.wake?.();
   }

@@ -1,5 +1,6 @@
 /**
- * The client's side of an upload (PROTOCOL.md 3).
+ * The client's side of an upload (PROTOCOL.md 3): sends within its credit, keeps what is not acknowledged,
+ * and goes on after a connection broke.
  * @module
  */
 import { createDigest, type RunningDigest } from "../digest.ts";
@@ -20,9 +21,10 @@ import {
   type UploadResult,
 } from "../protocol.ts";
 import { Channel } from "./channel.ts";
+import { Retries, type RetryOptions } from "./retry.ts";
 
 /** How an upload is made. */
-export interface PushOptions {
+export interface PushOptions extends RetryOptions {
   /** Upload context to belong to; made if nobody did yet. */
   contextId?: string;
   /** Digest algorithms in order of preference; all that are known by default. */
@@ -31,29 +33,55 @@ export interface PushOptions {
   signal?: AbortSignal;
 }
 
-/** What is known when the server is ready. */
-interface Start {
-  ready: MessageOf<"ReadyForUpload">;
-  digest: RunningDigest;
+/** An upload to a server. */
+export interface PushedUpload extends Upload {
+  /** Proves ownership: whoever has it can go on with the upload (see `resumePush`). Keep it secret. */
+  readonly resumeToken: string;
 }
 
-/** One upload over one connection. */
-export class ClientUpload implements Upload {
+/** A server's answer to the first message of an upload connection. */
+type Answer = MessageOf<"ReadyForUpload"> | MessageOf<"UploadAcknowledged">;
+
+/** Where an upload belongs and how its owner proves to be that. */
+interface Identity {
+  id: string;
+  secret: string;
+}
+
+/** One upload, over as many connections as it takes. */
+export class ClientUpload implements PushedUpload {
   readonly writable: WritableStream<Uint8Array>;
   readonly done: Promise<UploadResult>;
+  readonly #base: string;
+  readonly #options: PushOptions;
   readonly #done = Promise.withResolvers<UploadResult>();
-  readonly #ready = Promise.withResolvers<MessageOf<"ReadyForUpload">>();
   readonly #status = new Latest<ResourceStatus>(initialStatus());
-  #channel!: Channel;
-  #start!: Start;
+  readonly #stop = new AbortController();
   #controller!: WritableStreamDefaultController;
+  #channel: Channel | null = null;
+  #answer: PromiseWithResolvers<Answer> | null = null;
+  #identity!: Identity;
+  #reference = "";
+  #digest!: RunningDigest;
+  /** Pieces that wait for credit, and pieces that were sent and may be needed again. */
+  #unsent: Uint8Array[] = [];
+  #unacknowledged: Uint8Array[] = [];
+  #accepted = 0;
   #sent = 0;
-  #limit = 0;
   #acknowledged = 0;
+  #limit = 0;
+  /** What the server had when this process took the upload over; the source delivers it again. */
+  #skip = 0;
+  #finishing = false;
+  #finishSent = false;
+  #early: MessageOf<"UploadAcknowledged"> | null = null;
   #failure: StreamError | null = null;
+  #over = false;
   #wake: (() => void) | null = null;
 
-  private constructor() {
+  private constructor(base: string, options: PushOptions) {
+    this.#base = base;
+    this.#options = options;
     this.done = this.#done.promise;
     // Who only looks at `writable` hears of a failure there.
     this.done.catch(() => {});
@@ -68,43 +96,37 @@ export class ClientUpload implements Upload {
   }
 
   /** Connects and registers; see `push`. */
-  static async open(
+  static async start(
     base: string,
     metadata: ResourceMetadata,
     options: PushOptions,
   ): Promise<ClientUpload> {
-    const { contextId, signal, digests = DIGESTS } = options;
-    signal?.throwIfAborted();
-    const upload = new ClientUpload();
-    const query = contextId === undefined
-      ? ""
-      : `?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
-    upload.#channel = await Channel.open(base, UPLOAD_PATH + query, {
-      message: (message) => upload.#receive(message),
-      data: () => {
-        throw new StreamError("BAD_MESSAGE", "the server sent data on an upload connection");
-      },
-      closed: (reason) => upload.#fail(reason),
-    });
-    upload.#channel.send({ "@": "StartUpload", metadata, digests: [...digests] });
-    const ready = await upload.#ready.promise;
-    const digest = await createDigest(ready.digest ?? "md5");
-    upload.#start = { ready, digest };
-    signal?.addEventListener("abort", () => void upload.abort(signal.reason), { once: true });
+    const digests = [...options.digests ?? DIGESTS];
+    const upload = new ClientUpload(base, options);
+    await upload.#begin({ "@": "StartUpload", metadata, digests });
+    return upload;
+  }
+
+  /** Connects and takes over; see `resumePush`. */
+  static async resume(base: string, token: string, options: PushOptions): Promise<ClientUpload> {
+    const [id, secret = ""] = token.split(":");
+    const upload = new ClientUpload(base, options);
+    upload.#identity = { id, secret };
+    await upload.#begin({ "@": "ResumeUpload", id, secret });
+    upload.#skip = upload.#sent;
     return upload;
   }
 
   get reference(): string {
-    return this.#start.ready.reference.uri;
+    return this.#reference;
+  }
+
+  get resumeToken(): string {
+    return `${this.#identity.id}:${this.#identity.secret}`;
   }
 
   get status(): ResourceStatus {
     return this.#status.value;
-  }
-
-  /** Bytes the server has taken over. */
-  get acknowledged(): number {
-    return this.#acknowledged;
   }
 
   statuses(): AsyncIterableIterator<ResourceStatus> {
@@ -116,58 +138,186 @@ export class ClientUpload implements Upload {
     await this.done.catch(() => {});
   }
 
+  async #begin(request: Message): Promise<void> {
+    const { signal } = this.#options;
+    signal?.throwIfAborted();
+    const answer = await this.#connect(request);
+    if (answer["@"] === "UploadAcknowledged") await this.#acceptEarly(answer);
+    else {
+      const { id = "", secret = "", reference, offset = 0, digest = "md5" } = answer;
+      this.#identity = { id, secret };
+      this.#reference = reference.uri;
+      this.#digest = await createDigest(digest);
+      this.#sent = this.#acknowledged = offset;
+      this.#limit = answer.limit ?? 0;
+    }
+    signal?.addEventListener("abort", () => void this.abort(signal.reason), { once: true });
+  }
+
+  /** One connection and the server's first answer on it. */
+  async #connect(request: Message): Promise<Answer> {
+    const { contextId } = this.#options;
+    const query = contextId === undefined
+      ? ""
+      : `?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
+    const answer = this.#answer = Promise.withResolvers<Answer>();
+    this.#channel = await Channel.open(this.#base, UPLOAD_PATH + query, {
+      message: (message) => this.#receive(message),
+      data: () => {
+        throw new StreamError("BAD_MESSAGE", "the server sent data on an upload connection");
+      },
+      closed: (reason) => this.#disconnected(reason),
+    });
+    this.#channel.send(request);
+    return await answer.promise;
+  }
+
   #receive(message: Message): void {
     switch (message["@"]) {
       case "ReadyForUpload":
-        this.#limit = message.limit ?? 0;
-        this.#ready.resolve(message);
+        this.#answer?.resolve(message);
+        this.#answer = null;
+        return;
+      case "UploadAcknowledged":
+        if (this.#answer === null) return this.#finish(message);
+        this.#answer.resolve(message);
+        this.#answer = null;
         return;
       case "Credit":
         this.#limit = message.limit;
-        this.#acknowledged = message.acknowledged;
-        return this.#signal();
+        this.#acknowledge(message.acknowledged);
+        return this.#pump();
       case "StatusChanged":
-        this.#status.set(message.resourceStatus as ResourceStatus);
-        this.#acknowledged = Math.max(this.#acknowledged, message.resourceStatus.currentSize);
-        return;
-      case "UploadAcknowledged":
-        return this.#finish(message);
+        return this.#status.set(message.resourceStatus as ResourceStatus);
       default:
         throw new StreamError("BAD_MESSAGE", `${message["@"]} does not belong on an upload`);
     }
   }
 
-  /** Sends as fast as the server grants credit. */
   async #write(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.length;) {
-      while (this.#sent >= this.#limit && this.#failure === null) {
-        await new Promise<void>((resolve) => this.#wake = resolve);
-      }
-      if (this.#failure !== null) throw this.#failure;
-      const credit = Math.min(LIMITS.dataMessageBytes, this.#limit - this.#sent);
-      const piece = chunk.subarray(at, at + credit);
-      this.#start.digest.update(piece);
-      this.#channel.sendData(piece);
-      this.#sent += piece.length;
-      at += piece.length;
+    this.#digest.update(chunk);
+    const known = Math.min(chunk.length, Math.max(0, this.#skip - this.#accepted));
+    this.#accepted += chunk.length;
+    if (known < chunk.length) this.#unsent.push(chunk.subarray(known));
+    if (this.#early !== null && this.#unsent.length > 0) this.#finish(this.#early);
+    this.#pump();
+    while (this.#unsent.length > 0 && this.#failure === null) {
+      await new Promise<void>((resolve) => this.#wake = resolve);
     }
+    if (this.#failure !== null) throw this.#failure;
   }
 
   async #close(): Promise<void> {
-    const checksum = this.#start.digest.value();
-    this.#channel.send({ "@": "FinishUpload", checksum, size: this.#sent });
+    if (this.#accepted < this.#skip) {
+      const message = `the server has ${this.#skip} bytes of this upload; the source has ` +
+        `${this.#accepted}: it is not the same one`;
+      throw this.#abandon(new StreamError("SOURCE_FAILED", message));
+    }
+    this.#finishing = true;
+    if (this.#early !== null) this.#finish(this.#early);
+    else this.#pump();
     await this.done;
   }
 
+  /** Sends as far as the credit goes, and what ends the upload after the last byte. */
+  #pump(): void {
+    if (this.#channel === null) return;
+    while (this.#unsent.length > 0 && this.#sent < this.#limit) {
+      const credit = Math.min(LIMITS.dataMessageBytes, this.#limit - this.#sent);
+      const [first] = this.#unsent;
+      const piece = first.subarray(0, credit);
+      if (piece.length === first.length) this.#unsent.shift();
+      else this.#unsent[0] = first.subarray(credit);
+      this.#channel.sendData(piece);
+      this.#unacknowledged.push(piece);
+      this.#sent += piece.length;
+    }
+    if (this.#unsent.length > 0) return;
+    this.#signal();
+    if (!this.#finishing || this.#finishSent) return;
+    this.#finishSent = true;
+    const checksum = this.#digest.value();
+    this.#channel.send({ "@": "FinishUpload", checksum, size: this.#accepted });
+  }
+
+  /** Lets go of what the server has. */
+  #acknowledge(byteOffset: number): void {
+    let whole = 0;
+    for (const piece of this.#unacknowledged) {
+      if (this.#acknowledged + piece.length > byteOffset) break;
+      this.#acknowledged += piece.length;
+      whole++;
+    }
+    this.#unacknowledged.splice(0, whole);
+    const part = byteOffset - this.#acknowledged;
+    if (part <= 0 || this.#unacknowledged.length === 0) return;
+    this.#unacknowledged[0] = this.#unacknowledged[0].subarray(part);
+    this.#acknowledged = byteOffset;
+  }
+
+  #disconnected(reason: StreamError): void {
+    this.#channel = null;
+    if (this.#answer !== null) {
+      this.#answer.reject(reason);
+      this.#answer = null;
+    } else if (!this.#over) {
+      this.#reconnect(reason).catch((error) => this.#fail(toStreamError(error)));
+    }
+  }
+
+  async #reconnect(reason: StreamError): Promise<void> {
+    const retries = new Retries(this.#options);
+    for (let error = reason; await retries.wait(error, this.#stop.signal);) {
+      try {
+        const answer = await this.#connect({ "@": "ResumeUpload", ...this.#identity });
+        if (answer["@"] === "UploadAcknowledged") return this.#finish(answer);
+        return this.#continueAt(answer);
+      } catch (thrown) {
+        error = reason = toStreamError(thrown);
+      }
+    }
+    this.#fail(reason);
+  }
+
+  #continueAt({ offset = 0, limit = 0 }: MessageOf<"ReadyForUpload">): void {
+    if (offset < this.#acknowledged) {
+      const message = `the server acknowledged ${this.#acknowledged} bytes and now has ${offset}`;
+      throw this.#abandon(new StreamError("OFFSET_LOST", message));
+    }
+    this.#acknowledge(offset);
+    this.#unsent = [...this.#unacknowledged, ...this.#unsent];
+    this.#unacknowledged = [];
+    this.#sent = offset;
+    this.#limit = limit;
+    this.#finishSent = false;
+    this.#pump();
+  }
+
+  /** The upload was completed before this process heard of it; the source must still be the same. */
+  async #acceptEarly(acknowledged: MessageOf<"UploadAcknowledged">): Promise<void> {
+    const { checksum, size } = acknowledged;
+    const algorithm = DIGESTS.find((name) => name === acknowledged.digest) ?? "md5";
+    this.#reference = `${this.#base}/resources/${this.#identity.id}`;
+    this.#digest = await createDigest(algorithm);
+    this.#early = {
+      "@": "UploadAcknowledged",
+      numberOflines: acknowledged.numberOflines,
+      checksum,
+      size,
+    };
+    this.#sent = this.#acknowledged = size;
+  }
+
   #finish({ size, checksum, numberOflines }: MessageOf<"UploadAcknowledged">): void {
-    const { algorithm } = this.#start.digest;
-    const value = this.#start.digest.value();
-    if (size !== this.#sent || checksum !== value) {
+    const { algorithm } = this.#digest;
+    const value = this.#digest.value();
+    if (size !== this.#accepted || checksum !== value) {
       const message = `the server acknowledged ${size} bytes with ${algorithm} ${checksum}; ` +
-        `${this.#sent} bytes with ${value} were sent`;
+        `${this.#accepted} bytes with ${value} were sent`;
       return this.#fail(new StreamError("CHECKSUM_MISMATCH", message));
     }
-    this.#channel.close("Upload completed");
+    this.#over = true;
+    this.#channel?.close("Upload completed");
     this.#status.end();
     const digest = { algorithm, value };
     this.#done.resolve({ size, numberOfLines: numberOflines ?? null, digest });
@@ -178,19 +328,20 @@ export class ClientUpload implements Upload {
     const error = cause instanceof StreamError
       ? cause
       : new StreamError("ABORTED", reason, { cause });
-    if (this.#failure === null) {
-      this.#channel.send({ "@": "AbortUpload", reason });
-      this.#channel.close("Upload aborted");
+    if (!this.#over) {
+      this.#channel?.send({ "@": "AbortUpload", reason });
+      this.#channel?.close("Upload aborted");
       this.#fail(error);
     }
     return error;
   }
 
   #fail(error: StreamError): void {
-    if (this.#failure !== null) return;
+    if (this.#over) return;
+    this.#over = true;
     this.#failure = error;
+    this.#stop.abort();
     this.#controller.error(error);
-    this.#ready.reject(error);
     this.#done.reject(error);
     this.#status.end();
     this.#signal();
@@ -212,17 +363,4 @@ function initialStatus(): ResourceStatus {
     sequence: 0,
     failure: null,
   };
-}
-
-/** Kept apart so that a caller sees only what every upload offers. */
-export async function openUpload(
-  base: string,
-  metadata: ResourceMetadata,
-  options: PushOptions,
-): Promise<Upload> {
-  try {
-    return await ClientUpload.open(base, metadata, options);
-  } catch (error) {
-    throw toStreamError(error, "ABORTED");
-  }
 }

@@ -5,7 +5,7 @@
  * at most one per interval; what came last is never left waiting for more than the interval.
  * @module
  */
-import type { Catalog, ResourceChange, ResourceRecord } from "../catalog.ts";
+import type { Catalog, DigestState, ResourceChange, ResourceRecord } from "../catalog.ts";
 import type { RunningDigest } from "../digest.ts";
 import {
   type DigestAlgorithm,
@@ -24,6 +24,9 @@ const BLOCK_BYTES = LIMITS.dataMessageBytes;
 /** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
 const CATALOG_INTERVAL_MS = 1000;
 
+/** What an acknowledged byte survives (docs/durability.md). */
+export type Durability = "os" | "disk";
+
 /** What an appender needs besides its resource. */
 export interface AppenderOptions {
   /** The log, opened for this appender's epoch. */
@@ -34,20 +37,22 @@ export interface AppenderOptions {
   record: ResourceRecord;
   /** The digest of what the log holds. */
   digest: RunningDigest;
+  /** What an acknowledged byte survives: the end of the server's process, or of its machine. */
+  durability: Durability;
   /** Shortest time between two checkpoints under load, in ms. */
   checkpointIntervalMs: number;
   /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
   checkGrowth(size: number): void | Promise<void>;
   /** Called with every new status, after those who watch the resource. */
   published(status: ResourceStatus): void;
-  /** Called once when no more can be appended. */
+  /** Called once when the upload is over for good. */
   ended(): void | Promise<void>;
 }
 
 /** What the owner of an upload is told. */
 export interface AppenderEvents {
-  /** So many bytes are out of memory. */
-  written(byteOffset: number): void;
+  /** So many bytes are as safe as the durability promises. */
+  acknowledged(byteOffset: number): void;
   /** The upload failed here, at the server. */
   failed(error: StreamError): void;
 }
@@ -61,6 +66,8 @@ export class Appender {
   #queuedBytes = 0;
   #received: number;
   #written: number;
+  #acknowledged: number;
+  #durable: number;
   #checkpointedAtMs = -Infinity;
   #catalogedAtMs = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -81,7 +88,8 @@ export class Appender {
   ) {
     this.#options = options;
     this.#record = options.record;
-    this.#written = this.#received = options.writer.size;
+    this.#written = this.#received = this.#acknowledged = options.writer.size;
+    this.#durable = resource.status.durableSize;
   }
 
   /** Ownership of the log. */
@@ -94,19 +102,30 @@ export class Appender {
     return this.#options.digest.algorithm;
   }
 
+  /** Whether its owner may come back after its connection broke. */
+  get resumable(): boolean {
+    return this.#record.secretHash !== null;
+  }
+
   /** Bytes received, written or not. */
   get received(): number {
     return this.#received;
   }
 
-  /** Bytes written. */
-  get written(): number {
-    return this.#written;
+  /** Bytes that are as safe as the durability promises. */
+  get acknowledged(): number {
+    return this.#acknowledged;
   }
 
   /** Tells one owner what becomes of the upload. */
   listen(events: AppenderEvents): void {
     this.#events = events;
+  }
+
+  /** Tells the owner that it does not own the upload any more. */
+  disown(error: StreamError): void {
+    this.#events?.failed(error);
+    this.#events = null;
   }
 
   /** Takes the next bytes; they belong to the appender from now on. */
@@ -137,6 +156,7 @@ export class Appender {
       await this.#options.catalog.sync();
       this.#publish(status);
       result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
+      return "OVER";
     });
     if (result === null) {
       throw new StreamError("ABORTED", this.resource.status.failure ?? "the upload is over");
@@ -152,24 +172,40 @@ export class Appender {
     return this.#end(() => Promise.reject(error)).catch(() => {});
   }
 
-  /** Runs the one end of this upload, and makes it a failure if the step throws. */
-  #end(step: () => Promise<void>): Promise<void> {
+  /**
+   * Lets go of the log with everything received, so that the next owner can take over.
+   * @returns The digest to continue; null when the upload is over.
+   */
+  async detach(): Promise<RunningDigest | null> {
+    let digest: RunningDigest | null = null;
+    await this.#end(async () => {
+      await this.#drain();
+      await this.#catalog(this.resource.status, { digestState: this.#digestState() });
+      digest = this.#options.digest;
+      return "DETACHED";
+    }).catch(() => {});
+    return digest;
+  }
+
+  /** Runs the one end of this appender, and makes it a failure if the step throws. */
+  #end(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
     this.#ending ??= this.#runEnd(step);
     return this.#ending;
   }
 
-  async #runEnd(step: () => Promise<void>): Promise<void> {
+  async #runEnd(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);
+    let end: "OVER" | "DETACHED" = "OVER";
     try {
       await this.#running;
-      await step();
+      end = await step();
     } catch (error) {
       await this.#failNow(toStreamError(error));
       throw error;
     } finally {
       await this.#options.writer.close().catch(() => {});
-      await this.#options.ended();
+      if (end === "OVER") await this.#options.ended();
     }
   }
 
@@ -188,7 +224,7 @@ export class Appender {
     } catch { /* The disk refuses: what was readable stays so. */ }
     const status = { ...this.#status("FAILED", size, lines, durableSize), failure: message };
     try {
-      await this.#catalog(status, { failure: message, digestState: null, secretHash: null });
+      await this.#catalog(status, { failure: message, digestState: null });
       await catalog.sync();
     } catch { /* Recovery finds the record unfinished and makes it FAILED. */ }
     this.#publish(status);
@@ -231,6 +267,7 @@ export class Appender {
 
   async #run(): Promise<void> {
     await this.#write();
+    await this.#acknowledge();
     const sinceMs = performance.now() - this.#checkpointedAtMs;
     if (sinceMs >= this.#options.checkpointIntervalMs) await this.#checkpoint();
   }
@@ -247,6 +284,7 @@ export class Appender {
 
   async #drain(): Promise<void> {
     await this.#write();
+    await this.#acknowledge();
     if (this.#written > this.#readable) await this.#checkpoint();
   }
 
@@ -268,7 +306,18 @@ export class Appender {
     this.#written = byteOffset + byteCount;
     for (const block of blocks) this.#options.digest.update(block);
     this.resource.remember(byteOffset, blocks);
-    this.#events?.written(this.#written);
+  }
+
+  /** Makes what was written as safe as promised; one flush covers all that came during the last. */
+  async #acknowledge(): Promise<void> {
+    if (this.#acknowledged === this.#written) return;
+    const written = this.#written;
+    if (this.#options.durability === "disk") {
+      await this.#options.writer.syncData();
+      this.#durable = written;
+    }
+    this.#acknowledged = written;
+    this.#events?.acknowledged(written);
   }
 
   /** Makes what was written readable and tells everybody. */
@@ -279,14 +328,16 @@ export class Appender {
     await writer.checkpoint();
     this.#checkpointedAtMs = performance.now();
     const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
-    const status = this.#status("IN_PROGRESS", written, lines, this.resource.status.durableSize);
+    const status = this.#status("IN_PROGRESS", written, lines, this.#durable);
     this.#publish(status);
     if (this.#checkpointedAtMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
     this.#catalogedAtMs = this.#checkpointedAtMs;
+    await this.#catalog(status, { digestState: this.#digestState() });
+  }
+
+  #digestState(): DigestState {
     const { digest } = this.#options;
-    await this.#catalog(status, {
-      digestState: { algorithm: digest.algorithm, byteOffset: written, state: digest.save() },
-    });
+    return { algorithm: digest.algorithm, byteOffset: this.#written, state: digest.save() };
   }
 
   #publish(status: ResourceStatus): void {

@@ -3,14 +3,15 @@
  * @module
  */
 import {
+  type ErrorCode,
   LIMITS,
   type Message,
   type MessageOf,
   type ResourceStatus,
   StreamError,
-  toStreamError,
+  type UploadResult,
 } from "../protocol.ts";
-import type { Resources } from "../resources.ts";
+import type { OwnedUpload, Resources } from "../resources.ts";
 import type { Appender } from "../resources/appender.ts";
 import { Credit } from "../resources/credit.ts";
 import type { Connection } from "../runtime.ts";
@@ -40,6 +41,9 @@ type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 /** Bytes of a base upload that may wait before its sender is paused. */
 const BASE_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
+/** Errors after which the uploader may come back; all others are final. */
+const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set(["PEER_SILENT", "SHUTDOWN", "FENCED"]);
+
 /** Receives one upload. */
 export class UploadSession extends ControlSession {
   readonly #options: UploadSessionOptions;
@@ -64,6 +68,12 @@ export class UploadSession extends ControlSession {
         this.#expect("NEW", message["@"]);
         this.#state = "REGISTERING";
         this.#start(message).catch((error) => this.fail(error));
+        return;
+      case "ResumeUpload":
+        if (!this.native) break;
+        this.#expect("NEW", message["@"]);
+        this.#state = "REGISTERING";
+        this.#resume(message).catch((error) => this.fail(error));
         return;
       case "FinishUpload":
         this.#expect("RECEIVING", message["@"]);
@@ -115,11 +125,8 @@ export class UploadSession extends ControlSession {
     credit.release();
     // A completion that is under way has every byte and the digest: it need not fail for a lost goodbye.
     if (this.#state === "FINISHING" && error === null) return;
-    const cause = error ?? new StreamError(
-      "INTERRUPTED",
-      reason === "" ? "the connection of the uploader broke" : `the uploader closed: ${reason}`,
-    );
-    void appender.fail(cause);
+    if (error !== null && !INTERRUPTIONS.has(error.code)) void appender.fail(error);
+    else void this.#options.resources.interrupt(appender, error ?? disconnected(reason));
   }
 
   #expect(state: State, what: string): void {
@@ -128,26 +135,36 @@ export class UploadSession extends ControlSession {
   }
 
   async #start({ metadata, digests }: MessageOf<"StartUpload">): Promise<void> {
-    const { resources, contextId, referenceTo } = this.#options;
-    const appender = await resources.register({
+    const { resources, contextId } = this.#options;
+    const owned = await resources.register({
       metadata,
       contextId,
       makeContext: this.native,
+      resumable: this.native,
       digests: this.native ? digests ?? [] : [],
     });
-    if (this.over) {
-      await appender.fail(new StreamError("INTERRUPTED", "the uploader left before it was ready"));
-      return;
-    }
+    await this.#ready(owned);
+  }
+
+  async #resume({ id, secret }: MessageOf<"ResumeUpload">): Promise<void> {
+    const resumed = await this.#options.resources.resume(id, secret);
+    if (!("completed" in resumed)) return await this.#ready(resumed);
+    this.#state = "FINISHING";
+    if (!this.over) await this.#sendAcknowledgement(resumed.completed);
+  }
+
+  async #ready({ appender, secret }: OwnedUpload): Promise<void> {
+    if (this.over) return await this.#options.resources.interrupt(appender, disconnected(""));
     this.#upload = this.#run(appender);
     this.#state = "RECEIVING";
     const { id } = appender.resource;
-    const reference = { uri: referenceTo(id) };
+    const reference = { uri: this.#options.referenceTo(id) };
     if (!this.native) return await this.send({ "@": "ReadyForUpload", reference });
     await this.send({
       "@": "ReadyForUpload",
       reference,
       id,
+      secret: secret ?? undefined,
       epoch: appender.epoch,
       offset: appender.received,
       limit: this.#upload.credit.limit,
@@ -160,7 +177,7 @@ export class UploadSession extends ControlSession {
     const credit = new Credit(creditPool, appender.received, performance.now());
     appender.writeAfterBytes = credit.windowBytes / 4;
     appender.listen({
-      written: (byteOffset) => this.#written(byteOffset),
+      acknowledged: (byteOffset) => this.#acknowledged(byteOffset),
       failed: (error) => this.fail(error),
     });
     const unwatch = this.native
@@ -174,7 +191,7 @@ export class UploadSession extends ControlSession {
   }
 
   /** Bytes left memory: who waited for room may send on. */
-  #written(byteOffset: number): void {
+  #acknowledged(byteOffset: number): void {
     const { credit, appender } = this.#upload!;
     this.#room?.resolve();
     this.#room = null;
@@ -184,23 +201,33 @@ export class UploadSession extends ControlSession {
   }
 
   #roomForMore(appender: Appender): Promise<void> | void {
-    if (appender.received - appender.written < BASE_WINDOW_BYTES) return;
+    if (appender.received - appender.acknowledged < BASE_WINDOW_BYTES) return;
     this.#room ??= Promise.withResolvers<void>();
     return this.#room.promise;
   }
 
   async #finishUpload({ checksum, size }: MessageOf<"FinishUpload">): Promise<void> {
-    const result = await this.#upload!.appender.complete(checksum, size)
-      .catch((error) => Promise.reject(toStreamError(error)));
-    await this.send({
-      "@": "UploadAcknowledged",
-      size: result.size,
-      numberOflines: result.numberOfLines,
-      checksum: result.digest.value,
-    });
+    await this.#sendAcknowledgement(await this.#upload!.appender.complete(checksum, size));
     // The upload is over; the client closes.
     this.#upload?.unwatch();
     this.#upload?.credit.release();
     this.#upload = null;
   }
+
+  async #sendAcknowledgement({ size, numberOfLines, digest }: UploadResult): Promise<void> {
+    await this.send({
+      "@": "UploadAcknowledged",
+      size,
+      numberOflines: numberOfLines,
+      checksum: digest.value,
+      digest: this.native ? digest.algorithm : undefined,
+    });
+  }
+}
+
+function disconnected(reason: string): StreamError {
+  return new StreamError(
+    "INTERRUPTED",
+    reason === "" ? "the connection of the uploader broke" : `the uploader closed: ${reason}`,
+  );
 }

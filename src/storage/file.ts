@@ -10,6 +10,7 @@ import { createHash } from "node:crypto";
 import {
   closeSync,
   existsSync,
+  fdatasync,
   fstatSync,
   ftruncateSync,
   openSync,
@@ -187,15 +188,20 @@ class FileWriter implements LogWriter {
     return attempt(`write ${indexPath(this.path)}`, () => this.#flushIndex());
   }
 
-  async sync(): Promise<void> {
-    await this.checkpoint();
-    await syncPath(this.path);
-    if (this.index !== null) await syncPath(indexPath(this.path));
+  async syncData(): Promise<void> {
+    await attempt(`flush ${this.path}`, () => flush(this.data));
     if (this.#directorySynced) return;
     for (let depth = 0, at = dirname(this.path); depth < 3; depth++, at = dirname(at)) {
-      await syncPath(at);
+      await syncDirectory(at);
     }
     this.#directorySynced = true;
+  }
+
+  async sync(): Promise<void> {
+    await this.checkpoint();
+    const { index } = this;
+    if (index !== null) await attempt(`flush ${indexPath(this.path)}`, () => flush(index));
+    await this.syncData();
   }
 
   async close(): Promise<void> {
@@ -319,7 +325,13 @@ async function readFully(file: FileHandle, position: number, length: number): Pr
   return bytes;
 }
 
-async function syncPath(path: string): Promise<void> {
+function flush(file: number): Promise<void> {
+  return new Promise((resolve, reject) =>
+    fdatasync(file, (error) => error === null ? resolve() : reject(error))
+  );
+}
+
+async function syncDirectory(path: string): Promise<void> {
   await attempt(`flush ${path}`, async () => {
     const handle = await open(path, "r");
     try {

@@ -112,6 +112,7 @@ function writer(log: MemoryLog, epoch: number): LogWriter {
         for (const part of parts) log.append(part);
       }),
     checkpoint: done,
+    syncData: done,
     sync: done,
     close: done,
   };

@@ -1,0 +1,55 @@
+/**
+ * Resume tokens of the uploads that run, so that another process can go on with them.
+ * @module
+ */
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { PushedUpload } from "../client.ts";
+import { StreamError } from "../protocol.ts";
+
+/**
+ * Saves the token of an upload where only this user can read it.
+ *
+ * @param upload The upload.
+ * @returns Removes it, when the upload is over.
+ */
+export async function rememberUpload(upload: PushedUpload): Promise<() => Promise<void>> {
+  const [id] = upload.resumeToken.split(":");
+  const path = tokenPath(id);
+  try {
+    await mkdir(tokenDirectory(), { recursive: true, mode: 0o700 });
+    await writeFile(path, upload.resumeToken, { mode: 0o600 });
+  } catch (error) {
+    const reason = (error as Error).message;
+    process.stderr.write(`stream: this push cannot be resumed after it is killed: ${reason}\n`);
+  }
+  return () => rm(path, { force: true });
+}
+
+/**
+ * The saved token of an upload.
+ *
+ * @param id Id of the resource.
+ * @throws {StreamError} NOT_OWNER when there is none.
+ */
+export async function recallToken(id: string): Promise<string> {
+  try {
+    return await readFile(tokenPath(id), "utf8");
+  } catch {
+    const message = `no token of upload ${id} is saved in ${tokenDirectory()}: ` +
+      `only the user and machine that began it can go on, and only until it is over`;
+    throw new StreamError("NOT_OWNER", message);
+  }
+}
+
+function tokenPath(id: string): string {
+  return join(tokenDirectory(), id);
+}
+
+/** The place the XDG base directory specification names for such state. */
+function tokenDirectory(): string {
+  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
+  return join(state, "stream", "uploads");
+}

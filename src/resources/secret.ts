@@ -1,0 +1,31 @@
+/**
+ * The secret that proves ownership of an upload; the server keeps its hash only.
+ * @module
+ */
+
+const SECRET_BYTES = 32;
+
+/** A new secret, for the uploader. */
+export function newSecret(): string {
+  return hex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
+}
+
+/** What the server keeps of a secret. */
+export async function hashSecret(secret: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret));
+  return hex(new Uint8Array(digest));
+}
+
+/** Tells whether a secret has a hash; the time taken says nothing about how much of it is right. */
+export async function matchesSecret(secret: string, hash: string): Promise<boolean> {
+  const given = await hashSecret(secret);
+  let difference = given.length ^ hash.length;
+  for (let at = 0; at < given.length; at++) {
+    difference |= given.charCodeAt(at) ^ hash.charCodeAt(at);
+  }
+  return difference === 0;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
