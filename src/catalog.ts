@@ -61,12 +61,14 @@ export interface UploadContext {
   createdAtMs: number;
 }
 
-/** Which records to list: newest first, page by page. */
+/** Which records to list, page by page. */
 export interface ResourceQuery {
   /** Only those of one upload context. */
   contextId?: string;
   /** Only those in one of these states. */
   transferStatuses?: readonly TransferStatus[];
+  /** Newest or oldest first; newest by default. */
+  order?: "newest" | "oldest";
   /** Only those after this one in the order of the list. */
   after?: { createdAtMs: number; id: string };
   /** At most so many. */
@@ -85,7 +87,7 @@ export interface Catalog {
    * @throws {StreamError} CONFLICT when the revision is another one; NOT_FOUND when the record is gone.
    */
   update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord>;
-  /** Records, newest first. */
+  /** Records in the order asked for, by the time of registration. */
   list(query: ResourceQuery): Promise<ResourceRecord[]>;
   /** Removes a record; false when there was none. */
   delete(id: string): Promise<boolean>;
@@ -93,6 +95,8 @@ export interface Catalog {
   createContext(id: string): Promise<UploadContext>;
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null>;
+  /** Bytes of all resources, by upload context. */
+  usage(): Promise<{ contextId: string | null; bytes: number }[]>;
   /** Brings everything written to disk. */
   sync(): Promise<void>;
   /** Releases everything. */

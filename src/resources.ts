@@ -21,8 +21,10 @@ import {
 } from "./protocol.ts";
 import { Appender, type Durability } from "./resources/appender.ts";
 import { CreditPool } from "./resources/credit.ts";
+import { type RetentionOptions, sweep } from "./resources/retention.ts";
 import { type RecentBudget, Resource } from "./resources/resource.ts";
 import { hashSecret, matchesSecret, newSecret } from "./resources/secret.ts";
+import { Usage, type UsageLimits } from "./resources/usage.ts";
 import type { LogWriter, Storage } from "./storage.ts";
 
 /** What a quota policy is asked about. */
@@ -59,7 +61,7 @@ export interface EventFilter {
 }
 
 /** Limits and settings of a server's resources. */
-export interface ResourcesOptions {
+export interface ResourcesOptions extends UsageLimits, RetentionOptions {
   /** Where bytes are. */
   storage: Storage;
   /** Where records are. */
@@ -76,6 +78,8 @@ export interface ResourcesOptions {
   requireContext?: boolean;
   /** Largest size of one resource in bytes; 1 TiB by default, which is also the most. */
   maxResourceBytes?: number;
+  /** Those who have one resource open at the same time; 20 000 by default. */
+  maxFollowers?: number;
   /** Uploads at the same time; 1000 by default. */
   maxUploads?: number;
   /** Received bytes that may wait to be written, all uploads together, in bytes; 128 MiB by default. */
@@ -92,6 +96,8 @@ export type ResourceView = ResourceRecord & {
 export interface ServerResources {
   /** Uploads that run. */
   readonly uploads: number;
+  /** Bytes of all resources. */
+  readonly totalBytes: number;
   /**
    * Hears of what happens, in order.
    * @returns Ends it.
@@ -149,6 +155,7 @@ const DEFAULTS = {
   resumeWindowMs: 60_000,
   durability: "os",
   maxUploads: 1000,
+  maxFollowers: 20_000,
   receiveBudgetBytes: 128 * 1024 * 1024,
   /** Memory for the newest bytes of all resources, for followers at their tails. */
   recentBytes: 32 * 1024 * 1024,
@@ -156,6 +163,8 @@ const DEFAULTS = {
 
 /** Step of a read that brings a digest up to date. */
 const DIGEST_READ_BYTES = 1024 * 1024;
+/** Time between two looks for resources that need not be kept. */
+const SWEEP_MS = 60_000;
 /** Records looked at together during recovery. */
 const RECOVERY_PAGE = 100;
 
@@ -191,6 +200,8 @@ export class Resources implements ServerResources {
   readonly #listeners = new Set<Listener>();
   readonly #recentBudget: RecentBudget = { freeBytes: DEFAULTS.recentBytes };
   readonly #maxUploads: number;
+  readonly #usage: Usage;
+  #sweeper: ReturnType<typeof setInterval> | undefined;
   #registering = 0;
   #closed = false;
 
@@ -202,10 +213,15 @@ export class Resources implements ServerResources {
     this.#options = options;
     this.#catalog = options.catalog;
     this.#storage = options.storage;
+    this.#usage = new Usage(options, options.storage);
     this.#maxUploads = options.maxUploads ?? DEFAULTS.maxUploads;
     const budgetBytes = options.receiveBudgetBytes ?? DEFAULTS.receiveBudgetBytes;
     const reservedBytes = this.#maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, budgetBytes - reservedBytes));
+  }
+
+  get totalBytes(): number {
+    return this.#usage.totalBytes;
   }
 
   get #resumeWindowMs(): number {
@@ -272,11 +288,18 @@ export class Resources implements ServerResources {
 
   /**
    * Opens a resource; whoever does so calls `release` with it once.
-   * @throws {StreamError} NOT_FOUND.
+   * @throws {StreamError} NOT_FOUND, LIMIT_REACHED.
    */
   async open(id: string): Promise<Resource> {
     const held = this.#held.get(id) ?? await this.#load(id);
     if (held.resource.deleted) throw notFound(id);
+    const maxFollowers = this.#options.maxFollowers ?? DEFAULTS.maxFollowers;
+    if (held.holders >= maxFollowers) {
+      throw new StreamError(
+        "LIMIT_REACHED",
+        `${maxFollowers} have resource ${id} open: try again later`,
+      );
+    }
     held.holders++;
     return held.resource;
   }
@@ -309,6 +332,7 @@ export class Resources implements ServerResources {
     await this.#storage.delete(id);
     const held = this.#held.get(id);
     held?.resource.markDeleted();
+    this.#usage.give(record.contextId, record.size);
     this.#emit({ type: "deleted", id, contextId: record.contextId });
   }
 
@@ -338,15 +362,19 @@ export class Resources implements ServerResources {
       });
       for (const record of records) await this.#recoverOne(record);
       recovered += records.length;
-      if (records.length < RECOVERY_PAGE) return recovered;
+      if (records.length < RECOVERY_PAGE) break;
       after = records[records.length - 1];
     }
+    await this.#usage.load(this.#catalog);
+    await this.#startSweeping();
+    return recovered;
   }
 
   /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
   async close(): Promise<void> {
     this.#closed = true;
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
+    clearInterval(this.#sweeper);
     for (const { timer } of this.#interrupted.values()) clearTimeout(timer);
     await Promise.all(this.#handovers.values());
     await Promise.all(
@@ -363,6 +391,7 @@ export class Resources implements ServerResources {
     this.#checkCapacity();
     const contextId = await this.#context(registration);
     const subject = { id: crypto.randomUUID(), metadata, contextId };
+    await this.#usage.take(contextId, 0);
     await this.#checkQuota(() => this.#options.quota?.checkRegistration?.(subject));
     const digest = await createDigest(chooseDigest(registration.digests));
     const secret = registration.resumable ? newSecret() : null;
@@ -390,6 +419,7 @@ export class Resources implements ServerResources {
   ): Appender {
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
+    let counted = record.size;
     const appender = new Appender(resource, {
       writer,
       catalog: this.#catalog,
@@ -397,7 +427,11 @@ export class Resources implements ServerResources {
       digest,
       durability: this.#options.durability ?? DEFAULTS.durability,
       checkpointIntervalMs: this.#options.checkpointIntervalMs ?? DEFAULTS.checkpointIntervalMs,
-      checkGrowth: (size) => this.#checkGrowth(subject, size),
+      checkGrowth: async (size) => {
+        await this.#checkGrowth(subject, size);
+        await this.#usage.take(contextId, size - counted);
+        counted = size;
+      },
       published: (status) => this.#emit({ type: "status", id, contextId, status }),
       ended: () => {
         this.#uploads.delete(id);
@@ -494,6 +528,16 @@ export class Resources implements ServerResources {
     }
   }
 
+  async #startSweeping(): Promise<void> {
+    const { retentionMs = Infinity, maxTotalBytes = Infinity } = this.#options;
+    if (retentionMs === Infinity && maxTotalBytes === Infinity) return;
+    const run = () => sweep(this, this.#options, Date.now());
+    await run();
+    // What fails now is tried again then.
+    const everyMs = Math.min(SWEEP_MS, Math.max(1000, retentionMs / 2));
+    this.#sweeper = setInterval(() => void run().catch(() => {}), everyMs);
+  }
+
   /** Steps that change who owns a log happen one after the other. */
   async #exclusively<T>(id: string, step: () => Promise<T>): Promise<T> {
     const before = this.#handovers.get(id) ?? Promise.resolve();
@@ -582,18 +626,17 @@ export class Resources implements ServerResources {
       await next.writer.close();
       this.#keep(next.resource, null, cause);
     } catch (error) {
-      if (toStreamError(error).code !== "NOT_FOUND") throw error;
-      await this.#recordLost(record);
+      await this.#recordLost(record, toStreamError(error));
     }
   }
 
-  /** A record without a log: the log was never made, or somebody removed it. */
-  async #recordLost(record: ResourceRecord): Promise<void> {
+  /** The log of an upload is gone or cannot be opened: that is no reason not to serve the others. */
+  async #recordLost(record: ResourceRecord, error: StreamError): Promise<void> {
+    const isGone = error.code === "NOT_FOUND";
     await this.#catalog.update(record.id, record.revision, {
       transferStatus: "FAILED",
-      size: 0,
-      lines: record.metadata.supportsLineAccess ? 0 : null,
-      failure: "STORAGE_FAILED: the data of this upload is gone",
+      ...(isGone ? { size: 0, lines: record.metadata.supportsLineAccess ? 0 : null } : {}),
+      failure: `STORAGE_FAILED: ${error.message}`,
       digestState: null,
       updatedAtMs: Date.now(),
     });

@@ -61,7 +61,7 @@ export interface ServerOptions extends ResourcesOptions {
   referenceTo?: (id: string, baseUrl: string) => string;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
-  /** WebSocket connections at the same time; 10 000 by default. */
+  /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
   heartbeat?: HeartbeatTimes;
@@ -81,7 +81,12 @@ export interface StreamServer {
    */
   fetch(request: Request, env?: unknown): Response | Promise<Response>;
   /**
-   * Recovers what an earlier process left, then listens.
+   * Brings what an earlier process left in order; `listen` does this, a server that is only mounted needs it
+   * before its first request.
+   */
+  recover(): Promise<void>;
+  /**
+   * Recovers, then listens.
    * @param options Interface (127.0.0.1 by default) and port (8090 by default, 0 for a free one).
    * @returns The port.
    */
@@ -90,7 +95,7 @@ export interface StreamServer {
   close(): Promise<void>;
 }
 
-const MAX_CONNECTIONS = 10_000;
+const MAX_CONNECTIONS = 20_000;
 const PAGE_RESOURCES = 100;
 const MAX_PAGE_RESOURCES = 1000;
 /** How long a shutdown waits for the peers' side of the closing handshake. */
@@ -143,11 +148,15 @@ class Server implements StreamServer {
     return this.#app.fetch(request, env as object);
   }
 
-  async listen({ hostname = "127.0.0.1", port = 8090 } = {}): Promise<{ port: number }> {
+  async recover(): Promise<void> {
     const startedAtMs = performance.now();
     const unfinished = await this.resources.recover();
     const tookMs = Math.round(performance.now() - startedAtMs);
-    if (unfinished > 0) this.#options.log?.info("recovered", { unfinished, tookMs });
+    this.#options.log?.info("recovered", { unfinished, tookMs });
+  }
+
+  async listen({ hostname = "127.0.0.1", port = 8090 } = {}): Promise<{ port: number }> {
+    await this.recover();
     const fetch = (request: Request, env: unknown) => this.fetch(request, env);
     this.#listener = await this.#options.runtime.listen({ hostname, port, fetch });
     return { port: this.#listener.port };

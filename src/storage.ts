@@ -72,6 +72,8 @@ export interface Storage {
   openReader(id: string): Promise<LogReader>;
   /** Deletes a log with its index; false when there was none. Readers that are open may read on. */
   delete(id: string): Promise<boolean>;
+  /** Bytes that can still be stored; Infinity where nobody knows. */
+  freeBytes(): Promise<number>;
   /** Releases everything. */
   close(): Promise<void>;
 }

@@ -62,13 +62,15 @@ export class MemoryCatalog implements Catalog {
     return Promise.resolve({ ...changed });
   }
 
-  /** Records, newest first. */
-  list({ contextId, transferStatuses, after, limit }: ResourceQuery): Promise<ResourceRecord[]> {
+  /** Records in the order asked for. */
+  list(query: ResourceQuery): Promise<ResourceRecord[]> {
+    const { contextId, transferStatuses, after, order = "newest", limit } = query;
+    const compare = order === "newest" ? newestFirst : (a: Key, b: Key) => newestFirst(b, a);
     const records = [...this.#records.values()]
       .filter((record) => contextId === undefined || record.contextId === contextId)
       .filter((record) => transferStatuses?.includes(record.transferStatus) ?? true)
-      .filter((record) => after === undefined || newestFirst(after, record) < 0)
-      .sort(newestFirst);
+      .filter((record) => after === undefined || compare(after, record) < 0)
+      .sort(compare);
     return Promise.resolve(records.slice(0, limit).map((record) => ({ ...record })));
   }
 
@@ -87,6 +89,15 @@ export class MemoryCatalog implements Catalog {
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null> {
     return Promise.resolve(this.#contexts.get(id) ?? null);
+  }
+
+  /** Bytes of all resources, by upload context. */
+  usage(): Promise<{ contextId: string | null; bytes: number }[]> {
+    const bytes = new Map<string | null, number>();
+    for (const { contextId, size } of this.#records.values()) {
+      bytes.set(contextId, (bytes.get(contextId) ?? 0) + size);
+    }
+    return Promise.resolve(Array.from(bytes, ([contextId, bytes]) => ({ contextId, bytes })));
   }
 
   /** Memory is as durable as it gets. */

@@ -154,8 +154,10 @@ export class SqliteCatalog implements Catalog {
     });
   }
 
-  /** Records, newest first. */
-  list({ contextId, transferStatuses, after, limit }: ResourceQuery): Promise<ResourceRecord[]> {
+  /** Records in the order asked for. */
+  list(query: ResourceQuery): Promise<ResourceRecord[]> {
+    const { contextId, transferStatuses, after, order = "newest", limit } = query;
+    const [direction, beyond] = order === "newest" ? ["DESC", "<"] : ["ASC", ">"];
     return this.#attempt(() => {
       const conditions: string[] = [];
       const values: Row = { limit };
@@ -171,13 +173,13 @@ export class SqliteCatalog implements Catalog {
         conditions.push(`transfer_status IN (${names.join(", ")})`);
       }
       if (after !== undefined) {
-        conditions.push("(created_at, id) < (:createdAt, :id)");
+        conditions.push(`(created_at, id) ${beyond} (:createdAt, :id)`);
         values.createdAt = after.createdAtMs;
         values.id = after.id;
       }
       const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
       const rows = this.#prepare(
-        `SELECT * FROM resources ${where} ORDER BY created_at DESC, id DESC LIMIT :limit`,
+        `SELECT * FROM resources ${where} ORDER BY created_at ${direction}, id ${direction} LIMIT :limit`,
       ).all(values);
       return rows.map((row) => fromRow(row as Row));
     });
@@ -202,6 +204,17 @@ export class SqliteCatalog implements Catalog {
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null> {
     return this.#attempt(() => this.#getContext(id));
+  }
+
+  /** Bytes of all resources, by upload context. */
+  usage(): Promise<{ contextId: string | null; bytes: number }[]> {
+    return this.#attempt(() =>
+      this.#prepare("SELECT context_id, SUM(size) AS bytes FROM resources GROUP BY context_id")
+        .all().map((row) => ({
+          contextId: row.context_id as string | null,
+          bytes: Number(row.bytes),
+        }))
+    );
   }
 
   /** Brings everything written to disk. */

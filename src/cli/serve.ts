@@ -12,6 +12,9 @@ import { type Command, EXIT, type Options, UsageError } from "./command.ts";
 import { lockDirectory } from "./lock.ts";
 import { printLine } from "./output.ts";
 
+/** Disk space that stays free: what a system needs to go on, logs of its own included. */
+const MIN_FREE_BYTES = 1_000_000_000;
+
 /** Runs a server until it is told to end. */
 export const serve: Command = {
   name: "serve",
@@ -52,7 +55,32 @@ export const serve: Command = {
     "max-connections": {
       kind: "count",
       value: "N",
-      help: "WebSocket connections at the same time (default 10000)",
+      help: "WebSocket connections at the same time (default 20000)",
+    },
+    "max-followers": {
+      kind: "count",
+      value: "N",
+      help: "connections that have one resource open (default 20000)",
+    },
+    "max-total": {
+      kind: "size",
+      value: "SIZE",
+      help: "bytes of all resources; finished ones are deleted, oldest first (default: no limit)",
+    },
+    "max-context-size": {
+      kind: "size",
+      value: "SIZE",
+      help: "bytes of all resources of one upload context (default: no limit)",
+    },
+    "min-free": {
+      kind: "size",
+      value: "SIZE",
+      help: "bytes of disk space that must stay free (default 1GB)",
+    },
+    retention: {
+      kind: "duration",
+      value: "TIME",
+      help: "delete finished resources so long after their end (default: never)",
     },
     "max-resource-size": {
       kind: "size",
@@ -95,6 +123,11 @@ async function runServer(options: Options): Promise<number> {
       allowOrigins: options.list("allow-origin"),
       maxUploads: options.number("max-uploads"),
       maxConnections: options.number("max-connections"),
+      maxFollowers: options.number("max-followers"),
+      maxTotalBytes: options.number("max-total"),
+      maxContextBytes: options.number("max-context-size"),
+      minFreeBytes: options.number("min-free") ?? MIN_FREE_BYTES,
+      retentionMs: options.number("retention"),
       maxResourceBytes: options.number("max-resource-size"),
     });
     logUploads(server.resources, log);

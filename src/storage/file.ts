@@ -17,7 +17,7 @@ import {
   readSync,
   writeSync,
 } from "node:fs";
-import { type FileHandle, mkdir, open, rmdir, unlink } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
 import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
@@ -110,6 +110,15 @@ export class FileStorage implements Storage {
     const removed = await removeIfThere(() => rmdir(dirname(path)));
     if (removed) await removeIfThere(() => rmdir(dirname(dirname(path))));
     return existed;
+  }
+
+  /** Bytes free for us on the directory's file system. */
+  freeBytes(): Promise<number> {
+    return attempt(`ask for the free space of ${this.#directory}`, async () => {
+      await mkdir(this.#directory, { recursive: true });
+      const { bavail, bsize } = await statfs(this.#directory);
+      return bavail * bsize;
+    });
   }
 
   /** Writers and readers are closed by those who opened them; nothing else is held. */

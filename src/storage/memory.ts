@@ -80,6 +80,11 @@ export class MemoryStorage implements Storage {
     return Promise.resolve(this.#logs.delete(id));
   }
 
+  /** Memory has no limit that it would tell. */
+  freeBytes(): Promise<number> {
+    return Promise.resolve(Infinity);
+  }
+
   /** Forgets every log. */
   close(): Promise<void> {
     this.#logs.clear();

@@ -1,0 +1,62 @@
+/**
+ * Deletes finished resources that are too old or too many, oldest first.
+ * @module
+ */
+import type { Resources } from "../resources.ts";
+import { toStreamError } from "../protocol.ts";
+
+/** What is kept. */
+export interface RetentionOptions {
+  /** Finished resources are deleted so long after their end, in ms; never by default. */
+  retentionMs?: number;
+  /** Finished resources are deleted while all resources together hold more bytes; never by default. */
+  maxTotalBytes?: number;
+}
+
+/** Records looked at together. */
+const PAGE = 100;
+
+/**
+ * Deletes what need not be kept; what is being uploaded stays, whatever its age.
+ *
+ * @param resources All resources.
+ * @param options What is kept.
+ * @param nowMs The time, in ms since 1970.
+ * @returns How many were deleted.
+ */
+export async function sweep(
+  resources: Resources,
+  { retentionMs = Infinity, maxTotalBytes = Infinity }: RetentionOptions,
+  nowMs: number,
+): Promise<number> {
+  let deleted = 0;
+  let after: { createdAtMs: number; id: string } | undefined;
+  for (;;) {
+    const records = await resources.list({
+      transferStatuses: ["COMPLETED", "FAILED"],
+      order: "oldest",
+      limit: PAGE,
+      after,
+    });
+    for (const record of records) {
+      const isOld = nowMs - record.updatedAtMs > retentionMs;
+      if (!isOld && resources.totalBytes <= maxTotalBytes) {
+        // Whatever began later ended later, too.
+        if (nowMs - record.createdAtMs <= retentionMs) return deleted;
+      } else if (await deleteIfThere(resources, record.id)) deleted++;
+    }
+    if (records.length < PAGE) return deleted;
+    after = records[records.length - 1];
+  }
+}
+
+/** Somebody else may have been faster. */
+async function deleteIfThere(resources: Resources, id: string): Promise<boolean> {
+  try {
+    await resources.delete(id);
+    return true;
+  } catch (error) {
+    if (toStreamError(error).code === "NOT_FOUND") return false;
+    throw error;
+  }
+}

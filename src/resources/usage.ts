@@ -1,0 +1,102 @@
+/**
+ * How many bytes there are, in all and by upload context, and how many there may be.
+ * @module
+ */
+import type { Catalog } from "../catalog.ts";
+import { StreamError } from "../protocol.ts";
+import type { Storage } from "../storage.ts";
+
+/** Limits on bytes that belong to no single resource. */
+export interface UsageLimits {
+  /** Bytes of all resources of one upload context; no limit by default. */
+  maxContextBytes?: number;
+  /** Bytes of all resources; no limit by default. */
+  maxTotalBytes?: number;
+  /** Bytes that must stay free where the logs are; 0 by default. */
+  minFreeBytes?: number;
+}
+
+/** How old a reading of the free space may be. */
+const FREE_SPACE_AGE_MS = 1000;
+
+/** Counts what is stored and refuses what would be too much. */
+export class Usage {
+  readonly #limits: UsageLimits;
+  readonly #storage: Storage;
+  readonly #contexts = new Map<string, number>();
+  #total = 0;
+  /** Free bytes at the last reading, less what was written since. */
+  #freeBytes = Infinity;
+  #readAtMs = -Infinity;
+
+  /**
+   * Counts nothing yet; see `load`.
+   * @param limits What is too much.
+   * @param storage Where the bytes are.
+   */
+  constructor(limits: UsageLimits, storage: Storage) {
+    this.#limits = limits;
+    this.#storage = storage;
+  }
+
+  /** Bytes of all resources. */
+  get totalBytes(): number {
+    return this.#total;
+  }
+
+  /** Starts with what the catalog knows. */
+  async load(catalog: Catalog): Promise<void> {
+    for (const { contextId, bytes } of await catalog.usage()) this.#count(contextId, bytes);
+  }
+
+  /**
+   * Counts bytes that are to be stored.
+   * @param contextId Upload context; null without one.
+   * @param bytes How many; 0 asks whether there is room at all.
+   * @throws {StreamError} QUOTA_EXCEEDED, and nothing is counted.
+   */
+  async take(contextId: string | null, bytes: number): Promise<void> {
+    const { maxContextBytes = Infinity, maxTotalBytes = Infinity, minFreeBytes = 0 } = this.#limits;
+    if (this.#total + bytes > maxTotalBytes) {
+      throw new StreamError("QUOTA_EXCEEDED", `the server may hold ${maxTotalBytes} bytes in all`);
+    }
+    const inContext = contextId === null ? 0 : this.#contexts.get(contextId) ?? 0;
+    if (inContext + bytes > maxContextBytes) {
+      throw new StreamError(
+        "QUOTA_EXCEEDED",
+        `upload context ${contextId} may hold ${maxContextBytes} bytes`,
+      );
+    }
+    if (minFreeBytes > 0 && await this.#free(bytes + minFreeBytes) < bytes + minFreeBytes) {
+      throw new StreamError(
+        "QUOTA_EXCEEDED",
+        `less than ${minFreeBytes} bytes are free on the server's disk`,
+      );
+    }
+    this.#freeBytes -= bytes;
+    this.#count(contextId, bytes);
+  }
+
+  /** Bytes were deleted, or never stored after all. */
+  give(contextId: string | null, bytes: number): void {
+    this.#count(contextId, -bytes);
+  }
+
+  #count(contextId: string | null, bytes: number): void {
+    this.#total += bytes;
+    if (contextId === null) return;
+    const inContext = (this.#contexts.get(contextId) ?? 0) + bytes;
+    if (inContext > 0) this.#contexts.set(contextId, inContext);
+    else this.#contexts.delete(contextId);
+  }
+
+  /** Free bytes; read again when the last reading is old or would not be enough. */
+  async #free(wanted: number): Promise<number> {
+    const nowMs = performance.now();
+    if (nowMs - this.#readAtMs >= FREE_SPACE_AGE_MS || this.#freeBytes < wanted) {
+      this.#readAtMs = nowMs;
+      this.#freeBytes = await this.#storage.freeBytes();
+    }
+    return this.#freeBytes;
+  }
+}
