@@ -202,6 +202,7 @@ test("malformed input becomes U+FFFD and what follows is kept", async () => {
     ["UTF-32BE", "0000006100110000", "a\u{fffd}"],
     ["UTF-32BE", "000000610000d83d", "a\u{fffd}"],
     ["UTF-32LE", "610000006200", "a\u{fffd}"],
+    ["UTF-32BE", "0000d83d0000de00", "😀"],
     ["windows-1252", "6181", "a\u{fffd}"],
     ["Shift_JIS", "6182", "a\u{fffd}"],
     ["GB18030", "61ff62", "a\u{fffd}b"],

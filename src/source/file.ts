@@ -2,7 +2,7 @@
  * Files as sources: read to their end, or followed while they grow.
  * @module
  */
-import { existsSync, type FSWatcher, watch } from "node:fs";
+import { existsSync, type FSWatcher, type Stats, watch } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import process from "node:process";
@@ -89,16 +89,18 @@ class OpenFile {
   readonly path: string;
   readonly isRegular: boolean;
   readonly #handle: FileHandle;
+  readonly #opened: Stats;
   #buffer: Uint8Array | null = null;
   #reading: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | null = null;
 
-  private constructor(path: string, handle: FileHandle, from: number, size: number | null) {
+  private constructor(path: string, handle: FileHandle, opened: Stats, from: number) {
     this.path = path;
     this.#handle = handle;
+    this.#opened = opened;
+    this.isRegular = opened.isFile();
+    this.size = this.isRegular ? opened.size : 0;
     this.offset = from;
-    this.isRegular = size !== null;
-    this.size = size ?? 0;
   }
 
   static async open(path: string, from: number): Promise<OpenFile> {
@@ -108,12 +110,10 @@ class OpenFile {
     try {
       const stats = await handle.stat();
       if (stats.isDirectory()) throw new StreamError("SOURCE_FAILED", `${path} is a directory`);
-      const size = stats.isFile() ? stats.size : null;
-      if (from > (size ?? 0)) {
-        const message = `${path} has ${size ?? "no"} bytes to start at byte ${from}`;
-        throw new StreamError("SOURCE_FAILED", message);
-      }
-      return new OpenFile(path, handle, from, size);
+      const file = new OpenFile(path, handle, stats, from);
+      if (from <= file.size) return file;
+      const message = `${path} has ${file.size} bytes, reading cannot start at byte ${from}`;
+      throw new StreamError("SOURCE_FAILED", message);
     } catch (error) {
       await handle.close();
       throw error;
@@ -156,12 +156,11 @@ class OpenFile {
 
   /** Fails when there is another file at the path; there may be none. */
   async expectSameFile(): Promise<void> {
-    const held = await this.#handle.stat();
     const named = await stat(this.path).catch((error) => {
-      if (error.code === "ENOENT") return held;
+      if (error.code === "ENOENT") return this.#opened;
       throw unreadable(this.path, error);
     });
-    if (named.ino === held.ino && named.dev === held.dev) return;
+    if (named.ino === this.#opened.ino && named.dev === this.#opened.dev) return;
     throw new StreamError(
       "SOURCE_FAILED",
       `${this.path} was replaced by another file when ${this.offset} bytes were read`,
@@ -169,8 +168,10 @@ class OpenFile {
   }
 
   /** Closes the handle, but not under a read: its number could be another file's by then. */
-  close(): Promise<void> {
-    return this.#closing ??= this.#reading.then(() => this.#handle.close());
+  async close(): Promise<void> {
+    this.#closing ??= this.#reading.then(() => this.#handle.close());
+    // The read of a silent pipe may never end.
+    if (this.isRegular) await this.#closing;
   }
 }
 

@@ -33,9 +33,10 @@ export interface LocalUploadOptions {
 interface Target {
   readonly reference: string;
   write(chunk: Uint8Array): Promise<void>;
-  /** Returns how many of the bytes are on disk whatever happens to the machine. */
-  sync(size: number): Promise<number>;
-  close(): Promise<void>;
+  /** Ends it well; returns how many of its bytes are on disk whatever happens to the machine. */
+  complete(size: number): Promise<number>;
+  /** Ends it with nothing but the chunks that were written as a whole. */
+  fail(size: number): Promise<void>;
 }
 
 /**
@@ -110,8 +111,8 @@ export async function discardUpload(
 const NOWHERE: Target = {
   reference: "discard:",
   write: () => Promise.resolve(),
-  sync: () => Promise.resolve(0),
-  close: () => Promise.resolve(),
+  complete: () => Promise.resolve(0),
+  fail: () => Promise.resolve(),
 };
 
 /** An upload whose bytes, statuses and end are all made here. */
@@ -193,8 +194,7 @@ class LocalUpload implements Upload {
 
   async #finish(): Promise<void> {
     const size = this.#status.currentSize;
-    const durableSize = await this.#attempt(() => this.#target.sync(size));
-    await this.#attempt(() => this.#target.close());
+    const durableSize = await this.#attempt(() => this.#target.complete(size));
     const numberOfLines = this.#lines?.total ?? null;
     this.#publish({ transferStatus: "COMPLETED", durableSize, numberOfLines });
     const digest = { algorithm: this.#digest.algorithm, value: this.#digest.value() };
@@ -213,7 +213,7 @@ class LocalUpload implements Upload {
 
   async #fail(error: StreamError): Promise<void> {
     if (isFinal(this.#status.transferStatus)) return;
-    await this.#target.close().catch(() => {});
+    await this.#target.fail(this.#status.currentSize).catch(() => {});
     this.#publish({
       transferStatus: "FAILED",
       numberOfLines: this.#lines?.total ?? null,
@@ -270,11 +270,12 @@ function fileTarget(path: string, handle: FileHandle): Target {
         at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
       }
     },
-    async sync(size) {
+    async complete(size) {
       await handle.sync();
+      await handle.close();
       return size;
     },
-    close: () => handle.close(),
+    fail: (size) => handle.truncate(size).finally(() => handle.close()),
   };
 }
 

@@ -5,7 +5,7 @@
 import { LIMITS } from "../protocol.ts";
 
 /** Length of the longest chunk of a source: what one data message carries. */
-export const CHUNK_BYTES = LIMITS.dataMessageBytes;
+export const CHUNK_BYTES: number = LIMITS.dataMessageBytes;
 
 /** Bytes to push, with what is known of them before they are read. */
 export interface Source {
