@@ -213,7 +213,7 @@ export class Resources implements ServerResources {
     this.#options = options;
     this.#catalog = options.catalog;
     this.#storage = options.storage;
-    this.#usage = new Usage(options, options.storage);
+    this.#usage = new Usage(options, options.storage, (bytes) => this.#sweep(bytes));
     this.#maxUploads = options.maxUploads ?? DEFAULTS.maxUploads;
     const budgetBytes = options.receiveBudgetBytes ?? DEFAULTS.receiveBudgetBytes;
     const reservedBytes = this.#maxUploads * LIMITS.minUploadWindowBytes;
@@ -531,11 +531,16 @@ export class Resources implements ServerResources {
   async #startSweeping(): Promise<void> {
     const { retentionMs = Infinity, maxTotalBytes = Infinity } = this.#options;
     if (retentionMs === Infinity && maxTotalBytes === Infinity) return;
-    const run = () => sweep(this, this.#options, Date.now());
-    await run();
-    // What fails now is tried again then.
+    await this.#sweep(0);
     const everyMs = Math.min(SWEEP_MS, Math.max(1000, retentionMs / 2));
-    this.#sweeper = setInterval(() => void run().catch(() => {}), everyMs);
+    // What fails now is tried again then.
+    this.#sweeper = setInterval(() => void this.#sweep(0).catch(() => {}), everyMs);
+  }
+
+  /** Deletes what need not be kept, with room for so many more bytes. */
+  #sweep(bytes: number): Promise<number> {
+    const { retentionMs, maxTotalBytes = Infinity } = this.#options;
+    return sweep(this, { retentionMs, maxTotalBytes: maxTotalBytes - bytes }, Date.now());
   }
 
   /** Steps that change who owns a log happen one after the other. */

@@ -3,6 +3,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { editDistance } from "../distance.ts";
 import { parseDurationMs, parseSizeBytes } from "./units.ts";
 
 /** Exit codes, the same for every command (README, exit codes). */
@@ -221,17 +222,4 @@ function numberOf(name: string, kind: Kind, text: string | undefined): number | 
     ? "a size such as 4096, 64KiB, 256MB or 1GiB"
     : "a whole number";
   throw new UsageError(`--${name} ${text}: that is not ${wanted}`);
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, row[j] + 1, next[j - 1] + 1));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

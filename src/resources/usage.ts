@@ -23,6 +23,7 @@ const FREE_SPACE_AGE_MS = 1000;
 export class Usage {
   readonly #limits: UsageLimits;
   readonly #storage: Storage;
+  readonly #makeRoom: (bytes: number) => Promise<unknown>;
   readonly #contexts = new Map<string, number>();
   #total = 0;
   /** Free bytes at the last reading, less what was written since. */
@@ -33,10 +34,16 @@ export class Usage {
    * Counts nothing yet; see `load`.
    * @param limits What is too much.
    * @param storage Where the bytes are.
+   * @param makeRoom Deletes what may be deleted so that so many more bytes are within the total.
    */
-  constructor(limits: UsageLimits, storage: Storage) {
+  constructor(
+    limits: UsageLimits,
+    storage: Storage,
+    makeRoom: (bytes: number) => Promise<unknown>,
+  ) {
     this.#limits = limits;
     this.#storage = storage;
+    this.#makeRoom = makeRoom;
   }
 
   /** Bytes of all resources. */
@@ -57,6 +64,7 @@ export class Usage {
    */
   async take(contextId: string | null, bytes: number): Promise<void> {
     const { maxContextBytes = Infinity, maxTotalBytes = Infinity, minFreeBytes = 0 } = this.#limits;
+    if (this.#total + bytes > maxTotalBytes) await this.#makeRoom(bytes);
     if (this.#total + bytes > maxTotalBytes) {
       throw new StreamError("QUOTA_EXCEEDED", `the server may hold ${maxTotalBytes} bytes in all`);
     }

@@ -3,6 +3,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { editDistance } from "../distance.ts";
 import { StreamError } from "../protocol.ts";
 import { CHUNK_BYTES } from "./source.ts";
 
@@ -255,18 +256,4 @@ function nearest(name: string): string[] {
     distance: Math.min(...names.map((known) => editDistance(key, keyOf(known)))),
   }));
   return distances.sort((a, b) => a.distance - b.distance).slice(0, 3).map(({ name }) => name);
-}
-
-/** Levenshtein's: how many characters to change, add or leave out. */
-function editDistance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (let i = 0; i < from.length; i++) {
-    const next = [i + 1];
-    for (let j = 0; j < to.length; j++) {
-      const change = row[j] + (from[i] === to[j] ? 0 : 1);
-      next.push(Math.min(change, row[j + 1] + 1, next[j] + 1));
-    }
-    row = next;
-  }
-  return row[to.length];
 }
