@@ -6,7 +6,6 @@
  * (ARCHITECTURE.md, measured); whatever may wait for the disk, reads and flushes, is asynchronous.
  * @module
  */
-import { createHash } from "node:crypto";
 import {
   closeSync,
   existsSync,
@@ -18,12 +17,12 @@ import {
   writeSync,
 } from "node:fs";
 import { type FileHandle, mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
 import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
+import { decodeEntry, encodeEntry, INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
 import { LineCounter } from "./lines.ts";
 
-const INDEX_ENTRY_BYTES = 5;
 /** Index entries kept back before they are written; 8192 entries cost 40 KiB an upload. */
 const INDEX_BUFFER_ENTRIES = 8192;
 /** Step of a scan through existing data. */
@@ -131,8 +130,7 @@ export class FileStorage implements Storage {
     if (!isResourceId(id)) {
       throw new StreamError("NOT_FOUND", `there is no log ${JSON.stringify(id)}`);
     }
-    const hash = createHash("md5").update(id).digest("hex");
-    return join(this.#directory, hash.slice(0, 2), hash.slice(2, 4), `${id}.bin`);
+    return logPath(this.#directory, id);
   }
 
   #owner(id: string, epoch: number): void {
@@ -302,10 +300,6 @@ class FileReader implements LogReader {
   }
 }
 
-function indexPath(path: string): string {
-  return `${path}.idx`;
-}
-
 async function createFile(path: string): Promise<number> {
   for (let attempts = 1;; attempts++) {
     await mkdir(dirname(path), { recursive: true });
@@ -360,19 +354,6 @@ async function removeIfThere(remove: () => Promise<void>): Promise<boolean> {
     if (code === "ENOENT" || code === "ENOTEMPTY" || code === "EEXIST") return false;
     throw failed("delete a log", error);
   }
-}
-
-function encodeEntry(into: Uint8Array, at: number, byteOffset: number): void {
-  into[at] = Math.floor(byteOffset / 2 ** 32);
-  into[at + 1] = byteOffset >>> 24;
-  into[at + 2] = byteOffset >>> 16;
-  into[at + 3] = byteOffset >>> 8;
-  into[at + 4] = byteOffset;
-}
-
-function decodeEntry(entry: Uint8Array): number {
-  return entry[0] * 2 ** 32 + (entry[1] << 24 >>> 0) + (entry[2] << 16) + (entry[3] << 8) +
-    entry[4];
 }
 
 async function attempt<T>(action: string, step: () => T | Promise<T>): Promise<T> {

@@ -1,0 +1,35 @@
+/**
+ * Where a log is in its directory, and how its line break index is written (ARCHITECTURE.md, storage).
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+
+/** Length of one entry of the index: a big-endian position. */
+export const INDEX_ENTRY_BYTES = 5;
+
+/** Path of a log's data. */
+export function logPath(directory: string, id: string): string {
+  const hash = createHash("md5").update(id).digest("hex");
+  return join(directory, hash.slice(0, 2), hash.slice(2, 4), `${id}.bin`);
+}
+
+/** Path of the index beside a log's data. */
+export function indexPath(path: string): string {
+  return `${path}.idx`;
+}
+
+/** Writes one entry of an index. */
+export function encodeEntry(into: Uint8Array, at: number, byteOffset: number): void {
+  into[at] = Math.floor(byteOffset / 2 ** 32);
+  into[at + 1] = byteOffset >>> 24;
+  into[at + 2] = byteOffset >>> 16;
+  into[at + 3] = byteOffset >>> 8;
+  into[at + 4] = byteOffset;
+}
+
+/** Reads one entry of an index. */
+export function decodeEntry(entry: Uint8Array): number {
+  return entry[0] * 2 ** 32 + (entry[1] << 24 >>> 0) + (entry[2] << 16) + (entry[3] << 8) +
+    entry[4];
+}
