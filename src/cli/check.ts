@@ -8,7 +8,8 @@ import type { Catalog, ResourceChange, ResourceRecord } from "../catalog.ts";
 import { SqliteCatalog } from "../catalog/sqlite.ts";
 import { createDigest } from "../digest.ts";
 import { isFinal, StreamError } from "../protocol.ts";
-import { ageMs, inspectLog, logIds, rebuildIndex, setAside } from "../storage/verify.ts";
+import { logPath } from "../storage/layout.ts";
+import { ageMs, findLogs, inspectLog, rebuildIndex, setAside } from "../storage/verify.ts";
 import { type Command, EXIT } from "./command.ts";
 import { printLine } from "./output.ts";
 
@@ -71,11 +72,13 @@ class CheckRun {
 
   /** Logs that no record names. */
   async orphans(): Promise<void> {
-    for await (const id of logIds(this.directory)) {
-      if (await this.catalog.get(id) !== null) continue;
-      if (await ageMs(this.directory, id) < ORPHAN_AGE_MS) continue;
-      await this.#problem(id, "no record names this log", "moved to lost+found");
-      if (this.repair) await setAside(this.directory, id);
+    for await (const log of findLogs(this.directory)) {
+      if (log.path === logPath(this.directory, log.id) && await this.catalog.get(log.id) !== null) {
+        continue;
+      }
+      if (await ageMs(log) < ORPHAN_AGE_MS) continue;
+      await this.#problem(log.id, `no record names ${log.path}`, "moved to lost+found");
+      if (this.repair) await setAside(this.directory, log);
     }
   }
 

@@ -20,19 +20,28 @@ export interface LogFacts {
 /** Step of a scan. */
 const SCAN_BYTES = 1024 * 1024;
 
+/** A data file that was found. */
+export interface FoundLog {
+  /** Id in its name. */
+  id: string;
+  /** Where it is, which need not be where it belongs. */
+  path: string;
+}
+
 /**
- * Ids of all logs in a directory.
+ * All data files in a directory.
  *
  * @param directory Directory of a `FileStorage`.
  */
-export async function* logIds(directory: string): AsyncGenerator<string, void, void> {
+export async function* findLogs(directory: string): AsyncGenerator<FoundLog, void, void> {
   const hashed = /^[0-9a-f]{2}$/;
   const below = async (path: string) =>
     (await readdir(path)).filter((name) => hashed.test(name)).map((name) => join(path, name));
   for (const first of await below(directory)) {
     for (const second of await below(first)) {
       for (const name of await readdir(second)) {
-        if (name.endsWith(".bin")) yield name.slice(0, -".bin".length);
+        if (!name.endsWith(".bin")) continue;
+        yield { id: name.slice(0, -".bin".length), path: join(second, name) };
       }
     }
   }
@@ -106,8 +115,7 @@ export async function rebuildIndex(directory: string, id: string): Promise<void>
 }
 
 /** Moves a log that nobody knows out of the way, into `lost+found`. */
-export async function setAside(directory: string, id: string): Promise<void> {
-  const path = logPath(directory, id);
+export async function setAside(directory: string, { path }: FoundLog): Promise<void> {
   const aside = join(directory, "lost+found");
   await mkdir(aside, { recursive: true });
   for (const file of [path, indexPath(path)]) {
@@ -116,9 +124,8 @@ export async function setAside(directory: string, id: string): Promise<void> {
 }
 
 /** Time since a log was last written, in ms. */
-export async function ageMs(directory: string, id: string): Promise<number> {
-  const { mtimeMs } = await stat(logPath(directory, id));
-  return Date.now() - mtimeMs;
+export async function ageMs({ path }: FoundLog): Promise<number> {
+  return Date.now() - (await stat(path)).mtimeMs;
 }
 
 /** The index entries of the line breaks in the next bytes. */
