@@ -33,13 +33,16 @@ interface BunGlobal {
   serve(options: Record<string, unknown>): BunServer;
 }
 
+/** Silence after which a peer is given up, in s. */
+const IDLE_TIMEOUT_S = 60;
 /** The largest message accepted; sessions set their own, smaller limits. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
 /** Handlers that `Bun.serve` needs as its `websocket` option; exported for apps that call it themselves. */
 export const bunWebSocketHandlers = {
-  idleTimeout: 0,
-  sendPings: false,
+  // Native sessions have a heartbeat of their own; for others the runtime pings and gives up.
+  idleTimeout: IDLE_TIMEOUT_S,
+  sendPings: true,
   maxPayloadLength: MAX_MESSAGE_BYTES,
   perMessageDeflate: false,
   // Twice what `send` lets in, so that Bun never drops a message.

@@ -7,6 +7,8 @@ import { SOCKET_BUFFER_BYTES, wholeMessage } from "./whole.ts";
 
 /** How often a full socket is looked at; Deno tells nobody when it has room again. */
 const POLL_MS = 2;
+/** Silence after which a peer without a heartbeat is given up, in s. */
+const IDLE_TIMEOUT_S = 60;
 /** RFC 6455, 7.1.5: no close frame came. */
 const ABNORMAL_CLOSURE = 1006;
 
@@ -35,10 +37,10 @@ function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
 }
 
 function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade): Response {
-  // The heartbeat of the sessions finds dead peers; Deno's own would only find some of them.
+  // Native sessions have a heartbeat of their own; for others the runtime pings and gives up.
   const { socket, response } = Deno.upgradeWebSocket(request, {
     protocol: subprotocol === "" ? undefined : subprotocol,
-    idleTimeout: 0,
+    idleTimeout: subprotocol === "" ? IDLE_TIMEOUT_S : 0,
   });
   socket.binaryType = "arraybuffer";
   let session: Session | null = null;

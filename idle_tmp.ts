@@ -1,0 +1,10 @@
+import process from "node:process";
+import { createServer, loadRuntime, MemoryStorage, MemoryCatalog, push } from "./mod.ts";
+const server = createServer({ runtime: await loadRuntime(), storage: new MemoryStorage(), catalog: new MemoryCatalog() });
+const { port } = await server.listen({ port: 0 });
+const u = await push(`http://127.0.0.1:${port}`, {filename:"a.log",mimeType:"text/plain",supportsLineAccess:true});
+const ws = new WebSocket(`ws://127.0.0.1:${port}/ws/streaming/download/${u.status && u.reference.split("/").pop()}`);
+ws.onmessage=(m)=>console.log("base",m.data); ws.onclose=(e)=>console.log("base closed",e.code,e.reason);
+u.done.catch(e=>console.log("native failed", e.code));
+await new Promise(r=>setTimeout(r,90000)); console.log("after 90s: base", ws.readyState); 
+const w=u.writable.getWriter(); await w.write(new Uint8Array(3)); await w.close(); console.log(await u.done); await server.close(); process.exit(0);
