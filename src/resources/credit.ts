@@ -28,7 +28,9 @@ export class CreditPool {
 /** The credit of one upload, in absolute offsets of its log (PROTOCOL.md 3.3). */
 export class Credit {
   readonly #pool: CreditPool;
-  #windowBytes = INITIAL_WINDOW_BYTES;
+  /** What the upload could use, and what of it the pool had. */
+  #wantedBytes = INITIAL_WINDOW_BYTES;
+  #windowBytes = 0;
   #sharedBytes = 0;
   #grantedAtMs: number;
   #limit: number;
@@ -62,12 +64,13 @@ export class Credit {
    * @returns Whether the limit grew and must be announced.
    */
   advance(written: number, nowMs: number): boolean {
-    if (this.#limit - written > this.#windowBytes / 2) return false;
+    const unused = this.#limit - written;
+    if (unused > this.#windowBytes / 2 && unused >= LIMITS.minUploadWindowBytes) return false;
     const elapsedMs = nowMs - this.#grantedAtMs;
-    if (elapsedMs < GROW_WITHIN_MS) this.#windowBytes *= 2;
-    else if (elapsedMs > SHRINK_AFTER_MS) this.#windowBytes /= 2;
-    this.#windowBytes = Math.min(
-      Math.max(this.#windowBytes, LIMITS.minUploadWindowBytes),
+    if (elapsedMs < GROW_WITHIN_MS) this.#wantedBytes *= 2;
+    else if (elapsedMs > SHRINK_AFTER_MS) this.#wantedBytes /= 2;
+    this.#wantedBytes = Math.min(
+      Math.max(this.#wantedBytes, LIMITS.minUploadWindowBytes),
       LIMITS.uploadWindowBytes,
     );
     this.#grantedAtMs = nowMs;
@@ -84,12 +87,13 @@ export class Credit {
     this.release();
     const before = this.#limit;
     const sharedBytes = Math.min(
-      this.#windowBytes - LIMITS.minUploadWindowBytes,
+      this.#wantedBytes - LIMITS.minUploadWindowBytes,
       this.#pool.freeBytes,
     );
     this.#limit = Math.max(before, written + LIMITS.minUploadWindowBytes + sharedBytes);
     this.#sharedBytes = Math.max(0, this.#limit - written - LIMITS.minUploadWindowBytes);
     this.#pool.freeBytes -= this.#sharedBytes;
+    this.#windowBytes = this.#limit - written;
     return this.#limit > before;
   }
 }

@@ -68,6 +68,7 @@ export class FileStorage implements Storage {
       return new FileWriter(path, data, index, () => this.#owner(id, options.epoch));
     } catch (error) {
       closeSync(data);
+      await removeIfThere(() => unlink(path));
       throw failed(`create ${indexPath(path)}`, error);
     }
   }
@@ -97,11 +98,18 @@ export class FileStorage implements Storage {
   /** Opens a log for reading. */
   async openReader(id: string): Promise<LogReader> {
     const path = this.#path(id);
-    return new FileReader(path, await attempt(`open ${path}`, () => open(path, "r")));
+    const data = await attempt(`open ${path}`, () => open(path, "r"));
+    // Both are opened now, so that a reader can go on after the log was deleted.
+    const index = await open(indexPath(path), "r").catch((error) => {
+      if (systemCode(error) === "ENOENT") return null;
+      throw failed(`open ${indexPath(path)}`, error);
+    });
+    return new FileReader(path, data, index);
   }
 
   /** Deletes a log, its index and directories that are empty then. */
   async delete(id: string): Promise<boolean> {
+    if (!isResourceId(id)) return false;
     const path = this.#path(id);
     this.#epochs.delete(id);
     await removeIfThere(() => unlink(indexPath(path)));
@@ -220,11 +228,14 @@ class FileWriter implements LogWriter {
     }
   }
 
-  /** Stands at the end of an existing data file and makes the index agree with it. */
+  /**
+   * Stands at the end of an existing data file and makes the index agree with it: entries count as long as
+   * they rise, as a page that a crash lost breaks their order; what comes behind is read from the data again.
+   */
   alignIndex(): void {
     this.size = fstatSync(this.data).size;
     if (this.index === null) return;
-    let entries = Math.floor(fstatSync(this.index).size / INDEX_ENTRY_BYTES);
+    let entries = this.#risingEntries();
     while (entries > 0 && !this.#isLineBreak(this.#entryAt(entries - 1))) entries--;
     const end = entries === 0 ? 0 : this.#entryAt(entries - 1) + 1;
     this.#indexed = entries;
@@ -240,10 +251,26 @@ class FileWriter implements LogWriter {
     this.#flushIndex();
   }
 
+  /** Entries from the first on that rise and stay within the data. */
+  #risingEntries(): number {
+    const buffer = new Uint8Array(INDEX_BUFFER_ENTRIES * INDEX_ENTRY_BYTES);
+    let last = -1;
+    for (let entries = 0;;) {
+      const count = readSync(this.index!, buffer, 0, buffer.length, entries * INDEX_ENTRY_BYTES);
+      const whole = Math.floor(count / INDEX_ENTRY_BYTES);
+      for (let index = 0; index < whole; index++, entries++) {
+        const entry = decodeEntry(buffer, index * INDEX_ENTRY_BYTES);
+        if (entry <= last || entry >= this.size) return entries;
+        last = entry;
+      }
+      if (whole < INDEX_BUFFER_ENTRIES) return entries;
+    }
+  }
+
   #entryAt(index: number): number {
     const entry = new Uint8Array(INDEX_ENTRY_BYTES);
     readSync(this.index!, entry, 0, INDEX_ENTRY_BYTES, index * INDEX_ENTRY_BYTES);
-    return decodeEntry(entry);
+    return decodeEntry(entry, 0);
   }
 
   #isLineBreak(byteOffset: number): boolean {
@@ -278,25 +305,28 @@ class FileWriter implements LogWriter {
 
 /** Reads one data file and its index. */
 class FileReader implements LogReader {
-  #index: Promise<FileHandle> | null = null;
-
-  constructor(private readonly path: string, private readonly data: FileHandle) {}
+  constructor(
+    private readonly path: string,
+    private readonly data: FileHandle,
+    private readonly index: FileHandle | null,
+  ) {}
 
   read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
     return attempt(`read ${this.path}`, () => readFully(this.data, byteOffset, byteCount));
   }
 
-  lineBreak(index: number): Promise<number> {
-    return attempt(`read ${indexPath(this.path)}`, async () => {
-      this.#index ??= open(indexPath(this.path), "r");
-      const at = index * INDEX_ENTRY_BYTES;
-      return decodeEntry(await readFully(await this.#index, at, INDEX_ENTRY_BYTES));
-    });
+  async lineBreak(index: number): Promise<number> {
+    const path = indexPath(this.path);
+    const file = this.index;
+    if (file === null) throw new StreamError("STORAGE_FAILED", `there is no index ${path}`);
+    const at = index * INDEX_ENTRY_BYTES;
+    const entry = await attempt(`read ${path}`, () => readFully(file, at, INDEX_ENTRY_BYTES));
+    return decodeEntry(entry, 0);
   }
 
   async close(): Promise<void> {
     await this.data.close();
-    await (await this.#index)?.close();
+    await this.index?.close();
   }
 }
 

@@ -29,7 +29,7 @@ export function encodeEntry(into: Uint8Array, at: number, byteOffset: number): v
 }
 
 /** Reads one entry of an index. */
-export function decodeEntry(entry: Uint8Array): number {
-  return entry[0] * 2 ** 32 + (entry[1] << 24 >>> 0) + (entry[2] << 16) + (entry[3] << 8) +
-    entry[4];
+export function decodeEntry(from: Uint8Array, at: number): number {
+  const low = from[at + 1] << 24 | from[at + 2] << 16 | from[at + 3] << 8 | from[at + 4];
+  return from[at] * 2 ** 32 + (low >>> 0);
 }

@@ -12,6 +12,7 @@ class MemoryLog {
   readonly breaks: number[] = [];
   readonly counter = new LineCounter();
   size = 0;
+  deleted = false;
 
   constructor(public options: LogOptions) {}
 
@@ -77,6 +78,8 @@ export class MemoryStorage implements Storage {
 
   /** Deletes a log. */
   delete(id: string): Promise<boolean> {
+    const log = this.#logs.get(id);
+    if (log !== undefined) log.deleted = true;
     return Promise.resolve(this.#logs.delete(id));
   }
 
@@ -112,6 +115,7 @@ function writer(log: MemoryLog, epoch: number): LogWriter {
     },
     append: (byteOffset, parts) =>
       attempt(() => {
+        if (log.deleted) throw new StreamError("DELETED", "the log was deleted");
         if (epoch !== log.options.epoch) throw fenced(epoch, log.options.epoch);
         if (byteOffset !== log.size) throw misplaced(byteOffset, log.size);
         for (const part of parts) log.append(part);
