@@ -81,8 +81,29 @@ export const pushCommand: Command = {
 async function runPush(path: string, options: Options): Promise<number> {
   const interrupts = new Interrupts();
   const following = isFollowing(options);
-  const source = await openSource(path, options, following ? interrupts.first : null);
   const cancel = following ? interrupts.second : interrupts.first;
+  try {
+    const source = await unlessAborted(
+      cancel,
+      openSource(path, options, following ? interrupts.first : null),
+    );
+    await pushSource(path, source, options, cancel);
+    return EXIT.ok;
+  } catch (error) {
+    if (!cancel.aborted) throw error;
+    process.stderr.write(
+      "stream: interrupted; a resource that was begun is FAILED and keeps what arrived\n",
+    );
+    return EXIT.interrupted;
+  }
+}
+
+async function pushSource(
+  path: string,
+  source: Source,
+  options: Options,
+  cancel: AbortSignal,
+): Promise<void> {
   const charset = options.text("charset");
   const bytes = charset === undefined
     ? source.stream
@@ -94,13 +115,18 @@ async function runPush(path: string, options: Options): Promise<number> {
   try {
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();
-    return EXIT.ok;
   } catch (error) {
-    if (!cancel.aborted) throw error;
-    await forget();
-    process.stderr.write("stream: interrupted; the resource is FAILED and keeps what arrived\n");
-    return EXIT.interrupted;
+    if (cancel.aborted) await forget();
+    throw error;
   }
+}
+
+/** Opening a named pipe waits for whoever writes to it. */
+function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  const aborted = new Promise<never>((_, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true })
+  );
+  return Promise.race([promise, aborted]);
 }
 
 async function openUpload(
@@ -161,6 +187,9 @@ async function openSource(
     };
   }
   if (stop === null) return await openFile(path);
+  if (options.number("until-pid") === 0) {
+    throw new UsageError("--until-pid 0: there is no such process");
+  }
   const following: GrowingFileOptions = {
     stop,
     untilIdleMs: options.number("until-idle"),

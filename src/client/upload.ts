@@ -151,7 +151,12 @@ export class ClientUpload implements PushedUpload {
       this.#sent = this.#acknowledged = offset;
       this.#limit = answer.limit ?? 0;
     }
-    signal?.addEventListener("abort", () => void this.abort(signal.reason), { once: true });
+    if (signal === undefined) return;
+    const abort = () => this.abort(signal.reason);
+    signal.addEventListener("abort", () => void abort(), { once: true });
+    if (!signal.aborted) return;
+    await abort();
+    signal.throwIfAborted();
   }
 
   /** One connection and the server's first answer on it. */
