@@ -25,6 +25,9 @@ export interface HeartbeatTimes {
   deadAfterMs: number;
 }
 
+/** How long a peer may take for its side of the closing handshake. */
+const CLOSE_TIMEOUT_MS = 5000;
+
 /** The default times of the heartbeat. */
 export const HEARTBEAT: HeartbeatTimes = { pingAfterMs: 25_000, deadAfterMs: 60_000 };
 
@@ -36,6 +39,7 @@ export abstract class ControlSession implements Session {
   #heardAtMs = performance.now();
   #pings = 0;
   readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
+  #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param connection The connection.
@@ -93,6 +97,7 @@ export abstract class ControlSession implements Session {
 
   /** Hears that the connection is gone. */
   closed(_code: number, reason: string): void {
+    clearTimeout(this.#closeTimer);
     if (this.#over) return;
     this.#finish();
     this.ended(null, reason);
@@ -107,16 +112,8 @@ export abstract class ControlSession implements Session {
         encodeMessage({ "@": "Error", code: error.code, message: error.message }),
       );
     }
-    this.#finish();
-    this.connection.close(ERRORS[error.code].close, closeReason(error));
+    this.#close(ERRORS[error.code].close, closeReason(error));
     this.ended(error, error.message);
-  }
-
-  /** Ends the connection in good order. */
-  protected finish(code: number, reason: string): void {
-    if (this.#over) return;
-    this.#finish();
-    this.connection.close(code, reason);
   }
 
   /** Sends a control message. */
@@ -150,6 +147,13 @@ export abstract class ControlSession implements Session {
       this.connection.terminate();
       this.ended(error, error.message);
     } else if (silentMs >= pingAfterMs) void this.send({ "@": "Ping", id: ++this.#pings });
+  }
+
+  /** A peer that does not answer the closing handshake is dropped. */
+  #close(code: number, reason: string): void {
+    this.#finish();
+    this.connection.close(code, reason);
+    this.#closeTimer = setTimeout(() => this.connection.terminate(), CLOSE_TIMEOUT_MS);
   }
 
   #finish(): void {
