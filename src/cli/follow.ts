@@ -119,6 +119,10 @@ async function copy(
       return await copyBytes(download, { from, to: last === Infinity ? undefined : last }, output);
     }
     case "tail": {
+      if (!download.locatesLines) {
+        const start = Math.max(0, (download.status.numberOfLines ?? 0) - selection.count);
+        return await copyText(download, { start, count: Infinity }, live, output);
+      }
       const { startOffset } = await download.locateLines(-selection.count, 0);
       return await copyBytes(download, { from: startOffset, to: end }, output);
     }
@@ -137,6 +141,7 @@ async function copyLines(
   live: boolean,
   output: Output,
 ): Promise<void> {
+  if (!download.locatesLines) return await copyText(download, { start, count }, live, output);
   if (live) await linesBeyond(download, start);
   const { startingLineIndex, linesCount, startOffset, endOffset } = await download.locateLines(
     start,
@@ -154,6 +159,32 @@ async function copyLines(
     missing -= end.lines;
     if (missing === 0) return;
   }
+}
+
+/** Lines from a server that only gives them as text, as they come. */
+async function copyText(
+  download: Download,
+  { start, count }: { start: number; count: number },
+  live: boolean,
+  output: Output,
+): Promise<void> {
+  const encoder = new TextEncoder();
+  let next = start, available = 0;
+  for await (const { numberOfLines, transferStatus } of download.statuses()) {
+    if (numberOfLines === null) throw noLineAccess();
+    available = numberOfLines;
+    const end = Math.min(start + count, available);
+    for await (const line of download.lines(next, Math.max(0, end - next))) {
+      await output.write(encoder.encode(line));
+      next++;
+    }
+    if (next === start + count || !live || isFinal(transferStatus)) break;
+  }
+  if (available < start) throw pastEnd(`line ${start}`, `${available} lines`);
+}
+
+function noLineAccess(): StreamError {
+  return new StreamError("NO_LINE_ACCESS", "the resource has no line access");
 }
 
 /** Waits until a line begins, or the resource ends. */

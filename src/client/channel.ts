@@ -34,7 +34,7 @@ export interface ChannelHandler {
 export class Channel {
   readonly #socket: WebSocket;
   readonly #handler: ChannelHandler;
-  readonly #heartbeat: ReturnType<typeof setInterval>;
+  readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
   #heardAtMs = performance.now();
   #pings = 0;
   #failure: StreamError | null = null;
@@ -43,7 +43,7 @@ export class Channel {
   private constructor(socket: WebSocket, handler: ChannelHandler) {
     this.#socket = socket;
     this.#handler = handler;
-    this.#heartbeat = setInterval(() => this.#beat(), PING_AFTER_MS / 2);
+    this.#heartbeat = this.native ? setInterval(() => this.#beat(), PING_AFTER_MS / 2) : undefined;
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
   }
@@ -60,11 +60,12 @@ export class Channel {
     const socket = new WebSocket(url, [SUBPROTOCOL]);
     socket.binaryType = "arraybuffer";
     if (!await opened(socket)) throw await refusal(base, path);
-    if (socket.protocol !== SUBPROTOCOL) {
-      socket.close();
-      throw new StreamError("BAD_REQUEST", `the server at ${base} does not speak ${SUBPROTOCOL}`);
-    }
     return new Channel(socket, handler);
+  }
+
+  /** Whether the server speaks our extensions; otherwise it is a Step server. */
+  get native(): boolean {
+    return this.#socket.protocol === SUBPROTOCOL;
   }
 
   /** Sends a control message. */
@@ -127,11 +128,7 @@ export class Channel {
   #closed(code: number, reason: string): void {
     if (this.#over) return;
     this.#finish();
-    const why = reason === "" ? `code ${code}` : reason;
-    const byCode = code === ERRORS.SHUTDOWN.close ? "SHUTDOWN" : "INTERRUPTED";
-    this.#handler.closed(
-      this.#failure ?? new StreamError(byCode, `the connection to the server broke: ${why}`),
-    );
+    this.#handler.closed(this.#failure ?? closeError(code, reason));
   }
 
   #finish(): void {
@@ -195,4 +192,18 @@ export async function request(base: string, path: string, method = "GET"): Promi
 /** A newer server may have codes we do not know. */
 function known(code: string): ErrorCode {
   return Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
+}
+
+/** What a close without an Error message means: of a Step server, or of none. */
+function closeError(code: number, reason: string): StreamError {
+  const [, name = "", text = ""] = /^(\w+): (.*)$/s.exec(reason) ?? [];
+  if (Object.hasOwn(ERRORS, name)) return new StreamError(name as ErrorCode, text);
+  if (name === "QuotaExceededException") return new StreamError("QUOTA_EXCEEDED", text);
+  if (reason.startsWith("Missing parameter")) return new StreamError("CONTEXT_REQUIRED", reason);
+  const why = reason === "" ? `code ${code}` : reason;
+  const message = `the connection to the server broke: ${why}`;
+  if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);
+  // Every other code of a server's own was meant: the same would happen again.
+  const isMeant = code === 1002 || code === 1003 || code >= 1007;
+  return new StreamError(isMeant ? "INTERNAL" : "INTERRUPTED", message);
 }

@@ -5,7 +5,6 @@
 import { Latest } from "../latest.ts";
 import {
   DOWNLOAD_PATH,
-  LIMITS,
   type LinePosition,
   type Message,
   type MessageOf,
@@ -15,6 +14,7 @@ import {
   toStreamError,
 } from "../protocol.ts";
 import { Channel } from "./channel.ts";
+import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 
 /** Which bytes to read. */
@@ -55,8 +55,10 @@ export interface Download {
    * @param linesCount At most so many.
    */
   lines(startingLineIndex: number, linesCount: number): AsyncIterableIterator<string>;
+  /** Whether the server tells where lines are; a Step server does not. */
+  readonly locatesLines: boolean;
   /**
-   * Where lines are, as far as they are there.
+   * Where lines are, as far as they are there; only where `locatesLines`.
    * @param startingLineIndex Index of the first, from 0; negative: counted from the end.
    * @param linesCount At most so many.
    */
@@ -65,24 +67,10 @@ export interface Download {
   close(): void;
 }
 
-/** Unreported bytes from which an empty buffer is reported (PROTOCOL.md 4.4). */
-const REPORT_BYTES = 32 * 1024;
-/** How long that may wait. */
-const REPORT_AFTER_MS = 2;
-
-/** A stream of bytes that is being read. */
-interface Reading {
-  /** Byte after the last one wanted; null for the end of the resource. */
-  to: number | null;
-  /** Bytes before this offset arrived. */
-  received: number;
-  /** Received and not yet handed over: at most one window. */
-  buffer: Uint8Array[];
-  consumed: number;
-  reported: number;
-  ended: boolean;
-  wake: (() => void) | null;
-}
+/** How long a server may take for the first status; a Java server says nothing at all of an unknown id. */
+const FIRST_STATUS_TIMEOUT_MS = 30_000;
+/** Lines of one request to a Step server, whose answers are not bounded. */
+const STEP_LINES = 1000;
 
 /** A request that waits for its one answer. */
 interface Asked {
@@ -99,8 +87,8 @@ export class ClientDownload implements Download {
   #opened: PromiseWithResolvers<void> | null = null;
   #status: Latest<ResourceStatus> | null = null;
   #reading: Reading | null = null;
+  #feed: Feed | null = null;
   #asked: Asked | null = null;
-  #reportTimer: ReturnType<typeof setTimeout> | undefined;
   #failure: StreamError | null = null;
 
   private constructor(location: ResourceLocation, retry: RetryOptions) {
@@ -125,17 +113,9 @@ export class ClientDownload implements Download {
 
   read({ from = 0, to }: ReadOptions = {}): ReadableStream<Uint8Array> {
     this.#checkIdle();
-    const reading: Reading = {
-      to: to ?? null,
-      received: from,
-      buffer: [],
-      consumed: from,
-      reported: from,
-      ended: false,
-      wake: null,
-    };
+    const reading = new Reading(from, to ?? null);
     this.#reading = reading;
-    this.#follow(reading, null);
+    this.#feed = this.#startFeed(reading, null);
     return new ReadableStream<Uint8Array>({
       pull: (controller) => this.#pull(reading, controller),
       cancel: () => this.close(),
@@ -146,21 +126,36 @@ export class ClientDownload implements Download {
     startingLineIndex: number,
     linesCount: number,
   ): AsyncGenerator<string, void, void> {
+    const end = startingLineIndex + linesCount;
     let position: LinePosition | null = { lineIndex: startingLineIndex, byteOffset: 0 };
     let piece = "";
-    while (position !== null) {
-      const page: MessageOf<"Lines"> = await this.#request({
-        "@": "RequestLines",
-        startingLineIndex: position.lineIndex,
-        linesCount: startingLineIndex + linesCount - position.lineIndex,
-        startingByteOffset: position.byteOffset,
-      });
-      position = page.next ?? null;
+    while (position !== null && position.lineIndex < end) {
+      const page: MessageOf<"Lines"> = await this.#request(this.#lineRequest(position, end));
       const [first = "", ...others] = page.lines;
       const lines = [piece + first, ...others];
+      position = page.next === undefined ? nextStepPage(position, page.lines.length) : page.next;
       piece = position !== null && position.byteOffset > 0 ? lines.pop()! : "";
       yield* lines.filter((line) => line !== "");
     }
+  }
+
+  /** A Step server answers a request beyond its lines with a close. */
+  #lineRequest({ lineIndex, byteOffset }: LinePosition, end: number): Message {
+    if (this.locatesLines) {
+      return {
+        "@": "RequestLines",
+        startingLineIndex: lineIndex,
+        linesCount: end - lineIndex,
+        startingByteOffset: byteOffset,
+      };
+    }
+    const available = Math.max(0, (this.status.numberOfLines ?? 0) - lineIndex);
+    const linesCount = Math.min(end - lineIndex, available, STEP_LINES);
+    return { "@": "RequestLines", startingLineIndex: lineIndex, linesCount };
+  }
+
+  get locatesLines(): boolean {
+    return this.#channel?.native ?? true;
   }
 
   async locateLines(startingLineIndex: number, linesCount: number): Promise<LineRange> {
@@ -186,16 +181,26 @@ export class ClientDownload implements Download {
   async #connect(): Promise<void> {
     const { server, id } = this.#location;
     const opened = this.#opened = Promise.withResolvers<void>();
-    this.#channel = await Channel.open(server, `${DOWNLOAD_PATH}/${id}`, {
-      message: (message) => this.#receive(message),
-      data: (bytes) => this.#receiveData(bytes),
-      closed: (reason) => this.#disconnected(reason),
-    });
-    await opened.promise;
+    const timer = setTimeout(() => {
+      opened.reject(new StreamError("NOT_FOUND", `the server says nothing of resource ${id}`));
+      this.#channel?.close("no status");
+    }, FIRST_STATUS_TIMEOUT_MS);
+    try {
+      this.#channel = await Channel.open(server, `${DOWNLOAD_PATH}/${id}`, {
+        message: (message) => this.#receive(message),
+        data: (bytes) => this.#receiveData(bytes),
+        closed: (reason) => this.#disconnected(reason),
+      });
+      await opened.promise;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #disconnected(reason: StreamError): void {
     this.#channel = null;
+    this.#feed?.stop();
+    this.#feed = null;
     if (this.#opened !== null) {
       this.#opened.reject(reason);
       this.#opened = null;
@@ -211,7 +216,7 @@ export class ClientDownload implements Download {
     for (let error = reason; await retries.wait(error, this.#stop.signal);) {
       try {
         await this.#connect();
-        if (this.#reading !== null && !this.#reading.ended) this.#follow(this.#reading, epoch);
+        if (this.#reading?.ended === false) this.#feed = this.#startFeed(this.#reading, epoch);
         if (this.#asked !== null) this.#channel?.send(this.#asked.request);
         return;
       } catch (thrown) {
@@ -221,15 +226,13 @@ export class ClientDownload implements Download {
     this.#fail(reason);
   }
 
-  /** @param epoch Epoch in which everything before was seen; null for a first request. */
-  #follow(reading: Reading, epoch: number | null): void {
-    clearTimeout(this.#reportTimer);
-    this.#reportTimer = undefined;
-    // What a new connection is sent counts from here; what waits in the buffer is ours already.
-    reading.reported = reading.received;
-    const { received: from, to } = reading;
-    const window = LIMITS.downloadWindowBytes;
-    this.#channel?.send({ "@": "Follow", from, to, epoch, window });
+  #startFeed(reading: Reading, epoch: number | null): Feed | null {
+    const channel = this.#channel;
+    if (channel === null) return null;
+    const send = (message: Message) => channel.send(message);
+    return channel.native
+      ? new FollowFeed(reading, send, epoch)
+      : new ChunkFeed(reading, send, () => this.status);
   }
 
   #receive(message: Message): void {
@@ -237,8 +240,7 @@ export class ClientDownload implements Download {
       case "StatusChanged":
         return this.#setStatus(message.resourceStatus as ResourceStatus);
       case "FollowEnd":
-        if (this.#reading !== null) this.#reading.ended = true;
-        return this.#reading?.wake?.();
+        return this.#reading?.end();
       case "Lines":
       case "LinesLocated":
         this.#asked?.answer.resolve(message);
@@ -254,47 +256,31 @@ export class ClientDownload implements Download {
     else this.#status.set(status);
     this.#opened?.resolve();
     this.#opened = null;
+    this.#feed?.arrived();
   }
 
   #receiveData(bytes: Uint8Array): void {
     if (this.#reading === null) throw new StreamError("BAD_MESSAGE", "data came unasked");
-    this.#reading.buffer.push(bytes);
-    this.#reading.received += bytes.length;
-    this.#reading.wake?.();
+    this.#reading.push(bytes);
+    this.#feed?.arrived();
   }
 
   /** Hands the next chunk over, when there is one. */
   async #pull(reading: Reading, controller: ReadableStreamDefaultController): Promise<void> {
     while (reading.buffer.length === 0 && !reading.ended && this.#failure === null) {
-      await new Promise<void>((resolve) => reading.wake = resolve);
+      await reading.changed();
     }
     const bytes = reading.buffer.shift();
     if (bytes !== undefined) {
       controller.enqueue(bytes);
       reading.consumed += bytes.length;
-      this.#report(reading);
-    } else {
-      this.#reading = null;
-      clearTimeout(this.#reportTimer);
-      if (reading.ended) controller.close();
-      else controller.error(this.#failure);
+      this.#feed?.consumed();
+      return;
     }
-  }
-
-  /** Tells the server what left the buffer: seldom while much arrives, soon when little does. */
-  #report(reading: Reading): void {
-    const unreported = reading.consumed - reading.reported;
-    if (unreported >= LIMITS.downloadWindowBytes / 4) this.#sendReport(reading);
-    else if (unreported >= REPORT_BYTES && reading.buffer.length === 0) {
-      this.#reportTimer ??= setTimeout(() => this.#sendReport(reading), REPORT_AFTER_MS);
-    }
-  }
-
-  #sendReport(reading: Reading): void {
-    clearTimeout(this.#reportTimer);
-    this.#reportTimer = undefined;
-    reading.reported = reading.consumed;
-    this.#channel?.send({ "@": "Consumed", offset: reading.consumed });
+    this.#feed?.stop();
+    this.#reading = this.#feed = null;
+    if (reading.ended) controller.close();
+    else controller.error(this.#failure);
   }
 
   async #request<Answer extends Message>(request: Message): Promise<Answer> {
@@ -315,10 +301,15 @@ export class ClientDownload implements Download {
   #fail(error: StreamError): void {
     this.#failure ??= error;
     this.#stop.abort();
-    clearTimeout(this.#reportTimer);
+    this.#feed?.stop();
     this.#asked?.answer.reject(error);
     this.#asked = null;
     this.#status?.end();
-    this.#reading?.wake?.();
+    this.#reading?.wake();
   }
+}
+
+/** A Step server does not say where the next page begins; an empty one is the last. */
+function nextStepPage({ lineIndex }: LinePosition, linesCount: number): LinePosition | null {
+  return linesCount === 0 ? null : { lineIndex: lineIndex + linesCount, byteOffset: 0 };
 }

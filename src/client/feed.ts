@@ -1,0 +1,161 @@
+/**
+ * How the bytes of a reading are asked for: a native server pushes them, a Step server answers chunk by chunk.
+ * @module
+ */
+import { isFinal, LIMITS, type Message, type ResourceStatus } from "../protocol.ts";
+
+/** Unreported bytes from which an empty buffer is reported (PROTOCOL.md 4.4). */
+const REPORT_BYTES = 32 * 1024;
+/** How long that may wait. */
+const REPORT_AFTER_MS = 2;
+/** Bytes of one request to a Step server. */
+const CHUNK_BYTES = 1024 * 1024;
+
+/** A stream of bytes that is being read. */
+export class Reading {
+  /** Byte after the last one wanted; null for the end of the resource. */
+  readonly to: number | null;
+  /** Received and not yet handed over: at most one window. */
+  readonly buffer: Uint8Array[] = [];
+  /** Bytes before this offset arrived. */
+  received: number;
+  /** Bytes before this offset were handed over. */
+  consumed: number;
+  #ended = false;
+  #wake: (() => void) | null = null;
+
+  /**
+   * Begins with nothing.
+   * @param from First byte.
+   * @param to Byte after the last one wanted.
+   */
+  constructor(from: number, to: number | null) {
+    this.to = to;
+    this.received = this.consumed = from;
+  }
+
+  /** Whether everything has arrived. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Takes bytes that arrived. */
+  push(bytes: Uint8Array): void {
+    this.buffer.push(bytes);
+    this.received += bytes.length;
+    this.wake();
+  }
+
+  /** Nothing more will arrive. */
+  end(): void {
+    this.#ended = true;
+    this.wake();
+  }
+
+  /** Something changed. */
+  wake(): void {
+    this.#wake?.();
+    this.#wake = null;
+  }
+
+  /** Waits until something changes. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => this.#wake = resolve);
+  }
+}
+
+/** Asks for the bytes of one reading on one connection. */
+export interface Feed {
+  /** Bytes arrived, or a status did. */
+  arrived(): void;
+  /** Bytes were handed over. */
+  consumed(): void;
+  /** The connection is gone. */
+  stop(): void;
+}
+
+/** A native server sends by itself and is told what left the buffer. */
+export class FollowFeed implements Feed {
+  readonly #reading: Reading;
+  readonly #send: (message: Message) => void;
+  #reported: number;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * Asks for everything.
+   * @param reading What is being read.
+   * @param send Sends on the connection.
+   * @param epoch Epoch in which everything before was seen; null for a first request.
+   */
+  constructor(reading: Reading, send: (message: Message) => void, epoch: number | null) {
+    this.#reading = reading;
+    this.#send = send;
+    // What this connection is sent counts from here; what waits in the buffer is ours already.
+    this.#reported = reading.received;
+    const { received: from, to } = reading;
+    send({ "@": "Follow", from, to, epoch, window: LIMITS.downloadWindowBytes });
+  }
+
+  arrived(): void {}
+
+  /** Reports seldom while much arrives, and soon when little does. */
+  consumed(): void {
+    const unreported = this.#reading.consumed - this.#reported;
+    if (unreported >= LIMITS.downloadWindowBytes / 4) this.#report();
+    else if (unreported >= REPORT_BYTES && this.#reading.buffer.length === 0) {
+      this.#timer ??= setTimeout(() => this.#report(), REPORT_AFTER_MS);
+    }
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #report(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#reported = this.#reading.consumed;
+    this.#send({ "@": "Consumed", offset: this.#reported });
+  }
+}
+
+/** A Step server sends one chunk per request, and knows no other flow control. */
+export class ChunkFeed implements Feed {
+  readonly #reading: Reading;
+  readonly #send: (message: Message) => void;
+  readonly #status: () => ResourceStatus;
+  /** Where the chunk that was asked for ends. */
+  #asked: number;
+
+  /**
+   * Asks for the first chunk.
+   * @param reading What is being read.
+   * @param send Sends on the connection.
+   * @param status The newest status.
+   */
+  constructor(reading: Reading, send: (message: Message) => void, status: () => ResourceStatus) {
+    this.#reading = reading;
+    this.#send = send;
+    this.#status = status;
+    this.#asked = reading.received;
+    this.arrived();
+  }
+
+  arrived(): void {
+    const { received, buffer, to } = this.#reading;
+    // The next one is asked for when the last one was handed over.
+    if (received < this.#asked || buffer.length > 0) return;
+    const { currentSize, transferStatus } = this.#status();
+    const end = Math.min(to ?? Infinity, currentSize);
+    if (received < end) {
+      this.#asked = Math.min(received + CHUNK_BYTES, end);
+      this.#send({ "@": "RequestChunk", startOffset: received, endOffset: this.#asked });
+    } else if (received >= (to ?? Infinity) || isFinal(transferStatus)) this.#reading.end();
+  }
+
+  consumed(): void {
+    this.arrived();
+  }
+
+  stop(): void {}
+}
