@@ -57,9 +57,17 @@ export class Channel {
    */
   static async open(base: string, path: string, handler: ChannelHandler): Promise<Channel> {
     const url = `${base.replace(/^http/, "ws")}${path}`;
-    const socket = new WebSocket(url, [SUBPROTOCOL]);
-    socket.binaryType = "arraybuffer";
-    if (!await opened(socket)) throw await refusal(base, path);
+    let socket = await connect(url, [SUBPROTOCOL]);
+    if (socket === null) {
+      // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
+      socket = await connect(url, await isNative(base, path) ? [SUBPROTOCOL] : []);
+    }
+    if (socket === null) {
+      throw new StreamError(
+        "UNREACHABLE",
+        `the server at ${base} refused the WebSocket connection`,
+      );
+    }
     return new Channel(socket, handler);
   }
 
@@ -137,14 +145,17 @@ export class Channel {
   }
 }
 
-function opened(socket: WebSocket): Promise<boolean> {
+/** An open socket, or null. */
+function connect(url: string, protocols: string[]): Promise<WebSocket | null> {
+  const socket = new WebSocket(url, protocols);
+  socket.binaryType = "arraybuffer";
   return new Promise((resolve) => {
     const timer = setTimeout(() => settle(false), CONNECT_TIMEOUT_MS);
     const settle = (isOpen: boolean) => {
       clearTimeout(timer);
       socket.onopen = socket.onerror = socket.onclose = null;
       if (!isOpen) socket.close();
-      resolve(isOpen);
+      resolve(isOpen ? socket : null);
     };
     socket.onopen = () => settle(true);
     socket.onerror = () => settle(false);
@@ -152,14 +163,21 @@ function opened(socket: WebSocket): Promise<boolean> {
   });
 }
 
-/** A WebSocket hides why it was refused; the same request without an upgrade is told. */
-async function refusal(base: string, path: string): Promise<StreamError> {
+/**
+ * A WebSocket hides why it was refused; the same request without an upgrade is told.
+ * @returns Whether the server is one of ours; it may only just have come back.
+ * @throws {StreamError} What the server refused it for.
+ */
+async function isNative(base: string, path: string): Promise<boolean> {
   try {
     await request(base, path);
+    return false;
   } catch (error) {
-    if ((error as StreamError).code !== "BAD_REQUEST") return error as StreamError;
+    const { code } = error as StreamError;
+    if (code === "BAD_REQUEST") return true;
+    if (code === "INTERNAL") return false;
+    throw error;
   }
-  return new StreamError("UNREACHABLE", `the server at ${base} refused the WebSocket connection`);
 }
 
 /**

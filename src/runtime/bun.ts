@@ -88,7 +88,8 @@ function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {
   const { subprotocol } = upgrade;
   // An app that embeds the routes may hand Bun's server over as Hono's own adapter wants it.
   const server = (env as { server?: BunServer }).server ?? env as BunServer;
-  const headers = subprotocol === "" ? undefined : { "Sec-WebSocket-Protocol": subprotocol };
+  // Without this header Bun agrees to the first subprotocol that was offered; an empty one is left out.
+  const headers = { "Sec-WebSocket-Protocol": subprotocol };
   if (!server.upgrade(request, { headers, data: { upgrade } })) {
     throw new StreamError("BAD_REQUEST", "this is no WebSocket upgrade request");
   }
