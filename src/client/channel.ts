@@ -176,20 +176,32 @@ async function refusal(base: string, path: string): Promise<StreamError> {
  */
 export async function request(base: string, path: string, method = "GET"): Promise<Response> {
   let response: Response;
+  let answer: string;
   try {
-    response = await fetch(base + path, { method });
+    const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    response = await fetch(base + path, { method, signal });
+    if (response.ok) return response;
+    answer = await response.text();
   } catch (error) {
     const reason = (error as Error).message;
     throw new StreamError("UNREACHABLE", `the server at ${base} cannot be reached: ${reason}`, {
       cause: error,
     });
   }
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({})) as { code?: string; detail?: string };
+  const problem = problemOf(answer);
   const detail = problem.detail ?? `${method} ${path} was answered with ${response.status}`;
   // A proxy before a server that is gone answers in its place.
   const code = problem.code ?? (response.status >= 502 ? "UNREACHABLE" : "INTERNAL");
   throw new StreamError(known(code), detail);
+}
+
+/** What an error says of itself; nothing if it is not one of ours. */
+function problemOf(answer: string): { code?: string; detail?: string } {
+  try {
+    return JSON.parse(answer) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 /** A newer server may have codes we do not know. */
