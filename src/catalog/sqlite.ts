@@ -9,13 +9,7 @@ import { mkdirSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import {
-  type DigestAlgorithm,
-  isFinal,
-  StreamError,
-  TRANSFER_STATUSES,
-  type TransferStatus,
-} from "../protocol.ts";
+import { type DigestAlgorithm, isFinal, StreamError, type TransferStatus } from "../protocol.ts";
 import type {
   Catalog,
   ResourceChange,
@@ -25,6 +19,8 @@ import type {
 } from "../catalog.ts";
 
 const SCHEMA_VERSION = 1;
+
+const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
 
 const SCHEMA = `
   CREATE TABLE resources (
@@ -51,8 +47,7 @@ const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX resources_newest ON resources (created_at DESC, id DESC);
   CREATE INDEX resources_context ON resources (context_id, created_at DESC, id DESC);
-  CREATE INDEX resources_unfinished ON resources (transfer_status)
-    WHERE transfer_status IN ('INITIATED', 'IN_PROGRESS');
+  CREATE INDEX resources_unfinished ON resources (transfer_status) WHERE ${UNFINISHED};
   CREATE TABLE contexts (
     id TEXT PRIMARY KEY,
     created_at INTEGER NOT NULL
@@ -172,15 +167,20 @@ export class SqliteCatalog implements Catalog {
         values.context = contextId;
       }
       if (transferStatuses !== undefined) {
-        conditions.push(`transfer_status IN (${transferStatuses.map(quoted).join(", ")})`);
+        const names = transferStatuses.map((status, index) => {
+          values[`status${index}`] = status;
+          return `:status${index}`;
+        });
+        conditions.push(`transfer_status IN (${names.join(", ")})`);
       }
       if (after !== undefined) {
         conditions.push(`(created_at, id) ${beyond} (:createdAt, :id)`);
         values.createdAt = after.createdAtMs;
         values.id = after.id;
       }
-      const isUnfinished = transferStatuses !== undefined && transferStatuses.length > 0 &&
-        !transferStatuses.some(isFinal);
+      const isUnfinished = transferStatuses !== undefined && !transferStatuses.some(isFinal);
+      // SQLite uses the index of the unfinished only where its very condition is asked for.
+      if (isUnfinished) conditions.push(UNFINISHED);
       const from = isUnfinished ? "resources INDEXED BY resources_unfinished" : "resources";
       const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
       const rows = this.#prepare(
@@ -282,12 +282,6 @@ export class SqliteCatalog implements Catalog {
       throw new StreamError("STORAGE_FAILED", `catalog ${this.#path}: ${reason}`, { cause: error });
     }
   }
-}
-
-/** Written into the statement itself, as only that lets SQLite use the index of the unfinished. */
-function quoted(status: TransferStatus): string {
-  if (TRANSFER_STATUSES.includes(status)) return `'${status}'`;
-  throw new StreamError("BAD_REQUEST", `there is no transfer status ${status}`);
 }
 
 function toRow(record: ResourceRecord): Row {

@@ -171,16 +171,15 @@ async function refusal(base: string, path: string): Promise<StreamError> {
  * @param base HTTP base URL of the server.
  * @param path Path and query.
  * @param method HTTP method.
- * @returns The response, which is no error.
+ * @returns The text of the answer, which is no error.
  * @throws {StreamError} UNREACHABLE, or what the server answered.
  */
-export async function request(base: string, path: string, method = "GET"): Promise<Response> {
+export async function request(base: string, path: string, method = "GET"): Promise<string> {
   let response: Response;
   let answer: string;
   try {
     const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
     response = await fetch(base + path, { method, signal });
-    if (response.ok) return response;
     answer = await response.text();
   } catch (error) {
     const reason = (error as Error).message;
@@ -188,6 +187,7 @@ export async function request(base: string, path: string, method = "GET"): Promi
       cause: error,
     });
   }
+  if (response.ok) return answer;
   const problem = problemOf(answer);
   const detail = problem.detail ?? `${method} ${path} was answered with ${response.status}`;
   // A proxy before a server that is gone answers in its place.

@@ -191,6 +191,10 @@ export class ClientDownload implements Download {
       data: (bytes) => this.#receiveData(bytes),
       closed: (reason) => this.#disconnected(reason),
     });
+    if (this.#failure !== null) {
+      this.#channel.close("Client Session closed");
+      throw this.#failure;
+    }
     await opened.promise;
   }
 
@@ -207,11 +211,15 @@ export class ClientDownload implements Download {
   /** Connects again and asks again for what was not answered. */
   async #reconnect(reason: StreamError): Promise<void> {
     const retries = new Retries(this.#retry);
-    const { epoch } = this.status;
+    const { epoch, currentSize } = this.status;
     for (let error = reason; await retries.wait(error, this.#stop.signal);) {
       try {
         await this.#connect();
-        if (this.#reading !== null && !this.#reading.ended) this.#follow(this.#reading, epoch);
+        const reading = this.#reading;
+        if (reading !== null && !reading.ended) {
+          // What was only waited for was not seen, and cannot be lost.
+          this.#follow(reading, reading.received <= currentSize ? epoch : null);
+        }
         if (this.#asked !== null) this.#channel?.send(this.#asked.request);
         return;
       } catch (thrown) {
@@ -225,8 +233,9 @@ export class ClientDownload implements Download {
   #follow(reading: Reading, epoch: number | null): void {
     clearTimeout(this.#reportTimer);
     this.#reportTimer = undefined;
-    // What a new connection is sent counts from here; what waits in the buffer is ours already.
-    reading.reported = reading.received;
+    // What waits is asked for again: a reader that stalls must not hold a window of every connection.
+    reading.buffer = [];
+    reading.received = reading.reported = reading.consumed;
     const { received: from, to } = reading;
     const window = LIMITS.downloadWindowBytes;
     this.#channel?.send({ "@": "Follow", from, to, epoch, window });
