@@ -178,7 +178,8 @@ export class SqliteCatalog implements Catalog {
         values.createdAt = after.createdAtMs;
         values.id = after.id;
       }
-      const isUnfinished = transferStatuses !== undefined && !transferStatuses.some(isFinal);
+      const isUnfinished = transferStatuses?.length !== 0 &&
+        transferStatuses?.some(isFinal) === false;
       // SQLite uses the index of the unfinished only where its very condition is asked for.
       if (isUnfinished) conditions.push(UNFINISHED);
       const from = isUnfinished ? "resources INDEXED BY resources_unfinished" : "resources";
