@@ -263,6 +263,7 @@ export async function* listResources(
     const page: ResourceInfo[] = JSON.parse(await request(base, `${RESOURCES_PATH}?${query}`));
     yield* page;
     if (page.length < pageSize) return;
-    query.set("after", page[page.length - 1].id);
+    const { createdAt, id } = page[page.length - 1];
+    query.set("after", `${Date.parse(createdAt)}_${id}`);
   }
 }

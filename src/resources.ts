@@ -327,7 +327,7 @@ export class Resources implements ServerResources {
 
   async delete(id: string): Promise<void> {
     const record = await this.get(id);
-    if (this.#uploads.has(id) || !isFinal(record.status.transferStatus)) {
+    if (!isFinal(record.status.transferStatus)) {
       throw new StreamError("WRONG_STATE", `resource ${id} is still being uploaded`);
     }
     await this.#catalog.delete(id);

@@ -44,6 +44,8 @@ export class Channel {
     this.#socket = socket;
     this.#handler = handler;
     this.#heartbeat = setInterval(() => this.#beat(), PING_AFTER_MS / 2);
+    // Listening before it is open, as the first message may come together with the handshake.
+    socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
   }
@@ -56,15 +58,30 @@ export class Channel {
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
    */
   static async open(base: string, path: string, handler: ChannelHandler): Promise<Channel> {
-    const url = `${base.replace(/^http/, "ws")}${path}`;
-    const socket = new WebSocket(url, [SUBPROTOCOL]);
-    socket.binaryType = "arraybuffer";
-    if (!await opened(socket)) throw await refusal(base, path);
-    if (socket.protocol !== SUBPROTOCOL) {
-      socket.close();
-      throw new StreamError("BAD_REQUEST", `the server at ${base} does not speak ${SUBPROTOCOL}`);
-    }
-    return new Channel(socket, handler);
+    const socket = new WebSocket(`${base.replace(/^http/, "ws")}${path}`, [SUBPROTOCOL]);
+    const channel = new Channel(socket, handler);
+    if (!await channel.#opens()) throw await refusal(base, path);
+    if (socket.protocol === SUBPROTOCOL) return channel;
+    channel.close("no subprotocol");
+    throw new StreamError("BAD_REQUEST", `the server at ${base} does not speak ${SUBPROTOCOL}`);
+  }
+
+  /** Waits until the connection stands; false when it never does. */
+  #opens(): Promise<boolean> {
+    const socket = this.#socket;
+    return new Promise((resolve) => {
+      const settle = (isOpen: boolean) => {
+        clearTimeout(timer);
+        socket.onopen = socket.onerror = null;
+        socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+        if (!isOpen) this.close("not opened");
+        resolve(isOpen);
+      };
+      const timer = setTimeout(() => settle(false), CONNECT_TIMEOUT_MS);
+      socket.onopen = () => settle(true);
+      socket.onerror = () => settle(false);
+      socket.onclose = () => settle(false);
+    });
   }
 
   /** Sends a control message. */
@@ -138,21 +155,6 @@ export class Channel {
     this.#over = true;
     clearInterval(this.#heartbeat);
   }
-}
-
-function opened(socket: WebSocket): Promise<boolean> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => settle(false), CONNECT_TIMEOUT_MS);
-    const settle = (isOpen: boolean) => {
-      clearTimeout(timer);
-      socket.onopen = socket.onerror = socket.onclose = null;
-      if (!isOpen) socket.close();
-      resolve(isOpen);
-    };
-    socket.onopen = () => settle(true);
-    socket.onerror = () => settle(false);
-    socket.onclose = () => settle(false);
-  });
 }
 
 /** A WebSocket hides why it was refused; the same request without an upgrade is told. */

@@ -59,6 +59,8 @@ export class ClientUpload implements PushedUpload {
   readonly #stop = new AbortController();
   #controller!: WritableStreamDefaultController;
   #channel: Channel | null = null;
+  /** Whether the server said on this connection where to go on; nothing may be sent before. */
+  #ready = false;
   #answer: PromiseWithResolvers<Answer> | null = null;
   #identity!: Identity;
   #reference = "";
@@ -150,6 +152,7 @@ export class ClientUpload implements PushedUpload {
       this.#digest = await createDigest(digest);
       this.#sent = this.#acknowledged = offset;
       this.#limit = answer.limit ?? 0;
+      this.#ready = true;
     }
     if (signal === undefined) return;
     const abort = () => this.abort(signal.reason);
@@ -230,7 +233,7 @@ export class ClientUpload implements PushedUpload {
 
   /** Sends as far as the credit goes, and what ends the upload after the last byte. */
   #pump(): void {
-    if (this.#channel === null) return;
+    if (!this.#ready || this.#channel === null) return;
     while (this.#unsent.length > 0 && this.#sent < this.#limit) {
       const credit = Math.min(LIMITS.dataMessageBytes, this.#limit - this.#sent);
       const [first] = this.#unsent;
@@ -266,6 +269,7 @@ export class ClientUpload implements PushedUpload {
 
   #disconnected(reason: StreamError): void {
     this.#channel = null;
+    this.#ready = false;
     if (this.#answer !== null) {
       this.#answer.reject(reason);
       this.#answer = null;
@@ -300,6 +304,7 @@ export class ClientUpload implements PushedUpload {
     // Another process with our token may have sent more than we were given.
     this.#sent = this.#acknowledged = this.#skip = offset;
     this.#limit = limit;
+    this.#ready = true;
     this.#finishSent = false;
     this.#pump();
   }

@@ -2,6 +2,7 @@
  * Serving on Deno: `Deno.serve` and `Deno.upgradeWebSocket`.
  * @module
  */
+import { StreamError } from "../protocol.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { WholeMessageConnection } from "./whole.ts";
 
@@ -38,7 +39,7 @@ function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
 
 function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade): Response {
   // Native sessions have a heartbeat of their own; for others the runtime pings and gives up.
-  const { socket, response } = Deno.upgradeWebSocket(request, {
+  const { socket, response } = accept(request, {
     protocol: subprotocol === "" ? undefined : subprotocol,
     idleTimeout: subprotocol === "" ? IDLE_TIMEOUT_S : 0,
   });
@@ -58,6 +59,16 @@ function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade
   socket.onclose = ({ code, reason }) => closed(code, reason);
   socket.onerror = () => closed(ABNORMAL_CLOSURE, "");
   return response;
+}
+
+/** @throws {StreamError} BAD_REQUEST for a request that is no upgrade, or none that Deno understands. */
+function accept(request: Request, options: Deno.UpgradeWebSocketOptions): Deno.WebSocketUpgrade {
+  try {
+    return Deno.upgradeWebSocket(request, options);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new StreamError("BAD_REQUEST", `this is no WebSocket upgrade request: ${reason}`);
+  }
 }
 
 class DenoConnection extends WholeMessageConnection {
