@@ -207,7 +207,7 @@ export async function getResource(
   options: ReferenceOptions = {},
 ): Promise<ResourceInfo> {
   const { server, id } = parseReference(reference, options.server);
-  return await (await request(server, `${RESOURCES_PATH}/${id}`)).json();
+  return JSON.parse(await request(server, `${RESOURCES_PATH}/${id}`));
 }
 
 /**
@@ -260,9 +260,10 @@ export async function* listResources(
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
   for (;;) {
-    const page: ResourceInfo[] = await (await request(base, `${RESOURCES_PATH}?${query}`)).json();
+    const page: ResourceInfo[] = JSON.parse(await request(base, `${RESOURCES_PATH}?${query}`));
     yield* page;
     if (page.length < pageSize) return;
-    query.set("after", page[page.length - 1].id);
+    const { createdAt, id } = page[page.length - 1];
+    query.set("after", `${Date.parse(createdAt)}_${id}`);
   }
 }

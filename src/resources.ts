@@ -70,6 +70,8 @@ export interface ResourcesOptions extends UsageLimits, RetentionOptions {
   quota?: QuotaPolicy;
   /** Shortest time between two checkpoints of one resource under load, in ms; 50 by default. */
   checkpointIntervalMs?: number;
+  /** Hears of what listeners throw, which harms nobody else. */
+  listenerFailed?: (error: unknown) => void;
   /** What an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
   durability?: Durability;
   /** How long an interrupted upload can be resumed before it is FAILED, in ms; 60 000 by default. */
@@ -325,7 +327,7 @@ export class Resources implements ServerResources {
 
   async delete(id: string): Promise<void> {
     const record = await this.get(id);
-    if (this.#uploads.has(id) || !isFinal(record.status.transferStatus)) {
+    if (!isFinal(record.status.transferStatus)) {
       throw new StreamError("WRONG_STATE", `resource ${id} is still being uploaded`);
     }
     await this.#catalog.delete(id);
@@ -654,7 +656,11 @@ export class Resources implements ServerResources {
       if (event.type === "status" && wanted?.includes(event.status.transferStatus) === false) {
         continue;
       }
-      listener(event);
+      try {
+        listener(event);
+      } catch (error) {
+        this.#options.listenerFailed?.(error);
+      }
     }
   }
 }

@@ -72,12 +72,7 @@ export abstract class ControlSession implements Session {
     if (this.#over) return;
     this.#heardAtMs = performance.now();
     try {
-      if (message.length > LIMITS.controlMessageBytes) {
-        throw new StreamError(
-          "MESSAGE_TOO_LARGE",
-          `a control message of ${message.length} characters is above ${LIMITS.controlMessageBytes}`,
-        );
-      }
+      checkLength(message);
       this.#dispatch(message);
     } catch (error) {
       this.fail(error);
@@ -160,4 +155,14 @@ export abstract class ControlSession implements Session {
     this.#over = true;
     clearInterval(this.#heartbeat);
   }
+}
+
+const encoder = new TextEncoder();
+
+function checkLength(message: string): void {
+  const max = LIMITS.controlMessageBytes;
+  // A character has three bytes at most, so that short messages need not be measured.
+  if (message.length * 3 <= max) return;
+  if (message.length <= max && encoder.encode(message).length <= max) return;
+  throw new StreamError("MESSAGE_TOO_LARGE", `a control message is above ${max} bytes`);
 }

@@ -10,7 +10,7 @@ type Arrow = readonly [from: string, to: string];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "latest", "client", "source", "cli"],
+  ...["protocol", "digest", "distance", "latest", "client", "source", "cli"],
   ...["server", "session", "resources"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
@@ -27,7 +27,7 @@ const allowed: Record<string, readonly string[]> = {
   session: ["session", "resources", "runtime", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "protocol"],
   client: ["client", "digest", "latest", "protocol"],
-  source: ["source", "digest", "protocol"],
+  source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
   storage: ["protocol"],
   catalog: ["protocol"],
@@ -35,6 +35,7 @@ const allowed: Record<string, readonly string[]> = {
   "storage/*": ["storage/*", "storage", "digest", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
+  distance: [],
   latest: [],
   protocol: [],
 };

@@ -33,14 +33,14 @@ export class MemoryCatalog implements Catalog {
         new StreamError("CONFLICT", `the resource ${record.id} exists already`),
       );
     }
-    this.#records.set(record.id, { ...record });
+    this.#records.set(record.id, structuredClone(record));
     return Promise.resolve();
   }
 
   /** The record, or null. */
   get(id: string): Promise<ResourceRecord | null> {
     const record = this.#records.get(id);
-    return Promise.resolve(record === undefined ? null : { ...record });
+    return Promise.resolve(record === undefined ? null : structuredClone(record));
   }
 
   /** Changes a record if nobody did since it was read. */
@@ -57,9 +57,9 @@ export class MemoryCatalog implements Catalog {
         ),
       );
     }
-    const changed = { ...record, ...change, revision: revision + 1 };
+    const changed = { ...record, ...structuredClone(change), revision: revision + 1 };
     this.#records.set(id, changed);
-    return Promise.resolve({ ...changed });
+    return Promise.resolve(structuredClone(changed));
   }
 
   /** Records in the order asked for. */
@@ -71,7 +71,7 @@ export class MemoryCatalog implements Catalog {
       .filter((record) => transferStatuses?.includes(record.transferStatus) ?? true)
       .filter((record) => after === undefined || compare(after, record) < 0)
       .sort(compare);
-    return Promise.resolve(records.slice(0, limit).map((record) => ({ ...record })));
+    return Promise.resolve(records.slice(0, limit).map((record) => structuredClone(record)));
   }
 
   /** Removes a record. */
@@ -88,7 +88,7 @@ export class MemoryCatalog implements Catalog {
 
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null> {
-    return Promise.resolve(this.#contexts.get(id) ?? null);
+    return Promise.resolve(structuredClone(this.#contexts.get(id) ?? null));
   }
 
   /** Bytes of all resources, by upload context. */

@@ -9,7 +9,7 @@ import { mkdirSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { type DigestAlgorithm, StreamError, type TransferStatus } from "../protocol.ts";
+import { type DigestAlgorithm, isFinal, StreamError, type TransferStatus } from "../protocol.ts";
 import type {
   Catalog,
   ResourceChange,
@@ -19,6 +19,8 @@ import type {
 } from "../catalog.ts";
 
 const SCHEMA_VERSION = 1;
+
+const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
 
 const SCHEMA = `
   CREATE TABLE resources (
@@ -45,8 +47,7 @@ const SCHEMA = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX resources_newest ON resources (created_at DESC, id DESC);
   CREATE INDEX resources_context ON resources (context_id, created_at DESC, id DESC);
-  CREATE INDEX resources_unfinished ON resources (transfer_status)
-    WHERE transfer_status IN ('INITIATED', 'IN_PROGRESS');
+  CREATE INDEX resources_unfinished ON resources (transfer_status) WHERE ${UNFINISHED};
   CREATE TABLE contexts (
     id TEXT PRIMARY KEY,
     created_at INTEGER NOT NULL
@@ -177,9 +178,14 @@ export class SqliteCatalog implements Catalog {
         values.createdAt = after.createdAtMs;
         values.id = after.id;
       }
+      const isUnfinished = transferStatuses?.length !== 0 &&
+        transferStatuses?.some(isFinal) === false;
+      // SQLite uses the index of the unfinished only where its very condition is asked for.
+      if (isUnfinished) conditions.push(UNFINISHED);
+      const from = isUnfinished ? "resources INDEXED BY resources_unfinished" : "resources";
       const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
       const rows = this.#prepare(
-        `SELECT * FROM resources ${where} ORDER BY created_at ${direction}, id ${direction} LIMIT :limit`,
+        `SELECT * FROM ${from} ${where} ORDER BY created_at ${direction}, id ${direction} LIMIT :limit`,
       ).all(values);
       return rows.map((row) => fromRow(row as Row));
     });

@@ -155,10 +155,10 @@ export function nearest(wrong: string, known: readonly string[]): string | undef
   const ranked = known
     .map((name) => ({ name, distance: editDistance(wrong, name) }))
     .sort((a, b) => a.distance - b.distance);
+  const begun = known.find((name) => wrong.length > 1 && name.startsWith(wrong));
   const best = ranked[0];
-  return best !== undefined && best.distance <= Math.max(2, wrong.length / 3)
-    ? best.name
-    : known.find((name) => wrong.length > 1 && name.startsWith(wrong));
+  const limit = Math.min(wrong.length - 1, Math.max(2, wrong.length / 3));
+  return begun ?? (best?.distance <= limit ? best.name : undefined);
 }
 
 const HELP_OPTION: Option = { kind: "flag", short: "h", help: "show this help" };
@@ -188,7 +188,7 @@ function optionReader(
 ): Options {
   const given = (name: string): string | undefined => {
     const value = parsed[name] as string | undefined;
-    if (value === "") throw new UsageError(`--${name} wants a value: ${options[name].value}`);
+    if (value === "") throw missingValue(name, options[name]);
     const variable = options[name].env;
     return value ?? (variable === undefined ? undefined : environment[variable] || undefined);
   };
@@ -197,6 +197,9 @@ function optionReader(
     if (kind === "count" || kind === "duration" || kind === "size") {
       numberOf(name, kind, given(name));
     } else if (kind === "text") given(name);
+    else if (kind === "list" && (parsed[name] as string[] | undefined)?.includes("")) {
+      throw missingValue(name, options[name]);
+    }
   }
   return {
     flag: (name) => parsed[name] === true,
@@ -204,6 +207,10 @@ function optionReader(
     list: (name) => parsed[name] as string[] | undefined ?? [],
     number: (name) => numberOf(name, options[name].kind, given(name)),
   };
+}
+
+function missingValue(name: string, { value }: Option): UsageError {
+  return new UsageError(`--${name} wants a value: ${value}`);
 }
 
 function numberOf(name: string, kind: Kind, text: string | undefined): number | undefined {

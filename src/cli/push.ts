@@ -109,9 +109,9 @@ async function pushSource(
     ? source.stream
     : source.stream.pipeThrough(transcodeToUtf8(charset));
   const upload = await openUpload(path, source, options, cancel);
-  await printLine(upload.reference);
-  // Only a file can be read again by another process.
+  // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const forget = path === "-" ? () => Promise.resolve() : await rememberUpload(upload);
+  await printLine(upload.reference);
   try {
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();

@@ -2,7 +2,7 @@
  * Resume tokens of the uploads that run, so that another process can go on with them.
  * @module
  */
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -20,7 +20,9 @@ export async function rememberUpload(upload: PushedUpload): Promise<() => Promis
   const path = tokenPath(id);
   try {
     await mkdir(tokenDirectory(), { recursive: true, mode: 0o700 });
-    await writeFile(path, upload.resumeToken, { mode: 0o600 });
+    // Whoever is killed here leaves the token whole, the old or the new one.
+    await writeFile(`${path}.new`, upload.resumeToken, { mode: 0o600 });
+    await rename(`${path}.new`, path);
   } catch (error) {
     const reason = (error as Error).message;
     process.stderr.write(`stream: this push cannot be resumed after it is killed: ${reason}\n`);

@@ -34,7 +34,7 @@ export interface ChannelHandler {
 export class Channel {
   readonly #socket: WebSocket;
   readonly #handler: ChannelHandler;
-  readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
+  readonly #heartbeat: ReturnType<typeof setInterval>;
   #heardAtMs = performance.now();
   #pings = 0;
   #failure: StreamError | null = null;
@@ -43,7 +43,9 @@ export class Channel {
   private constructor(socket: WebSocket, handler: ChannelHandler) {
     this.#socket = socket;
     this.#handler = handler;
-    this.#heartbeat = this.native ? setInterval(() => this.#beat(), PING_AFTER_MS / 2) : undefined;
+    this.#heartbeat = setInterval(() => this.#beat(), PING_AFTER_MS / 2);
+    // Listening before it is open, as the first message may come together with the handshake.
+    socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
   }
@@ -57,18 +59,31 @@ export class Channel {
    */
   static async open(base: string, path: string, handler: ChannelHandler): Promise<Channel> {
     const url = `${base.replace(/^http/, "ws")}${path}`;
-    let socket = await connect(url, [SUBPROTOCOL]);
-    if (socket === null) {
-      // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
-      socket = await connect(url, await isNative(base, path) ? [SUBPROTOCOL] : []);
-    }
-    if (socket === null) {
-      throw new StreamError(
-        "UNREACHABLE",
-        `the server at ${base} refused the WebSocket connection`,
-      );
-    }
-    return new Channel(socket, handler);
+    const channel = new Channel(new WebSocket(url, [SUBPROTOCOL]), handler);
+    if (await channel.#opens()) return channel;
+    // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
+    const protocols = await isNative(base, path) ? [SUBPROTOCOL] : [];
+    const second = new Channel(new WebSocket(url, protocols), handler);
+    if (await second.#opens()) return second;
+    throw new StreamError("UNREACHABLE", `the server at ${base} refused the WebSocket connection`);
+  }
+
+  /** Waits until the connection stands; false when it never does. */
+  #opens(): Promise<boolean> {
+    const socket = this.#socket;
+    return new Promise((resolve) => {
+      const settle = (isOpen: boolean) => {
+        clearTimeout(timer);
+        socket.onopen = socket.onerror = null;
+        socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+        if (!isOpen) this.close("not opened");
+        resolve(isOpen);
+      };
+      const timer = setTimeout(() => settle(false), CONNECT_TIMEOUT_MS);
+      socket.onopen = () => settle(true);
+      socket.onerror = () => settle(false);
+      socket.onclose = () => settle(false);
+    });
   }
 
   /** Whether the server speaks our extensions; otherwise it is a Step server. */
@@ -124,6 +139,7 @@ export class Channel {
   }
 
   #beat(): void {
+    if (!this.native) return;
     const silentMs = performance.now() - this.#heardAtMs;
     if (silentMs >= DEAD_AFTER_MS) {
       const seconds = Math.round(silentMs / 1000);
@@ -143,24 +159,6 @@ export class Channel {
     this.#over = true;
     clearInterval(this.#heartbeat);
   }
-}
-
-/** An open socket, or null. */
-function connect(url: string, protocols: string[]): Promise<WebSocket | null> {
-  const socket = new WebSocket(url, protocols);
-  socket.binaryType = "arraybuffer";
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => settle(false), CONNECT_TIMEOUT_MS);
-    const settle = (isOpen: boolean) => {
-      clearTimeout(timer);
-      socket.onopen = socket.onerror = socket.onclose = null;
-      if (!isOpen) socket.close();
-      resolve(isOpen ? socket : null);
-    };
-    socket.onopen = () => settle(true);
-    socket.onerror = () => settle(false);
-    socket.onclose = () => settle(false);
-  });
 }
 
 /**
@@ -186,25 +184,37 @@ async function isNative(base: string, path: string): Promise<boolean> {
  * @param base HTTP base URL of the server.
  * @param path Path and query.
  * @param method HTTP method.
- * @returns The response, which is no error.
+ * @returns The text of the answer, which is no error.
  * @throws {StreamError} UNREACHABLE, or what the server answered.
  */
-export async function request(base: string, path: string, method = "GET"): Promise<Response> {
+export async function request(base: string, path: string, method = "GET"): Promise<string> {
   let response: Response;
+  let answer: string;
   try {
-    response = await fetch(base + path, { method });
+    const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    response = await fetch(base + path, { method, signal });
+    answer = await response.text();
   } catch (error) {
     const reason = (error as Error).message;
     throw new StreamError("UNREACHABLE", `the server at ${base} cannot be reached: ${reason}`, {
       cause: error,
     });
   }
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({})) as { code?: string; detail?: string };
+  if (response.ok) return answer;
+  const problem = problemOf(answer);
   const detail = problem.detail ?? `${method} ${path} was answered with ${response.status}`;
   // A proxy before a server that is gone answers in its place.
   const code = problem.code ?? (response.status >= 502 ? "UNREACHABLE" : "INTERNAL");
   throw new StreamError(known(code), detail);
+}
+
+/** What an error says of itself; nothing if it is not one of ours. */
+function problemOf(answer: string): { code?: string; detail?: string } {
+  try {
+    return JSON.parse(answer) ?? {};
+  } catch {
+    return {};
+  }
 }
 
 /** A newer server may have codes we do not know. */

@@ -191,6 +191,10 @@ export class ClientDownload implements Download {
         data: (bytes) => this.#receiveData(bytes),
         closed: (reason) => this.#disconnected(reason),
       });
+      if (this.#failure !== null) {
+        this.#channel.close("Client Session closed");
+        throw this.#failure;
+      }
       await opened.promise;
     } finally {
       clearTimeout(timer);
@@ -212,11 +216,17 @@ export class ClientDownload implements Download {
   /** Connects again and asks again for what was not answered. */
   async #reconnect(reason: StreamError): Promise<void> {
     const retries = new Retries(this.#retry);
-    const { epoch } = this.status;
+    const { epoch, currentSize } = this.status;
     for (let error = reason; await retries.wait(error, this.#stop.signal);) {
       try {
         await this.#connect();
-        if (this.#reading?.ended === false) this.#feed = this.#startFeed(this.#reading, epoch);
+        const reading = this.#reading;
+        if (reading?.ended === false) {
+          // What waits is asked for again: a reader that stalls must not hold a window of every connection.
+          reading.restart();
+          // What was only waited for was not seen, and cannot be lost.
+          this.#feed = this.#startFeed(reading, reading.received <= currentSize ? epoch : null);
+        }
         if (this.#asked !== null) this.#channel?.send(this.#asked.request);
         return;
       } catch (thrown) {

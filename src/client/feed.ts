@@ -46,6 +46,12 @@ export class Reading {
     this.wake();
   }
 
+  /** Forgets what was not handed over. */
+  restart(): void {
+    this.buffer.length = 0;
+    this.received = this.consumed;
+  }
+
   /** Nothing more will arrive. */
   end(): void {
     this.#ended = true;
@@ -90,7 +96,6 @@ export class FollowFeed implements Feed {
   constructor(reading: Reading, send: (message: Message) => void, epoch: number | null) {
     this.#reading = reading;
     this.#send = send;
-    // What this connection is sent counts from here; what waits in the buffer is ours already.
     this.#reported = reading.received;
     const { received: from, to } = reading;
     send({ "@": "Follow", from, to, epoch, window: LIMITS.downloadWindowBytes });

@@ -59,6 +59,8 @@ export class ClientUpload implements PushedUpload {
   readonly #stop = new AbortController();
   #controller!: WritableStreamDefaultController;
   #channel: Channel | null = null;
+  /** Whether the server said on this connection where to go on; nothing may be sent before. */
+  #ready = false;
   #answer: PromiseWithResolvers<Answer> | null = null;
   #identity!: Identity;
   #reference = "";
@@ -150,6 +152,7 @@ export class ClientUpload implements PushedUpload {
       this.#digest = await createDigest(digest);
       this.#sent = this.#acknowledged = offset;
       this.#limit = answer.limit ?? 0;
+      this.#ready = true;
     }
     if (signal === undefined) return;
     const abort = () => this.abort(signal.reason);
@@ -173,6 +176,10 @@ export class ClientUpload implements PushedUpload {
       },
       closed: (reason) => this.#disconnected(reason),
     });
+    if (this.#failure !== null) {
+      this.#channel.close("Upload aborted");
+      throw this.#failure;
+    }
     this.#channel.send(request);
     return await answer.promise;
   }
@@ -226,7 +233,7 @@ export class ClientUpload implements PushedUpload {
 
   /** Sends as far as the credit goes, and what ends the upload after the last byte. */
   #pump(): void {
-    if (this.#channel === null) return;
+    if (!this.#ready || this.#channel === null) return;
     while (this.#unsent.length > 0 && this.#sent < this.#limit) {
       const credit = Math.min(LIMITS.dataMessageBytes, this.#limit - this.#sent);
       const [first] = this.#unsent;
@@ -262,6 +269,7 @@ export class ClientUpload implements PushedUpload {
 
   #disconnected(reason: StreamError): void {
     this.#channel = null;
+    this.#ready = false;
     if (this.#answer !== null) {
       this.#answer.reject(reason);
       this.#answer = null;
@@ -275,7 +283,7 @@ export class ClientUpload implements PushedUpload {
     for (let error = reason; await retries.wait(error, this.#stop.signal);) {
       try {
         const answer = await this.#connect({ "@": "ResumeUpload", ...this.#identity });
-        if (answer["@"] === "UploadAcknowledged") return this.#finish(answer);
+        if (answer["@"] === "UploadAcknowledged") return this.#completedMeanwhile(answer);
         return this.#continueAt(answer);
       } catch (thrown) {
         error = reason = toStreamError(thrown);
@@ -284,18 +292,31 @@ export class ClientUpload implements PushedUpload {
     this.#fail(reason);
   }
 
-  #continueAt({ offset = 0, limit = 0 }: MessageOf<"ReadyForUpload">): void {
+  #continueAt({ offset = 0, limit = 0 }: { offset?: number; limit?: number }): void {
     if (offset < this.#acknowledged) {
       const message = `the server acknowledged ${this.#acknowledged} bytes and now has ${offset}`;
       throw this.#abandon(new StreamError("OFFSET_LOST", message));
     }
+    this.#unacknowledged.push(...this.#unsent);
     this.#acknowledge(offset);
-    this.#unsent = [...this.#unacknowledged, ...this.#unsent];
+    this.#unsent = this.#unacknowledged;
     this.#unacknowledged = [];
-    this.#sent = offset;
+    // Another process with our token may have sent more than we were given.
+    this.#sent = this.#acknowledged = this.#skip = offset;
     this.#limit = limit;
+    this.#ready = true;
     this.#finishSent = false;
     this.#pump();
+  }
+
+  /** The upload was completed before we heard of it; a source that is still read must come to the same. */
+  #completedMeanwhile(acknowledged: MessageOf<"UploadAcknowledged">): void {
+    const { size } = acknowledged;
+    if (!this.#finishing) {
+      this.#early = acknowledged;
+      this.#continueAt({ offset: size, limit: size });
+    }
+    if (this.#finishing || this.#unsent.length > 0) this.#finish(acknowledged);
   }
 
   /** The upload was completed before this process heard of it; the source must still be the same. */

@@ -74,7 +74,7 @@ export class Appender {
   #running: Promise<void> | null = null;
   #closing = false;
   /** Bytes were given up: what comes after them must never be written in their place. */
-  #broken = false;
+  #broken: StreamError | null = null;
   #ending: Promise<void> | null = null;
 
   /** Bytes that may wait for the next checkpoint before they are written. */
@@ -218,13 +218,15 @@ export class Appender {
       await this.#write();
     } catch { /* What was not written never counts; the first error is the one to tell. */ }
     try {
-      await writer.sync();
-      size = durableSize = writer.size;
+      await writer.checkpoint();
+      size = writer.size;
       lines = this.#finalLines();
+      await writer.sync();
+      durableSize = size;
     } catch { /* The disk refuses: what was readable stays so. */ }
     const status = { ...this.#status("FAILED", size, lines, durableSize), failure: message };
     try {
-      await this.#catalog(status, { failure: message, digestState: null });
+      await this.#catalog(status, { failure: message, digest: null, digestState: null });
       await catalog.sync();
     } catch { /* Recovery finds the record unfinished and makes it FAILED. */ }
     this.#publish(status);
@@ -290,7 +292,8 @@ export class Appender {
 
   /** Writes what waits. */
   async #write(): Promise<void> {
-    if (this.#queuedBytes === 0 || this.#broken) return;
+    if (this.#broken !== null) throw this.#broken;
+    if (this.#queuedBytes === 0) return;
     const blocks = joinSmall(this.#queue);
     const byteOffset = this.#written;
     const byteCount = this.#queuedBytes;
@@ -300,7 +303,7 @@ export class Appender {
       await this.#options.checkGrowth(byteOffset + byteCount);
       await this.#options.writer.append(byteOffset, blocks);
     } catch (error) {
-      this.#broken = true;
+      this.#broken = toStreamError(error);
       throw error;
     }
     this.#written = byteOffset + byteCount;

@@ -46,7 +46,7 @@ export async function readLinePage(
   if (lastLine <= from.lineIndex) return { lines: [], next: null };
   const start = lineStart + from.byteOffset;
   const end = await resource.lineStart(lastLine);
-  if (start > end) {
+  if (from.byteOffset > 0 && start >= await resource.lineStart(from.lineIndex + 1)) {
     throw new StreamError(
       "LINES_NOT_AVAILABLE",
       `byte ${from.byteOffset} of line ${from.lineIndex} is past its end`,

@@ -73,7 +73,7 @@ export class Resource {
   /** Makes a status the newest one. */
   publish(status: ResourceStatus): void {
     this.#status = status;
-    for (const watcher of [...this.#watchers]) watcher(status);
+    this.#tell();
     if (isFinal(status.transferStatus)) this.#forgetRecent();
   }
 
@@ -85,7 +85,7 @@ export class Resource {
   /** Tells those who watch that there is nothing to read any more. */
   markDeleted(): void {
     this.#deleted = true;
-    for (const watcher of [...this.#watchers]) watcher(this.#status);
+    this.#tell();
   }
 
   /** Keeps bytes that were just written for the followers at the tail. */
@@ -158,6 +158,14 @@ export class Resource {
     const reader = this.#reader;
     this.#reader = null;
     await (await reader)?.close();
+  }
+
+  #tell(): void {
+    for (const watcher of [...this.#watchers]) {
+      try {
+        watcher(this.#status);
+      } catch { /* A watcher's fault is not the upload's. */ }
+    }
   }
 
   #log(): Promise<LogReader> {

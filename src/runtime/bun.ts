@@ -2,9 +2,9 @@
  * Serving on Bun: `Bun.serve` and its WebSocket handlers.
  * @module
  */
-import type { Connection, Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
+import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { StreamError } from "../protocol.ts";
-import { SOCKET_BUFFER_BYTES, wholeMessage } from "./whole.ts";
+import { SOCKET_BUFFER_BYTES, WholeMessageConnection } from "./whole.ts";
 
 /** The part of Bun's server that is used here (https://bun.sh/docs/api/websockets). */
 interface BunServer {
@@ -97,29 +97,33 @@ function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {
   return new Response(null);
 }
 
-class BunConnection implements Connection {
+class BunConnection extends WholeMessageConnection {
   #wake: (() => void) | null = null;
   #room: Promise<void> | null = null;
 
-  constructor(private readonly socket: BunSocket, readonly subprotocol: string) {}
-
-  async send(message: string | Uint8Array): Promise<void> {
-    while (
-      this.socket.readyState === WebSocket.OPEN &&
-      this.socket.getBufferedAmount() > SOCKET_BUFFER_BYTES
-    ) {
-      this.#room ??= new Promise((resolve) => this.#wake = resolve);
-      await this.#room;
-    }
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(message);
+  constructor(private readonly socket: BunSocket, override readonly subprotocol: string) {
+    super();
   }
 
-  async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    await this.send(await wholeMessage(byteCount, chunks));
+  protected get gone(): boolean {
+    return this.socket.readyState !== WebSocket.OPEN;
+  }
+
+  protected get bufferedBytes(): number {
+    return this.socket.getBufferedAmount();
+  }
+
+  protected put(message: string | Uint8Array): void {
+    this.socket.send(message);
+  }
+
+  protected room(): Promise<void> {
+    this.#room ??= new Promise((resolve) => this.#wake = resolve);
+    return this.#room;
   }
 
   close(code: number, reason: string): void {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.close(code, reason);
+    if (!this.gone) this.socket.close(code, reason);
   }
 
   terminate(): void {

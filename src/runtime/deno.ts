@@ -2,8 +2,9 @@
  * Serving on Deno: `Deno.serve` and `Deno.upgradeWebSocket`.
  * @module
  */
-import type { Connection, Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
-import { SOCKET_BUFFER_BYTES, wholeMessage } from "./whole.ts";
+import { StreamError } from "../protocol.ts";
+import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
+import { WholeMessageConnection } from "./whole.ts";
 
 /** How often a full socket is looked at; Deno tells nobody when it has room again. */
 const POLL_MS = 2;
@@ -38,7 +39,7 @@ function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
 
 function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade): Response {
   // Native sessions have a heartbeat of their own; for others the runtime pings and gives up.
-  const { socket, response } = Deno.upgradeWebSocket(request, {
+  const { socket, response } = accept(request, {
     protocol: subprotocol === "" ? undefined : subprotocol,
     idleTimeout: subprotocol === "" ? IDLE_TIMEOUT_S : 0,
   });
@@ -60,29 +61,43 @@ function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade
   return response;
 }
 
-class DenoConnection implements Connection {
+/** @throws {StreamError} BAD_REQUEST for a request that is no upgrade, or none that Deno understands. */
+function accept(request: Request, options: Deno.UpgradeWebSocketOptions): Deno.WebSocketUpgrade {
+  try {
+    return Deno.upgradeWebSocket(request, options);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new StreamError("BAD_REQUEST", `this is no WebSocket upgrade request: ${reason}`);
+  }
+}
+
+class DenoConnection extends WholeMessageConnection {
   constructor(
     private readonly socket: WebSocket,
-    readonly subprotocol: string,
+    override readonly subprotocol: string,
     private readonly closed: (code: number, reason: string) => void,
-  ) {}
-
-  async send(message: string | Uint8Array): Promise<void> {
-    while (this.socket.bufferedAmount > SOCKET_BUFFER_BYTES) {
-      if (this.socket.readyState !== WebSocket.OPEN) return;
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
-    if (this.socket.readyState === WebSocket.OPEN) {
-      this.socket.send(message as string | Uint8Array<ArrayBuffer>);
-    }
+  ) {
+    super();
   }
 
-  async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    await this.send(await wholeMessage(byteCount, chunks));
+  protected get gone(): boolean {
+    return this.socket.readyState !== WebSocket.OPEN;
+  }
+
+  protected get bufferedBytes(): number {
+    return this.socket.bufferedAmount;
+  }
+
+  protected put(message: string | Uint8Array): void {
+    this.socket.send(message as string | Uint8Array<ArrayBuffer>);
+  }
+
+  protected room(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 
   close(code: number, reason: string): void {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.close(code, reason);
+    if (!this.gone) this.socket.close(code, reason);
   }
 
   terminate(): void {

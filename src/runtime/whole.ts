@@ -3,9 +3,56 @@
  * @module
  */
 import { LIMITS, StreamError } from "../protocol.ts";
+import type { Connection } from "../runtime.ts";
 
 /** Bytes that may wait in one socket before a send has to wait; above the largest download window. */
 export const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
+
+/** A connection that sends whole messages, in order, and not faster than its socket takes them. */
+export abstract class WholeMessageConnection implements Connection {
+  abstract readonly subprotocol: string;
+  /** The last send that waits for room. */
+  #waiting: Promise<void> | null = null;
+
+  /** Whether nothing more can be sent, ever. */
+  protected abstract readonly gone: boolean;
+  /** Bytes that wait in the socket. */
+  protected abstract readonly bufferedBytes: number;
+  /** Hands a message to the socket. */
+  protected abstract put(message: string | Uint8Array): void;
+  /** Waits until the socket may have room. */
+  protected abstract room(): Promise<void>;
+  /** Begins the closing handshake. */
+  abstract close(code: number, reason: string): void;
+  /** Drops the peer. */
+  abstract terminate(): void;
+
+  /** Sends one message. */
+  send(message: string | Uint8Array): Promise<void> {
+    if (this.#waiting === null && this.bufferedBytes <= SOCKET_BUFFER_BYTES) {
+      if (!this.gone) this.put(message);
+      return SENT;
+    }
+    const sent = this.#sendAfter(this.#waiting, message).finally(() => {
+      if (this.#waiting === sent) this.#waiting = null;
+    });
+    this.#waiting = sent;
+    return sent;
+  }
+
+  /** Sends one binary message, put together first. */
+  async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    await this.send(await wholeMessage(byteCount, chunks));
+  }
+
+  async #sendAfter(before: Promise<void> | null, message: string | Uint8Array): Promise<void> {
+    await before;
+    while (!this.gone && this.bufferedBytes > SOCKET_BUFFER_BYTES) await this.room();
+    if (!this.gone) this.put(message);
+  }
+}
+
+const SENT = Promise.resolve();
 
 /**
  * Puts the pieces of one binary message together.
@@ -15,7 +62,7 @@ export const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
  * @returns The message.
  * @throws {StreamError} MESSAGE_TOO_LARGE above what a standard WebSocket is asked to send at once.
  */
-export async function wholeMessage(
+async function wholeMessage(
   byteCount: number,
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<Uint8Array> {

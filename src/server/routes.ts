@@ -9,6 +9,7 @@ import {
   DOWNLOAD_PATH,
   ERRORS,
   httpBase,
+  isResourceId,
   type ResourceInfo,
   RESOURCES_PATH,
   StreamError,
@@ -78,6 +79,10 @@ export class Routes {
     app.notFound((c) =>
       this.#errorResponse(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
     );
+    app.use((c, next) => {
+      this.#checkOrigin(c);
+      return next();
+    });
     app.get(UPLOAD_PATH, (c) => this.#openUpload(c));
     app.get(`${DOWNLOAD_PATH}/:id`, (c) => this.#openDownload(c));
     app.get(RESOURCES_PATH, (c) => this.#list(c));
@@ -111,7 +116,6 @@ export class Routes {
   #upgrade(c: Context, open: Open): Response {
     const { req } = c;
     const { runtime, sessions } = this.#options;
-    this.#checkOrigin(c);
     sessions.checkRoom();
     if (req.header("upgrade")?.toLowerCase() !== "websocket") {
       throw new StreamError(
@@ -143,22 +147,20 @@ export class Routes {
   async #list(c: Context): Promise<Response> {
     const limit = limitOf(c.req.query("limit"));
     const records = await this.#options.resources.list({
-      limit,
+      limit: limit + 1,
       contextId: c.req.query("context"),
       transferStatuses: statusesOf(c.req.queries("status")),
-      after: await this.#after(c.req.query("after")),
+      after: cursorOf(c.req.query("after")),
     });
-    if (records.length === limit) {
+    if (records.length > limit) {
+      records.pop();
+      const { createdAtMs, id } = records[limit - 1];
       const next = new URL(c.req.url);
-      next.searchParams.set("after", records[limit - 1].id);
+      next.searchParams.set("after", `${createdAtMs}_${id}`);
       c.header("link", `<${next.pathname}${next.search}>; rel="next"`);
     }
     const baseUrl = this.#baseUrl(c, RESOURCES_PATH);
     return c.json(records.map((record) => this.#info(record, baseUrl)));
-  }
-
-  async #after(id: string | undefined): Promise<{ createdAtMs: number; id: string } | undefined> {
-    return id === undefined ? undefined : await this.#options.resources.get(id);
   }
 
   async #show(c: Context): Promise<Response> {
@@ -210,6 +212,16 @@ function limitOf(text: string | undefined): number {
     "BAD_REQUEST",
     `limit=${text} is not a number from 1 to ${MAX_PAGE_RESOURCES}`,
   );
+}
+
+/** Where a page begins; the resource it names may be gone by now. */
+function cursorOf(text: string | undefined): { createdAtMs: number; id: string } | undefined {
+  if (text === undefined) return undefined;
+  const [createdAtMs, id = ""] = text.split("_");
+  if (/^\d+$/.test(createdAtMs) && isResourceId(id)) {
+    return { createdAtMs: Number(createdAtMs), id };
+  }
+  throw new StreamError("BAD_REQUEST", `after=${text} is not what a link to a next page has`);
 }
 
 function statusesOf(names: string[] | undefined): TransferStatus[] | undefined {

@@ -54,7 +54,8 @@ export class DownloadSession extends ControlSession {
   #unsent: ResourceStatus | null = null;
   /** Set while a request is being answered. */
   #answering = false;
-  #queued: Request | null = null;
+  /** The request that is being answered, and one more. */
+  readonly #requests: Request[] = [];
   #following: Following | null = null;
   #wake: (() => void) | null = null;
 
@@ -103,33 +104,29 @@ export class DownloadSession extends ControlSession {
     this.#resource = resource;
     this.#unsent = resource.status;
     this.#unwatch = resource.watch((status) => this.#changed(status));
-    if (this.#queued === null) this.#sendStatus();
-    else this.#answerQueued();
+    if (this.#requests.length === 0) this.#sendStatus();
+    else this.#answerAll().catch((error) => this.fail(error));
   }
 
   /** One request is answered at a time; one more may wait. */
   #accept(request: Request): void {
-    if (this.#queued !== null) {
+    if (this.#requests.length === 2) {
       throw new StreamError(
         "WRONG_STATE",
         `${request["@"]} came while one request was answered and another waited`,
       );
     }
-    this.#queued = request;
-    if (this.#resource !== null && !this.#answering) this.#answerQueued();
-  }
-
-  #answerQueued(): void {
-    this.#sendStatus();
-    this.#answering = true;
+    this.#requests.push(request);
+    if (this.#resource === null || this.#answering) return;
     this.#answerAll().catch((error) => this.fail(error));
   }
 
   async #answerAll(): Promise<void> {
-    while (this.#queued !== null && !this.over) {
-      const request = this.#queued;
-      this.#queued = null;
-      await this.#answer(request);
+    this.#answering = true;
+    this.#sendStatus();
+    while (this.#requests.length > 0 && !this.over) {
+      await this.#answer(this.#requests[0]);
+      this.#requests.shift();
       this.#sendStatus();
     }
     this.#answering = false;
@@ -264,17 +261,19 @@ export class DownloadSession extends ControlSession {
       const byteCount = Math.min(available - following.next, credit, READ_BYTES);
       if (byteCount > 0) await this.#sendBytes(following, byteCount);
       else if (following.next >= following.end) return;
-      else if (isFinal(status.transferStatus) && following.next >= status.currentSize) return;
-      else await new Promise<void>((resolve) => this.#wake = resolve);
+      else if (isFinal(status.transferStatus) && following.next >= status.currentSize) {
+        return checkStart(status, following.next, null);
+      } else await new Promise<void>((resolve) => this.#wake = resolve);
     }
   }
 
   async #sendBytes(following: Following, byteCount: number): Promise<void> {
     const bytes = await this.#resource!.read(following.next, byteCount);
     for (let at = 0; at < bytes.length && !this.over; at += LIMITS.dataMessageBytes) {
-      await this.connection.send(bytes.subarray(at, at + LIMITS.dataMessageBytes));
+      const piece = bytes.subarray(at, at + LIMITS.dataMessageBytes);
+      following.next += piece.length;
+      await this.connection.send(piece);
     }
-    following.next += bytes.length;
   }
 
   #consumed(byteOffset: number): void {

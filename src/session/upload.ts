@@ -81,13 +81,10 @@ export class UploadSession extends ControlSession {
         this.#finishUpload(message).catch((error) => this.fail(error));
         return;
       case "AbortUpload":
+        if (!this.native) break;
         throw new StreamError("ABORTED", message.reason);
-      default:
-        throw new StreamError(
-          "WRONG_STATE",
-          `${message["@"]} does not belong on an upload connection`,
-        );
     }
+    throw new StreamError("WRONG_STATE", `${message["@"]} does not belong on an upload connection`);
   }
 
   protected receive(bytes: Uint8Array, final: boolean): void | Promise<void> {

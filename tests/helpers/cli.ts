@@ -1,0 +1,303 @@
+/** The real program as processes: by Deno, by Bun and as the binary. */
+import { Buffer } from "node:buffer";
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+
+/** What `stream` stands for. */
+export type Kind = "deno" | "bun" | "binary";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const PROGRAMS: Record<Kind, string[]> = {
+  deno: [process.env.STREAM_DENO ?? "deno", "run", "-A", join(root, "cli.ts")],
+  bun: [process.env.STREAM_BUN ?? "bun", join(root, "cli.ts")],
+  binary: [process.env.STREAM_BIN ?? join(root, "dist/stream-bun")],
+};
+const DEADLINE_MS = 10_000;
+
+/** The kind that the runtime of these tests runs. */
+export const own: Kind = "Deno" in globalThis ? "deno" : "bun";
+
+/**
+ * Which program talks to which. The tests run on both runtimes, and every pair is to be tested once: each
+ * run takes those with a server of its own, and the one on Bun also the binary.
+ */
+export const pairs: { server: Kind; client: Kind }[] = own === "deno"
+  ? [{ server: "deno", client: "deno" }, { server: "deno", client: "bun" }]
+  : [
+    { server: "bun", client: "bun" },
+    { server: "bun", client: "deno" },
+    { server: "binary", client: "binary" },
+  ];
+
+/** Processes that run; a runner that is stopped in the middle of a test must not leave them behind. */
+const running = new Set<number>();
+
+function killAll(): void {
+  for (const pid of running) process.kill(pid, "SIGKILL");
+}
+
+process.once("exit", killAll);
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    killAll();
+    process.kill(process.pid, signal);
+  });
+}
+
+/** How a process ended. */
+export interface Exit {
+  /** Exit code; null when a signal ended it. */
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** How a process is started. */
+export interface StartOptions {
+  env?: Record<string, string>;
+  /** Whether its stdout is collected, true by default; if not, it is there to be read from `output`. */
+  collect?: boolean;
+}
+
+/** A directory with the processes that work in it; all of them are gone after it was disposed of. */
+export class Workspace implements AsyncDisposable {
+  readonly #programs: Program[] = [];
+  readonly #directory: string;
+  #server = "http://127.0.0.1:9";
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  static async open(): Promise<Workspace> {
+    return new Workspace(await mkdtemp(join(tmpdir(), "stream-e2e-")));
+  }
+
+  /** Address of the newest server; clients find it in STREAM_SERVER. */
+  get server(): string {
+    return this.#server;
+  }
+
+  /** Path of a file in this workspace. */
+  path(name: string): string {
+    return join(this.#directory, name);
+  }
+
+  /** Starts the program with its stdin open. */
+  start(kind: Kind, args: string[], { env, collect = true }: StartOptions = {}): Program {
+    const [command, ...words] = [...PROGRAMS[kind], ...args];
+    const child = spawn(command, words, {
+      cwd: this.#directory,
+      // Tokens of uploads that can be resumed are state, and stay here, too.
+      env: {
+        ...process.env,
+        STREAM_SERVER: this.#server,
+        XDG_STATE_HOME: this.#directory,
+        ...env,
+      },
+    });
+    const program = new Program(child, `${kind}: stream ${args.join(" ")}`, collect);
+    this.#programs.push(program);
+    return program;
+  }
+
+  /** Runs the program without input until it ends. */
+  async run(kind: Kind, args: string[], options?: StartOptions): Promise<Exit> {
+    const program = this.start(kind, args, options);
+    program.end();
+    return await program.exit();
+  }
+
+  /** Starts a server on a free port, with its data in `data`; it accepts connections on return. */
+  async serve(kind: Kind, args: string[] = []): Promise<Program> {
+    const program = this.start(kind, ["serve", "--port", "0", "--data", "data", ...args]);
+    const line = await program.stdout.until((text) => text.includes("\n"));
+    const match = /^listening on (http:\/\/\S+)\n$/.exec(line);
+    if (match === null) throw new Error(`a server said ${JSON.stringify(line)}`);
+    this.#server = match[1];
+    return program;
+  }
+
+  /** Starts a push and waits until it has printed its reference. */
+  async push(kind: Kind, args: string[]): Promise<{ push: Program; reference: string }> {
+    const push = this.start(kind, ["push", ...args]);
+    const line = await push.stdout.until((text) => text.includes("\n"));
+    return { push, reference: line.split("\n")[0] };
+  }
+
+  /** What `status --json` shows. */
+  async status(kind: Kind, reference: string): Promise<Record<string, unknown>> {
+    const { code, stdout, stderr } = await this.run(kind, ["status", reference, "--json"]);
+    if (code !== 0) throw new Error(`status ended with ${code}: ${stderr}`);
+    return JSON.parse(stdout);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#programs.map((program) => program.kill("SIGKILL")));
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** One process. */
+export class Program {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly #child: ChildProcess;
+  readonly #title: string;
+  readonly #ended: Promise<number | null>;
+
+  constructor(child: ChildProcess, title: string, collect: boolean) {
+    this.#child = child;
+    this.#title = title;
+    const fails = (why: string) => new Error(`${title}: ${why}\n${this.stderr.text}`);
+    this.stdout = new Output(collect ? child.stdout : null, fails);
+    this.stderr = new Output(child.stderr, fails);
+    this.#ended = new Promise((resolve, reject) => {
+      child.on("error", (error) => reject(fails(`does not start: ${error.message}`)));
+      child.on("spawn", () => running.add(this.pid));
+      child.on("exit", () => running.delete(this.pid));
+      child.on(collect ? "close" : "exit", resolve);
+    });
+    this.#ended.catch(() => {});
+    // Who ended before it read everything is found out by its exit code.
+    child.stdin!.on("error", () => {});
+  }
+
+  /** Id of the process. */
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** Its stdout, when that is not collected. */
+  get output(): Readable {
+    return this.#child.stdout!;
+  }
+
+  /** Writes to its stdin; resolves when that has room for more, or nobody reads it any more. */
+  async write(data: string | Uint8Array): Promise<void> {
+    const stdin = this.#child.stdin!;
+    if (stdin.write(data)) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        stdin.off("drain", done).off("close", done);
+        resolve();
+      };
+      stdin.on("drain", done).on("close", done);
+    });
+  }
+
+  /** Ends its stdin. */
+  end(): void {
+    this.#child.stdin!.end();
+  }
+
+  /** Closes its stdout at our side, as `head` does. */
+  leave(): void {
+    this.#child.stdout!.destroy();
+  }
+
+  /** Sends a signal, if it still runs. */
+  signal(name: NodeJS.Signals): void {
+    // On Deno, `kill` of the child itself would report this signal instead of the exit code.
+    if (running.has(this.pid)) process.kill(this.pid, name);
+  }
+
+  /** Sends a signal that ends it, and waits for that. */
+  async kill(name: NodeJS.Signals): Promise<void> {
+    this.signal(name);
+    await this.#ended.catch(() => {});
+  }
+
+  /** Waits until it ends by itself. */
+  async exit(deadlineMs: number = DEADLINE_MS): Promise<Exit> {
+    const code = await within(deadlineMs, this.#ended, () =>
+      new Error(
+        `${this.#title}: still runs after ${deadlineMs} ms\n${excerpt(this.stdout.text)}\n` +
+          excerpt(this.stderr.text),
+      ));
+    return { code, stdout: this.stdout.text, stderr: this.stderr.text };
+  }
+
+  /** The most memory it ever had, in MB. */
+  peakMegabytes(): number {
+    const [, kibibytes] = /VmHWM:\s+(\d+) kB/.exec(
+      readFileSync(`/proc/${this.pid}/status`, "utf8"),
+    )!;
+    return Math.round(Number(kibibytes) * 1024 / 1e6);
+  }
+}
+
+/** What a process wrote until now. */
+export class Output {
+  readonly #chunks: Uint8Array[] = [];
+  readonly #fails: (why: string) => Error;
+  #changed = Promise.withResolvers<void>();
+  #ended = false;
+
+  constructor(stream: Readable | null, fails: (why: string) => Error) {
+    this.#fails = fails;
+    stream?.on("data", (chunk: Uint8Array) => {
+      this.#chunks.push(chunk);
+      this.#signal();
+    });
+    stream?.on("close", () => {
+      this.#ended = true;
+      this.#signal();
+    });
+  }
+
+  get bytes(): Uint8Array {
+    return Buffer.concat(this.#chunks);
+  }
+
+  get text(): string {
+    return Buffer.concat(this.#chunks).toString();
+  }
+
+  /** Waits until the text is what it should be. */
+  async until(isRight: (text: string) => boolean): Promise<string> {
+    const deadlineAtMs = performance.now() + DEADLINE_MS;
+    for (;;) {
+      const { text } = this;
+      if (isRight(text)) return text;
+      if (this.#ended) throw this.#fails(`ended after ${excerpt(text)}`);
+      await within(
+        deadlineAtMs - performance.now(),
+        this.#changed.promise,
+        () => this.#fails(`said no more than ${excerpt(text)}`),
+      );
+    }
+  }
+
+  #signal(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+}
+
+function excerpt(text: string): string {
+  return JSON.stringify(text.slice(-500));
+}
+
+/** Waits for a promise, but not for ever. */
+export async function within<T>(
+  deadlineMs: number,
+  promise: Promise<T>,
+  late: () => Error,
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const deadline = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), deadlineMs);
+  });
+  try {
+    return await Promise.race([promise, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
