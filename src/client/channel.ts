@@ -152,7 +152,7 @@ export class Channel {
   #closed(code: number, reason: string): void {
     if (this.#over) return;
     this.#finish();
-    this.#handler.closed(this.#failure ?? closeError(code, reason));
+    this.#handler.closed(this.#failure ?? closeError(code, reason, this.native));
   }
 
   #finish(): void {
@@ -222,15 +222,16 @@ function known(code: string): ErrorCode {
   return Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
 }
 
-/** What a close without an Error message means: of a Step server, or of none. */
-function closeError(code: number, reason: string): StreamError {
+/** What a close without an Error message means; a native server sends one for everything it means. */
+function closeError(code: number, reason: string, native: boolean): StreamError {
+  const why = reason === "" ? `code ${code}` : reason;
+  const message = `the connection to the server broke: ${why}`;
+  if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);
+  if (native) return new StreamError("INTERRUPTED", message);
   const [, name = "", text = ""] = /^(\w+): (.*)$/s.exec(reason) ?? [];
   if (Object.hasOwn(ERRORS, name)) return new StreamError(name as ErrorCode, text);
   if (name === "QuotaExceededException") return new StreamError("QUOTA_EXCEEDED", text);
   if (reason.startsWith("Missing parameter")) return new StreamError("CONTEXT_REQUIRED", reason);
-  const why = reason === "" ? `code ${code}` : reason;
-  const message = `the connection to the server broke: ${why}`;
-  if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);
   // Every other code of a server's own was meant: the same would happen again.
   const isMeant = code === 1002 || code === 1003 || code >= 1007;
   return new StreamError(isMeant ? "INTERNAL" : "INTERRUPTED", message);
