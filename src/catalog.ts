@@ -16,7 +16,7 @@ export interface DigestState {
 
 /** What the catalog knows of a resource; while it is written, its log knows better. */
 export interface ResourceRecord {
-  /** Lower-case UUID. */
+  /** Id of the resource. */
   readonly id: string;
   /** What the upload announced. */
   readonly metadata: ResourceMetadata;

@@ -220,7 +220,7 @@ export type DigestAlgorithm = typeof DIGESTS[number];
 
 /** A resource as the HTTP interface shows it (PROTOCOL.md 6). */
 export interface ResourceInfo extends ResourceStatus {
-  /** Lower-case UUID. */
+  /** Id of the resource. */
   id: string;
   /** Name of the file, as announced. */
   filename: string;
@@ -586,10 +586,10 @@ export function checkContextId(contextId: string): string {
   return contextId;
 }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const RESOURCE_ID = /^[0-9A-Za-z][0-9A-Za-z-]{0,63}$/;
 
 /**
- * Tells whether a text is a resource id: a UUID in lower case, nothing else.
+ * Tells whether a text is a resource id, which is safe in paths and URLs as it is (PROTOCOL.md 1).
  *
  * @param text Anything a peer sent as an id.
  * @returns True for an id.
@@ -602,7 +602,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
  * ```
  */
 export function isResourceId(text: string): boolean {
-  return UUID.test(text);
+  return RESOURCE_ID.test(text);
 }
 
 /** Where a resource is: the parts of a reference (PROTOCOL.md 1.2). */

@@ -9,7 +9,7 @@ import { SqliteCatalog } from "../catalog/sqlite.ts";
 import { createDigest } from "../digest.ts";
 import { isFinal, StreamError } from "../protocol.ts";
 import { logPath } from "../storage/layout.ts";
-import { ageMs, findLogs, inspectLog, rebuildIndex, setAside } from "../storage/verify.ts";
+import { ageMs, findFiles, inspectLog, rebuildIndex, setAside } from "../storage/verify.ts";
 import { type Command, EXIT } from "./command.ts";
 import { printLine } from "./output.ts";
 
@@ -72,13 +72,13 @@ class CheckRun {
 
   /** Logs that no record names. */
   async orphans(): Promise<void> {
-    for await (const log of findLogs(this.directory)) {
-      if (log.path === logPath(this.directory, log.id) && await this.catalog.get(log.id) !== null) {
-        continue;
-      }
-      if (await ageMs(log) < ORPHAN_AGE_MS) continue;
-      await this.#problem(log.id, `no record names ${log.path}`, "moved to lost+found");
-      if (this.repair) await setAside(this.directory, log);
+    for await (const file of findFiles(this.directory)) {
+      const { id, path } = file;
+      if (id === null) continue;
+      if (path === logPath(this.directory, id) && await this.catalog.get(id) !== null) continue;
+      if (await ageMs(file) < ORPHAN_AGE_MS) continue;
+      await this.#problem(id, `no record names ${path}`, "moved to lost+found");
+      if (this.repair) await setAside(this.directory, file);
     }
   }
 

@@ -13,6 +13,7 @@ import {
   table,
   UsageError,
 } from "./command.ts";
+import { adopt } from "./adopt.ts";
 import { check } from "./check.ts";
 import { follow } from "./follow.ts";
 import { ls } from "./ls.ts";
@@ -22,7 +23,7 @@ import { rm } from "./rm.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 
-const COMMANDS: readonly Command[] = [serve, pushCommand, follow, status, ls, rm, check];
+const COMMANDS: readonly Command[] = [serve, pushCommand, follow, status, ls, rm, check, adopt];
 
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   BAD_METADATA: EXIT.usage,

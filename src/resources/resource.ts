@@ -35,7 +35,7 @@ export class Resource {
 
   /** Use `Resources.open`. */
   constructor(
-    /** Lower-case UUID. */
+    /** Id of the resource. */
     readonly id: string,
     /** What the upload announced. */
     readonly metadata: ResourceMetadata,

@@ -2,6 +2,7 @@
  * Looks at a data directory as it is: which logs there are, and whether a log's index tells the truth.
  * @module
  */
+import type { Dirent } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { LineCounter } from "./lines.ts";
@@ -20,30 +21,46 @@ export interface LogFacts {
 /** Step of a scan. */
 const SCAN_BYTES = 1024 * 1024;
 
-/** A data file that was found. */
-export interface FoundLog {
-  /** Id in its name. */
-  id: string;
+/** What was found in a data directory. */
+export interface FoundFile {
+  /** Id in the name of a data file; null for what belongs to no log. */
+  id: string | null;
   /** Where it is, which need not be where it belongs. */
   path: string;
 }
 
+/** Names of the directories that hold logs, on both levels. */
+const LEVEL = /^..$/;
+/** What a server keeps beside them. */
+const OURS = /^(catalog\.sqlite(-wal|-shm)?|server\.lock|lost\+found)$/;
+
 /**
- * All data files in a directory.
+ * All data files in a directory, and what is neither that nor an index beside one nor a server's.
  *
  * @param directory Directory of a `FileStorage`.
  */
-export async function* findLogs(directory: string): AsyncGenerator<FoundLog, void, void> {
-  const hashed = /^[0-9a-f]{2}$/;
-  const below = async (path: string) =>
-    (await readdir(path)).filter((name) => hashed.test(name)).map((name) => join(path, name));
-  for (const first of await below(directory)) {
-    for (const second of await below(first)) {
-      for (const name of await readdir(second)) {
-        if (!name.endsWith(".bin")) continue;
-        yield { id: name.slice(0, -".bin".length), path: join(second, name) };
-      }
-    }
+export function findFiles(directory: string): AsyncGenerator<FoundFile, void, void> {
+  return findBelow(directory, 2);
+}
+
+async function* findBelow(path: string, levels: number): AsyncGenerator<FoundFile, void, void> {
+  const entries = await readdir(path, { withFileTypes: true });
+  if (levels === 0) return yield* findIn(path, entries);
+  for (const entry of entries) {
+    const below = join(path, entry.name);
+    if (entry.isDirectory() && LEVEL.test(entry.name)) yield* findBelow(below, levels - 1);
+    else if (!OURS.test(entry.name)) yield { id: null, path: below };
+  }
+}
+
+function* findIn(directory: string, entries: Dirent[]): Generator<FoundFile, void, void> {
+  const names = new Set(entries.map(({ name }) => name));
+  for (const entry of entries) {
+    const { name } = entry;
+    const indexOf = /^(.+)\.idx(\.new)?$/.exec(name)?.[1];
+    if (indexOf?.endsWith(".bin") && names.has(indexOf)) continue;
+    const id = entry.isFile() && name.endsWith(".bin") ? name.slice(0, -".bin".length) : null;
+    yield { id, path: join(directory, name) };
   }
 }
 
@@ -115,7 +132,7 @@ export async function rebuildIndex(directory: string, id: string): Promise<void>
 }
 
 /** Moves a log that nobody knows out of the way, into `lost+found`. */
-export async function setAside(directory: string, { path }: FoundLog): Promise<void> {
+export async function setAside(directory: string, { path }: FoundFile): Promise<void> {
   const aside = join(directory, "lost+found");
   await mkdir(aside, { recursive: true });
   for (const file of [path, indexPath(path)]) {
@@ -124,7 +141,7 @@ export async function setAside(directory: string, { path }: FoundLog): Promise<v
 }
 
 /** Time since a log was last written, in ms. */
-export async function ageMs({ path }: FoundLog): Promise<number> {
+export async function ageMs({ path }: FoundFile): Promise<number> {
   return Date.now() - (await stat(path)).mtimeMs;
 }
 
