@@ -586,7 +586,8 @@ export function checkContextId(contextId: string): string {
   return contextId;
 }
 
-const RESOURCE_ID = /^[0-9A-Za-z][0-9A-Za-z-]{0,63}$/;
+/** UUIDs, and the other ids of adopted resources; long enough that no word a person types is one. */
+const RESOURCE_ID = /^[0-9a-f][0-9a-f-]{7,63}$/;
 
 /**
  * Tells whether a text is a resource id, which is safe in paths and URLs as it is (PROTOCOL.md 1).

@@ -207,11 +207,27 @@ const binary = { content: BYTES, lineAccess: false };
 const oid = (number: number) => `65f1c0ffee00000000${number.toString(16).padStart(6, "0")}`;
 const UUID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
 
-test("an id has 1 to 64 letters, digits and dashes, and begins with none of the last", () => {
-  const ids = [oid(1), UUID, UUID.toUpperCase(), "a", "7", "a-", "z".repeat(64), "run-17-A"];
+test("an id has 8 to 64 lower-case hexadecimal digits and dashes, and begins with a digit", () => {
+  const ids = [oid(1), UUID, "0123abcd", "f".repeat(64), "2026-11-23"];
   for (const id of ids) assert(isResourceId(id), id);
   const others = [
-    ...["", "-a", "z".repeat(65), "a.b", "a/b", "a\\b", "%61", "a%2f", "..", "a_b", "a b", "a\n"],
+    ...[
+      "",
+      "-0123abcd",
+      "f".repeat(65),
+      "0123abc",
+      UUID.toUpperCase(),
+      "build-17-log",
+      "a.b",
+      "a/b",
+      "a\\b",
+      "%61",
+      "a%2f",
+      "..",
+      "a_b",
+      "a b",
+      "a\n",
+    ],
     ...["a\0", " a", "é", "a:b", "~", "__proto__", "../../etc/passwd"],
   ];
   for (const text of others) assert(!isResourceId(text), JSON.stringify(text));

@@ -199,7 +199,9 @@ class AdoptRun {
   async #one({ id, path }: FoundFile): Promise<void> {
     try {
       if (id === null) throw conflict("it is neither a data file nor the index of one");
-      if (!isResourceId(id)) throw conflict("an id has up to 64 letters, digits and '-'");
+      if (!isResourceId(id)) {
+        throw conflict("an id has 8 to 64 lower-case hexadecimal digits and '-'");
+      }
       const record = await this.catalog.get(id);
       if (record === null) await this.#adopt(id, path);
       else await this.#recognize(record, path);
