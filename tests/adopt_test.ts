@@ -265,19 +265,19 @@ test("a hashed directory becomes a data directory; wrong indexes are built anew"
 test("an unhashed directory is put in order; missing indexes are built where wanted", async () => {
   const directory = newDirectory();
   const place = unhashed;
-  for (const id of [oid(1), UUID, "Ab1"]) put(directory, id, TEXT, { place });
+  for (const id of [oid(1), UUID, "ab1-0123"]) put(directory, id, TEXT, { place });
   put(directory, oid(2), TEXT, { place, index: indexOf(TEXT) });
   await assertAdopts([directory, "--text"], 0, [
     "4 moved, 0 copied",
     summary({ adopted: 4, built: 3 }),
   ]);
-  const contents = { [oid(1)]: text, [UUID]: text, Ab1: text, [oid(2)]: text };
+  const contents = { [oid(1)]: text, [UUID]: text, "ab1-0123": text, [oid(2)]: text };
   const logs = Object.keys(contents).flatMap((id) => {
     const path = binPath("", id);
     return [path, `${path}.idx`];
   });
   assertEquals(Object.keys(filesOf(directory)).sort(), [...logs, "catalog.sqlite"].sort());
-  for (const old of ["65", "0e", "xx"]) assert(!existsSync(join(directory, old)), old);
+  for (const old of ["65", "0e", "ab"]) assert(!existsSync(join(directory, old)), old);
   await assertServes(directory, contents);
 });
 
@@ -337,7 +337,7 @@ test("what is no log is named, left alone and makes the exit code 1", async () =
   strays.push(`${dirname(good)}/link.bin`, join(directory, "backup"));
   const before = filesOf(dirname(badId));
   const oddities = [
-    leftLine(badId, "an id has up to 64 letters, digits and '-'"),
+    leftLine(badId, "an id has 8 to 64 lower-case hexadecimal digits and '-'"),
     leftLine(tooLarge, "it is larger than a resource may be, 1 TiB"),
     ...strays.map((path) => leftLine(path.replace("\x1b", "\\x1b"), STRAY)),
   ];
@@ -404,25 +404,25 @@ test("names, types and lines come from the index, a list, and rules", async () =
       [, { filename, mimeType, supportsLineAccess }],
     ) => `${filename} ${mimeType} ${supportsLineAccess}`);
   };
-  const plain = (directory: string) => put(directory, "a1", TEXT);
-  const indexed = (directory: string) => put(directory, "a1", TEXT, { index: indexOf(TEXT) });
+  const plain = (directory: string) => put(directory, "a1000000", TEXT);
+  const indexed = (directory: string) => put(directory, "a1000000", TEXT, { index: indexOf(TEXT) });
   const octets = "application/octet-stream";
-  assertEquals(await adopted(plain), [`a1.bin ${octets} false`]);
-  assertEquals(await adopted(plain, "--text"), ["a1.log text/plain true"]);
-  assertEquals(await adopted(plain, "--type", "text/csv"), ["a1.log text/csv true"]);
-  assertEquals(await adopted(plain, "--type", "text/csv", "--binary"), ["a1.bin text/csv false"]);
+  assertEquals(await adopted(plain), [`a1000000.bin ${octets} false`]);
+  assertEquals(await adopted(plain, "--text"), ["a1000000.log text/plain true"]);
+  assertEquals(await adopted(plain, "--type", "text/csv"), ["a1000000.log text/csv true"]);
+  assertEquals(await adopted(plain, "--type", "text/csv", "--binary"), ["a1000000.bin text/csv false"]);
   assertEquals(await adopted(plain, "--name", "{id}-{id}.json"), [
-    "a1-a1.json application/json true",
+    "a1000000-a1000000.json application/json true",
   ]);
   assertEquals(await adopted(indexed, "--binary", "--name", "x.png"), ["x.png image/png true"]);
 
   const names = newDirectory();
-  writeFileSync(names, "a1\tserver.log\r\n\na2\timage\timage/png\nzz\tnobody's\n");
-  const three = (directory: string) => ["a1", "a2", "a3"].map((id) => put(directory, id, TEXT));
+  writeFileSync(names, "a1000000\tserver.log\r\n\na2000000\timage\timage/png\nff000000\tnobody's\n");
+  const three = (directory: string) => ["a1000000", "a2000000", "a3000000"].map((id) => put(directory, id, TEXT));
   assertEquals(await adopted(three, "--names", names, "--name", "rest-{id}.xml"), [
     "server.log text/plain true",
     "image image/png false",
-    "rest-a3.xml application/xml true",
+    "rest-a3000000.xml application/xml true",
   ]);
 });
 
@@ -512,11 +512,11 @@ test("rules that make no sense are refused before anything is touched", async ()
     [["--context", "a\nb"], /upload context/],
   ];
   for (const [args, reason] of refused) await assertRefuses([directory, ...args], 2, reason);
-  for (const line of ["a1", "a1 name", "a_1\tname", "a1\ta\ttext/plain\tmore"]) {
+  for (const line of ["a1000000", "a1000000 name", "a_1\tname", "a1000000\ta\ttext/plain\tmore"]) {
     writeFileSync(names, `ok\tname\n${line}\n`);
     await assertRefuses([directory, "--names", names], 2, /: line 2 is not ID, tab, NAME/);
   }
-  for (const line of ["a1\t", "a1\tname\ttext"]) {
+  for (const line of ["a1000000\t", "a1000000\tname\ttext"]) {
     writeFileSync(names, line);
     await assertRefuses([directory, "--names", names], 2, /\(BAD_METADATA\)/);
   }
