@@ -513,7 +513,7 @@ test("rules that make no sense are refused before anything is touched", async ()
   ];
   for (const [args, reason] of refused) await assertRefuses([directory, ...args], 2, reason);
   for (const line of ["a1000000", "a1000000 name", "a_1\tname", "a1000000\ta\ttext/plain\tmore"]) {
-    writeFileSync(names, `ok\tname\n${line}\n`);
+    writeFileSync(names, `0123abcd\tname\n${line}\n`);
     await assertRefuses([directory, "--names", names], 2, /: line 2 is not ID, tab, NAME/);
   }
   for (const line of ["a1000000\t", "a1000000\tname\ttext"]) {
