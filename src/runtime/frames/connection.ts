@@ -139,7 +139,7 @@ export class FrameConnection implements Connection {
       for await (const chunk of chunks) {
         if (chunk.length > left) throw wrongLength(byteCount);
         for (let at = 0; at < chunk.length; at += LIMITS.dataMessageBytes) {
-          if (this.#closing) return;
+          if (this.#closing || !this.#socket.writable) return;
           const bytes = chunk.subarray(at, at + LIMITS.dataMessageBytes);
           left -= bytes.length;
           await this.#write({ type: "data", bytes, final: left === 0 });
@@ -161,7 +161,6 @@ export class FrameConnection implements Connection {
     for (const part of parts) socket.write(part);
     socket.write(last, () => resolve());
     await promise;
-    this.#heard();
   }
 
   /** Hands on what a chunk holds; the socket rests while the session is busy. */
@@ -205,7 +204,9 @@ export class FrameConnection implements Connection {
     else void this.#write({ type: "pong", payload });
   }
 
+  /** The peer reads: a slow one is not silent. */
   #drained(): void {
+    this.#heard();
     if (this.#pong !== null) void this.#write(this.#pong);
     this.#pong = null;
   }

@@ -33,12 +33,19 @@ export async function answerTo(
   }
 }
 
-/** Streams a response out; one that breaks off breaks the connection. */
+/** Writes a response, as fast as it is taken; one that breaks off breaks the connection. */
 export async function writeResponse(response: Response, out: ServerResponse): Promise<void> {
-  out.writeHead(response.status, [...response.headers].flat());
+  const head = [...response.headers].flat();
   try {
-    if (response.body === null) out.end();
-    else await pipeline(Readable.fromWeb(response.body as never), out);
+    if (response.ok && response.body !== null) {
+      out.writeHead(response.status, head);
+      await pipeline(Readable.fromWeb(response.body as never), out);
+    } else {
+      // An error is short: it is sent with its length.
+      const body = new Uint8Array(await response.arrayBuffer());
+      out.writeHead(response.status, [...head, "content-length", String(body.length)]);
+      out.end(body);
+    }
   } catch {
     out.destroy();
   }
