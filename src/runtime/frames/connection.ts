@@ -1,0 +1,258 @@
+/**
+ * One WebSocket connection on a socket after the opening handshake: order, backpressure, pings, the end.
+ * @module
+ */
+import type { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import { closeReason, ERRORS, LIMITS, StreamError, toStreamError } from "../../protocol.ts";
+import type { Connection, Session } from "../../runtime.ts";
+import { type Frame, FrameCodec, type Role, type Violation } from "./codec.ts";
+
+/** Times of a connection. */
+export interface ConnectionTimes {
+  /** A silent peer is pinged this often, in ms. */
+  pingEveryMs: number;
+  /** A peer is given up at the first ping after so long a silence, in ms. */
+  deadAfterMs: number;
+  /** The peer has so long for its part of the closing handshake, in ms. */
+  closeWithinMs: number;
+}
+
+/** The default times of a connection. */
+export const CONNECTION_TIMES: ConnectionTimes = {
+  pingEveryMs: 25_000,
+  deadAfterMs: 60_000,
+  closeWithinMs: 5_000,
+};
+
+/** What was agreed on in the opening handshake. */
+export interface ConnectionOptions {
+  /** Which end this is. */
+  role: Role;
+  /** The subprotocol; empty without one. */
+  subprotocol: string;
+  /** Whether the peer is pinged; sessions with a heartbeat of their own need none. */
+  keepAlive: boolean;
+  /** The times. */
+  times: ConnectionTimes;
+}
+
+/** Bytes of messages that may wait behind another; with more the peer does not read at all. */
+const WAITING_BYTES = 8 * 1024 * 1024;
+/** RFC 6455, 7.1.5: the connection went away without a close frame. */
+const ABNORMAL_CLOSURE = 1006;
+/** What the Java server sends. */
+const PING_PAYLOAD = new TextEncoder().encode("*");
+const NOTHING = new Uint8Array(0);
+
+/** A connection that hands bytes over as they arrive and sends messages of any length. */
+export class FrameConnection implements Connection {
+  /** The subprotocol both ends agreed on; empty without one. */
+  readonly subprotocol: string;
+  readonly #socket: Socket;
+  readonly #codec: FrameCodec;
+  readonly #options: ConnectionOptions;
+  #session: Session | null = null;
+  /** The closing handshake has begun: no message counts any more, in either direction. */
+  #closing = false;
+  /** A message was broken off: no other can follow it. */
+  #brokenOff = false;
+  /** Settles when the next message may be sent. */
+  #turn: Promise<void> = Promise.resolve();
+  #waitingBytes = 0;
+  /** The answer to the newest ping, while there is no room for it. */
+  #pong: Frame | null = null;
+  #heardAtMs = performance.now();
+  #pinging: ReturnType<typeof setInterval> | undefined;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * @param socket The socket, after the opening handshake.
+   * @param options What was agreed on.
+   */
+  constructor(socket: Socket, options: ConnectionOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#codec = new FrameCodec(options.role, LIMITS.controlMessageBytes);
+    this.subprotocol = options.subprotocol;
+  }
+
+  /**
+   * Begins to receive.
+   * @param session What the connection drives.
+   * @param head What came together with the opening handshake.
+   */
+  start(session: Session, head: Uint8Array): void {
+    this.#session = session;
+    const { keepAlive, times } = this.#options;
+    if (keepAlive) this.#pinging = setInterval(() => this.#ping(), times.pingEveryMs);
+    this.#socket.setNoDelay(true);
+    this.#socket.on("data", (chunk: Buffer) => void this.#receive(plain(chunk)));
+    this.#socket.on("drain", () => this.#drained());
+    this.#socket.on("end", () => this.#ended());
+    this.#socket.on("close", () => this.#gone());
+    if (head.length > 0) void this.#receive(head);
+  }
+
+  /** Sends one message. */
+  send(message: string | Uint8Array): Promise<void> {
+    const frame: Frame = typeof message === "string"
+      ? { type: "text", text: message }
+      : { type: "data", bytes: message, final: true };
+    return this.#inTurn(message.length, () => this.#write(frame));
+  }
+
+  /** Sends one binary message of any length in fragments. */
+  sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    return this.#inTurn(0, () => this.#sendFragments(byteCount, chunks));
+  }
+
+  /** Begins the closing handshake, after what was sent before; a message in fragments is broken off. */
+  close(code: number, reason: string): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#deadline = setTimeout(() => this.terminate(), this.#options.times.closeWithinMs);
+    void this.#turn.then(() => this.#write({ type: "close", code, reason }));
+  }
+
+  /** Drops the connection. */
+  terminate(): void {
+    this.#socket.destroy();
+  }
+
+  #inTurn(byteCount: number, send: () => Promise<void>): Promise<void> {
+    if (this.#closing) return Promise.resolve();
+    if (this.#waitingBytes > WAITING_BYTES) this.terminate();
+    this.#waitingBytes += byteCount;
+    const sent = this.#turn.then(() => {
+      this.#waitingBytes -= byteCount;
+      if (!this.#brokenOff) return send();
+    });
+    this.#turn = sent.catch(() => {});
+    return sent;
+  }
+
+  async #sendFragments(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    let left = byteCount;
+    if (left === 0) await this.#write({ type: "data", bytes: NOTHING, final: true });
+    try {
+      for await (const chunk of chunks) {
+        if (chunk.length > left) throw wrongLength(byteCount);
+        for (let at = 0; at < chunk.length; at += LIMITS.dataMessageBytes) {
+          if (this.#closing || !this.#socket.writable) return;
+          const bytes = chunk.subarray(at, at + LIMITS.dataMessageBytes);
+          left -= bytes.length;
+          await this.#write({ type: "data", bytes, final: left === 0 });
+        }
+      }
+      if (left > 0) throw wrongLength(byteCount);
+    } finally {
+      this.#brokenOff = left > 0;
+    }
+  }
+
+  /** Resolves when the frame has left this process, or never will. */
+  async #write(frame: Frame): Promise<void> {
+    const socket = this.#socket;
+    if (!socket.writable) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const parts = this.#codec.encode(frame);
+    const last = parts.pop()!;
+    for (const part of parts) socket.write(part);
+    socket.write(last, () => resolve());
+    await promise;
+  }
+
+  /** Hands on what a chunk holds; the socket rests while the session is busy. */
+  async #receive(chunk: Uint8Array): Promise<void> {
+    this.#heard();
+    try {
+      for (const frame of this.#codec.push(chunk)) {
+        const busy = this.#take(frame);
+        if (busy === undefined) continue;
+        this.#socket.pause();
+        await busy;
+        this.#heard();
+        this.#socket.resume();
+      }
+    } catch (thrown) {
+      const error = toStreamError(thrown);
+      this.#hangUp(ERRORS[error.code].close, closeReason(error));
+    }
+  }
+
+  #take(frame: Frame | Violation): void | Promise<void> {
+    switch (frame.type) {
+      case "text":
+        return this.#closing ? undefined : this.#session?.text(frame.text);
+      case "data":
+        return this.#closing ? undefined : this.#session?.data(frame.bytes, frame.final);
+      case "ping":
+        return this.#answerPing(frame.payload);
+      case "pong":
+        return;
+      case "close":
+      case "violation":
+        return this.#hangUp(frame.code, frame.reason);
+    }
+  }
+
+  /** Only the newest ping must be answered (RFC 6455, 5.5.3): a peer that does not read piles nothing up. */
+  #answerPing(payload: Uint8Array): void {
+    if (this.#closing) return;
+    if (this.#socket.writableNeedDrain) this.#pong = { type: "pong", payload };
+    else void this.#write({ type: "pong", payload });
+  }
+
+  /** The peer reads: a slow one is not silent. */
+  #drained(): void {
+    this.#heard();
+    if (this.#pong !== null) void this.#write(this.#pong);
+    this.#pong = null;
+  }
+
+  #heard(): void {
+    this.#heardAtMs = performance.now();
+  }
+
+  #ping(): void {
+    // A peer whose bytes wait for the session cannot be heard.
+    if (this.#socket.isPaused()) this.#heard();
+    const silentMs = performance.now() - this.#heardAtMs;
+    if (silentMs >= this.#options.times.deadAfterMs) this.terminate();
+    else void this.#write({ type: "ping", payload: PING_PAYLOAD });
+  }
+
+  /** Ends both directions: the peer has said goodbye, or will not be listened to any more. */
+  #hangUp(code: number, reason: string): void {
+    this.close(code, reason);
+    void this.#turn.then(() => this.#socket.end());
+    this.#tellClosed(code, reason);
+  }
+
+  #ended(): void {
+    if (this.#session !== null) this.#socket.destroy();
+  }
+
+  #gone(): void {
+    this.#closing = true;
+    clearTimeout(this.#deadline);
+    this.#tellClosed(ABNORMAL_CLOSURE, "");
+  }
+
+  #tellClosed(code: number, reason: string): void {
+    clearInterval(this.#pinging);
+    const session = this.#session;
+    this.#session = null;
+    session?.closed(code, reason);
+  }
+}
+
+/** Sessions get what everybody else hands them, no subclass with a meaning of its own for `slice`. */
+function plain({ buffer, byteOffset, length }: Buffer): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, length);
+}
+
+function wrongLength(byteCount: number): StreamError {
+  return new StreamError("INTERNAL", `a message was announced with ${byteCount} bytes: it has not`);
+}

@@ -1,0 +1,104 @@
+/**
+ * The opening handshake (RFC 6455, 4.2).
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { type IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Upgrade } from "../../runtime.ts";
+import { type ConnectionTimes, FrameConnection } from "./connection.ts";
+import { writeResponse } from "./http.ts";
+
+const VERSION = "13";
+/** RFC 6455, 1.3. */
+const ACCEPT_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/** 16 bytes in base64. */
+const KEY = /^[A-Za-z0-9+/]{22}==$/;
+
+/** A socket on which the peer waits for the answer to its upgrade request. */
+export class Handshake {
+  readonly #socket: Socket;
+  readonly #head: Uint8Array;
+  readonly #times: ConnectionTimes;
+  #accepted = false;
+
+  /**
+   * @param socket The socket.
+   * @param head What came together with the request.
+   * @param times Times of the connection it may become.
+   */
+  constructor(socket: Socket, head: Uint8Array, times: ConnectionTimes) {
+    this.#socket = socket;
+    this.#head = new Uint8Array(head);
+    this.#times = times;
+  }
+
+  /** Whether the socket has become a connection. */
+  get accepted(): boolean {
+    return this.#accepted;
+  }
+
+  /**
+   * Answers the request with 101 and opens a session, or says why not.
+   * @param request The upgrade request.
+   * @param upgrade What it becomes.
+   * @returns A refusal; where the request was accepted, nothing anybody sees.
+   */
+  accept(request: Request, upgrade: Upgrade): Response {
+    const { headers, method } = request;
+    const key = headers.get("sec-websocket-key") ?? "";
+    if (method !== "GET" || headers.get("upgrade")?.toLowerCase() !== "websocket") {
+      return refusal(400, "this is no WebSocket upgrade request");
+    }
+    if (headers.get("sec-websocket-version") !== VERSION) {
+      return refusal(426, `the version of WebSocket must be ${VERSION}`);
+    }
+    if (!KEY.test(key)) return refusal(400, "the Sec-WebSocket-Key is no 16 bytes in base64");
+    this.#accepted = true;
+    if (!this.#socket.destroyed) this.#open(key, upgrade);
+    return new Response(null);
+  }
+
+  /**
+   * Writes another answer than 101 and hangs up.
+   * @param message The request.
+   * @param response The answer.
+   */
+  async refuse(message: IncomingMessage, response: Response): Promise<void> {
+    const out = new ServerResponse(message);
+    out.shouldKeepAlive = false;
+    out.assignSocket(this.#socket);
+    // A server does this for the responses that it makes itself.
+    this.#socket.on("drain", () => out.emit("drain"));
+    await writeResponse(response, out);
+    const timer = setTimeout(() => this.#socket.destroy(), this.#times.closeWithinMs);
+    this.#socket.once("close", () => clearTimeout(timer));
+    this.#socket.resume().end();
+  }
+
+  #open(key: string, { subprotocol, open }: Upgrade): void {
+    const accept = createHash("sha1").update(key + ACCEPT_SUFFIX).digest("base64");
+    const protocol = subprotocol === "" ? "" : `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
+    this.#socket.write(
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+        `Sec-WebSocket-Accept: ${accept}\r\n${protocol}\r\n`,
+    );
+    const connection = new FrameConnection(this.#socket, {
+      role: "server",
+      subprotocol,
+      keepAlive: subprotocol === "",
+      times: this.#times,
+    });
+    try {
+      connection.start(open(connection), this.#head);
+    } catch (error) {
+      connection.terminate();
+      throw error;
+    }
+  }
+}
+
+function refusal(status: number, reason: string): Response {
+  const headers = { "Sec-WebSocket-Version": VERSION, "Upgrade": "websocket" };
+  return new Response(`${reason}\n`, { status, headers: status === 426 ? headers : undefined });
+}

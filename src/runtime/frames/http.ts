@@ -1,0 +1,63 @@
+/**
+ * Between `node:http` and the web's `Request` and `Response`.
+ * @module
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+/** Answers a request. */
+export type Answer = (request: Request) => Response | Promise<Response>;
+
+/**
+ * Turns a message into a request and has it answered.
+ * @param message What came in.
+ * @param answer Who answers; where that fails, the answer is a plain 500.
+ * @param signal Aborts the request.
+ */
+export async function answerTo(
+  message: IncomingMessage,
+  answer: Answer,
+  signal?: AbortSignal,
+): Promise<Response> {
+  let request: Request;
+  try {
+    request = webRequest(message, signal);
+  } catch {
+    return new Response("this is no request that can be answered\n", { status: 400 });
+  }
+  try {
+    return await answer(request);
+  } catch {
+    return new Response("the server failed\n", { status: 500 });
+  }
+}
+
+/** Writes a response, as fast as it is taken; one that breaks off breaks the connection. */
+export async function writeResponse(response: Response, out: ServerResponse): Promise<void> {
+  const head = [...response.headers].flat();
+  try {
+    if (response.ok && response.body !== null) {
+      out.writeHead(response.status, head);
+      await pipeline(Readable.fromWeb(response.body as never), out);
+    } else {
+      // An error is short: it is sent with its length.
+      const body = new Uint8Array(await response.arrayBuffer());
+      out.writeHead(response.status, [...head, "content-length", String(body.length)]);
+      out.end(body);
+    }
+  } catch {
+    out.destroy();
+  }
+}
+
+function webRequest(message: IncomingMessage, signal?: AbortSignal): Request {
+  const { method, rawHeaders, url, headers: { host = "localhost" } } = message;
+  const headers = new Headers();
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    headers.append(rawHeaders[at], rawHeaders[at + 1]);
+  }
+  const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from(message);
+  const init = { method, headers, body, signal, duplex: "half" };
+  return new Request(new URL(url!, `http://${host}`), init as RequestInit);
+}
