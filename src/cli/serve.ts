@@ -6,7 +6,13 @@ import { join } from "node:path";
 import process from "node:process";
 import { SqliteCatalog } from "../catalog/sqlite.ts";
 import { loadRuntime } from "../runtime/load.ts";
-import { createServer, type ServerLog, type ServerResources } from "../server.ts";
+import { framesRuntime } from "../runtime/frames.ts";
+import {
+  createServer,
+  type ServerLog,
+  type ServerResources,
+  type StreamServer,
+} from "../server.ts";
 import { FileStorage } from "../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "./command.ts";
 import { lockDirectory } from "./lock.ts";
@@ -33,6 +39,16 @@ export const serve: Command = {
       kind: "duration",
       value: "TIME",
       help: "shortest time between two checkpoints of a resource under load (default 50ms)",
+    },
+    "step-port": {
+      kind: "count",
+      value: "PORT",
+      help: "port for Step clients, at frame level; 0: a free one (default: none)",
+    },
+    "step-base-url": {
+      kind: "text",
+      value: "URL",
+      help: "base of the references that uploads on --step-port get (default: the Host)",
     },
     durability: {
       kind: "text",
@@ -134,6 +150,7 @@ async function runServer(options: Options): Promise<number> {
     const stopped = stopSignal();
     const listening = await server.listen({ hostname, port });
     const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    await listenForStep(server, hostname, options, log);
     await printLine(`listening on http://${host}:${listening.port}`);
     log.info("stopping", { signal: await stopped });
     await server.close();
@@ -143,6 +160,23 @@ async function runServer(options: Options): Promise<number> {
   } finally {
     await unlock();
   }
+}
+
+/** A port whose connections are handled frame by frame, as the one-message uploads of Step clients need. */
+async function listenForStep(
+  server: StreamServer,
+  hostname: string,
+  options: Options,
+  log: ServerLog,
+): Promise<void> {
+  const port = options.number("step-port");
+  const baseUrl = options.text("step-base-url");
+  if (port === undefined) {
+    if (baseUrl !== undefined) throw new UsageError("--step-base-url goes with --step-port");
+    return;
+  }
+  const listening = await server.listen({ hostname, port, baseUrl, runtime: framesRuntime() });
+  log.info("listening for Step clients", { hostname, port: listening.port });
 }
 
 function durabilityOf(options: Options): "os" | "disk" | undefined {
