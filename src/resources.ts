@@ -338,8 +338,8 @@ export class Resources implements ServerResources {
     this.#emit({ type: "deleted", id, contextId: record.contextId });
   }
 
-  createContext(id: string): Promise<UploadContext> {
-    return this.#catalog.createContext(checkContextId(id));
+  async createContext(id: string): Promise<UploadContext> {
+    return await this.#catalog.createContext(checkContextId(id));
   }
 
   listen(listener: (event: ResourceEvent) => void, filter: EventFilter = {}): () => void {
@@ -406,7 +406,13 @@ export class Resources implements ServerResources {
       await this.#storage.delete(record.id);
       throw error;
     }
-    const { resource } = this.#hold(record);
+    if (this.#closed) {
+      await this.#catalog.delete(record.id);
+      await writer.close();
+      await this.#storage.delete(record.id);
+      throw shuttingDown();
+    }
+    const resource = this.#holdOn(record);
     const appender = this.#append(resource, record, writer, digest);
     this.#emit({ type: "created", ...subject });
     return { appender, secret };
@@ -437,6 +443,8 @@ export class Resources implements ServerResources {
       published: (status) => this.#emit({ type: "status", id, contextId, status }),
       ended: () => {
         this.#uploads.delete(id);
+        // What was counted and then refused is not there.
+        this.#usage.give(contextId, counted - resource.status.currentSize);
         return this.release(resource);
       },
     });
@@ -455,16 +463,22 @@ export class Resources implements ServerResources {
     record: ResourceRecord,
   ): Promise<{ resource: Resource; record: ResourceRecord; writer: LogWriter }> {
     const { id } = record;
+    // Claimed before it is used: after a failure halfway the next attempt has a greater one.
     const epoch = record.epoch + 1;
+    const { revision } = await this.#catalog.update(id, record.revision, { epoch, sequence: 0 });
     const writer = await this.#storage.recover(id, { ...logOptions(record), epoch });
-    const updated = await this.#catalog.update(id, record.revision, {
-      transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
-      size: writer.size,
-      lines: record.metadata.supportsLineAccess ? writer.lineBreaks : null,
-      epoch,
-      sequence: 0,
-      updatedAtMs: Date.now(),
-    });
+    let updated: ResourceRecord;
+    try {
+      updated = await this.#catalog.update(id, revision, {
+        transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
+        size: writer.size,
+        lines: record.metadata.supportsLineAccess ? writer.lineBreaks : null,
+        updatedAtMs: Date.now(),
+      });
+    } catch (error) {
+      await writer.close();
+      throw error;
+    }
     clearTimeout(this.#interrupted.get(id)?.timer);
     this.#interrupted.delete(id);
     const resource = this.#held.get(id)?.resource ?? this.#hold(updated).resource;
@@ -502,11 +516,20 @@ export class Resources implements ServerResources {
 
   /** Nobody came back: the upload is FAILED with everything it has. */
   async #giveUp(id: string, cause: StreamError): Promise<void> {
-    if (!this.#interrupted.has(id)) return;
-    const record = await this.get(id);
-    // The digest of a failed upload is not asked for.
-    const appender = await this.#takeOver(record, await createDigest("md5"));
-    await appender.fail(cause);
+    const interrupted = this.#interrupted.get(id);
+    if (interrupted === undefined) return;
+    try {
+      // The digest of a failed upload is not asked for.
+      const appender = await this.#takeOver(await this.get(id), await createDigest("md5"));
+      await appender.fail(cause);
+    } catch (error) {
+      this.#interrupted.delete(id);
+      const record = await this.#recordLost(id, toStreamError(error));
+      const status = statusOf(record);
+      interrupted.resource.publish(status);
+      this.#emit({ type: "status", id, contextId: record.contextId, status });
+      await this.release(interrupted.resource);
+    }
   }
 
   /** The digest of what a log holds, from its last saved state. */
@@ -559,7 +582,7 @@ export class Resources implements ServerResources {
   }
 
   #checkCapacity(): void {
-    if (this.#closed) throw new StreamError("SHUTDOWN", "the server is shutting down");
+    if (this.#closed) throw shuttingDown();
     if (this.#uploads.size + this.#registering > this.#maxUploads) {
       throw new StreamError(
         "LIMIT_REACHED",
@@ -606,6 +629,13 @@ export class Resources implements ServerResources {
     return this.#held.get(id) ?? this.#hold(record, 0);
   }
 
+  /** Holds a resource; who listed its record may have opened it before. */
+  #holdOn(record: ResourceRecord): Resource {
+    const held = this.#held.get(record.id) ?? this.#hold(record, 0);
+    held.holders++;
+    return held.resource;
+  }
+
   #hold(record: ResourceRecord, holders = 1): Held {
     const { id, metadata } = record;
     const status = statusOf(record);
@@ -633,14 +663,15 @@ export class Resources implements ServerResources {
       await next.writer.close();
       this.#keep(next.resource, null, cause);
     } catch (error) {
-      await this.#recordLost(record, toStreamError(error));
+      await this.#recordLost(record.id, toStreamError(error));
     }
   }
 
   /** The log of an upload is gone or cannot be opened: that is no reason not to serve the others. */
-  async #recordLost(record: ResourceRecord, error: StreamError): Promise<void> {
+  async #recordLost(id: string, error: StreamError): Promise<ResourceRecord> {
     const isGone = error.code === "NOT_FOUND";
-    await this.#catalog.update(record.id, record.revision, {
+    const record = await this.get(id);
+    return await this.#catalog.update(id, record.revision, {
       transferStatus: "FAILED",
       ...(isGone ? { size: 0, lines: record.metadata.supportsLineAccess ? 0 : null } : {}),
       failure: `STORAGE_FAILED: ${error.message}`,
@@ -709,6 +740,10 @@ function statusOf(record: ResourceRecord): ResourceStatus {
     sequence: record.sequence,
     failure: record.failure,
   };
+}
+
+function shuttingDown(): StreamError {
+  return new StreamError("SHUTDOWN", "the server is shutting down");
 }
 
 function notFound(id: string): StreamError {
