@@ -264,13 +264,14 @@ export class Resources implements ServerResources {
     return await this.#exclusively(id, async () => {
       await this.#detachOwner(id);
       const record = await this.get(id);
-      if (record.transferStatus === "COMPLETED") return { completed: completedUpload(record) };
-      if (isFinal(record.transferStatus)) {
-        throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${record.failure}`);
+      const { transferStatus, failure } = record.status;
+      if (transferStatus === "COMPLETED") return { completed: completedUpload(record) };
+      if (isFinal(transferStatus)) {
+        throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${failure}`);
       }
       this.#checkCapacity();
-      const digest = this.#interrupted.get(id)?.digest ?? await this.#restoreDigest(record);
-      return { appender: await this.#takeOver(record, digest), secret };
+      const interrupted = this.#interrupted.get(id);
+      return { appender: await this.#takeOver(record, interrupted?.digest ?? null), secret };
     });
   }
 
@@ -356,6 +357,7 @@ export class Resources implements ServerResources {
   async recover(): Promise<number> {
     let recovered = 0;
     let after: ResourceQuery["after"];
+    await this.#usage.load(this.#catalog);
     for (;;) {
       const records = await this.#catalog.list({
         transferStatuses: ["INITIATED", "IN_PROGRESS"],
@@ -367,7 +369,6 @@ export class Resources implements ServerResources {
       if (records.length < RECOVERY_PAGE) break;
       after = records[records.length - 1];
     }
-    await this.#usage.load(this.#catalog);
     await this.#startSweeping();
     return recovered;
   }
@@ -441,21 +442,32 @@ export class Resources implements ServerResources {
         counted = size;
       },
       published: (status) => this.#emit({ type: "status", id, contextId, status }),
-      ended: () => {
+      ended: (recorded) => {
         this.#uploads.delete(id);
         // What was counted and then refused is not there.
         this.#usage.give(contextId, counted - resource.status.currentSize);
-        return this.release(resource);
+        // An end that the catalog refused is remembered as long as this process lives.
+        if (recorded) return this.release(resource);
       },
     });
     this.#uploads.set(id, appender);
     return appender;
   }
 
-  /** Makes whoever knows the digest the owner of an unfinished upload. */
-  async #takeOver(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
-    const { resource, record: updated, writer } = await this.#nextEpoch(record);
-    return this.#append(resource, updated, writer, digest);
+  /**
+   * Makes somebody the owner of an unfinished upload.
+   * @param digest The digest of what the log holds; null when it must be brought up to date.
+   */
+  async #takeOver(record: ResourceRecord, digest: RunningDigest | null): Promise<Appender> {
+    const next = await this.#nextEpoch(record);
+    try {
+      digest ??= await this.#restoreDigest(next.record);
+    } catch (error) {
+      await next.writer.close();
+      this.#keep(next.resource, null, toStreamError(error));
+      throw error;
+    }
+    return this.#append(next.resource, next.record, next.writer, digest);
   }
 
   /** Opens the log of an unfinished upload for its next epoch; the log says how much there is. */
@@ -479,6 +491,7 @@ export class Resources implements ServerResources {
       await writer.close();
       throw error;
     }
+    this.#usage.give(record.contextId, record.size - updated.size);
     clearTimeout(this.#interrupted.get(id)?.timer);
     this.#interrupted.delete(id);
     const resource = this.#held.get(id)?.resource ?? this.#hold(updated).resource;
@@ -597,7 +610,7 @@ export class Resources implements ServerResources {
       if (!required) return null;
       throw new StreamError(
         "CONTEXT_REQUIRED",
-        "this server wants an upload context with every upload",
+        "this server wants an upload context with every upload: stream push --context ID",
       );
     }
     if (makeContext) return (await this.createContext(contextId)).id;
@@ -607,7 +620,7 @@ export class Resources implements ServerResources {
   }
 
   async #checkGrowth(subject: QuotaSubject, size: number): Promise<void> {
-    const maxBytes = this.#options.maxResourceBytes ?? LIMITS.resourceBytes;
+    const maxBytes = Math.min(this.#options.maxResourceBytes ?? Infinity, LIMITS.resourceBytes);
     if (size > maxBytes) {
       throw new StreamError("QUOTA_EXCEEDED", `a resource may hold ${maxBytes} bytes at most`);
     }
@@ -663,7 +676,10 @@ export class Resources implements ServerResources {
       await next.writer.close();
       this.#keep(next.resource, null, cause);
     } catch (error) {
-      await this.#recordLost(record.id, toStreamError(error));
+      const lost = toStreamError(error);
+      if (lost.code === "NOT_FOUND") await this.#recordLost(record.id, lost);
+      // What cannot be opened now may be when its owner is back, or when the window is over.
+      else this.#keep(this.#holdOn(record), null, cause);
     }
   }
 
@@ -671,6 +687,7 @@ export class Resources implements ServerResources {
   async #recordLost(id: string, error: StreamError): Promise<ResourceRecord> {
     const isGone = error.code === "NOT_FOUND";
     const record = await this.get(id);
+    if (isGone) this.#usage.give(record.contextId, record.size);
     return await this.#catalog.update(id, record.revision, {
       transferStatus: "FAILED",
       ...(isGone ? { size: 0, lines: record.metadata.supportsLineAccess ? 0 : null } : {}),

@@ -79,6 +79,7 @@ export const pushCommand: Command = {
 };
 
 async function runPush(path: string, options: Options): Promise<number> {
+  checkOptions(path, options);
   const interrupts = new Interrupts();
   const following = isFollowing(options);
   const cancel = following ? interrupts.second : interrupts.first;
@@ -116,8 +117,25 @@ async function pushSource(
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();
   } catch (error) {
+    await upload.abort(error);
     if (cancel.aborted) await forget();
     throw error;
+  }
+}
+
+/** What contradicts itself is told before anything is opened. */
+function checkOptions(path: string, options: Options): void {
+  if (options.flag("text") && options.flag("binary")) {
+    throw new UsageError("--text and --binary exclude each other");
+  }
+  if (path === "-" && isFollowing(options)) {
+    throw new UsageError("--follow is for files: - is read until it ends anyway");
+  }
+  if (path === "-" && options.text("resume") !== undefined) {
+    throw new UsageError("--resume is for files: a pipe cannot be read again");
+  }
+  if (options.number("until-pid") === 0) {
+    throw new UsageError("--until-pid 0: there is no such process");
   }
 }
 
@@ -145,7 +163,6 @@ async function openUpload(
   if (resumed === undefined) {
     return await push(serverOf(options), metadataOf(path, source, options), settings);
   }
-  if (path === "-") throw new UsageError("--resume is for files: a pipe cannot be read again");
   const { server, id } = parseReference(resumed, serverOf(options));
   return await resumePush(server, await recallToken(id), settings);
 }
@@ -177,9 +194,6 @@ async function openSource(
   stop: AbortSignal | null,
 ): Promise<Source> {
   if (path === "-") {
-    if (stop !== null) {
-      throw new UsageError("--follow is for files: - is read until it ends anyway");
-    }
     const source = openStdin();
     return {
       ...source,
@@ -187,9 +201,6 @@ async function openSource(
     };
   }
   if (stop === null) return await openFile(path);
-  if (options.number("until-pid") === 0) {
-    throw new UsageError("--until-pid 0: there is no such process");
-  }
   const following: GrowingFileOptions = {
     stop,
     untilIdleMs: options.number("until-idle"),
@@ -200,9 +211,6 @@ async function openSource(
 }
 
 function metadataOf(path: string, source: Source, options: Options): ResourceMetadata {
-  if (options.flag("text") && options.flag("binary")) {
-    throw new UsageError("--text and --binary exclude each other");
-  }
   // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
   const filename = options.text("name") ?? (path === "-" ? "stdin.log" : source.name);
   const mimeType = options.text("type") ?? guessMimeType(filename);

@@ -6,7 +6,13 @@ import { join } from "node:path";
 import process from "node:process";
 import { SqliteCatalog } from "../catalog/sqlite.ts";
 import { loadRuntime } from "../runtime/load.ts";
-import { createServer, type ServerLog, type ServerResources } from "../server.ts";
+import { httpBase, StreamError } from "../protocol.ts";
+import {
+  createServer,
+  type ServerLog,
+  type ServerResources,
+  type StreamServer,
+} from "../server.ts";
 import { FileStorage } from "../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "./command.ts";
 import { lockDirectory } from "./lock.ts";
@@ -106,42 +112,77 @@ async function runServer(options: Options): Promise<number> {
   if (port > 65_535) throw new UsageError(`--port ${port}: there is no such port`);
   const directory = options.text("data") ?? "./stream-data";
   const log = serverLog(options.text("log-format") ?? "human");
+  const settings = settingsOf(options);
   const unlock = await lockDirectory(directory);
   try {
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
-    const server = createServer({
-      runtime: await loadRuntime(),
-      storage,
-      catalog,
-      log,
-      baseUrl: options.text("base-url"),
-      checkpointIntervalMs: options.number("checkpoint-interval"),
-      durability: durabilityOf(options),
-      resumeWindowMs: options.number("resume-window"),
-      requireContext: options.flag("require-context"),
-      allowOrigins: options.list("allow-origin"),
-      maxUploads: options.number("max-uploads"),
-      maxConnections: options.number("max-connections"),
-      maxFollowers: options.number("max-followers"),
-      maxTotalBytes: options.number("max-total"),
-      maxContextBytes: options.number("max-context-size"),
-      minFreeBytes: options.number("min-free") ?? MIN_FREE_BYTES,
-      retentionMs: options.number("retention"),
-      maxResourceBytes: options.number("max-resource-size"),
-    });
-    logUploads(server.resources, log);
-    const stopped = stopSignal();
-    const listening = await server.listen({ hostname, port });
-    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-    await printLine(`listening on http://${host}:${listening.port}`);
-    log.info("stopping", { signal: await stopped });
-    await server.close();
-    await storage.close();
-    await catalog.close();
+    try {
+      const runtime = await loadRuntime();
+      const server = createServer({ runtime, storage, catalog, log, ...settings });
+      await listenUntilStopped(server, hostname, port, log);
+    } finally {
+      await storage.close();
+      await catalog.close();
+    }
     return EXIT.ok;
   } finally {
     await unlock();
+  }
+}
+
+function settingsOf(options: Options) {
+  return {
+    baseUrl: baseUrlOf(options),
+    checkpointIntervalMs: options.number("checkpoint-interval"),
+    durability: durabilityOf(options),
+    resumeWindowMs: options.number("resume-window"),
+    requireContext: options.flag("require-context"),
+    allowOrigins: options.list("allow-origin"),
+    maxUploads: options.number("max-uploads"),
+    maxConnections: options.number("max-connections"),
+    maxFollowers: options.number("max-followers"),
+    maxTotalBytes: options.number("max-total"),
+    maxContextBytes: options.number("max-context-size"),
+    minFreeBytes: options.number("min-free") ?? MIN_FREE_BYTES,
+    retentionMs: options.number("retention"),
+    maxResourceBytes: options.number("max-resource-size"),
+  };
+}
+
+async function listenUntilStopped(
+  server: StreamServer,
+  hostname: string,
+  port: number,
+  log: ServerLog,
+): Promise<void> {
+  logUploads(server.resources, log);
+  const stopped = stopSignal();
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const listening = await server.listen({ hostname, port }).catch((error) => {
+    throw cannotListen(`http://${host}:${port}`, error);
+  });
+  await printLine(`listening on http://${host}:${listening.port}`);
+  log.info("stopping", { signal: await stopped });
+  await server.close();
+}
+
+/** The runtimes say neither where nor what to do. */
+function cannotListen(address: string, error: unknown): unknown {
+  if (error instanceof StreamError) return error;
+  const { code, message } = error as Error & { code?: string };
+  const reason = code === "EADDRINUSE"
+    ? "the port is taken: stop what listens there, or give another --port"
+    : message;
+  return new StreamError("CONFLICT", `cannot listen on ${address}: ${reason}`, { cause: error });
+}
+
+function baseUrlOf(options: Options): string | undefined {
+  const url = options.text("base-url");
+  try {
+    return url === undefined ? undefined : httpBase(url);
+  } catch {
+    throw new UsageError(`--base-url ${url}: that is no address such as https://logs.example.org`);
   }
 }
 
