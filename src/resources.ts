@@ -264,13 +264,14 @@ export class Resources implements ServerResources {
     return await this.#exclusively(id, async () => {
       await this.#detachOwner(id);
       const record = await this.get(id);
-      if (record.transferStatus === "COMPLETED") return { completed: completedUpload(record) };
-      if (isFinal(record.transferStatus)) {
-        throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${record.failure}`);
+      const { transferStatus, failure } = record.status;
+      if (transferStatus === "COMPLETED") return { completed: completedUpload(record) };
+      if (isFinal(transferStatus)) {
+        throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${failure}`);
       }
       this.#checkCapacity();
-      const digest = this.#interrupted.get(id)?.digest ?? await this.#restoreDigest(record);
-      return { appender: await this.#takeOver(record, digest), secret };
+      const interrupted = this.#interrupted.get(id);
+      return { appender: await this.#takeOver(record, interrupted?.digest ?? null), secret };
     });
   }
 
@@ -338,8 +339,8 @@ export class Resources implements ServerResources {
     this.#emit({ type: "deleted", id, contextId: record.contextId });
   }
 
-  createContext(id: string): Promise<UploadContext> {
-    return this.#catalog.createContext(checkContextId(id));
+  async createContext(id: string): Promise<UploadContext> {
+    return await this.#catalog.createContext(checkContextId(id));
   }
 
   listen(listener: (event: ResourceEvent) => void, filter: EventFilter = {}): () => void {
@@ -356,6 +357,7 @@ export class Resources implements ServerResources {
   async recover(): Promise<number> {
     let recovered = 0;
     let after: ResourceQuery["after"];
+    await this.#usage.load(this.#catalog);
     for (;;) {
       const records = await this.#catalog.list({
         transferStatuses: ["INITIATED", "IN_PROGRESS"],
@@ -367,7 +369,6 @@ export class Resources implements ServerResources {
       if (records.length < RECOVERY_PAGE) break;
       after = records[records.length - 1];
     }
-    await this.#usage.load(this.#catalog);
     await this.#startSweeping();
     return recovered;
   }
@@ -406,7 +407,13 @@ export class Resources implements ServerResources {
       await this.#storage.delete(record.id);
       throw error;
     }
-    const { resource } = this.#hold(record);
+    if (this.#closed) {
+      await this.#catalog.delete(record.id);
+      await writer.close();
+      await this.#storage.delete(record.id);
+      throw shuttingDown();
+    }
+    const resource = this.#holdOn(record);
     const appender = this.#append(resource, record, writer, digest);
     this.#emit({ type: "created", ...subject });
     return { appender, secret };
@@ -435,19 +442,32 @@ export class Resources implements ServerResources {
         counted = size;
       },
       published: (status) => this.#emit({ type: "status", id, contextId, status }),
-      ended: () => {
+      ended: (recorded) => {
         this.#uploads.delete(id);
-        return this.release(resource);
+        // What was counted and then refused is not there.
+        this.#usage.give(contextId, counted - resource.status.currentSize);
+        // An end that the catalog refused is remembered as long as this process lives.
+        if (recorded) return this.release(resource);
       },
     });
     this.#uploads.set(id, appender);
     return appender;
   }
 
-  /** Makes whoever knows the digest the owner of an unfinished upload. */
-  async #takeOver(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
-    const { resource, record: updated, writer } = await this.#nextEpoch(record);
-    return this.#append(resource, updated, writer, digest);
+  /**
+   * Makes somebody the owner of an unfinished upload.
+   * @param digest The digest of what the log holds; null when it must be brought up to date.
+   */
+  async #takeOver(record: ResourceRecord, digest: RunningDigest | null): Promise<Appender> {
+    const next = await this.#nextEpoch(record);
+    try {
+      digest ??= await this.#restoreDigest(next.record);
+    } catch (error) {
+      await next.writer.close();
+      this.#keep(next.resource, null, toStreamError(error));
+      throw error;
+    }
+    return this.#append(next.resource, next.record, next.writer, digest);
   }
 
   /** Opens the log of an unfinished upload for its next epoch; the log says how much there is. */
@@ -455,16 +475,23 @@ export class Resources implements ServerResources {
     record: ResourceRecord,
   ): Promise<{ resource: Resource; record: ResourceRecord; writer: LogWriter }> {
     const { id } = record;
+    // Claimed before it is used: after a failure halfway the next attempt has a greater one.
     const epoch = record.epoch + 1;
+    const { revision } = await this.#catalog.update(id, record.revision, { epoch, sequence: 0 });
     const writer = await this.#storage.recover(id, { ...logOptions(record), epoch });
-    const updated = await this.#catalog.update(id, record.revision, {
-      transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
-      size: writer.size,
-      lines: record.metadata.supportsLineAccess ? writer.lineBreaks : null,
-      epoch,
-      sequence: 0,
-      updatedAtMs: Date.now(),
-    });
+    let updated: ResourceRecord;
+    try {
+      updated = await this.#catalog.update(id, revision, {
+        transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
+        size: writer.size,
+        lines: record.metadata.supportsLineAccess ? writer.lineBreaks : null,
+        updatedAtMs: Date.now(),
+      });
+    } catch (error) {
+      await writer.close();
+      throw error;
+    }
+    this.#usage.give(record.contextId, record.size - updated.size);
     clearTimeout(this.#interrupted.get(id)?.timer);
     this.#interrupted.delete(id);
     const resource = this.#held.get(id)?.resource ?? this.#hold(updated).resource;
@@ -502,11 +529,20 @@ export class Resources implements ServerResources {
 
   /** Nobody came back: the upload is FAILED with everything it has. */
   async #giveUp(id: string, cause: StreamError): Promise<void> {
-    if (!this.#interrupted.has(id)) return;
-    const record = await this.get(id);
-    // The digest of a failed upload is not asked for.
-    const appender = await this.#takeOver(record, await createDigest("md5"));
-    await appender.fail(cause);
+    const interrupted = this.#interrupted.get(id);
+    if (interrupted === undefined) return;
+    try {
+      // The digest of a failed upload is not asked for.
+      const appender = await this.#takeOver(await this.get(id), await createDigest("md5"));
+      await appender.fail(cause);
+    } catch (error) {
+      this.#interrupted.delete(id);
+      const record = await this.#recordLost(id, toStreamError(error));
+      const status = statusOf(record);
+      interrupted.resource.publish(status);
+      this.#emit({ type: "status", id, contextId: record.contextId, status });
+      await this.release(interrupted.resource);
+    }
   }
 
   /** The digest of what a log holds, from its last saved state. */
@@ -559,7 +595,7 @@ export class Resources implements ServerResources {
   }
 
   #checkCapacity(): void {
-    if (this.#closed) throw new StreamError("SHUTDOWN", "the server is shutting down");
+    if (this.#closed) throw shuttingDown();
     if (this.#uploads.size + this.#registering > this.#maxUploads) {
       throw new StreamError(
         "LIMIT_REACHED",
@@ -574,7 +610,7 @@ export class Resources implements ServerResources {
       if (!required) return null;
       throw new StreamError(
         "CONTEXT_REQUIRED",
-        "this server wants an upload context with every upload",
+        "this server wants an upload context with every upload: stream push --context ID",
       );
     }
     if (makeContext) return (await this.createContext(contextId)).id;
@@ -584,7 +620,7 @@ export class Resources implements ServerResources {
   }
 
   async #checkGrowth(subject: QuotaSubject, size: number): Promise<void> {
-    const maxBytes = this.#options.maxResourceBytes ?? LIMITS.resourceBytes;
+    const maxBytes = Math.min(this.#options.maxResourceBytes ?? Infinity, LIMITS.resourceBytes);
     if (size > maxBytes) {
       throw new StreamError("QUOTA_EXCEEDED", `a resource may hold ${maxBytes} bytes at most`);
     }
@@ -604,6 +640,13 @@ export class Resources implements ServerResources {
     if (record === null) throw notFound(id);
     // Somebody else may have opened it while the catalog was asked.
     return this.#held.get(id) ?? this.#hold(record, 0);
+  }
+
+  /** Holds a resource; who listed its record may have opened it before. */
+  #holdOn(record: ResourceRecord): Resource {
+    const held = this.#held.get(record.id) ?? this.#hold(record, 0);
+    held.holders++;
+    return held.resource;
   }
 
   #hold(record: ResourceRecord, holders = 1): Held {
@@ -633,14 +676,19 @@ export class Resources implements ServerResources {
       await next.writer.close();
       this.#keep(next.resource, null, cause);
     } catch (error) {
-      await this.#recordLost(record, toStreamError(error));
+      const lost = toStreamError(error);
+      if (lost.code === "NOT_FOUND") await this.#recordLost(record.id, lost);
+      // What cannot be opened now may be when its owner is back, or when the window is over.
+      else this.#keep(this.#holdOn(record), null, cause);
     }
   }
 
   /** The log of an upload is gone or cannot be opened: that is no reason not to serve the others. */
-  async #recordLost(record: ResourceRecord, error: StreamError): Promise<void> {
+  async #recordLost(id: string, error: StreamError): Promise<ResourceRecord> {
     const isGone = error.code === "NOT_FOUND";
-    await this.#catalog.update(record.id, record.revision, {
+    const record = await this.get(id);
+    if (isGone) this.#usage.give(record.contextId, record.size);
+    return await this.#catalog.update(id, record.revision, {
       transferStatus: "FAILED",
       ...(isGone ? { size: 0, lines: record.metadata.supportsLineAccess ? 0 : null } : {}),
       failure: `STORAGE_FAILED: ${error.message}`,
@@ -709,6 +757,10 @@ function statusOf(record: ResourceRecord): ResourceStatus {
     sequence: record.sequence,
     failure: record.failure,
   };
+}
+
+function shuttingDown(): StreamError {
+  return new StreamError("SHUTDOWN", "the server is shutting down");
 }
 
 function notFound(id: string): StreamError {

@@ -107,6 +107,7 @@ test("bytes and lines that do not exist yet are waited for", async () => {
   const beyond = follow("--lines", "3:5");
   push.write("one\ntw");
   await all.stdout.until((text) => text === "one\ntw");
+  await window.stdout.until((text) => text === "tw");
   push.write("o\nthree\nfour\nfi");
   assertEquals((await bytes.exit()).stdout, "wo\nt");
   assertEquals((await window.exit()).stdout, "two\nthree\n");

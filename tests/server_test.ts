@@ -681,10 +681,9 @@ const provocations: Partial<Record<ErrorCode, Provocation[]>> = {
   CREDIT_EXCEEDED: [{
     options: { storage: slowStorage },
     provoke: onRunning(async (client) => {
-      slowStorage.appending.shut();
+      using _shut = slowStorage.appending.shut();
       for (let count = 0; count < 5; count++) client.give(new Uint8Array(65_536));
       await client.inbox.close();
-      slowStorage.appending.open();
     }),
   }],
   NOT_FOUND: [{

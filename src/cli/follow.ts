@@ -123,12 +123,18 @@ async function copy(
         const start = Math.max(0, (download.status.numberOfLines ?? 0) - selection.count);
         return await copyText(download, { start, count: Infinity }, live, output);
       }
-      const { startOffset } = await download.locateLines(-selection.count, 0);
-      return await copyBytes(download, { from: startOffset, to: end }, output);
+      const from = await tailStart(download, selection.count);
+      return await copyBytes(download, { from, to: end }, output);
     }
     case "lines":
       return await copyLines(download, selection, live, output);
   }
+}
+
+/** Where the last n lines begin; a line that is not complete yet is not counted. */
+async function tailStart(download: Download, count: number): Promise<number> {
+  if (count === 0) return download.status.currentSize;
+  return (await download.locateLines(-count, 0)).startOffset;
 }
 
 async function copyBytes(download: Download, range: ReadOptions, output: Output): Promise<void> {
@@ -143,12 +149,13 @@ async function copyLines(
 ): Promise<void> {
   if (!download.locatesLines) return await copyText(download, { start, count }, live, output);
   if (live) await linesBeyond(download, start);
+  // Read before the lines are located: it may be final a moment later, when more of them are there.
+  const { transferStatus } = download.status;
   const { startingLineIndex, linesCount, startOffset, endOffset } = await download.locateLines(
     start,
     count,
   );
-  const { numberOfLines, transferStatus } = download.status;
-  if (startingLineIndex < start) throw pastEnd(`line ${start}`, `${numberOfLines} lines`);
+  if (startingLineIndex < start) throw pastEnd(`line ${start}`, `${startingLineIndex} lines`);
   if (linesCount === count || !live || isFinal(transferStatus)) {
     return await copyBytes(download, { from: startOffset, to: endOffset }, output);
   }

@@ -1,10 +1,15 @@
 /**
- * One server per data directory: a file that names the process which holds it.
+ * One server per data directory.
+ *
+ * The lock is SQLite's, on an empty database: the system gives it to one process, and takes it from one that
+ * dies. A file with a process id does neither: two servers that start at once both find none, and
+ * in two containers both may have the same id.
  * @module
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { DatabaseSync } from "node:sqlite";
 import { StreamError } from "../protocol.ts";
 
 /**
@@ -12,14 +17,19 @@ import { StreamError } from "../protocol.ts";
  *
  * @param directory The directory; made when missing.
  * @returns Gives it back.
- * @throws {StreamError} CONFLICT while another process that lives holds it; STORAGE_FAILED.
+ * @throws {StreamError} CONFLICT while another process holds it; STORAGE_FAILED.
  */
 export async function lockDirectory(directory: string): Promise<() => Promise<void>> {
-  const path = join(directory, "server.lock");
+  const holderPath = join(directory, "server.pid");
   try {
     await mkdir(directory, { recursive: true });
-    await removeStale(path, directory);
-    await writeFile(path, String(process.pid), { flag: "wx" });
+    const lock = takeLock(join(directory, "lock.sqlite"));
+    if (lock === null) throw await heldBySomebody(directory, holderPath);
+    await writeFile(holderPath, String(process.pid));
+    return async () => {
+      await rm(holderPath, { force: true });
+      lock.close();
+    };
   } catch (error) {
     if (error instanceof StreamError) throw error;
     const reason = (error as Error).message;
@@ -28,26 +38,29 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
       `cannot use the data directory ${directory}: ${reason}`,
     );
   }
-  return () => rm(path, { force: true });
 }
 
-async function removeStale(path: string, directory: string): Promise<void> {
-  const holder = Number(await readFile(path, "utf8").catch(() => ""));
-  // In a container every server has the same process id: a file with our own is an older server's.
-  if (holder > 0 && holder !== process.pid && isAlive(holder)) {
-    throw new StreamError(
-      "CONFLICT",
-      `the data directory ${directory} belongs to the running process ${holder}: stop it, or give another --data`,
-    );
-  }
-  await rm(path, { force: true });
-}
+/** Of two that begin at once both could be refused, if neither waited for a moment. */
+const WAIT_MS = 300;
 
-function isAlive(pid: number): boolean {
+/** Null when somebody else has it. */
+function takeLock(path: string): DatabaseSync | null {
+  const database = new DatabaseSync(path);
   try {
-    process.kill(pid, 0);
-    return true;
+    database.exec(`PRAGMA busy_timeout = ${WAIT_MS}; BEGIN EXCLUSIVE`);
+    return database;
   } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
+    database.close();
+    if ((error as Error).message === "database is locked") return null;
+    throw error;
   }
+}
+
+async function heldBySomebody(directory: string, holderPath: string): Promise<StreamError> {
+  const holder = await readFile(holderPath, "utf8").catch(() => "");
+  return new StreamError(
+    "CONFLICT",
+    `the data directory ${directory} belongs to the running process ${holder}: ` +
+      `stop it, or give another --data`,
+  );
 }

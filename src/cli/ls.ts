@@ -23,12 +23,13 @@ export const ls: Command = {
     const limit = options.number("limit") ?? Infinity;
     const json = options.flag("json");
     const resources = listResources(serverOf(options), { contextId: options.text("context") });
-    let count = 0;
+    let shown = 0;
     for await (const info of resources) {
-      if (count++ >= limit) break;
-      await printLine(json ? (count === 1 ? "[" : ",") + JSON.stringify(info) : describe(info));
+      if (shown >= limit) break;
+      await printLine(json ? (shown === 0 ? "[" : ",") + JSON.stringify(info) : describe(info));
+      shown++;
     }
-    if (json) await printLine(count === 0 ? "[]" : "]");
+    if (json) await printLine(shown === 0 ? "[]" : "]");
     return EXIT.ok;
   },
 };

@@ -17,21 +17,24 @@ export interface Output {
   close(): Promise<void>;
 }
 
+// A reader that leaves is reported to the write as well; without a listener it would end the process.
+process.stdout.on("error", () => {});
+
+const STANDARD_OUTPUT: Output = {
+  write: (bytes) =>
+    new Promise((resolve, reject) =>
+      process.stdout.write(bytes, (error) => {
+        if (error === null || error === undefined) resolve();
+        else if ((error as { code?: string }).code === "EPIPE") reject(new ReaderGone());
+        else reject(new StreamError("SOURCE_FAILED", `cannot write to stdout: ${error.message}`));
+      })
+    ),
+  close: () => Promise.resolve(),
+};
+
 /** Standard output. */
 export function standardOutput(): Output {
-  // A reader that leaves is reported to the write as well; without a listener it would end the process.
-  process.stdout.on("error", () => {});
-  return {
-    write: (bytes) =>
-      new Promise((resolve, reject) =>
-        process.stdout.write(bytes, (error) => {
-          if (error === null || error === undefined) resolve();
-          else if ((error as { code?: string }).code === "EPIPE") reject(new ReaderGone());
-          else reject(error);
-        })
-      ),
-    close: () => Promise.resolve(),
-  };
+  return STANDARD_OUTPUT;
 }
 
 /** Size of a file in bytes; 0 when there is none. */

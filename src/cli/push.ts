@@ -4,10 +4,17 @@
  */
 import process from "node:process";
 import { push, type PushedUpload, type PushOptions, resumePush } from "../client.ts";
-import { parseReference, type ResourceMetadata, StreamError, type Upload } from "../protocol.ts";
+import {
+  parseReference,
+  type ResourceMetadata,
+  StreamError,
+  toStreamError,
+  type Upload,
+} from "../protocol.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../source/file.ts";
 import { guessMimeType, isText } from "../source/mime.ts";
 import { openStdin } from "../source/pipe.ts";
+import { isTransient } from "../client/retry.ts";
 import type { Source } from "../source/source.ts";
 import { spool } from "../source/spool.ts";
 import { transcodeToUtf8 } from "../source/text.ts";
@@ -79,6 +86,7 @@ export const pushCommand: Command = {
 };
 
 async function runPush(path: string, options: Options): Promise<number> {
+  checkOptions(path, options);
   const interrupts = new Interrupts();
   const following = isFollowing(options);
   const cancel = following ? interrupts.second : interrupts.first;
@@ -116,8 +124,25 @@ async function pushSource(
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();
   } catch (error) {
-    if (cancel.aborted) await forget();
+    await upload.abort(error);
+    if (!isTransient(toStreamError(error))) await forget();
     throw error;
+  }
+}
+
+/** What contradicts itself is told before anything is opened. */
+function checkOptions(path: string, options: Options): void {
+  if (options.flag("text") && options.flag("binary")) {
+    throw new UsageError("--text and --binary exclude each other");
+  }
+  if (path === "-" && isFollowing(options)) {
+    throw new UsageError("--follow is for files: - is read until it ends anyway");
+  }
+  if (path === "-" && options.text("resume") !== undefined) {
+    throw new UsageError("--resume is for files: a pipe cannot be read again");
+  }
+  if (options.number("until-pid") === 0) {
+    throw new UsageError("--until-pid 0: there is no such process");
   }
 }
 
@@ -145,7 +170,6 @@ async function openUpload(
   if (resumed === undefined) {
     return await push(serverOf(options), metadataOf(path, source, options), settings);
   }
-  if (path === "-") throw new UsageError("--resume is for files: a pipe cannot be read again");
   const { server, id } = parseReference(resumed, serverOf(options));
   return await resumePush(server, await recallToken(id), settings);
 }
@@ -177,9 +201,6 @@ async function openSource(
   stop: AbortSignal | null,
 ): Promise<Source> {
   if (path === "-") {
-    if (stop !== null) {
-      throw new UsageError("--follow is for files: - is read until it ends anyway");
-    }
     const source = openStdin();
     return {
       ...source,
@@ -187,9 +208,6 @@ async function openSource(
     };
   }
   if (stop === null) return await openFile(path);
-  if (options.number("until-pid") === 0) {
-    throw new UsageError("--until-pid 0: there is no such process");
-  }
   const following: GrowingFileOptions = {
     stop,
     untilIdleMs: options.number("until-idle"),
@@ -200,9 +218,6 @@ async function openSource(
 }
 
 function metadataOf(path: string, source: Source, options: Options): ResourceMetadata {
-  if (options.flag("text") && options.flag("binary")) {
-    throw new UsageError("--text and --binary exclude each other");
-  }
   // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
   const filename = options.text("name") ?? (path === "-" ? "stdin.log" : source.name);
   const mimeType = options.text("type") ?? guessMimeType(filename);

@@ -7,8 +7,10 @@ import process from "node:process";
 import { SqliteCatalog } from "../catalog/sqlite.ts";
 import { loadRuntime } from "../runtime/load.ts";
 import { framesRuntime } from "../runtime/frames.ts";
+import { httpBase, StreamError } from "../protocol.ts";
 import {
   createServer,
+  type ListenerOptions,
   type ServerLog,
   type ServerResources,
   type StreamServer,
@@ -117,66 +119,113 @@ export const serve: Command = {
 };
 
 async function runServer(options: Options): Promise<number> {
-  const hostname = options.text("host") ?? "127.0.0.1";
-  const port = options.number("port") ?? 8090;
-  if (port > 65_535) throw new UsageError(`--port ${port}: there is no such port`);
+  const main = { hostname: hostOf(options), port: portOf(options, "port") ?? 8090 };
+  const step = stepListener(options);
   const directory = options.text("data") ?? "./stream-data";
   const log = serverLog(options.text("log-format") ?? "human");
+  const settings = settingsOf(options);
   const unlock = await lockDirectory(directory);
   try {
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
-    const server = createServer({
-      runtime: await loadRuntime(),
-      storage,
-      catalog,
-      log,
-      baseUrl: options.text("base-url"),
-      checkpointIntervalMs: options.number("checkpoint-interval"),
-      durability: durabilityOf(options),
-      resumeWindowMs: options.number("resume-window"),
-      requireContext: options.flag("require-context"),
-      allowOrigins: options.list("allow-origin"),
-      maxUploads: options.number("max-uploads"),
-      maxConnections: options.number("max-connections"),
-      maxFollowers: options.number("max-followers"),
-      maxTotalBytes: options.number("max-total"),
-      maxContextBytes: options.number("max-context-size"),
-      minFreeBytes: options.number("min-free") ?? MIN_FREE_BYTES,
-      retentionMs: options.number("retention"),
-      maxResourceBytes: options.number("max-resource-size"),
-    });
-    logUploads(server.resources, log);
-    const stopped = stopSignal();
-    const listening = await server.listen({ hostname, port });
-    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-    await listenForStep(server, hostname, options, log);
-    await printLine(`listening on http://${host}:${listening.port}`);
-    log.info("stopping", { signal: await stopped });
-    await server.close();
-    await storage.close();
-    await catalog.close();
+    try {
+      const runtime = await loadRuntime();
+      const server = createServer({ runtime, storage, catalog, log, ...settings });
+      await listenUntilStopped(server, main, step, log);
+    } finally {
+      await storage.close();
+      await catalog.close();
+    }
     return EXIT.ok;
   } finally {
     await unlock();
   }
 }
 
-/** A port whose connections are handled frame by frame, as the one-message uploads of Step clients need. */
-async function listenForStep(
+function settingsOf(options: Options) {
+  return {
+    baseUrl: addressOf(options, "base-url"),
+    checkpointIntervalMs: options.number("checkpoint-interval"),
+    durability: durabilityOf(options),
+    resumeWindowMs: options.number("resume-window"),
+    requireContext: options.flag("require-context"),
+    allowOrigins: options.list("allow-origin"),
+    maxUploads: options.number("max-uploads"),
+    maxConnections: options.number("max-connections"),
+    maxFollowers: options.number("max-followers"),
+    maxTotalBytes: options.number("max-total"),
+    maxContextBytes: options.number("max-context-size"),
+    minFreeBytes: options.number("min-free") ?? MIN_FREE_BYTES,
+    retentionMs: options.number("retention"),
+    maxResourceBytes: options.number("max-resource-size"),
+  };
+}
+
+async function listenUntilStopped(
   server: StreamServer,
-  hostname: string,
-  options: Options,
+  main: ListenerOptions,
+  step: ListenerOptions | null,
   log: ServerLog,
 ): Promise<void> {
-  const port = options.number("step-port");
-  const baseUrl = options.text("step-base-url");
+  logUploads(server.resources, log);
+  const stopped = stopSignal();
+  const address = await listen(server, main);
+  if (step !== null) {
+    log.info("listening for Step clients", { address: await listen(server, step) });
+  }
+  await printLine(`listening on ${address}`);
+  log.info("stopping", { signal: await stopped });
+  await server.close();
+}
+
+/** The address it listens on. */
+async function listen(server: StreamServer, options: ListenerOptions): Promise<string> {
+  const { hostname = "127.0.0.1" } = options;
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const { port } = await server.listen(options).catch((error) => {
+    throw cannotListen(`http://${host}:${options.port}`, error);
+  });
+  return `http://${host}:${port}`;
+}
+
+/** A port whose connections are handled frame by frame, as the one-message uploads of Step clients need. */
+function stepListener(options: Options): ListenerOptions | null {
+  const port = portOf(options, "step-port");
+  const baseUrl = addressOf(options, "step-base-url");
   if (port === undefined) {
     if (baseUrl !== undefined) throw new UsageError("--step-base-url goes with --step-port");
-    return;
+    return null;
   }
-  const listening = await server.listen({ hostname, port, baseUrl, runtime: framesRuntime() });
-  log.info("listening for Step clients", { hostname, port: listening.port });
+  return { hostname: hostOf(options), port, baseUrl, runtime: framesRuntime() };
+}
+
+function hostOf(options: Options): string {
+  return options.text("host") ?? "127.0.0.1";
+}
+
+function portOf(options: Options, name: string): number | undefined {
+  const port = options.number(name);
+  if (port === undefined || port <= 65_535) return port;
+  throw new UsageError(`--${name} ${port}: there is no such port`);
+}
+
+/** The runtimes say neither where nor what to do. */
+function cannotListen(address: string, error: unknown): unknown {
+  if (error instanceof StreamError) return error;
+  const { code, message } = error as Error & { code?: string };
+  const reason = code === "EADDRINUSE"
+    ? "the port is taken: stop what listens there, or give another port"
+    : message;
+  return new StreamError("CONFLICT", `cannot listen on ${address}: ${reason}`, { cause: error });
+}
+
+function addressOf(options: Options, name: string): string | undefined {
+  const url = options.text(name);
+  try {
+    return url === undefined ? undefined : httpBase(url);
+  } catch {
+    throw new UsageError(`--${name} ${url}: that is no address such as https://logs.example.org`);
+  }
 }
 
 function durabilityOf(options: Options): "os" | "disk" | undefined {

@@ -7,7 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { PushedUpload } from "../client.ts";
-import { StreamError } from "../protocol.ts";
+import { isResourceId, StreamError } from "../protocol.ts";
 
 /**
  * Saves the token of an upload where only this user can read it.
@@ -47,6 +47,9 @@ export async function recallToken(id: string): Promise<string> {
 }
 
 function tokenPath(id: string): string {
+  if (!isResourceId(id)) {
+    throw new StreamError("BAD_MESSAGE", `the server sent the id ${JSON.stringify(id)}`);
+  }
   return join(tokenDirectory(), id);
 }
 

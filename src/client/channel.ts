@@ -19,6 +19,8 @@ const PING_AFTER_MS = 20_000;
 const DEAD_AFTER_MS = 60_000;
 /** How long opening a connection may take. */
 const CONNECT_TIMEOUT_MS = 20_000;
+/** How long a goodbye waits for the server's. */
+const CLOSE_TIMEOUT_MS = 2000;
 
 /** What a channel drives. */
 export interface ChannelHandler {
@@ -101,10 +103,22 @@ export class Channel {
     if (this.#isOpen()) this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
   }
 
-  /** Ends the connection in good order; the handler hears nothing more. */
-  close(reason: string): void {
+  /**
+   * Ends the connection in good order; the handler hears nothing more.
+   * @returns Resolves when the server has everything that was sent, or does not answer: a process that
+   * exits earlier may take its last messages with it.
+   */
+  async close(reason: string): Promise<void> {
     this.#finish();
-    this.#socket.close(1000, reason);
+    if (this.#socket.readyState === WebSocket.CLOSED) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+      this.#socket.onclose = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#socket.close(1000, reason);
+    });
   }
 
   #isOpen(): boolean {
@@ -195,14 +209,17 @@ export async function request(base: string, path: string, method = "GET"): Promi
     response = await fetch(base + path, { method, signal });
     answer = await response.text();
   } catch (error) {
-    const reason = (error as Error).message;
+    const { message, cause } = error as Error;
+    // Deno tells in the cause what happened.
+    const reason = cause instanceof Error ? cause.message : message;
     throw new StreamError("UNREACHABLE", `the server at ${base} cannot be reached: ${reason}`, {
       cause: error,
     });
   }
   if (response.ok) return answer;
   const problem = problemOf(answer);
-  const detail = problem.detail ?? `${method} ${path} was answered with ${response.status}`;
+  const detail = problem.detail ??
+    `the server at ${base} answered ${method} ${path} with ${response.status}: is it a stream server?`;
   // A proxy before a server that is gone answers in its place.
   const code = problem.code ?? (response.status >= 502 ? "UNREACHABLE" : "INTERNAL");
   throw new StreamError(known(code), detail);
@@ -224,8 +241,7 @@ function known(code: string): ErrorCode {
 
 /** What a close without an Error message means; a native server sends one for everything it means. */
 function closeError(code: number, reason: string, native: boolean): StreamError {
-  const why = reason === "" ? `code ${code}` : reason;
-  const message = `the connection to the server broke: ${why}`;
+  const message = `the connection to the server broke${reason === "" ? "" : `: ${reason}`}`;
   if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);
   if (native) return new StreamError("INTERRUPTED", message);
   const [, name = "", text = ""] = /^(\w+): (.*)$/s.exec(reason) ?? [];

@@ -18,6 +18,11 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   "UNREACHABLE",
 ]);
 
+/** Tells whether what failed with an error could go on later. */
+export function isTransient({ code }: StreamError): boolean {
+  return TRANSIENT.has(code);
+}
+
 /** How a connection that broke is taken up again. */
 export interface RetryOptions {
   /** How long a lost connection is tried again, in ms; 600 000 by default, 0 for never. */
@@ -46,7 +51,7 @@ export class Retries {
    * @returns False when there is to be no further attempt.
    */
   async wait(error: StreamError, stop: AbortSignal): Promise<boolean> {
-    if (!TRANSIENT.has(error.code) || performance.now() >= this.#endsAtMs || stop.aborted) {
+    if (!isTransient(error) || performance.now() >= this.#endsAtMs || stop.aborted) {
       return false;
     }
     const delayMs = Math.round(this.#delayMs * (0.5 + Math.random() / 2));

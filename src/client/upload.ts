@@ -80,6 +80,7 @@ export class ClientUpload implements PushedUpload {
   #failure: StreamError | null = null;
   #over = false;
   #wake: (() => void) | null = null;
+  #goodbye: Promise<void> = Promise.resolve();
 
   private constructor(base: string, options: PushOptions) {
     this.#base = base;
@@ -93,7 +94,10 @@ export class ClientUpload implements PushedUpload {
       },
       write: (chunk) => this.#write(chunk),
       close: () => this.#close(),
-      abort: (reason) => void this.#abandon(reason),
+      abort: (reason) => {
+        this.#abandon(reason);
+        return this.#goodbye;
+      },
     });
   }
 
@@ -137,13 +141,15 @@ export class ClientUpload implements PushedUpload {
 
   async abort(cause?: unknown): Promise<void> {
     this.#controller.error(this.#abandon(cause));
-    await this.done.catch(() => {});
+    await this.#goodbye;
   }
 
   async #begin(request: Message): Promise<void> {
     const { signal } = this.#options;
     signal?.throwIfAborted();
-    const answer = await this.#connect(request);
+    signal?.addEventListener("abort", () => void this.abort(signal.reason), { once: true });
+    // `done` fails when the upload is given up meanwhile.
+    const answer = await Promise.race([this.#connect(request), this.done]) as Answer;
     if (answer["@"] === "UploadAcknowledged") await this.#acceptEarly(answer);
     else {
       const { id = "", secret = "", reference, offset = 0, digest = "md5" } = answer;
@@ -154,12 +160,7 @@ export class ClientUpload implements PushedUpload {
       this.#limit = answer.limit ?? 0;
       this.#ready = true;
     }
-    if (signal === undefined) return;
-    const abort = () => this.abort(signal.reason);
-    signal.addEventListener("abort", () => void abort(), { once: true });
-    if (!signal.aborted) return;
-    await abort();
-    signal.throwIfAborted();
+    if (this.#failure !== null) throw this.#failure;
   }
 
   /** One connection and the server's first answer on it. */
@@ -169,7 +170,7 @@ export class ClientUpload implements PushedUpload {
       ? ""
       : `?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
     const answer = this.#answer = Promise.withResolvers<Answer>();
-    this.#channel = await Channel.open(this.#base, UPLOAD_PATH + query, {
+    const channel = await Channel.open(this.#base, UPLOAD_PATH + query, {
       message: (message) => this.#receive(message),
       data: () => {
         throw new StreamError("BAD_MESSAGE", "the server sent data on an upload connection");
@@ -177,10 +178,11 @@ export class ClientUpload implements PushedUpload {
       closed: (reason) => this.#disconnected(reason),
     });
     if (this.#failure !== null) {
-      this.#channel.close("Upload aborted");
+      await channel.close("Upload aborted");
       throw this.#failure;
     }
-    this.#channel.send(request);
+    this.#channel = channel;
+    channel.send(request);
     return await answer.promise;
   }
 
@@ -356,7 +358,7 @@ export class ClientUpload implements PushedUpload {
       : new StreamError("ABORTED", reason, { cause });
     if (!this.#over) {
       this.#channel?.send({ "@": "AbortUpload", reason });
-      this.#channel?.close("Upload aborted");
+      this.#goodbye = this.#channel?.close("Upload aborted") ?? this.#goodbye;
       this.#fail(error);
     }
     return error;

@@ -45,8 +45,8 @@ export interface AppenderOptions {
   checkGrowth(size: number): void | Promise<void>;
   /** Called with every new status, after those who watch the resource. */
   published(status: ResourceStatus): void;
-  /** Called once when the upload is over for good. */
-  ended(): void | Promise<void>;
+  /** Called once when the upload is over for good; `recorded` tells whether the catalog knows how. */
+  ended(recorded: boolean): void | Promise<void>;
 }
 
 /** What the owner of an upload is told. */
@@ -72,10 +72,18 @@ export class Appender {
   #catalogedAtMs = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
+  /** Lines up to the last checkpoint, if that were the end. */
+  #readableLines: number | null;
   #closing = false;
   /** Bytes were given up: what comes after them must never be written in their place. */
   #broken: StreamError | null = null;
   #ending: Promise<void> | null = null;
+  /** Whether the record says how it ended. */
+  #recorded = true;
+  /** Whether the record would survive the machine, as what is acknowledged must be found again. */
+  #recordFlushed = false;
+  /** A flush that failed may have lost bytes for good, and a later one that succeeds would not tell. */
+  #flushFailed = false;
 
   /** Bytes that may wait for the next checkpoint before they are written. */
   writeAfterBytes: number = BLOCK_BYTES;
@@ -90,6 +98,7 @@ export class Appender {
     this.#record = options.record;
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = resource.status.durableSize;
+    this.#readableLines = this.#finalLines();
   }
 
   /** Ownership of the log. */
@@ -150,7 +159,7 @@ export class Appender {
       const digest = { algorithm: this.digestAlgorithm, value: this.#options.digest.value() };
       this.#verify(checksum, digest.value, size);
       const { writer } = this.#options;
-      await writer.sync();
+      await this.#flush(() => writer.sync());
       const status = this.#status("COMPLETED", writer.size, this.#finalLines(), writer.size);
       await this.#catalog(status, { digest, digestState: null });
       await this.#options.catalog.sync();
@@ -205,7 +214,7 @@ export class Appender {
       throw error;
     } finally {
       await this.#options.writer.close().catch(() => {});
-      if (end === "OVER") await this.#options.ended();
+      if (end === "OVER") await this.#options.ended(this.#recorded);
     }
   }
 
@@ -213,7 +222,8 @@ export class Appender {
   async #failNow(error: StreamError): Promise<void> {
     const { writer, catalog } = this.#options;
     const message = `${error.code}: ${error.message}`;
-    let { currentSize: size, numberOfLines: lines, durableSize } = this.resource.status;
+    let { currentSize: size, durableSize } = this.resource.status;
+    let lines = this.#readableLines;
     try {
       await this.#write();
     } catch { /* What was not written never counts; the first error is the one to tell. */ }
@@ -222,13 +232,16 @@ export class Appender {
       size = writer.size;
       lines = this.#finalLines();
       await writer.sync();
-      durableSize = size;
+      if (!this.#flushFailed) durableSize = size;
     } catch { /* The disk refuses: what was readable stays so. */ }
     const status = { ...this.#status("FAILED", size, lines, durableSize), failure: message };
     try {
       await this.#catalog(status, { failure: message, digest: null, digestState: null });
       await catalog.sync();
-    } catch { /* Recovery finds the record unfinished and makes it FAILED. */ }
+    } catch (refusal) {
+      // Recovery finds the record unfinished. One that is somebody else's by now is not ours to judge.
+      this.#recorded = toStreamError(refusal).code !== "STORAGE_FAILED";
+    }
     this.#publish(status);
   }
 
@@ -316,11 +329,22 @@ export class Appender {
     if (this.#acknowledged === this.#written) return;
     const written = this.#written;
     if (this.#options.durability === "disk") {
-      await this.#options.writer.syncData();
+      await this.#flush(() => this.#options.writer.syncData());
+      if (!this.#recordFlushed) await this.#options.catalog.sync();
+      this.#recordFlushed = true;
       this.#durable = written;
     }
     this.#acknowledged = written;
     this.#events?.acknowledged(written);
+  }
+
+  async #flush(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#flushFailed = true;
+      throw error;
+    }
   }
 
   /** Makes what was written readable and tells everybody. */
@@ -330,6 +354,7 @@ export class Appender {
     if (written === this.#readable) return;
     await writer.checkpoint();
     this.#checkpointedAtMs = performance.now();
+    this.#readableLines = this.#finalLines();
     const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
     const status = this.#status("IN_PROGRESS", written, lines, this.#durable);
     this.#publish(status);

@@ -112,7 +112,7 @@ export class Resource {
    * @throws {StreamError} RANGE_NOT_AVAILABLE past the newest checkpoint.
    */
   async read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
-    if (this.#deleted) throw new StreamError("DELETED", `resource ${this.id} was deleted`);
+    this.#checkThere();
     const end = byteOffset + byteCount;
     if (end > this.#status.currentSize) {
       throw new StreamError(
@@ -136,6 +136,7 @@ export class Resource {
    * @throws {StreamError} NO_LINE_ACCESS; LINES_NOT_AVAILABLE past the newest checkpoint.
    */
   async lineStart(lineIndex: number): Promise<number> {
+    this.#checkThere();
     const { numberOfLines, currentSize, transferStatus } = this.#status;
     if (numberOfLines === null) {
       throw new StreamError("NO_LINE_ACCESS", `resource ${this.id} has no line access`);
@@ -155,9 +156,9 @@ export class Resource {
   /** Releases the log; what is open may be opened again by the next read. */
   async close(): Promise<void> {
     this.#forgetRecent();
-    const reader = this.#reader;
+    const opening = this.#reader;
     this.#reader = null;
-    await (await reader)?.close();
+    await (await opening?.catch(() => null))?.close();
   }
 
   #tell(): void {
@@ -168,9 +169,19 @@ export class Resource {
     }
   }
 
-  #log(): Promise<LogReader> {
-    this.#reader ??= this.#storage.openReader(this.id);
-    return this.#reader;
+  #checkThere(): void {
+    if (this.#deleted) throw new StreamError("DELETED", `resource ${this.id} was deleted`);
+  }
+
+  /** The log; one that cannot be opened now may be opened by the next read. */
+  async #log(): Promise<LogReader> {
+    const opening = this.#reader ??= this.#storage.openReader(this.id);
+    try {
+      return await opening;
+    } catch (error) {
+      if (this.#reader === opening) this.#reader = null;
+      throw error;
+    }
   }
 
   #forgetRecent(): void {

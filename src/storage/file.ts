@@ -100,8 +100,9 @@ export class FileStorage implements Storage {
     const path = this.#path(id);
     const data = await attempt(`open ${path}`, () => open(path, "r"));
     // Both are opened now, so that a reader can go on after the log was deleted.
-    const index = await open(indexPath(path), "r").catch((error) => {
+    const index = await open(indexPath(path), "r").catch(async (error) => {
       if (systemCode(error) === "ENOENT") return null;
+      await data.close();
       throw failed(`open ${indexPath(path)}`, error);
     });
     return new FileReader(path, data, index);

@@ -179,8 +179,10 @@ export class Gate {
   /** Those that wait. */
   waiting = 0;
 
-  shut(): void {
+  /** Opens again when the result is disposed of. */
+  shut(): Disposable {
     this.#open ??= Promise.withResolvers<void>();
+    return { [Symbol.dispose]: () => this.open() };
   }
 
   open(): void {

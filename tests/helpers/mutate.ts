@@ -109,3 +109,51 @@ function damage(chance: Chance, text: string): string {
       return chance.pick(["[", "{", '{"@":']).repeat(chance.whole(1, 20_000));
   }
 }
+
+/** An upload as its peers know it. */
+export interface Known {
+  id: string;
+  secret: string;
+}
+
+/** A number that a message may well hold, or just not. */
+function numberNear(chance: Chance, near: number): number {
+  return chance.pick([0, 1, 2, near, near + 1, near - 1, 65_536, 10 ** 6, Number.MAX_SAFE_INTEGER]);
+}
+
+/** Any message of the protocol, of either side. */
+export function anyMessage(chance: Chance, known: readonly Known[], near: number): object {
+  const number = () => numberNear(chance, near);
+  const { id, secret } = known.length === 0 ? { id: "", secret: "" } : chance.pick(known);
+  return chance.pick<() => object>([
+    () => startUpload(chance),
+    () => ({ "@": "ResumeUpload", id, secret: chance.pick([secret, "", "0".repeat(64)]) }),
+    () => ({ "@": "FinishUpload", checksum: "0".repeat(32), size: number() }),
+    () => ({ "@": "AbortUpload", reason: chance.pick(["enough", "\0\u001b[31m", ""]) }),
+    () => ({ "@": "RequestChunk", startOffset: number(), endOffset: number() }),
+    () => ({ "@": "RequestLines", startingLineIndex: number(), linesCount: number() }),
+    () => ({
+      ...{ "@": "RequestLines", startingLineIndex: number(), linesCount: number() },
+      startingByteOffset: number(),
+    }),
+    () => ({ "@": "LocateLines", startingLineIndex: -number(), linesCount: number() }),
+    () => ({ "@": "Follow", from: number(), to: number(), epoch: 1, window: number() }),
+    () => ({ "@": "Consumed", offset: number() }),
+    () => ({ "@": "Ping", id: number() }),
+    () => ({ "@": "Pong", id: number() }),
+    () => ({ "@": "Credit", limit: number(), acknowledged: number() }),
+    () => ({ "@": "StatusChanged", resourceStatus: {} }),
+    () => ({ "@": "Error", code: "INTERNAL", message: "no" }),
+    () => ({ "@": chance.pick(["__proto__", "constructor", "toString", "Nobody", ""]) }),
+  ])();
+}
+
+export function startUpload(chance: Chance): object {
+  const metadata = {
+    filename: chance.pick(["a.log", "../../etc/passwd", "\u001b[31m\r\n", "名前"]),
+    mimeType: chance.pick(["text/plain", "application/octet-stream"]),
+    supportsLineAccess: chance.happens(0.7),
+  };
+  const digests = chance.pick([undefined, ["md5"], ["nothing", "sha256"], ["xxh128", "md5"]]);
+  return { "@": "StartUpload", metadata, digests };
+}
