@@ -49,7 +49,7 @@ export type {
   Upgrade,
 } from "./src/runtime.ts";
 export { loadRuntime } from "./src/runtime/load.ts";
-export { bunWebSocketHandlers } from "./src/runtime/bun.ts";
+export { type BunWebSocketHandlers, bunWebSocketHandlers } from "./src/runtime/bun.ts";
 export type { ConnectionTimes, FramesOptions } from "./src/runtime/frames.ts";
 export { framesRuntime } from "./src/runtime/frames.ts";
 export type { LocalUploadOptions } from "./src/source/local.ts";

@@ -17,6 +17,9 @@ export type {
   ResourceView,
   ServerResources,
 } from "./resources.ts";
+export type { Durability } from "./resources/appender.ts";
+export type { RetentionOptions } from "./resources/retention.ts";
+export type { UsageLimits } from "./resources/usage.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
 /** Receives what a server has to say about its work. */

@@ -38,8 +38,30 @@ const IDLE_TIMEOUT_S = 60;
 /** The largest message accepted; sessions set their own, smaller limits. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
+/** What `Bun.serve` takes as its `websocket` option, as far as it is used here. */
+export interface BunWebSocketHandlers {
+  /** Silence after which a peer is given up, in s. */
+  idleTimeout: number;
+  /** Whether Bun pings. */
+  sendPings: boolean;
+  /** The largest message accepted, in bytes. */
+  maxPayloadLength: number;
+  /** Whether messages are compressed. */
+  perMessageDeflate: boolean;
+  /** Bytes that may wait in a socket before Bun drops messages. */
+  backpressureLimit: number;
+  /** A connection was opened. */
+  open(socket: unknown): void;
+  /** A message came. */
+  message(socket: unknown, message: string | Uint8Array): void;
+  /** A socket has room again. */
+  drain(socket: unknown): void;
+  /** A connection is gone. */
+  close(socket: unknown, code: number, reason: string): void;
+}
+
 /** Handlers that `Bun.serve` needs as its `websocket` option; exported for apps that call it themselves. */
-export const bunWebSocketHandlers = {
+export const bunWebSocketHandlers: BunWebSocketHandlers = {
   // Native sessions have a heartbeat of their own; for others the runtime pings and gives up.
   idleTimeout: IDLE_TIMEOUT_S,
   sendPings: true,
