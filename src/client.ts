@@ -20,7 +20,7 @@
  * ```
  * @module
  */
-import { request } from "./client/channel.ts";
+import { request, requestJson } from "./client/channel.ts";
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
 import { ClientUpload, type PushedUpload, type PushOptions } from "./client/upload.ts";
 import type { RetryOptions } from "./client/retry.ts";
@@ -207,7 +207,7 @@ export async function getResource(
   options: ReferenceOptions = {},
 ): Promise<ResourceInfo> {
   const { server, id } = parseReference(reference, options.server);
-  return JSON.parse(await request(server, `${RESOURCES_PATH}/${id}`));
+  return await requestJson(server, `${RESOURCES_PATH}/${id}`);
 }
 
 /**
@@ -260,7 +260,7 @@ export async function* listResources(
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
   for (;;) {
-    const page: ResourceInfo[] = JSON.parse(await request(base, `${RESOURCES_PATH}?${query}`));
+    const page: ResourceInfo[] = await requestJson(base, `${RESOURCES_PATH}?${query}`);
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];

@@ -205,7 +205,7 @@ test("a follower that does not read slows no upload, holds no more than its wind
   await using proxy = await Proxy.open(Number(new URL(server.url).port));
   let carried = 0;
   proxy.tap = (bytes) => void (carried += bytes.length);
-  const bytes = random(24 * MiB);
+  const bytes = random(12 * MiB);
   const upload = await push(server.url, metadata);
   const stream = follow(`${proxy.url}/resources/${idOf(upload)}`);
   const writer = upload.writable.getWriter();

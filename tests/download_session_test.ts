@@ -743,7 +743,7 @@ test("native: data messages to a follower have at most 64 KiB", async () => {
   assertBytes(peer.inbox.bytes, content);
 });
 
-/** An answer to what was sent last shows that nothing more came before it. */
+/** Number of bytes when no more come. */
 async function settled(peer: Peer): Promise<number> {
   for (;;) {
     const { byteCount } = peer.inbox;

@@ -2,19 +2,23 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { follow, getResource, push, type ResourceInfo } from "../mod.ts";
 import { isFinal, type ResourceStatus, StreamError } from "../src/protocol.ts";
 import { Resources, type ResourceView } from "../src/resources.ts";
 import type { Appender, Durability } from "../src/resources/appender.ts";
 import { concat, lineBreaksOf, linesOf, utf8 } from "./helpers/bytes.ts";
-import { assertBytes } from "./helpers/connection.ts";
+import { assertBytes, within } from "./helpers/connection.ts";
+import { assertFails } from "./helpers/errors.ts";
 import {
   FaultyMachine,
   type Survival,
   type Survivors,
   type Trouble,
 } from "./helpers/faulty_storage.ts";
-import { type Chance, withChance } from "./helpers/random.ts";
+import { limitedServer } from "./helpers/limited_server.ts";
+import { Chance, withChance } from "./helpers/random.ts";
 import { checksumOf, readAll, registration } from "./helpers/resources.ts";
+import { temporaryDirectory } from "./helpers/temporary.ts";
 
 const PARTS = ["first line\nsecond", " line\n\nfourth ", "line\nlast one"].map(utf8);
 const WHOLE = concat(PARTS);
@@ -337,4 +341,50 @@ for (const durability of ["os", "disk"] as const) {
         }
       }));
   }
+}
+
+const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
+
+function received(reference: string): Promise<Uint8Array> {
+  return within("the end of a follower", new Response(follow(reference)).bytes());
+}
+
+const MIB = 1024 * 1024;
+/** Whose data is too large for a file of 2 MiB, and whose index is. */
+const tooLarge = {
+  data: () => new Chance(1).text(4 * MIB),
+  index: () => new Uint8Array(600_000).fill(10),
+};
+
+for (const [file, source] of Object.entries(tooLarge)) {
+  test(`an upload whose ${file} a disk refuses is FAILED with all that can be read, others go on`, async () => {
+    await using directory = await temporaryDirectory();
+    const bytes = source();
+    const small = new Chance(2).text(100_000);
+    let failed: ResourceInfo;
+    {
+      await using server = await limitedServer(directory.path, 2 * MIB);
+      const beside = await push(server.url, metadata);
+      const beyond = await push(server.url, metadata, { retryForMs: 0 });
+      const following = received(beyond.reference);
+      await new Blob([bytes as BlobPart]).stream().pipeTo(beyond.writable).catch(() => {});
+      await assertFails("STORAGE_FAILED", () => within("the refusal", beyond.done));
+      const shown = await following;
+      failed = await getResource(beyond.reference);
+      assertEquals(failed.transferStatus, "FAILED");
+      assertMatch(failed.failure!, /^STORAGE_FAILED: /);
+      assert(failed.currentSize > 0, "nothing is left");
+      const left = bytes.slice(0, failed.currentSize);
+      assertBytes(shown, left);
+      assertEquals(failed.numberOfLines, linesOf(left));
+      await new Blob([small as BlobPart]).stream().pipeTo(beside.writable);
+      assertBytes(await received(beside.reference), small);
+    }
+    await using server = await limitedServer(directory.path, Infinity);
+    const { reference: _, ...again } = await getResource(failed.id, { server: server.url });
+    const { reference: __, ...before } = failed;
+    assertEquals(again, before);
+    const left = bytes.slice(0, failed.currentSize);
+    assertBytes(await received(`${server.url}/resources/${failed.id}`), left);
+  });
 }

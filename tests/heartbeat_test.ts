@@ -14,6 +14,8 @@ const start: Said = {
   metadata: { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true },
 };
 const never = 2 ** 30;
+/** Long enough for what a test does before it falls silent. */
+const short = { pingAfterMs: 100, deadAfterMs: 500 };
 
 function uploader(resources: Resources, heartbeat: HeartbeatTimes, subprotocol = SUBPROTOCOL) {
   const connection = new FakeConnection(subprotocol);
@@ -34,10 +36,10 @@ test("a peer that is silent is pinged, each time with another number", async () 
 });
 
 test("a peer that is heard of is not pinged", async () => {
-  using peer = uploader(memoryResources(), { pingAfterMs: 500, deadAfterMs: never });
+  using peer = uploader(memoryResources(), { pingAfterMs: 1000, deadAfterMs: never });
   peer.say(start);
   await peer.inbox.next("ReadyForUpload");
-  const endAtMs = performance.now() + 1000;
+  const endAtMs = performance.now() + 1600;
   for (let sent = 0; performance.now() < endAtMs; sent++) {
     if (sent % 2 === 0) peer.give(utf8("."));
     else peer.say({ "@": "Pong", id: sent });
@@ -70,9 +72,9 @@ test("a ping is answered with its number, in every state, and on both kinds of s
 
 test("a peer that answers pings stays, however long it has nothing else to say", async () => {
   const resources = memoryResources();
-  using peer = uploader(resources, { pingAfterMs: 20, deadAfterMs: 500 });
+  using peer = uploader(resources, { pingAfterMs: 20, deadAfterMs: 1500 });
   peer.say(start);
-  const endAtMs = performance.now() + 1200;
+  const endAtMs = performance.now() + 2000;
   while (performance.now() < endAtMs) {
     const { id } = await peer.inbox.next("Ping");
     peer.say({ "@": "Pong", id });
@@ -83,13 +85,13 @@ test("a peer that answers pings stays, however long it has nothing else to say",
 
 test("a peer that stays silent is dropped, and its upload is FAILED for that reason", async () => {
   const resources = memoryResources();
-  using peer = uploader(resources, { pingAfterMs: 20, deadAfterMs: 60 });
+  using peer = uploader(resources, short);
   peer.say(start);
   const { id = "" } = await peer.inbox.next("ReadyForUpload");
   const lastHeardAtMs = performance.now();
   peer.give(utf8("one\ntwo"));
   const { failure, currentSize } = await statusOf(resources, id, isFailed);
-  assertGreaterOrEqual(performance.now() - lastHeardAtMs, 60);
+  assertGreaterOrEqual(performance.now() - lastHeardAtMs, short.deadAfterMs);
   assertMatch(failure!, /^PEER_SILENT: /);
   assertEquals(currentSize, 7);
   assert(peer.connection.terminated);
@@ -99,7 +101,7 @@ test("a peer that stays silent is dropped, and its upload is FAILED for that rea
 
 test("an upload whose owner fell silent can be resumed", async () => {
   const resources = memoryResources({ resumeWindowMs: 60_000 });
-  using silent = uploader(resources, { pingAfterMs: 10, deadAfterMs: 30 });
+  using silent = uploader(resources, short);
   silent.say(start);
   const { id = "", secret = "" } = await silent.inbox.next("ReadyForUpload");
   silent.give(utf8("one\n"));
@@ -121,8 +123,8 @@ test("a follower that stays silent is dropped and forgotten", async () => {
   });
   const { id } = appender.resource;
   const connection = new FakeConnection(SUBPROTOCOL);
-  const heartbeat = { pingAfterMs: 10, deadAfterMs: 30 };
-  using peer = new Peer(new DownloadSession(connection, { resources, id, heartbeat }), connection);
+  const session = new DownloadSession(connection, { resources, id, heartbeat: short });
+  using peer = new Peer(session, connection);
   peer.say({ "@": "Follow", from: 0, window: 65536 });
   await peer.inbox.next("StatusChanged");
   await peer.inbox.close();

@@ -145,6 +145,8 @@ export class Channel {
       case "Pong":
         return;
       case "Error":
+        // That one ends nothing: the server did not know a message that a newer client may send.
+        if (message.code === "UNKNOWN_MESSAGE") return;
         this.#failure = new StreamError(known(message.code), message.message);
         return;
       default:
@@ -223,6 +225,24 @@ export async function request(base: string, path: string, method = "GET"): Promi
   // A proxy before a server that is gone answers in its place.
   const code = problem.code ?? (response.status >= 502 ? "UNREACHABLE" : "INTERNAL");
   throw new StreamError(known(code), detail);
+}
+
+/**
+ * One request whose answer is JSON.
+ *
+ * @param base HTTP base URL of the server.
+ * @param path Path and query.
+ * @returns What the answer holds.
+ * @throws {StreamError} UNREACHABLE when something else than our server answers, or what the server answered.
+ */
+export async function requestJson<T>(base: string, path: string): Promise<T> {
+  const answer = await request(base, path);
+  try {
+    return JSON.parse(answer);
+  } catch (cause) {
+    const message = `what answers at ${base} is no stream server`;
+    throw new StreamError("UNREACHABLE", message, { cause });
+  }
 }
 
 /** What an error says of itself; nothing if it is not one of ours. */

@@ -91,13 +91,13 @@ export class ClientUpload implements PushedUpload {
     this.writable = new WritableStream<Uint8Array>({
       start: (controller) => {
         this.#controller = controller;
+        // The stream itself would wait for a write that waits for credit before it calls `abort`.
+        const { signal } = controller;
+        signal.addEventListener("abort", () => this.#abandon(signal.reason), { once: true });
       },
       write: (chunk) => this.#write(chunk),
       close: () => this.#close(),
-      abort: (reason) => {
-        this.#abandon(reason);
-        return this.#goodbye;
-      },
+      abort: () => this.#goodbye,
     });
   }
 
@@ -146,7 +146,7 @@ export class ClientUpload implements PushedUpload {
 
   async #begin(request: Message): Promise<void> {
     const { signal } = this.#options;
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw toStreamError(signal.reason, "ABORTED");
     signal?.addEventListener("abort", () => void this.abort(signal.reason), { once: true });
     // `done` fails when the upload is given up meanwhile.
     const answer = await Promise.race([this.#connect(request), this.done]) as Answer;

@@ -51,8 +51,10 @@ export class Usage {
     return this.#total;
   }
 
-  /** Starts with what the catalog knows. */
+  /** Starts again, with what the catalog knows. */
   async load(catalog: Catalog): Promise<void> {
+    this.#total = 0;
+    this.#contexts.clear();
     for (const { contextId, bytes } of await catalog.usage()) this.#count(contextId, bytes);
   }
 
@@ -63,19 +65,17 @@ export class Usage {
    * @throws {StreamError} QUOTA_EXCEEDED, and nothing is counted.
    */
   async take(contextId: string | null, bytes: number): Promise<void> {
-    const { maxContextBytes = Infinity, maxTotalBytes = Infinity, minFreeBytes = 0 } = this.#limits;
+    const { maxTotalBytes = Infinity, minFreeBytes = 0 } = this.#limits;
+    if (minFreeBytes > 0) await this.#measure(bytes + minFreeBytes);
+    // Nothing is deleted for who may not have it anyway.
+    this.#checkContext(contextId, bytes);
     if (this.#total + bytes > maxTotalBytes) await this.#makeRoom(bytes);
+    // From here on nothing is waited for, so that nobody else can take the same bytes.
     if (this.#total + bytes > maxTotalBytes) {
       throw new StreamError("QUOTA_EXCEEDED", `the server may hold ${maxTotalBytes} bytes in all`);
     }
-    const inContext = contextId === null ? 0 : this.#contexts.get(contextId) ?? 0;
-    if (inContext + bytes > maxContextBytes) {
-      throw new StreamError(
-        "QUOTA_EXCEEDED",
-        `upload context ${contextId} may hold ${maxContextBytes} bytes`,
-      );
-    }
-    if (minFreeBytes > 0 && await this.#free(bytes + minFreeBytes) < bytes + minFreeBytes) {
+    this.#checkContext(contextId, bytes);
+    if (this.#freeBytes < bytes + minFreeBytes) {
       throw new StreamError(
         "QUOTA_EXCEEDED",
         `less than ${minFreeBytes} bytes are free on the server's disk`,
@@ -98,13 +98,22 @@ export class Usage {
     else this.#contexts.delete(contextId);
   }
 
-  /** Free bytes; read again when the last reading is old or would not be enough. */
-  async #free(wanted: number): Promise<number> {
+  #checkContext(contextId: string | null, bytes: number): void {
+    const { maxContextBytes = Infinity } = this.#limits;
+    if (contextId === null) return;
+    if ((this.#contexts.get(contextId) ?? 0) + bytes <= maxContextBytes) return;
+    throw new StreamError(
+      "QUOTA_EXCEEDED",
+      `upload context ${contextId} may hold ${maxContextBytes} bytes`,
+    );
+  }
+
+  /** Reads the free bytes again when the last reading is old or would not be enough. */
+  async #measure(wanted: number): Promise<void> {
     const nowMs = performance.now();
     if (nowMs - this.#readAtMs >= FREE_SPACE_AGE_MS || this.#freeBytes < wanted) {
       this.#readAtMs = nowMs;
       this.#freeBytes = await this.#storage.freeBytes();
     }
-    return this.#freeBytes;
   }
 }

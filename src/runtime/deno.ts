@@ -40,9 +40,10 @@ function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
 function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade): Response {
   // Native sessions have a heartbeat of their own; for others the runtime pings and gives up.
   const { socket, response } = accept(request, {
-    protocol: subprotocol === "" ? undefined : subprotocol,
     idleTimeout: subprotocol === "" ? IDLE_TIMEOUT_S : 0,
   });
+  // Not by the option `protocol`: it finds only names that a comma and a blank separate.
+  if (subprotocol !== "") response.headers.set("Sec-WebSocket-Protocol", subprotocol);
   socket.binaryType = "arraybuffer";
   let session: Session | null = null;
   const closed = (code: number, reason: string) => {

@@ -8,11 +8,20 @@ import type { Connection } from "../runtime.ts";
 /** Bytes that may wait in one socket before a send has to wait; above the largest download window. */
 export const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
 
-/** A connection that sends whole messages, in order, and not faster than its socket takes them. */
+/** What a message costs while it waits, besides its bytes; millions of small ones would cost gigabytes. */
+const MESSAGE_COST_BYTES = 512;
+
+/**
+ * A connection that sends whole messages, in order, and not faster than its socket takes them. A peer that
+ * does not read is dropped before what waits for it is more than a socket may hold.
+ */
 export abstract class WholeMessageConnection implements Connection {
   abstract readonly subprotocol: string;
   /** The last send that waits for room. */
   #waiting: Promise<void> | null = null;
+  #waitingBytes = 0;
+  /** Messages that were handed to the socket since it was empty. */
+  #handedOver = 0;
 
   /** Whether nothing more can be sent, ever. */
   protected abstract readonly gone: boolean;
@@ -29,10 +38,11 @@ export abstract class WholeMessageConnection implements Connection {
 
   /** Sends one message. */
   send(message: string | Uint8Array): Promise<void> {
-    if (this.#waiting === null && this.bufferedBytes <= SOCKET_BUFFER_BYTES) {
-      if (!this.gone) this.put(message);
+    if (this.#waiting === null && !this.#isFull) {
+      this.#hand(message);
       return SENT;
     }
+    if (this.#waitingBytes > SOCKET_BUFFER_BYTES) this.terminate();
     const sent = this.#sendAfter(this.#waiting, message).finally(() => {
       if (this.#waiting === sent) this.#waiting = null;
     });
@@ -45,10 +55,25 @@ export abstract class WholeMessageConnection implements Connection {
     await this.send(await wholeMessage(byteCount, chunks));
   }
 
+  get #isFull(): boolean {
+    const { bufferedBytes } = this;
+    if (bufferedBytes === 0) this.#handedOver = 0;
+    return bufferedBytes + this.#handedOver * MESSAGE_COST_BYTES > SOCKET_BUFFER_BYTES;
+  }
+
   async #sendAfter(before: Promise<void> | null, message: string | Uint8Array): Promise<void> {
+    const costBytes = message.length + MESSAGE_COST_BYTES;
+    this.#waitingBytes += costBytes;
     await before;
-    while (!this.gone && this.bufferedBytes > SOCKET_BUFFER_BYTES) await this.room();
-    if (!this.gone) this.put(message);
+    while (!this.gone && this.#isFull) await this.room();
+    this.#waitingBytes -= costBytes;
+    this.#hand(message);
+  }
+
+  #hand(message: string | Uint8Array): void {
+    if (this.gone) return;
+    this.#handedOver++;
+    this.put(message);
   }
 }
 

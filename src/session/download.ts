@@ -54,6 +54,7 @@ export class DownloadSession extends ControlSession {
   #unsent: ResourceStatus | null = null;
   /** Set while a request is being answered. */
   #answering = false;
+  #answers: Promise<void> = Promise.resolve();
   /** The request that is being answered, and one more. */
   readonly #requests: Request[] = [];
   #following: Following | null = null;
@@ -94,7 +95,10 @@ export class DownloadSession extends ControlSession {
   protected ended(): void {
     this.#unwatch();
     this.#signal();
-    if (this.#resource !== null) void this.#options.resources.release(this.#resource);
+    const resource = this.#resource;
+    if (resource === null) return;
+    // An answer that is under way may read on; what it opens again must be closed, too.
+    void this.#answers.then(() => this.#options.resources.release(resource)).catch(() => {});
   }
 
   async #open(): Promise<void> {
@@ -105,7 +109,7 @@ export class DownloadSession extends ControlSession {
     this.#unsent = resource.status;
     this.#unwatch = resource.watch((status) => this.#changed(status));
     if (this.#requests.length === 0) this.#sendStatus();
-    else this.#answerAll().catch((error) => this.fail(error));
+    else this.#answerRequests();
   }
 
   /** One request is answered at a time; one more may wait. */
@@ -117,8 +121,11 @@ export class DownloadSession extends ControlSession {
       );
     }
     this.#requests.push(request);
-    if (this.#resource === null || this.#answering) return;
-    this.#answerAll().catch((error) => this.fail(error));
+    if (this.#resource !== null && !this.#answering) this.#answerRequests();
+  }
+
+  #answerRequests(): void {
+    this.#answers = this.#answerAll().catch((error) => this.fail(error));
   }
 
   async #answerAll(): Promise<void> {

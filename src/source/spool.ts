@@ -28,6 +28,7 @@ class Spool implements Chunks {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #limitBytes: number;
   readonly #memory: Uint8Array[] = [];
+  readonly #filling: Promise<void>;
   #memoryBytes = 0;
   #overflow: Overflow | null = null;
   #ended = false;
@@ -39,7 +40,7 @@ class Spool implements Chunks {
   constructor(source: ReadableStream<Uint8Array>, limitBytes: number) {
     this.#reader = source.getReader();
     this.#limitBytes = limitBytes;
-    this.#fill().catch((error) => this.#failure = error).finally(() => {
+    this.#filling = this.#fill().catch((error) => this.#failure = error).finally(() => {
       this.#ended = true;
       this.#wake?.();
     });
@@ -68,6 +69,8 @@ class Spool implements Chunks {
     this.#closed = true;
     this.#room?.();
     await this.#reader.cancel().catch(() => {});
+    // It may be about to make the file.
+    await this.#filling;
     await this.#overflow?.close();
   }
 

@@ -17,6 +17,7 @@ import type { Resources } from "../../src/resources.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { DownloadSession } from "../../src/session/download.ts";
 import { UploadSession } from "../../src/session/upload.ts";
+import { MemoryStorage } from "../../src/storage/memory.ts";
 import { eventually, FakeConnection, Peer } from "./connection.ts";
 import {
   DownloadLine,
@@ -30,6 +31,7 @@ import {
 import { type Known, weird } from "./mutate.ts";
 import type { Chance } from "./random.ts";
 import { registration } from "./resources.ts";
+import { changed, strict } from "./storage.ts";
 import { type Problem, RawClient, rawUpgrade, startServer, type TestServer } from "./server.ts";
 
 export interface FuzzOptions {
@@ -52,8 +54,8 @@ const SERVER = {
   maxUploads: 4,
   maxFollowers: 4,
   maxConnections: 20,
-  maxResourceBytes: 300_000,
-  maxContextBytes: 400_000,
+  maxResourceBytes: 100_000,
+  maxContextBytes: 300_000,
   maxTotalBytes: 4_000_000,
   resumeWindowMs: 30,
   checkpointIntervalMs: 1,
@@ -68,14 +70,35 @@ export async function fuzz(chance: Chance, options: FuzzOptions): Promise<FuzzRe
   const stray = (error: unknown) => strays.push(error);
   process.on("unhandledRejection", stray);
   try {
-    await using server = await startServer(SERVER);
+    const storage = new CountedStorage();
+    await using server = await startServer({ ...SERVER, storage: storage.counted });
     const fuzzer = new Fuzzer(chance, server, options.socketShare);
     for (let count = 0; count < options.cases; count++) await fuzzer.next();
     await fuzzer.end();
+    await eventually("the logs to be closed", () => storage.open === 0);
     assertEquals(strays, []);
     return fuzzer.report;
   } finally {
     process.off("unhandledRejection", stray);
+  }
+}
+
+/** A storage that takes its time, and knows how many of its logs are open. */
+class CountedStorage {
+  open = 0;
+  readonly counted = changed(strict(new MemoryStorage()), {
+    reader: (log) => this.#count(log),
+    writer: (log) => this.#count(log),
+  });
+
+  #count(log: { close(): Promise<void> }): { close(): Promise<void> } {
+    this.open++;
+    return {
+      close: async () => {
+        this.open--;
+        await log.close();
+      },
+    };
   }
 }
 
@@ -186,10 +209,14 @@ class Fuzzer {
       this.#lines.splice(this.#lines.indexOf(line), 1);
       await line.leave();
       const code = await line.check();
-      const { rejections } = this.report;
-      if (code !== null) rejections[code] = (rejections[code] ?? 0) + 1;
+      if (code !== null) this.#count(code);
       this.report.completed += line.wire.inbox.all("UploadAcknowledged").length;
     }
+  }
+
+  #count(code: ErrorCode): void {
+    const { rejections } = this.report;
+    rejections[code] = (rejections[code] ?? 0) + 1;
   }
 
   #learn({ id, ready }: UploadLine): void {
@@ -215,7 +242,8 @@ class Fuzzer {
     const method = chance.pick(["GET", "GET", "GET", "DELETE", "HEAD", "POST", "OPTIONS"]);
     const request = new Request(url, { method });
     if (chance.happens(0.1)) request.headers.set("origin", chance.pick(["http://evil", "null"]));
-    await checkResponse(request, await this.#server.server.fetch(request), id);
+    const code = await checkResponse(request, await this.#server.server.fetch(request), id);
+    if (code !== null) this.#count(code);
   }
 
   /** Bytes that are no frames, or frames that nobody should send, on a real connection. */
@@ -291,18 +319,23 @@ async function times<T>(count: number, make: () => Promise<T>): Promise<T[]> {
 }
 
 /** Either what was asked for, or an error of the table. */
-async function checkResponse(request: Request, response: Response, id: string): Promise<void> {
+async function checkResponse(
+  request: Request,
+  response: Response,
+  id: string,
+): Promise<ErrorCode | null> {
   const body = await response.text();
   const about = `${request.method} ${request.url}: ${response.status} ${body}`;
   if (response.ok) {
     const { pathname } = new URL(request.url);
-    if (body === "" || !pathname.startsWith(`${RESOURCES_PATH}/`)) return;
-    return assertEquals(JSON.parse(body).id, id, about);
+    if (body !== "" && pathname !== RESOURCES_PATH) assertEquals(JSON.parse(body).id, id, about);
+    return null;
   }
-  if (request.method === "HEAD") return;
+  if (request.method === "HEAD") return null;
   const problem: Problem = JSON.parse(body);
   assert(Object.hasOwn(ERRORS, problem.code), about);
   assert(!FAULTS.includes(problem.code as ErrorCode), about);
   assertEquals(problem.status, response.status, about);
   assertEquals(ERRORS[problem.code as ErrorCode].http, response.status, about);
+  return problem.code as ErrorCode;
 }

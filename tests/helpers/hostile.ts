@@ -203,8 +203,11 @@ export class UploadLine extends Line {
   protected misplaceBytes(): void {
     const { id } = this;
     // Before it knows the id it must not send anything that may be appended.
-    if (id !== null) this.#give(this.chance.pick([65_536, 65_537, 200_000]), id);
-    else if (!this.begun) this.wire.bytes(new Uint8Array([1, 2, 3]), this.chance.happens(0.5));
+    if (id !== null) {
+      const byteCount = this.chance.pick([65_536, 65_537, 200_000]);
+      const times = this.chance.pick([1, 1, 6]);
+      for (let time = 0; time < times; time++) this.#give(byteCount, id);
+    } else if (!this.begun) this.wire.bytes(new Uint8Array([1, 2, 3]), this.chance.happens(0.5));
   }
 
   protected anyMessage(): object {

@@ -174,12 +174,12 @@ class Link {
     const { packetBytes, delayMs, ending } = this.#fate;
     if (delayMs > 0) await sleep(delayMs);
     for (let at = 0; at < bytes.length && !this.#broken;) {
-      const packet = bytes.subarray(at, at + Math.min(packetBytes, this.#bytesLeft));
+      const packet = bytes.subarray(at, at + Math.min(packetBytes, Math.max(0, this.#bytesLeft)));
       await this.#events.passing(packet, to);
       at += packet.length;
       this.#bytesLeft -= packet.length;
       if (packet.length > 0 && !this.#broken) await written(to, packet);
-      if (this.#bytesLeft === 0) this.breakNow(ending);
+      if (this.#bytesLeft <= 0) this.breakNow(ending);
     }
   }
 }

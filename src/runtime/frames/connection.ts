@@ -39,6 +39,8 @@ export interface ConnectionOptions {
 
 /** Bytes of messages that may wait behind another; with more the peer does not read at all. */
 const WAITING_BYTES = 8 * 1024 * 1024;
+/** What a message costs while it waits, besides its bytes. */
+const MESSAGE_COST_BYTES = 512;
 /** RFC 6455, 7.1.5: the connection went away without a close frame. */
 const ABNORMAL_CLOSURE = 1006;
 /** What the Java server sends. */
@@ -123,9 +125,10 @@ export class FrameConnection implements Connection {
   #inTurn(byteCount: number, send: () => Promise<void>): Promise<void> {
     if (this.#closing) return Promise.resolve();
     if (this.#waitingBytes > WAITING_BYTES) this.terminate();
-    this.#waitingBytes += byteCount;
+    const costBytes = byteCount + MESSAGE_COST_BYTES;
+    this.#waitingBytes += costBytes;
     const sent = this.#turn.then(() => {
-      this.#waitingBytes -= byteCount;
+      this.#waitingBytes -= costBytes;
       if (!this.#brokenOff) return send();
     });
     this.#turn = sent.catch(() => {});
