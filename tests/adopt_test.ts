@@ -276,7 +276,10 @@ test("an unhashed directory is put in order; missing indexes are built where wan
     const path = binPath("", id);
     return [path, `${path}.idx`];
   });
-  assertEquals(Object.keys(filesOf(directory)).sort(), [...logs, "catalog.sqlite"].sort());
+  assertEquals(
+    Object.keys(filesOf(directory)).sort(),
+    [...logs, "catalog.sqlite", "lock.sqlite"].sort(),
+  );
   for (const old of ["65", "0e", "ab"]) assert(!existsSync(join(directory, old)), old);
   await assertServes(directory, contents);
 });
@@ -452,7 +455,6 @@ test("an adoption that was cut off is completed by the next one", async () => {
     copyFileSync(from, to);
     utimesSync(to, new Date(WRITTEN_AT_MS), new Date(WRITTEN_AT_MS));
   });
-  writeFileSync(join(data, "server.lock"), "999999999");
   const { code, lines } = await stream("adopt", directory, "--data", data);
   assertEquals([code, lines.at(-1)], [0, summary({ adopted: 4 })]);
   await assertServes(data, Object.fromEntries([1, 2, 3, 4].map((n) => [oid(n), text])));
@@ -502,7 +504,7 @@ test("a directory that a server holds is refused, and so is what is no Java dire
     1,
     /is a data directory of stream.*\(CONFLICT\)/,
   );
-  assertEquals(readdirSync(data), []);
+  assertEquals(readdirSync(data), ["lock.sqlite"]);
 });
 
 test("rules that make no sense are refused before anything is touched", async () => {
