@@ -272,6 +272,19 @@ test("requests that are too large, too slow or nonsense end their connection", a
   }
 });
 
+test("sockets beyond the limit are dropped, and others accepted when there is room again", async () => {
+  await using mounted = await mount({ maxSockets: 2 });
+  const first = await mounted.connect();
+  const second = await mounted.connect();
+  using third = new RawPeer(mounted.port);
+  await third.write(upgradeRequest());
+  assertEquals((await third.readAll()).length, 0);
+  first.peer.socket.destroy();
+  await first.session.end();
+  assertEquals((await mounted.connect()).session.closings, []);
+  second.peer.socket.destroy();
+});
+
 // Messages
 
 test("messages of every length and kind, echoed to the platform's WebSocket", async () => {

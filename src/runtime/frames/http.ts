@@ -35,16 +35,18 @@ export async function answerTo(
 
 /** Writes a response, as fast as it is taken; one that breaks off breaks the connection. */
 export async function writeResponse(response: Response, out: ServerResponse): Promise<void> {
-  const head = [...response.headers].flat();
+  const { status, ok, body } = response;
+  const headers = new Headers(response.headers);
   try {
-    if (response.ok && response.body !== null) {
-      out.writeHead(response.status, head);
-      await pipeline(Readable.fromWeb(response.body as never), out);
+    if (body === null) out.writeHead(status, [...headers].flat()).end();
+    else if (ok) {
+      out.writeHead(status, [...headers].flat());
+      await pipeline(Readable.fromWeb(body as never), out);
     } else {
-      // An error is short: it is sent with its length.
-      const body = new Uint8Array(await response.arrayBuffer());
-      out.writeHead(response.status, [...head, "content-length", String(body.length)]);
-      out.end(body);
+      // An error is short: it is sent with its length, for clients that know no chunks.
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      headers.set("content-length", String(bytes.length));
+      out.writeHead(status, [...headers].flat()).end(bytes);
     }
   } catch {
     out.destroy();
