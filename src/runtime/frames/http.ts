@@ -35,19 +35,13 @@ export async function answerTo(
 
 /** Writes a response, as fast as it is taken; one that breaks off breaks the connection. */
 export async function writeResponse(response: Response, out: ServerResponse): Promise<void> {
-  const { status, ok, body } = response;
-  const headers = new Headers(response.headers);
+  const { status, ok, headers, body } = response;
+  out.statusCode = status;
+  out.setHeaders(headers);
   try {
-    if (body === null) out.writeHead(status, [...headers].flat()).end();
-    else if (ok) {
-      out.writeHead(status, [...headers].flat());
-      await pipeline(Readable.fromWeb(body as never), out);
-    } else {
-      // An error is short: it is sent with its length, for clients that know no chunks.
-      const bytes = new Uint8Array(await response.arrayBuffer());
-      headers.set("content-length", String(bytes.length));
-      out.writeHead(status, [...headers].flat()).end(bytes);
-    }
+    if (ok && body !== null) await pipeline(Readable.fromWeb(body as never), out);
+    // An error is short: it is sent with its length, for clients that know no chunks.
+    else out.end(new Uint8Array(await response.arrayBuffer()));
   } catch {
     out.destroy();
   }
