@@ -17,12 +17,19 @@ export type { ConnectionTimes } from "./frames/connection.ts";
 export interface FramesOptions extends Partial<ConnectionTimes> {
   /** The head of a request must be there within this time; 60 s by default. */
   headersWithinMs?: number;
+  /** TCP connections at the same time; 12 000 by default. */
+  maxSockets?: number;
 }
 
 type Fetch = ListenOptions["fetch"];
 
-const HEADERS_WITHIN_MS = 60_000;
-/** How often connections are looked at for that. */
+const DEFAULTS: Required<FramesOptions> = {
+  ...CONNECTION_TIMES,
+  headersWithinMs: 60_000,
+  // Fewer than the system allows: a listener of Deno never accepts again once descriptors ran out.
+  maxSockets: 12_000,
+};
+/** How often connections are looked at for {@link FramesOptions.headersWithinMs}. */
 const CHECKS_PER_LIMIT = 4;
 
 /**
@@ -46,27 +53,31 @@ const CHECKS_PER_LIMIT = 4;
  * ```
  */
 export function framesRuntime(options: FramesOptions = {}): Runtime {
-  const times = { ...CONNECTION_TIMES, headersWithinMs: HEADERS_WITHIN_MS, ...options };
-  return { listen: (where) => listen(where, times), upgrade };
+  const settings = { ...DEFAULTS, ...options };
+  return { listen: (where) => listen(where, settings), upgrade };
 }
 
-async function listen(options: ListenOptions, times: Required<FramesOptions>): Promise<Listener> {
-  const { fetch, hostname, port } = options;
+async function listen(
+  { fetch, hostname, port }: ListenOptions,
+  settings: Required<FramesOptions>,
+): Promise<Listener> {
   const sockets = new Set<Socket>();
   const server = createServer({
-    headersTimeout: times.headersWithinMs,
-    connectionsCheckingInterval: times.headersWithinMs / CHECKS_PER_LIMIT,
+    headersTimeout: settings.headersWithinMs,
+    connectionsCheckingInterval: settings.headersWithinMs / CHECKS_PER_LIMIT,
   });
+  server.maxConnections = settings.maxSockets;
   server.on("request", (message, out) => void serve(message, out, fetch));
   server.on("upgrade", (message, socket: Socket, head) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     // That says the same as an error.
     socket.on("error", () => {});
-    void shakeHands(message, new Handshake(socket, head, times), fetch);
+    void shakeHands(message, new Handshake(socket, head, settings), fetch);
   });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    // Later ones, where the system has no socket left, end nothing.
+    server.on("error", reject);
     server.listen(port, hostname, resolve);
   });
   return {

@@ -35,17 +35,13 @@ export async function answerTo(
 
 /** Writes a response, as fast as it is taken; one that breaks off breaks the connection. */
 export async function writeResponse(response: Response, out: ServerResponse): Promise<void> {
-  const head = [...response.headers].flat();
+  const { status, ok, headers, body } = response;
+  out.statusCode = status;
+  out.setHeaders(headers);
   try {
-    if (response.ok && response.body !== null) {
-      out.writeHead(response.status, head);
-      await pipeline(Readable.fromWeb(response.body as never), out);
-    } else {
-      // An error is short: it is sent with its length.
-      const body = new Uint8Array(await response.arrayBuffer());
-      out.writeHead(response.status, [...head, "content-length", String(body.length)]);
-      out.end(body);
-    }
+    if (ok && body !== null) await pipeline(Readable.fromWeb(body as never), out);
+    // An error is short: it is sent with its length, for clients that know no chunks.
+    else out.end(new Uint8Array(await response.arrayBuffer()));
   } catch {
     out.destroy();
   }
