@@ -331,12 +331,12 @@ export class Resources implements ServerResources {
     if (!isFinal(record.status.transferStatus)) {
       throw new StreamError("WRONG_STATE", `resource ${id} is still being uploaded`);
     }
-    await this.#catalog.delete(id);
-    await this.#storage.delete(id);
-    const held = this.#held.get(id);
-    held?.resource.markDeleted();
+    // Two may delete it at the same time: it is counted and told once.
+    if (!await this.#catalog.delete(id)) throw notFound(id);
     this.#usage.give(record.contextId, record.size);
+    this.#held.get(id)?.resource.markDeleted();
     this.#emit({ type: "deleted", id, contextId: record.contextId });
+    await this.#storage.delete(id);
   }
 
   async createContext(id: string): Promise<UploadContext> {

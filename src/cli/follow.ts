@@ -61,7 +61,7 @@ async function runFollow(reference: string, options: Options): Promise<number> {
     onRetry: reportRetry,
   });
   try {
-    const output = await openOutput(options, selection);
+    const output = await openOutput(options, selection, download.status.currentSize);
     await copy(download, selection, live, output);
     await output.close();
     return download.status.transferStatus === "FAILED" ? EXIT.resourceFailed : EXIT.ok;
@@ -71,7 +71,11 @@ async function runFollow(reference: string, options: Options): Promise<number> {
 }
 
 /** Where the bytes go; a file that is continued moves the selection to its end. */
-async function openOutput(options: Options, selection: Selection): Promise<Output> {
+async function openOutput(
+  options: Options,
+  selection: Selection,
+  currentSize: number,
+): Promise<Output> {
   const path = options.text("output");
   if (!options.flag("continue")) {
     return path === undefined ? standardOutput() : await fileOutput(path, "w");
@@ -79,7 +83,15 @@ async function openOutput(options: Options, selection: Selection): Promise<Outpu
   if (path === undefined || selection.by !== "bytes") {
     throw new UsageError("--continue goes with -o FILE, and neither with --lines nor with --tail");
   }
-  selection.from += await sizeOf(path);
+  const size = await sizeOf(path);
+  selection.from += size;
+  // What the file has was there: it is not to be waited for a second time.
+  if (size > 0 && selection.from > currentSize) {
+    throw new StreamError(
+      "OFFSET_LOST",
+      `${path} ends at byte ${selection.from}; the resource now has ${currentSize} bytes`,
+    );
+  }
   return await fileOutput(path, "a");
 }
 

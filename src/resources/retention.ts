@@ -50,13 +50,14 @@ export async function sweep(
   }
 }
 
-/** Somebody else may have been faster. */
+/** Somebody else may have been faster, and what is just being completed is not deleted yet. */
 async function deleteIfThere(resources: Resources, id: string): Promise<boolean> {
   try {
     await resources.delete(id);
     return true;
   } catch (error) {
-    if (toStreamError(error).code === "NOT_FOUND") return false;
+    const { code } = toStreamError(error);
+    if (code === "NOT_FOUND" || code === "WRONG_STATE") return false;
     throw error;
   }
 }

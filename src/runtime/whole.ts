@@ -10,16 +10,15 @@ export const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
 
 /** What a message costs while it waits, besides its bytes; millions of small ones would cost gigabytes. */
 const MESSAGE_COST_BYTES = 512;
+/** Messages that may wait behind one that waits for room; with more the peer does not read at all. */
+const WAITING_MESSAGES = 10_000;
 
-/**
- * A connection that sends whole messages, in order, and not faster than its socket takes them. A peer that
- * does not read is dropped before what waits for it is more than a socket may hold.
- */
+/** A connection that sends whole messages, in order, and not faster than its socket takes them. */
 export abstract class WholeMessageConnection implements Connection {
   abstract readonly subprotocol: string;
   /** The last send that waits for room. */
   #waiting: Promise<void> | null = null;
-  #waitingBytes = 0;
+  #waitingMessages = 0;
   /** Messages that were handed to the socket since it was empty. */
   #handedOver = 0;
 
@@ -42,7 +41,7 @@ export abstract class WholeMessageConnection implements Connection {
       this.#hand(message);
       return SENT;
     }
-    if (this.#waitingBytes > SOCKET_BUFFER_BYTES) this.terminate();
+    if (this.#waitingMessages === WAITING_MESSAGES) this.terminate();
     const sent = this.#sendAfter(this.#waiting, message).finally(() => {
       if (this.#waiting === sent) this.#waiting = null;
     });
@@ -62,11 +61,10 @@ export abstract class WholeMessageConnection implements Connection {
   }
 
   async #sendAfter(before: Promise<void> | null, message: string | Uint8Array): Promise<void> {
-    const costBytes = message.length + MESSAGE_COST_BYTES;
-    this.#waitingBytes += costBytes;
+    this.#waitingMessages++;
     await before;
     while (!this.gone && this.#isFull) await this.room();
-    this.#waitingBytes -= costBytes;
+    this.#waitingMessages--;
     this.#hand(message);
   }
 

@@ -8,7 +8,7 @@ import {
   push,
   type PushedUpload,
   SqliteCatalog,
-  StreamError,
+  type StreamError,
 } from "../../mod.ts";
 import { assertBytes } from "./connection.ts";
 import { Proxy } from "./proxy.ts";
