@@ -223,7 +223,7 @@ function known(code: string): ErrorCode {
 }
 
 /** What a close without an Error message means; a native server sends one for everything it means. */
-function closeError(code: number, reason: string, native: boolean): StreamError {
+export function closeError(code: number, reason: string, native: boolean): StreamError {
   const why = reason === "" ? `code ${code}` : reason;
   const message = `the connection to the server broke: ${why}`;
   if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);
