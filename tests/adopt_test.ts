@@ -410,15 +410,21 @@ test("names, types and lines come from the index, a list, and rules", async () =
   assertEquals(await adopted(plain), [`a1000000.bin ${octets} false`]);
   assertEquals(await adopted(plain, "--text"), ["a1000000.log text/plain true"]);
   assertEquals(await adopted(plain, "--type", "text/csv"), ["a1000000.log text/csv true"]);
-  assertEquals(await adopted(plain, "--type", "text/csv", "--binary"), ["a1000000.bin text/csv false"]);
+  assertEquals(await adopted(plain, "--type", "text/csv", "--binary"), [
+    "a1000000.bin text/csv false",
+  ]);
   assertEquals(await adopted(plain, "--name", "{id}-{id}.json"), [
     "a1000000-a1000000.json application/json true",
   ]);
   assertEquals(await adopted(indexed, "--binary", "--name", "x.png"), ["x.png image/png true"]);
 
   const names = newDirectory();
-  writeFileSync(names, "a1000000\tserver.log\r\n\na2000000\timage\timage/png\nff000000\tnobody's\n");
-  const three = (directory: string) => ["a1000000", "a2000000", "a3000000"].map((id) => put(directory, id, TEXT));
+  writeFileSync(
+    names,
+    "a1000000\tserver.log\r\n\na2000000\timage\timage/png\nff000000\tnobody's\n",
+  );
+  const three = (directory: string) =>
+    ["a1000000", "a2000000", "a3000000"].map((id) => put(directory, id, TEXT));
   assertEquals(await adopted(three, "--names", names, "--name", "rest-{id}.xml"), [
     "server.log text/plain true",
     "image image/png false",
