@@ -53,7 +53,9 @@ async function onlyId(resources: ServerResources): Promise<string> {
 
 /** Accepts one WebSocket, answers StartUpload, and does what the test wants with the rest. */
 async function scriptedServer(then: (socket: Socket) => void) {
+  const sockets: Socket[] = [];
   const server = createTcpServer((socket) => {
+    sockets.push(socket);
     socket.on("error", () => {});
     socket.once("data", (request: Buffer) => {
       const key = /sec-websocket-key: *(\S+)/i.exec(request.toString("latin1"))?.[1];
@@ -71,7 +73,10 @@ async function scriptedServer(then: (socket: Socket) => void) {
   const { port } = server.address() as { port: number };
   return {
     url: `http://127.0.0.1:${port}`,
-    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
   };
 }
 
