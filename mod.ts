@@ -52,6 +52,7 @@ export { loadRuntime } from "./src/runtime/load.ts";
 export { bunWebSocketHandlers } from "./src/runtime/bun.ts";
 export type { ConnectionTimes, FramesOptions } from "./src/runtime/frames.ts";
 export { framesRuntime } from "./src/runtime/frames.ts";
+export type { FramesConnection } from "./src/runtime/frames/client.ts";
 export { connectFrames } from "./src/runtime/frames/client.ts";
 export type { LocalUploadOptions } from "./src/source/local.ts";
 export { discardUpload, uploadToDirectory } from "./src/source/local.ts";

@@ -6,9 +6,20 @@ import { randomBytes } from "node:crypto";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { StreamError } from "../../protocol.ts";
-import type { Session } from "../../runtime.ts";
+import type { Connection, Session } from "../../runtime.ts";
 import { CONNECTION_TIMES, type ConnectionTimes, FrameConnection } from "./connection.ts";
 import { acceptOf } from "./handshake.ts";
+
+/** A connection on which a message can be sent while it is made. */
+export interface FramesConnection extends Connection {
+  /**
+   * Sends a part of one binary message at once; nothing else may be sent before its end.
+   * @param bytes The part.
+   * @param final Whether the message ends with it.
+   * @returns When there is room for the next part.
+   */
+  sendPart(bytes: Uint8Array, final: boolean): Promise<void>;
+}
 
 const CONNECT_TIMEOUT_MS = 20_000;
 const MAX_HEAD_BYTES = 16 * 1024;
@@ -39,7 +50,7 @@ export async function connectFrames(
   url: string,
   session: Session,
   times: Partial<ConnectionTimes> = {},
-): Promise<FrameConnection> {
+): Promise<FramesConnection> {
   const target = new URL(url);
   const key = randomBytes(16).toString("base64");
   const socket = dial(target);
