@@ -213,6 +213,15 @@ test("a transport that reaches no WebSocket server is UNREACHABLE, and says what
   await assertRejects(() => connectFrames(url, session), StreamError, "404");
 });
 
+test("a server that falls silent is pinged, and given up in the end", async () => {
+  await using place = await scriptedServer(() => {});
+  const closed = Promise.withResolvers<number>();
+  const session = { text() {}, data() {}, closed: (code: number) => closed.resolve(code) };
+  const url = place.url.replace("http", "ws");
+  await connectFrames(url, session, { pingEveryMs: 5, deadAfterMs: 20 });
+  assertEquals(await within("the end", closed.promise), 1006);
+});
+
 for (const client of clients) {
   test(`stream push reads a pipe into a Step server, line by line: ${client}`, async () => {
     await using place = await javaServer();

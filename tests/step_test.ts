@@ -6,9 +6,10 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { follow, framesRuntime, push, type ServerOptions } from "../mod.ts";
 import type { FramesOptions } from "../src/runtime/frames.ts";
 import { utf8 } from "./helpers/bytes.ts";
+import { own, Workspace } from "./helpers/cli.ts";
 import { within } from "./helpers/connection.ts";
 import { OP } from "./helpers/frames.ts";
-import { isFailed, startServer, statusOf } from "./helpers/server.ts";
+import { getJson, isFailed, startServer, statusOf } from "./helpers/server.ts";
 import {
   assertStepText,
   JETTY_BYTES,
@@ -18,7 +19,7 @@ import {
   TOMCAT_BYTES,
   UPLOAD,
 } from "./helpers/step_client.ts";
-import { servers, transferOneMessage } from "./helpers/step_transfer.ts";
+import { servers, stepPort, transferOneMessage } from "./helpers/step_transfer.ts";
 
 const MiB = 1024 * 1024;
 const DOWNLOAD = "/ws/streaming/download/";
@@ -321,6 +322,19 @@ test("50 uploads at once arrive unaltered, each with its own reader", async () =
     await reader.chunk(0, bytes.length, (piece) => hash.update(piece));
     assertEquals(hash.digest("hex"), md5(bytes));
   }));
+});
+
+test("serve --step-base-url is the base of references from the Step port only", async () => {
+  await using workspace = await Workspace.open();
+  const options = ["--step-port", "0", "--step-base-url", "ws://logs.example.org:81"];
+  const serving = await workspace.serve(own, [...options, "--log-format", "json"]);
+  const { client, uri, id } = await StepClient.upload(await stepPort(serving));
+  using _ = client;
+  assertEquals(uri, `ws://logs.example.org:81${DOWNLOAD}${id}`);
+  const { reference } = await getJson(`${workspace.server}/resources/${id}`);
+  assertEquals(reference, `${workspace.server.replace("http", "ws")}${DOWNLOAD}${id}`);
+  const alone = await workspace.run(own, ["serve", "--step-base-url", "ws://h"]);
+  assertEquals(alone.code, 2);
 });
 
 test("256 MiB in one message come back as one, and the server holds only part of them", async () => {

@@ -11,8 +11,8 @@ const METADATA = { filename: "a.bin", mimeType: "a/b", supportsLineAccess: false
 /** The servers that the run on this runtime is to test. */
 export const servers: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
-/** The port that a server said is for Step clients. */
-async function stepPort(serving: Program): Promise<number> {
+/** The port that a server with `--log-format json` said is for Step clients. */
+export async function stepPort(serving: Program): Promise<number> {
   const pattern = /"listening for Step clients".*"port":(\d+)/;
   return Number(pattern.exec(await serving.stderr.until((text) => pattern.test(text)))![1]);
 }
