@@ -52,6 +52,8 @@ export { loadRuntime } from "./src/runtime/load.ts";
 export { type BunWebSocketHandlers, bunWebSocketHandlers } from "./src/runtime/bun.ts";
 export type { ConnectionTimes, FramesOptions } from "./src/runtime/frames.ts";
 export { framesRuntime } from "./src/runtime/frames.ts";
+export type { FramesConnection } from "./src/runtime/frames/client.ts";
+export { connectFrames } from "./src/runtime/frames/client.ts";
 export type { LocalUploadOptions } from "./src/source/local.ts";
 export { discardUpload, uploadToDirectory } from "./src/source/local.ts";
 export { transcodeToUtf8 } from "./src/source/text.ts";

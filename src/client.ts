@@ -22,7 +22,13 @@
  */
 import { request, requestJson } from "./client/channel.ts";
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
-import { ClientUpload, type PushedUpload, type PushOptions } from "./client/upload.ts";
+import { StepUpload } from "./client/step_upload.ts";
+import {
+  ClientUpload,
+  type PushedUpload,
+  type PushOptions,
+  StepServerError,
+} from "./client/upload.ts";
 import type { RetryOptions } from "./client/retry.ts";
 import {
   checkMetadata,
@@ -35,6 +41,7 @@ import {
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
 export type { RetryOptions } from "./client/retry.ts";
+export type { StepConnection, StepHandler, StepTransport } from "./client/step_upload.ts";
 export type { PushedUpload, PushOptions } from "./client/upload.ts";
 export {
   type Digest,
@@ -73,7 +80,8 @@ export interface ListOptions {
  * @param metadata What the upload announces about itself.
  * @param options Upload context, digests, signal.
  * @returns The running upload; write its bytes to `writable`, close that, and await `done`.
- * @throws {StreamError} UNREACHABLE, BAD_METADATA, CONTEXT_REQUIRED, QUOTA_EXCEEDED, LIMIT_REACHED.
+ * @throws {StreamError} UNREACHABLE, BAD_METADATA, CONTEXT_REQUIRED, QUOTA_EXCEEDED, LIMIT_REACHED; BAD_REQUEST for a
+ * Step server without a `stepTransport`.
  *
  * @example
  * ```ts
@@ -96,7 +104,15 @@ export async function push(
   metadata: ResourceMetadata,
   options: PushOptions = {},
 ): Promise<PushedUpload> {
-  return await ClientUpload.start(httpBase(server), checkMetadata(metadata), options);
+  const base = httpBase(server);
+  const checked = checkMetadata(metadata);
+  try {
+    return await ClientUpload.start(base, checked, options);
+  } catch (error) {
+    const { stepTransport } = options;
+    if (!(error instanceof StepServerError) || stepTransport === undefined) throw error;
+    return await StepUpload.start(base, checked, options, stepTransport);
+  }
 }
 
 /**

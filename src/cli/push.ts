@@ -11,6 +11,7 @@ import {
   toStreamError,
   type Upload,
 } from "../protocol.ts";
+import { connectFrames } from "../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../source/file.ts";
 import { guessMimeType, isText } from "../source/mime.ts";
 import { openStdin } from "../source/pipe.ts";
@@ -118,7 +119,8 @@ async function pushSource(
     : source.stream.pipeThrough(transcodeToUtf8(charset));
   const upload = await openUpload(path, source, options, cancel);
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
-  const forget = path === "-" ? () => Promise.resolve() : await rememberUpload(upload);
+  const canGoOn = path !== "-" && upload.resumeToken !== "";
+  const forget = canGoOn ? await rememberUpload(upload) : () => Promise.resolve();
   await printLine(upload.reference);
   try {
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
@@ -165,6 +167,7 @@ async function openUpload(
     signal,
     retryForMs: options.number("retry-for"),
     onRetry: reportRetry,
+    stepTransport: connectFrames,
   };
   const resumed = options.text("resume");
   if (resumed === undefined) {

@@ -260,7 +260,7 @@ function known(code: string): ErrorCode {
 }
 
 /** What a close without an Error message means; a native server sends one for everything it means. */
-function closeError(code: number, reason: string, native: boolean): StreamError {
+export function closeError(code: number, reason: string, native: boolean): StreamError {
   const message = `the connection to the server broke${reason === "" ? "" : `: ${reason}`}`;
   if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);
   if (native) return new StreamError("INTERRUPTED", message);

@@ -22,6 +22,7 @@ import {
 } from "../protocol.ts";
 import { Channel } from "./channel.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
+import type { StepTransport } from "./step_upload.ts";
 
 /** How an upload is made. */
 export interface PushOptions extends RetryOptions {
@@ -31,11 +32,13 @@ export interface PushOptions extends RetryOptions {
   digests?: readonly DigestAlgorithm[];
   /** Gives the upload up when it aborts. */
   signal?: AbortSignal;
+  /** Connects to servers that do not speak our extensions, e.g. `connectFrames`; none by default, as in browsers. */
+  stepTransport?: StepTransport;
 }
 
 /** An upload to a server. */
 export interface PushedUpload extends Upload {
-  /** Proves ownership: whoever has it can go on with the upload (see `resumePush`). Keep it secret. */
+  /** Proves ownership: whoever has it can go on with the upload (see `resumePush`). Keep it secret. Empty where none can. */
   readonly resumeToken: string;
 }
 
@@ -46,6 +49,17 @@ type Answer = MessageOf<"ReadyForUpload"> | MessageOf<"UploadAcknowledged">;
 interface Identity {
   id: string;
   secret: string;
+}
+
+/** The server does not speak our extensions. */
+export class StepServerError extends StreamError {
+  /** @param base HTTP base URL of the server. */
+  constructor(base: string) {
+    super(
+      "BAD_REQUEST",
+      `the server at ${base} is a Step server: a push to it needs a stepTransport`,
+    );
+  }
 }
 
 /** One upload, over as many connections as it takes. */
@@ -165,12 +179,8 @@ export class ClientUpload implements PushedUpload {
 
   /** One connection and the server's first answer on it. */
   async #connect(request: Message): Promise<Answer> {
-    const { contextId } = this.#options;
-    const query = contextId === undefined
-      ? ""
-      : `?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
     const answer = this.#answer = Promise.withResolvers<Answer>();
-    const channel = await Channel.open(this.#base, UPLOAD_PATH + query, {
+    const channel = await Channel.open(this.#base, uploadPath(this.#options.contextId), {
       message: (message) => this.#receive(message),
       data: () => {
         throw new StreamError("BAD_MESSAGE", "the server sent data on an upload connection");
@@ -180,6 +190,10 @@ export class ClientUpload implements PushedUpload {
     if (this.#failure !== null) {
       await channel.close("Upload aborted");
       throw this.#failure;
+    }
+    if (!channel.native) {
+      await channel.close("not native");
+      throw new StepServerError(this.#base);
     }
     this.#channel = channel;
     channel.send(request);
@@ -381,7 +395,14 @@ export class ClientUpload implements PushedUpload {
   }
 }
 
-function initialStatus(): ResourceStatus {
+/** Path and query of the endpoint, for an upload context or none. */
+export function uploadPath(contextId: string | undefined): string {
+  if (contextId === undefined) return UPLOAD_PATH;
+  return `${UPLOAD_PATH}?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
+}
+
+/** The status of an upload before anything was heard of it. */
+export function initialStatus(): ResourceStatus {
   return {
     transferStatus: "INITIATED",
     currentSize: 0,

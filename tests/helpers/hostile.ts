@@ -149,7 +149,7 @@ const FORGOTTEN = 0;
 function endOf({ items, closing, subprotocol }: Inbox, left: boolean): ErrorCode | null {
   if (closing === null || left && [1000, 1005, 1006].includes(closing.code)) return null;
   if (closing.code === FORGOTTEN) return null;
-  const told = subprotocol === SUBPROTOCOL ? toldError(items.at(-1)) : null;
+  const told = subprotocol === SUBPROTOCOL ? toldError(items.at(-1), closing.reason) : null;
   const code = told?.code ?? errorNamed(closing.reason);
   assert(code !== null, `closed with ${closing.code} ${JSON.stringify(closing.reason)}`);
   assert(!FAULTS.includes(code), `${code}: ${closing.reason}`);
@@ -159,10 +159,10 @@ function endOf({ items, closing, subprotocol }: Inbox, left: boolean): ErrorCode
 }
 
 /** What a native peer must be told last. */
-function toldError(last: Inbox["items"][number] | undefined): StreamError {
+function toldError(last: Inbox["items"][number] | undefined, reason: string): StreamError {
   assert(
     last !== undefined && !(last instanceof Uint8Array) && last["@"] === "Error",
-    `no error was told, but ${JSON.stringify(last)}`,
+    `closed with ${JSON.stringify(reason)} after ${JSON.stringify(last)}`,
   );
   assert(Object.hasOwn(ERRORS, last.code), last.code);
   return new StreamError(last.code, last.message);

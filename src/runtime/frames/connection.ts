@@ -109,6 +109,23 @@ export class FrameConnection implements Connection {
     return this.#inTurn(0, () => this.#sendFragments(byteCount, chunks));
   }
 
+  /**
+   * Sends a part of one binary message at once, in fragments of its own; nothing else may be sent before its end.
+   * @param bytes The part.
+   * @param final Whether the message ends with it.
+   * @returns When the transport has room for the next part.
+   */
+  sendPart(bytes: Uint8Array, final: boolean): Promise<void> {
+    return this.#inTurn(bytes.length, async () => {
+      let at = 0;
+      do {
+        const piece = bytes.subarray(at, at + LIMITS.dataMessageBytes);
+        at += piece.length;
+        await this.#write({ type: "data", bytes: piece, final: final && at === bytes.length });
+      } while (at < bytes.length && !this.#closing);
+    });
+  }
+
   /** Begins the closing handshake, after what was sent before; a message in fragments is broken off. */
   close(code: number, reason: string): void {
     if (this.#closing) return;

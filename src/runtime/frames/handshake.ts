@@ -77,11 +77,10 @@ export class Handshake {
   }
 
   #open(key: string, { subprotocol, open }: Upgrade): void {
-    const accept = createHash("sha1").update(key + ACCEPT_SUFFIX).digest("base64");
     const protocol = subprotocol === "" ? "" : `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
     this.#socket.write(
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-        `Sec-WebSocket-Accept: ${accept}\r\n${protocol}\r\n`,
+        `Sec-WebSocket-Accept: ${acceptOf(key)}\r\n${protocol}\r\n`,
     );
     const connection = new FrameConnection(this.#socket, {
       role: "server",
@@ -96,6 +95,15 @@ export class Handshake {
       throw error;
     }
   }
+}
+
+/**
+ * What a server answers to a key.
+ * @param key The Sec-WebSocket-Key of the request.
+ * @returns The Sec-WebSocket-Accept.
+ */
+export function acceptOf(key: string): string {
+  return createHash("sha1").update(key + ACCEPT_SUFFIX).digest("base64");
 }
 
 function refusal(status: number, reason: string): Response {

@@ -1,0 +1,200 @@
+/**
+ * The client's side of an upload to a Step server (PROTOCOL.md 3.4): one message in fragments, on one connection.
+ * @module
+ */
+import { createDigest, type RunningDigest } from "../digest.ts";
+import { Latest } from "../latest.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  ERRORS,
+  type Message,
+  type MessageOf,
+  type ResourceMetadata,
+  type ResourceStatus,
+  StreamError,
+  toStreamError,
+  type UploadResult,
+} from "../protocol.ts";
+import { closeError } from "./channel.ts";
+import { initialStatus, type PushedUpload, type PushOptions, uploadPath } from "./upload.ts";
+
+/** What a {@link StepConnection} drives. */
+export interface StepHandler {
+  /** A whole text message. */
+  text(message: string): void;
+  /** Bytes of a binary message. */
+  data(bytes: Uint8Array, final: boolean): void;
+  /** The connection is gone, once. */
+  closed(code: number, reason: string): void;
+}
+
+/** A WebSocket connection on which a message can be sent while it is made, as no WebSocket API of a platform can. */
+export interface StepConnection {
+  /** Sends a whole text message. */
+  send(text: string): Promise<void>;
+  /** Sends a part of one binary message at once; resolves when there is room for the next. */
+  sendPart(bytes: Uint8Array, final: boolean): Promise<void>;
+  /** Begins the closing handshake, after what was sent before. */
+  close(code: number, reason: string): void;
+}
+
+/**
+ * Connects to a Step server; `connectFrames` is one, for Deno and Bun.
+ *
+ * @param url Address of the endpoint, `ws:` or `wss:`.
+ * @param handler Hears what arrives.
+ * @returns The connection; it offered no subprotocol.
+ * @throws {StreamError} UNREACHABLE.
+ */
+export type StepTransport = (url: string, handler: StepHandler) => Promise<StepConnection>;
+
+const NOTHING = new Uint8Array(0);
+
+/** One upload to a Step server; its status tells what was sent, as the server says nothing until the end. */
+export class StepUpload implements PushedUpload {
+  readonly writable: WritableStream<Uint8Array>;
+  readonly done: Promise<UploadResult>;
+  readonly resumeToken = "";
+  readonly #digest: RunningDigest;
+  readonly #ready = Promise.withResolvers<MessageOf<"ReadyForUpload">>();
+  readonly #done = Promise.withResolvers<UploadResult>();
+  readonly #status = new Latest<ResourceStatus>(initialStatus());
+  #controller!: WritableStreamDefaultController;
+  #connection!: StepConnection;
+  #reference = "";
+  #sent = 0;
+  #finishing = false;
+  #over = false;
+
+  private constructor(digest: RunningDigest) {
+    this.#digest = digest;
+    this.done = this.#done.promise;
+    // Who only looks at `writable` hears of a failure there.
+    this.done.catch(() => {});
+    this.#ready.promise.catch(() => {});
+    this.writable = new WritableStream<Uint8Array>({
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      write: (chunk) => this.#write(chunk),
+      close: () => this.#close(),
+      abort: (reason) => void this.#abandon(reason),
+    });
+  }
+
+  /**
+   * Connects and registers; see `push`.
+   * @param base HTTP base URL of the server.
+   * @param metadata What the upload announces.
+   * @param options Upload context, signal.
+   * @param transport Makes the connection.
+   */
+  static async start(
+    base: string,
+    metadata: ResourceMetadata,
+    { contextId, signal }: PushOptions,
+    transport: StepTransport,
+  ): Promise<StepUpload> {
+    const upload = new StepUpload(await createDigest("md5"));
+    signal?.throwIfAborted();
+    const url = base.replace(/^http/, "ws") + uploadPath(contextId);
+    upload.#connection = await transport(url, {
+      text: (text) => upload.#receive(decodeMessage(text)),
+      data: () => {
+        throw new StreamError("BAD_MESSAGE", "the server sent data on an upload connection");
+      },
+      closed: (code, reason) => upload.#fail(closeError(code, reason, false)),
+    });
+    const abort = () => void upload.abort(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
+    else upload.#say({ "@": "StartUpload", metadata });
+    upload.#reference = (await upload.#ready.promise).reference.uri;
+    return upload;
+  }
+
+  get reference(): string {
+    return this.#reference;
+  }
+
+  get status(): ResourceStatus {
+    return this.#status.value;
+  }
+
+  statuses(): AsyncIterableIterator<ResourceStatus> {
+    return this.#status.values();
+  }
+
+  async abort(cause?: unknown): Promise<void> {
+    this.#controller.error(this.#abandon(cause));
+    await this.done.catch(() => {});
+  }
+
+  #say(message: Message): void {
+    void this.#connection.send(encodeMessage(message));
+  }
+
+  #receive(message: Message): void {
+    if (message["@"] === "ReadyForUpload") this.#ready.resolve(message);
+    else if (message["@"] === "UploadAcknowledged" && this.#finishing) this.#finish(message);
+    else throw new StreamError("BAD_MESSAGE", `${message["@"]} does not belong on an upload`);
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    this.#digest.update(chunk);
+    await this.#connection.sendPart(chunk, false);
+    this.#sent += chunk.length;
+    if (!this.#over) this.#tell({ transferStatus: "IN_PROGRESS", currentSize: this.#sent });
+  }
+
+  async #close(): Promise<void> {
+    this.#finishing = true;
+    await this.#connection.sendPart(NOTHING, true);
+    this.#say({ "@": "FinishUpload", checksum: this.#digest.value() });
+    await this.done;
+  }
+
+  #finish({ size, checksum, numberOflines }: MessageOf<"UploadAcknowledged">): void {
+    const value = this.#digest.value();
+    if (size !== this.#sent || checksum !== value) {
+      const message = `the server acknowledged ${size} bytes with md5 ${checksum}; ` +
+        `${this.#sent} bytes with ${value} were sent`;
+      return this.#fail(new StreamError("CHECKSUM_MISMATCH", message));
+    }
+    if (this.#over) return;
+    this.#over = true;
+    this.#connection.close(1000, "Upload completed");
+    const numberOfLines = numberOflines ?? null;
+    this.#tell({ transferStatus: "COMPLETED", currentSize: size, numberOfLines });
+    this.#status.end();
+    this.#done.resolve({ size, numberOfLines, digest: { algorithm: "md5", value } });
+  }
+
+  #abandon(cause: unknown): StreamError {
+    const reason = cause instanceof Error ? cause.message : String(cause ?? "cancelled");
+    const error = cause instanceof StreamError
+      ? cause
+      : new StreamError("ABORTED", reason, { cause });
+    if (this.#over) return error;
+    // Java's clients end the message, too, before they say that it is not all.
+    if (this.#reference !== "" && !this.#finishing) void this.#connection.sendPart(NOTHING, true);
+    this.#connection.close(ERRORS.ABORTED.close, reason);
+    this.#fail(error);
+    return error;
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#over) return;
+    this.#over = true;
+    const error = toStreamError(thrown);
+    this.#ready.reject(error);
+    this.#controller.error(error);
+    this.#done.reject(error);
+    this.#status.end();
+  }
+
+  #tell(status: Partial<ResourceStatus>): void {
+    this.#status.set({ ...this.#status.value, ...status });
+  }
+}
