@@ -1,8 +1,16 @@
 /** Every step of an upload fails once, fails for good, or is the machine's last one. */
+import { connect, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { follow, getResource, push, type ResourceInfo } from "../mod.ts";
+import {
+  follow,
+  getResource,
+  open as openDownload,
+  push,
+  type PushedUpload,
+  type ResourceInfo,
+} from "../mod.ts";
 import { isFinal, type ResourceStatus, StreamError } from "../src/protocol.ts";
 import { Resources, type ResourceView } from "../src/resources.ts";
 import type { Appender, Durability } from "../src/resources/appender.ts";
@@ -363,7 +371,7 @@ for (const [file, source] of Object.entries(tooLarge)) {
     const small = new Chance(2).text(100_000);
     let failed: ResourceInfo;
     {
-      await using server = await limitedServer(directory.path, 2 * MIB);
+      await using server = await limitedServer(directory.path, { fileBytes: 2 * MIB });
       const beside = await push(server.url, metadata);
       const beyond = await push(server.url, metadata, { retryForMs: 0 });
       const following = received(beyond.reference);
@@ -380,11 +388,53 @@ for (const [file, source] of Object.entries(tooLarge)) {
       await new Blob([small as BlobPart]).stream().pipeTo(beside.writable);
       assertBytes(await received(beside.reference), small);
     }
-    await using server = await limitedServer(directory.path, Infinity);
+    await using server = await limitedServer(directory.path);
     const { reference: _, ...again } = await getResource(failed.id, { server: server.url });
     const { reference: __, ...before } = failed;
     assertEquals(again, before);
     const left = bytes.slice(0, failed.currentSize);
     assertBytes(await received(`${server.url}/resources/${failed.id}`), left);
   });
+}
+
+test("a server whose last file descriptor is taken serves those it has, and all when there are more", async () => {
+  await using directory = await temporaryDirectory();
+  await using server = await limitedServer(directory.path, { descriptors: 100 });
+  const upload = await push(server.url, metadata);
+  const download = await openDownload(upload.reference);
+  const following = new Response(download.read()).text();
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("before\n"));
+  const idle = await connections(server.url, 200);
+  await writer.write(utf8("meanwhile\n"));
+  await writer.close();
+  assertEquals(await within("the follower", following), "before\nmeanwhile\n");
+  download.close();
+  for (const socket of idle) socket.destroy();
+  const later = await within("a place", untilPushed(server.url));
+  await new Blob(["after\n"]).stream().pipeTo(later.writable);
+  assertEquals((await later.done).size, 6);
+});
+
+/** Opens connections and says nothing on them. */
+async function connections(url: string, count: number): Promise<Socket[]> {
+  const { hostname, port } = new URL(url);
+  const sockets = Array.from({ length: count }, () => connect(Number(port), hostname));
+  await Promise.all(sockets.map((socket) =>
+    new Promise<void>((resolve) => {
+      socket.on("error", () => resolve()).on("connect", () => resolve());
+    })
+  ));
+  return sockets;
+}
+
+/** The first push that is taken. */
+async function untilPushed(url: string): Promise<PushedUpload> {
+  for (;;) {
+    try {
+      return await push(url, metadata);
+    } catch (error) {
+      assertEquals((error as StreamError).code, "UNREACHABLE");
+    }
+  }
 }

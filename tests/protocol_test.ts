@@ -529,7 +529,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
     {
       "data message (native)": size(dataMessageBytes),
       "control message from a client": `${size(controlMessageBytes)}, ${jsonDepth} levels of JSON`,
-      "chunk or Step lines on the main port": size(wholeChunkBytes),
+      "chunk on the main port; Step lines": size(wholeChunkBytes),
       "upload window": `${size(minUploadWindowBytes)} to ${size(uploadWindowBytes)}`,
       "download window": `${size(minDownloadWindowBytes)} to ${size(downloadWindowBytes)}`,
       "one `Lines` answer (native)": `${grouped(linesAnswerCount)} lines, ${

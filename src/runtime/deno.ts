@@ -8,6 +8,8 @@ import { WholeMessageConnection } from "./whole.ts";
 
 /** How often a full socket is looked at; Deno tells nobody when it has room again. */
 const POLL_MS = 2;
+/** Deno stops listening when it has no file descriptor for a connection; after so long it begins anew. */
+const LISTEN_AGAIN_MS = 100;
 /** Silence after which a peer without a heartbeat is given up, in s. */
 const IDLE_TIMEOUT_S = 60;
 /** RFC 6455, 7.1.5: no close frame came. */
@@ -18,23 +20,32 @@ export function denoRuntime(): Runtime {
   return { listen, upgrade };
 }
 
-function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
+// deno-lint-ignore require-await -- a port that is taken must reject, not throw
+async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
   const stop = new AbortController();
-  return new Promise((resolve) => {
-    const server = Deno.serve({
-      hostname,
-      port,
-      signal: stop.signal,
-      onListen: ({ port }) =>
-        resolve({
-          port,
-          close: async () => {
-            stop.abort();
-            await server.finished;
-          },
-        }),
-    }, (request, info) => fetch(request, info));
-  });
+  const serve = (port: number) => {
+    const { signal } = stop;
+    const options = { hostname, port, signal, onListen() {} };
+    const server = Deno.serve(options, (request, info) => fetch(request, info));
+    server.finished.catch(() => again(server.addr.port));
+    return server;
+  };
+  const again = (port: number) => {
+    setTimeout(() => {
+      if (stop.signal.aborted) return;
+      try {
+        server = serve(port);
+      } catch {
+        again(port);
+      }
+    }, LISTEN_AGAIN_MS);
+  };
+  let server = serve(port);
+  const close = async () => {
+    stop.abort();
+    await server.finished.catch(() => {});
+  };
+  return { port: server.addr.port, close };
 }
 
 function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade): Response {

@@ -1,4 +1,4 @@
-/** A real server, by the runtime of this test, whose files may not grow beyond a size. */
+/** A real server, by the runtime of this test, whose files have a largest size, or that may open only so many. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
@@ -13,17 +13,26 @@ export interface LimitedServer extends AsyncDisposable {
   url: string;
 }
 
-/**
- * Starts `stream serve` under a shell's `ulimit -f`: a write beyond it is torn, the next one refused (EFBIG).
- *
- * @param directory Where it keeps its data.
- * @param fileBytes Size that no file of it may exceed; Infinity for no limit.
- */
-export async function limitedServer(directory: string, fileBytes: number): Promise<LimitedServer> {
-  const limit = fileBytes === Infinity ? "unlimited" : String(fileBytes / BLOCK_BYTES);
+/** What a shell's `ulimit` allows. */
+export interface Limits {
+  /** Size of a file: a write beyond it is torn, the next one refused (EFBIG). */
+  fileBytes?: number;
+  /** File descriptors, those of connections among them (EMFILE). */
+  descriptors?: number;
+}
+
+/** Starts `stream serve` on data in a directory, under limits. */
+export async function limitedServer(
+  directory: string,
+  { fileBytes, descriptors }: Limits = {},
+): Promise<LimitedServer> {
+  const limits = [
+    ...fileBytes === undefined ? [] : [`ulimit -f ${fileBytes / BLOCK_BYTES}`],
+    ...descriptors === undefined ? [] : [`ulimit -n ${descriptors}`],
+  ];
   const runtime = [process.execPath, ..."Deno" in globalThis ? ["run", "-A"] : []];
   const server = spawn("sh", [
-    ...["-c", `trap '' XFSZ; ulimit -f ${limit}; exec "$@"`, "sh", ...runtime, PROGRAM],
+    ...["-c", ["trap '' XFSZ", ...limits, 'exec "$@"'].join("; "), "sh", ...runtime, PROGRAM],
     ...["serve", "--port", "0", "--data", directory, "--min-free", "0"],
   ]);
   const [line] = await within("a server", once(server.stdout, "data"));
