@@ -1,6 +1,7 @@
 /** Uploads and follows that outlive connections and servers, by the library and on the wire. */
 import { stat, truncate } from "node:fs/promises";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import {
   type ErrorCode,
@@ -85,12 +86,10 @@ function arrived(place: Place, id: string, byteCount: number): Promise<unknown> 
 
 /** Waits until somebody owns an upload for the n-th time. */
 async function inEpoch(place: Place, id: string, wanted: number): Promise<void> {
-  let epoch = 0;
-  const look = async () => epoch = (await place.resources.get(id)).status.epoch;
-  await eventually(`epoch ${wanted}`, () => {
-    void look();
-    return epoch === wanted;
-  });
+  const look = async () => {
+    while ((await place.resources.get(id)).status.epoch !== wanted) await sleep(1);
+  };
+  await within(`epoch ${wanted}`, look());
 }
 
 /** Waits until nobody owns the upload. */
@@ -475,7 +474,7 @@ test("files: after a kill only what came behind the saved digest is read again",
   while ((await place.resources.get(upload.id)).digestState!.byteOffset < 300_000) {
     await write(place, upload, bytes.slice(size, size + 100));
     size += 100;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await sleep(20);
   }
   await write(place, upload, bytes.slice(size, size + 50_000));
   size += 50_000;

@@ -126,12 +126,10 @@ async function temporaryFiles() {
 
 /** Waits until no temporary file is left. */
 async function untilGone(files: { names(): Promise<string[]> }): Promise<void> {
-  let left: string[] = ["unknown"];
-  const look = async () => left = await files.names();
-  await eventually("the end of the temporary files", () => {
-    void look();
-    return left.length === 0;
-  });
+  const look = async () => {
+    while ((await files.names()).length > 0);
+  };
+  await within("the end of the temporary files", look());
 }
 
 for (const [where, before] of [["memory", 0], ["a file", MEMORY_BYTES + MIB]] as const) {

@@ -5,10 +5,8 @@ import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   connectFrames,
-  framesRuntime,
   push,
   type PushOptions,
-  type Runtime,
   type ServerOptions,
   type ServerResources,
   StreamError,
@@ -19,25 +17,11 @@ import { own, Workspace } from "./helpers/cli.ts";
 import { within } from "./helpers/connection.ts";
 import { isFailed, startServer, statusOf } from "./helpers/server.ts";
 import { LOG, md5, StepClient } from "./helpers/step_client.ts";
+import { stepOnly } from "./helpers/step_only.ts";
 
 const step: PushOptions = { stepTransport: connectFrames };
 /** Which programs push; both runtimes take their turn, and the binary stands for what is installed. */
 const clients = own === "deno" ? ["deno", "bun"] as const : ["bun", "deno", "binary"] as const;
-
-/** Chooses no subprotocol, and has no HTTP interface that tells who it is. */
-function stepOnly(): Runtime {
-  const frames = framesRuntime();
-  return {
-    listen: (options) =>
-      frames.listen({
-        ...options,
-        fetch: (request, env) =>
-          env === null ? new Response("not found", { status: 404 }) : options.fetch(request, env),
-      }),
-    upgrade: (request, env, upgrade) =>
-      frames.upgrade(request, env, { ...upgrade, subprotocol: "" }),
-  };
-}
 
 function javaServer(options: Partial<ServerOptions> = {}) {
   return startServer({ runtime: stepOnly(), ...options });
