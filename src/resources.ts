@@ -205,6 +205,7 @@ export class Resources implements ServerResources {
   readonly #usage: Usage;
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #registering = 0;
+  #newestMs = 0;
   #closed = false;
 
   /** Budget of received bytes that wait to be written. */
@@ -398,7 +399,8 @@ export class Resources implements ServerResources {
     await this.#checkQuota(() => this.#options.quota?.checkRegistration?.(subject));
     const digest = await createDigest(chooseDigest(registration.digests));
     const secret = registration.resumable ? newSecret() : null;
-    const record = newRecord(subject, digest, secret === null ? null : await hashSecret(secret));
+    const secretHash = secret === null ? null : await hashSecret(secret);
+    const record = newRecord(subject, digest, secretHash, this.#nextTimeMs());
     const writer = await this.#storage.create(record.id, logOptions(record));
     try {
       await this.#catalog.create(record);
@@ -594,6 +596,12 @@ export class Resources implements ServerResources {
     }
   }
 
+  /** The time, later than any before, so that lists keep the order of registration. */
+  #nextTimeMs(): number {
+    this.#newestMs = Math.max(Date.now(), this.#newestMs + 1);
+    return this.#newestMs;
+  }
+
   #checkCapacity(): void {
     if (this.#closed) throw shuttingDown();
     if (this.#uploads.size + this.#registering > this.#maxUploads) {
@@ -725,8 +733,8 @@ function newRecord(
   { id, metadata, contextId }: QuotaSubject,
   digest: RunningDigest,
   secretHash: string | null,
+  nowMs: number,
 ): ResourceRecord {
-  const nowMs = Date.now();
   return {
     id,
     metadata,
