@@ -102,12 +102,8 @@ export abstract class ControlSession implements Session {
   fail(thrown: unknown): void {
     if (this.#over) return;
     const error = toStreamError(thrown);
-    if (this.native) {
-      void this.connection.send(
-        encodeMessage({ "@": "Error", code: error.code, message: error.message }),
-      );
-    }
-    this.#close(ERRORS[error.code].close, closeReason(error));
+    this.#finish();
+    void this.#goodbye(error);
     this.ended(error, error.message);
   }
 
@@ -144,11 +140,12 @@ export abstract class ControlSession implements Session {
     } else if (silentMs >= pingAfterMs) void this.send({ "@": "Ping", id: ++this.#pings });
   }
 
-  /** A peer that does not answer the closing handshake is dropped. */
-  #close(code: number, reason: string): void {
-    this.#finish();
-    this.connection.close(code, reason);
+  /** Tells the error, then closes; a peer that takes neither is dropped. */
+  async #goodbye(error: StreamError): Promise<void> {
     this.#closeTimer = setTimeout(() => this.connection.terminate(), CLOSE_TIMEOUT_MS);
+    // A close would overtake messages that wait for room.
+    if (this.native) await this.send({ "@": "Error", code: error.code, message: error.message });
+    this.connection.close(ERRORS[error.code].close, closeReason(error));
   }
 
   #finish(): void {

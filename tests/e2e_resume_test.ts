@@ -154,11 +154,12 @@ async function forgeToken(workspace: Workspace, home: string, reference: string)
 test("a resumed push of another file fails, and leaves no token behind", async () => {
   await using workspace = await Workspace.open();
   await Server.start(workspace, own);
-  const { path, reference } = await killedPush(workspace, part(0));
+  const { path, reference, follow } = await killedPush(workspace, part(0));
   await writeFile(path, "shorter");
   const { code, stderr } = await workspace.run(own, ["push", path, "--resume", reference]);
   assertEquals(code, 1);
   assertMatch(stderr, /it is not the same one \(SOURCE_FAILED\)\n$/);
+  assertEquals((await follow.exit()).code, 3);
   assertEquals((await workspace.status(own, reference)).transferStatus, "FAILED");
   assertEquals(await readdir(workspace.path("stream/uploads")), []);
 });

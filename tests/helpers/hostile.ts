@@ -149,7 +149,9 @@ const FORGOTTEN = 0;
 function endOf({ items, closing, subprotocol }: Inbox, left: boolean): ErrorCode | null {
   if (closing === null || left && [1000, 1005, 1006].includes(closing.code)) return null;
   if (closing.code === FORGOTTEN) return null;
-  const told = subprotocol === SUBPROTOCOL ? toldError(items.at(-1), closing.reason) : null;
+  // Who closes at the same time hears no message any more.
+  const isTold = subprotocol === SUBPROTOCOL && !left;
+  const told = isTold ? toldError(items.at(-1), closing.reason) : null;
   const code = told?.code ?? errorNamed(closing.reason);
   assert(code !== null, `closed with ${closing.code} ${JSON.stringify(closing.reason)}`);
   assert(!FAULTS.includes(code), `${code}: ${closing.reason}`);
@@ -162,7 +164,7 @@ function endOf({ items, closing, subprotocol }: Inbox, left: boolean): ErrorCode
 function toldError(last: Inbox["items"][number] | undefined, reason: string): StreamError {
   assert(
     last !== undefined && !(last instanceof Uint8Array) && last["@"] === "Error",
-    `closed with ${JSON.stringify(reason)} after ${JSON.stringify(last)}`,
+    `closed with ${JSON.stringify(reason)}, but no error was told`,
   );
   assert(Object.hasOwn(ERRORS, last.code), last.code);
   return new StreamError(last.code, last.message);

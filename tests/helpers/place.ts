@@ -33,7 +33,8 @@ interface Parts {
 export class Place implements AsyncDisposable {
   readonly #options: PlaceOptions;
   readonly #open: () => Parts;
-  readonly #leftovers: (() => Promise<unknown>)[] = [];
+  /** Those that were started on copies. */
+  readonly #later: Place[] = [];
   #parts!: Parts;
   /** The newest server. */
   server!: TestServer;
@@ -86,7 +87,7 @@ export class Place implements AsyncDisposable {
     await cp(this.directory, after.directory, { recursive: true });
     await after.#start();
     after.proxy = this.proxy;
-    this.#leftovers.push(() => after.#end());
+    this.#later.push(after);
     this.proxy.target = portOf(after.server);
     this.proxy.cut();
     this.proxy.release();
@@ -95,7 +96,6 @@ export class Place implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.proxy[Symbol.asyncDispose]();
-    for (const leave of this.#leftovers) await leave();
     await this.#end();
   }
 
@@ -107,6 +107,7 @@ export class Place implements AsyncDisposable {
   }
 
   async #end(): Promise<void> {
+    for (const later of this.#later) await later.#end();
     await this.server.close();
     await this.#parts.close();
     await rm(this.directory, { recursive: true, force: true });
