@@ -65,7 +65,7 @@ export interface ListenOptions {
   /**
    * Answers a request.
    * @param request The request.
-   * @param env What `upgrade` wants of the runtime.
+   * @param env What `upgrade` and `remoteAddress` want of the runtime.
    */
   fetch(request: Request, env: unknown): Response | Promise<Response>;
 }
@@ -76,4 +76,6 @@ export interface Runtime {
   listen(options: ListenOptions): Promise<Listener>;
   /** Answers an upgrade request and opens a session on the connection. */
   upgrade(request: Request, env: unknown, upgrade: Upgrade): Response;
+  /** The address that a request came from: a peer's, or a proxy's; null where nobody knows. */
+  remoteAddress(request: Request, env: unknown): string | null;
 }

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { assert, assertEquals, assertLess } from "@std/assert";
-import { loadRuntime } from "../mod.ts";
+import { framesRuntime, loadRuntime } from "../mod.ts";
 import type { Connection, Listener, Session } from "../src/runtime.ts";
 import { utf8 } from "./helpers/bytes.ts";
 import { assertBytes, eventually, within } from "./helpers/connection.ts";
@@ -463,3 +463,20 @@ test("a port that is taken rejects", async () => {
   const listening = runtime.listen({ ...options, fetch: () => new Response() });
   assert(await within("the refusal", listening.then(() => null, (error) => error)) !== null);
 });
+
+for (
+  const [name, load] of Object.entries({ "the runtime's own": loadRuntime, frames: framesRuntime })
+) {
+  test(`the address a request comes from is known: ${name}`, async () => {
+    const runtime = await load();
+    const listener = await runtime.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      fetch: (request, env) => new Response(runtime.remoteAddress(request, env)),
+    });
+    const response = await fetch(`http://127.0.0.1:${listener.port}/`);
+    assertEquals(await response.text(), "127.0.0.1");
+    await listener.close();
+    assertEquals(runtime.remoteAddress(new Request("http://127.0.0.1/"), undefined), null);
+  });
+}

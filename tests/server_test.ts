@@ -786,6 +786,10 @@ for (const [code, ways] of Object.entries(provocations) as [ErrorCode, Provocati
 test("every code is provoked by some test", () => {
   const elsewhere: Record<string, string> = {
     ORIGIN_REFUSED: "a response, above",
+    UNAUTHORIZED: "a response; access_test.ts",
+    FORBIDDEN: "a response; access_test.ts",
+    RATE_LIMITED: "a response; access_test.ts",
+    CONTEXT_CLOSED: "contexts_test.ts",
     INTERNAL: "a response, above",
     PEER_SILENT: "no answer is expected, above",
     INTERRUPTED: "no connection is left; upload_session_test.ts",

@@ -10,6 +10,7 @@ import { SOCKET_BUFFER_BYTES, WholeMessageConnection } from "./whole.ts";
 interface BunServer {
   readonly port: number;
   upgrade(request: Request, options: { headers?: HeadersInit; data: Data }): boolean;
+  requestIP(request: Request): { address: string } | null;
   stop(closeActiveConnections?: boolean): Promise<void>;
 }
 
@@ -90,7 +91,7 @@ export const bunWebSocketHandlers: BunWebSocketHandlers = {
 
 /** The adapter for Bun. */
 export function bunRuntime(): Runtime {
-  return { listen, upgrade };
+  return { listen, upgrade, remoteAddress };
 }
 
 // deno-lint-ignore require-await -- a port that is taken must reject, not throw
@@ -100,6 +101,8 @@ async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listene
     hostname,
     port,
     idleTimeout: 0,
+    // Uploads have a limit of their own.
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     fetch,
     websocket: bunWebSocketHandlers,
   });
@@ -108,8 +111,7 @@ async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listene
 
 function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {
   const { subprotocol } = upgrade;
-  // An app that embeds the routes may hand Bun's server over as Hono's own adapter wants it.
-  const server = (env as { server?: BunServer }).server ?? env as BunServer;
+  const server = serverIn(env);
   // Without this header Bun agrees to the first subprotocol that was offered; an empty one is left out.
   const headers = { "Sec-WebSocket-Protocol": subprotocol };
   if (!server.upgrade(request, { headers, data: { upgrade } })) {
@@ -117,6 +119,15 @@ function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {
   }
   // Bun has answered already; what is returned here reaches nobody.
   return new Response(null);
+}
+
+function remoteAddress(request: Request, env: unknown): string | null {
+  return serverIn(env)?.requestIP?.(request)?.address ?? null;
+}
+
+/** An app that embeds the routes may hand Bun's server over as Hono's own adapter wants it. */
+function serverIn(env: unknown): BunServer {
+  return (env as { server?: BunServer } | null)?.server ?? env as BunServer;
 }
 
 class BunConnection extends WholeMessageConnection {

@@ -17,7 +17,7 @@ const ABNORMAL_CLOSURE = 1006;
 
 /** The adapter for Deno. */
 export function denoRuntime(): Runtime {
-  return { listen, upgrade };
+  return { listen, upgrade, remoteAddress };
 }
 
 // deno-lint-ignore require-await -- a port that is taken must reject, not throw
@@ -71,6 +71,11 @@ function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade
   socket.onclose = ({ code, reason }) => closed(code, reason);
   socket.onerror = () => closed(ABNORMAL_CLOSURE, "");
   return response;
+}
+
+/** An app that embeds the routes may hand nothing over. */
+function remoteAddress(_request: Request, env: unknown): string | null {
+  return (env as { remoteAddr?: { hostname?: string } } | null)?.remoteAddr?.hostname ?? null;
 }
 
 /** @throws {StreamError} BAD_REQUEST for a request that is no upgrade, or none that Deno understands. */

@@ -54,7 +54,7 @@ const CHECKS_PER_LIMIT = 4;
  */
 export function framesRuntime(options: FramesOptions = {}): Runtime {
   const settings = { ...DEFAULTS, ...options };
-  return { listen: (where) => listen(where, settings), upgrade };
+  return { listen: (where) => listen(where, settings), upgrade, remoteAddress };
 }
 
 async function listen(
@@ -89,7 +89,11 @@ async function listen(
 async function serve(message: IncomingMessage, out: ServerResponse, fetch: Fetch): Promise<void> {
   const left = new AbortController();
   out.once("close", () => left.abort());
-  const response = await answerTo(message, (request) => fetch(request, null), left.signal);
+  const response = await answerTo(
+    message,
+    (request) => fetch(request, message.socket),
+    left.signal,
+  );
   await writeResponse(response, out);
 }
 
@@ -113,4 +117,8 @@ async function close(server: Server, sockets: Iterable<Socket>): Promise<void> {
 function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {
   if (env instanceof Handshake) return env.accept(request, upgrade);
   throw new StreamError("BAD_REQUEST", "this is no WebSocket upgrade request");
+}
+
+function remoteAddress(_request: Request, env: unknown): string | null {
+  return (env as { remoteAddress?: string } | null)?.remoteAddress ?? null;
 }

@@ -9,9 +9,12 @@ export function stepOnly(): Runtime {
       frames.listen({
         ...options,
         fetch: (request, env) =>
-          env === null ? new Response("not found", { status: 404 }) : options.fetch(request, env),
+          request.headers.get("upgrade") === null
+            ? new Response("not found", { status: 404 })
+            : options.fetch(request, env),
       }),
     upgrade: (request, env, upgrade) =>
       frames.upgrade(request, env, { ...upgrade, subprotocol: "" }),
+    remoteAddress: frames.remoteAddress,
   };
 }

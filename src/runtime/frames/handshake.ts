@@ -38,6 +38,11 @@ export class Handshake {
     return this.#accepted;
   }
 
+  /** The address of the peer. */
+  get remoteAddress(): string | undefined {
+    return this.#socket.remoteAddress;
+  }
+
   /**
    * Answers the request with 101 and opens a session, or says why not.
    * @param request The upgrade request.

@@ -1,0 +1,60 @@
+/**
+ * Where a server's resources are, as the client of a request sees it.
+ * @module
+ */
+import type { Context } from "hono";
+import { DOWNLOAD_PATH, httpBase, type ResourceInfo, RESOURCES_PATH, wsBase } from "../protocol.ts";
+import type { ResourceView } from "../resources.ts";
+
+/** How references are built. */
+export interface ReferenceSettings {
+  /** Base of references; the Host of each request by default. */
+  baseUrl?: string;
+  /** Path below which the routes are; `/` by default. */
+  basePath?: string;
+  /** Builds the reference for an id instead, from the base that would be used. */
+  referenceTo?: (id: string, baseUrl: string) => string;
+}
+
+/** Builds references and what else names a resource to a client. */
+export class References {
+  readonly #settings: ReferenceSettings;
+
+  /** @throws {StreamError} BAD_REQUEST for a base that is no address. */
+  constructor(settings: ReferenceSettings) {
+    if (settings.baseUrl !== undefined) httpBase(settings.baseUrl);
+    this.#settings = settings;
+  }
+
+  /** Where the routes are mounted, as the client of this request sees it, without a slash at its end. */
+  base(c: Context): string {
+    const { baseUrl, basePath = "/" } = this.#settings;
+    if (baseUrl !== undefined) return httpBase(baseUrl);
+    const { protocol, host } = new URL(c.req.url);
+    return httpBase(`${protocol}//${c.req.header("host") ?? host}${basePath}`);
+  }
+
+  /** The reference to a resource, as a push gets it. */
+  reference(id: string, base: string): string {
+    return this.#settings.referenceTo?.(id, base) ?? `${wsBase(base)}${DOWNLOAD_PATH}/${id}`;
+  }
+
+  /** A resource as the HTTP interface shows it. */
+  info(record: ResourceView, base: string): ResourceInfo {
+    return {
+      id: record.id,
+      ...record.metadata,
+      ...record.status,
+      contextId: record.contextId,
+      digest: record.digest,
+      reference: this.reference(record.id, base),
+      createdAt: new Date(record.createdAtMs).toISOString(),
+      updatedAt: new Date(record.updatedAtMs).toISOString(),
+    };
+  }
+
+  /** The HTTP form of a reference. */
+  url(id: string, base: string): string {
+    return `${base}${RESOURCES_PATH}/${id}`;
+  }
+}

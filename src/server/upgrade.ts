@@ -1,0 +1,69 @@
+/**
+ * The WebSocket endpoints: requests become upload and download sessions (PROTOCOL.md 3 and 4).
+ * @module
+ */
+import type { Context, Hono } from "hono";
+import {
+  CONTEXT_PARAMETER,
+  DOWNLOAD_PATH,
+  StreamError,
+  SUBPROTOCOL,
+  UPLOAD_PATH,
+} from "../protocol.ts";
+import type { Runtime } from "../runtime.ts";
+import type { HeartbeatTimes } from "../session.ts";
+import { DownloadSession } from "../session/download.ts";
+import { UploadSession } from "../session/upload.ts";
+import type { RouteParts } from "./routes.ts";
+import type { Open, Sessions } from "./sessions.ts";
+
+/** What the endpoints need besides what all routes do. */
+export interface UpgradeParts extends RouteParts {
+  /** What upgrades the connections. */
+  runtime: Runtime;
+  /** All sessions. */
+  sessions: Sessions;
+  /** The heartbeat of the sessions. */
+  heartbeat: HeartbeatTimes;
+}
+
+/** Adds the endpoints. */
+export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
+  const { resources, references, heartbeat } = parts;
+  app.get(UPLOAD_PATH, (c) => {
+    const base = references.base(c);
+    return upgrade(c, parts, (connection) =>
+      new UploadSession(connection, {
+        resources,
+        contextId: c.req.query(CONTEXT_PARAMETER) || null,
+        referenceTo: (id) => references.reference(id, base),
+        heartbeat,
+      }));
+  });
+  app.get(
+    `${DOWNLOAD_PATH}/:id`,
+    (c) =>
+      upgrade(
+        c,
+        parts,
+        (connection) =>
+          new DownloadSession(connection, { resources, id: c.req.param("id"), heartbeat }),
+      ),
+  );
+}
+
+function upgrade(c: Context, { runtime, sessions }: UpgradeParts, open: Open): Response {
+  const { req } = c;
+  sessions.checkRoom();
+  if (req.header("upgrade")?.toLowerCase() !== "websocket") {
+    throw new StreamError(
+      "BAD_REQUEST",
+      `${req.path} is a WebSocket endpoint: send an upgrade request`,
+    );
+  }
+  const offered = req.header("sec-websocket-protocol")?.split(",").map((name) => name.trim()) ?? [];
+  return runtime.upgrade(req.raw, c.env, {
+    subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "",
+    open: (connection) => sessions.track(open(connection)),
+  });
+}
