@@ -10,12 +10,14 @@ import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
 export type {
   EventFilter,
+  QuotaOptions,
   QuotaPolicy,
   QuotaSubject,
   ResourceEvent,
   ResourcesOptions,
   ResourceView,
   ServerResources,
+  UploadOptions,
 } from "./resources.ts";
 export type { Durability } from "./resources/appender.ts";
 export type { RetentionOptions } from "./resources/retention.ts";

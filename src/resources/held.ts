@@ -1,0 +1,99 @@
+/**
+ * The resources that somebody has open: all who do share one `Resource`, with its newest status.
+ * @module
+ */
+import type { Catalog, ResourceRecord } from "../catalog.ts";
+import { StreamError } from "../protocol.ts";
+import type { Storage } from "../storage.ts";
+import { findRecord, notFound, type ResourceView, statusOf } from "./record.ts";
+import { type RecentBudget, Resource } from "./resource.ts";
+
+const MAX_FOLLOWERS = 20_000;
+/** Memory for the newest bytes of all resources, for followers at their tails. */
+const RECENT_BYTES = 32 * 1024 * 1024;
+
+interface Held {
+  resource: Resource;
+  holders: number;
+}
+
+/** Counts who has which resource open; the last who releases one closes it. */
+export class HeldResources {
+  readonly #catalog: Catalog;
+  readonly #storage: Storage;
+  readonly #maxFollowers: number;
+  readonly #held = new Map<string, Held>();
+  readonly #recentBudget: RecentBudget = { freeBytes: RECENT_BYTES };
+
+  /**
+   * @param catalog Where records are.
+   * @param storage Where bytes are.
+   * @param maxFollowers Those who may have one resource open at the same time.
+   */
+  constructor(catalog: Catalog, storage: Storage, maxFollowers = MAX_FOLLOWERS) {
+    this.#catalog = catalog;
+    this.#storage = storage;
+    this.#maxFollowers = maxFollowers;
+  }
+
+  /**
+   * Opens a resource; whoever does so calls `release` with it once.
+   * @throws {StreamError} NOT_FOUND, LIMIT_REACHED.
+   */
+  async open(id: string): Promise<Resource> {
+    // Somebody else may have opened it while the catalog was asked.
+    const held = this.#held.get(id) ?? this.#entry(await findRecord(this.#catalog, id));
+    if (held.resource.deleted) throw notFound(id);
+    if (held.holders >= this.#maxFollowers) {
+      throw new StreamError(
+        "LIMIT_REACHED",
+        `${this.#maxFollowers} have resource ${id} open: try again later`,
+      );
+    }
+    held.holders++;
+    return held.resource;
+  }
+
+  /** Opens a resource for its upload, which no limit keeps out; released like any other. */
+  hold(record: ResourceRecord): Resource {
+    const held = this.#entry(record);
+    held.holders++;
+    return held.resource;
+  }
+
+  /** The resource, if somebody has it open. */
+  find(id: string): Resource | undefined {
+    return this.#held.get(id)?.resource;
+  }
+
+  /** A record with the newest status. */
+  view(record: ResourceRecord): ResourceView {
+    return { ...record, status: this.find(record.id)?.status ?? statusOf(record) };
+  }
+
+  /** Ends what `open` or `hold` began. */
+  async release(resource: Resource): Promise<void> {
+    const held = this.#held.get(resource.id);
+    if (held?.resource !== resource || --held.holders > 0) return;
+    this.#held.delete(resource.id);
+    await resource.close();
+  }
+
+  /** Closes every resource, whoever has it open. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#held.values()].map(({ resource }) => resource.close()));
+    this.#held.clear();
+  }
+
+  #entry(record: ResourceRecord): Held {
+    const { id, metadata } = record;
+    let held = this.#held.get(id);
+    if (held === undefined) {
+      const status = statusOf(record);
+      const resource = new Resource(id, metadata, status, this.#storage, this.#recentBudget);
+      held = { resource, holders: 0 };
+      this.#held.set(id, held);
+    }
+    return held;
+  }
+}
