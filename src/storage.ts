@@ -32,7 +32,7 @@ export interface LogWriter {
   syncData(): Promise<void>;
   /** Brings everything appended, its index and its directory entries to disk. */
   sync(): Promise<void>;
-  /** Releases the writer; what was appended after the last checkpoint is made visible, too. */
+  /** Releases the writer, once; what was appended after the last checkpoint is made visible, too. */
   close(): Promise<void>;
 }
 

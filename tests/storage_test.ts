@@ -254,6 +254,20 @@ contract("bytes and index can be brought to disk at any time", async (storage) =
   await log.close();
 });
 
+contract("closing a writer again harms nobody who opened a log meanwhile", async (storage) => {
+  const [id, other] = [crypto.randomUUID(), crypto.randomUUID()];
+  const log = await storage.create(id, withLines);
+  await log.append(0, [utf8("one\n")]);
+  await Promise.all([log.close(), log.close()]);
+  const later = await storage.create(other, withLines);
+  await log.close();
+  await later.append(0, [utf8("two\nthree\n")]);
+  await later.sync();
+  await later.close();
+  await assertHolds(storage, id, utf8("one\n"));
+  await assertHolds(storage, other, utf8("two\nthree\n"));
+});
+
 contract("there is room for something", async (storage) => {
   assert(await storage.freeBytes() > 0);
 });

@@ -157,6 +157,7 @@ class FileWriter implements LogWriter {
   #buffered = 0;
   #indexed = 0;
   #directorySynced = false;
+  #closing: Promise<void> | null = null;
 
   constructor(
     private readonly path: string,
@@ -220,7 +221,13 @@ class FileWriter implements LogWriter {
     await this.syncData();
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    // Never twice: the system may have given the same numbers to other files since.
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     try {
       await this.checkpoint();
     } finally {
