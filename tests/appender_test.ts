@@ -1,7 +1,7 @@
 /** The writing side of a resource: when bytes become readable, and how uploads end. */
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLessOrEqual, assertMatch } from "@std/assert";
 import fc from "fast-check";
 import type { ResourceChange } from "../src/catalog.ts";
 import { MemoryCatalog } from "../src/catalog/memory.ts";
@@ -520,6 +520,54 @@ test("an upload whose bytes cannot be brought to disk fails, with all that is re
   assertEquals([currentSize, numberOfLines, durableSize], [7, 2, 0]);
   assertEquals(await upload.resource.lineStart(1), 4);
   assertEquals(await readAll(upload.resource), utf8("one\ntwo"));
+});
+
+const unflushed: [string, (upload: Appender, checksum: string) => Promise<unknown>, RegExp][] = [
+  [
+    "completes",
+    (upload, checksum) => assertFails("STORAGE_FAILED", () => upload.complete(checksum)),
+    /^STORAGE_FAILED: the disk is full$/,
+  ],
+  [
+    "fails for another reason",
+    (upload) => upload.fail(new StreamError("INTERRUPTED", "the connection broke")),
+    /^STORAGE_FAILED: .* INTERRUPTED: the connection broke$/,
+  ],
+];
+for (const [what, end, failure] of unflushed) {
+  test(`an upload that ${what} and cannot be brought to disk never claims it is, not even later`, async () => {
+    const storage = changed(new MemoryStorage(), {
+      writer: () => ({ sync: () => Promise.reject(full()) }),
+    });
+    await using here = world({ storage });
+    const upload = await register(here);
+    const { id } = upload.resource;
+    upload.append(utf8("one\ntwo"));
+    await end(upload, await checksumOf(utf8("one\ntwo")));
+    assertEquals(upload.resource.status.durableSize, 0);
+    assertMatch(upload.resource.status.failure!, failure);
+    await using later = world({ storage, catalog: here.catalog });
+    await later.resources.recover();
+    for (const { resources } of [here, later]) {
+      const { status } = await resources.get(id);
+      assertEquals(status, upload.resource.status);
+      assertEquals([status.currentSize, status.durableSize], [7, 0]);
+    }
+  });
+}
+
+test("after a flush failed, one that succeeds at the end does not make the bytes durable", async () => {
+  const storage = changed(new MemoryStorage(), {
+    writer: () => ({ syncData: () => Promise.reject(full()) }),
+  });
+  await using here = world({ storage, durability: "disk" });
+  const upload = await register(here);
+  upload.append(utf8("one\ntwo"));
+  // Both ends begin at once; the flush that is refused is not the reason that is told first.
+  await upload.fail(new StreamError("INTERRUPTED", "the connection broke"));
+  const { status } = await here.resources.get(upload.resource.id);
+  assertEquals([status.transferStatus, status.currentSize, status.durableSize], ["FAILED", 7, 0]);
+  assertMatch(status.failure!, /^STORAGE_FAILED: .* INTERRUPTED: the connection broke$/);
 });
 
 test("an upload whose record cannot be brought to disk fails, and has no digest", async () => {

@@ -221,7 +221,7 @@ export class Appender {
   /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
   async #failNow(error: StreamError): Promise<void> {
     const { writer, catalog } = this.#options;
-    const message = `${error.code}: ${error.message}`;
+    let failure = `${error.code}: ${error.message}`;
     let { currentSize: size, durableSize } = this.resource.status;
     let lines = this.#readableLines;
     try {
@@ -234,9 +234,13 @@ export class Appender {
       await writer.sync();
       if (!this.#flushFailed) durableSize = size;
     } catch { /* The disk refuses: what was readable stays so. */ }
-    const status = { ...this.#status("FAILED", size, lines, durableSize), failure: message };
+    // A record has no durable size of its own: that it is not the whole must be told by the code.
+    if (durableSize < size && error.code !== "STORAGE_FAILED") {
+      failure = `STORAGE_FAILED: not everything could be brought to disk after ${failure}`;
+    }
+    const status = { ...this.#status("FAILED", size, lines, durableSize), failure };
     try {
-      await this.#catalog(status, { failure: message, digest: null, digestState: null });
+      await this.#catalog(status, { failure, digest: null, digestState: null });
       await catalog.sync();
     } catch (refusal) {
       // Recovery finds the record unfinished. One that is somebody else's by now is not ours to judge.

@@ -4,7 +4,7 @@
  */
 import type { Catalog, ResourceRecord } from "../catalog.ts";
 import type { RunningDigest } from "../digest.ts";
-import { isFinal, isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
+import { isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
 import type { LogOptions } from "../storage.ts";
 import type { QuotaSubject } from "./quota.ts";
 
@@ -50,17 +50,24 @@ export async function findRecord(catalog: Catalog, id: string): Promise<Resource
   return record;
 }
 
-/** The status a record shows: of a finished resource everything is on disk. */
+/** The status a record shows. */
 export function statusOf(record: ResourceRecord): ResourceStatus {
   return {
     transferStatus: record.transferStatus,
     currentSize: record.size,
     numberOfLines: record.lines,
-    durableSize: isFinal(record.transferStatus) ? record.size : 0,
+    durableSize: durableSizeOf(record),
     epoch: record.epoch,
     sequence: record.sequence,
     failure: record.failure,
   };
+}
+
+/** Every end flushes everything, or says STORAGE_FAILED: then nobody knows how much is on disk. */
+function durableSizeOf({ transferStatus, failure, size }: ResourceRecord): number {
+  const isFlushed = transferStatus === "COMPLETED" ||
+    transferStatus === "FAILED" && !failure?.startsWith("STORAGE_FAILED:");
+  return isFlushed ? size : 0;
 }
 
 /** How the log of a resource is opened. */
