@@ -12,8 +12,10 @@ import {
   listResources,
   open,
   push,
+  type PushedUpload,
   type PushOptions,
   type ResourceStatus,
+  resumePush,
   StreamError,
 } from "../mod.ts";
 import type { ErrorCode, Upload } from "../src/protocol.ts";
@@ -294,6 +296,47 @@ test("statuses come in order, the newest at once, and end with the last", async 
   assertEquals(upload.status.transferStatus, "COMPLETED");
   const again = await Array.fromAsync(upload.statuses());
   assertEquals(again.map(({ transferStatus }) => transferStatus), ["COMPLETED"]);
+});
+
+test("the last status of an upload that failed says so, with the bytes that were known of", async () => {
+  await using server = await startServer({ maxResourceBytes: 100 });
+  const ends: ((upload: Upload, writer: WritableStreamDefaultWriter<Uint8Array>) => unknown)[] = [
+    (upload) => upload.abort("enough"),
+    (_upload, writer) => writer.write(random(200)),
+  ];
+  for (const end of ends) {
+    const upload = await push(server.url, metadata);
+    const writer = upload.writable.getWriter();
+    await writer.write(utf8("one\n"));
+    await eventually("a status", () => upload.status.currentSize === 4);
+    const statuses = Array.fromAsync(upload.statuses());
+    void Promise.resolve(end(upload, writer)).catch(() => {});
+    const last = (await within("the last status", statuses)).at(-1)!;
+    assertEquals([last.transferStatus, last.currentSize], ["FAILED", 4]);
+    const { failure } = await statusOf(server.resources, idOf(upload), isFailed);
+    assertEquals(last.failure, failure);
+    assertEquals(upload.status, last);
+  }
+});
+
+test("an upload that somebody else goes on with, or may, is not called FAILED", async () => {
+  await using server = await startServer();
+  await using proxy = await Proxy.open(Number(new URL(server.url).port));
+  const ends: [ErrorCode, (upload: PushedUpload) => unknown][] = [
+    ["FENCED", ({ resumeToken }) => resumePush(server.url, resumeToken)],
+    ["INTERRUPTED", () => proxy.cut()],
+  ];
+  for (const [code, end] of ends) {
+    const upload = await push(proxy.url, metadata, { retryForMs: 0 });
+    await upload.writable.getWriter().write(utf8("one\n"));
+    await eventually("a status", () => upload.status.currentSize === 4);
+    const statuses = Array.fromAsync(upload.statuses());
+    await end(upload);
+    await assertFails(code, () => within("the end of the upload", upload.done));
+    const { transferStatus, failure } = (await within("the last status", statuses)).at(-1)!;
+    assertEquals([transferStatus, failure], ["IN_PROGRESS", null]);
+    assertEquals((await getResource(upload.reference)).transferStatus, "IN_PROGRESS");
+  }
 });
 
 test("lines are read by index, page by page, however many and however long they are", async () => {

@@ -9,6 +9,8 @@ import {
   CONTEXT_PARAMETER,
   type DigestAlgorithm,
   DIGESTS,
+  type ErrorCode,
+  isFinal,
   LIMITS,
   type Message,
   type MessageOf,
@@ -21,7 +23,7 @@ import {
   type UploadResult,
 } from "../protocol.ts";
 import { Channel } from "./channel.ts";
-import { Retries, type RetryOptions } from "./retry.ts";
+import { isTransient, Retries, type RetryOptions } from "./retry.ts";
 import type { StepTransport } from "./step_upload.ts";
 
 /** How an upload is made. */
@@ -35,6 +37,9 @@ export interface PushOptions extends RetryOptions {
   /** Connects to servers that do not speak our extensions, e.g. `connectFrames`; none by default, as in browsers. */
   stepTransport?: StepTransport;
 }
+
+/** Errors that end this owner for good, but leave the upload to the next one. */
+const SURVIVABLE: ReadonlySet<ErrorCode> = new Set(["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED"]);
 
 /** An upload to a server. */
 export interface PushedUpload extends Upload {
@@ -290,6 +295,7 @@ export class ClientUpload implements PushedUpload {
       this.#answer.reject(reason);
       this.#answer = null;
     } else if (!this.#over) {
+      if (!isTransient(reason) && !SURVIVABLE.has(reason.code)) this.#tellFailed(reason);
       this.#reconnect(reason).catch((error) => this.#fail(toStreamError(error)));
     }
   }
@@ -371,11 +377,20 @@ export class ClientUpload implements PushedUpload {
       ? cause
       : new StreamError("ABORTED", reason, { cause });
     if (!this.#over) {
+      // Once it was finished, the server may have completed it all the same.
+      if (this.#ready && !this.#finishSent) this.#tellFailed(new StreamError("ABORTED", reason));
       this.#channel?.send({ "@": "AbortUpload", reason });
       this.#goodbye = this.#channel?.close("Upload aborted") ?? this.#goodbye;
       this.#fail(error);
     }
     return error;
+  }
+
+  /** Tells those who read statuses that the upload is FAILED; the server says so when nobody is connected. */
+  #tellFailed({ code, message }: StreamError): void {
+    const { value } = this.#status;
+    if (this.#early !== null || isFinal(value.transferStatus)) return;
+    this.#status.set({ ...value, transferStatus: "FAILED", failure: `${code}: ${message}` });
   }
 
   #fail(error: StreamError): void {
