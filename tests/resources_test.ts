@@ -701,6 +701,18 @@ test("nobody else can resume an upload", async () => {
   await appender.complete(await checksumOf(utf8("one\n")));
 });
 
+test("a resumed upload counts as one that runs; its own older owner makes room", async () => {
+  await using here = world({ ...WINDOW, maxUploads: 1 });
+  const { appender, secret } = await started(here, "one\n");
+  const { id } = appender.resource;
+  await here.resources.interrupt(await resumed(here, id, secret), gone());
+  const other = await register(here);
+  await assertFails("LIMIT_REACHED", () => here.resources.resume(id, secret));
+  await other.fail(gone());
+  await resumed(here, id, secret);
+  assertEquals(here.resources.uploads, 1);
+});
+
 test("of two owners the newer one writes, and the older is told", async () => {
   await using here = world(WINDOW);
   const { appender: older, secret } = await started(here, "one\n");
