@@ -575,7 +575,7 @@ export function checkMetadata(metadata: ResourceMetadata): ResourceMetadata {
  */
 export function checkContextId(contextId: string): string {
   // deno-lint-ignore no-control-regex
-  if (contextId === "" || /[\x00-\x1f\x7f]/.test(contextId)) {
+  if (contextId === "" || /[\x00-\x1f\x7f-\x9f]/.test(contextId)) {
     throw new StreamError(
       "BAD_METADATA",
       `the upload context ${excerpt(contextId)} is empty or holds control characters`,

@@ -14,7 +14,7 @@ import {
   UsageError,
 } from "../src/cli/command.ts";
 import { lockDirectory } from "../src/cli/lock.ts";
-import { visible } from "../src/cli/output.ts";
+import { visible, visibleJson } from "../src/cli/output.ts";
 import { formatBytes, parseDurationMs, parseSizeBytes } from "../src/cli/units.ts";
 import { StreamError } from "../src/protocol.ts";
 
@@ -189,7 +189,10 @@ test("sizes are shown with three digits", () => {
 });
 
 test("control characters in a name cannot reach a terminal", () => {
-  assertEquals(visible("a\u001b[31m\n\u009bü.log"), "a\\x1b[31m\\x0a\\x9bü.log");
+  const name = "a\u001b[31m\n\u009bü\u202e.log";
+  assertEquals(visible(name), "a\\x1b[31m\\x0a\\x9bü\\u202e.log");
+  assertEquals(visibleJson(name), '"a\\u001b[31m\\n\\u009bü\\u202e.log"');
+  assertEquals(JSON.parse(visibleJson(name)), name);
 });
 
 async function withDirectory(run: (directory: string) => Promise<void>): Promise<void> {

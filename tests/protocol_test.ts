@@ -455,7 +455,7 @@ test("a context id has 1 to 256 bytes of UTF-8 without control characters", () =
   for (const contextId of ["1", "run 17/é€😀", "é".repeat(128), "..", "a&b=c"]) {
     assertEquals(checkContextId(contextId), contextId);
   }
-  for (const contextId of ["", "é".repeat(128) + "a", "a\n", "\0", "a\x7f", "\t"]) {
+  for (const contextId of ["", "é".repeat(128) + "a", "a\n", "\0", "a\x7f", "\x85", "\t"]) {
     assertEquals(codeOf(() => checkContextId(contextId)), "BAD_METADATA");
   }
 });

@@ -5,7 +5,7 @@
 import { listResources } from "../client.ts";
 import type { ResourceInfo } from "../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, serverOf } from "./command.ts";
-import { printLine, visible } from "./output.ts";
+import { printLine, visible, visibleJson } from "./output.ts";
 
 /** Lists resources. */
 export const ls: Command = {
@@ -26,7 +26,7 @@ export const ls: Command = {
     let shown = 0;
     for await (const info of resources) {
       if (shown >= limit) break;
-      await printLine(json ? (shown === 0 ? "[" : ",") + JSON.stringify(info) : describe(info));
+      await printLine(json ? (shown === 0 ? "[" : ",") + visibleJson(info) : describe(info));
       shown++;
     }
     if (json) await printLine(shown === 0 ? "[]" : "]");
@@ -37,12 +37,13 @@ export const ls: Command = {
 function describe(info: ResourceInfo): string {
   const { id, transferStatus, currentSize, numberOfLines, createdAt, filename } = info;
   const lines = numberOfLines === null ? "-" : String(numberOfLines);
-  return [
+  const columns = [
     id,
     transferStatus.padEnd(11),
     String(currentSize).padStart(14),
     lines.padStart(10),
     createdAt,
-    visible(filename),
-  ].join("  ");
+    filename,
+  ];
+  return visible(columns.join("  "));
 }

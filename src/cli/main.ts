@@ -17,7 +17,7 @@ import { adopt } from "./adopt.ts";
 import { check } from "./check.ts";
 import { follow } from "./follow.ts";
 import { ls } from "./ls.ts";
-import { printLine, ReaderGone } from "./output.ts";
+import { printLine, ReaderGone, visible } from "./output.ts";
 import { pushCommand } from "./push.ts";
 import { rm } from "./rm.ts";
 import { serve } from "./serve.ts";
@@ -111,11 +111,11 @@ function report(error: unknown, name: string | undefined): number {
   if (error instanceof UsageError) {
     const known = COMMANDS.some((command) => command.name === name);
     const where = known ? `stream ${name} --help` : "stream help";
-    process.stderr.write(`stream: ${error.message}\nsee '${where}'\n`);
+    process.stderr.write(`stream: ${visible(error.message)}\nsee '${where}'\n`);
     return EXIT.usage;
   }
   const { code, message } = toStreamError(error);
-  process.stderr.write(`stream: ${message} (${code})\n`);
+  process.stderr.write(`stream: ${visible(message)} (${code})\n`);
   if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) console.error(error);
   return EXIT_BY_CODE[code] ?? EXIT.failed;
 }

@@ -74,11 +74,22 @@ export function printLine(line: string): Promise<void> {
   return standardOutput().write(new TextEncoder().encode(`${line}\n`));
 }
 
-/** Control characters of a name that somebody else chose, made visible. */
+/** Control characters, and those that turn the direction of text around. */
+// deno-lint-ignore no-control-regex
+const CONTROLS = /[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+
+const hexOf = (char: string, digits: number) =>
+  char.charCodeAt(0).toString(16).padStart(digits, "0");
+
+/** Text that somebody else chose, its control characters made visible. */
 export function visible(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => {
-    const code = char.charCodeAt(0).toString(16).padStart(2, "0");
-    return `\\x${code}`;
-  });
+  return text.replace(
+    CONTROLS,
+    (char) => char <= "\xff" ? `\\x${hexOf(char, 2)}` : `\\u${hexOf(char, 4)}`,
+  );
+}
+
+/** JSON that means the value, with its control characters made visible. */
+export function visibleJson(value: unknown): string {
+  return JSON.stringify(value).replace(CONTROLS, (char) => `\\u${hexOf(char, 4)}`);
 }

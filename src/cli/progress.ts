@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import type { StreamError, Upload } from "../protocol.ts";
+import { visible } from "./output.ts";
 import { formatBytes } from "./units.ts";
 
 const SHOW_EVERY_MS = 200;
@@ -61,5 +62,5 @@ export function showProgress(
 /** Tells that a connection is being tried again. */
 export function reportRetry(error: StreamError, delayMs: number): void {
   const seconds = (delayMs / 1000).toFixed(1);
-  process.stderr.write(`stream: ${error.message}; trying again in ${seconds} s\n`);
+  process.stderr.write(`stream: ${visible(error.message)}; trying again in ${seconds} s\n`);
 }

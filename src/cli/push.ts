@@ -27,7 +27,7 @@ import {
   serverOf,
   UsageError,
 } from "./command.ts";
-import { printLine } from "./output.ts";
+import { printLine, visible } from "./output.ts";
 import { reportRetry, showProgress } from "./progress.ts";
 import { recallToken, rememberUpload } from "./tokens.ts";
 
@@ -121,7 +121,7 @@ async function pushSource(
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
   const forget = canGoOn ? await rememberUpload(upload) : () => Promise.resolve();
-  await printLine(upload.reference);
+  await printLine(visible(upload.reference));
   try {
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();

@@ -18,7 +18,7 @@ import {
 import { FileStorage } from "../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "./command.ts";
 import { lockDirectory } from "./lock.ts";
-import { printLine } from "./output.ts";
+import { printLine, visibleJson } from "./output.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
@@ -265,7 +265,7 @@ function serverLog(format: string): ServerLog {
   const write = (level: string, event: string, fields: Record<string, unknown>) => {
     const time = new Date().toISOString();
     const line = format === "json"
-      ? JSON.stringify({ time, level, event, ...fields })
+      ? visibleJson({ time, level, event, ...fields })
       : [time, level.padEnd(5), event, ...Object.entries(fields).map(pair)].join(" ");
     process.stderr.write(`${line}\n`);
   };
@@ -277,5 +277,5 @@ function serverLog(format: string): ServerLog {
 
 /** Values are quoted, so that a name chosen by somebody else cannot forge a line. */
 function pair([name, value]: [string, unknown]): string {
-  return `${name}=${JSON.stringify(value)}`;
+  return `${name}=${visibleJson(value)}`;
 }

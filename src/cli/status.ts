@@ -5,7 +5,7 @@
 import { getResource } from "../client.ts";
 import type { ResourceInfo } from "../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, serverOf, table } from "./command.ts";
-import { printLine, visible } from "./output.ts";
+import { printLine, visible, visibleJson } from "./output.ts";
 
 /** Shows one resource. */
 export const status: Command = {
@@ -22,7 +22,7 @@ export const status: Command = {
   ],
   async run([reference], options) {
     const info = await getResource(reference, { server: serverOf(options) });
-    await printLine(options.flag("json") ? JSON.stringify(info) : describe(info));
+    await printLine(options.flag("json") ? visibleJson(info) : describe(info));
     return EXIT.ok;
   },
 };
@@ -30,17 +30,17 @@ export const status: Command = {
 function describe(info: ResourceInfo): string {
   const rows = [
     ["status", info.transferStatus],
-    ["name", visible(info.filename)],
+    ["name", info.filename],
     ["type", info.mimeType],
     ["size", `${info.currentSize} bytes`],
     ["durable", `${info.durableSize} bytes`],
     ...(info.numberOfLines === null ? [] : [["lines", String(info.numberOfLines)]]),
-    ...(info.contextId === null ? [] : [["context", visible(info.contextId)]]),
+    ...(info.contextId === null ? [] : [["context", info.contextId]]),
     ...(info.digest === null ? [] : [["digest", `${info.digest.algorithm} ${info.digest.value}`]]),
-    ...(info.failure === null ? [] : [["failure", visible(info.failure)]]),
+    ...(info.failure === null ? [] : [["failure", info.failure]]),
     ["created", info.createdAt],
     ["updated", info.updatedAt],
     ["reference", info.reference],
   ];
-  return table(rows).join("\n");
+  return table(rows).map(visible).join("\n");
 }
