@@ -13,6 +13,9 @@ const MESSAGE_COST_BYTES = 512;
 /** Messages that may wait behind one that waits for room; with more the peer does not read at all. */
 const WAITING_MESSAGES = 10_000;
 
+/** A peer that takes nothing at all for so long, while something waits, is given up. */
+const NO_PROGRESS_MS = 60_000;
+
 /** A connection that sends whole messages, in order, and not faster than its socket takes them. */
 export abstract class WholeMessageConnection implements Connection {
   abstract readonly subprotocol: string;
@@ -21,6 +24,8 @@ export abstract class WholeMessageConnection implements Connection {
   #waitingMessages = 0;
   /** Messages that were handed to the socket since it was empty. */
   #handedOver = 0;
+  /** See {@link NO_PROGRESS_MS}. */
+  protected readonly noProgressMs: number = NO_PROGRESS_MS;
 
   /** Whether nothing more can be sent, ever. */
   protected abstract readonly gone: boolean;
@@ -63,9 +68,19 @@ export abstract class WholeMessageConnection implements Connection {
   async #sendAfter(before: Promise<void> | null, message: string | Uint8Array): Promise<void> {
     this.#waitingMessages++;
     await before;
-    while (!this.gone && this.#isFull) await this.room();
+    if (this.#isFull) await this.#untilRoom();
     this.#waitingMessages--;
     this.#hand(message);
+  }
+
+  async #untilRoom(): Promise<void> {
+    let waitingBytes = this.bufferedBytes;
+    const watch = setInterval(() => {
+      if (this.bufferedBytes >= waitingBytes) this.terminate();
+      waitingBytes = this.bufferedBytes;
+    }, this.noProgressMs);
+    while (!this.gone && this.#isFull) await this.room();
+    clearInterval(watch);
   }
 
   #hand(message: string | Uint8Array): void {

@@ -1,0 +1,63 @@
+/** What both standard WebSocket adapters share, over a socket that the test fills and empties. */
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { SOCKET_BUFFER_BYTES, WholeMessageConnection } from "../src/runtime/whole.ts";
+import { within } from "./helpers/connection.ts";
+
+/** A socket whose peer takes what the test says. */
+class Socket extends WholeMessageConnection {
+  readonly subprotocol = "";
+  protected override readonly noProgressMs = 20;
+  readonly ended = Promise.withResolvers<void>();
+  protected gone = false;
+  protected bufferedBytes = 0;
+  taken = 0;
+
+  /** The peer takes bytes every few milliseconds, so many at a time. */
+  constructor(private readonly bytesAtOnce: number) {
+    super();
+  }
+
+  protected put(message: string | Uint8Array): void {
+    this.bufferedBytes += message.length;
+  }
+
+  protected async room(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    const bytes = Math.min(this.bytesAtOnce, this.bufferedBytes);
+    this.bufferedBytes -= bytes;
+    this.taken += bytes;
+  }
+
+  close(): void {
+    this.terminate();
+  }
+
+  terminate(): void {
+    this.gone = true;
+    this.ended.resolve();
+  }
+}
+
+test("a peer that takes nothing while something waits is given up", async () => {
+  const socket = new Socket(0);
+  await socket.send(new Uint8Array(SOCKET_BUFFER_BYTES + 1));
+  await within("the end of what waits", socket.send("more"));
+  await within("the end", socket.ended.promise);
+});
+
+test("a peer that takes little is waited for as long as it takes anything", async () => {
+  const socket = new Socket(100);
+  await socket.send(new Uint8Array(SOCKET_BUFFER_BYTES));
+  await socket.send(new Uint8Array(5000));
+  await within("room", socket.send("more"));
+  assert(socket.taken >= 5000, `${socket.taken} bytes were taken`);
+  socket.close();
+});
+
+test("a connection on which nothing waits is never given up", async () => {
+  const socket = new Socket(0);
+  await socket.send("one");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assertEquals(await Promise.race([socket.ended.promise.then(() => "ended"), "open"]), "open");
+});
