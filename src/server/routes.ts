@@ -5,9 +5,13 @@
 import { type Context, Hono } from "hono";
 import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
+import { eventsRoutes } from "./events.ts";
+import { linesRoutes } from "./lines.ts";
 import { listingRoutes } from "./listing.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
+import { searchRoutes } from "./search.ts";
+import type { Sessions } from "./sessions.ts";
 import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
 
 /** What the routes work with. */
@@ -16,6 +20,8 @@ export interface RouteParts {
   resources: Resources;
   /** Builds references. */
   references: References;
+  /** All that is open. */
+  sessions: Sessions;
 }
 
 /** Parts and settings of the routes. */
@@ -49,6 +55,9 @@ export class Routes {
     });
     upgradeRoutes(this.#app, parts);
     listingRoutes(this.#app, parts);
+    linesRoutes(this.#app, parts);
+    searchRoutes(this.#app, parts);
+    eventsRoutes(this.#app, parts);
   }
 
   /** Answers a request. */

@@ -12,10 +12,16 @@ export type Open = (connection: Connection) => ControlSession;
 /** How long a shutdown waits for the peers' side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 2000;
 
-/** The sessions whose connections are not gone yet. */
+/** What a shutdown ends. */
+export interface Endable {
+  /** Ends it, and tells why if it can. */
+  fail(error: StreamError): void;
+}
+
+/** The sessions and bodies whose connections are not gone yet. */
 export class Sessions {
   readonly #max: number;
-  readonly #open = new Set<ControlSession>();
+  readonly #open = new Set<Endable>();
   #allGone: (() => void) | null = null;
 
   /**
@@ -34,15 +40,26 @@ export class Sessions {
 
   /** Counts a session until its connection is gone. */
   track(session: ControlSession): Session {
-    this.#open.add(session);
+    const leave = this.add(session);
     return {
       text: (message) => session.text(message),
       data: (bytes, final) => session.data(bytes, final),
       closed: (code, reason) => {
-        this.#open.delete(session);
         session.closed(code, reason);
-        if (this.#open.size === 0) this.#allGone?.();
+        leave();
       },
+    };
+  }
+
+  /**
+   * Counts what holds a connection.
+   * @returns Ends that.
+   */
+  add(open: Endable): () => void {
+    this.#open.add(open);
+    return () => {
+      this.#open.delete(open);
+      if (this.#open.size === 0) this.#allGone?.();
     };
   }
 

@@ -15,14 +15,12 @@ import type { HeartbeatTimes } from "../session.ts";
 import { DownloadSession } from "../session/download.ts";
 import { UploadSession } from "../session/upload.ts";
 import type { RouteParts } from "./routes.ts";
-import type { Open, Sessions } from "./sessions.ts";
+import type { Open } from "./sessions.ts";
 
 /** What the endpoints need besides what all routes do. */
 export interface UpgradeParts extends RouteParts {
   /** What upgrades the connections. */
   runtime: Runtime;
-  /** All sessions. */
-  sessions: Sessions;
   /** The heartbeat of the sessions. */
   heartbeat: HeartbeatTimes;
 }
