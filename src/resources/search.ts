@@ -121,7 +121,7 @@ class Search {
       at = whole > 0 ? at + whole : await this.#searchPiece(windowOf(at, bytes), matches);
       inside = this.#line === before;
       if (matches.length > 0) yield matches;
-      await this.#pause();
+      if (performance.now() > this.#sliceEndMs) await this.#pause();
     }
     if (inside) this.#skipLine();
     const truncated = this.#line < lines;

@@ -6,7 +6,7 @@ import type { Context, Hono } from "hono";
 import { isFinal, RESOURCES_PATH, type ResourceStatus, StreamError } from "../protocol.ts";
 import type { ResourceEvent, Resources, ResourceView } from "../resources.ts";
 import type { Resource } from "../resources/resource.ts";
-import { answerWith, type BodySource } from "./body.ts";
+import { answerWith, type BodySource } from "./answer.ts";
 import type { References } from "./references.ts";
 import type { RouteParts } from "./routes.ts";
 

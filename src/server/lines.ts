@@ -7,7 +7,7 @@ import { accepts } from "hono/accepts";
 import { LIMITS, type LinePosition, RESOURCES_PATH, StreamError } from "../protocol.ts";
 import { lineAt, type LineWindow, locateLines, readLinePage } from "../resources/lines.ts";
 import type { Resource } from "../resources/resource.ts";
-import { answerWith } from "./body.ts";
+import { answerWith } from "./answer.ts";
 import { numberIn } from "./query.ts";
 import type { RouteParts } from "./routes.ts";
 
@@ -107,7 +107,6 @@ async function asText(
     : await lineAt(resource, end, startingLineIndex, startingLineIndex + linesCount);
   linkTo(c, resource, next);
   c.header("content-type", "text/plain; charset=utf-8");
-  c.header("content-length", String(end - start));
   return answerWith(c, sessions, {
     chunks: (signal) => readRange(resource, start, end, signal),
     release: () => resources.release(resource),

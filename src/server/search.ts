@@ -11,7 +11,7 @@ import {
   type SearchEnd,
   type SearchMatch,
 } from "../resources/search.ts";
-import { answerWith } from "./body.ts";
+import { answerWith } from "./answer.ts";
 import { flagIn, numberIn } from "./query.ts";
 import type { RouteParts } from "./routes.ts";
 

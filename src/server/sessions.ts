@@ -12,16 +12,16 @@ export type Open = (connection: Connection) => ControlSession;
 /** How long a shutdown waits for the peers' side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 2000;
 
-/** What a shutdown ends. */
-export interface Endable {
-  /** Ends it, and tells why if it can. */
+/** What is open and can be ended: a session, or a response that streams. */
+export interface Ending {
+  /** Ends it before its time. */
   fail(error: StreamError): void;
 }
 
-/** The sessions and bodies whose connections are not gone yet. */
+/** The sessions and streaming responses whose connections are not gone yet. */
 export class Sessions {
   readonly #max: number;
-  readonly #open = new Set<Endable>();
+  readonly #open = new Set<Ending>();
   #allGone: (() => void) | null = null;
 
   /**
@@ -40,27 +40,26 @@ export class Sessions {
 
   /** Counts a session until its connection is gone. */
   track(session: ControlSession): Session {
-    const leave = this.add(session);
+    this.add(session);
     return {
       text: (message) => session.text(message),
       data: (bytes, final) => session.data(bytes, final),
       closed: (code, reason) => {
+        this.remove(session);
         session.closed(code, reason);
-        leave();
       },
     };
   }
 
-  /**
-   * Counts what holds a connection.
-   * @returns Ends that.
-   */
-  add(open: Endable): () => void {
+  /** Counts what is open until it is removed. */
+  add(open: Ending): void {
     this.#open.add(open);
-    return () => {
-      this.#open.delete(open);
-      if (this.#open.size === 0) this.#allGone?.();
-    };
+  }
+
+  /** Counts what is gone no more. */
+  remove(gone: Ending): void {
+    this.#open.delete(gone);
+    if (this.#open.size === 0) this.#allGone?.();
   }
 
   /**

@@ -1,10 +1,10 @@
 /**
- * Bodies of responses that are made as their readers take them.
+ * Answers whose bodies are made as their readers take them.
  * @module
  */
 import type { Context } from "hono";
 import { StreamError } from "../protocol.ts";
-import type { Sessions } from "./sessions.ts";
+import type { Ending, Sessions } from "./sessions.ts";
 
 /** A reader that takes nothing for so long is given up: it holds a connection and what is read for it. */
 const STALLED_MS = 60_000;
@@ -39,11 +39,11 @@ export function answerWith(
   return c.body(null);
 }
 
-class Body {
+class Body implements Ending {
   readonly stream: ReadableStream<Uint8Array>;
   readonly #stop = new AbortController();
   readonly #chunks: AsyncGenerator<Uint8Array, void, void>;
-  readonly #leave: () => void;
+  readonly #sessions: Sessions;
   readonly #source: BodySource;
   readonly #stalledMs: number;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
@@ -55,7 +55,7 @@ class Body {
     this.#source = source;
     this.#stalledMs = stalledMs;
     this.#chunks = source.chunks(this.#stop.signal);
-    this.#leave = sessions.add({ fail: (error) => this.#fail(error) });
+    this.#sessions = sessions;
     this.stream = new ReadableStream({
       start: (controller) => {
         this.#controller = controller;
@@ -63,6 +63,7 @@ class Body {
       pull: () => this.#next(),
       cancel: (reason) => this.#end(reason),
     }, { highWaterMark: 0 });
+    sessions.add(this);
     this.#watch();
   }
 
@@ -77,9 +78,10 @@ class Body {
         return this.#watch();
       }
       this.#controller.close();
-    } catch (error) {
+    } catch {
       if (this.#over) return;
-      this.#controller.error(error);
+      // Without a reason: the runtimes print those, as if they were faults of the server.
+      this.#controller.error();
     } finally {
       this.#reading = false;
     }
@@ -89,14 +91,14 @@ class Body {
   /** Gives a reader up that does not come back. */
   #watch(): void {
     this.#stalled = setTimeout(() => {
-      this.#fail(new StreamError("PEER_SILENT", "the answer was not read"));
+      this.fail(new StreamError("PEER_SILENT", "the answer was not read"));
     }, this.#stalledMs);
   }
 
-  #fail(error: StreamError): void {
-    // Chunks that are being made end by the signal, each kind in its way.
+  /** Chunks that are being made end by the signal, each kind in its way; without one the response breaks off. */
+  fail(error: StreamError): void {
     if (this.#reading) return this.#stop.abort(error);
-    this.#controller.error(error);
+    this.#controller.error();
     void this.#end(error);
   }
 
@@ -105,7 +107,7 @@ class Body {
     this.#over = true;
     clearTimeout(this.#stalled);
     this.#stop.abort(reason);
-    this.#leave();
+    this.#sessions.remove(this);
     await this.#chunks.return().catch(() => {});
     await this.#source.release();
   }
