@@ -111,7 +111,7 @@ class Search {
     let at = await this.resource.lineStart(this.#line);
     const end = await this.resource.lineStart(Math.max(lines, this.#line));
     let inside = false;
-    while (at < end && !this.#isOver()) {
+    while (at < end) {
       const bytes = await readExactly(this.resource, at, Math.min(WINDOW_BYTES, end - at));
       const isLast = at + bytes.length === end;
       const whole = isLast ? bytes.length : bytes.lastIndexOf(LINE_BREAK) + 1;
@@ -122,6 +122,7 @@ class Search {
       inside = this.#line === before;
       if (matches.length > 0) yield matches;
       if (performance.now() > this.#sliceEndMs) await this.#pause();
+      if (this.#isOver()) break;
     }
     if (inside) this.#skipLine();
     const truncated = this.#line < lines;
