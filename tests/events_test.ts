@@ -217,11 +217,14 @@ test("a slow reader of a context gets the newest of every resource, and nothing 
   const shown = [await next(events, "resource"), await next(events, "resource")];
   assertEquals(shown.map(({ data }) => data.currentSize), [20, 20]);
   for (let size = 21; size <= 40; size++) {
-    uploads[0].append(utf8("a"));
-    await statusWhere(uploads[0].resource, ({ currentSize }) => currentSize === size);
+    uploads[1].append(utf8("a"));
+    await statusWhere(uploads[1].resource, ({ currentSize }) => currentSize === size);
   }
   const { data } = await next(events, "status");
-  assertEquals([data.id, data.currentSize], [uploads[0].resource.id, 40]);
+  assertEquals([data.id, data.currentSize], [uploads[1].resource.id, 40]);
+  await uploads[0].complete(await checksumOf(utf8("a".repeat(20))));
+  await here.resources.delete(uploads[0].resource.id);
+  assertEquals((await next(events, "deleted")).data, { id: uploads[0].resource.id });
 });
 
 test("a reader of a context who misses too much is told to connect again", async () => {

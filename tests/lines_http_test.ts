@@ -144,6 +144,8 @@ test("a long line comes as JSON in pieces, by the position in each and by the li
   }
   assert(pieces.length > 3);
   assertEquals(pieces.join(""), content);
+  const rest = await fetch(`${url}?start=1&offset=599999&count=1`);
+  assertEquals([nextOf(rest), await rest.text()], [`${url}?start=2&count=1`, "\ufffd\n"]);
   const linked = await chain(url, asJson);
   const texts = await Promise.all(linked.map(async (page) => (await page.json()).lines.join("")));
   assertEquals(texts.join(""), content);

@@ -210,15 +210,17 @@ test("a live resource is searched as far as its complete lines go", async () => 
 });
 
 test("text is found anywhere in a line longer than every window, and the lines behind it", async () => {
-  for (const at of [0, 131_070, 131_072, 262_140, LONG_LINE_BYTES - 6]) {
+  for (
+    const at of [0, 131_067, 131_071, 131_072, 262_140, LONG_LINE_BYTES - 6, 8 * 131_067 + 100]
+  ) {
     await using here = world();
-    const line = `${"x".repeat(at)}needle${"x".repeat(LONG_LINE_BYTES - at - 6)}`;
+    const line = `${"x".repeat(at)}needle`.padEnd(LONG_LINE_BYTES, "x");
     const resource = await finished(here, `first\n${line}\nneedle\n${line}`);
     const { matches, end } = await searchAll(resource, { pattern: "needle" });
     assertEquals(matches.map(({ line, offset }) => [line, offset]), [
       [1, 6 + at],
-      [2, LONG_LINE_BYTES + 7],
-      [3, LONG_LINE_BYTES + 14 + at],
+      [2, line.length + 7],
+      [3, line.length + 14 + at],
     ]);
     assertEquals(end, { nextLine: 4, truncated: false, partialLines: 0 });
     for (const { text, textOffset, offset, cut } of matches) {

@@ -91,6 +91,8 @@ class Search {
   /** The line looked at. */
   #line = 0;
   #partialLines = 0;
+  /** Whether the next window begins within a line. */
+  #inside = false;
 
   constructor(
     private readonly resource: Resource,
@@ -110,7 +112,6 @@ class Search {
     this.#line = from < 0 ? Math.max(0, lines + from) : from;
     let at = await this.resource.lineStart(this.#line);
     const end = await this.resource.lineStart(Math.max(lines, this.#line));
-    let inside = false;
     while (at < end) {
       const bytes = await readExactly(this.resource, at, Math.min(WINDOW_BYTES, end - at));
       const isLast = at + bytes.length === end;
@@ -119,12 +120,12 @@ class Search {
       const before = this.#line;
       if (whole > 0) await this.#searchLines(windowOf(at, bytes.subarray(0, whole)), matches);
       at = whole > 0 ? at + whole : await this.#searchPiece(windowOf(at, bytes), matches);
-      inside = this.#line === before;
+      this.#inside = this.#line === before;
       if (matches.length > 0) yield matches;
       if (performance.now() > this.#sliceEndMs) await this.#pause();
       if (this.#isOver()) break;
     }
-    if (inside) this.#skipLine();
+    if (this.#inside) this.#skipLine();
     const truncated = this.#line < lines;
     return { nextLine: this.#line, truncated, partialLines: this.#partialLines };
   }
@@ -202,7 +203,7 @@ class Search {
       length: span.end - span.start,
       text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(first, last)),
       textOffset: window.byteOffset + start + first,
-      cut: last - first < bytes.length,
+      cut: last - first < bytes.length || this.#inside && start === 0,
     });
   }
 }
