@@ -12,8 +12,8 @@ const PATTERN_BYTES = 1024;
 const REGEX_LINE_BYTES = 64 * 1024;
 /** Largest program of a regular expression. */
 const PROGRAM_INSTRUCTIONS = 500;
-/** The engine takes up to 20 ns a byte and instruction (measured): at most 80 ms for one line. */
-const LINE_STEPS = 4 * 1024 * 1024;
+/** The engine takes up to 20 ns a byte and instruction (measured): some 40 ms for one line at worst. */
+const LINE_STEPS = 2 * 1024 * 1024;
 
 /** What is looked for. */
 export interface SearchQuery {
