@@ -25,7 +25,7 @@ async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listene
   const stop = new AbortController();
   const serve = (port: number) => {
     const { signal } = stop;
-    const options = { hostname, port, signal, onListen() {} };
+    const options = { hostname, port, signal, onListen() {}, onError };
     const server = Deno.serve(options, (request, info) => fetch(request, info));
     server.finished.catch(() => again(server.addr.port));
     return server;
@@ -46,6 +46,11 @@ async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listene
     await server.finished.catch(() => {});
   };
   return { port: server.addr.port, close };
+}
+
+/** Hears of responses that break off, and answers nobody then; without it Deno prints each as a fault. */
+function onError(): Response {
+  return new Response("the server failed\n", { status: 500 });
 }
 
 function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade): Response {
