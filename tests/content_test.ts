@@ -4,11 +4,9 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
-import { gunzipSync } from "node:zlib";
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type ErrorCode, ERRORS, StreamError } from "../src/protocol.ts";
 import { parseRange } from "../src/server/range.ts";
-import { utf8 } from "./helpers/bytes.ts";
 import { eventually, within } from "./helpers/connection.ts";
 import { completed, listeners, Written } from "./helpers/content.ts";
 import { startServer, type TestServer } from "./helpers/server.ts";
@@ -19,6 +17,15 @@ const LIVE = "1099511627775";
 /** Asks with headers of its own. */
 function ask(url: string, headers: Record<string, string> = {}, method = "GET") {
   return fetch(url, { method, headers: { "accept-encoding": "identity", ...headers } });
+}
+
+/** Asks again while all places are taken. */
+async function askUntilFree(url: string, headers: Record<string, string>): Promise<Response> {
+  for (;;) {
+    const response = await ask(url, headers);
+    if (response.status !== 503) return response;
+    await response.text();
+  }
 }
 
 async function assertPart(response: Response, contentRange: string, text: string): Promise<void> {
@@ -326,8 +333,7 @@ for (const { name, start } of listeners) {
     await within("the first bytes", once(socket, "data"));
     socket.pause();
     await assertRefused(await ask(url), "LIMIT_REACHED");
-    let next = await ask(url, { range: "bytes=0-2" });
-    for (; next.status === 503; next = await ask(url, { range: "bytes=0-2" })) await next.text();
+    const next = await within("a free place", askUntilFree(url, { range: "bytes=0-2" }));
     assertEquals(await next.text(), "012");
     socket.destroy();
   });
@@ -375,6 +381,27 @@ for (const { name, start } of listeners) {
     const part = await ask(url, { "accept-encoding": "gzip", range: "bytes=0-2" });
     assertEquals(part.headers.get("content-encoding"), null);
     await assertPart(part, `bytes 0-2/${text.length}`, "all");
+  });
+
+  test(`${name}: a compressed response is released when its reader leaves, and breaks as others do`, async () => {
+    await using server = await start({ maxConnections: 1 });
+    const text = Array.from({ length: 2 ** 21 }, (_, line) => `${line * 7919 % 100_003}\n`).join(
+      "",
+    );
+    const { url, id } = await completed(server, text);
+    const gzip = { "accept-encoding": "gzip" };
+    for (let round = 0; round < 3; round++) {
+      const response = await within("a free place", askUntilFree(url, gzip));
+      assertEquals(response.headers.get("content-encoding"), "gzip");
+      await response.body!.cancel();
+    }
+    const response = await within("a free place", askUntilFree(url, gzip));
+    const reader = response.body!.getReader();
+    await reader.read();
+    await server.resources.delete(id);
+    await assertRejects(async () => {
+      while (!(await within("the end", reader.read())).done);
+    });
   });
 
   test(`${name}: what is short or no text is never compressed`, async () => {
