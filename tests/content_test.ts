@@ -129,6 +129,24 @@ for (const { name, start } of listeners) {
     await assertRefused(await ask(url), "LIMIT_REACHED");
   });
 
+  test(`${name}: HEAD tells no length that nobody knows`, async () => {
+    await using server = await start();
+    const written = await (await Written.begin(server)).write("0123456789");
+    const lengths = async (headers: Record<string, string> = {}) => {
+      const response = await ask(written.url, headers, "HEAD");
+      assertEquals(await response.text(), "");
+      return response.headers.get("content-length");
+    };
+    assertEquals(await lengths(), null);
+    assertEquals(await lengths({ range: "bytes=0-" }), "10");
+    assertEquals(await lengths({ range: `bytes=0-${LIVE}` }), null);
+    await written.fail(aborted);
+    assertEquals(await lengths(), null);
+    const text = await completed(server, "x".repeat(2000));
+    const gzip = await ask(text.url, { "accept-encoding": "gzip" }, "HEAD");
+    assertEquals(gzip.headers.get("content-length"), null);
+  });
+
   test(`${name}: ranges of finished content`, async () => {
     await using server = await start();
     const { url } = await completed(server, "0123456789");
@@ -170,6 +188,7 @@ for (const { name, start } of listeners) {
       assertEquals([response.status, await response.text()], [304, ""], known);
       assertEquals(response.headers.get("etag"), etag);
     }
+    assertEquals((await ask(url, { "if-none-match": etag }, "HEAD")).status, 304);
     const other = await ask(url, { "if-none-match": '"other"' });
     assertEquals([other.status, await other.text()], [200, "0123456789"]);
     const range = "bytes=1-2";

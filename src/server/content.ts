@@ -52,6 +52,10 @@ async function answer(c: Context, parts: ContentParts, id: string): Promise<Resp
   setCacheHeaders(c, record, etag);
   setContentHeaders(c, record);
   setPartHeaders(c, record, part, coding);
+  // Runtimes would tell the length of the empty body that HEAD has.
+  if (stream === null && !c.res.headers.has("content-length")) {
+    c.header("transfer-encoding", "chunked");
+  }
   const status = part.contentRange === null ? 200 : 206;
   return c.body(stream as ReadableStream, status);
 }
