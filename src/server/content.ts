@@ -6,7 +6,12 @@ import { Buffer } from "node:buffer";
 import type { Context, Hono } from "hono";
 import { accepts } from "hono/accepts";
 import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
-import { ERRORS, RESOURCES_PATH, type ResourceStatus, type StreamError } from "../protocol.ts";
+import {
+  type ErrorCode,
+  RESOURCES_PATH,
+  type ResourceStatus,
+  type StreamError,
+} from "../protocol.ts";
 import type { ResourceView } from "../resources.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import { ContentBody } from "./body.ts";
@@ -30,6 +35,8 @@ type Coding = "identity" | "gzip";
 const MIN_COMPRESSED_BYTES = 1024;
 /** A failure longer than this, or not in plain ASCII, is only told in JSON. */
 const FAILURE = /^[\x20-\x7e]{1,256}$/;
+/** Why a response breaks off that nobody meant to. */
+const FAULTS: ErrorCode[] = ["INTERNAL", "STORAGE_FAILED"];
 /** Names of RFC 9530 for digests that have one. */
 const DIGEST_NAMES: Record<string, string> = { sha256: "sha-256", md5: "md5" };
 
@@ -72,7 +79,7 @@ async function openBody(
   const resource = await resources.open(id);
   const ended = (error: StreamError | null) => {
     sessions.remove(body);
-    if (error !== null && ERRORS[error.code].http >= 500) failed(c.req.path, error.message);
+    if (error !== null && FAULTS.includes(error.code)) failed(c.req.path, error.message);
     resources.release(resource).catch(() => {});
   };
   const stalledAfterMs = heartbeat.deadAfterMs;
