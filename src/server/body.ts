@@ -9,8 +9,10 @@ import type { Ending } from "./sessions.ts";
 /** One read; smaller ones move 1.5 times slower, larger ones hardly faster, and every reader may hold one. */
 const READ_BYTES = 256 * 1024;
 
-/** Bun drops what it has not written when a response breaks off: what was sent last gets so much time, in ms. */
-const FLUSH_MS = 50;
+/** Bun drops what it has not written when a response breaks off: what was sent last gets so much time, … */
+const FLUSH_MS = 100;
+/** … in so many turns of the event loop, as one that stood still would have written nothing. */
+const FLUSH_TURNS = 10;
 
 /** What is sent, and what becomes of it. */
 export interface ContentBodyOptions {
@@ -73,7 +75,7 @@ export class ContentBody implements Ending {
       this.#controller.close();
       this.#end(null);
     } catch (error) {
-      await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
+      await flushed();
       this.fail(toStreamError(error));
     }
   }
@@ -124,5 +126,11 @@ export class ContentBody implements Ending {
   #signal(): void {
     this.#wake?.();
     this.#wake = null;
+  }
+}
+
+async function flushed(): Promise<void> {
+  for (let turn = 0; turn < FLUSH_TURNS; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS / FLUSH_TURNS));
   }
 }
