@@ -5,6 +5,7 @@
 import { type Context, Hono } from "hono";
 import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
+import { contentRoutes } from "./content.ts";
 import { listingRoutes } from "./listing.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
@@ -49,6 +50,7 @@ export class Routes {
     });
     upgradeRoutes(this.#app, parts);
     listingRoutes(this.#app, parts);
+    contentRoutes(this.#app, parts);
   }
 
   /** Answers a request. */

@@ -12,10 +12,16 @@ export type Open = (connection: Connection) => ControlSession;
 /** How long a shutdown waits for the peers' side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 2000;
 
-/** The sessions whose connections are not gone yet. */
+/** What is open and can be ended: a session, or a response that streams. */
+export interface Ending {
+  /** Ends it before its time. */
+  fail(error: StreamError): void;
+}
+
+/** The sessions and streaming responses whose connections are not gone yet. */
 export class Sessions {
   readonly #max: number;
-  readonly #open = new Set<ControlSession>();
+  readonly #open = new Set<Ending>();
   #allGone: (() => void) | null = null;
 
   /**
@@ -34,16 +40,26 @@ export class Sessions {
 
   /** Counts a session until its connection is gone. */
   track(session: ControlSession): Session {
-    this.#open.add(session);
+    this.add(session);
     return {
       text: (message) => session.text(message),
       data: (bytes, final) => session.data(bytes, final),
       closed: (code, reason) => {
-        this.#open.delete(session);
+        this.remove(session);
         session.closed(code, reason);
-        if (this.#open.size === 0) this.#allGone?.();
       },
     };
+  }
+
+  /** Counts what is open until it is removed. */
+  add(open: Ending): void {
+    this.#open.add(open);
+  }
+
+  /** Counts what is gone no more. */
+  remove(gone: Ending): void {
+    this.#open.delete(gone);
+    if (this.#open.size === 0) this.#allGone?.();
   }
 
   /**
