@@ -1,8 +1,8 @@
 /**
  * The writing side of a resource: received bytes become written, checkpointed and, at the end, final.
  *
- * A checkpoint is when bytes become readable. The first after a silence comes at once; under load there is
- * at most one per interval; what came last is never left waiting for more than the interval.
+ * A checkpoint is when bytes become readable. The first few after a silence come at once; under load there is
+ * one per interval; what came last is never left waiting for more than the interval.
  * @module
  */
 import type { Catalog, DigestState, ResourceChange, ResourceRecord } from "../catalog.ts";
@@ -21,6 +21,8 @@ import type { Resource } from "./resource.ts";
 
 /** Small received pieces are joined up to this size before they are written and shared with followers. */
 const BLOCK_BYTES = LIMITS.dataMessageBytes;
+/** Checkpoints that may follow each other without a wait, so that lines as frequent as checkpoints need none. */
+const CHECKPOINTS_AT_ONCE = 4;
 /** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
 const CATALOG_INTERVAL_MS = 1000;
 
@@ -68,7 +70,8 @@ export class Appender {
   #written: number;
   #acknowledged: number;
   #durable: number;
-  #checkpointedAtMs = -Infinity;
+  /** When the next checkpoint would be due if there were exactly one per interval. */
+  #checkpointDueMs = -Infinity;
   #catalogedAtMs = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
@@ -268,7 +271,7 @@ export class Appender {
 
   #schedule(): void {
     if (this.#running !== null || this.#closing) return;
-    const waitMs = this.#checkpointedAtMs + this.#options.checkpointIntervalMs - performance.now();
+    const waitMs = this.#untilCheckpointMs();
     if (waitMs <= 0 || this.#queuedBytes >= this.writeAfterBytes) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
@@ -287,8 +290,13 @@ export class Appender {
   async #run(): Promise<void> {
     await this.#write();
     await this.#acknowledge();
-    const sinceMs = performance.now() - this.#checkpointedAtMs;
-    if (sinceMs >= this.#options.checkpointIntervalMs) await this.#checkpoint();
+    if (this.#untilCheckpointMs() <= 0) await this.#checkpoint();
+  }
+
+  /** Time until the next checkpoint may be; none is left when it may be now. */
+  #untilCheckpointMs(): number {
+    const earlyMs = (CHECKPOINTS_AT_ONCE - 1) * this.#options.checkpointIntervalMs;
+    return this.#checkpointDueMs - earlyMs - performance.now();
   }
 
   #failed(error: unknown): void {
@@ -357,13 +365,15 @@ export class Appender {
     const written = this.#written;
     if (written === this.#readable) return;
     await writer.checkpoint();
-    this.#checkpointedAtMs = performance.now();
+    const nowMs = performance.now();
+    const { checkpointIntervalMs } = this.#options;
+    this.#checkpointDueMs = Math.max(this.#checkpointDueMs, nowMs) + checkpointIntervalMs;
     this.#readableLines = this.#finalLines();
     const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
     const status = this.#status("IN_PROGRESS", written, lines, this.#durable);
     this.#publish(status);
-    if (this.#checkpointedAtMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
-    this.#catalogedAtMs = this.#checkpointedAtMs;
+    if (nowMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
+    this.#catalogedAtMs = nowMs;
     await this.#catalog(status, { digestState: this.#digestState() });
   }
 

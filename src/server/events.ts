@@ -1,5 +1,5 @@
 /**
- * What happens to a resource or in an upload context, as server-sent events (PROTOCOL.md 6.4).
+ * What happens to a resource or in an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
 import type { Context, Hono } from "hono";

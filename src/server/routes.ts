@@ -5,6 +5,7 @@
 import { type Context, Hono } from "hono";
 import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
+import { contentRoutes } from "./content.ts";
 import { eventsRoutes } from "./events.ts";
 import { linesRoutes } from "./lines.ts";
 import { listingRoutes } from "./listing.ts";
@@ -55,6 +56,7 @@ export class Routes {
     });
     upgradeRoutes(this.#app, parts);
     listingRoutes(this.#app, parts);
+    contentRoutes(this.#app, parts);
     linesRoutes(this.#app, parts);
     searchRoutes(this.#app, parts);
     eventsRoutes(this.#app, parts);

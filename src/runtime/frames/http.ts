@@ -39,6 +39,8 @@ export async function writeResponse(response: Response, out: ServerResponse): Pr
   out.statusCode = status;
   out.setHeaders(headers);
   try {
+    // The first byte of what is still being written may take its time.
+    if (ok && body !== null) out.flushHeaders();
     if (ok && body !== null) await pipeline(Readable.fromWeb(body as never), out);
     // An error is short: it is sent with its length, for clients that know no chunks.
     else out.end(new Uint8Array(await response.arrayBuffer()));
