@@ -2,12 +2,15 @@
  * The server: Hono routes over {@link Resources}, WebSocket upgrades into sessions, one error mapper.
  * @module
  */
+import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
+import { Guard } from "./server/access.ts";
 import { Routes } from "./server/routes.ts";
 import { Sessions } from "./server/sessions.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
+export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
   EventFilter,
   QuotaOptions,
@@ -44,6 +47,8 @@ export interface ServerOptions extends ResourcesOptions {
   referenceTo?: (id: string, baseUrl: string) => string;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
+  /** Who may do what; everybody everything by default. */
+  access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
@@ -120,6 +125,7 @@ class Server implements StreamServer {
   readonly resources: Resources;
   readonly #options: ServerOptions;
   readonly #sessions: Sessions;
+  readonly #guard: Guard | null;
   readonly #routes: Routes;
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
@@ -128,6 +134,7 @@ class Server implements StreamServer {
     this.#options = options;
     this.resources = new Resources(options);
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
+    this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#routes = this.#makeRoutes(options.runtime, options.baseUrl);
   }
 
@@ -178,6 +185,7 @@ class Server implements StreamServer {
       basePath,
       referenceTo,
       allowOrigins,
+      guard: this.#guard,
       failed: (path, message) => log?.error("request failed", { path, message }),
     });
   }

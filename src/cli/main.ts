@@ -21,9 +21,13 @@ import { printLine, ReaderGone, visible } from "./output.ts";
 import { pushCommand } from "./push.ts";
 import { rm } from "./rm.ts";
 import { serve } from "./serve.ts";
+import { share } from "./share.ts";
 import { status } from "./status.ts";
+import { token } from "./token.ts";
 
-const COMMANDS: readonly Command[] = [serve, pushCommand, follow, status, ls, rm, check, adopt];
+const COMMANDS: readonly Command[] = [
+  ...[serve, pushCommand, follow, status, ls, rm, share, token, check, adopt],
+];
 
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   BAD_METADATA: EXIT.usage,

@@ -5,14 +5,17 @@
 import { type Context, Hono } from "hono";
 import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
+import { accessRules, type Guard } from "./access.ts";
 import { contentRoutes } from "./content.ts";
 import { eventsRoutes } from "./events.ts";
+import { headerRules } from "./headers.ts";
 import { linesRoutes } from "./lines.ts";
 import { listingRoutes } from "./listing.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { searchRoutes } from "./search.ts";
 import type { Sessions } from "./sessions.ts";
+import { shareRoutes } from "./share.ts";
 import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
 
 /** What the routes work with. */
@@ -23,6 +26,8 @@ export interface RouteParts {
   references: References;
   /** All that is open. */
   sessions: Sessions;
+  /** Knows credentials; null for a server that everybody may use. */
+  guard: Guard | null;
 }
 
 /** Parts and settings of the routes. */
@@ -36,7 +41,8 @@ export interface RoutesOptions extends Omit<UpgradeParts, "references">, Referen
 /** Answers the requests of one listener. */
 export class Routes {
   readonly #options: RoutesOptions;
-  readonly #app: Hono;
+  /** Everything that is routed. */
+  readonly app: Hono;
 
   /**
    * Nothing happens before the first request.
@@ -44,27 +50,30 @@ export class Routes {
    */
   constructor(options: RoutesOptions) {
     this.#options = options;
-    this.#app = new Hono().basePath(options.basePath ?? "/");
+    this.app = new Hono().basePath(options.basePath ?? "/");
     const parts = { ...options, references: new References(options) };
-    this.#app.onError((error, c) => this.#tell(error, c));
-    this.#app.notFound((c) =>
+    this.app.onError((error, c) => this.#tell(error, c));
+    this.app.notFound((c) =>
       this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
     );
-    this.#app.use((c, next) => {
+    this.app.use((c, next) => {
       this.#checkOrigin(c);
       return next();
     });
-    upgradeRoutes(this.#app, parts);
-    listingRoutes(this.#app, parts);
-    contentRoutes(this.#app, parts);
-    linesRoutes(this.#app, parts);
-    searchRoutes(this.#app, parts);
-    eventsRoutes(this.#app, parts);
+    headerRules(this.app, options.allowOrigins ?? []);
+    accessRules(this.app, parts);
+    upgradeRoutes(this.app, parts);
+    listingRoutes(this.app, parts);
+    contentRoutes(this.app, parts);
+    linesRoutes(this.app, parts);
+    searchRoutes(this.app, parts);
+    eventsRoutes(this.app, parts);
+    shareRoutes(this.app, parts);
   }
 
   /** Answers a request. */
   fetch(request: Request, env: unknown): Response | Promise<Response> {
-    return this.#app.fetch(request, env as object);
+    return this.app.fetch(request, env as object);
   }
 
   /** Pages of other sites must not reach a server that their reader can reach (RFC 6455, 10.2). */

@@ -38,13 +38,18 @@ export class Sessions {
     throw new StreamError("LIMIT_REACHED", `${this.#max} connections are open: try again later`);
   }
 
-  /** Counts a session until its connection is gone. */
-  track(session: ControlSession): Session {
+  /**
+   * Counts a session until its connection is gone.
+   * @param session The session.
+   * @param gone Called then.
+   */
+  track(session: ControlSession, gone: () => void): Session {
     this.add(session);
     return {
       text: (message) => session.text(message),
       data: (bytes, final) => session.data(bytes, final),
       closed: (code, reason) => {
+        gone();
         this.remove(session);
         session.closed(code, reason);
       },

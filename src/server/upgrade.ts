@@ -14,6 +14,8 @@ import type { Runtime } from "../runtime.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import { DownloadSession } from "../session/download.ts";
 import { UploadSession } from "../session/upload.ts";
+import { checkUpload, grantOf } from "./access.ts";
+import { atExpiry } from "./expiry.ts";
 import type { RouteParts } from "./routes.ts";
 import type { Open } from "./sessions.ts";
 
@@ -30,11 +32,13 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
   const { resources, references, heartbeat } = parts;
   app.get(UPLOAD_PATH, (c) => {
     const base = references.base(c);
+    const grant = grantOf(c);
     return upgrade(c, parts, (connection) =>
       new UploadSession(connection, {
         resources,
         contextId: c.req.query(CONTEXT_PARAMETER) || null,
         referenceTo: (id) => references.reference(id, base),
+        check: (id) => checkUpload(grant, id, resources),
         heartbeat,
       }));
   });
@@ -52,6 +56,7 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
 
 function upgrade(c: Context, { runtime, sessions }: UpgradeParts, open: Open): Response {
   const { req } = c;
+  const grant = grantOf(c);
   sessions.checkRoom();
   if (req.header("upgrade")?.toLowerCase() !== "websocket") {
     throw new StreamError(
@@ -62,6 +67,9 @@ function upgrade(c: Context, { runtime, sessions }: UpgradeParts, open: Open): R
   const offered = req.header("sec-websocket-protocol")?.split(",").map((name) => name.trim()) ?? [];
   return runtime.upgrade(req.raw, c.env, {
     subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "",
-    open: (connection) => sessions.track(open(connection)),
+    open: (connection) => {
+      const session = open(connection);
+      return sessions.track(session, atExpiry(grant, (error) => session.fail(error)));
+    },
   });
 }

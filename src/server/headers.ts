@@ -1,0 +1,45 @@
+/**
+ * Headers for browsers: which pages may read answers (CORS), and what a browser must not do with them.
+ * @module
+ */
+import type { Context, Hono, MiddlewareHandler, Next } from "hono";
+import { cors } from "hono/cors";
+import { secureHeaders } from "hono/secure-headers";
+
+/** How long a browser may remember the answer to a preflight, in s. */
+const PREFLIGHT_MAX_AGE_S = 600;
+
+/** What an upload holds is somebody else's: shown in a browser, it runs nothing and is framed nowhere. */
+const SECURE = secureHeaders({
+  contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"], sandbox: [] },
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
+  // Whoever ends TLS says that; a server behind it does not know.
+  strictTransportSecurity: false,
+  xDnsPrefetchControl: false,
+  xDownloadOptions: false,
+  xFrameOptions: "DENY",
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false,
+  // A handler that knows better says so itself.
+  overwrite: false,
+});
+
+/**
+ * Adds the headers.
+ * @param app The routes.
+ * @param allowOrigins Origins whose pages may read answers; `*` for all.
+ */
+export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
+  app.use(exceptUpgrades(SECURE));
+  if (allowOrigins.length === 0) return;
+  const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
+  // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
+  app.use(exceptUpgrades(cors({ origin, exposeHeaders: ["*"], maxAge: PREFLIGHT_MAX_AGE_S })));
+}
+
+/** The answer to an upgrade is the runtime's own, and must stay the very same object. */
+function exceptUpgrades(middleware: MiddlewareHandler): MiddlewareHandler {
+  return (c: Context, next: Next) =>
+    c.req.header("upgrade") === undefined ? middleware(c, next) : next();
+}
