@@ -298,11 +298,11 @@ test("a server without access control makes no links, and says why", async () =>
 });
 
 /** A stranger's server that keeps what it is sent. */
-async function startStranger() {
+async function startStranger(location = "http://127.0.0.1:9/") {
   const heard: string[] = [];
   const server = createServer((request, response) => {
     heard.push(JSON.stringify([request.url, request.headers]));
-    response.writeHead(302, { location: "http://127.0.0.1:9/" }).end();
+    response.writeHead(302, { location }).end();
   });
   server.on("upgrade", (request, socket) => {
     heard.push(JSON.stringify([request.url, request.headers]));
@@ -332,8 +332,36 @@ test("a token goes to the server it is for, and to no other that a reference nam
   await getResource(link, { ...options, server: stranger.url }).catch(() => {});
   assert(stranger.heard.length >= 5);
   assert(!stranger.heard.join().includes("hush-hush"), stranger.heard.join("\n"));
+});
+
+test("a token follows no redirect", async () => {
+  await using stranger = await startStranger();
+  await using named = await startStranger(stranger.url);
+  const reference = `${named.url}/resources/${crypto.randomUUID()}`;
   await assertFails("UNREACHABLE", () => getResource(reference, { token: "hush-hush" }));
-  assertStringIncludes(stranger.heard.join(), "Bearer hush-hush");
+  assertStringIncludes(named.heard.join(), "Bearer hush-hush");
+  assertEquals(stranger.heard, []);
+});
+
+test("where every origin is allowed, connections are upgraded as everywhere", async () => {
+  await using guarded = await startGuarded({ allowOrigins: ["*"] });
+  const token = await guarded.token();
+  const { reference } = await upload(guarded.server, { token, retryForMs: 0 });
+  assertEquals(await new Response(follow(reference, { token })).text(), "one\ntwo\n");
+});
+
+test("inside another app the rules hold below the base path", async () => {
+  await using guarded = await startGuarded({ basePath: "/logs" });
+  const { server } = guarded;
+  const token = await guarded.token({ scopes: ["read"] });
+  const ask = async (path: string, init?: RequestInit) => {
+    const response = await server.server.fetch(new Request(`http://host${path}`, init));
+    return response.status;
+  };
+  assertEquals(await ask("/logs/resources"), 401);
+  assertEquals(await ask("/logs/resources", bearer("wrong")), 401);
+  assertEquals(await ask("/logs/resources", bearer(token)), 200);
+  assertEquals(await ask("/resources", bearer(token)), 404);
 });
 
 test("pages of allowed origins ask first and read every header of an answer", async () => {

@@ -1,7 +1,10 @@
 /** Access control by the real program: tokens, links, and what a server does not open to strangers. */
 import { readFile, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { sign } from "hono/jwt";
 import { type Kind, own, Workspace } from "./helpers/cli.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
@@ -43,7 +46,7 @@ for (const kind of KINDS) {
     }
     const removed = await run(["rm", reference], env);
     assertEquals(removed.code, 5);
-    assertStringIncludes(removed.stderr, "the scope admin");
+    assertStringIncludes(removed.stderr, "lacks the scope admin");
 
     const shared = await run(["share", reference, "--expires", "10m"], env);
     assertEquals(shared.code, 0, shared.stderr);
@@ -89,6 +92,49 @@ for (const kind of KINDS) {
       (await workspace.run(kind, ["token", "revoke", "ci", "--auth", "tokens"])).code,
       1,
     );
+  });
+}
+
+/** An identity provider with one key. */
+async function startProvider() {
+  const pair = await crypto.subtle.generateKey({ name: "Ed25519" }, true, ["sign", "verify"]);
+  const { publicKey, privateKey } = pair as CryptoKeyPair;
+  const jwk = async (key: CryptoKey) => ({
+    ...await crypto.subtle.exportKey("jwk", key),
+    ...{ alg: "EdDSA" as const, kid: "one" },
+  });
+  const keys = JSON.stringify({ keys: [await jwk(publicKey)] });
+  const server = createServer((_request, response) => response.end(keys));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const key = await jwk(privateKey);
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`,
+    sign: (claims: Record<string, unknown>) => sign(claims, key, "EdDSA"),
+    [Symbol.asyncDispose]: () =>
+      new Promise<void>((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+for (const kind of KINDS) {
+  test(`${kind}: JWTs of an identity provider push, unless they are for somebody else`, async () => {
+    await using provider = await startProvider();
+    await using workspace = await Workspace.open();
+    await workspace.serve(kind, ["--auth", provider.url, "--auth-audience", "logs"]);
+    await writeFile(workspace.path("a.log"), LINES);
+    const exp = Math.floor(Date.now() / 1000) + 60;
+    const push = async (claims: Record<string, unknown>) => {
+      const token = await provider.sign({ scope: "stream:upload", exp, ...claims });
+      return await workspace.run(kind, ["push", "a.log"], { env: { STREAM_TOKEN: token } });
+    };
+    const right = await push({ aud: "logs" });
+    assertEquals([right.code, right.stderr], [0, ""]);
+    assertEquals((await push({ aud: "mail" })).code, 5);
+    assertEquals((await push({ aud: "logs", exp: exp - 120 })).code, 5);
+    const unfit = await push({ aud: "logs", scope: "read" });
+    assertStringIncludes(unfit.stderr, "lacks the scope upload (FORBIDDEN)");
   });
 }
 
