@@ -29,7 +29,7 @@ export interface TokenRecord {
 }
 
 const TOKEN_BYTES = 32;
-/** All of them are compared at each request. */
+/** All of them are in memory, and read again at each change. */
 const MAX_TOKENS = 10_000;
 /** Far above what so many tokens take. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;

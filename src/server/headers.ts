@@ -2,7 +2,7 @@
  * Headers for browsers: which pages may read answers (CORS), and what a browser must not do with them.
  * @module
  */
-import type { Context, Hono, MiddlewareHandler, Next } from "hono";
+import type { Hono } from "hono";
 import { cors } from "hono/cors";
 import { secureHeaders } from "hono/secure-headers";
 
@@ -31,15 +31,9 @@ const SECURE = secureHeaders({
  * @param allowOrigins Origins whose pages may read answers; `*` for all.
  */
 export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
-  app.use(exceptUpgrades(SECURE));
+  app.use(SECURE);
   if (allowOrigins.length === 0) return;
   const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
   // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
-  app.use(exceptUpgrades(cors({ origin, exposeHeaders: ["*"], maxAge: PREFLIGHT_MAX_AGE_S })));
-}
-
-/** The answer to an upgrade is the runtime's own, and must stay the very same object. */
-function exceptUpgrades(middleware: MiddlewareHandler): MiddlewareHandler {
-  return (c: Context, next: Next) =>
-    c.req.header("upgrade") === undefined ? middleware(c, next) : next();
+  app.use(cors({ origin, exposeHeaders: ["*"], maxAge: PREFLIGHT_MAX_AGE_S }));
 }
