@@ -37,7 +37,10 @@ export class SignedLinks implements Links {
   readonly #key: Uint8Array;
   readonly #now: () => number;
 
-  /** @param options Key and clock. */
+  /**
+   * Knows the links of one key.
+   * @param options Key and clock.
+   */
   constructor({ key = randomBytes(KEY_BYTES), now = Date.now }: SignedLinksOptions = {}) {
     this.#key = key;
     this.#now = now;
