@@ -44,7 +44,13 @@ const TABLE: [routes: string[], statuses: string][] = [
     // Which resource it is about is said on the connection.
     "401 401 401 401 204 403 403  403 204 204 204  403 401 403",
   ],
-  [["POST /resources?context=run-17"], "401 401 401 401 204 403 403  403 403 204 403  403 401 403"],
+  [
+    [
+      ...["POST /resources?context=run-17", "POST /resources/?context=run-17"],
+      ...["PUT /resources?context=run-17", "PUT /resources/?context=run-17"],
+    ],
+    "401 401 401 401 204 403 403  403 403 204 403  403 401 403",
+  ],
   [
     ["PUT /resources/:id?context=run-17"],
     "401 401 401 401 204 403 403  403 403 204 204  403 401 403",
@@ -63,7 +69,10 @@ const TABLE: [routes: string[], statuses: string][] = [
   [["DELETE /contexts/run-17"], "401 401 401 401 403 403 204  403 403 204 403  403 401 403"],
   [["GET /metrics"], "401 401 401 401 403 403 204  403 403 403 403  403 401 403"],
   [
-    ["GET /healthz", "GET /readyz", "GET /openapi.json"],
+    [
+      ...["GET /healthz", "GET /readyz", "GET /openapi.json", "OPTIONS /resources"],
+      ...["OPTIONS /resources/:id", "OPTIONS /uploads/:id/secret"],
+    ],
     "204 204 204 204 204 204 204  204 204 204 204  204 204 204",
   ],
   [["GET /unlisted", "GET /"], "404 404 404 404 404 404 404  404 404 404 404  404 404 404"],

@@ -248,6 +248,7 @@ test("sessions end with their token; the upload goes on with another one", async
   const { code, reason } = await reader.inbox.close();
   assertEquals([code, reason.split(":")[0]], [1008, "UNAUTHORIZED"]);
   await assertFails("UNAUTHORIZED", () => running.done);
+  assertEquals(running.status.transferStatus, "IN_PROGRESS");
   const resumed = await resumePush(server.url, running.resumeToken, { token: "long" });
   await new Blob(["one\ntwo\n"]).stream().pipeTo(resumed.writable);
   assertEquals((await resumed.done).size, 8);
@@ -389,6 +390,8 @@ test("pages of allowed origins ask first and read every header of an answer", as
     assertEquals(response.headers.get("access-control-expose-headers"), "*");
     await response.body?.cancel();
   }
+  const { headers } = await fetch(url, { method: "OPTIONS", headers: { origin } });
+  assertEquals(headers.get("access-control-allow-methods"), null, "that was no preflight");
   const refused = await fetch(url, { headers: { origin: "https://evil.example.org" } });
   assertEquals(refused.status, 403);
   assertEquals(refused.headers.get("access-control-allow-origin"), null);

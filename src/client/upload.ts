@@ -41,7 +41,9 @@ export interface PushOptions extends RetryOptions {
 }
 
 /** Errors that end this owner for good, but leave the upload to the next one. */
-const SURVIVABLE: ReadonlySet<ErrorCode> = new Set(["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED"]);
+const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
+  ...["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED", "UNAUTHORIZED"] as const,
+]);
 
 /** An upload to a server. */
 export interface PushedUpload extends Upload {

@@ -2,7 +2,7 @@
  * Headers for browsers: which pages may read answers (CORS), and what a browser must not do with them.
  * @module
  */
-import type { Hono } from "hono";
+import type { Context, Hono } from "hono";
 import { cors } from "hono/cors";
 import { secureHeaders } from "hono/secure-headers";
 
@@ -35,5 +35,13 @@ export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
   if (allowOrigins.length === 0) return;
   const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
   // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
-  app.use(cors({ origin, exposeHeaders: ["*"], maxAge: PREFLIGHT_MAX_AGE_S }));
+  const crossOrigin = cors({ origin, exposeHeaders: ["*"], maxAge: PREFLIGHT_MAX_AGE_S });
+  // OPTIONS that is no preflight is for a handler.
+  app.use((c, next) =>
+    c.req.method !== "OPTIONS" || isPreflight(c) ? crossOrigin(c, next) : next()
+  );
+}
+
+function isPreflight(c: Context): boolean {
+  return c.req.header("access-control-request-method") !== undefined;
 }
