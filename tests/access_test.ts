@@ -270,6 +270,7 @@ test("a link reads its one resource, by HTTP and by WebSocket, and does nothing 
     assertEquals((await getResource(link)).id, id);
     await assertFails("FORBIDDEN", () => deleteResource(link));
   }
+  assertEquals(await (await fetch(shared.url)).text(), "one\ntwo\n");
   const { access } = parseReference(shared.url);
   await assertFails("FORBIDDEN", () => open(`${other.reference}?access=${access}`));
   const again = await fetch(`${server.url}/resources/${id}/share?access=${access}`, {
