@@ -1,7 +1,7 @@
 /** Part 5: ranges and windows of lines out of a large text, while an upload runs. */
 import type { RandomAccess } from "./clients/jobs.ts";
 import type { Bench, Part, Server } from "./helpers/bench.ts";
-import { blockOf, blocksFor } from "./helpers/content.ts";
+import { blocksFor } from "./helpers/content.ts";
 import { Meter } from "./helpers/meter.ts";
 import { percentile } from "./helpers/statistics.ts";
 

@@ -65,14 +65,21 @@ export async function prepareWatch(job: WatchJob): Promise<Prepared<"watch">> {
   const followers = await openAll(references.length, (index) => {
     return openFollower(job.client, references[index]);
   });
-  const go = async () => ({
-    arrivedAtMs: await Promise.all(followers.map((follower) => watch(follower, job))),
-  });
+  // They are there before the first burst is.
+  const watched = followers.map((follower) => startWatching(follower, job));
+  const go = async () => {
+    const late = new AbortController();
+    const limit = sleep(job.limitMs, null, late).catch(() => {});
+    await Promise.race([limit, Promise.all(watched.map(({ reading }) => reading))]);
+    late.abort();
+    for (const follower of followers) follower.close();
+    return { arrivedAtMs: watched.map(({ arrivedAtMs }) => arrivedAtMs) };
+  };
   return { ready: null, go };
 }
 
-/** When each burst had arrived; fewer where the follower did not keep up. */
-async function watch(follower: Follower, job: WatchJob): Promise<number[]> {
+/** Notes when each burst had arrived; fewer where the follower does not keep up. */
+function startWatching(follower: Follower, job: WatchJob) {
   const arrivedAtMs: number[] = [];
   let received = 0, next = job.burstBytes;
   const reading = follower.read(undefined, (byteCount) => {
@@ -84,11 +91,7 @@ async function watch(follower: Follower, job: WatchJob): Promise<number[]> {
       next += arrivedAtMs.length < job.bursts ? job.burstBytes : job.trailingBytes ?? Infinity;
     }
   });
-  const late = new AbortController();
-  await Promise.race([reading, sleep(job.limitMs, null, late).catch(() => {})]);
-  late.abort();
-  follower.close();
-  return arrivedAtMs;
+  return { arrivedAtMs, reading };
 }
 
 async function openAll<T>(count: number, open: (index: number) => Promise<T>): Promise<T[]> {

@@ -131,7 +131,8 @@ export class Bench {
 
   /** Does one thing of several; when it fails that is told at the end, and the others go on. */
   async attempt(what: string, action: () => Promise<void>): Promise<void> {
-    console.error(`${this.part}, ${this.column}: ${what}`);
+    const second = Math.round(performance.now() / 1000);
+    console.error(`${second} s: ${this.part}, ${this.column}: ${what}`);
     try {
       await action();
     } catch (error) {

@@ -85,7 +85,7 @@ async function measureScript(bench: Bench, name: "durable" | "tus", file: File):
   await mkdir(directory, { recursive: true });
   const server = new Process(["node", script("server"), INSTALLED, directory]);
   try {
-    const url = (await server.line()).replace("listening on ", "");
+    const url = await addressOf(server);
     const meter = new Meter(server.pid);
     const client = new Process(["node", script("client"), INSTALLED, url, file.path]);
     const { ms, bytes } = JSON.parse(await client.line(TIMEOUT_MS));
@@ -96,5 +96,13 @@ async function measureScript(bench: Bench, name: "durable" | "tus", file: File):
     bench.add(`${title}, peak RSS`, "MB", meter.read().peakRssMB);
   } finally {
     await server.stop();
+  }
+}
+
+/** Where it listens; servers say other things before. */
+async function addressOf(server: Process): Promise<string> {
+  for (;;) {
+    const [, url] = /^listening on (.+)$/.exec(await server.line()) ?? [];
+    if (url !== undefined) return url;
   }
 }

@@ -50,6 +50,8 @@ function sayStatus(peer: Peer, transferStatus: "IN_PROGRESS" | "COMPLETED", size
 
 /** Lets the uploader send what the slowest follower has room for. */
 function grant(upload: Relayed): void {
+  // Nothing is kept: who sends to nobody waits.
+  if (upload.followers.size === 0) return;
   let consumed = upload.size;
   for (const follower of upload.followers) consumed = Math.min(consumed, follower.consumed);
   const limit = consumed + WINDOW_BYTES;
@@ -63,7 +65,7 @@ function uploadHandler(peer: Peer, host: string): Handler {
   const upload = {
     followers: new Set<Following>(),
     size: 0,
-    granted: WINDOW_BYTES,
+    granted: 0,
     uploader: peer,
   };
   relayed.set(id, upload);
@@ -77,7 +79,7 @@ function uploadHandler(peer: Peer, host: string): Handler {
   };
   const ready = () => {
     const reference = { uri: `ws://${host}${DOWNLOAD_PATH}${id}` };
-    const start = { reference, id, secret: id, epoch: 1, offset: 0, limit: WINDOW_BYTES };
+    const start = { reference, id, secret: id, epoch: 1, offset: 0, limit: 0 };
     say(peer, { "@": "ReadyForUpload", ...start, digest: "xxh128" });
   };
   const message = (data: string | Uint8Array) => {
@@ -101,6 +103,7 @@ function followHandler(peer: Peer, upload: Relayed): Handler {
     if (message["@"] === "Follow") {
       follower.consumed = upload.size;
       upload.followers.add(follower);
+      grant(upload);
     } else if (message["@"] === "Consumed") {
       follower.consumed = message.offset;
       grant(upload);
