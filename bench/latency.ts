@@ -1,5 +1,4 @@
 /** Part 2: from the write of a line to its arrival at a follower. */
-import type { Client } from "./clients/connections.ts";
 import type { PaceJob } from "./clients/jobs.ts";
 import type { Bench, Part, Server } from "./helpers/bench.ts";
 import { LINE_BYTES } from "./helpers/content.ts";
@@ -10,6 +9,8 @@ import { percentile } from "./helpers/statistics.ts";
 const TRAILING_LINES = 50;
 /** Bursts are written at a whole number of milliseconds. */
 const FAST_INTERVAL_MS = 1;
+
+const ONE_TO_ONE = { client: "library" as const, uploads: 1, followers: 1 };
 
 export const latency: Part = {
   name: "latency",
@@ -26,13 +27,12 @@ async function measure(bench: Bench): Promise<void> {
   const server = await bench.startServer();
   const relay = await bench.startRelay();
   try {
-    const secondsSlow = bench.size(60, 20, 1), secondsFast = bench.size(20, 5, 0.5);
-    const slow = { intervalMs: 100, bursts: Math.ceil(secondsSlow * 10) };
-    const fast = { intervalMs: FAST_INTERVAL_MS, bursts: Math.ceil(secondsFast * 1000) };
-    await measureOne(bench, "10 lines/s", server, "library", slow);
-    await measureOne(bench, "10 lines/s, bare relay", relay, "library", slow);
-    await measureOne(bench, "1000 lines/s", server, "library", fast);
-    await measureOne(bench, "1000 lines/s, bare relay", relay, "library", fast);
+    const slow = { intervalMs: 100, bursts: bench.size(300, 80, 5) };
+    const fast = { intervalMs: FAST_INTERVAL_MS, bursts: bench.size(10_000, 4000, 200) };
+    await measureOne(bench, "10 lines/s", server, slow);
+    await measureOne(bench, "10 lines/s, bare relay", relay, half(slow));
+    await measureOne(bench, "1000 lines/s", server, fast);
+    await measureOne(bench, "1000 lines/s, bare relay", relay, half(fast));
     await measureTrailing(bench, server);
   } finally {
     await server.stop();
@@ -40,16 +40,20 @@ async function measure(bench: Bench): Promise<void> {
   }
 }
 
-type Pace = Pick<PaceJob, "intervalMs" | "bursts" | "trailing">;
+type Pace = Pick<PaceJob, "intervalMs" | "bursts">;
+
+/** The yardstick needs less time. */
+function half({ intervalMs, bursts }: Pace): Pace {
+  return { intervalMs, bursts: Math.ceil(bursts / 2) };
+}
 
 async function measureOne(
   bench: Bench,
   name: string,
   { url }: Server,
-  client: Client,
   pace: Pace,
 ): Promise<void> {
-  const load = { client, server: url, uploads: 1, followers: 1, burstBytes: LINE_BYTES, ...pace };
+  const load = { ...ONE_TO_ONE, server: url, burstBytes: LINE_BYTES, ...pace };
   const { writtenAtMs, arrivedAtMs } = await latenciesOf(bench, load);
   addLatencies(bench, name, arrivedAtMs[0].map((at, index) => at - writtenAtMs[0][index]));
 }
@@ -57,11 +61,15 @@ async function measureOne(
 /** The last burst of a busy time, after which the uploader is silent. */
 async function measureTrailing(bench: Bench, { url }: Server): Promise<void> {
   const times: number[] = [];
-  for (let count = 0; count < bench.size(20, 10, 2); count++) {
+  for (let count = 0; count < bench.size(10, 5, 1); count++) {
     const trailing = { burstBytes: TRAILING_LINES * LINE_BYTES, silenceMs: 300 };
     const pace = { intervalMs: FAST_INTERVAL_MS, bursts: bench.size(500, 300, 100), trailing };
-    const load = { client: "library" as const, server: url, uploads: 1, followers: 1 };
-    const run = await latenciesOf(bench, { ...load, burstBytes: LINE_BYTES, ...pace });
+    const run = await latenciesOf(bench, {
+      ...ONE_TO_ONE,
+      server: url,
+      burstBytes: LINE_BYTES,
+      ...pace,
+    });
     const [written, arrived] = [run.writtenAtMs[0].at(-1)!, run.arrivedAtMs[0].at(-1)!];
     if (run.arrivedAtMs[0].length !== pace.bursts + 1) {
       throw new Error("a last burst did not arrive");

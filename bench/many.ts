@@ -19,7 +19,7 @@ export const many: Part = {
 
 async function measure(bench: Bench): Promise<void> {
   const uploads = bench.size(500, 500, 20);
-  const seconds = bench.size(30, 8, 1);
+  const seconds = bench.size(15, 6, 1);
   const intervalMs = 100, bursts = Math.ceil(seconds * 1000 / intervalMs);
   const server = await bench.startServer();
   try {

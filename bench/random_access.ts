@@ -55,7 +55,7 @@ async function measure(
   reference: string,
   access: RandomAccess,
 ): Promise<void> {
-  const forMs = bench.size(15_000, 4000, 300);
+  const forMs = bench.size(8000, 2500, 200);
   const bursts = Math.ceil(forMs / BESIDE.intervalMs);
   const pace = { do: "pace" as const, client: "thin" as const, server: server.url, uploads: 1 };
   const beside = await bench.startClient<"pace">({ ...pace, ...BESIDE, bursts });

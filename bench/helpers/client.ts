@@ -24,7 +24,7 @@ export class ClientProcess<Name extends Job["do"]> {
     runtime: ScriptRuntime,
     job: Extract<Job, { do: Name }>,
   ): Promise<ClientProcess<Name>> {
-    const process = new Process(scriptCommand(runtime, "bench/clients/worker.ts"));
+    const process = new Process([...scriptCommand(runtime, "bench/clients/worker.ts"), job.do]);
     process.say(JSON.stringify(job));
     const { ready, nowMs: clientMs } = JSON.parse(await process.line());
     const skewMs = Math.abs(nowMs() - clientMs);
