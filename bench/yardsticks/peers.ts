@@ -88,11 +88,10 @@ async function measureScript(bench: Bench, name: "durable" | "tus", file: File):
     const url = await addressOf(server);
     const meter = new Meter(server.pid);
     const client = new Process(["node", script("client"), INSTALLED, url, file.path]);
-    const { ms, bytes } = JSON.parse(await client.line(TIMEOUT_MS));
+    const { ms, movedBytes, isComplete } = JSON.parse(await client.line(TIMEOUT_MS));
     await client.end(TIMEOUT_MS);
-    if (bytes !== file.bytes) throw new Error(`${bytes} of ${file.bytes} bytes arrived`);
-    const ways = name === "durable" ? 2 : 1;
-    bench.add(title, ways === 2 ? "MB/s moved" : "MB/s", ways * bytes / 1e3 / ms);
+    const suffix = isComplete ? "" : ", cut off after 30 s";
+    bench.add(`${title}${suffix}`, "MB/s moved", movedBytes / 1e3 / ms);
     bench.add(`${title}, peak RSS`, "MB", meter.read().peakRssMB);
   } finally {
     await server.stop();

@@ -12,5 +12,6 @@ await new Promise((onSuccess, onError) => {
   const options = { endpoint: `${server}/files`, uploadSize: size, onSuccess, onError };
   new Upload(createReadStream(path), { ...options, chunkSize: Infinity }).start();
 });
-console.log(JSON.stringify({ ms: performance.now() - startedAtMs, bytes: size }));
+const ms = performance.now() - startedAtMs;
+console.log(JSON.stringify({ ms, movedBytes: size, isComplete: true }));
 process.exit(0);
