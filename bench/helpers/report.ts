@@ -11,7 +11,7 @@ export interface Setting {
   machine: string[];
   servers: string[];
   parts: readonly Part[];
-  /** Most that the clocks of clients were seen to differ, with the way of a message, in ms. */
+  /** Most that the clocks of clients were seen to differ from ours, in ms. */
   clockSkewMs: number;
 }
 
@@ -42,10 +42,7 @@ export function toMarkdown(setting: Setting, findings: Findings): string {
     } minutes. Each figure is the median of its ` +
     "repeats, with the least and the most in brackets. ✓ and ✗: the goal beside it was or was not reached.",
     machine.map((line) => `- ${line}`).join("\n"),
-    `Clocks of clients differed by at most ${
-      format(clockSkewMs)
-    } ms, the way of the message that compared them ` +
-    "included.",
+    `Clocks of clients differed by at most ${format(clockSkewMs)} ms from that of the harness.`,
     ...setting.parts.map((part) => partTable(part, setting, figures)),
     goalSummary(setting, figures),
     failureList(findings),
