@@ -43,8 +43,8 @@ function optionsOf(argv: string[]): Options {
   });
   const extent = given.smoke ? "smoke" : given.quick ? "quick" : "full";
   const names = chosen("--part", given.part, PARTS.map(({ name }) => name), []);
-  // The binary is Bun: five minutes are better spent on what people run.
-  const servers = chosen("--server", given.server, KINDS, extent === "quick" ? ["bun"] : []);
+  // The binary is Bun: short forms leave it to what people run.
+  const servers = chosen("--server", given.server, KINDS, extent === "full" ? [] : ["bun"]);
   const [clients] = chosen("--clients", [given.clients], RUNTIMES, []);
   const parts = PARTS.filter(({ name }) => names.includes(name));
   return { extent, parts, servers, clients, json: given.json, markdown: given.markdown };
