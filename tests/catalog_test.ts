@@ -53,6 +53,7 @@ function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
     digest: null,
     digestState: null,
     secretHash: null,
+    announced: { size: null, checksum: null },
     updatedAtMs: 1_700_000_000_000,
     revision: 0,
     ...given,
@@ -82,6 +83,7 @@ const full = () =>
       state: Uint8Array.from({ length: 580 }, (_, at) => at),
     },
     secretHash: "cd".repeat(32),
+    announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     updatedAtMs: 1_700_000_000_501,
   });
 
@@ -305,7 +307,7 @@ contract("changing what was given or returned changes nothing in the catalog", a
   const { createdAtMs } = made;
   made.createdAtMs = -1;
   (await catalog.getContext("run"))!.createdAtMs = -1;
-  assertEquals(await catalog.getContext("run"), { id: "run", createdAtMs });
+  assertEquals(await catalog.getContext("run"), { id: "run", createdAtMs, closedAtMs: null });
 });
 
 contract("bringing everything to disk works before, between and after writes", async (catalog) => {
