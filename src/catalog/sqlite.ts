@@ -233,11 +233,12 @@ export class SqliteCatalog implements Catalog {
 
   /** Upload contexts, newest first. */
   listContexts({ after, limit }: ContextQuery): Promise<UploadContext[]> {
-    const where = after === undefined ? "" : "WHERE (created_at, id) < (:createdAtMs, :id)";
+    const where = after === undefined ? "" : "WHERE (created_at, id) < (:createdAt, :id)";
+    const start: Row = after === undefined ? {} : { createdAt: after.createdAtMs, id: after.id };
     return this.#attempt(() =>
       this.#prepare(
         `SELECT * FROM contexts ${where} ORDER BY created_at DESC, id DESC LIMIT :limit`,
-      ).all({ ...after, limit }).map((row) => contextFromRow(row as Row))
+      ).all({ ...start, limit }).map((row) => contextFromRow(row as Row))
     );
   }
 

@@ -16,6 +16,9 @@ const LINGER_MS = 1000;
 /** A request without a byte for so long is given up: HTTP has no heartbeat, and a log may be silent for hours. */
 const SILENCE_MS = 24 * 60 * 60 * 1000;
 
+/** No runtime tells when an answer has left; a connection that is closed before takes it along. */
+const FLUSH_MS = 100;
+
 /** What one upload works with. */
 interface Parts {
   resources: Resources;
@@ -170,7 +173,9 @@ export class HttpUploads {
   async close(): Promise<void> {
     const shutdown = this.#shutdown = new StreamError("SHUTDOWN", "the server was shut down");
     await Promise.all([...this.#open.values()].map((upload) => upload.shutDown(shutdown)));
+    if (this.#requests.size === 0) return;
     await Promise.all(this.#requests);
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
   }
 
   /** Has a request answered; the server is not shut down before that. */
