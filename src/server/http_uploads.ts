@@ -16,6 +16,8 @@ const LINGER_MS = 1000;
 /** A request without a byte for so long is given up: HTTP has no heartbeat, and a log may be silent for hours. */
 const SILENCE_MS = 24 * 60 * 60 * 1000;
 
+/** What becomes of an upload whose last request ended well, but was not the last part. */
+const NOTHING_CAME = new StreamError("INTERRUPTED", "the uploader sent no further request");
 /** No runtime tells when an answer has left; a connection that is closed before takes it along. */
 const FLUSH_MS = 100;
 
@@ -34,6 +36,8 @@ export class HttpUpload {
   #intake: Intake | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #shutdown: StreamError | null = null;
+  /** Why it waits for the next request. */
+  #cause: StreamError = NOTHING_CAME;
 
   /** Use {@link HttpUploads}. */
   constructor(
@@ -65,6 +69,7 @@ export class HttpUpload {
   async own<T>(step: (intake: Intake) => Promise<T>): Promise<T> {
     const { resources, silenceMs } = this.#parts;
     clearTimeout(this.#timer);
+    this.#cause = NOTHING_CAME;
     this.#intake?.stop(new StreamError("FENCED", "the upload was resumed by another request"));
     const intake = this.#intake = new Intake(this.appender, resources.creditPool, silenceMs);
     if (this.#shutdown !== null) intake.stop(this.#shutdown);
@@ -87,6 +92,7 @@ export class HttpUpload {
       const error = toStreamError(thrown);
       const mayComeBack = this.#secretHash !== null && isInterruption(error);
       if (!mayComeBack) await this.appender.fail(error);
+      else if (this.#intake === intake) this.#cause = error;
       throw error;
     }
   }
@@ -108,9 +114,8 @@ export class HttpUpload {
   async #rest(): Promise<void> {
     this.#intake = null;
     if (isFinal(this.appender.resource.status.transferStatus)) return this.#parts.closed(this);
-    const gone = new StreamError("INTERRUPTED", "the uploader sent no further request");
     if (this.#shutdown !== null) return await this.#letGo(this.#shutdown);
-    this.#timer = setTimeout(() => void this.#letGo(gone).catch(() => {}), LINGER_MS);
+    this.#timer = setTimeout(() => void this.#letGo(this.#cause).catch(() => {}), LINGER_MS);
   }
 
   async #letGo(cause: StreamError): Promise<void> {
