@@ -285,7 +285,8 @@ contract("contexts are listed page by page, newest first", async (catalog) => {
   for (const id of ids) await catalog.createContext(id);
   await catalog.closeContext("c");
   const found: UploadContext[] = [];
-  for (let after: UploadContext | undefined;;) {
+  let after: UploadContext | undefined;
+  for (;;) {
     const page = await catalog.listContexts({ limit: 2, after });
     assert(page.length <= 2);
     if (page.length === 0) break;

@@ -50,11 +50,6 @@ const base64 = (algorithm: string, text: string) =>
   createHash(algorithm).update(text).digest("base64");
 const hex = (algorithm: string, text: string) => createHash(algorithm).update(text).digest("hex");
 
-/** The id in a Location: of a resource, or of an upload. */
-function idIn(location: string | null): string {
-  return /\/(?:resources|uploads)\/([0-9a-f-]+)/.exec(location!)![1];
-}
-
 async function bytesOf({ server }: TestServer, id: string): Promise<string> {
   const resources = server.resources as Resources;
   const resource = await resources.open(id);

@@ -1,5 +1,5 @@
 /**
- * Upload contexts over HTTP: made, listed, shown and closed (PROTOCOL.md 6.3).
+ * Upload contexts over HTTP: made, listed, shown and closed (PROTOCOL.md 6.8).
  * @module
  */
 import type { Hono } from "hono";

@@ -1,7 +1,7 @@
 /**
  * What the head of an upload request says: what is uploaded, how much, and with which digest.
  *
- * Fields are those of RFC 9530 (digests) and of draft-ietf-httpbis-resumable-upload (PROTOCOL.md 6.2).
+ * Fields are those of RFC 9530 (digests) and of draft-ietf-httpbis-resumable-upload (PROTOCOL.md 6.7).
  * @module
  */
 import { Buffer } from "node:buffer";
