@@ -611,6 +611,7 @@ test("a request without a byte for very long is given up", async () => {
     resources,
     sessions: new Sessions(1),
     heartbeat: HEARTBEAT,
+    guard: null,
     httpUploads: new HttpUploads(resources, 20),
     failed: () => {},
   });
