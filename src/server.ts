@@ -6,6 +6,7 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
+import { HttpUploads } from "./server/http_uploads.ts";
 import { Routes } from "./server/routes.ts";
 import { Sessions } from "./server/sessions.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
@@ -126,6 +127,7 @@ class Server implements StreamServer {
   readonly #options: ServerOptions;
   readonly #sessions: Sessions;
   readonly #guard: Guard | null;
+  readonly #httpUploads: HttpUploads;
   readonly #routes: Routes;
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
@@ -135,6 +137,7 @@ class Server implements StreamServer {
     this.resources = new Resources(options);
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
+    this.#httpUploads = new HttpUploads(this.resources);
     this.#routes = this.#makeRoutes(options.runtime, options.baseUrl);
   }
 
@@ -163,7 +166,11 @@ class Server implements StreamServer {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#sessions.close(), this.resources.close()]);
+    await Promise.all([
+      this.#sessions.close(),
+      this.#httpUploads.close(),
+      this.resources.close(),
+    ]);
     await Promise.all(this.#listeners.map((listener) => listener.close()));
   }
 
@@ -180,6 +187,7 @@ class Server implements StreamServer {
       runtime,
       resources: this.resources,
       sessions: this.#sessions,
+      httpUploads: this.#httpUploads,
       heartbeat,
       baseUrl,
       basePath,

@@ -63,6 +63,8 @@ async function listen(
 ): Promise<Listener> {
   const sockets = new Set<Socket>();
   const server = createServer({
+    // A live upload is one request, however long it takes.
+    requestTimeout: 0,
     headersTimeout: settings.headersWithinMs,
     connectionsCheckingInterval: settings.headersWithinMs / CHECKS_PER_LIMIT,
   });

@@ -10,6 +10,7 @@ import { contentRoutes } from "./content.ts";
 import { eventsRoutes } from "./events.ts";
 import { headerRules } from "./headers.ts";
 import { linesRoutes } from "./lines.ts";
+import { contextRoutes } from "./contexts.ts";
 import { listingRoutes } from "./listing.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
@@ -17,6 +18,7 @@ import { searchRoutes } from "./search.ts";
 import type { Sessions } from "./sessions.ts";
 import { shareRoutes } from "./share.ts";
 import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
+import { type UploadParts, uploadRoutes } from "./uploads.ts";
 
 /** What the routes work with. */
 export interface RouteParts {
@@ -31,7 +33,8 @@ export interface RouteParts {
 }
 
 /** Parts and settings of the routes. */
-export interface RoutesOptions extends Omit<UpgradeParts, "references">, ReferenceSettings {
+export interface RoutesOptions
+  extends Omit<UpgradeParts & UploadParts, "references">, ReferenceSettings {
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
   /** Hears of faults of the server. */
@@ -69,6 +72,8 @@ export class Routes {
     searchRoutes(this.app, parts);
     eventsRoutes(this.app, parts);
     shareRoutes(this.app, parts);
+    uploadRoutes(this.app, parts);
+    contextRoutes(this.app, parts);
   }
 
   /** Answers a request. */
