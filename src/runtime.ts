@@ -8,7 +8,8 @@ export interface Connection {
   /** The subprotocol both ends agreed on; empty without one. */
   readonly subprotocol: string;
   /**
-   * Sends one message; resolves when the transport has room for the next. Sends of one connection keep their order.
+   * Sends one message; resolves when the transport has room for the next, and the memory of this one may be used for
+   * something else. Sends of one connection keep their order.
    * After the connection closed it resolves at once: the session hears of that through `closed`.
    */
   send(message: string | Uint8Array): Promise<void>;

@@ -40,9 +40,12 @@ export interface LogWriter {
 export interface LogReader {
   /**
    * Reads exactly the bytes asked for.
+   * @param byteOffset Where they begin.
+   * @param byteCount How many they are.
+   * @param buffer Memory that may be read into, with room for them; new memory costs more than the read.
    * @throws {StreamError} STORAGE_FAILED when the log is shorter: never fewer bytes in silence.
    */
-  read(byteOffset: number, byteCount: number): Promise<Uint8Array>;
+  read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array>;
   /**
    * Position of a line break.
    * @param index Number of the line break, from 0.

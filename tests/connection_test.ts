@@ -236,14 +236,19 @@ test("the subprotocol is what both agreed on", async () => {
   assertEquals((await sessionOf(base)).connection.subprotocol, "");
 });
 
-test("a send waits while the peer does not read, and goes on when it does", async () => {
+test("a send waits while the peer does not read, goes on when it does, and leaves its memory to the sender", async () => {
   await using mounted = await record();
   using peer = await rawUpgrade(mounted.host, "/");
   const { connection } = await sessionOf(mounted);
   const count = 1024;
   let sent = 0;
+  // Memory is the sender's again when a send resolved, so that all messages may have the same.
+  const memory = new Uint8Array(64 * KiB);
   const sendAll = async () => {
-    for (; sent < count; sent++) await connection.send(numbered(sent));
+    for (; sent < count; sent++) {
+      memory.set(numbered(sent));
+      await connection.send(memory);
+    }
   };
   const sending = sendAll();
   for (let before = -1; before !== sent;) {

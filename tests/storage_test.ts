@@ -81,6 +81,8 @@ async function assertHolds(storage: Storage, id: string, bytes: Uint8Array): Pro
     assertEquals(await reader.read(0, bytes.length), bytes);
     const found = await Promise.all(breaks.map((_, index) => reader.lineBreak(index)));
     assertEquals(found, breaks);
+    const buffer = new Uint8Array(bytes.length + 9).fill(7);
+    assertEquals(await reader.read(0, bytes.length, buffer), bytes);
     await assertFails("STORAGE_FAILED", () => reader.read(bytes.length, 1));
     await assertFails("STORAGE_FAILED", () => reader.lineBreak(breaks.length));
   });

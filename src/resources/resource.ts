@@ -4,9 +4,13 @@
  */
 import { isFinal, type ResourceMetadata, type ResourceStatus, StreamError } from "../protocol.ts";
 import type { LogReader, Storage } from "../storage.ts";
+import { Buffers } from "./buffers.ts";
 
 /** Newest bytes of a log kept in memory for followers at its tail, per resource. */
 const RECENT_BYTES = 256 * 1024;
+
+/** Memory is the process's, not a resource's. */
+const buffers = new Buffers();
 
 /** Called with every new status. */
 export type StatusWatcher = (status: ResourceStatus) => void;
@@ -112,22 +116,27 @@ export class Resource {
    * @throws {StreamError} RANGE_NOT_AVAILABLE past the newest checkpoint.
    */
   async read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
-    this.#checkThere();
-    const end = byteOffset + byteCount;
-    if (end > this.#status.currentSize) {
-      throw new StreamError(
-        "RANGE_NOT_AVAILABLE",
-        `bytes ${byteOffset} to ${end} are not all there: ${this.#status.currentSize} can be read`,
-      );
-    }
-    const block = this.#recent.findLast((recent) =>
-      byteOffset >= recent.byteOffset && byteOffset < recent.byteOffset + recent.bytes.length
+    this.#checkReadable(byteOffset, byteCount);
+    return this.#recall(byteOffset, byteCount) ??
+      await (await this.#log()).read(byteOffset, byteCount);
+  }
+
+  /**
+   * Reads like `read`, possibly less, for somebody who is done with the bytes soon.
+   * @param use What is done with them; when that is over, their memory is used for others.
+   */
+  async lend(
+    byteOffset: number,
+    byteCount: number,
+    use: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    this.#checkReadable(byteOffset, byteCount);
+    const recent = this.#recall(byteOffset, byteCount);
+    if (recent !== null) return await use(recent);
+    const log = await this.#log();
+    await buffers.lend(async (buffer) =>
+      await use(await log.read(byteOffset, Math.min(byteCount, buffer.length), buffer))
     );
-    if (block !== undefined) {
-      const start = byteOffset - block.byteOffset;
-      return block.bytes.subarray(start, start + byteCount);
-    }
-    return await (await this.#log()).read(byteOffset, byteCount);
   }
 
   /**
@@ -167,6 +176,26 @@ export class Resource {
         watcher(this.#status);
       } catch { /* A watcher's fault is not the upload's. */ }
     }
+  }
+
+  #checkReadable(byteOffset: number, byteCount: number): void {
+    this.#checkThere();
+    const end = byteOffset + byteCount;
+    if (end <= this.#status.currentSize) return;
+    throw new StreamError(
+      "RANGE_NOT_AVAILABLE",
+      `bytes ${byteOffset} to ${end} are not all there: ${this.#status.currentSize} can be read`,
+    );
+  }
+
+  /** What the newest blocks have of some bytes from their first on. */
+  #recall(byteOffset: number, byteCount: number): Uint8Array | null {
+    const block = this.#recent.findLast((recent) =>
+      byteOffset >= recent.byteOffset && byteOffset < recent.byteOffset + recent.bytes.length
+    );
+    if (block === undefined) return null;
+    const start = byteOffset - block.byteOffset;
+    return block.bytes.subarray(start, start + byteCount);
   }
 
   #checkThere(): void {

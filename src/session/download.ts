@@ -18,7 +18,7 @@ import type { Resource } from "../resources/resource.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 
-/** A follower far behind reads this much at once. */
+/** Read at once for one message that is put together. */
 const READ_BYTES = 256 * 1024;
 
 /** What a download session needs. */
@@ -256,7 +256,7 @@ export class DownloadSession extends ControlSession {
       const { status } = resource;
       const available = Math.min(status.currentSize, following.end);
       const credit = following.consumed + following.window - following.next;
-      const byteCount = Math.min(available - following.next, credit, READ_BYTES);
+      const byteCount = Math.min(available - following.next, credit);
       if (byteCount > 0) await this.#sendBytes(following, byteCount);
       else if (following.next >= following.end) return;
       else if (isFinal(status.transferStatus) && following.next >= status.currentSize) {
@@ -265,13 +265,14 @@ export class DownloadSession extends ControlSession {
     }
   }
 
-  async #sendBytes(following: Following, byteCount: number): Promise<void> {
-    const bytes = await this.#resource!.read(following.next, byteCount);
-    for (let at = 0; at < bytes.length && !this.over; at += LIMITS.dataMessageBytes) {
-      const piece = bytes.subarray(at, at + LIMITS.dataMessageBytes);
-      following.next += piece.length;
-      await this.connection.send(piece);
-    }
+  #sendBytes(following: Following, byteCount: number): Promise<void> {
+    return this.#resource!.lend(following.next, byteCount, async (bytes) => {
+      for (let at = 0; at < bytes.length && !this.over; at += LIMITS.dataMessageBytes) {
+        const piece = bytes.subarray(at, at + LIMITS.dataMessageBytes);
+        following.next += piece.length;
+        await this.connection.send(piece);
+      }
+    });
   }
 
   #consumed(byteOffset: number): void {

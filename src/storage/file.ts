@@ -319,8 +319,9 @@ class FileReader implements LogReader {
     private readonly index: FileHandle | null,
   ) {}
 
-  read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
-    return attempt(`read ${this.path}`, () => readFully(this.data, byteOffset, byteCount));
+  read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array> {
+    const bytes = buffer?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
+    return attempt(`read ${this.path}`, () => readFully(this.data, byteOffset, bytes));
   }
 
   async lineBreak(index: number): Promise<number> {
@@ -328,7 +329,8 @@ class FileReader implements LogReader {
     const file = this.index;
     if (file === null) throw new StreamError("STORAGE_FAILED", `there is no index ${path}`);
     const at = index * INDEX_ENTRY_BYTES;
-    const entry = await attempt(`read ${path}`, () => readFully(file, at, INDEX_ENTRY_BYTES));
+    const entry = new Uint8Array(INDEX_ENTRY_BYTES);
+    await attempt(`read ${path}`, () => readFully(file, at, entry));
     return decodeEntry(entry, 0);
   }
 
@@ -356,10 +358,13 @@ function writeFully(file: number, bytes: Uint8Array, position: number): void {
   }
 }
 
-async function readFully(file: FileHandle, position: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  for (let filled = 0; filled < length;) {
-    const { bytesRead } = await file.read(bytes, filled, length - filled, position + filled);
+async function readFully(
+  file: FileHandle,
+  position: number,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  for (let filled = 0; filled < bytes.length;) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled);
     if (bytesRead === 0) throw new Error(`nothing at ${position + filled}`);
     filled += bytesRead;
   }

@@ -179,8 +179,8 @@ export class FaultyMachine {
 
   #faultyReader(id: string, reader: LogReader): LogReader {
     return override(reader, {
-      read: (byteOffset, byteCount) =>
-        this.#step("read", id, () => reader.read(byteOffset, byteCount)),
+      read: (byteOffset, byteCount, buffer) =>
+        this.#step("read", id, () => reader.read(byteOffset, byteCount, buffer)),
     });
   }
 

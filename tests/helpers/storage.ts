@@ -68,10 +68,10 @@ export function strict(inner: Storage): Storage {
       openReader: async (id) => {
         const log = await inner.openReader(id);
         return override(log, {
-          async read(byteOffset, byteCount) {
+          async read(byteOffset, byteCount, buffer) {
             if (byteOffset + byteCount > (visible.get(id) ?? none).size) throw notYet();
             await turn();
-            return await log.read(byteOffset, byteCount);
+            return await log.read(byteOffset, byteCount, buffer);
           },
           async lineBreak(index) {
             if (index >= (visible.get(id) ?? none).lineBreaks) throw notYet();
