@@ -4,6 +4,8 @@
  */
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
+import { ServerMetrics } from "./server/metrics.ts";
+import type { AccessEntry } from "./server/observer.ts";
 import { Routes } from "./server/routes.ts";
 import { Sessions } from "./server/sessions.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
@@ -19,6 +21,8 @@ export type {
   ServerResources,
   UploadOptions,
 } from "./resources.ts";
+export type { AccessEntry } from "./server/observer.ts";
+export type { Meter } from "./resources/meter.ts";
 export type { Durability } from "./resources/appender.ts";
 export type { RetentionOptions } from "./resources/retention.ts";
 export type { UsageLimits } from "./resources/usage.ts";
@@ -33,7 +37,7 @@ export interface ServerLog {
 }
 
 /** Parts and settings of a server; those of {@link ResourcesOptions} too. */
-export interface ServerOptions extends ResourcesOptions {
+export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
   /** The adapter of the runtime; see `loadRuntime`. */
   runtime: Runtime;
   /** Base of the references that uploads get, e.g. `https://logs.example.org`; by default the Host of each request. */
@@ -44,12 +48,19 @@ export interface ServerOptions extends ResourcesOptions {
   referenceTo?: (id: string, baseUrl: string) => string;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
+  /**
+   * Whether every request comes through one proxy, whose `X-Forwarded-Proto`, `-Host` and `-For` headers tell
+   * the truth; false by default: then they are ignored.
+   */
+  trustProxy?: boolean;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
   heartbeat?: HeartbeatTimes;
   /** Where the server says what it does; nowhere by default. */
   log?: ServerLog;
+  /** Takes the access log: every finished request and WebSocket connection; there is none by default. */
+  access?: (entry: AccessEntry) => void;
 }
 
 /** Where a server listens. */
@@ -120,14 +131,16 @@ class Server implements StreamServer {
   readonly resources: Resources;
   readonly #options: ServerOptions;
   readonly #sessions: Sessions;
+  readonly #metrics = new ServerMetrics();
   readonly #routes: Routes;
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    this.resources = new Resources(options);
+    this.resources = new Resources({ ...options, meter: this.#metrics });
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
+    this.#metrics.observe(this.resources, this.#sessions);
     this.#routes = this.#makeRoutes(options.runtime, options.baseUrl);
   }
 
@@ -168,17 +181,17 @@ class Server implements StreamServer {
   }
 
   #makeRoutes(runtime: Runtime, baseUrl: string | undefined): Routes {
-    const { basePath, referenceTo, allowOrigins, heartbeat = HEARTBEAT, log } = this.#options;
+    const { heartbeat = HEARTBEAT, log } = this.#options;
     return new Routes({
+      ...this.#options,
       runtime,
       resources: this.resources,
       sessions: this.#sessions,
+      metrics: this.#metrics,
       heartbeat,
       baseUrl,
-      basePath,
-      referenceTo,
-      allowOrigins,
-      failed: (path, message) => log?.error("request failed", { path, message }),
+      failed: (path, message, requestId) =>
+        log?.error("request failed", { path, message, requestId }),
     });
   }
 }

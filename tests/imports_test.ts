@@ -11,7 +11,7 @@ type Arrow = readonly [from: string, to: string];
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "client", "source", "cli"],
-  ...["server", "session", "resources"],
+  ...["server", "session", "resources", "metrics"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["storage", "catalog", "runtime"];
@@ -23,7 +23,7 @@ const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementation
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "runtime", "protocol"],
+  server: ["server", "session", "resources", "metrics", "runtime", "protocol"],
   session: ["session", "resources", "runtime", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "protocol"],
   client: ["client", "digest", "latest", "protocol"],
@@ -36,6 +36,7 @@ const allowed: Record<string, readonly string[]> = {
   "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
   distance: [],
+  metrics: [],
   latest: [],
   protocol: [],
 };

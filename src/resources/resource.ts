@@ -4,6 +4,7 @@
  */
 import { isFinal, type ResourceMetadata, type ResourceStatus, StreamError } from "../protocol.ts";
 import type { LogReader, Storage } from "../storage.ts";
+import type { Meter } from "./meter.ts";
 
 /** Newest bytes of a log kept in memory for followers at its tail, per resource. */
 const RECENT_BYTES = 256 * 1024;
@@ -26,6 +27,7 @@ interface Block {
 export class Resource {
   readonly #storage: Storage;
   readonly #recentBudget: RecentBudget;
+  readonly #meter: Meter;
   readonly #watchers = new Set<StatusWatcher>();
   #status: ResourceStatus;
   #deleted = false;
@@ -42,10 +44,12 @@ export class Resource {
     status: ResourceStatus,
     storage: Storage,
     recentBudget: RecentBudget,
+    meter: Meter,
   ) {
     this.#status = status;
     this.#storage = storage;
     this.#recentBudget = recentBudget;
+    this.#meter = meter;
   }
 
   /** The newest status. */
@@ -112,6 +116,12 @@ export class Resource {
    * @throws {StreamError} RANGE_NOT_AVAILABLE past the newest checkpoint.
    */
   async read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
+    const bytes = await this.#read(byteOffset, byteCount);
+    this.#meter.read(bytes.length);
+    return bytes;
+  }
+
+  async #read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
     this.#checkThere();
     const end = byteOffset + byteCount;
     if (end > this.#status.currentSize) {

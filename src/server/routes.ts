@@ -7,6 +7,9 @@ import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
 import { contentRoutes } from "./content.ts";
 import { listingRoutes } from "./listing.ts";
+import type { ServerMetrics } from "./metrics.ts";
+import { type AccessEntry, Observer, pathForLogs, requestId } from "./observer.ts";
+import { operationRoutes } from "./operation.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
@@ -20,17 +23,23 @@ export interface RouteParts {
 }
 
 /** Parts and settings of the routes. */
-export interface RoutesOptions extends Omit<UpgradeParts, "references">, ReferenceSettings {
+export interface RoutesOptions
+  extends Omit<UpgradeParts, "references" | "observer">, ReferenceSettings {
+  /** What is measured. */
+  metrics: ServerMetrics;
+  /** Takes the lines of the access log. */
+  access?: (entry: AccessEntry) => void;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
   /** Hears of faults of the server. */
-  failed(path: string, message: string): void;
+  failed(path: string, message: string, requestId: string): void;
 }
 
 /** Answers the requests of one listener. */
 export class Routes {
   readonly #options: RoutesOptions;
   readonly #app: Hono;
+  readonly #references: References;
 
   /**
    * Nothing happens before the first request.
@@ -39,11 +48,14 @@ export class Routes {
   constructor(options: RoutesOptions) {
     this.#options = options;
     this.#app = new Hono().basePath(options.basePath ?? "/");
-    const parts = { ...options, references: new References(options) };
+    const references = this.#references = new References(options);
+    const observer = new Observer({ ...options, references });
+    const parts = { ...options, references, observer };
     this.#app.onError((error, c) => this.#tell(error, c));
     this.#app.notFound((c) =>
       this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
     );
+    this.#app.use((c, next) => observer.around(c, next));
     this.#app.use((c, next) => {
       this.#checkOrigin(c);
       return next();
@@ -51,6 +63,12 @@ export class Routes {
     upgradeRoutes(this.#app, parts);
     listingRoutes(this.#app, parts);
     contentRoutes(this.#app, parts);
+    operationRoutes(this.#app, parts);
+  }
+
+  /** Methods and patterns of all routes; those of middleware have the method ALL. */
+  get routes(): { method: string; path: string }[] {
+    return this.#app.routes;
   }
 
   /** Answers a request. */
@@ -64,7 +82,7 @@ export class Routes {
     if (origin === undefined) return;
     const allowed = this.#options.allowOrigins ?? [];
     if (allowed.includes("*") || allowed.includes(origin)) return;
-    if (URL.canParse(origin) && new URL(origin).host === c.req.header("host")) return;
+    if (URL.canParse(origin) && new URL(origin).host === this.#references.host(c)) return;
     throw new StreamError(
       "ORIGIN_REFUSED",
       `pages of ${origin} may not connect: see --allow-origin`,
@@ -73,7 +91,10 @@ export class Routes {
 
   #tell(thrown: unknown, c: Context): Response {
     const error = toStreamError(thrown);
-    if (error.code === "INTERNAL") this.#options.failed(c.req.path, error.message);
+    this.#options.metrics.refused(error.code);
+    if (error.code === "INTERNAL") {
+      this.#options.failed(pathForLogs(c.req.path), error.message, requestId(c));
+    }
     return problem(c, error);
   }
 }

@@ -14,8 +14,9 @@ import type { Runtime } from "../runtime.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import { DownloadSession } from "../session/download.ts";
 import { UploadSession } from "../session/upload.ts";
+import type { Observer } from "./observer.ts";
 import type { RouteParts } from "./routes.ts";
-import type { Open, Sessions } from "./sessions.ts";
+import type { ConnectionKind, Open, Sessions } from "./sessions.ts";
 
 /** What the endpoints need besides what all routes do. */
 export interface UpgradeParts extends RouteParts {
@@ -23,6 +24,8 @@ export interface UpgradeParts extends RouteParts {
   runtime: Runtime;
   /** All sessions. */
   sessions: Sessions;
+  /** Hears of their ends. */
+  observer: Observer;
   /** The heartbeat of the sessions. */
   heartbeat: HeartbeatTimes;
 }
@@ -32,7 +35,7 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
   const { resources, references, heartbeat } = parts;
   app.get(UPLOAD_PATH, (c) => {
     const base = references.base(c);
-    return upgrade(c, parts, (connection) =>
+    return upgrade(c, parts, "upload", (connection) =>
       new UploadSession(connection, {
         resources,
         contextId: c.req.query(CONTEXT_PARAMETER) || null,
@@ -46,13 +49,15 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
       upgrade(
         c,
         parts,
+        "download",
         (connection) =>
           new DownloadSession(connection, { resources, id: c.req.param("id"), heartbeat }),
       ),
   );
 }
 
-function upgrade(c: Context, { runtime, sessions }: UpgradeParts, open: Open): Response {
+function upgrade(c: Context, parts: UpgradeParts, kind: ConnectionKind, open: Open): Response {
+  const { runtime, sessions, observer } = parts;
   const { req } = c;
   sessions.checkRoom();
   if (req.header("upgrade")?.toLowerCase() !== "websocket") {
@@ -62,8 +67,11 @@ function upgrade(c: Context, { runtime, sessions }: UpgradeParts, open: Open): R
     );
   }
   const offered = req.header("sec-websocket-protocol")?.split(",").map((name) => name.trim()) ?? [];
-  return runtime.upgrade(req.raw, c.env, {
+  const ended = observer.session(c);
+  const response = runtime.upgrade(req.raw, c.env, {
     subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "",
-    open: (connection) => sessions.track(open(connection)),
+    open: (connection) => sessions.track(connection, kind, open, ended),
   });
+  observer.upgraded(c);
+  return response;
 }
