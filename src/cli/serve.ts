@@ -9,6 +9,7 @@ import { loadRuntime } from "../runtime/load.ts";
 import { framesRuntime } from "../runtime/frames.ts";
 import { httpBase, StreamError } from "../protocol.ts";
 import {
+  type AccessEntry,
   createServer,
   type ListenerOptions,
   type ServerLog,
@@ -105,6 +106,14 @@ export const serve: Command = {
       value: "SIZE",
       help: "largest size of one resource (default 1TiB)",
     },
+    "trust-proxy": {
+      kind: "flag",
+      help: "believe the X-Forwarded-… headers: every request comes through one proxy",
+    },
+    "access-log": {
+      kind: "flag",
+      help: "log every finished request and WebSocket connection, without queries and secrets",
+    },
     "log-format": {
       kind: "text",
       value: "FORMAT",
@@ -124,13 +133,14 @@ async function runServer(options: Options): Promise<number> {
   const directory = options.text("data") ?? "./stream-data";
   const log = serverLog(options.text("log-format") ?? "human");
   const settings = settingsOf(options);
+  const access = options.flag("access-log") ? accessLog(log) : undefined;
   const unlock = await lockDirectory(directory);
   try {
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
     try {
       const runtime = await loadRuntime();
-      const server = createServer({ runtime, storage, catalog, log, ...settings });
+      const server = createServer({ runtime, storage, catalog, log, access, ...settings });
       await listenUntilStopped(server, main, step, log);
     } finally {
       await storage.close();
@@ -150,6 +160,7 @@ function settingsOf(options: Options) {
     resumeWindowMs: options.number("resume-window"),
     requireContext: options.flag("require-context"),
     allowOrigins: options.list("allow-origin"),
+    trustProxy: options.flag("trust-proxy"),
     maxUploads: options.number("max-uploads"),
     maxConnections: options.number("max-connections"),
     maxFollowers: options.number("max-followers"),
@@ -256,6 +267,10 @@ function logUploads(resources: ServerResources, log: ServerLog): void {
       }
     }
   }, { transferStatuses: ["COMPLETED", "FAILED"] });
+}
+
+function accessLog(log: ServerLog): (entry: AccessEntry) => void {
+  return (entry) => log.info("access", { ...entry });
 }
 
 function serverLog(format: string): ServerLog {
