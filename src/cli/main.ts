@@ -15,6 +15,7 @@ import {
 } from "./command.ts";
 import { adopt } from "./adopt.ts";
 import { check } from "./check.ts";
+import { configCommand, configReader } from "./config.ts";
 import { follow } from "./follow.ts";
 import { ls } from "./ls.ts";
 import { printLine, ReaderGone, visible } from "./output.ts";
@@ -23,7 +24,9 @@ import { rm } from "./rm.ts";
 import { serve } from "./serve.ts";
 import { status } from "./status.ts";
 
-const COMMANDS: readonly Command[] = [serve, pushCommand, follow, status, ls, rm, check, adopt];
+const CONFIGURED: readonly Command[] = [serve, pushCommand, follow, status, ls, rm, check, adopt];
+const readConfig = configReader(CONFIGURED);
+const COMMANDS: readonly Command[] = [...CONFIGURED, configCommand(CONFIGURED, readConfig)];
 
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   BAD_METADATA: EXIT.usage,
@@ -67,7 +70,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   if (name === "--help" || name === "-h") return print(overview());
   if (name === "help") return help(argv);
   const command = find(name);
-  const read = readArguments(command, argv, process.env);
+  const read = readArguments(command, argv, process.env, readConfig);
   if (read === null) return print(commandHelp(command));
   return await command.run(read.args, read.options);
 }

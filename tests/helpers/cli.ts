@@ -99,6 +99,7 @@ export class Workspace implements AsyncDisposable {
         ...process.env,
         STREAM_SERVER: this.#server,
         XDG_STATE_HOME: this.#directory,
+        XDG_CONFIG_HOME: this.#directory,
         ...env,
       },
     });
