@@ -20,7 +20,7 @@ import {
   table,
   UsageError,
 } from "./command.ts";
-import { printLine, visible } from "./output.ts";
+import { printLine, visibleJson } from "./output.ts";
 
 /**
  * Reads configuration files: a section for each command, and before the first section what holds for
@@ -176,5 +176,5 @@ export function describe(command: Command, environment: Environment, file: FileS
 }
 
 function shown({ value }: Setting, isSecret = false): string {
-  return isSecret ? '"…"' : visible(JSON.stringify(value));
+  return isSecret ? `"…"` : visibleJson(value);
 }
