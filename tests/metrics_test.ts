@@ -187,7 +187,10 @@ test("refusals are counted by code, over HTTP and over WebSocket", async () => {
   await using server = await startServer();
   const missing = crypto.randomUUID();
   await (await fetch(`${server.url}/resources/${missing}`)).body?.cancel();
-  using client = await RawClient.open(`${server.ws}/ws/streaming/download/${missing}`, SUBPROTOCOL);
+  using _client = await RawClient.open(
+    `${server.ws}/ws/streaming/download/${missing}`,
+    SUBPROTOCOL,
+  );
   await scraped(server, "both refusals", (samples) => {
     return samples.get(`stream_refusals_total{code="NOT_FOUND"}`) === 2;
   });

@@ -56,7 +56,7 @@ export class References {
   /** What our proxy says; what stands before the last comma is what others told it. */
   #forwarded(c: Context, what: "for" | "host" | "proto"): string | undefined {
     if (!this.#settings.trustProxy) return undefined;
-    return c.req.header(`x-forwarded-${what}`)?.split(",").at(-1)!.trim() || undefined;
+    return c.req.header(`x-forwarded-${what}`)?.split(",").at(-1)?.trim() || undefined;
   }
 
   /** The reference to a resource, as a push gets it. */
