@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { follow, framesRuntime, push } from "../mod.ts";
 import { SUBPROTOCOL } from "../src/protocol.ts";
-import { countBytes } from "../src/server/body.ts";
+import { countBytes } from "../src/server/counted.ts";
 import { pathForLogs } from "../src/server/observer.ts";
 import type { AccessEntry } from "../src/server.ts";
 import { type Kind, own, Workspace } from "./helpers/cli.ts";
@@ -20,11 +20,11 @@ function log(): { entries: AccessEntry[]; access: (entry: AccessEntry) => void }
 }
 
 for (const name of ["the runtime's own server", "the server at frame level"]) {
-  const options = async () => name.endsWith("own server") ? {} : { runtime: framesRuntime() };
+  const options = () => name.endsWith("own server") ? {} : { runtime: framesRuntime() };
 
   test(`a request is one entry when it has ended, in ${name}`, async () => {
     const { entries, access } = log();
-    await using server = await startServer({ ...await options(), access });
+    await using server = await startServer({ ...options(), access });
     const response = await fetch(`${server.url}/resources?limit=3&access=secret`, {
       headers: { "user-agent": "test/1", "x-request-id": "abc-1_2.3~" },
     });
@@ -45,7 +45,7 @@ for (const name of ["the runtime's own server", "the server at frame level"]) {
 
   test(`a WebSocket connection is one entry at its end, in ${name}`, async () => {
     const { entries, access } = log();
-    await using server = await startServer({ ...await options(), access });
+    await using server = await startServer({ ...options(), access });
     const { writable, reference, done } = await push(server.url, metadata);
     await new Blob(["one\n"]).stream().pipeTo(writable);
     await done;

@@ -193,7 +193,7 @@ test("an argument in brackets may be left out", () => {
 
 test("what is secret is not shown", () => {
   const text = describe(brew, { STREAM_BREW_RECIPE: "two spoons" }, {});
-  assertMatch(text, /^recipe +"…"  # STREAM_BREW_RECIPE$/m);
+  assertMatch(text, /^recipe +"…" {2}# STREAM_BREW_RECIPE$/m);
 });
 
 test("what nobody set is not there", () => {

@@ -10,8 +10,9 @@ import {
 import { follow, MemoryStorage, open, push } from "../mod.ts";
 import { Registry } from "../src/metrics.ts";
 import { SUBPROTOCOL, VERSION } from "../src/protocol.ts";
-import { within } from "./helpers/connection.ts";
-import { RawClient, startServer, type TestServer } from "./helpers/server.ts";
+import { eventually, within } from "./helpers/connection.ts";
+import { utf8 } from "./helpers/bytes.ts";
+import { GatedStorage, RawClient, startServer, type TestServer } from "./helpers/server.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 const SAMPLE = /^([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (\S+)$/;
@@ -126,7 +127,7 @@ test("uploads, their bytes and checkpoints are counted, and what followers read"
   const writer = running.writable.getWriter();
   const download = await open(running.reference);
   const reader = download.read().getReader();
-  await writer.write(new TextEncoder().encode("one\n"));
+  await writer.write(utf8("one\n"));
   assertEquals(new TextDecoder().decode((await reader.read()).value), "one\n");
   const during = await scrape(server);
   assertEquals(during.get(`stream_connections{kind="upload"}`), 1);
@@ -155,16 +156,20 @@ test("uploads, their bytes and checkpoints are counted, and what followers read"
 });
 
 test("the latency of a checkpoint is that of the byte that waited longest", async () => {
-  await using server = await startServer({ checkpointIntervalMs: 200 });
+  const storage = new GatedStorage();
+  await using server = await startServer({ storage });
   const { writable, done } = await push(server.url, metadata);
   const writer = writable.getWriter();
-  await writer.write(new TextEncoder().encode("at once\n"));
+  using _shut = storage.appending.shut();
+  await writer.write(utf8("waits\n"));
+  await eventually("an append", () => storage.appending.waiting > 0);
+  const slowMs = 120;
+  await new Promise((resolve) => setTimeout(resolve, slowMs)); // that long the disk takes
+  storage.appending.open();
   const count = "stream_checkpoint_latency_seconds_count";
-  await scraped(server, "the first checkpoint", (samples) => samples.get(count) === 1);
-  await writer.write(new TextEncoder().encode("waits\n"));
-  const samples = await scraped(server, "the second", (samples) => samples.get(count) === 2);
-  assertGreater(samples.get("stream_checkpoint_latency_seconds_sum")!, 0.1);
-  assert(samples.get("stream_checkpoint_latency_seconds_sum")! < 2);
+  const samples = await scraped(server, "a checkpoint", (samples) => samples.get(count) === 1);
+  const sum = samples.get("stream_checkpoint_latency_seconds_sum")!;
+  assert(sum >= slowMs / 1000 - 0.005 && sum < 5, String(sum));
   await writer.close();
   await done;
 });
