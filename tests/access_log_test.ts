@@ -156,6 +156,20 @@ test("a streamed body is counted at its end, and not read ahead", async () => {
   assertEquals(counts, [30]);
 });
 
+test("a body whose length was announced ends with its last byte: nobody asks for more", async () => {
+  const counts: number[] = [];
+  const headers = { "content-length": "20" };
+  const response = await countBytes(
+    new Response(pieces(9).body, { headers }),
+    (bytes) => counts.push(bytes),
+  );
+  const reader = response.body!.getReader();
+  await reader.read();
+  assertEquals(counts, []);
+  await reader.read();
+  assertEquals(counts, [20]);
+});
+
 test("a body that is given up, or fails, counts what was sent", async () => {
   const counts: number[] = [];
   const { body } = pieces(3);

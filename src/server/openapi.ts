@@ -172,6 +172,9 @@ const RESOURCES_PATHS: Json = {
     post: operation("createResource", "Uploads a resource, readable while it is sent", CREATED, [
       ...UPLOAD,
     ], { parameters: UPLOAD_OPTIONS, ...BYTES }),
+    put: operation("uploadResource", "The same, for clients that can only PUT", CREATED, [
+      ...UPLOAD,
+    ], { parameters: UPLOAD_OPTIONS, ...BYTES }),
   },
   "/resources/{id}": {
     parameters: [inPath("id", "id of a resource; of an upload also a filename")],
@@ -332,7 +335,7 @@ const CONTEXT_PATHS: Json = {
       201: answer("made", json(ref("Context"))),
     }, ["BAD_METADATA"]),
     delete: operation("closeContext", "Takes no more uploads; nothing is deleted", {
-      204: answer("closed"),
+      200: answer("closed", json(ref("Context"))),
     }, ["NOT_FOUND"]),
   },
   "/contexts/{id}/events": {
