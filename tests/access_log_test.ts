@@ -62,6 +62,13 @@ for (const name of ["the runtime's own server", "the server at frame level"]) {
   });
 }
 
+test("a HEAD request is an entry without bytes", async () => {
+  const { entries, access } = log();
+  await using server = await startServer({ access });
+  await fetch(`${server.url}/healthz`, { method: "HEAD" });
+  assertEquals(entries.map(({ method, bytes }) => [method, bytes]), [["HEAD", 0]]);
+});
+
 test("the error that ended a connection is in its entry", async () => {
   const { entries, access } = log();
   await using server = await startServer({ access });

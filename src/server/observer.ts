@@ -89,10 +89,13 @@ export class Observer {
     const { method } = c.req;
     const { status } = c.res;
     const entry = this.#entry(c);
-    const response = await countBytes(c.res, (bytes) => {
+    const ended = (bytes: number) => {
       const ms = Math.round(performance.now() - startedAtMs);
       access({ method, status, bytes, ms, ...entry });
-    });
+    };
+    // Hono drops the body later.
+    if (method === "HEAD") return ended(0);
+    const response = await countBytes(c.res, ended);
     // Hono would merge the old headers into the new ones.
     c.res = undefined;
     c.res = response;
