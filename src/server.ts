@@ -60,7 +60,7 @@ export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
   /** Where the server says what it does; nowhere by default. */
   log?: ServerLog;
   /** Takes the access log: every finished request and WebSocket connection; there is none by default. */
-  access?: (entry: AccessEntry) => void;
+  accessLog?: (entry: AccessEntry) => void;
 }
 
 /** Where a server listens. */

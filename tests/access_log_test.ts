@@ -14,17 +14,17 @@ const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
-function log(): { entries: AccessEntry[]; access: (entry: AccessEntry) => void } {
+function log(): { entries: AccessEntry[]; accessLog: (entry: AccessEntry) => void } {
   const entries: AccessEntry[] = [];
-  return { entries, access: (entry) => void entries.push(entry) };
+  return { entries, accessLog: (entry) => void entries.push(entry) };
 }
 
 for (const name of ["the runtime's own server", "the server at frame level"]) {
   const options = () => name.endsWith("own server") ? {} : { runtime: framesRuntime() };
 
   test(`a request is one entry when it has ended, in ${name}`, async () => {
-    const { entries, access } = log();
-    await using server = await startServer({ ...options(), access });
+    const { entries, accessLog } = log();
+    await using server = await startServer({ ...options(), accessLog });
     const response = await fetch(`${server.url}/resources?limit=3&access=secret`, {
       headers: { "user-agent": "test/1", "x-request-id": "abc-1_2.3~" },
     });
@@ -44,8 +44,8 @@ for (const name of ["the runtime's own server", "the server at frame level"]) {
   });
 
   test(`a WebSocket connection is one entry at its end, in ${name}`, async () => {
-    const { entries, access } = log();
-    await using server = await startServer({ ...options(), access });
+    const { entries, accessLog } = log();
+    await using server = await startServer({ ...options(), accessLog });
     const { writable, reference, done } = await push(server.url, metadata);
     await new Blob(["one\n"]).stream().pipeTo(writable);
     await done;
@@ -63,15 +63,15 @@ for (const name of ["the runtime's own server", "the server at frame level"]) {
 }
 
 test("a HEAD request is an entry without bytes", async () => {
-  const { entries, access } = log();
-  await using server = await startServer({ access });
+  const { entries, accessLog } = log();
+  await using server = await startServer({ accessLog });
   await fetch(`${server.url}/healthz`, { method: "HEAD" });
   assertEquals(entries.map(({ method, bytes }) => [method, bytes]), [["HEAD", 0]]);
 });
 
 test("the error that ended a connection is in its entry", async () => {
-  const { entries, access } = log();
-  await using server = await startServer({ access });
+  const { entries, accessLog } = log();
+  await using server = await startServer({ accessLog });
   const path = `/ws/streaming/download/${crypto.randomUUID()}`;
   using _client = await RawClient.open(server.ws + path, SUBPROTOCOL);
   await eventually("the entry", () => entries.length === 1);
@@ -80,10 +80,10 @@ test("the error that ended a connection is in its entry", async () => {
 });
 
 test("an error has the id of its request, in the header, the problem and the log", async () => {
-  const { entries, access } = log();
+  const { entries, accessLog } = log();
   const errors: Record<string, unknown>[] = [];
   await using server = await startServer({
-    access,
+    accessLog,
     log: { info() {}, error: (_event, fields) => void errors.push(fields) },
     referenceTo() {
       throw new Error("broken");
@@ -133,8 +133,8 @@ test("paths in logs have no secrets of uploads", () => {
 });
 
 test("the entry of an upload's address shows no secret, even where nothing is there", async () => {
-  const { entries, access } = log();
-  await using server = await startServer({ access });
+  const { entries, accessLog } = log();
+  await using server = await startServer({ accessLog });
   const id = crypto.randomUUID();
   await (await fetch(`${server.url}/uploads/${id}/geheim`)).body?.cancel();
   assertEquals(entries.map(({ path }) => path), [`/uploads/${id}/…`]);

@@ -145,14 +145,14 @@ async function runServer(options: Options): Promise<number> {
   const directory = options.text("data") ?? "./stream-data";
   const log = serverLog(options.text("log-format") ?? "human");
   const settings = settingsOf(options);
-  const access = options.flag("access-log") ? accessLog(log) : undefined;
+  const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   const unlock = await lockDirectory(directory);
   try {
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
     try {
       const runtime = await loadRuntime();
-      const server = createServer({ runtime, storage, catalog, log, access, ...settings });
+      const server = createServer({ runtime, storage, catalog, log, accessLog, ...settings });
       secure?.reloadOnSignal(log);
       await listenUntilStopped(server, main, step, secure === null ? "http" : "https", log);
     } finally {
@@ -290,7 +290,7 @@ function logUploads(resources: ServerResources, log: ServerLog): void {
   }, { transferStatuses: ["COMPLETED", "FAILED"] });
 }
 
-function accessLog(log: ServerLog): (entry: AccessEntry) => void {
+function toAccessLog(log: ServerLog): (entry: AccessEntry) => void {
   return (entry) => log.info("access", { ...entry });
 }
 

@@ -40,7 +40,7 @@ export interface ObserverParts {
   /** Knows where a request comes from. */
   references: References;
   /** Takes the lines of the access log; there is none by default. */
-  access?: (entry: AccessEntry) => void;
+  accessLog?: (entry: AccessEntry) => void;
 }
 
 /** Ids that others made are taken over if they are of these characters and no longer than this. */
@@ -84,14 +84,14 @@ export class Observer {
     if (this.#upgrades.has(c.req.raw)) return;
     c.res.headers.set("x-request-id", requestId(c));
     this.#parts.metrics.answered(c.req.method, routeOf(c), c.res.status);
-    const { access } = this.#parts;
-    if (access === undefined) return;
+    const { accessLog } = this.#parts;
+    if (accessLog === undefined) return;
     const { method } = c.req;
     const { status } = c.res;
     const entry = this.#entry(c);
     const ended = (bytes: number) => {
       const ms = Math.round(performance.now() - startedAtMs);
-      access({ method, status, bytes, ms, ...entry });
+      accessLog({ method, status, bytes, ms, ...entry });
     };
     // Hono drops the body later.
     if (method === "HEAD") return ended(0);
@@ -103,13 +103,13 @@ export class Observer {
 
   /** Hears of the end of the connection that a request becomes. */
   session(c: Context): (end: SessionEnd) => void {
-    const { metrics, access } = this.#parts;
+    const { metrics, accessLog } = this.#parts;
     const entry = this.#entry(c);
     return (end) => {
       metrics.closed(end);
       const { closeCode: status, sentBytes: bytes, receivedBytes, ms } = end;
       const error = end.error === null ? {} : { error: end.error.code };
-      access?.({ method: "WEBSOCKET", status, bytes, receivedBytes, ms, ...entry, ...error });
+      accessLog?.({ method: "WEBSOCKET", status, bytes, receivedBytes, ms, ...entry, ...error });
     };
   }
 

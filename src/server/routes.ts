@@ -28,7 +28,7 @@ export interface RoutesOptions
   /** What is measured. */
   metrics: ServerMetrics;
   /** Takes the lines of the access log. */
-  access?: (entry: AccessEntry) => void;
+  accessLog?: (entry: AccessEntry) => void;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
   /** Hears of faults of the server. */
