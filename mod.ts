@@ -35,6 +35,9 @@ export type {
   ResourceRecord,
   UploadContext,
 } from "./src/catalog.ts";
+export { type JwksOptions, JwksTokens } from "./src/access/jwks.ts";
+export { linkKey, SignedLinks, type SignedLinksOptions } from "./src/access/links.ts";
+export { TokenFile, type TokenFileOptions } from "./src/access/tokens.ts";
 export { MemoryCatalog } from "./src/catalog/memory.ts";
 export { SqliteCatalog } from "./src/catalog/sqlite.ts";
 export type { LogOptions, LogReader, LogWriter, Storage } from "./src/storage.ts";

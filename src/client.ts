@@ -30,6 +30,7 @@ import {
   StepServerError,
 } from "./client/upload.ts";
 import type { RetryOptions } from "./client/retry.ts";
+import { tokenFor } from "./client/token.ts";
 import {
   checkMetadata,
   httpBase,
@@ -59,10 +60,31 @@ export {
 /** How a resource is opened. */
 export interface OpenOptions extends ReferenceOptions, RetryOptions {}
 
-/** Where a reference that is a bare id belongs. */
+/** Where a reference that is a bare id belongs, and who asks. */
 export interface ReferenceOptions {
   /** Base URL of the server. */
   server?: string;
+  /**
+   * Bearer token for the server: for `server` where that is given, else for the one that the reference names. It is
+   * sent to no other, and not with a signed link, which needs none.
+   */
+  token?: string;
+}
+
+/** How a link is made. */
+export interface ShareOptions extends ReferenceOptions {
+  /** How long it holds, in s; 3600 by default, 7 days at most. */
+  expiresInS?: number;
+}
+
+/** A link that lets everybody who has it read one resource. */
+export interface SharedLink {
+  /** The content, for browsers and curl; also a reference. */
+  url: string;
+  /** The reference, for clients of this library. */
+  reference: string;
+  /** When it ends, RFC 3339. */
+  expiresAt: string;
 }
 
 /** Which resources to list. */
@@ -71,6 +93,8 @@ export interface ListOptions {
   contextId?: string;
   /** Resources per request; 100 by default. */
   pageSize?: number;
+  /** Bearer token for the server. */
+  token?: string;
 }
 
 /**
@@ -167,7 +191,12 @@ export async function open(
   reference: string,
   options: OpenOptions = {},
 ): Promise<Download> {
-  return await ClientDownload.open(parseReference(reference, options.server), options);
+  const location = parseReference(reference, options.server);
+  return await ClientDownload.open(
+    location,
+    options,
+    tokenFor(location, options.server, options.token),
+  );
 }
 
 /**
@@ -222,8 +251,8 @@ export async function getResource(
   reference: string,
   options: ReferenceOptions = {},
 ): Promise<ResourceInfo> {
-  const { server, id } = parseReference(reference, options.server);
-  return await requestJson(server, `${RESOURCES_PATH}/${id}`);
+  const { server, path, token } = target(reference, options);
+  return await requestJson(server, path, { token });
 }
 
 /**
@@ -247,8 +276,36 @@ export async function deleteResource(
   reference: string,
   options: ReferenceOptions = {},
 ): Promise<void> {
-  const { server, id } = parseReference(reference, options.server);
-  await request(server, `${RESOURCES_PATH}/${id}`, "DELETE");
+  const { server, path, token } = target(reference, options);
+  await request(server, path, { method: "DELETE", token });
+}
+
+/**
+ * Makes a link with which others can read a resource for a while, without a token.
+ *
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Token, how long the link holds.
+ * @returns The link.
+ * @throws {StreamError} UNREACHABLE, UNAUTHORIZED, FORBIDDEN, NOT_FOUND; WRONG_STATE where no tokens are wanted at all.
+ *
+ * @example
+ * ```ts
+ * import { shareResource } from "@stream/live/client";
+ *
+ * async function linkForAnHour(reference: string, token: string) {
+ *   return (await shareResource(reference, { token, expiresInS: 3600 })).url;
+ * }
+ * ```
+ */
+export async function shareResource(
+  reference: string,
+  options: ShareOptions = {},
+): Promise<SharedLink> {
+  const { expiresInS = 3600 } = options;
+  const location = parseReference(reference, options.server);
+  const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
+  const token = tokenFor(location, options.server, options.token);
+  return await requestJson(location.server, path, { method: "POST", token });
 }
 
 /**
@@ -270,16 +327,31 @@ export async function deleteResource(
  */
 export async function* listResources(
   server: string,
-  { contextId, pageSize = 100 }: ListOptions = {},
+  { contextId, pageSize = 100, token }: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
   const base = httpBase(server);
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
   for (;;) {
-    const page: ResourceInfo[] = await requestJson(base, `${RESOURCES_PATH}?${query}`);
+    const page: ResourceInfo[] = await requestJson(base, `${RESOURCES_PATH}?${query}`, { token });
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];
     query.set("after", `${Date.parse(createdAt)}_${id}`);
   }
+}
+
+/** Where one resource is shown, and what is presented there. */
+function target(
+  reference: string,
+  options: ReferenceOptions,
+): { server: string; path: string; token: string | undefined } {
+  const location = parseReference(reference, options.server);
+  const { server, id, access } = location;
+  const query = access === undefined ? "" : `?access=${access}`;
+  return {
+    server,
+    path: `${RESOURCES_PATH}/${id}${query}`,
+    token: tokenFor(location, options.server, options.token),
+  };
 }

@@ -12,6 +12,9 @@ export const VERSION = "0.1.0";
 /** WebSocket subprotocol of native connections; without it a connection is a Step connection (PROTOCOL.md 2). */
 export const SUBPROTOCOL = "stream.v1";
 
+/** A subprotocol with this prefix carries a bearer token, as browsers can set no header (PROTOCOL.md 8.2). */
+export const TOKEN_SUBPROTOCOL = "stream.bearer.";
+
 /** Path on which uploads are opened (PROTOCOL.md 3). */
 export const UPLOAD_PATH = "/ws/streaming/upload";
 
@@ -611,16 +614,23 @@ export function isResourceId(text: string): boolean {
   return RESOURCE_ID.test(text);
 }
 
+/** Address, id, and what a signed link carries; links to the content have a path of their own. */
+const REFERENCE =
+  /^(.*)(?:\/ws\/streaming\/download|\/resources)\/([^/?#]+)(?:\/(?:content(?=\?))?)?(?:\?access=([\w.-]+))?$/;
+
 /** Where a resource is: the parts of a reference (PROTOCOL.md 1.2). */
 export interface ResourceLocation {
   /** `http://host:port[/prefix]`, without a slash at its end. */
   server: string;
   /** Id of the resource. */
   id: string;
+  /** What a signed link carries (PROTOCOL.md 8.3); missing in other references. */
+  access?: string;
 }
 
 /**
- * Reads a reference in any of its forms: what a push printed, its HTTP form, or a bare id (PROTOCOL.md 1.2).
+ * Reads a reference in any of its forms: what a push printed, its HTTP form, a signed link, or a bare id
+ * (PROTOCOL.md 1.2).
  *
  * @param text The reference.
  * @param server Base URL for bare ids.
@@ -643,7 +653,7 @@ export function parseReference(text: string, server?: string): ResourceLocation 
       `the reference ${text} is a bare id: say which server, too`,
     );
   }
-  const match = /^(.*)(?:\/ws\/streaming\/download|\/resources)\/([^/?#]+)\/?$/.exec(text);
+  const match = REFERENCE.exec(text);
   if (match === null || !isResourceId(match[2])) {
     throw new StreamError(
       "BAD_REQUEST",
@@ -651,7 +661,8 @@ export function parseReference(text: string, server?: string): ResourceLocation 
         `http://HOST${RESOURCES_PATH}/ID or an id`,
     );
   }
-  return { server: httpBase(match[1]), id: match[2] };
+  const location = { server: httpBase(match[1]), id: match[2] };
+  return match[3] === undefined ? location : { ...location, access: match[3] };
 }
 
 /**

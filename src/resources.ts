@@ -76,6 +76,11 @@ export interface ServerResources {
    */
   createContext(id: string): Promise<UploadContext>;
   /**
+   * An upload context.
+   * @throws {StreamError} CONTEXT_UNKNOWN.
+   */
+  getContext(id: string): Promise<UploadContext>;
+  /**
    * The record of a resource with its newest status.
    * @throws {StreamError} NOT_FOUND.
    */
@@ -226,6 +231,12 @@ export class Resources implements ServerResources {
 
   async createContext(id: string): Promise<UploadContext> {
     return await this.#catalog.createContext(checkContextId(id));
+  }
+
+  async getContext(id: string): Promise<UploadContext> {
+    const context = await this.#catalog.getContext(id);
+    if (context !== null) return context;
+    throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${id}`);
   }
 
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void {

@@ -2,14 +2,17 @@
  * The server: Hono routes over {@link Resources}, WebSocket upgrades into sessions, one error mapper.
  * @module
  */
+import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
+import { Guard } from "./server/access.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Routes } from "./server/routes.ts";
 import { Sessions } from "./server/sessions.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
+export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
   EventFilter,
   QuotaOptions,
@@ -53,6 +56,8 @@ export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
    * the truth; false by default: then they are ignored.
    */
   trustProxy?: boolean;
+  /** Who may do what; everybody everything by default. */
+  access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
@@ -132,6 +137,7 @@ class Server implements StreamServer {
   readonly #options: ServerOptions;
   readonly #sessions: Sessions;
   readonly #metrics = new ServerMetrics();
+  readonly #guard: Guard | null;
   readonly #routes: Routes;
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
@@ -141,6 +147,7 @@ class Server implements StreamServer {
     this.resources = new Resources({ ...options, meter: this.#metrics });
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
     this.#metrics.observe(this.resources, this.#sessions);
+    this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#routes = this.#makeRoutes(options.runtime, options.baseUrl);
   }
 
@@ -190,6 +197,7 @@ class Server implements StreamServer {
       metrics: this.#metrics,
       heartbeat,
       baseUrl,
+      guard: this.#guard,
       failed: (path, message, requestId) =>
         log?.error("request failed", { path, message, requestId }),
     });

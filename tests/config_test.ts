@@ -81,7 +81,9 @@ test("config without a command shows all of them, and names the file", async () 
   const { stdout } = await workspace.run(own, ["config"]);
   assert(stdout.startsWith(`file: ${workspace.path("stream/stream.toml")}\n`));
   const sections = [...stdout.matchAll(/^\[(\w+)\]$/gm)].map(([, name]) => name);
-  assertEquals(sections, ["serve", "push", "follow", "status", "ls", "rm", "check", "adopt"]);
+  assertEquals(sections, [
+    ...["serve", "push", "follow", "status", "ls", "rm", "share", "token", "check", "adopt"],
+  ]);
   const { code, stderr } = await workspace.run(own, ["config", "brew"]);
   assertEquals(code, 2);
   assertStringIncludes(stderr, `"brew"`);

@@ -14,7 +14,7 @@ const wholeRooms = [
   ...["server", "session", "resources", "metrics"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
-const interfaceRooms = ["storage", "catalog", "runtime"];
+const interfaceRooms = ["access", "storage", "catalog", "runtime"];
 const implementationRooms = interfaceRooms.map((room) => `${room}/*`);
 const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementationRooms]
   .filter((room) => room !== "cli");
@@ -23,15 +23,17 @@ const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementation
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "metrics", "runtime", "protocol"],
+  server: ["server", "session", "resources", "access", "metrics", "runtime", "protocol"],
   session: ["session", "resources", "runtime", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "protocol"],
   client: ["client", "digest", "latest", "protocol"],
   source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
+  access: ["protocol"],
   storage: ["protocol"],
   catalog: ["protocol"],
   runtime: ["protocol"],
+  "access/*": ["access/*", "access", "protocol"],
   "storage/*": ["storage/*", "storage", "digest", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
@@ -142,6 +144,9 @@ test("the check refuses every arrow of a bad graph", () => {
     ["src/client.ts", "src/server.ts"],
     ["src/server.ts", "src/storage/file.ts"],
     ["src/server.ts", "src/storage.ts"],
+    ["src/server/access.ts", "src/access/links.ts"],
+    ["src/access.ts", "src/access/links.ts"],
+    ["src/access/links.ts", "src/resources.ts"],
     ["src/session.ts", "src/server.ts"],
     ["src/resources.ts", "src/catalog/sqlite.ts"],
     ["src/storage.ts", "src/storage/file.ts"],

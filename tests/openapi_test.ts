@@ -40,9 +40,10 @@ async function routes(): Promise<string[]> {
     sessions: new Sessions(1),
     metrics: new ServerMetrics(),
     heartbeat: HEARTBEAT,
+    guard: null,
     failed() {},
   });
-  const described = made.routes.filter(({ method }) => METHODS.includes(method.toLowerCase()));
+  const described = made.app.routes.filter(({ method }) => METHODS.includes(method.toLowerCase()));
   return described.map(({ method, path }) => shape(method, path));
 }
 

@@ -71,7 +71,7 @@ export interface Command {
   name: string;
   /** What it does, in one line. */
   summary: string;
-  /** Names of its positional arguments, as the help shows them. */
+  /** Names of its positional arguments, as the help shows them; those in brackets may be missing. */
   positionals: string[];
   /** Its options by name. */
   options: Record<string, Option>;
@@ -91,6 +91,11 @@ export const SERVER_OPTION: Record<string, Option> = {
     value: "URL",
     env: "STREAM_SERVER",
     help: "server to talk to (default http://127.0.0.1:8090)",
+  },
+  "token-file": {
+    kind: "text",
+    value: "FILE",
+    help: "file with the token for that server (default: what STREAM_TOKEN holds)",
   },
 };
 
@@ -210,8 +215,8 @@ function unknownOption(command: Command, argument: string): UsageError {
 }
 
 function checkPositionals({ name, positionals }: Command, args: string[]): void {
-  const needed = positionals.filter((name) => !name.startsWith("["));
-  if (args.length < needed.length) {
+  const required = positionals.filter((positional) => !positional.startsWith("["));
+  if (args.length < required.length) {
     throw new UsageError(`${name} wants ${positionals[args.length]}`);
   }
   if (args.length > positionals.length) {

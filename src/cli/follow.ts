@@ -4,14 +4,8 @@
  */
 import { type Download, open, type ReadOptions } from "../client.ts";
 import { isFinal, StreamError } from "../protocol.ts";
-import {
-  type Command,
-  EXIT,
-  type Options,
-  SERVER_OPTION,
-  serverOf,
-  UsageError,
-} from "./command.ts";
+import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "./command.ts";
+import { credentialsOf } from "./credentials.ts";
 import { fileOutput, type Output, sizeOf, standardOutput } from "./output.ts";
 import { reportRetry } from "./progress.ts";
 
@@ -56,7 +50,7 @@ async function runFollow(reference: string, options: Options): Promise<number> {
   const selection = selectionOf(options);
   const live = !options.flag("no-follow");
   const download = await open(reference, {
-    server: serverOf(options),
+    ...await credentialsOf(options, reference),
     retryForMs: options.number("retry-for"),
     onRetry: reportRetry,
   });

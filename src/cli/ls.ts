@@ -4,7 +4,8 @@
  */
 import { listResources } from "../client.ts";
 import type { ResourceInfo } from "../protocol.ts";
-import { type Command, EXIT, SERVER_OPTION, serverOf } from "./command.ts";
+import { type Command, EXIT, SERVER_OPTION } from "./command.ts";
+import { credentialsOf } from "./credentials.ts";
 import { printLine, visible, visibleJson } from "./output.ts";
 
 /** Lists resources. */
@@ -22,7 +23,8 @@ export const ls: Command = {
   async run(_args, options) {
     const limit = options.number("limit") ?? Infinity;
     const json = options.flag("json");
-    const resources = listResources(serverOf(options), { contextId: options.text("context") });
+    const { server, token } = await credentialsOf(options);
+    const resources = listResources(server, { contextId: options.text("context"), token });
     let shown = 0;
     for await (const info of resources) {
       if (shown >= limit) break;

@@ -22,9 +22,13 @@ import { printLine, ReaderGone, visible } from "./output.ts";
 import { pushCommand } from "./push.ts";
 import { rm } from "./rm.ts";
 import { serve } from "./serve.ts";
+import { share } from "./share.ts";
 import { status } from "./status.ts";
+import { token } from "./token.ts";
 
-const CONFIGURED: readonly Command[] = [serve, pushCommand, follow, status, ls, rm, check, adopt];
+const CONFIGURED: readonly Command[] = [
+  ...[serve, pushCommand, follow, status, ls, rm, share, token, check, adopt],
+];
 const readConfig = configReader(CONFIGURED);
 const COMMANDS: readonly Command[] = [...CONFIGURED, configCommand(CONFIGURED, readConfig)];
 

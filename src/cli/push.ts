@@ -19,14 +19,8 @@ import { isTransient } from "../client/retry.ts";
 import type { Source } from "../source/source.ts";
 import { spool } from "../source/spool.ts";
 import { transcodeToUtf8 } from "../source/text.ts";
-import {
-  type Command,
-  EXIT,
-  type Options,
-  SERVER_OPTION,
-  serverOf,
-  UsageError,
-} from "./command.ts";
+import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "./command.ts";
+import { credentialsOf } from "./credentials.ts";
 import { printLine, visible } from "./output.ts";
 import { reportRetry, showProgress } from "./progress.ts";
 import { recallToken, rememberUpload } from "./tokens.ts";
@@ -127,7 +121,9 @@ async function pushSource(
     await forget();
   } catch (error) {
     await upload.abort(error);
-    if (!isTransient(toStreamError(error))) await forget();
+    const reason = toStreamError(error);
+    // With another token this upload can go on.
+    if (!isTransient(reason) && reason.code !== "UNAUTHORIZED") await forget();
     throw error;
   }
 }
@@ -162,19 +158,21 @@ async function openUpload(
   options: Options,
   signal: AbortSignal,
 ): Promise<PushedUpload> {
+  const resumed = options.text("resume");
+  const { server, token } = await credentialsOf(options, resumed);
   const settings: PushOptions = {
     contextId: options.text("context"),
+    token,
     signal,
     retryForMs: options.number("retry-for"),
     onRetry: reportRetry,
     stepTransport: connectFrames,
   };
-  const resumed = options.text("resume");
   if (resumed === undefined) {
-    return await push(serverOf(options), metadataOf(path, source, options), settings);
+    return await push(server, metadataOf(path, source, options), settings);
   }
-  const { server, id } = parseReference(resumed, serverOf(options));
-  return await resumePush(server, await recallToken(id), settings);
+  const location = parseReference(resumed, server);
+  return await resumePush(location.server, await recallToken(location.id), settings);
 }
 
 async function transfer(

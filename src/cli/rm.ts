@@ -3,7 +3,8 @@
  * @module
  */
 import { deleteResource } from "../client.ts";
-import { type Command, EXIT, SERVER_OPTION, serverOf } from "./command.ts";
+import { type Command, EXIT, SERVER_OPTION } from "./command.ts";
+import { credentialsOf } from "./credentials.ts";
 
 /** Deletes a resource. */
 export const rm: Command = {
@@ -16,7 +17,7 @@ export const rm: Command = {
     "stream rm 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --server https://logs.example.org",
   ],
   async run([reference], options) {
-    await deleteResource(reference, { server: serverOf(options) });
+    await deleteResource(reference, await credentialsOf(options, reference));
     return EXIT.ok;
   },
 };

@@ -18,6 +18,7 @@ import {
 } from "../server.ts";
 import { FileStorage } from "../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "./command.ts";
+import { accessOf, AUTH_OPTIONS, checkExposure } from "./auth.ts";
 import { lockDirectory } from "./lock.ts";
 import { printLine, visibleJson } from "./output.ts";
 import { Tls } from "./tls.ts";
@@ -32,6 +33,7 @@ export const serve: Command = {
   positionals: [],
   options: {
     host: { kind: "text", value: "HOST", help: "interface to listen on (default 127.0.0.1)" },
+    ...AUTH_OPTIONS,
     port: { kind: "count", value: "PORT", help: "port to listen on; 0: a free one (default 8090)" },
     data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
     "tls-cert": {
@@ -129,7 +131,7 @@ export const serve: Command = {
   },
   examples: [
     "stream serve",
-    "stream serve --host 0.0.0.0 --port 80 --data /var/lib/stream --base-url https://logs.example.org",
+    "stream serve --host 0.0.0.0 --auth tokens --data /var/lib/stream --base-url https://logs.example.org",
   ],
   run: (_args, options) => runServer(options),
 };
@@ -146,13 +148,16 @@ async function runServer(options: Options): Promise<number> {
   const log = serverLog(options.text("log-format") ?? "human");
   const settings = settingsOf(options);
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
+  checkExposure(main.hostname, options);
   const unlock = await lockDirectory(directory);
   try {
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
     try {
       const runtime = await loadRuntime();
-      const server = createServer({ runtime, storage, catalog, log, accessLog, ...settings });
+      const access = await accessOf(options, directory, log);
+      const parts = { runtime, storage, catalog, access, log, accessLog };
+      const server = createServer({ ...parts, ...settings });
       secure?.reloadOnSignal(log);
       await listenUntilStopped(server, main, step, secure === null ? "http" : "https", log);
     } finally {

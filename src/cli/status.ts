@@ -4,7 +4,8 @@
  */
 import { getResource } from "../client.ts";
 import type { ResourceInfo } from "../protocol.ts";
-import { type Command, EXIT, SERVER_OPTION, serverOf, table } from "./command.ts";
+import { type Command, EXIT, SERVER_OPTION, table } from "./command.ts";
+import { credentialsOf } from "./credentials.ts";
 import { printLine, visible, visibleJson } from "./output.ts";
 
 /** Shows one resource. */
@@ -21,7 +22,7 @@ export const status: Command = {
     "stream status 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --server https://logs.example.org --json",
   ],
   async run([reference], options) {
-    const info = await getResource(reference, { server: serverOf(options) });
+    const info = await getResource(reference, await credentialsOf(options, reference));
     await printLine(options.flag("json") ? visibleJson(info) : describe(info));
     return EXIT.ok;
   },

@@ -10,6 +10,7 @@ import {
   type Message,
   StreamError,
   SUBPROTOCOL,
+  TOKEN_SUBPROTOCOL,
   toStreamError,
 } from "../protocol.ts";
 
@@ -57,14 +58,23 @@ export class Channel {
    * @param base HTTP base URL of the server.
    * @param path Path and query of the endpoint.
    * @param handler Hears what arrives.
+   * @param token Bearer token to present.
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
    */
-  static async open(base: string, path: string, handler: ChannelHandler): Promise<Channel> {
+  static async open(
+    base: string,
+    path: string,
+    handler: ChannelHandler,
+    token?: string,
+  ): Promise<Channel> {
     const url = `${base.replace(/^http/, "ws")}${path}`;
-    const channel = new Channel(new WebSocket(url, [SUBPROTOCOL]), handler);
+    const native = token === undefined
+      ? [SUBPROTOCOL]
+      : [SUBPROTOCOL, TOKEN_SUBPROTOCOL + checkToken(token)];
+    const channel = new Channel(new WebSocket(url, native), handler);
     if (await channel.#opens()) return channel;
     // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
-    const protocols = await isNative(base, path) ? [SUBPROTOCOL] : [];
+    const protocols = await isNative(base, path, token) ? native : [];
     const second = new Channel(new WebSocket(url, protocols), handler);
     if (await second.#opens()) return second;
     throw new StreamError("UNREACHABLE", `the server at ${base} refused the WebSocket connection`);
@@ -182,9 +192,9 @@ export class Channel {
  * @returns Whether the server is one of ours; it may only just have come back.
  * @throws {StreamError} What the server refused it for.
  */
-async function isNative(base: string, path: string): Promise<boolean> {
+async function isNative(base: string, path: string, token?: string): Promise<boolean> {
   try {
-    await request(base, path);
+    await request(base, path, { token });
     return false;
   } catch (error) {
     const { code } = error as StreamError;
@@ -194,21 +204,39 @@ async function isNative(base: string, path: string): Promise<boolean> {
   }
 }
 
+/** How the HTTP interface is asked. */
+export interface RequestOptions {
+  /** HTTP method; GET by default. */
+  method?: string;
+  /** Bearer token to present. */
+  token?: string;
+}
+
 /**
  * One request to the HTTP interface.
  *
  * @param base HTTP base URL of the server.
  * @param path Path and query.
- * @param method HTTP method.
+ * @param options Method and token.
  * @returns The text of the answer, which is no error.
  * @throws {StreamError} UNREACHABLE, or what the server answered.
  */
-export async function request(base: string, path: string, method = "GET"): Promise<string> {
+export async function request(
+  base: string,
+  path: string,
+  { method = "GET", token }: RequestOptions = {},
+): Promise<string> {
+  const init: RequestInit = token === undefined ? { method } : {
+    method,
+    headers: { authorization: `Bearer ${checkToken(token)}` },
+    // Whoever is redirected to was not named by the user.
+    redirect: "error",
+  };
   let response: Response;
   let answer: string;
   try {
     const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
-    response = await fetch(base + path, { method, signal });
+    response = await fetch(base + path, { ...init, signal });
     answer = await response.text();
   } catch (error) {
     const { message, cause } = error as Error;
@@ -232,17 +260,28 @@ export async function request(base: string, path: string, method = "GET"): Promi
  *
  * @param base HTTP base URL of the server.
  * @param path Path and query.
+ * @param options Method and token.
  * @returns What the answer holds.
  * @throws {StreamError} UNREACHABLE when something else than our server answers, or what the server answered.
  */
-export async function requestJson<T>(base: string, path: string): Promise<T> {
-  const answer = await request(base, path);
+export async function requestJson<T>(
+  base: string,
+  path: string,
+  options?: RequestOptions,
+): Promise<T> {
+  const answer = await request(base, path, options);
   try {
     return JSON.parse(answer);
   } catch (cause) {
     const message = `what answers at ${base} is no stream server`;
     throw new StreamError("UNREACHABLE", message, { cause });
   }
+}
+
+/** Tokens are base64url, or three of them with dots; the text of one that is not is never shown. */
+function checkToken(token: string): string {
+  if (/^[\w.~-]{1,8192}$/.test(token)) return token;
+  throw new StreamError("BAD_REQUEST", "that is no token: it has characters that no token has");
 }
 
 /** What an error says of itself; nothing if it is not one of ours. */

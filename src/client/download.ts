@@ -13,7 +13,7 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { Channel } from "./channel.ts";
+import { Channel, type ChannelHandler } from "./channel.ts";
 import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 
@@ -82,6 +82,7 @@ interface Asked {
 export class ClientDownload implements Download {
   readonly #location: ResourceLocation;
   readonly #retry: RetryOptions;
+  readonly #token: string | undefined;
   readonly #stop = new AbortController();
   #channel: Channel | null = null;
   #opened: PromiseWithResolvers<void> | null = null;
@@ -91,14 +92,19 @@ export class ClientDownload implements Download {
   #asked: Asked | null = null;
   #failure: StreamError | null = null;
 
-  private constructor(location: ResourceLocation, retry: RetryOptions) {
+  private constructor(location: ResourceLocation, retry: RetryOptions, token?: string) {
     this.#location = location;
     this.#retry = retry;
+    this.#token = token;
   }
 
   /** Connects; see `open`. */
-  static async open(location: ResourceLocation, retry: RetryOptions): Promise<ClientDownload> {
-    const download = new ClientDownload(location, retry);
+  static async open(
+    location: ResourceLocation,
+    retry: RetryOptions,
+    token?: string,
+  ): Promise<ClientDownload> {
+    const download = new ClientDownload(location, retry, token);
     await download.#connect();
     return download;
   }
@@ -179,18 +185,21 @@ export class ClientDownload implements Download {
   }
 
   async #connect(): Promise<void> {
-    const { server, id } = this.#location;
+    const { server, id, access } = this.#location;
+    const query = access === undefined ? "" : `?access=${access}`;
     const opened = this.#opened = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       opened.reject(new StreamError("NOT_FOUND", `the server says nothing of resource ${id}`));
       this.#channel?.close("no status");
     }, FIRST_STATUS_TIMEOUT_MS);
     try {
-      this.#channel = await Channel.open(server, `${DOWNLOAD_PATH}/${id}`, {
+      const handler: ChannelHandler = {
         message: (message) => this.#receive(message),
         data: (bytes) => this.#receiveData(bytes),
         closed: (reason) => this.#disconnected(reason),
-      });
+      };
+      const path = `${DOWNLOAD_PATH}/${id}${query}`;
+      this.#channel = await Channel.open(server, path, handler, this.#token);
       if (this.#failure !== null) {
         this.#channel.close("Client Session closed");
         throw this.#failure;

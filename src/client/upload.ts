@@ -22,7 +22,7 @@ import {
   UPLOAD_PATH,
   type UploadResult,
 } from "../protocol.ts";
-import { Channel } from "./channel.ts";
+import { Channel, type ChannelHandler } from "./channel.ts";
 import { isTransient, Retries, type RetryOptions } from "./retry.ts";
 import type { StepTransport } from "./step_upload.ts";
 
@@ -30,6 +30,8 @@ import type { StepTransport } from "./step_upload.ts";
 export interface PushOptions extends RetryOptions {
   /** Upload context to belong to; made if nobody did yet. */
   contextId?: string;
+  /** Bearer token for the server; it is sent to no other, and to none that is a Step server. */
+  token?: string;
   /** Digest algorithms in order of preference; all that are known by default. */
   digests?: readonly DigestAlgorithm[];
   /** Gives the upload up when it aborts. */
@@ -39,7 +41,9 @@ export interface PushOptions extends RetryOptions {
 }
 
 /** Errors that end this owner for good, but leave the upload to the next one. */
-const SURVIVABLE: ReadonlySet<ErrorCode> = new Set(["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED"]);
+const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
+  ...["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED", "UNAUTHORIZED"] as const,
+]);
 
 /** An upload to a server. */
 export interface PushedUpload extends Upload {
@@ -185,13 +189,15 @@ export class ClientUpload implements PushedUpload {
   /** One connection and the server's first answer on it. */
   async #connect(request: Message): Promise<Answer> {
     const answer = this.#answer = Promise.withResolvers<Answer>();
-    const channel = await Channel.open(this.#base, uploadPath(this.#options.contextId), {
+    const { contextId, token } = this.#options;
+    const handler: ChannelHandler = {
       message: (message) => this.#receive(message),
       data: () => {
         throw new StreamError("BAD_MESSAGE", "the server sent data on an upload connection");
       },
       closed: (reason) => this.#disconnected(reason),
-    });
+    };
+    const channel = await Channel.open(this.#base, uploadPath(contextId), handler, token);
     if (this.#failure !== null) {
       await channel.close("Upload aborted");
       throw this.#failure;

@@ -84,13 +84,75 @@ function characterBoundary(bytes: Uint8Array): number {
   return bytes.length;
 }
 
-async function readExactly(
+/** Where lines are. */
+export interface LineWindow {
+  /** Index of the first line. */
+  startingLineIndex: number;
+  /** Number of lines. */
+  linesCount: number;
+  /** Where the first line begins. */
+  startOffset: number;
+  /** Where the last line ends. */
+  endOffset: number;
+}
+
+/**
+ * Finds lines, as far as they are there.
+ *
+ * @param resource The resource.
+ * @param start Index of the first line; negative from the end.
+ * @param count Number of lines.
+ * @throws {StreamError} NO_LINE_ACCESS.
+ */
+export async function locateLines(
+  resource: Resource,
+  start: number,
+  count: number,
+): Promise<LineWindow> {
+  const available = resource.status.numberOfLines ?? 0;
+  const first = Math.min(start < 0 ? Math.max(0, available + start) : start, available);
+  const last = Math.min(first + count, available);
+  return {
+    startingLineIndex: first,
+    linesCount: last - first,
+    startOffset: await resource.lineStart(first),
+    endOffset: await resource.lineStart(last),
+  };
+}
+
+/**
+ * The line that holds a byte.
+ *
+ * @param resource The resource.
+ * @param byteOffset The byte.
+ * @param first A line that begins there or before.
+ * @param last A line that begins behind.
+ */
+export async function lineAt(
+  resource: Resource,
+  byteOffset: number,
+  first: number,
+  last: number,
+): Promise<LinePosition> {
+  while (last - first > 1) {
+    const middle = Math.floor((first + last) / 2);
+    if (await resource.lineStart(middle) <= byteOffset) first = middle;
+    else last = middle;
+  }
+  return { lineIndex: first, byteOffset: byteOffset - await resource.lineStart(first) };
+}
+
+/** Reads bytes that the newest status shows, in one piece. */
+export async function readExactly(
   resource: Resource,
   byteOffset: number,
   byteCount: number,
 ): Promise<Uint8Array> {
+  const first = await resource.read(byteOffset, byteCount);
+  if (first.length === byteCount) return first;
   const bytes = new Uint8Array(byteCount);
-  for (let filled = 0; filled < byteCount;) {
+  bytes.set(first);
+  for (let filled = first.length; filled < byteCount;) {
     const piece = await resource.read(byteOffset + filled, byteCount - filled);
     bytes.set(piece, filled);
     filled += piece.length;

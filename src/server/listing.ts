@@ -10,6 +10,7 @@ import {
   TRANSFER_STATUSES,
   type TransferStatus,
 } from "../protocol.ts";
+import { grantOf } from "./access.ts";
 import type { RouteParts } from "./routes.ts";
 
 const PAGE_RESOURCES = 100;
@@ -33,7 +34,7 @@ async function list(c: Context, { resources, references }: RouteParts): Promise<
   const limit = limitOf(c.req.query("limit"));
   const records = await resources.list({
     limit: limit + 1,
-    contextId: c.req.query("context"),
+    contextId: grantOf(c)?.contextId ?? c.req.query("context"),
     transferStatuses: statusesOf(c.req.queries("status")),
     after: cursorOf(c.req.query("after")),
   });

@@ -5,13 +5,20 @@
 import { type Context, Hono } from "hono";
 import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
+import { accessRules, type Guard } from "./access.ts";
 import { contentRoutes } from "./content.ts";
+import { eventsRoutes } from "./events.ts";
+import { headerRules } from "./headers.ts";
+import { linesRoutes } from "./lines.ts";
 import { listingRoutes } from "./listing.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import { type AccessEntry, Observer, pathForLogs, requestId } from "./observer.ts";
 import { operationRoutes } from "./operation.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
+import { searchRoutes } from "./search.ts";
+import type { Sessions } from "./sessions.ts";
+import { shareRoutes } from "./share.ts";
 import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
 
 /** What the routes work with. */
@@ -20,6 +27,10 @@ export interface RouteParts {
   resources: Resources;
   /** Builds references. */
   references: References;
+  /** All that is open. */
+  sessions: Sessions;
+  /** Knows credentials; null for a server that everybody may use. */
+  guard: Guard | null;
 }
 
 /** Parts and settings of the routes. */
@@ -38,7 +49,8 @@ export interface RoutesOptions
 /** Answers the requests of one listener. */
 export class Routes {
   readonly #options: RoutesOptions;
-  readonly #app: Hono;
+  /** Everything that is routed. */
+  readonly app: Hono;
   readonly #references: References;
 
   /**
@@ -47,33 +59,34 @@ export class Routes {
    */
   constructor(options: RoutesOptions) {
     this.#options = options;
-    this.#app = new Hono().basePath(options.basePath ?? "/");
+    this.app = new Hono().basePath(options.basePath ?? "/");
     const references = this.#references = new References(options);
     const observer = new Observer({ ...options, references });
     const parts = { ...options, references, observer };
-    this.#app.onError((error, c) => this.#tell(error, c));
-    this.#app.notFound((c) =>
+    this.app.onError((error, c) => this.#tell(error, c));
+    this.app.notFound((c) =>
       this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
     );
-    this.#app.use((c, next) => observer.around(c, next));
-    this.#app.use((c, next) => {
+    this.app.use((c, next) => observer.around(c, next));
+    this.app.use((c, next) => {
       this.#checkOrigin(c);
       return next();
     });
-    upgradeRoutes(this.#app, parts);
-    listingRoutes(this.#app, parts);
-    contentRoutes(this.#app, parts);
-    operationRoutes(this.#app, parts);
-  }
-
-  /** Methods and patterns of all routes; those of middleware have the method ALL. */
-  get routes(): { method: string; path: string }[] {
-    return this.#app.routes;
+    headerRules(this.app, options.allowOrigins ?? []);
+    accessRules(this.app, parts);
+    upgradeRoutes(this.app, parts);
+    listingRoutes(this.app, parts);
+    contentRoutes(this.app, parts);
+    linesRoutes(this.app, parts);
+    searchRoutes(this.app, parts);
+    eventsRoutes(this.app, parts);
+    shareRoutes(this.app, parts);
+    operationRoutes(this.app, parts);
   }
 
   /** Answers a request. */
   fetch(request: Request, env: unknown): Response | Promise<Response> {
-    return this.#app.fetch(request, env as object);
+    return this.app.fetch(request, env as object);
   }
 
   /** Pages of other sites must not reach a server that their reader can reach (RFC 6455, 10.2). */

@@ -14,17 +14,17 @@ import type { Runtime } from "../runtime.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import { DownloadSession } from "../session/download.ts";
 import { UploadSession } from "../session/upload.ts";
+import { checkUpload, grantOf } from "./access.ts";
+import { atExpiry } from "./expiry.ts";
 import type { Observer } from "./observer.ts";
 import type { RouteParts } from "./routes.ts";
-import type { ConnectionKind, Open, Sessions } from "./sessions.ts";
+import type { ConnectionKind, Open } from "./sessions.ts";
 
 /** What the endpoints need besides what all routes do. */
 export interface UpgradeParts extends RouteParts {
   /** What upgrades the connections. */
   runtime: Runtime;
-  /** All sessions. */
-  sessions: Sessions;
-  /** Hears of their ends. */
+  /** Hears of the ends of sessions. */
   observer: Observer;
   /** The heartbeat of the sessions. */
   heartbeat: HeartbeatTimes;
@@ -35,11 +35,13 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
   const { resources, references, heartbeat } = parts;
   app.get(UPLOAD_PATH, (c) => {
     const base = references.base(c);
+    const grant = grantOf(c);
     return upgrade(c, parts, "upload", (connection) =>
       new UploadSession(connection, {
         resources,
         contextId: c.req.query(CONTEXT_PARAMETER) || null,
         referenceTo: (id) => references.reference(id, base),
+        check: (id) => checkUpload(grant, id, resources),
         heartbeat,
       }));
   });
@@ -59,6 +61,7 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
 function upgrade(c: Context, parts: UpgradeParts, kind: ConnectionKind, open: Open): Response {
   const { runtime, sessions, observer } = parts;
   const { req } = c;
+  const grant = grantOf(c);
   sessions.checkRoom();
   if (req.header("upgrade")?.toLowerCase() !== "websocket") {
     throw new StreamError(
@@ -70,7 +73,18 @@ function upgrade(c: Context, parts: UpgradeParts, kind: ConnectionKind, open: Op
   const ended = observer.session(c);
   const response = runtime.upgrade(req.raw, c.env, {
     subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "",
-    open: (connection) => sessions.track(connection, kind, open, ended),
+    open: (connection) => {
+      let stop = () => {};
+      const openUntilExpiry: Open = (connection) => {
+        const session = open(connection);
+        stop = atExpiry(grant, (error) => session.fail(error));
+        return session;
+      };
+      return sessions.track(connection, kind, openUntilExpiry, (end) => {
+        stop();
+        ended(end);
+      });
+    },
   });
   observer.upgraded(c);
   return response;

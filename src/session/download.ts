@@ -13,7 +13,7 @@ import {
   StreamError,
 } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
-import { readLinePage } from "../resources/lines.ts";
+import { locateLines, readLinePage } from "../resources/lines.ts";
 import type { Resource } from "../resources/resource.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
@@ -218,18 +218,9 @@ export class DownloadSession extends ControlSession {
 
   /** Where lines are, as far as they are there; a negative start counts from the end. */
   async #locateLines(request: MessageOf<"LocateLines">): Promise<void> {
-    const resource = this.#resource!;
-    const available = resource.status.numberOfLines ?? 0;
-    const wanted = request.startingLineIndex;
-    const first = Math.min(wanted < 0 ? Math.max(0, available + wanted) : wanted, available);
-    const last = Math.min(first + request.linesCount, available);
-    await this.send({
-      "@": "LinesLocated",
-      startingLineIndex: first,
-      linesCount: last - first,
-      startOffset: await resource.lineStart(first),
-      endOffset: await resource.lineStart(last),
-    });
+    const { startingLineIndex, linesCount } = request;
+    const window = await locateLines(this.#resource!, startingLineIndex, linesCount);
+    await this.send({ "@": "LinesLocated", ...window });
   }
 
   async #follow({ from, to, epoch, window }: MessageOf<"Follow">): Promise<void> {

@@ -25,6 +25,12 @@ export interface UploadSessionOptions {
   contextId: string | null;
   /** Makes the reference that the uploader gets for an id. */
   referenceTo(id: string): string;
+  /**
+   * Whether the uploader may do what its first message says; by default it may.
+   * @param id The upload to resume; null for a new one.
+   * @throws {StreamError} Why not.
+   */
+  check?(id: string | null): Promise<void>;
   /** The heartbeat. */
   heartbeat: HeartbeatTimes;
 }
@@ -42,7 +48,12 @@ type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 const BASE_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
 /** Errors after which the uploader may come back; all others are final. */
-const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set(["PEER_SILENT", "SHUTDOWN", "FENCED"]);
+const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
+  "FENCED",
+  "PEER_SILENT",
+  "SHUTDOWN",
+  "UNAUTHORIZED",
+]);
 
 /** Receives one upload. */
 export class UploadSession extends ControlSession {
@@ -132,7 +143,8 @@ export class UploadSession extends ControlSession {
   }
 
   async #start({ metadata, digests }: MessageOf<"StartUpload">): Promise<void> {
-    const { resources, contextId } = this.#options;
+    const { resources, contextId, check } = this.#options;
+    await check?.(null);
     const owned = await resources.register({
       metadata,
       contextId,
@@ -144,7 +156,9 @@ export class UploadSession extends ControlSession {
   }
 
   async #resume({ id, secret }: MessageOf<"ResumeUpload">): Promise<void> {
-    const resumed = await this.#options.resources.resume(id, secret);
+    const { resources, check } = this.#options;
+    await check?.(id);
+    const resumed = await resources.resume(id, secret);
     if (!("completed" in resumed)) return await this.#ready(resumed);
     this.#state = "FINISHING";
     if (!this.over) await this.#sendAcknowledgement(resumed.completed);

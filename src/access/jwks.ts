@@ -1,0 +1,177 @@
+/**
+ * Bearer tokens that somebody else signs: JWTs (RFC 7519), with the keys of a JWKS address (RFC 7517).
+ * @module
+ */
+import { decode, verifyWithJwks } from "hono/jwt";
+import { type Authenticator, type Grant, type Scope, SCOPES } from "../access.ts";
+import { isResourceId, StreamError } from "../protocol.ts";
+
+/** Signatures that are accepted; nothing symmetric, and nothing unsigned. */
+const ALGORITHMS = ["RS256", "ES256", "EdDSA"] as const;
+/** How long keys are used before they are fetched again. */
+const KEYS_FOR_MS = 300_000;
+/** Unknown keys and failures make us ask no more often than this. */
+const ASK_AGAIN_MS = 10_000;
+/** How long an answer may take. */
+const FETCH_TIMEOUT_MS = 5000;
+/** Larger than any set of keys. */
+const MAX_ANSWER_BYTES = 256 * 1024;
+/** Keys of one answer. */
+const MAX_KEYS = 100;
+/** Length of a token; headers have room for no longer one. */
+const MAX_TOKEN_CHARS = 8192;
+
+/** Settings of {@link JwksTokens}. */
+export interface JwksOptions {
+  /** Address of the keys: https, or http on this machine. */
+  url: string;
+  /** The audience that tokens must name; without one, tokens that name any are refused (RFC 7519, 4.1.3). */
+  audience?: string;
+  /** The clock that says how old the keys are, in ms. */
+  now?: () => number;
+}
+
+type Keys = NonNullable<Parameters<typeof verifyWithJwks>[1]["keys"]>;
+
+/**
+ * Tokens of an identity provider.
+ *
+ * @example
+ * ```ts
+ * import { JwksTokens } from "@stream/live";
+ *
+ * const tokens = new JwksTokens({
+ *   url: "https://id.example.org/.well-known/jwks.json",
+ *   audience: "https://logs.example.org",
+ * });
+ * ```
+ */
+export class JwksTokens implements Authenticator {
+  readonly #audience: string | undefined;
+  readonly #keys: KeySet;
+
+  /**
+   * Nothing is fetched before the first token.
+   * @param options Address and audience.
+   * @throws {StreamError} BAD_REQUEST for an address that is neither https nor on this machine.
+   */
+  constructor({ url, audience, now = () => performance.now() }: JwksOptions) {
+    this.#audience = audience;
+    this.#keys = new KeySet(checkAddress(url), now);
+  }
+
+  /** Checks a token. */
+  async authenticate(token: string): Promise<Grant | null> {
+    const kid = keyIdOf(token);
+    if (kid === null) return null;
+    const keys = await this.#keys.get(kid);
+    const aud = this.#audience;
+    try {
+      const claims = await verifyWithJwks(token, {
+        keys,
+        allowedAlgorithms: ALGORITHMS,
+        verification: { aud, nbf: true, exp: true, iat: false },
+      });
+      if (aud === undefined && claims.aud !== undefined) return null;
+      return grantOf(claims);
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** The keys of an address, as fresh as they need be. */
+class KeySet {
+  readonly #url: string;
+  readonly #now: () => number;
+  #keys: Keys = [];
+  #fetchedAtMs = -Infinity;
+  #askedAtMs = -Infinity;
+  #asking: Promise<void> | null = null;
+  #failure = "";
+
+  constructor(url: string, now: () => number) {
+    this.#url = url;
+    this.#now = now;
+  }
+
+  /** @throws {StreamError} UNREACHABLE while there are no keys that are fresh enough. */
+  async get(kid: string): Promise<Keys> {
+    const isKnown = this.#isFresh() && this.#keys.some((key) => key.kid === kid);
+    if (!isKnown && this.#now() - this.#askedAtMs >= ASK_AGAIN_MS) {
+      this.#askedAtMs = this.#now();
+      this.#asking = this.#ask().finally(() => this.#asking = null);
+    }
+    if (!isKnown) await this.#asking;
+    if (this.#isFresh()) return this.#keys;
+    const message = `tokens cannot be checked now: no keys from ${this.#url}: ${this.#failure}`;
+    throw new StreamError("UNREACHABLE", message);
+  }
+
+  #isFresh(): boolean {
+    return this.#now() - this.#fetchedAtMs < KEYS_FOR_MS;
+  }
+
+  async #ask(): Promise<void> {
+    try {
+      const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
+      const response = await fetch(this.#url, { signal, redirect: "error" });
+      if (!response.ok) throw new Error(`the answer was ${response.status}`);
+      const { keys } = JSON.parse(await boundedText(response)) ?? {};
+      if (!Array.isArray(keys)) throw new Error("the answer has no keys");
+      if (keys.length > MAX_KEYS) throw new Error(`the answer has more than ${MAX_KEYS} keys`);
+      this.#keys = keys;
+      this.#fetchedAtMs = this.#now();
+    } catch (error) {
+      this.#failure = (error as Error).message;
+    }
+  }
+}
+
+async function boundedText(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "", bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Error(`the answer is above ${MAX_ANSWER_BYTES} bytes`);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function checkAddress(url: string): string {
+  const { protocol = "", hostname = "" } = URL.canParse(url) ? new URL(url) : {};
+  const isHere = ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
+  if (protocol === "https:" || protocol === "http:" && isHere) return url;
+  throw new StreamError("BAD_REQUEST", `keys come from https:// only, not from ${url}`);
+}
+
+/** The key a token names; null for what is no such token, for which nothing is fetched. */
+function keyIdOf(token: string): string | null {
+  if (token.length > MAX_TOKEN_CHARS) return null;
+  try {
+    const { header, payload } = decode(token);
+    const isAllowed = ALGORITHMS.some((name) => name === header.alg);
+    return isAllowed && typeof payload.exp === "number" ? header.kid ?? null : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Null for claims that limit the token to something that cannot be. */
+function grantOf(claims: Record<string, unknown>): Grant | null {
+  const { scope, stream_context: contextId = null, stream_resource: resourceId = null } = claims;
+  if (contextId !== null && typeof contextId !== "string") return null;
+  if (resourceId !== null && (typeof resourceId !== "string" || !isResourceId(resourceId))) {
+    return null;
+  }
+  const words = typeof scope === "string" ? scope.split(" ") : [];
+  const scopes = SCOPES.filter((name: Scope) => words.some((word) => isScope(word, name)));
+  const name = typeof claims.sub === "string" ? claims.sub : "jwt";
+  const expiresAtMs = Number(claims.exp) * 1000;
+  return { name, scopes, contextId, resourceId, expiresAtMs };
+}
+
+function isScope(word: string, name: Scope): boolean {
+  return word === name || word === `stream:${name}`;
+}

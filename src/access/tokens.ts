@@ -1,0 +1,122 @@
+/**
+ * Bearer tokens out of a file, which is read again when it changes: who is revoked there is out within a second.
+ * @module
+ */
+import { stat } from "node:fs/promises";
+import type { Authenticator, Grant } from "../access.ts";
+import { toStreamError } from "../protocol.ts";
+import { hashToken, readTokens, type TokenRecord } from "./token_file.ts";
+
+/** How often the file is looked at, at most. */
+const LOOK_AGAIN_MS = 1000;
+/** What others than the owner may have no part of. */
+const OTHERS_MODE = 0o077;
+
+/** Settings of {@link TokenFile}. */
+export interface TokenFileOptions {
+  /** Path of the file. */
+  path: string;
+  /** Hears what is wrong with the file; nobody by default. */
+  warn?: (message: string) => void;
+  /** The clock, in ms since 1970. */
+  now?: () => number;
+}
+
+/**
+ * The tokens that `stream token create` made.
+ *
+ * @example
+ * ```ts
+ * import { createServer, loadRuntime, MemoryCatalog, MemoryStorage, SignedLinks, TokenFile } from "@stream/live";
+ *
+ * const guarded = async (path: string) =>
+ *   createServer({
+ *     runtime: await loadRuntime(),
+ *     storage: new MemoryStorage(),
+ *     catalog: new MemoryCatalog(),
+ *     access: { tokens: await TokenFile.open({ path }), links: new SignedLinks() },
+ *   });
+ * ```
+ */
+export class TokenFile implements Authenticator {
+  readonly #path: string;
+  readonly #warn: (message: string) => void;
+  readonly #now: () => number;
+  /** Grants by the hash of their token. */
+  #grants = new Map<string, Grant>();
+  #version = "";
+  #lookedAtMs: number;
+  #looking: Promise<void> | null = null;
+
+  private constructor({ path, warn = () => {}, now = Date.now }: TokenFileOptions) {
+    this.#path = path;
+    this.#warn = warn;
+    this.#now = now;
+    this.#lookedAtMs = now();
+  }
+
+  /**
+   * Reads the file.
+   * @param options Where it is.
+   * @throws {StreamError} NOT_FOUND without one; BAD_METADATA that names the first line that is wrong.
+   */
+  static async open(options: TokenFileOptions): Promise<TokenFile> {
+    const file = new TokenFile(options);
+    await file.#read(await file.#currentVersion());
+    return file;
+  }
+
+  /** Checks a token. */
+  async authenticate(token: string): Promise<Grant | null> {
+    await this.#refresh();
+    // The time that a search by hash takes tells of hashes at most, and no token follows from a hash.
+    const found = this.#grants.get(hashToken(token)) ?? null;
+    const expiresAtMs = found?.expiresAtMs ?? Infinity;
+    return expiresAtMs > this.#now() ? found : null;
+  }
+
+  #refresh(): Promise<void> | null {
+    const nowMs = this.#now();
+    if (this.#looking === null && Math.abs(nowMs - this.#lookedAtMs) >= LOOK_AGAIN_MS) {
+      this.#lookedAtMs = nowMs;
+      this.#looking = this.#look().finally(() => this.#looking = null);
+    }
+    return this.#looking;
+  }
+
+  /** A file that cannot be read grants nothing: it may be one that revokes. */
+  async #look(): Promise<void> {
+    const version = await this.#currentVersion();
+    if (version === this.#version) return;
+    try {
+      await this.#read(version);
+    } catch (error) {
+      this.#grants = new Map();
+      this.#version = version;
+      this.#warn(`no token is accepted: ${toStreamError(error).message}`);
+    }
+  }
+
+  async #read(version: string): Promise<void> {
+    const records = await readTokens(this.#path);
+    this.#grants = new Map(records.map((record) => [record.sha256, grantOf(record)]));
+    this.#version = version;
+    const { mode } = await stat(this.#path);
+    if ((mode & OTHERS_MODE) === 0) return;
+    this.#warn(`others can get at ${this.#path}: chmod 600 it`);
+  }
+
+  /** Changes with the file; empty without one. */
+  async #currentVersion(): Promise<string> {
+    return await stat(this.#path).then(
+      ({ ino, size, mtimeMs, ctimeMs }) => [ino, size, mtimeMs, ctimeMs].join(" "),
+      () => "",
+    );
+  }
+}
+
+function grantOf(record: TokenRecord): Grant {
+  const { name, scopes, contextId = null, resourceId = null, expiresAt } = record;
+  const expiresAtMs = expiresAt === undefined ? null : Date.parse(expiresAt);
+  return { name, scopes, contextId, resourceId, expiresAtMs };
+}

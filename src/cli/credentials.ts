@@ -1,0 +1,49 @@
+/**
+ * The server that a client command talks to, and the token for it.
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { tokenFor } from "../client/token.ts";
+import { parseReference, StreamError } from "../protocol.ts";
+import { type Options, serverOf } from "./command.ts";
+
+/** Longer than any file that holds one token. */
+const MAX_TOKEN_CHARS = 8192;
+
+/**
+ * Server and token of a command. The token is for `--server` (or STREAM_SERVER) and goes nowhere else, whatever a
+ * reference names.
+ *
+ * @param options The command's options.
+ * @param reference The reference the command is about.
+ * @throws {StreamError} SOURCE_FAILED when the file of the token cannot be read.
+ */
+export async function credentialsOf(
+  options: Options,
+  reference?: string,
+): Promise<{ server: string; token: string | undefined }> {
+  const server = serverOf(options);
+  const given = await givenToken(options);
+  if (given === undefined || reference === undefined) return { server, token: given };
+  const location = parseReference(reference, server);
+  const token = tokenFor(location, server, given);
+  if (token === undefined && location.access === undefined) {
+    process.stderr.write(
+      `stream: the token is for ${server} and is not sent to ${location.server}: see --server\n`,
+    );
+  }
+  return { server, token };
+}
+
+/** Never an argument: everybody on a machine sees those. */
+async function givenToken(options: Options): Promise<string | undefined> {
+  const path = options.text("token-file");
+  if (path === undefined) return process.env.STREAM_TOKEN?.trim() || undefined;
+  const text = await readFile(path, "utf8").catch((error) => {
+    throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${error.message}`);
+  });
+  const token = text.trim();
+  if (token !== "" && token.length <= MAX_TOKEN_CHARS) return token;
+  throw new StreamError("SOURCE_FAILED", `${path} holds no token`);
+}
