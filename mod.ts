@@ -28,7 +28,9 @@ export * from "./src/server.ts";
 export { ERRORS, LIMITS, SUBPROTOCOL, VERSION } from "./src/protocol.ts";
 export type { BaseStatus } from "./src/protocol.ts";
 export type {
+  Announcement,
   Catalog,
+  ContextQuery,
   DigestState,
   ResourceChange,
   ResourceQuery,

@@ -1,120 +1,105 @@
 /**
- * Throughput and latency of a server on its own process, with medians: `deno task bench`, `bench:quick`.
+ * Measures servers in processes of their own, with yardsticks in the same run (docs/benchmarks.md):
  *
- * Times on a shared machine say little by themselves; compare runs of one evening.
+ *     deno task bench [--quick|--smoke] [--part NAME]... [--server deno|bun|binary]... [--clients bun|deno]
+ *                     [--json FILE] [--markdown FILE]
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFile } from "node:fs/promises";
 import process from "node:process";
-import { createInterface } from "node:readline";
-import { follow, push } from "../mod.ts";
+import { parseArgs } from "@std/cli/parse-args";
+import { costCurve } from "./cost_curve.ts";
+import { fanout } from "./fanout.ts";
+import { Bench, type Extent, type Findings, OTHERS, type Part } from "./helpers/bench.ts";
+import { ClientProcess } from "./helpers/client.ts";
+import { describeMachine } from "./helpers/machine.ts";
+import type { Kind, ScriptRuntime } from "./helpers/processes.ts";
+import { type Setting, toJson, toMarkdown } from "./helpers/report.ts";
+import { latency } from "./latency.ts";
+import { many } from "./many.ts";
+import { randomAccess } from "./random_access.ts";
+import { scenario } from "./scenario.ts";
+import { start } from "./start.ts";
 
-const quick = process.argv.includes("--quick");
-const SCENARIO_BYTES = (quick ? 256 : 2048) * 1024 * 1024;
-const REPEATS = quick ? 3 : 5;
-const LINES = quick ? 50 : 200;
+const PARTS: readonly Part[] = [scenario, latency, fanout, many, randomAccess, costCurve, start];
+const KINDS: readonly Kind[] = ["deno", "bun", "binary"];
+const RUNTIMES: readonly ScriptRuntime[] = ["bun", "deno"];
 
-/** The executable itself: npx would stay between us and what is measured. */
-const bun = execFileSync("npx", ["-y", "bun@1", "-p", "process.execPath"], { encoding: "utf8" });
-
-const SERVERS: Record<string, string[]> = {
-  deno: [process.execPath, "run", "-A", "cli.ts"],
-  bun: [bun.trim(), "cli.ts"],
-};
-
-for (const [name, command] of Object.entries(SERVERS)) {
-  const directory = await mkdtemp(join(tmpdir(), "stream-bench-"));
-  const server = await start(command, directory);
-  try {
-    const scenarios = [];
-    for (let run = 0; run < REPEATS; run++) scenarios.push(await scenario(server.url));
-    const latencies = (await latency(server.url)).toSorted((a, b) => a - b);
-    console.log(JSON.stringify({
-      server: name,
-      bytes: SCENARIO_BYTES,
-      uploadAndFollowMBs: median(scenarios.map(({ live }) => live)),
-      downloadMBs: median(scenarios.map(({ again }) => again)),
-      latencyP50Ms: at(latencies, 0.5),
-      latencyP99Ms: at(latencies, 0.99),
-      serverPeak: await peakMemory(server.child),
-    }));
-  } finally {
-    server.child.kill("SIGTERM");
-    await once(server.child, "exit");
-    await rm(directory, { recursive: true, force: true });
-  }
-}
-process.exit(0);
-
-async function start(
-  [program, ...args]: string[],
-  directory: string,
-): Promise<{ child: ChildProcess; url: string }> {
-  const options = ["serve", "--port", "0", "--data", join(directory, "data")];
-  const child = spawn(program, [...args, ...options], { stdio: ["ignore", "pipe", "ignore"] });
-  const [line] = await once(createInterface(child.stdout!), "line");
-  return { child, url: String(line).replace("listening on ", "") };
+interface Options {
+  extent: Extent;
+  parts: readonly Part[];
+  servers: readonly Kind[];
+  clients: ScriptRuntime;
+  json?: string;
+  markdown?: string;
 }
 
-/** An upload with a parallel follower, and a second download; MB/s of all bytes moved. */
-async function scenario(url: string): Promise<{ live: number; again: number }> {
-  const startedAt = performance.now();
-  const upload = await push(url, {
-    filename: "bench.bin",
-    mimeType: "application/octet-stream",
-    supportsLineAccess: false,
+function optionsOf(argv: string[]): Options {
+  const given = parseArgs(argv, {
+    boolean: ["quick", "smoke"],
+    string: ["part", "server", "clients", "json", "markdown"],
+    collect: ["part", "server"],
+    default: { clients: "bun" },
+    unknown: (argument) => refuse(`there is no option ${argument}`),
   });
-  const following = count(follow(upload.reference));
-  const writer = upload.writable.getWriter();
-  const chunk = new Uint8Array(64 * 1024).fill(7);
-  for (let sent = 0; sent < SCENARIO_BYTES; sent += chunk.length) await writer.write(chunk);
-  await writer.close();
-  await following;
-  const middle = performance.now();
-  await count(follow(upload.reference));
-  const end = performance.now();
-  return {
-    live: 2 * SCENARIO_BYTES / 1e3 / (middle - startedAt),
-    again: SCENARIO_BYTES / 1e3 / (end - middle),
-  };
+  const extent = given.smoke ? "smoke" : given.quick ? "quick" : "full";
+  const names = chosen("--part", given.part, PARTS.map(({ name }) => name), []);
+  // The binary is Bun: short forms leave it to what people run.
+  const servers = chosen("--server", given.server, KINDS, extent === "full" ? [] : ["bun"]);
+  const [clients] = chosen("--clients", [given.clients], RUNTIMES, []);
+  const parts = PARTS.filter(({ name }) => names.includes(name));
+  return { extent, parts, servers, clients, json: given.json, markdown: given.markdown };
 }
 
-async function count(bytes: ReadableStream<Uint8Array>): Promise<number> {
-  let size = 0;
-  for await (const chunk of bytes) size += chunk.length;
-  return size;
+/** What was asked for of what there is; without a word all but a few. */
+function chosen<T extends string>(
+  option: string,
+  given: string[],
+  all: readonly T[],
+  unasked: readonly T[],
+): readonly T[] {
+  const unknown = given.find((word) => !all.some((one) => one === word));
+  if (unknown !== undefined) refuse(`${option} ${unknown}: expected one of ${all.join(", ")}`);
+  if (given.length === 0) return all.filter((one) => !unasked.includes(one));
+  return all.filter((one) => given.includes(one));
 }
 
-/** Time from the write of a line to its arrival at a follower, 10 lines/s, in ms. */
-async function latency(url: string): Promise<number[]> {
-  const metadata = { filename: "l.log", mimeType: "text/plain", supportsLineAccess: true };
-  const upload = await push(url, metadata);
-  const reader = follow(upload.reference).getReader();
-  const writer = upload.writable.getWriter();
-  const times: number[] = [];
-  for (let line = 0; line < LINES; line++) {
-    const writtenAt = performance.now();
-    await Promise.all([writer.write(new TextEncoder().encode(`line ${line}\n`)), reader.read()]);
-    times.push(performance.now() - writtenAt);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+function refuse(why: string): never {
+  console.error(why);
+  process.exit(2);
+}
+
+async function measure(options: Options): Promise<Findings> {
+  const findings: Findings = { series: [], failures: [] };
+  const { extent, clients } = options;
+  for (const part of options.parts) {
+    const runs = options.servers.map((server) => () => {
+      const bench = new Bench(part.name, server, extent, clients, findings);
+      return bench.attempt("begins", () => part.run(bench));
+    });
+    // Nobody judges the times of a smoke run.
+    if (extent === "smoke") await Promise.all(runs.map((run) => run()));
+    else for (const run of runs) await run();
+    const bench = new Bench(part.name, OTHERS, extent, clients, findings);
+    if (part.others !== undefined) await bench.attempt("yardsticks", () => part.others!(bench));
   }
-  await writer.close();
-  await reader.cancel();
-  return times;
+  return findings;
 }
 
-async function peakMemory({ pid }: ChildProcess): Promise<string> {
-  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-  return /VmHWM:\s*(.+)/.exec(status)?.[1] ?? "unknown";
-}
-
-function median(values: number[]): number {
-  return at(values.toSorted((a, b) => a - b), 0.5);
-}
-
-function at(sorted: number[], share: number): number {
-  return Math.round(sorted[Math.floor((sorted.length - 1) * share)] * 100) / 100;
-}
+const options = optionsOf(process.argv.slice(2));
+const startedAt = new Date();
+const machine = describeMachine(options.servers, options.clients);
+const findings = await measure(options);
+const setting: Setting = {
+  startedAt,
+  seconds: (Date.now() - startedAt.getTime()) / 1000,
+  machine,
+  clockSkewMs: ClientProcess.clockSkewMs,
+  extent: options.extent,
+  parts: options.parts,
+  servers: [...options.servers],
+};
+const markdown = toMarkdown(setting, findings);
+console.log(markdown);
+if (options.markdown !== undefined) await writeFile(options.markdown, markdown);
+if (options.json !== undefined) await writeFile(options.json, toJson(setting, findings));
+process.exit(findings.failures.length === 0 ? 0 : 1);

@@ -14,6 +14,14 @@ export interface DigestState {
   state: Uint8Array;
 }
 
+/** What an uploader said of the whole in advance; held against what arrives, whoever completes it. */
+export interface Announcement {
+  /** Size in bytes; null when it did not say. */
+  size: number | null;
+  /** Digest in lower-case hexadecimal, of the upload's algorithm; null when it did not say. */
+  checksum: string | null;
+}
+
 /** What the catalog knows of a resource; while it is written, its log knows better. */
 export interface ResourceRecord {
   /** Id of the resource. */
@@ -42,6 +50,8 @@ export interface ResourceRecord {
   digestState: DigestState | null;
   /** SHA-256 of the secret that proves ownership of the upload, in hexadecimal. */
   secretHash: string | null;
+  /** What the uploader said of the whole in advance. */
+  announced: Announcement;
   /** Time of the last update, in ms since 1970. */
   updatedAtMs: number;
   /** Counts updates; an update must know the current one. */
@@ -59,6 +69,16 @@ export interface UploadContext {
   id: string;
   /** Time it was made, in ms since 1970. */
   createdAtMs: number;
+  /** Time since which it takes no more uploads, in ms since 1970; null while it does. */
+  closedAtMs: number | null;
+}
+
+/** Which upload contexts to list, page by page, newest first. */
+export interface ContextQuery {
+  /** Only those after this one in the order of the list. */
+  after?: { createdAtMs: number; id: string };
+  /** At most so many. */
+  limit: number;
 }
 
 /** Which records to list, page by page. */
@@ -95,6 +115,10 @@ export interface Catalog {
   createContext(id: string): Promise<UploadContext>;
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null>;
+  /** Closes an upload context unless it is closed; returns it either way, or null when there is none. */
+  closeContext(id: string): Promise<UploadContext | null>;
+  /** Upload contexts, newest first. */
+  listContexts(query: ContextQuery): Promise<UploadContext[]>;
   /** Bytes of all resources, by upload context. */
   usage(): Promise<{ contextId: string | null; bytes: number }[]>;
   /** Brings everything written to disk. */

@@ -24,6 +24,12 @@ export const DOWNLOAD_PATH = "/ws/streaming/download";
 /** Path of the HTTP interface; `/<id>` follows for one resource (PROTOCOL.md 6). */
 export const RESOURCES_PATH = "/resources";
 
+/** Path of uploads that can be continued by HTTP; `/<id>/<secret>` follows (PROTOCOL.md 6.7). */
+export const UPLOADS_PATH = "/uploads";
+
+/** Path of the upload contexts; `/<id>` follows for one of them (PROTOCOL.md 6.8). */
+export const CONTEXTS_PATH = "/contexts";
+
 /** Query parameter that names the upload context (PROTOCOL.md 3.1). */
 export const CONTEXT_PARAMETER = "streamingUploadContextId";
 

@@ -4,12 +4,19 @@
  * Knows storage and catalog by their interfaces only, and nothing of connections.
  * @module
  */
-import type { Catalog, ResourceQuery, UploadContext } from "./catalog.ts";
+import type {
+  Announcement,
+  Catalog,
+  ContextQuery,
+  ResourceQuery,
+  UploadContext,
+} from "./catalog.ts";
 import { chooseDigest, createDigest } from "./digest.ts";
 import {
   checkContextId,
   checkMetadata,
   isFinal,
+  isResourceId,
   LIMITS,
   type ResourceMetadata,
   StreamError,
@@ -35,6 +42,7 @@ import { hashSecret, newSecret } from "./resources/secret.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
 import type { Storage } from "./storage.ts";
 
+export type { ContextQuery, UploadContext } from "./catalog.ts";
 export type { EventFilter, ResourceEvent } from "./resources/events.ts";
 export type { CompletedUpload, OwnedUpload, UploadOptions } from "./resources/ownership.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaSubject } from "./resources/quota.ts";
@@ -75,6 +83,10 @@ export interface ServerResources {
    * @throws {StreamError} BAD_METADATA.
    */
   createContext(id: string): Promise<UploadContext>;
+  /** Upload contexts, newest first. */
+  listContexts(query: ContextQuery): Promise<UploadContext[]>;
+  /** Closes an upload context: it takes no more uploads, those that run go on; null when there is none. */
+  closeContext(id: string): Promise<UploadContext | null>;
   /**
    * An upload context.
    * @throws {StreamError} CONTEXT_UNKNOWN.
@@ -96,6 +108,8 @@ export interface ServerResources {
 
 /** How an upload is registered. */
 export interface Registration {
+  /** Id that the uploader chose; a new UUID by default. */
+  id?: string;
   /** What the upload announces. */
   metadata: ResourceMetadata;
   /** Upload context; null without one. */
@@ -106,8 +120,12 @@ export interface Registration {
   makeContext: boolean;
   /** Digest algorithms, in the uploader's order of preference. */
   digests: readonly string[];
+  /** What the uploader says of the whole in advance; nothing by default. */
+  announced?: Announcement;
 }
 
+/** What most uploaders say in advance. */
+const NOTHING: Announcement = { size: null, checksum: null };
 /** Received bytes that may wait to be written, all uploads together. */
 const RECEIVE_BUDGET_BYTES = 128 * 1024 * 1024;
 /** Time between two looks for resources that need not be kept. */
@@ -160,9 +178,20 @@ export class Resources implements ServerResources {
     return this.#ownership.uploads;
   }
 
+  /** Largest size of one resource, in bytes. */
+  get maxResourceBytes(): number {
+    return this.#quota.maxBytes;
+  }
+
+  /** How long an interrupted upload can be resumed, in ms. */
+  get resumeWindowMs(): number {
+    return this.#ownership.resumeWindowMs;
+  }
+
   /**
    * Registers an upload; the resource can be followed from now on.
-   * @throws {StreamError} BAD_METADATA, CONTEXT_REQUIRED, CONTEXT_UNKNOWN, QUOTA_EXCEEDED, LIMIT_REACHED, STORAGE_FAILED.
+   * @throws {StreamError} BAD_METADATA; CONTEXT_REQUIRED, CONTEXT_UNKNOWN, CONTEXT_CLOSED; CONFLICT when the
+   * chosen id is taken; QUOTA_EXCEEDED, LIMIT_REACHED, STORAGE_FAILED.
    */
   async register(registration: Registration): Promise<OwnedUpload> {
     const { metadata, contextId } = registration;
@@ -239,6 +268,14 @@ export class Resources implements ServerResources {
     throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${id}`);
   }
 
+  listContexts(query: ContextQuery): Promise<UploadContext[]> {
+    return this.#catalog.listContexts(query);
+  }
+
+  closeContext(id: string): Promise<UploadContext | null> {
+    return this.#catalog.closeContext(id);
+  }
+
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void {
     return this.#events.listen(listener, filter);
   }
@@ -275,18 +312,35 @@ export class Resources implements ServerResources {
   }
 
   async #register(registration: Registration): Promise<OwnedUpload> {
-    const { metadata, digests, resumable } = registration;
+    const { id = crypto.randomUUID(), metadata, digests, resumable, announced = NOTHING } =
+      registration;
+    if (registration.id !== undefined) await this.#checkFree(id);
     const contextId = await this.#context(registration);
-    const subject = { id: crypto.randomUUID(), metadata, contextId };
+    const subject = { id, metadata, contextId };
+    if (announced.size !== null) await this.#quota.checkGrowth(subject, announced.size);
     await this.#usage.take(contextId, 0);
     await this.#quota.checkRegistration(subject);
     const digest = await createDigest(chooseDigest(digests));
     const secret = resumable ? newSecret() : null;
     const secretHash = secret === null ? null : await hashSecret(secret);
-    const record = newRecord(subject, digest, secretHash, this.#nextTimeMs());
+    const record = newRecord(subject, digest, secretHash, announced, this.#nextTimeMs());
     const appender = await this.#ownership.create(record, digest);
     this.#events.emit({ type: "created", ...subject });
     return { appender, secret };
+  }
+
+  /**
+   * Tells that an id which an uploader chose can be used.
+   * @throws {StreamError} CONFLICT when it is taken; an id that only storage has, storage refuses.
+   */
+  async #checkFree(id: string): Promise<void> {
+    if (!isResourceId(id)) {
+      throw new StreamError("BAD_METADATA", `${JSON.stringify(id)} is no resource id`);
+    }
+    // Those who follow a deleted resource have it open until they are told.
+    if (this.#held.find(id) !== undefined || await this.#catalog.get(id) !== null) {
+      throw new StreamError("CONFLICT", `there is a resource ${id} already`);
+    }
   }
 
   /** The time, later than any before, so that lists keep the order of registration. */
@@ -305,10 +359,18 @@ export class Resources implements ServerResources {
         "this server wants an upload context with every upload: stream push --context ID",
       );
     }
-    if (makeContext) return (await this.createContext(contextId)).id;
-    if (await this.#catalog.getContext(contextId) !== null) return contextId;
-    if (!required) return null;
-    throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${contextId}`);
+    const context = makeContext
+      ? await this.createContext(contextId)
+      : await this.#catalog.getContext(contextId);
+    if (context === null) {
+      if (!required) return null;
+      throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${contextId}`);
+    }
+    if (context.closedAtMs === null) return contextId;
+    throw new StreamError(
+      "CONTEXT_CLOSED",
+      `the upload context ${contextId} was closed: it takes no more uploads`,
+    );
   }
 
   async #startSweeping(): Promise<void> {

@@ -6,6 +6,7 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
+import { HttpUploads } from "./server/http_uploads.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Routes } from "./server/routes.ts";
@@ -138,6 +139,7 @@ class Server implements StreamServer {
   readonly #sessions: Sessions;
   readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
+  readonly #httpUploads: HttpUploads;
   readonly #routes: Routes;
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
@@ -148,6 +150,7 @@ class Server implements StreamServer {
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
     this.#metrics.observe(this.resources, this.#sessions);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
+    this.#httpUploads = new HttpUploads(this.resources);
     this.#routes = this.#makeRoutes(options.runtime, options.baseUrl);
   }
 
@@ -176,7 +179,11 @@ class Server implements StreamServer {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#sessions.close(), this.resources.close()]);
+    await Promise.all([
+      this.#sessions.close(),
+      this.#httpUploads.close(),
+      this.resources.close(),
+    ]);
     await Promise.all(this.#listeners.map((listener) => listener.close()));
   }
 
@@ -195,6 +202,7 @@ class Server implements StreamServer {
       resources: this.resources,
       sessions: this.#sessions,
       metrics: this.#metrics,
+      httpUploads: this.#httpUploads,
       heartbeat,
       baseUrl,
       guard: this.#guard,

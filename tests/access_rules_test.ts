@@ -8,6 +8,7 @@ import { loadRuntime, SignedLinks, TokenFile } from "../mod.ts";
 import { toStreamError } from "../src/protocol.ts";
 import { accessRules, Guard, ROUTE_RULES } from "../src/server/access.ts";
 import { problem } from "../src/server/problem.ts";
+import { HttpUploads } from "../src/server/http_uploads.ts";
 import { ServerMetrics } from "../src/server/metrics.ts";
 import { References } from "../src/server/references.ts";
 import { Routes } from "../src/server/routes.ts";
@@ -194,6 +195,7 @@ test("every route of the server has a rule", async () => {
     resources,
     sessions: new Sessions(1),
     metrics: new ServerMetrics(),
+    httpUploads: new HttpUploads(resources),
     heartbeat: HEARTBEAT,
     allowOrigins: ["*"],
     guard: null,

@@ -6,7 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import type { Catalog, ResourceQuery, ResourceRecord } from "../src/catalog.ts";
+import type { Catalog, ResourceQuery, ResourceRecord, UploadContext } from "../src/catalog.ts";
 import { MemoryCatalog } from "../src/catalog/memory.ts";
 import { SqliteCatalog } from "../src/catalog/sqlite.ts";
 import { StreamError, TRANSFER_STATUSES } from "../src/protocol.ts";
@@ -53,6 +53,7 @@ function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
     digest: null,
     digestState: null,
     secretHash: null,
+    announced: { size: null, checksum: null },
     updatedAtMs: 1_700_000_000_000,
     revision: 0,
     ...given,
@@ -82,6 +83,7 @@ const full = () =>
       state: Uint8Array.from({ length: 580 }, (_, at) => at),
     },
     secretHash: "cd".repeat(32),
+    announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     updatedAtMs: 1_700_000_000_501,
   });
 
@@ -267,6 +269,36 @@ contract("a context is made once and keeps its time", async (catalog) => {
   assertEquals(await catalog.getContext("RUN-17"), null);
 });
 
+contract("a context is closed once and keeps that time", async (catalog) => {
+  assertEquals(await catalog.closeContext("run-17"), null);
+  const { createdAtMs, closedAtMs } = await catalog.createContext("run-17");
+  assertEquals(closedAtMs, null);
+  const closed = await catalog.closeContext("run-17");
+  assert(closed!.closedAtMs! >= createdAtMs);
+  assertEquals(await catalog.closeContext("run-17"), closed);
+  assertEquals(await catalog.createContext("run-17"), closed);
+  assertEquals(await catalog.getContext("run-17"), closed);
+});
+
+contract("contexts are listed page by page, newest first", async (catalog) => {
+  const ids = ["b", "run/17 ü", "a_b", "c", "a"];
+  for (const id of ids) await catalog.createContext(id);
+  await catalog.closeContext("c");
+  const found: UploadContext[] = [];
+  let after: UploadContext | undefined;
+  for (;;) {
+    const page = await catalog.listContexts({ limit: 2, after });
+    assert(page.length <= 2);
+    if (page.length === 0) break;
+    found.push(...page);
+    after = page.at(-1);
+  }
+  assertEquals(found.map(({ id }) => id).sort(), [...ids].sort());
+  const inOrder = found.toSorted((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1));
+  assertEquals(found, inOrder);
+  assertEquals(found.filter(({ closedAtMs }) => closedAtMs !== null).map(({ id }) => id), ["c"]);
+});
+
 contract("usage is the sum of sizes, by upload context", async (catalog) => {
   assertEquals(await catalog.usage(), []);
   const sizes: [string | null, number][] = [["a", 1], [null, 2], ["a", 2 ** 40], ["b", 0], [
@@ -305,7 +337,7 @@ contract("changing what was given or returned changes nothing in the catalog", a
   const { createdAtMs } = made;
   made.createdAtMs = -1;
   (await catalog.getContext("run"))!.createdAtMs = -1;
-  assertEquals(await catalog.getContext("run"), { id: "run", createdAtMs });
+  assertEquals(await catalog.getContext("run"), { id: "run", createdAtMs, closedAtMs: null });
 });
 
 contract("bringing everything to disk works before, between and after writes", async (catalog) => {
@@ -371,6 +403,32 @@ function refusal(path: string): StreamError {
   assert(error.message.includes(path), error.message);
   return error;
 }
+
+inFile("a file of the first version gets what is new, and keeps what it has", async (path) => {
+  const made = new SqliteCatalog(path);
+  const kept = record({ contextId: "run" });
+  await made.create(kept);
+  const context = await made.createContext("run");
+  await made.close();
+  const first = new DatabaseSync(path);
+  first.exec(`
+    ALTER TABLE resources DROP COLUMN announced_size;
+    ALTER TABLE resources DROP COLUMN announced_checksum;
+    DROP INDEX contexts_newest;
+    ALTER TABLE contexts DROP COLUMN closed_at;
+    PRAGMA user_version = 1;
+  `);
+  first.close();
+
+  const catalog = new SqliteCatalog(path);
+  assertEquals(await catalog.get(kept.id), kept);
+  assertEquals(await catalog.listContexts({ limit: 9 }), [context]);
+  const announced = { size: 5, checksum: "ab" };
+  assertEquals((await catalog.update(kept.id, 0, { announced })).announced, announced);
+  assertEquals((await catalog.get(kept.id))?.announced, announced);
+  assert((await catalog.closeContext("run"))?.closedAtMs);
+  await catalog.close();
+});
 
 inFile("a file of a newer version is refused, and not touched", async (path) => {
   await new SqliteCatalog(path).close();

@@ -10,7 +10,7 @@ type Arrow = readonly [from: string, to: string];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "distance", "latest", "client", "source", "cli"],
+  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
@@ -23,7 +23,7 @@ const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementation
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "access", "metrics", "runtime", "protocol"],
+  server: ["server", "session", "resources", "access", "metrics", "runtime", "mime", "protocol"],
   session: ["session", "resources", "runtime", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "protocol"],
   client: ["client", "digest", "latest", "protocol"],
@@ -40,6 +40,7 @@ const allowed: Record<string, readonly string[]> = {
   distance: [],
   metrics: [],
   latest: [],
+  mime: [],
   protocol: [],
 };
 

@@ -5,6 +5,7 @@ import { Validator } from "@seriousme/openapi-schema-validator";
 import { loadRuntime, MemoryCatalog, MemoryStorage } from "../mod.ts";
 import { type ErrorCode, ERRORS, VERSION } from "../src/protocol.ts";
 import { Resources } from "../src/resources.ts";
+import { HttpUploads } from "../src/server/http_uploads.ts";
 import { ServerMetrics } from "../src/server/metrics.ts";
 import { OPENAPI } from "../src/server/openapi.ts";
 import { Routes } from "../src/server/routes.ts";
@@ -34,11 +35,16 @@ function shape(method: string, path: string): string {
 }
 
 async function routes(): Promise<string[]> {
+  const resources = new Resources({
+    storage: new MemoryStorage(),
+    catalog: new MemoryCatalog(),
+  });
   const made = new Routes({
     runtime: await loadRuntime(),
-    resources: new Resources({ storage: new MemoryStorage(), catalog: new MemoryCatalog() }),
+    resources,
     sessions: new Sessions(1),
     metrics: new ServerMetrics(),
+    httpUploads: new HttpUploads(resources),
     heartbeat: HEARTBEAT,
     guard: null,
     failed() {},

@@ -44,6 +44,7 @@ function recordOf({ began, ended, size = 0, transferStatus = "COMPLETED" }: Past
     digest: null,
     digestState: null,
     secretHash: null,
+    announced: { size: null, checksum: null },
     updatedAtMs: NOW_MS - ended * HOUR_MS,
     revision: 1,
   };

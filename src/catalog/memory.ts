@@ -5,6 +5,7 @@
 import { StreamError } from "../protocol.ts";
 import type {
   Catalog,
+  ContextQuery,
   ResourceChange,
   ResourceQuery,
   ResourceRecord,
@@ -81,7 +82,7 @@ export class MemoryCatalog implements Catalog {
 
   /** Makes an upload context unless it exists. */
   createContext(id: string): Promise<UploadContext> {
-    const context = this.#contexts.get(id) ?? { id, createdAtMs: Date.now() };
+    const context = this.#contexts.get(id) ?? { id, createdAtMs: Date.now(), closedAtMs: null };
     this.#contexts.set(id, context);
     return Promise.resolve({ ...context });
   }
@@ -89,6 +90,21 @@ export class MemoryCatalog implements Catalog {
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null> {
     return Promise.resolve(structuredClone(this.#contexts.get(id) ?? null));
+  }
+
+  /** Closes an upload context unless it is closed. */
+  closeContext(id: string): Promise<UploadContext | null> {
+    const context = this.#contexts.get(id);
+    if (context !== undefined) context.closedAtMs ??= Date.now();
+    return this.getContext(id);
+  }
+
+  /** Upload contexts, newest first. */
+  listContexts({ after, limit }: ContextQuery): Promise<UploadContext[]> {
+    const contexts = [...this.#contexts.values()]
+      .filter((context) => after === undefined || newestFirst(after, context) < 0)
+      .sort(newestFirst);
+    return Promise.resolve(contexts.slice(0, limit).map((context) => ({ ...context })));
   }
 
   /** Bytes of all resources, by upload context. */

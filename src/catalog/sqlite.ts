@@ -12,17 +12,18 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlit
 import { type DigestAlgorithm, isFinal, StreamError, type TransferStatus } from "../protocol.ts";
 import type {
   Catalog,
+  ContextQuery,
   ResourceChange,
   ResourceQuery,
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
 
-const SCHEMA_VERSION = 1;
-
 const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
 
-const SCHEMA = `
+/** What brings a catalog from each version of its schema to the next; the first makes it. */
+const MIGRATIONS = [
+  `
   CREATE TABLE resources (
     id TEXT PRIMARY KEY,
     filename TEXT NOT NULL,
@@ -52,7 +53,14 @@ const SCHEMA = `
     id TEXT PRIMARY KEY,
     created_at INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
-`;
+  `,
+  `
+  ALTER TABLE resources ADD COLUMN announced_size INTEGER;
+  ALTER TABLE resources ADD COLUMN announced_checksum TEXT;
+  ALTER TABLE contexts ADD COLUMN closed_at INTEGER;
+  CREATE INDEX contexts_newest ON contexts (created_at DESC, id DESC);
+  `,
+];
 
 const COLUMNS = [
   "id",
@@ -75,6 +83,8 @@ const COLUMNS = [
   "secret_hash",
   "updated_at",
   "revision",
+  "announced_size",
+  "announced_checksum",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -201,7 +211,7 @@ export class SqliteCatalog implements Catalog {
   /** Makes an upload context unless it exists. */
   createContext(id: string): Promise<UploadContext> {
     return this.#attempt(() => {
-      this.#prepare("INSERT INTO contexts VALUES (:id, :now) ON CONFLICT DO NOTHING")
+      this.#prepare("INSERT INTO contexts VALUES (:id, :now, NULL) ON CONFLICT DO NOTHING")
         .run({ id, now: Date.now() });
       return this.#getContext(id)!;
     });
@@ -210,6 +220,26 @@ export class SqliteCatalog implements Catalog {
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null> {
     return this.#attempt(() => this.#getContext(id));
+  }
+
+  /** Closes an upload context unless it is closed. */
+  closeContext(id: string): Promise<UploadContext | null> {
+    return this.#attempt(() => {
+      this.#prepare("UPDATE contexts SET closed_at = :now WHERE id = :id AND closed_at IS NULL")
+        .run({ id, now: Date.now() });
+      return this.#getContext(id);
+    });
+  }
+
+  /** Upload contexts, newest first. */
+  listContexts({ after, limit }: ContextQuery): Promise<UploadContext[]> {
+    const where = after === undefined ? "" : "WHERE (created_at, id) < (:createdAt, :id)";
+    const start: Row = after === undefined ? {} : { createdAt: after.createdAtMs, id: after.id };
+    return this.#attempt(() =>
+      this.#prepare(
+        `SELECT * FROM contexts ${where} ORDER BY created_at DESC, id DESC LIMIT :limit`,
+      ).all({ ...start, limit }).map((row) => contextFromRow(row as Row))
+    );
   }
 
   /** Bytes of all resources, by upload context. */
@@ -247,7 +277,7 @@ export class SqliteCatalog implements Catalog {
 
   #getContext(id: string): UploadContext | null {
     const row = this.#prepare("SELECT * FROM contexts WHERE id = :id").get({ id });
-    return row === undefined ? null : { id, createdAtMs: Number(row.created_at) };
+    return row === undefined ? null : contextFromRow(row as Row);
   }
 
   #prepare(sql: string): StatementSync {
@@ -263,15 +293,15 @@ export class SqliteCatalog implements Catalog {
     const { user_version: version } = this.#database.prepare("PRAGMA user_version").get() as {
       user_version: number;
     };
-    if (version > SCHEMA_VERSION) {
+    if (version > MIGRATIONS.length) {
       throw new StreamError(
         "STORAGE_FAILED",
-        `the catalog ${this.#path} has schema version ${version}; this program knows ${SCHEMA_VERSION}: use a newer one`,
+        `the catalog ${this.#path} has schema version ${version}; this program knows ${MIGRATIONS.length}: use a newer one`,
       );
     }
-    if (version === 0) {
-      this.#database.exec(`BEGIN; ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
-    }
+    if (version === MIGRATIONS.length) return;
+    const steps = MIGRATIONS.slice(version).join("");
+    this.#database.exec(`BEGIN; ${steps} PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
   }
 
   async #attempt<T>(step: () => T | Promise<T>): Promise<T> {
@@ -307,6 +337,8 @@ function toRow(record: ResourceRecord): Row {
     secret_hash: record.secretHash,
     updated_at: record.updatedAtMs,
     revision: record.revision,
+    announced_size: record.announced.size,
+    announced_checksum: record.announced.checksum,
   };
 }
 
@@ -336,7 +368,19 @@ function fromRow(row: Row): ResourceRecord {
       state: row.state as Uint8Array,
     },
     secretHash: row.secret_hash as string | null,
+    announced: {
+      size: row.announced_size as number | null,
+      checksum: row.announced_checksum as string | null,
+    },
     updatedAtMs: Number(row.updated_at),
     revision: Number(row.revision),
+  };
+}
+
+function contextFromRow(row: Row): UploadContext {
+  return {
+    id: String(row.id),
+    createdAtMs: Number(row.created_at),
+    closedAtMs: row.closed_at as number | null,
   };
 }

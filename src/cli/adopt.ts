@@ -19,7 +19,7 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { guessMimeType, isText } from "../source/mime.ts";
+import { guessMimeType, isText } from "../mime.ts";
 import { bringLog, dropOriginal } from "../storage/bring.ts";
 import { FileStorage } from "../storage/file.ts";
 import { indexPath, logPath } from "../storage/layout.ts";
@@ -244,6 +244,7 @@ class AdoptRun {
       failure: null,
       digestState: null,
       secretHash: null,
+      announced: { size: null, checksum: null },
       updatedAtMs: writtenAtMs,
       revision: 0,
     });

@@ -13,7 +13,7 @@ import {
 } from "../protocol.ts";
 import { connectFrames } from "../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../source/file.ts";
-import { guessMimeType, isText } from "../source/mime.ts";
+import { guessMimeType, isText } from "../mime.ts";
 import { openStdin } from "../source/pipe.ts";
 import { isTransient } from "../client/retry.ts";
 import type { Source } from "../source/source.ts";

@@ -5,7 +5,13 @@
  * one per interval; what came last is never left waiting for more than the interval.
  * @module
  */
-import type { Catalog, DigestState, ResourceChange, ResourceRecord } from "../catalog.ts";
+import type {
+  Announcement,
+  Catalog,
+  DigestState,
+  ResourceChange,
+  ResourceRecord,
+} from "../catalog.ts";
 import type { RunningDigest } from "../digest.ts";
 import {
   type DigestAlgorithm,
@@ -99,6 +105,9 @@ export class Appender {
   /** Bytes that may wait for the next checkpoint before they are written. */
   writeAfterBytes: number = BLOCK_BYTES;
 
+  /** What the uploader said of the whole; kept in the catalog from its next update on. */
+  announced: Announcement;
+
   /** Use `Resources.register`. */
   constructor(
     /** What readers see. */
@@ -107,6 +116,7 @@ export class Appender {
   ) {
     this.#options = options;
     this.#record = options.record;
+    this.announced = options.record.announced;
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = resource.status.durableSize;
     this.#readableLines = this.#finalLines();
@@ -160,16 +170,19 @@ export class Appender {
 
   /**
    * Completes the upload: when it returns, everything is on disk.
-   * @param checksum The uploader's digest, in hexadecimal.
+   * @param checksum The uploader's digest, in hexadecimal; null when it has none but what it announced.
    * @param size The uploader's count of bytes, if it said.
    * @throws {StreamError} CHECKSUM_MISMATCH or STORAGE_FAILED, after the resource was made FAILED.
    */
-  async complete(checksum: string, size?: number): Promise<UploadResult> {
+  async complete(checksum: string | null, size?: number): Promise<UploadResult> {
     let result: UploadResult | null = null;
     await this.#end(async () => {
       await this.#drain();
       const digest = { algorithm: this.digestAlgorithm, value: this.#options.digest.value() };
-      this.#verify(checksum, digest.value, size);
+      this.#verifySize(size ?? null);
+      this.#verifySize(this.announced.size);
+      this.#verifyChecksum(checksum, digest.value);
+      this.#verifyChecksum(this.announced.checksum, digest.value);
       const { writer } = this.#options;
       await this.#flush(() => writer.sync());
       const status = this.#status("COMPLETED", writer.size, this.#finalLines(), writer.size);
@@ -261,21 +274,31 @@ export class Appender {
     this.#publish(status);
   }
 
-  #verify(checksum: string, value: string, size: number | undefined): void {
-    if (size !== undefined && size !== this.#written) {
-      throw new StreamError(
-        "CHECKSUM_MISMATCH",
-        `the uploader sent ${size} bytes, ${this.#written} arrived`,
-      );
-    }
-    if (checksum.toLowerCase() !== value) {
-      throw new StreamError(
-        "CHECKSUM_MISMATCH",
-        `the uploader's ${this.digestAlgorithm} is ${
-          checksum.slice(0, 64)
-        }, the server's is ${value}`,
-      );
-    }
+  #verifySize(size: number | null): void {
+    if (size === null || size === this.#written) return;
+    throw new StreamError(
+      "CHECKSUM_MISMATCH",
+      `the uploader sent ${size} bytes, ${this.#written} arrived`,
+    );
+  }
+
+  #verifyChecksum(checksum: string | null, value: string): void {
+    if (checksum === null || checksum.toLowerCase() === value) return;
+    const theirs = checksum.slice(0, 64);
+    throw new StreamError(
+      "CHECKSUM_MISMATCH",
+      `the uploader's ${this.digestAlgorithm} is ${theirs}, the server's is ${value}`,
+    );
+  }
+
+  /** Bytes beyond the announced end can be no part of it. */
+  #checkAnnounced(size: number): void {
+    const announced = this.announced.size;
+    if (announced === null || size <= announced) return;
+    throw new StreamError(
+      "CHECKSUM_MISMATCH",
+      `the uploader announced ${announced} bytes, ${size} arrived`,
+    );
   }
 
   #schedule(): void {
@@ -336,6 +359,7 @@ export class Appender {
     this.#writtenAtMs ??= this.#queuedAtMs;
     this.#queuedAtMs = null;
     try {
+      this.#checkAnnounced(byteOffset + byteCount);
       await this.#options.checkGrowth(byteOffset + byteCount);
       await this.#options.writer.append(byteOffset, blocks);
     } catch (error) {
@@ -436,6 +460,7 @@ export class Appender {
       lines: status.numberOfLines,
       epoch: status.epoch,
       sequence: status.sequence,
+      announced: this.announced,
       updatedAtMs: Date.now(),
       ...change,
     });

@@ -117,6 +117,11 @@ export class Ownership {
     return this.#uploads.size;
   }
 
+  /** How long an interrupted upload can be resumed, in ms. */
+  get resumeWindowMs(): number {
+    return this.#options.resumeWindowMs;
+  }
+
   /** Uploads that may run at the same time. */
   get maxUploads(): number {
     return this.#options.maxUploads;

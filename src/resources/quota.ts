@@ -33,12 +33,13 @@ export interface QuotaOptions {
 /** Refuses what may not be stored. */
 export class Quota {
   readonly #policy: QuotaPolicy | undefined;
-  readonly #maxBytes: number;
+  /** Largest size of one resource, in bytes. */
+  readonly maxBytes: number;
 
   /** @param options Who decides. */
   constructor({ quota, maxResourceBytes = Infinity }: QuotaOptions) {
     this.#policy = quota;
-    this.#maxBytes = Math.min(maxResourceBytes, LIMITS.resourceBytes);
+    this.maxBytes = Math.min(maxResourceBytes, LIMITS.resourceBytes);
   }
 
   /**
@@ -54,10 +55,10 @@ export class Quota {
    * @throws {StreamError} QUOTA_EXCEEDED, or the policy's own code.
    */
   async checkGrowth(subject: QuotaSubject, size: number): Promise<void> {
-    if (size > this.#maxBytes) {
+    if (size > this.maxBytes) {
       throw new StreamError(
         "QUOTA_EXCEEDED",
-        `a resource may hold ${this.#maxBytes} bytes at most`,
+        `a resource may hold ${this.maxBytes} bytes at most`,
       );
     }
     await decided(() => this.#policy?.checkGrowth?.(subject, size));

@@ -2,7 +2,7 @@
  * What the catalog keeps of a resource: how a record begins, how it is found, and the status it shows.
  * @module
  */
-import type { Catalog, ResourceRecord } from "../catalog.ts";
+import type { Announcement, Catalog, ResourceRecord } from "../catalog.ts";
 import type { RunningDigest } from "../digest.ts";
 import { isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
 import type { LogOptions } from "../storage.ts";
@@ -19,6 +19,7 @@ export function newRecord(
   { id, metadata, contextId }: QuotaSubject,
   digest: RunningDigest,
   secretHash: string | null,
+  announced: Announcement,
   nowMs: number,
 ): ResourceRecord {
   return {
@@ -35,6 +36,7 @@ export function newRecord(
     digest: null,
     digestState: { algorithm: digest.algorithm, byteOffset: 0, state: digest.save() },
     secretHash,
+    announced,
     updatedAtMs: nowMs,
     revision: 0,
   };

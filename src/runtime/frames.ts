@@ -177,6 +177,8 @@ class Port implements Listener {
   #makeServer(): Server {
     const { headersWithinMs, maxSockets, tls } = this.#settings;
     const options = {
+      // A live upload is one request, however long it takes.
+      requestTimeout: 0,
       headersTimeout: headersWithinMs,
       connectionsCheckingInterval: headersWithinMs / CHECKS_PER_LIMIT,
     };

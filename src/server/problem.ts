@@ -7,10 +7,18 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ERRORS, type StreamError } from "../protocol.ts";
 import { requestId } from "./observer.ts";
 
-/** The response that tells an error (PROTOCOL.md 5). */
-export function problem(c: Context, { code, message }: StreamError): Response {
+/**
+ * The response that tells an error (PROTOCOL.md 5).
+ * @param members What a problem type has besides.
+ */
+export function problem(
+  c: Context,
+  { code, message }: StreamError,
+  members: Record<string, string | number> = {},
+): Response {
   const status = ERRORS[code].http as ContentfulStatusCode;
   c.header("content-type", "application/problem+json");
   const instance = `urn:request:${requestId(c)}`;
-  return c.body(JSON.stringify({ title: code, status, detail: message, code, instance }), status);
+  const told = { title: code, status, detail: message, code, instance, ...members };
+  return c.body(JSON.stringify(told), status);
 }

@@ -10,6 +10,7 @@ import { contentRoutes } from "./content.ts";
 import { eventsRoutes } from "./events.ts";
 import { headerRules } from "./headers.ts";
 import { linesRoutes } from "./lines.ts";
+import { contextRoutes } from "./contexts.ts";
 import { listingRoutes } from "./listing.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import { type AccessEntry, Observer, pathForLogs, requestId } from "./observer.ts";
@@ -20,6 +21,7 @@ import { searchRoutes } from "./search.ts";
 import type { Sessions } from "./sessions.ts";
 import { shareRoutes } from "./share.ts";
 import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
+import { type UploadParts, uploadRoutes } from "./uploads.ts";
 
 /** What the routes work with. */
 export interface RouteParts {
@@ -35,7 +37,7 @@ export interface RouteParts {
 
 /** Parts and settings of the routes. */
 export interface RoutesOptions
-  extends Omit<UpgradeParts, "references" | "observer">, ReferenceSettings {
+  extends Omit<UpgradeParts & UploadParts, "references" | "observer">, ReferenceSettings {
   /** What is measured. */
   metrics: ServerMetrics;
   /** Takes the lines of the access log. */
@@ -81,6 +83,8 @@ export class Routes {
     searchRoutes(this.app, parts);
     eventsRoutes(this.app, parts);
     shareRoutes(this.app, parts);
+    uploadRoutes(this.app, parts);
+    contextRoutes(this.app, parts);
     operationRoutes(this.app, parts);
   }
 

@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { guessMimeType, isText } from "../src/source/mime.ts";
+import { guessMimeType, isText } from "../src/mime.ts";
 
 test("the MIME type is guessed from the extension, in any case and below any folder", () => {
   const types: Record<string, string> = {

@@ -1,0 +1,159 @@
+/** What a part of the bench works with: servers, clients, and a place for figures. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { Client } from "../clients/connections.ts";
+import type { Job } from "../clients/jobs.ts";
+import { ClientProcess } from "./client.ts";
+import {
+  type Kind,
+  Process,
+  scriptCommand,
+  type ScriptRuntime,
+  streamCommand,
+} from "./processes.ts";
+
+/** How much is done: all of it, five minutes' worth, or just enough to see that it works. */
+export type Extent = "full" | "quick" | "smoke";
+
+/** The column of what runs on no server of ours. */
+export const OTHERS = "others";
+
+/** A server that listens. */
+export interface Server {
+  url: string;
+  pid: number;
+  /** Where its data is. */
+  directory: string;
+  /** From the start of the process to its first word. */
+  startMs: number;
+  /** Ends it. */
+  stop(): Promise<void>;
+}
+
+/** Measured values of one kind. */
+export interface Series {
+  part: string;
+  /** The program that was measured, or OTHERS. */
+  column: Kind | typeof OTHERS;
+  name: string;
+  unit: string;
+  values: number[];
+}
+
+/** Something that did not work, and what it said. */
+export interface Failure {
+  part: string;
+  column: string;
+  what: string;
+  message: string;
+}
+
+/** What a run has found out so far. */
+export interface Findings {
+  series: Series[];
+  failures: Failure[];
+}
+
+/** A part of the bench. */
+export interface Part {
+  name: string;
+  title: string;
+  /** Measures one of our servers, and its yardsticks. */
+  run(bench: Bench): Promise<void>;
+  /** Measures yardsticks that have nothing to do with our servers. */
+  others?(bench: Bench): Promise<void>;
+}
+
+const root = mkdtempSync(join(process.env.STREAM_BENCH_DIR ?? tmpdir(), "stream-bench-"));
+process.once("exit", () => rmSync(root, { recursive: true, force: true }));
+let directories = 0;
+
+/** A name for a directory that is gone after the run. */
+export function temporaryPath(): string {
+  return join(root, String(directories++));
+}
+
+/** One part on one program. */
+export class Bench {
+  constructor(
+    readonly part: string,
+    readonly column: Kind | typeof OTHERS,
+    readonly extent: Extent,
+    readonly clients: ScriptRuntime,
+    readonly findings: Findings,
+  ) {}
+
+  /** A number for each extent. */
+  size<T>(full: T, quick: T, smoke: T): T {
+    return { full, quick, smoke }[this.extent];
+  }
+
+  /** The server under test, with default settings, on a free port; a directory that is given is kept. */
+  async startServer(given?: string): Promise<Server> {
+    const directory = given ?? temporaryPath();
+    const words = ["serve", "--port", "0", "--data", directory];
+    const server = await startServer([...streamCommand(this.column as Kind), ...words]);
+    const stop = async () => {
+      await server.stop();
+      if (given === undefined) await rm(directory, { recursive: true, force: true });
+    };
+    return { ...server, directory, stop };
+  }
+
+  /** The bare relay on the runtime of the server under test; the binary is Bun. */
+  async startRelay(): Promise<Server> {
+    const runtime = this.column === "deno" ? "deno" : "bun";
+    return {
+      directory: "",
+      ...await startServer(scriptCommand(runtime, "bench/yardsticks/relay.ts")),
+    };
+  }
+
+  /** A client process that is ready. */
+  async startClient<Name extends Job["do"]>(
+    job: Extract<Job, { do: Name }>,
+  ): Promise<ClientProcess<Name>> {
+    return await ClientProcess.start(this.clients, job);
+  }
+
+  /** Notes one measured value. */
+  add(name: string, unit: string, value: number): void {
+    const { part, column, findings: { series } } = this;
+    const known = series.find((one) =>
+      one.part === part && one.column === column && one.name === name
+    );
+    if (known !== undefined) known.values.push(value);
+    else series.push({ part, column, name, unit, values: [value] });
+  }
+
+  /** Does one thing of several; when it fails that is told at the end, and the others go on. */
+  async attempt(what: string, action: () => Promise<void>): Promise<void> {
+    const second = Math.round(performance.now() / 1000);
+    console.error(`${second} s: ${this.part}, ${this.column}: ${what}`);
+    try {
+      await action();
+    } catch (error) {
+      const { message } = error as Error;
+      this.findings.failures.push({ part: this.part, column: this.column, what, message });
+      console.error(`  failed: ${message}`);
+    }
+  }
+}
+
+/** How the figures of a client are named. */
+export function clientName(client: Client): string {
+  return client === "thin" ? "" : "library: ";
+}
+
+async function startServer(words: string[]): Promise<Omit<Server, "directory">> {
+  const startedAtMs = performance.now();
+  const server = new Process(words);
+  const line = await server.line();
+  const startMs = performance.now() - startedAtMs;
+  const url = /^listening on (http:\/\/\S+)$/.exec(line)?.[1];
+  if (url === undefined) throw new Error(`${words.join(" ")} said ${JSON.stringify(line)}`);
+  return { url, pid: server.pid, startMs, stop: () => server.stop() };
+}

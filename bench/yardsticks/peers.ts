@@ -1,0 +1,107 @@
+/**
+ * Yardsticks from npm: piping-server, `@durable-streams/server` and `@tus/server`, on Node, with the clients their
+ * authors recommend. They are installed beside, once, and are no dependencies of this project.
+ */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, rename } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { type Bench, temporaryPath } from "../helpers/bench.ts";
+import { Meter } from "../helpers/meter.ts";
+import { Process, ROOT } from "../helpers/processes.ts";
+import { accepts, freePort } from "./nginx.ts";
+
+/** What was measured is written beside the figures. */
+export const PEERS = [
+  "piping-server@1.12.9",
+  "@durable-streams/server@0.3.7",
+  "@durable-streams/client@0.2.7",
+  "@tus/server@2.4.5",
+  "@tus/file-store@2.1.1",
+  "tus-js-client@4.3.1",
+];
+
+const INSTALLED = join(tmpdir(), `stream-bench-peers-${PEERS.join("+").replace(/[^\w.-]+/g, "-")}`);
+const run = promisify(execFile);
+/** Longer than the slowest of them takes for a gigabyte. */
+const TIMEOUT_MS = 5 * 60_000;
+
+interface File {
+  path: string;
+  bytes: number;
+}
+
+/** All of them, one after the other. */
+export async function measurePeers(bench: Bench, file: File): Promise<void> {
+  const repeats = bench.size(3, 1, 1);
+  await bench.attempt(`install ${PEERS.join(" ")}`, install);
+  for (let count = 1; count <= repeats; count++) {
+    await bench.attempt("piping-server", () => measurePiping(bench, file));
+    await bench.attempt("@durable-streams/server", () => measureScript(bench, "durable", file));
+    await bench.attempt("@tus/server", () => measureScript(bench, "tus", file));
+  }
+}
+
+/** Installs what is missing into a temporary directory. */
+async function install(): Promise<void> {
+  if (existsSync(INSTALLED)) return;
+  // Whoever is interrupted leaves no half of it.
+  const beside = temporaryPath();
+  await mkdir(beside, { recursive: true });
+  await run("npm", ["install", "--no-audit", "--no-fund", "--prefix", beside, ...PEERS]);
+  await rename(beside, INSTALLED);
+}
+
+/** curl sends while curl receives; nothing is stored. */
+async function measurePiping(bench: Bench, { path, bytes }: File): Promise<void> {
+  const port = await freePort();
+  const script = join(INSTALLED, "node_modules/piping-server/dist/src/index.js");
+  const server = new Process(["node", script, "--host", "127.0.0.1", "--http-port", String(port)]);
+  try {
+    await accepts(port);
+    const meter = new Meter(server.pid);
+    const url = `http://127.0.0.1:${port}/bench`;
+    const startedAtMs = performance.now();
+    const format = "%{size_download}";
+    const receiving = run("curl", ["-sSf", "-o", "/dev/null", "-w", format, url]);
+    await Promise.all([run("curl", ["-sSf", "-T", path, url]), receiving]);
+    const ms = performance.now() - startedAtMs;
+    const received = Number((await receiving).stdout);
+    if (received !== bytes) throw new Error(`${received} of ${bytes} bytes arrived`);
+    bench.add("piping-server: upload + follow", "MB/s moved", 2 * bytes / 1e3 / ms);
+    bench.add("piping-server: peak RSS", "MB", meter.read().peakRssMB);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** A script here that starts its server, says so, and does the work when it is told to. */
+async function measureScript(bench: Bench, name: "durable" | "tus", file: File): Promise<void> {
+  const title = { durable: "@durable-streams: upload + follow", tus: "tus: upload alone" }[name];
+  const script = (part: string) => join(ROOT, "bench/yardsticks", `${name}_${part}.mjs`);
+  const directory = temporaryPath();
+  await mkdir(directory, { recursive: true });
+  const server = new Process(["node", script("server"), INSTALLED, directory]);
+  try {
+    const url = await addressOf(server);
+    const meter = new Meter(server.pid);
+    const client = new Process(["node", script("client"), INSTALLED, url, file.path]);
+    const { ms, movedBytes, isComplete } = JSON.parse(await client.line(TIMEOUT_MS));
+    await client.end(TIMEOUT_MS);
+    const suffix = isComplete ? "" : ", cut off after 30 s";
+    bench.add(`${title}${suffix}`, "MB/s moved", movedBytes / 1e3 / ms);
+    bench.add(`${title}, peak RSS`, "MB", meter.read().peakRssMB);
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Where it listens; servers say other things before. */
+async function addressOf(server: Process): Promise<string> {
+  for (;;) {
+    const [, url] = /^listening on (.+)$/.exec(await server.line()) ?? [];
+    if (url !== undefined) return url;
+  }
+}
