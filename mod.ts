@@ -55,7 +55,12 @@ export type {
 } from "./src/runtime.ts";
 export { loadRuntime } from "./src/runtime/load.ts";
 export { type BunWebSocketHandlers, bunWebSocketHandlers } from "./src/runtime/bun.ts";
-export type { ConnectionTimes, FramesOptions } from "./src/runtime/frames.ts";
+export type {
+  Certificate,
+  ConnectionTimes,
+  FramesOptions,
+  FramesRuntime,
+} from "./src/runtime/frames.ts";
 export { framesRuntime } from "./src/runtime/frames.ts";
 export type { FramesConnection } from "./src/runtime/frames/client.ts";
 export { connectFrames } from "./src/runtime/frames/client.ts";

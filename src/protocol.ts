@@ -91,6 +91,7 @@ export const ERRORS = {
   FORBIDDEN: { http: 403, close: 1008 },
   RATE_LIMITED: { http: 429, close: 1013 },
   LIMIT_REACHED: { http: 503, close: 1013 },
+  NOT_READY: { http: 503, close: 1013 },
   NOT_OWNER: { http: 403, close: 1008 },
   FENCED: { http: 409, close: 1008 },
   CONFLICT: { http: 409, close: 1008 },

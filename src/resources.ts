@@ -25,7 +25,9 @@ import {
 import type { Appender } from "./resources/appender.ts";
 import { CreditPool } from "./resources/credit.ts";
 import { type EventFilter, type ResourceEvent, ResourceEvents } from "./resources/events.ts";
+import { Health } from "./resources/health.ts";
 import { HeldResources } from "./resources/held.ts";
+import { type Meter, NO_METER } from "./resources/meter.ts";
 import {
   type CompletedUpload,
   type OwnedUpload,
@@ -59,6 +61,8 @@ export interface ResourcesOptions
   requireContext?: boolean;
   /** Those who have one resource open at the same time; 20 000 by default. */
   maxFollowers?: number;
+  /** Who measures; nobody by default. */
+  meter?: Meter;
   /** Received bytes that may wait to be written, all uploads together, in bytes; 128 MiB by default. */
   receiveBudgetBytes?: number;
 }
@@ -137,9 +141,12 @@ export class Resources implements ServerResources {
   readonly #usage: Usage;
   readonly #quota: Quota;
   readonly #ownership: Ownership;
+  readonly #health = new Health();
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #newestMs = 0;
 
+  /** Who measures. */
+  readonly meter: Meter;
   /** Budget of received bytes that wait to be written. */
   readonly creditPool: CreditPool;
 
@@ -149,11 +156,16 @@ export class Resources implements ServerResources {
     this.#options = options;
     this.#catalog = catalog;
     this.#storage = storage;
+    const meter = this.meter = options.meter ?? NO_METER;
     const events = this.#events = new ResourceEvents(options.listenerFailed);
-    const held = this.#held = new HeldResources(catalog, storage, options.maxFollowers);
+    const held = this.#held = new HeldResources(
+      { catalog, storage, meter },
+      options.maxFollowers,
+    );
     const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
     const quota = this.#quota = new Quota(options);
-    this.#ownership = new Ownership({ storage, catalog, held, quota, usage, events }, options);
+    const parts = { storage, catalog, held, quota, usage, events, meter, health: this.#health };
+    this.#ownership = new Ownership(parts, options);
     const reservedBytes = this.#ownership.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
   }
@@ -188,6 +200,7 @@ export class Resources implements ServerResources {
       return await this.#ownership.admit(() => this.#register(checked));
     } catch (thrown) {
       const error = toStreamError(thrown);
+      this.#health.stored(error);
       this.#events.emit({ type: "refused", contextId, metadata, error });
       throw error;
     }
@@ -276,11 +289,23 @@ export class Resources implements ServerResources {
     await this.#usage.load(this.#catalog);
     const recovered = await this.#ownership.recover();
     await this.#startSweeping();
+    this.#health.state = "SERVING";
     return recovered;
+  }
+
+  /** Why no upload should be sent here now; nothing when all is well. */
+  async unready(): Promise<string[]> {
+    return this.#health.reasons(await this.#usage.isDiskFull());
+  }
+
+  /** Bytes that can still be stored. */
+  freeBytes(): Promise<number> {
+    return this.#storage.freeBytes();
   }
 
   /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
   async close(): Promise<void> {
+    this.#health.state = "CLOSED";
     clearInterval(this.#sweeper);
     await this.#ownership.close();
     await this.#held.close();

@@ -7,6 +7,8 @@ import { Resources, type ResourcesOptions, type ServerResources } from "./resour
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import { HttpUploads } from "./server/http_uploads.ts";
+import { ServerMetrics } from "./server/metrics.ts";
+import type { AccessEntry } from "./server/observer.ts";
 import { Routes } from "./server/routes.ts";
 import { Sessions } from "./server/sessions.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
@@ -23,6 +25,8 @@ export type {
   ServerResources,
   UploadOptions,
 } from "./resources.ts";
+export type { AccessEntry } from "./server/observer.ts";
+export type { Meter } from "./resources/meter.ts";
 export type { Durability } from "./resources/appender.ts";
 export type { RetentionOptions } from "./resources/retention.ts";
 export type { UsageLimits } from "./resources/usage.ts";
@@ -37,7 +41,7 @@ export interface ServerLog {
 }
 
 /** Parts and settings of a server; those of {@link ResourcesOptions} too. */
-export interface ServerOptions extends ResourcesOptions {
+export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
   /** The adapter of the runtime; see `loadRuntime`. */
   runtime: Runtime;
   /** Base of the references that uploads get, e.g. `https://logs.example.org`; by default the Host of each request. */
@@ -48,6 +52,11 @@ export interface ServerOptions extends ResourcesOptions {
   referenceTo?: (id: string, baseUrl: string) => string;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
+  /**
+   * Whether every request comes through one proxy, whose `X-Forwarded-Proto`, `-Host` and `-For` headers tell
+   * the truth; false by default: then they are ignored.
+   */
+  trustProxy?: boolean;
   /** Who may do what; everybody everything by default. */
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
@@ -56,6 +65,8 @@ export interface ServerOptions extends ResourcesOptions {
   heartbeat?: HeartbeatTimes;
   /** Where the server says what it does; nowhere by default. */
   log?: ServerLog;
+  /** Takes the access log: every finished request and WebSocket connection; there is none by default. */
+  accessLog?: (entry: AccessEntry) => void;
 }
 
 /** Where a server listens. */
@@ -126,6 +137,7 @@ class Server implements StreamServer {
   readonly resources: Resources;
   readonly #options: ServerOptions;
   readonly #sessions: Sessions;
+  readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
   readonly #routes: Routes;
@@ -134,8 +146,9 @@ class Server implements StreamServer {
 
   constructor(options: ServerOptions) {
     this.#options = options;
-    this.resources = new Resources(options);
+    this.resources = new Resources({ ...options, meter: this.#metrics });
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
+    this.#metrics.observe(this.resources, this.#sessions);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources);
     this.#routes = this.#makeRoutes(options.runtime, options.baseUrl);
@@ -182,19 +195,19 @@ class Server implements StreamServer {
   }
 
   #makeRoutes(runtime: Runtime, baseUrl: string | undefined): Routes {
-    const { basePath, referenceTo, allowOrigins, heartbeat = HEARTBEAT, log } = this.#options;
+    const { heartbeat = HEARTBEAT, log } = this.#options;
     return new Routes({
+      ...this.#options,
       runtime,
       resources: this.resources,
       sessions: this.#sessions,
+      metrics: this.#metrics,
       httpUploads: this.#httpUploads,
       heartbeat,
       baseUrl,
-      basePath,
-      referenceTo,
-      allowOrigins,
       guard: this.#guard,
-      failed: (path, message) => log?.error("request failed", { path, message }),
+      failed: (path, message, requestId) =>
+        log?.error("request failed", { path, message, requestId }),
     });
   }
 }

@@ -36,6 +36,7 @@ export abstract class ControlSession implements Session {
   /** Whether the peer speaks our extensions. */
   protected readonly native: boolean;
   #over = false;
+  #error: StreamError | null = null;
   #heardAtMs = performance.now();
   #pings = 0;
   readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
@@ -56,6 +57,11 @@ export abstract class ControlSession implements Session {
   /** Whether the connection is closed or closing. */
   protected get over(): boolean {
     return this.#over;
+  }
+
+  /** Why this side ended the connection; null if it did not. */
+  get error(): StreamError | null {
+    return this.#error;
   }
 
   /** A control message that is neither a heartbeat nor malformed. */
@@ -94,7 +100,7 @@ export abstract class ControlSession implements Session {
   closed(_code: number, reason: string): void {
     clearTimeout(this.#closeTimer);
     if (this.#over) return;
-    this.#finish();
+    this.#finish(null);
     this.ended(null, reason);
   }
 
@@ -102,7 +108,7 @@ export abstract class ControlSession implements Session {
   fail(thrown: unknown): void {
     if (this.#over) return;
     const error = toStreamError(thrown);
-    this.#finish();
+    this.#finish(error);
     void this.#goodbye(error);
     this.ended(error, error.message);
   }
@@ -134,7 +140,7 @@ export abstract class ControlSession implements Session {
         "PEER_SILENT",
         `nothing was heard for ${Math.round(silentMs / 1000)} s`,
       );
-      this.#finish();
+      this.#finish(error);
       this.connection.terminate();
       this.ended(error, error.message);
     } else if (silentMs >= pingAfterMs) void this.send({ "@": "Ping", id: ++this.#pings });
@@ -148,8 +154,9 @@ export abstract class ControlSession implements Session {
     this.connection.close(ERRORS[error.code].close, closeReason(error));
   }
 
-  #finish(): void {
+  #finish(error: StreamError | null): void {
     this.#over = true;
+    this.#error = error;
     clearInterval(this.#heartbeat);
   }
 }

@@ -8,6 +8,9 @@ import { loadRuntime, SignedLinks, TokenFile } from "../mod.ts";
 import { toStreamError } from "../src/protocol.ts";
 import { accessRules, Guard, ROUTE_RULES } from "../src/server/access.ts";
 import { problem } from "../src/server/problem.ts";
+import { HttpUploads } from "../src/server/http_uploads.ts";
+import { ServerMetrics } from "../src/server/metrics.ts";
+import { References } from "../src/server/references.ts";
 import { Routes } from "../src/server/routes.ts";
 import { Sessions } from "../src/server/sessions.ts";
 import { HEARTBEAT } from "../src/session.ts";
@@ -149,7 +152,7 @@ test("every route in every state of a credential has the status of the table", a
   app.onError((error, c) => problem(c, toStreamError(error)));
   // Each request from another address: what is limited by address has tests of its own.
   const runtime = { ...await loadRuntime(), remoteAddress: () => `10.0.0.${request++}` };
-  accessRules(app, { guard, resources, runtime });
+  accessRules(app, { guard, resources, references: new References({ runtime }) });
   for (const route of [...Object.keys(ROUTE_RULES), "GET /unlisted"]) {
     const [method, path] = route.split(" ");
     app.on(method, path, (c) => c.body(null, 204));
@@ -191,6 +194,8 @@ test("every route of the server has a rule", async () => {
     runtime: await loadRuntime(),
     resources,
     sessions: new Sessions(1),
+    metrics: new ServerMetrics(),
+    httpUploads: new HttpUploads(resources),
     heartbeat: HEARTBEAT,
     allowOrigins: ["*"],
     guard: null,

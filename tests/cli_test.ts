@@ -106,7 +106,7 @@ test("a value that is missing or wrong is named, with what would be right", () =
     assertEquals(message(["pot", "--cups", cups]), `--cups ${cups}: that is not a whole number`);
   }
   assert(message(["pot", "--time", "5"]).startsWith("--time 5: that is not a duration such as"));
-  assert(message(["pot"], { BREW_TIME: "soon" }).startsWith("--time soon: "));
+  assert(message(["pot"], { BREW_TIME: "soon" }).startsWith("BREW_TIME soon: "));
   assert(message(["pot", "--volume", "5q"]).startsWith("--volume 5q: that is not a size such as"));
 });
 
@@ -143,6 +143,7 @@ options:
       --cups N       how many cups (default 1)
       --time TIME    how long (default 3m) [BREW_TIME]
       --volume SIZE  how much
+      --config FILE  take options from FILE (default ~/.config/stream/stream.toml) [STREAM_CONFIG]
   -h, --help         show this help
 
 examples:

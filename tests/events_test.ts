@@ -197,7 +197,7 @@ test("an upload context that nobody made has no events", async () => {
 /** The events of a context, read as slowly as a test likes. */
 function contextOf({ resources }: World, maxWaiting?: number) {
   const { signal } = new AbortController();
-  const parts = { resources, references: new References({}) };
+  const parts = { resources, references: new References({ runtime: framesRuntime() }) };
   return eventsIn(contextEvents(parts, CONTEXT.contextId, BASE, signal, undefined, maxWaiting));
 }
 

@@ -11,7 +11,7 @@ type Arrow = readonly [from: string, to: string];
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources"],
+  ...["server", "session", "resources", "metrics"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -23,7 +23,7 @@ const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementation
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "access", "runtime", "mime", "protocol"],
+  server: ["server", "session", "resources", "access", "metrics", "runtime", "mime", "protocol"],
   session: ["session", "resources", "runtime", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "protocol"],
   client: ["client", "digest", "latest", "protocol"],
@@ -38,6 +38,7 @@ const allowed: Record<string, readonly string[]> = {
   "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
   distance: [],
+  metrics: [],
   latest: [],
   mime: [],
   protocol: [],

@@ -74,8 +74,9 @@ async function assertProblem(response: Response, code: ErrorCode): Promise<void>
 }
 
 function assertProblemBody(problem: Problem, code: ErrorCode): void {
-  const { title, status, detail } = problem;
-  assertEquals(problem, { title, status, detail, code });
+  const { title, status, detail, instance } = problem;
+  assertMatch(instance, /^urn:request:[\w.~-]+$/);
+  assertEquals(problem, { title, status, detail, code, instance });
   assertEquals(status, ERRORS[code].http);
   assert(title !== "" && detail !== "");
 }
@@ -790,6 +791,7 @@ test("every code is provoked by some test", () => {
     FORBIDDEN: "a response; access_test.ts",
     RATE_LIMITED: "a response; access_test.ts",
     CONTEXT_CLOSED: "contexts_test.ts",
+    NOT_READY: "a response; health_test.ts",
     INTERNAL: "a response, above",
     PEER_SILENT: "no answer is expected, above",
     INTERRUPTED: "no connection is left; upload_session_test.ts",

@@ -12,6 +12,7 @@ import {
   UPLOAD_PATH,
 } from "../src/protocol.ts";
 import { HttpUploads } from "../src/server/http_uploads.ts";
+import { ServerMetrics } from "../src/server/metrics.ts";
 import { Routes } from "../src/server/routes.ts";
 import { Sessions } from "../src/server/sessions.ts";
 import { HEARTBEAT } from "../src/session.ts";
@@ -612,6 +613,7 @@ test("a request without a byte for very long is given up", async () => {
     sessions: new Sessions(1),
     heartbeat: HEARTBEAT,
     guard: null,
+    metrics: new ServerMetrics(),
     httpUploads: new HttpUploads(resources, 20),
     failed: () => {},
   });

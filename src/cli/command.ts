@@ -18,7 +18,7 @@ export const EXIT = {
 } as const;
 
 /** Kind of an option's value; decides how it is read. */
-type Kind = "flag" | "text" | "list" | "count" | "duration" | "size";
+export type Kind = "flag" | "text" | "list" | "count" | "duration" | "size";
 
 /** One option of a command. */
 export interface Option {
@@ -30,13 +30,32 @@ export interface Option {
   value?: string;
   /** One-letter form. */
   short?: string;
-  /** Environment variable that is read when the option is not given. */
+  /** Environment variable, besides `STREAM_COMMAND_OPTION`. */
   env?: string;
+  /** Whether its value is shown to nobody. */
+  secret?: boolean;
 }
 
-/** Values of options by name; those that were not given are missing. */
+/** Environment variables. */
+export type Environment = Record<string, string | undefined>;
+
+/** A value that somebody set. */
+export interface Setting {
+  /** True or false of a flag, all texts of a list, the text of anything else. */
+  value: string | boolean | string[];
+  /** Where it was set. */
+  source: string;
+}
+
+/** What a configuration file sets of one command's options. */
+export type FileSettings = Record<string, Setting>;
+
+/** Reads what a configuration file sets of a command's options; without a path, the usual file. */
+export type ReadFile = (command: Command, path: string | undefined) => FileSettings;
+
+/** Values of options by name; those that were not set are missing. */
 export interface Options {
-  /** Whether a flag was given. */
+  /** Whether a flag is set. */
   flag(name: string): boolean;
   /** A text. */
   text(name: string): string | undefined;
@@ -91,21 +110,24 @@ export function serverOf(options: Options): string {
  * @param command The command.
  * @param argv What stands behind its name.
  * @param environment Environment variables.
+ * @param readFile Reads the configuration file; there is none by default.
  * @returns Positional arguments and options; null when help was asked for.
  * @throws {UsageError} That says what is wrong and what is right.
  */
 export function readArguments(
   command: Command,
   argv: string[],
-  environment: Record<string, string | undefined>,
+  environment: Environment,
+  readFile: ReadFile = () => ({}),
 ): { args: string[]; options: Options } | null {
   const entries = Object.entries(command.options);
   const named = (wanted: (kind: Kind) => boolean) =>
     entries.filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
   const unknown: string[] = [];
   const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(argv, {
-    string: ["_", ...named((kind) => kind !== "flag")],
+    string: ["_", "config", ...named((kind) => kind !== "flag")],
     boolean: ["help", ...named((kind) => kind === "flag")],
+    default: Object.fromEntries(named((kind) => kind === "flag").map((name) => [name, undefined])),
     collect: named((kind) => kind === "list"),
     alias: Object.fromEntries([
       ["h", "help"],
@@ -120,12 +142,17 @@ export function readArguments(
   if (unknown.length > 0) throw unknownOption(command, unknown[0]);
   const args = parsed._.map(String);
   checkPositionals(command, args);
-  return { args, options: optionReader(command, parsed, environment) };
+  const config = typed("config", CONFIG_OPTION, parsed.config) ??
+    inEnvironment(["STREAM_CONFIG"], "text", environment);
+  const file = readFile(command, config?.value as string | undefined);
+  const settings = settingsOf(command, parsed, environment, file);
+  if (config !== undefined) settings.set("config", config);
+  return { args, options: optionReader(command, settings) };
 }
 
 /** The help of one command. */
 export function commandHelp({ name, summary, positionals, options, examples }: Command): string {
-  const rows = Object.entries({ ...options, help: HELP_OPTION }).map(([option, about]) => {
+  const rows = Object.entries({ ...options, ...COMMON_OPTIONS }).map(([option, about]) => {
     const short = about.short === undefined ? "    " : `-${about.short}, `;
     const value = about.value === undefined ? "" : ` ${about.value}`;
     const env = about.env === undefined ? "" : ` [${about.env}]`;
@@ -166,10 +193,22 @@ export function nearest(wrong: string, known: readonly string[]): string | undef
   return begun ?? (best?.distance <= limit ? best.name : undefined);
 }
 
-const HELP_OPTION: Option = { kind: "flag", short: "h", help: "show this help" };
+const CONFIG_OPTION: Option = {
+  kind: "text",
+  value: "FILE",
+  env: "STREAM_CONFIG",
+  help: "take options from FILE (default ~/.config/stream/stream.toml)",
+};
+
+const COMMON_OPTIONS: Record<string, Option> = {
+  config: CONFIG_OPTION,
+  help: { kind: "flag", short: "h", help: "show this help" },
+};
 
 function unknownOption(command: Command, argument: string): UsageError {
-  const known = [...Object.keys(command.options), "help"].map((name) => `--${name}`);
+  const known = [...Object.keys(command.options), ...Object.keys(COMMON_OPTIONS)].map((name) =>
+    `--${name}`
+  );
   const suggestion = nearest(argument.split("=")[0], known);
   const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
   return new UsageError(`${command.name} has no option ${argument}${hint}`);
@@ -187,52 +226,89 @@ function checkPositionals({ name, positionals }: Command, args: string[]): void 
   }
 }
 
-function optionReader(
-  { options }: Command,
+/**
+ * What is set of a command's options: the command line first, then the environment, then the file.
+ *
+ * @param command The command.
+ * @param parsed What was typed, by option.
+ * @param environment Environment variables.
+ * @param file What the configuration file sets.
+ * @returns Values by option; those that nobody set are missing.
+ * @throws {UsageError} That names the place of a value that cannot be one.
+ */
+export function settingsOf(
+  command: Command,
   parsed: Record<string, unknown>,
-  environment: Record<string, string | undefined>,
-): Options {
-  const given = (name: string): string | undefined => {
-    const value = parsed[name] as string | undefined;
-    if (value === "") throw missingValue(name, options[name]);
-    const variable = options[name].env;
-    return value ?? (variable === undefined ? undefined : environment[variable] || undefined);
-  };
-  for (const [name, { kind }] of Object.entries(options)) {
+  environment: Environment,
+  file: FileSettings,
+): Map<string, Setting> {
+  const settings = new Map<string, Setting>();
+  for (const [name, option] of Object.entries(command.options)) {
+    const setting = typed(name, option, parsed[name]) ??
+      inEnvironment(variablesOf(command, name), option.kind, environment) ?? file[name];
+    if (setting === undefined) continue;
+    settings.set(name, setting);
     // Wrong values are found before anything is done.
-    if (kind === "count" || kind === "duration" || kind === "size") {
-      numberOf(name, kind, given(name));
-    } else if (kind === "text") given(name);
-    else if (kind === "list" && (parsed[name] as string[] | undefined)?.includes("")) {
-      throw missingValue(name, options[name]);
-    }
+    numberOf(option.kind, setting);
   }
+  return settings;
+}
+
+/** Environment variables of an option, the more specific one first. */
+function variablesOf({ name, options }: Command, option: string): string[] {
+  const own = `STREAM_${name}_${option}`.toUpperCase().replaceAll("-", "_");
+  const { env } = options[option];
+  return env === undefined ? [own] : [own, env];
+}
+
+function typed(name: string, option: Option, value: unknown): Setting | undefined {
+  if (value === "" || Array.isArray(value) && value.includes("")) {
+    throw new UsageError(`--${name} wants a value: ${option.value}`);
+  }
+  if (value === undefined || Array.isArray(value) && value.length === 0) return undefined;
+  return { value: value as Setting["value"], source: `--${name}` };
+}
+
+function inEnvironment(
+  variables: string[],
+  kind: Kind,
+  environment: Environment,
+): Setting | undefined {
+  const source = variables.find((variable) => environment[variable]);
+  if (source === undefined) return undefined;
+  const text = environment[source]!;
+  if (kind === "list") return { value: text.split(","), source };
+  if (kind !== "flag") return { value: text, source };
+  if (text !== "true" && text !== "false") {
+    throw new UsageError(`${source} ${text}: that is neither true nor false`);
+  }
+  return { value: text === "true", source };
+}
+
+function optionReader({ options }: Command, settings: Map<string, Setting>): Options {
+  const value = (name: string) => settings.get(name)?.value;
   return {
-    flag: (name) => parsed[name] === true,
-    text: given,
-    list: (name) => parsed[name] as string[] | undefined ?? [],
-    number: (name) => numberOf(name, options[name].kind, given(name)),
+    flag: (name) => value(name) === true,
+    text: (name) => value(name) as string | undefined,
+    list: (name) => value(name) as string[] | undefined ?? [],
+    number: (name) => numberOf(options[name].kind, settings.get(name)),
   };
 }
 
-function missingValue(name: string, { value }: Option): UsageError {
-  return new UsageError(`--${name} wants a value: ${value}`);
+/** The number of a setting that is one. */
+function numberOf(kind: Kind, setting: Setting | undefined): number | undefined {
+  if (setting === undefined || !(kind in NUMBERS)) return undefined;
+  const { wanted, parse } = NUMBERS[kind as keyof typeof NUMBERS];
+  const value = parse(String(setting.value));
+  if (value !== null && Number.isSafeInteger(value)) return value;
+  throw new UsageError(`${setting.source} ${setting.value}: that is not ${wanted}`);
 }
 
-function numberOf(name: string, kind: Kind, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const value = kind === "duration"
-    ? parseDurationMs(text)
-    : kind === "size"
-    ? parseSizeBytes(text)
-    : /^\d+$/.test(text)
-    ? Number(text)
-    : null;
-  if (value !== null && Number.isSafeInteger(value)) return value;
-  const wanted = kind === "duration"
-    ? "a duration such as 50ms, 30s, 10m, 1h or 7d"
-    : kind === "size"
-    ? "a size such as 4096, 64KiB, 256MB or 1GiB"
-    : "a whole number";
-  throw new UsageError(`--${name} ${text}: that is not ${wanted}`);
-}
+const NUMBERS = {
+  count: {
+    wanted: "a whole number",
+    parse: (text: string) => /^\d+$/.test(text) ? Number(text) : null,
+  },
+  duration: { wanted: "a duration such as 50ms, 30s, 10m, 1h or 7d", parse: parseDurationMs },
+  size: { wanted: "a size such as 4096, 64KiB, 256MB or 1GiB", parse: parseSizeBytes },
+};

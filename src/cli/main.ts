@@ -15,6 +15,7 @@ import {
 } from "./command.ts";
 import { adopt } from "./adopt.ts";
 import { check } from "./check.ts";
+import { configCommand, configReader } from "./config.ts";
 import { follow } from "./follow.ts";
 import { ls } from "./ls.ts";
 import { printLine, ReaderGone, visible } from "./output.ts";
@@ -25,9 +26,11 @@ import { share } from "./share.ts";
 import { status } from "./status.ts";
 import { token } from "./token.ts";
 
-const COMMANDS: readonly Command[] = [
+const CONFIGURED: readonly Command[] = [
   ...[serve, pushCommand, follow, status, ls, rm, share, token, check, adopt],
 ];
+const readConfig = configReader(CONFIGURED);
+const COMMANDS: readonly Command[] = [...CONFIGURED, configCommand(CONFIGURED, readConfig)];
 
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   BAD_METADATA: EXIT.usage,
@@ -71,7 +74,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   if (name === "--help" || name === "-h") return print(overview());
   if (name === "help") return help(argv);
   const command = find(name);
-  const read = readArguments(command, argv, process.env);
+  const read = readArguments(command, argv, process.env, readConfig);
   if (read === null) return print(commandHelp(command));
   return await command.run(read.args, read.options);
 }

@@ -9,6 +9,7 @@ import { loadRuntime } from "../runtime/load.ts";
 import { framesRuntime } from "../runtime/frames.ts";
 import { httpBase, StreamError } from "../protocol.ts";
 import {
+  type AccessEntry,
   createServer,
   type ListenerOptions,
   type ServerLog,
@@ -20,6 +21,7 @@ import { type Command, EXIT, type Options, UsageError } from "./command.ts";
 import { accessOf, AUTH_OPTIONS, checkExposure } from "./auth.ts";
 import { lockDirectory } from "./lock.ts";
 import { printLine, visibleJson } from "./output.ts";
+import { Tls } from "./tls.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
@@ -34,6 +36,12 @@ export const serve: Command = {
     ...AUTH_OPTIONS,
     port: { kind: "count", value: "PORT", help: "port to listen on; 0: a free one (default 8090)" },
     data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
+    "tls-cert": {
+      kind: "text",
+      value: "FILE",
+      help: "serve https: and wss: with this certificate, in PEM; SIGHUP reads it again",
+    },
+    "tls-key": { kind: "text", value: "FILE", help: "private key of --tls-cert, in PEM" },
     "base-url": {
       kind: "text",
       value: "URL",
@@ -107,6 +115,14 @@ export const serve: Command = {
       value: "SIZE",
       help: "largest size of one resource (default 1TiB)",
     },
+    "trust-proxy": {
+      kind: "flag",
+      help: "believe the X-Forwarded-… headers: every request comes through one proxy",
+    },
+    "access-log": {
+      kind: "flag",
+      help: "log every finished request and WebSocket connection, without queries and secrets",
+    },
     "log-format": {
       kind: "text",
       value: "FORMAT",
@@ -121,11 +137,17 @@ export const serve: Command = {
 };
 
 async function runServer(options: Options): Promise<number> {
-  const main = { hostname: hostOf(options), port: portOf(options, "port") ?? 8090 };
-  const step = stepListener(options);
+  const secure = await Tls.of(options);
+  const main = {
+    hostname: hostOf(options),
+    port: portOf(options, "port") ?? 8090,
+    runtime: secure?.runtime,
+  };
+  const step = stepListener(options, secure);
   const directory = options.text("data") ?? "./stream-data";
   const log = serverLog(options.text("log-format") ?? "human");
   const settings = settingsOf(options);
+  const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
   const unlock = await lockDirectory(directory);
   try {
@@ -134,8 +156,10 @@ async function runServer(options: Options): Promise<number> {
     try {
       const runtime = await loadRuntime();
       const access = await accessOf(options, directory, log);
-      const server = createServer({ runtime, storage, catalog, access, log, ...settings });
-      await listenUntilStopped(server, main, step, log);
+      const parts = { runtime, storage, catalog, access, log, accessLog };
+      const server = createServer({ ...parts, ...settings });
+      secure?.reloadOnSignal(log);
+      await listenUntilStopped(server, main, step, secure === null ? "http" : "https", log);
     } finally {
       await storage.close();
       await catalog.close();
@@ -154,6 +178,7 @@ function settingsOf(options: Options) {
     resumeWindowMs: options.number("resume-window"),
     requireContext: options.flag("require-context"),
     allowOrigins: options.list("allow-origin"),
+    trustProxy: options.flag("trust-proxy"),
     maxUploads: options.number("max-uploads"),
     maxConnections: options.number("max-connections"),
     maxFollowers: options.number("max-followers"),
@@ -169,13 +194,16 @@ async function listenUntilStopped(
   server: StreamServer,
   main: ListenerOptions,
   step: ListenerOptions | null,
+  scheme: string,
   log: ServerLog,
 ): Promise<void> {
   logUploads(server.resources, log);
   const stopped = stopSignal();
-  const address = await listen(server, main);
+  const address = await listen(server, main, scheme);
   if (step !== null) {
-    log.info("listening for Step clients", { address: await listen(server, step) });
+    log.info("listening for Step clients", {
+      address: await listen(server, step, scheme),
+    });
   }
   await printLine(`listening on ${address}`);
   log.info("stopping", { signal: await stopped });
@@ -183,24 +211,29 @@ async function listenUntilStopped(
 }
 
 /** The address it listens on. */
-async function listen(server: StreamServer, options: ListenerOptions): Promise<string> {
+async function listen(
+  server: StreamServer,
+  options: ListenerOptions,
+  scheme: string,
+): Promise<string> {
   const { hostname = "127.0.0.1" } = options;
   const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const base = `${scheme}://${host}`;
   const { port } = await server.listen(options).catch((error) => {
-    throw cannotListen(`http://${host}:${options.port}`, error);
+    throw cannotListen(`${base}:${options.port}`, error);
   });
-  return `http://${host}:${port}`;
+  return `${base}:${port}`;
 }
 
 /** A port whose connections are handled frame by frame, as the one-message uploads of Step clients need. */
-function stepListener(options: Options): ListenerOptions | null {
+function stepListener(options: Options, secure: Tls | null): ListenerOptions | null {
   const port = portOf(options, "step-port");
   const baseUrl = addressOf(options, "step-base-url");
   if (port === undefined) {
     if (baseUrl !== undefined) throw new UsageError("--step-base-url goes with --step-port");
     return null;
   }
-  return { hostname: hostOf(options), port, baseUrl, runtime: framesRuntime() };
+  return { hostname: hostOf(options), port, baseUrl, runtime: secure?.runtime ?? framesRuntime() };
 }
 
 function hostOf(options: Options): string {
@@ -260,6 +293,10 @@ function logUploads(resources: ServerResources, log: ServerLog): void {
       }
     }
   }, { transferStatuses: ["COMPLETED", "FAILED"] });
+}
+
+function toAccessLog(log: ServerLog): (entry: AccessEntry) => void {
+  return (entry) => log.info("access", { ...entry });
 }
 
 function serverLog(format: string): ServerLog {

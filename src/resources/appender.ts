@@ -23,6 +23,7 @@ import {
   type UploadResult,
 } from "../protocol.ts";
 import type { LogWriter } from "../storage.ts";
+import type { Meter } from "./meter.ts";
 import type { Resource } from "./resource.ts";
 
 /** Small received pieces are joined up to this size before they are written and shared with followers. */
@@ -49,8 +50,12 @@ export interface AppenderOptions {
   durability: Durability;
   /** Shortest time between two checkpoints under load, in ms. */
   checkpointIntervalMs: number;
+  /** Who measures. */
+  meter: Meter;
   /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
   checkGrowth(size: number): void | Promise<void>;
+  /** Called with null when bytes were written, else with the error. */
+  stored(error: StreamError | null): void;
   /** Called with every new status, after those who watch the resource. */
   published(status: ResourceStatus): void;
   /** Called once when the upload is over for good; `recorded` tells whether the catalog knows how. */
@@ -72,6 +77,9 @@ export class Appender {
   #events: AppenderEvents | null = null;
   #queue: Uint8Array[] = [];
   #queuedBytes = 0;
+  /** When the first of the bytes came that wait to be written, and of those that wait for a checkpoint. */
+  #queuedAtMs: number | null = null;
+  #writtenAtMs: number | null = null;
   #received: number;
   #written: number;
   #acknowledged: number;
@@ -153,6 +161,7 @@ export class Appender {
   /** Takes the next bytes; they belong to the appender from now on. */
   append(bytes: Uint8Array): void {
     if (this.#closing || bytes.length === 0) return;
+    this.#queuedAtMs ??= performance.now();
     this.#queue.push(bytes);
     this.#queuedBytes += bytes.length;
     this.#received += bytes.length;
@@ -347,14 +356,19 @@ export class Appender {
     const byteCount = this.#queuedBytes;
     this.#queue = [];
     this.#queuedBytes = 0;
+    this.#writtenAtMs ??= this.#queuedAtMs;
+    this.#queuedAtMs = null;
     try {
       this.#checkAnnounced(byteOffset + byteCount);
       await this.#options.checkGrowth(byteOffset + byteCount);
       await this.#options.writer.append(byteOffset, blocks);
     } catch (error) {
       this.#broken = toStreamError(error);
+      this.#options.stored(this.#broken);
       throw error;
     }
+    this.#options.stored(null);
+    this.#options.meter.written(byteCount);
     this.#written = byteOffset + byteCount;
     for (const block of blocks) this.#options.digest.update(block);
     this.resource.remember(byteOffset, blocks);
@@ -375,12 +389,15 @@ export class Appender {
   }
 
   async #flush(step: () => Promise<void>): Promise<void> {
+    const startedAtMs = performance.now();
     try {
       await step();
     } catch (error) {
       this.#flushFailed = true;
+      this.#options.stored(toStreamError(error));
       throw error;
     }
+    this.#options.meter.flushed(performance.now() - startedAtMs);
   }
 
   /** Makes what was written readable and tells everybody. */
@@ -396,6 +413,8 @@ export class Appender {
     const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
     const status = this.#status("IN_PROGRESS", written, lines, this.#durable);
     this.#publish(status);
+    this.#options.meter.checkpointed(performance.now() - this.#writtenAtMs!);
+    this.#writtenAtMs = null;
     if (nowMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
     this.#catalogedAtMs = nowMs;
     await this.#catalog(status, { digestState: this.#digestState() });

@@ -5,6 +5,7 @@
 import type { Catalog, ResourceRecord } from "../catalog.ts";
 import { StreamError } from "../protocol.ts";
 import type { Storage } from "../storage.ts";
+import type { Meter } from "./meter.ts";
 import { findRecord, notFound, type ResourceView, statusOf } from "./record.ts";
 import { type RecentBudget, Resource } from "./resource.ts";
 
@@ -17,22 +18,29 @@ interface Held {
   holders: number;
 }
 
+/** What held resources need. */
+export interface HeldParts {
+  /** Where records are. */
+  catalog: Catalog;
+  /** Where bytes are. */
+  storage: Storage;
+  /** Who measures. */
+  meter: Meter;
+}
+
 /** Counts who has which resource open; the last who releases one closes it. */
 export class HeldResources {
-  readonly #catalog: Catalog;
-  readonly #storage: Storage;
+  readonly #parts: HeldParts;
   readonly #maxFollowers: number;
   readonly #held = new Map<string, Held>();
   readonly #recentBudget: RecentBudget = { freeBytes: RECENT_BYTES };
 
   /**
-   * @param catalog Where records are.
-   * @param storage Where bytes are.
+   * @param parts What they need.
    * @param maxFollowers Those who may have one resource open at the same time.
    */
-  constructor(catalog: Catalog, storage: Storage, maxFollowers = MAX_FOLLOWERS) {
-    this.#catalog = catalog;
-    this.#storage = storage;
+  constructor(parts: HeldParts, maxFollowers = MAX_FOLLOWERS) {
+    this.#parts = parts;
     this.#maxFollowers = maxFollowers;
   }
 
@@ -42,7 +50,7 @@ export class HeldResources {
    */
   async open(id: string): Promise<Resource> {
     // Somebody else may have opened it while the catalog was asked.
-    const held = this.#held.get(id) ?? this.#entry(await findRecord(this.#catalog, id));
+    const held = this.#held.get(id) ?? this.#entry(await findRecord(this.#parts.catalog, id));
     if (held.resource.deleted) throw notFound(id);
     if (held.holders >= this.#maxFollowers) {
       throw new StreamError(
@@ -90,7 +98,8 @@ export class HeldResources {
     let held = this.#held.get(id);
     if (held === undefined) {
       const status = statusOf(record);
-      const resource = new Resource(id, metadata, status, this.#storage, this.#recentBudget);
+      const { storage, meter } = this.#parts;
+      const resource = new Resource(id, metadata, status, storage, this.#recentBudget, meter);
       held = { resource, holders: 0 };
       this.#held.set(id, held);
     }

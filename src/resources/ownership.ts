@@ -11,7 +11,9 @@ import { isFinal, StreamError, toStreamError, type UploadResult } from "../proto
 import type { LogWriter, Storage } from "../storage.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { ResourceEvents } from "./events.ts";
+import type { Health } from "./health.ts";
 import type { HeldResources } from "./held.ts";
+import type { Meter } from "./meter.ts";
 import type { Quota } from "./quota.ts";
 import { findRecord, logOptions, statusOf } from "./record.ts";
 import type { Resource } from "./resource.ts";
@@ -56,6 +58,10 @@ export interface OwnershipParts {
   held: HeldResources;
   /** Says whether a resource may grow. */
   quota: Quota;
+  /** Who measures. */
+  meter: Meter;
+  /** Hears whether the disk takes bytes. */
+  health: Health;
   /** Counts what is stored. */
   usage: Usage;
   /** Who is told. */
@@ -243,7 +249,7 @@ export class Ownership {
     writer: LogWriter,
     digest: RunningDigest,
   ): Appender {
-    const { catalog, held, quota, usage, events } = this.#parts;
+    const { catalog, held, quota, usage, events, meter, health } = this.#parts;
     const { durability, checkpointIntervalMs } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
@@ -255,6 +261,8 @@ export class Ownership {
       digest,
       durability,
       checkpointIntervalMs,
+      meter,
+      stored: (error) => health.stored(error),
       checkGrowth: async (size) => {
         await quota.checkGrowth(subject, size);
         await usage.take(contextId, size - counted);

@@ -5,6 +5,7 @@
 import { isFinal, type ResourceMetadata, type ResourceStatus, StreamError } from "../protocol.ts";
 import type { LogReader, Storage } from "../storage.ts";
 import { Buffers } from "./buffers.ts";
+import type { Meter } from "./meter.ts";
 
 /** Newest bytes of a log kept in memory for followers at its tail, per resource. */
 const RECENT_BYTES = 256 * 1024;
@@ -30,6 +31,7 @@ interface Block {
 export class Resource {
   readonly #storage: Storage;
   readonly #recentBudget: RecentBudget;
+  readonly #meter: Meter;
   readonly #watchers = new Set<StatusWatcher>();
   #status: ResourceStatus;
   #deleted = false;
@@ -46,10 +48,12 @@ export class Resource {
     status: ResourceStatus,
     storage: Storage,
     recentBudget: RecentBudget,
+    meter: Meter,
   ) {
     this.#status = status;
     this.#storage = storage;
     this.#recentBudget = recentBudget;
+    this.#meter = meter;
   }
 
   /** The newest status. */
@@ -117,8 +121,10 @@ export class Resource {
    */
   async read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
     this.#checkReadable(byteOffset, byteCount);
-    return this.#recall(byteOffset, byteCount) ??
+    const bytes = this.#recall(byteOffset, byteCount) ??
       await (await this.#log()).read(byteOffset, byteCount);
+    this.#meter.read(bytes.length);
+    return bytes;
   }
 
   /**
@@ -132,11 +138,16 @@ export class Resource {
   ): Promise<void> {
     this.#checkReadable(byteOffset, byteCount);
     const recent = this.#recall(byteOffset, byteCount);
-    if (recent !== null) return await use(recent);
+    if (recent !== null) {
+      this.#meter.read(recent.length);
+      return await use(recent);
+    }
     const log = await this.#log();
-    await buffers.lend(async (buffer) =>
-      await use(await log.read(byteOffset, Math.min(byteCount, buffer.length), buffer))
-    );
+    await buffers.lend(async (buffer) => {
+      const bytes = await log.read(byteOffset, Math.min(byteCount, buffer.length), buffer);
+      this.#meter.read(bytes.length);
+      await use(bytes);
+    });
   }
 
   /**

@@ -85,6 +85,13 @@ export class Usage {
     this.#count(contextId, bytes);
   }
 
+  /** Whether less space is free than must stay so. */
+  async isDiskFull(): Promise<boolean> {
+    const { minFreeBytes = 0 } = this.#limits;
+    if (minFreeBytes > 0) await this.#measure(minFreeBytes);
+    return this.#freeBytes < minFreeBytes;
+  }
+
   /** Bytes were deleted, or never stored after all. */
   give(contextId: string | null, bytes: number): void {
     this.#count(contextId, -bytes);

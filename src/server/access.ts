@@ -13,8 +13,8 @@ import {
 } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
 import { notFound } from "../resources/record.ts";
-import type { Runtime } from "../runtime.ts";
 import { FailureLimit } from "./failures.ts";
+import type { References } from "./references.ts";
 
 /** What a grant that is limited to a context or a resource is held against. */
 type Check = (c: Context, grant: Grant, resources: Resources) => void | Promise<void>;
@@ -66,7 +66,7 @@ export interface AccessParts {
   /** All resources. */
   resources: Resources;
   /** Knows where requests come from. */
-  runtime: Runtime;
+  references: References;
   /** Knows credentials; null for a server that everybody may use. */
   guard: Guard | null;
 }
@@ -134,9 +134,9 @@ async function admit(
   c: Context,
   { scope, check, links }: Exclude<Rule, "everybody">,
   guard: Guard,
-  { resources, runtime }: AccessParts,
+  { resources, references }: AccessParts,
 ): Promise<Grant> {
-  const grant = await identify(c, guard, runtime);
+  const grant = await identify(c, guard, references);
   try {
     if (!grant.scopes.includes(scope)) {
       throw new StreamError("FORBIDDEN", `the token lacks the scope ${scope}`);
@@ -155,7 +155,11 @@ async function admit(
 }
 
 /** @throws {StreamError} UNAUTHORIZED, RATE_LIMITED; UNREACHABLE when nobody can tell. */
-async function identify(c: Context, { access, failures }: Guard, runtime: Runtime): Promise<Grant> {
+async function identify(
+  c: Context,
+  { access, failures }: Guard,
+  references: References,
+): Promise<Grant> {
   if (c.req.query("access_token") !== undefined) {
     throw new StreamError(
       "BAD_REQUEST",
@@ -174,7 +178,7 @@ async function identify(c: Context, { access, failures }: Guard, runtime: Runtim
     ? null
     : await authenticator.authenticate(credential);
   if (grant !== null) return grant;
-  const waitS = failures.count(runtime.remoteAddress(c.req.raw, c.env));
+  const waitS = failures.count(references.remoteAddress(c));
   if (waitS > 0) {
     c.header("Retry-After", String(waitS));
     throw new StreamError("RATE_LIMITED", `too many wrong credentials: wait ${waitS} s`);

@@ -57,6 +57,11 @@ export class ContentBody implements Ending {
     this.#expectPull();
   }
 
+  /** Position of the next byte to send. */
+  get next(): number {
+    return this.#next;
+  }
+
   /** Breaks the response off. */
   fail(error: StreamError): void {
     if (this.#over) return;

@@ -15,6 +15,7 @@ import {
 import type { ResourceView } from "../resources.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import { ContentBody } from "./body.ts";
+import { pathForLogs, requestId } from "./observer.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
 import type { RouteParts } from "./routes.ts";
 import type { Sessions } from "./sessions.ts";
@@ -26,7 +27,7 @@ export interface ContentParts extends RouteParts {
   /** When a reader that takes nothing is given up. */
   heartbeat: HeartbeatTimes;
   /** Hears of faults of the server. */
-  failed(path: string, message: string): void;
+  failed(path: string, message: string, requestId: string): void;
 }
 
 type Coding = "identity" | "gzip";
@@ -78,13 +79,20 @@ async function openBody(
   sessions.checkRoom();
   const resource = await resources.open(id);
   const ended = (error: StreamError | null) => {
+    leave();
     sessions.remove(body);
-    if (error !== null && FAULTS.includes(error.code)) failed(c.req.path, error.message);
+    if (error !== null && FAULTS.includes(error.code)) {
+      failed(pathForLogs(c.req.path), error.message, requestId(c));
+    }
     resources.release(resource).catch(() => {});
   };
   const stalledAfterMs = heartbeat.deadAfterMs;
   const body = new ContentBody(resource, { first, end, stalledAfterMs, ended });
   sessions.add(body);
+  // Parts of what is there already are downloads; only who waits for more follows.
+  const leave = end === Infinity
+    ? resources.meter.follows(() => resource.status.currentSize - body.next)
+    : () => {};
   return coding === "gzip" ? body.stream.pipeThrough(new CompressionStream("gzip")) : body.stream;
 }
 

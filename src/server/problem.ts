@@ -1,10 +1,11 @@
 /**
- * Errors as RFC 9457 has them, with our code.
+ * Errors as RFC 9457 has them, with our code and the id of the request.
  * @module
  */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ERRORS, type StreamError } from "../protocol.ts";
+import { requestId } from "./observer.ts";
 
 /**
  * The response that tells an error (PROTOCOL.md 5).
@@ -17,5 +18,7 @@ export function problem(
 ): Response {
   const status = ERRORS[code].http as ContentfulStatusCode;
   c.header("content-type", "application/problem+json");
-  return c.body(JSON.stringify({ title: code, status, detail: message, code, ...members }), status);
+  const instance = `urn:request:${requestId(c)}`;
+  const told = { title: code, status, detail: message, code, instance, ...members };
+  return c.body(JSON.stringify(told), status);
 }

@@ -5,9 +5,14 @@
 import type { Context } from "hono";
 import { DOWNLOAD_PATH, httpBase, type ResourceInfo, RESOURCES_PATH, wsBase } from "../protocol.ts";
 import type { ResourceView } from "../resources.ts";
+import type { Runtime } from "../runtime.ts";
 
 /** How references are built. */
 export interface ReferenceSettings {
+  /** Knows the addresses of peers. */
+  runtime: Runtime;
+  /** Whether every request comes through one proxy, whose `X-Forwarded-…` headers tell the truth. */
+  trustProxy?: boolean;
   /** Base of references; the Host of each request by default. */
   baseUrl?: string;
   /** Path below which the routes are; `/` by default. */
@@ -30,8 +35,28 @@ export class References {
   base(c: Context): string {
     const { baseUrl, basePath = "/" } = this.#settings;
     if (baseUrl !== undefined) return httpBase(baseUrl);
-    const { protocol, host } = new URL(c.req.url);
-    return httpBase(`${protocol}//${c.req.header("host") ?? host}${basePath}`);
+    return httpBase(`${this.#protocol(c)}//${this.host(c)}${basePath}`);
+  }
+
+  /** The host that the client of this request asked for. */
+  host(c: Context): string {
+    return this.#forwarded(c, "host") ?? c.req.header("host") ?? new URL(c.req.url).host;
+  }
+
+  /** Where a request comes from; null where nobody knows. */
+  remoteAddress(c: Context): string | null {
+    return this.#forwarded(c, "for") ?? this.#settings.runtime.remoteAddress(c.req.raw, c.env);
+  }
+
+  #protocol(c: Context): string {
+    const forwarded = this.#forwarded(c, "proto");
+    return forwarded === undefined ? new URL(c.req.url).protocol : `${forwarded}:`;
+  }
+
+  /** What our proxy says; what stands before the last comma is what others told it. */
+  #forwarded(c: Context, what: "for" | "host" | "proto"): string | undefined {
+    if (!this.#settings.trustProxy) return undefined;
+    return c.req.header(`x-forwarded-${what}`)?.split(",").at(-1)?.trim() || undefined;
   }
 
   /** The reference to a resource, as a push gets it. */

@@ -12,6 +12,9 @@ import { headerRules } from "./headers.ts";
 import { linesRoutes } from "./lines.ts";
 import { contextRoutes } from "./contexts.ts";
 import { listingRoutes } from "./listing.ts";
+import type { ServerMetrics } from "./metrics.ts";
+import { type AccessEntry, Observer, pathForLogs, requestId } from "./observer.ts";
+import { operationRoutes } from "./operation.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { searchRoutes } from "./search.ts";
@@ -34,11 +37,15 @@ export interface RouteParts {
 
 /** Parts and settings of the routes. */
 export interface RoutesOptions
-  extends Omit<UpgradeParts & UploadParts, "references">, ReferenceSettings {
+  extends Omit<UpgradeParts & UploadParts, "references" | "observer">, ReferenceSettings {
+  /** What is measured. */
+  metrics: ServerMetrics;
+  /** Takes the lines of the access log. */
+  accessLog?: (entry: AccessEntry) => void;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
   /** Hears of faults of the server. */
-  failed(path: string, message: string): void;
+  failed(path: string, message: string, requestId: string): void;
 }
 
 /** Answers the requests of one listener. */
@@ -46,6 +53,7 @@ export class Routes {
   readonly #options: RoutesOptions;
   /** Everything that is routed. */
   readonly app: Hono;
+  readonly #references: References;
 
   /**
    * Nothing happens before the first request.
@@ -54,11 +62,14 @@ export class Routes {
   constructor(options: RoutesOptions) {
     this.#options = options;
     this.app = new Hono().basePath(options.basePath ?? "/");
-    const parts = { ...options, references: new References(options) };
+    const references = this.#references = new References(options);
+    const observer = new Observer({ ...options, references });
+    const parts = { ...options, references, observer };
     this.app.onError((error, c) => this.#tell(error, c));
     this.app.notFound((c) =>
       this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
     );
+    this.app.use((c, next) => observer.around(c, next));
     this.app.use((c, next) => {
       this.#checkOrigin(c);
       return next();
@@ -74,6 +85,7 @@ export class Routes {
     shareRoutes(this.app, parts);
     uploadRoutes(this.app, parts);
     contextRoutes(this.app, parts);
+    operationRoutes(this.app, parts);
   }
 
   /** Answers a request. */
@@ -87,7 +99,7 @@ export class Routes {
     if (origin === undefined) return;
     const allowed = this.#options.allowOrigins ?? [];
     if (allowed.includes("*") || allowed.includes(origin)) return;
-    if (URL.canParse(origin) && new URL(origin).host === c.req.header("host")) return;
+    if (URL.canParse(origin) && new URL(origin).host === this.#references.host(c)) return;
     throw new StreamError(
       "ORIGIN_REFUSED",
       `pages of ${origin} may not connect: see --allow-origin`,
@@ -96,7 +108,10 @@ export class Routes {
 
   #tell(thrown: unknown, c: Context): Response {
     const error = toStreamError(thrown);
-    if (error.code === "INTERNAL") this.#options.failed(c.req.path, error.message);
+    this.#options.metrics.refused(error.code);
+    if (error.code === "INTERNAL") {
+      this.#options.failed(pathForLogs(c.req.path), error.message, requestId(c));
+    }
     return problem(c, error);
   }
 }

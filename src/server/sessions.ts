@@ -9,6 +9,28 @@ import type { ControlSession } from "../session.ts";
 /** Makes the session of a connection. */
 export type Open = (connection: Connection) => ControlSession;
 
+/** All kinds of connections: the last is a response that streams. */
+export const CONNECTION_KINDS = ["upload", "download", "http"] as const;
+
+/** What a connection is for. */
+export type ConnectionKind = typeof CONNECTION_KINDS[number];
+
+/** What is known of a session when its connection is gone. */
+export interface SessionEnd {
+  /** What it was for. */
+  kind: ConnectionKind;
+  /** The code the connection was closed with. */
+  closeCode: number;
+  /** Why our side ended it; null if it did not. */
+  error: StreamError | null;
+  /** Bytes in the messages that came. */
+  receivedBytes: number;
+  /** Bytes in the messages that were sent. */
+  sentBytes: number;
+  /** How long it was open, in ms. */
+  ms: number;
+}
+
 /** How long a shutdown waits for the peers' side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 2000;
 
@@ -21,7 +43,7 @@ export interface Ending {
 /** The sessions and streaming responses whose connections are not gone yet. */
 export class Sessions {
   readonly #max: number;
-  readonly #open = new Set<Ending>();
+  readonly #open = new Map<Ending, ConnectionKind>();
   #allGone: (() => void) | null = null;
 
   /**
@@ -38,27 +60,52 @@ export class Sessions {
     throw new StreamError("LIMIT_REACHED", `${this.#max} connections are open: try again later`);
   }
 
+  /** How many of a kind there are. */
+  count(kind: ConnectionKind): number {
+    return [...this.#open.values()].filter((open) => open === kind).length;
+  }
+
   /**
-   * Counts a session until its connection is gone.
-   * @param session The session.
-   * @param gone Called then.
+   * Opens a session and counts it until its connection is gone.
+   * @param connection The connection.
+   * @param kind What the session is for.
+   * @param open Makes it.
+   * @param ended Hears of its end.
    */
-  track(session: ControlSession, gone: () => void): Session {
-    this.add(session);
+  track(
+    connection: Connection,
+    kind: ConnectionKind,
+    open: Open,
+    ended: (end: SessionEnd) => void,
+  ): Session {
+    const openedAtMs = performance.now();
+    const counted = new CountedConnection(connection);
+    const session = open(counted);
+    let receivedBytes = 0;
+    this.add(session, kind);
     return {
-      text: (message) => session.text(message),
-      data: (bytes, final) => session.data(bytes, final),
-      closed: (code, reason) => {
-        gone();
+      text: (message) => {
+        receivedBytes += message.length;
+        session.text(message);
+      },
+      data: (bytes, final) => {
+        receivedBytes += bytes.length;
+        return session.data(bytes, final);
+      },
+      closed: (closeCode, reason) => {
         this.remove(session);
-        session.closed(code, reason);
+        session.closed(closeCode, reason);
+        const { error } = session;
+        const { sentBytes } = counted;
+        const ms = Math.round(performance.now() - openedAtMs);
+        ended({ kind, closeCode, error, receivedBytes, sentBytes, ms });
       },
     };
   }
 
   /** Counts what is open until it is removed. */
-  add(open: Ending): void {
-    this.#open.add(open);
+  add(open: Ending, kind: ConnectionKind = "http"): void {
+    this.#open.set(open, kind);
   }
 
   /** Counts what is gone no more. */
@@ -75,10 +122,39 @@ export class Sessions {
     if (this.#open.size === 0) return;
     const gone = new Promise<void>((resolve) => this.#allGone = resolve);
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
-    for (const session of this.#open) session.fail(shutdown);
+    for (const session of this.#open.keys()) session.fail(shutdown);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));
     await Promise.race([gone, timeout]);
     clearTimeout(timer);
+  }
+}
+
+/** A connection that counts what is sent; characters of text stand for bytes. */
+class CountedConnection implements Connection {
+  sentBytes = 0;
+
+  constructor(private readonly connection: Connection) {}
+
+  get subprotocol(): string {
+    return this.connection.subprotocol;
+  }
+
+  send(message: string | Uint8Array): Promise<void> {
+    this.sentBytes += message.length;
+    return this.connection.send(message);
+  }
+
+  sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    this.sentBytes += byteCount;
+    return this.connection.sendChunks(byteCount, chunks);
+  }
+
+  close(code: number, reason: string): void {
+    this.connection.close(code, reason);
+  }
+
+  terminate(): void {
+    this.connection.terminate();
   }
 }

@@ -16,13 +16,16 @@ import { DownloadSession } from "../session/download.ts";
 import { UploadSession } from "../session/upload.ts";
 import { checkUpload, grantOf } from "./access.ts";
 import { atExpiry } from "./expiry.ts";
+import type { Observer } from "./observer.ts";
 import type { RouteParts } from "./routes.ts";
-import type { Open } from "./sessions.ts";
+import type { ConnectionKind, Open } from "./sessions.ts";
 
 /** What the endpoints need besides what all routes do. */
 export interface UpgradeParts extends RouteParts {
   /** What upgrades the connections. */
   runtime: Runtime;
+  /** Hears of the ends of sessions. */
+  observer: Observer;
   /** The heartbeat of the sessions. */
   heartbeat: HeartbeatTimes;
 }
@@ -33,7 +36,7 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
   app.get(UPLOAD_PATH, (c) => {
     const base = references.base(c);
     const grant = grantOf(c);
-    return upgrade(c, parts, (connection) =>
+    return upgrade(c, parts, "upload", (connection) =>
       new UploadSession(connection, {
         resources,
         contextId: c.req.query(CONTEXT_PARAMETER) || null,
@@ -48,13 +51,15 @@ export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
       upgrade(
         c,
         parts,
+        "download",
         (connection) =>
           new DownloadSession(connection, { resources, id: c.req.param("id"), heartbeat }),
       ),
   );
 }
 
-function upgrade(c: Context, { runtime, sessions }: UpgradeParts, open: Open): Response {
+function upgrade(c: Context, parts: UpgradeParts, kind: ConnectionKind, open: Open): Response {
+  const { runtime, sessions, observer } = parts;
   const { req } = c;
   const grant = grantOf(c);
   sessions.checkRoom();
@@ -65,11 +70,22 @@ function upgrade(c: Context, { runtime, sessions }: UpgradeParts, open: Open): R
     );
   }
   const offered = req.header("sec-websocket-protocol")?.split(",").map((name) => name.trim()) ?? [];
-  return runtime.upgrade(req.raw, c.env, {
+  const ended = observer.session(c);
+  const response = runtime.upgrade(req.raw, c.env, {
     subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "",
     open: (connection) => {
-      const session = open(connection);
-      return sessions.track(session, atExpiry(grant, (error) => session.fail(error)));
+      let stop = () => {};
+      const openUntilExpiry: Open = (connection) => {
+        const session = open(connection);
+        stop = atExpiry(grant, (error) => session.fail(error));
+        return session;
+      };
+      return sessions.track(connection, kind, openUntilExpiry, (end) => {
+        stop();
+        ended(end);
+      });
     },
   });
+  observer.upgraded(c);
+  return response;
 }

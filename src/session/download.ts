@@ -243,7 +243,9 @@ export class DownloadSession extends ControlSession {
       window: Math.min(window, LIMITS.downloadWindowBytes),
     };
     this.#following = following;
-    await this.#push(following);
+    const { meter } = this.#options.resources;
+    const leave = meter.follows(() => this.#resource!.status.currentSize - following.next);
+    await this.#push(following).finally(leave);
     this.#following = null;
     if (!this.over) await this.send({ "@": "FollowEnd", offset: following.next });
   }

@@ -99,6 +99,7 @@ export class Workspace implements AsyncDisposable {
         ...process.env,
         STREAM_SERVER: this.#server,
         XDG_STATE_HOME: this.#directory,
+        XDG_CONFIG_HOME: this.#directory,
         ...env,
       },
     });
@@ -118,7 +119,7 @@ export class Workspace implements AsyncDisposable {
   async serve(kind: Kind, args: string[] = []): Promise<Program> {
     const program = this.start(kind, ["serve", "--port", "0", "--data", "data", ...args]);
     const line = await program.stdout.until((text) => text.includes("\n"));
-    const match = /^listening on (http:\/\/\S+)\n$/.exec(line);
+    const match = /^listening on (https?:\/\/\S+)\n$/.exec(line);
     if (match === null) throw new Error(`a server said ${JSON.stringify(line)}`);
     this.#server = match[1];
     return program;

@@ -265,6 +265,7 @@ export interface Problem {
   status: number;
   detail: string;
   code: string;
+  instance: string;
 }
 
 /** Asks the HTTP interface, and takes the answer as JSON. */

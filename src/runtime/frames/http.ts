@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import type { TLSSocket } from "node:tls";
 
 /** Answers a request. */
 export type Answer = (request: Request) => Response | Promise<Response>;
@@ -57,5 +58,6 @@ function webRequest(message: IncomingMessage, signal?: AbortSignal): Request {
   }
   const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from(message);
   const init = { method, headers, body, signal, duplex: "half" };
-  return new Request(new URL(url!, `http://${host}`), init as RequestInit);
+  const scheme = (message.socket as TLSSocket).encrypted ? "https" : "http";
+  return new Request(new URL(url!, `${scheme}://${host}`), init as RequestInit);
 }

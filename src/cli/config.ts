@@ -1,0 +1,180 @@
+/**
+ * The configuration file, and `stream config`, which shows what holds in the end.
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { parse, TomlError, type TomlTable } from "smol-toml";
+import {
+  type Command,
+  type Environment,
+  EXIT,
+  type FileSettings,
+  type Kind,
+  nearest,
+  type ReadFile,
+  type Setting,
+  settingsOf,
+  table,
+  UsageError,
+} from "./command.ts";
+import { printLine, visibleJson } from "./output.ts";
+
+/**
+ * Reads configuration files: a section for each command, and before the first section what holds for
+ * every command that has such an option.
+ *
+ * @param commands All commands; whatever else a file names is an error.
+ */
+export function configReader(commands: readonly Command[]): ReadFile {
+  return (command, path) => {
+    const file = path ?? usualPath();
+    const document = load(file, path !== undefined);
+    if (document === null) return {};
+    const shared = Object.entries(document).filter(([, value]) => !isTable(value));
+    for (const [key] of shared) checkName(file, "", key, commands.flatMap(optionNames));
+    for (const [section, values] of Object.entries(document)) {
+      if (isTable(values)) checkSection(file, section, values, commands);
+    }
+    const own = document[command.name] as TomlTable | undefined ?? {};
+    return {
+      ...settings(file, "", command, Object.fromEntries(shared)),
+      ...settings(file, command.name, command, own),
+    };
+  };
+}
+
+/** Shows the settings of commands. */
+export function configCommand(commands: readonly Command[], read: ReadFile): Command {
+  return {
+    name: "config",
+    summary: "show the options of commands, as environment and configuration file set them",
+    positionals: ["[COMMAND]"],
+    options: {},
+    examples: ["stream config", "stream config serve --config /etc/stream/stream.toml"],
+    async run([name], options) {
+      const path = options.text("config");
+      const shown = name === undefined ? commands : commands.filter((known) => known.name === name);
+      if (shown.length === 0) {
+        throw new UsageError(`no command ${JSON.stringify(name)} has options`);
+      }
+      await printLine(`file: ${path ?? usualPath()}`);
+      for (const command of shown) {
+        await printLine(
+          `\n[${command.name}]\n${describe(command, process.env, read(command, path))}`,
+        );
+      }
+      return EXIT.ok;
+    },
+  };
+}
+
+/** Never the working directory: a stranger's checkout must not say where a push goes. */
+function usualPath(): string {
+  const home = process.env.XDG_CONFIG_HOME || join(homedir(), ".config");
+  return join(home, "stream", "stream.toml");
+}
+
+/** The document of a file; null when the usual one does not exist. */
+function load(path: string, isWanted: boolean): TomlTable | null {
+  try {
+    return parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    if (code === "ENOENT" && !isWanted) return null;
+    const [reason] = error instanceof TomlError ? message.trim().split("\n") : [message];
+    const place = error instanceof TomlError ? `, line ${error.line}` : "";
+    throw new UsageError(`the configuration ${path}${place} cannot be read: ${reason}`);
+  }
+}
+
+function isTable(value: unknown): value is TomlTable {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    !(value instanceof Date);
+}
+
+function optionNames({ options }: Command): string[] {
+  return Object.keys(options);
+}
+
+function checkSection(
+  file: string,
+  section: string,
+  values: TomlTable,
+  commands: readonly Command[],
+): void {
+  checkName(file, "", section, commands.map(({ name }) => name));
+  const command = commands.find(({ name }) => name === section)!;
+  for (const key of Object.keys(values)) checkName(file, section, key, optionNames(command));
+  settings(file, section, command, values);
+}
+
+function checkName(file: string, section: string, name: string, known: string[]): void {
+  if (known.includes(name)) return;
+  const suggestion = nearest(name, known);
+  const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+  throw new UsageError(`${placeOf(file, section, name)}: there is no such option${hint}`);
+}
+
+function placeOf(file: string, section: string, key: string): string {
+  return `${file}: ${section === "" ? "" : `[${section}] `}${key}`;
+}
+
+/** What a table sets of a command's options; others are left out. */
+function settings(
+  file: string,
+  section: string,
+  command: Command,
+  values: TomlTable,
+): FileSettings {
+  const set: FileSettings = {};
+  for (const [key, value] of Object.entries(values)) {
+    const option = command.options[key];
+    if (option === undefined) continue;
+    const source = placeOf(file, section, key);
+    const { is, wanted } = TYPES[option.kind];
+    if (!is(value)) throw new UsageError(`${source}: that is not ${wanted}`);
+    set[key] = { value: typeof value === "number" ? String(value) : value as string, source };
+  }
+  // Numbers that are none are found here.
+  settingsOf(command, {}, {}, set);
+  return set;
+}
+
+const isText = (value: unknown) => typeof value === "string" && value !== "";
+const isWhole = (value: unknown) => Number.isSafeInteger(value);
+
+/** What an option may be in a file. */
+const TYPES: Record<Kind, { is: (value: unknown) => boolean; wanted: string }> = {
+  flag: { is: (value) => typeof value === "boolean", wanted: "true or false" },
+  text: { is: isText, wanted: "a text in quotes" },
+  list: {
+    is: (value) => Array.isArray(value) && value.every(isText),
+    wanted: "an array of texts in quotes",
+  },
+  count: { is: isWhole, wanted: "a whole number" },
+  duration: { is: isText, wanted: 'a duration such as "50ms" or "10m"' },
+  size: {
+    is: (value) => isWhole(value) || isText(value),
+    wanted: 'a size such as 4096 or "64KiB"',
+  },
+};
+
+/** The options of a command, each with its value and where it was set; what is secret is hidden. */
+export function describe(command: Command, environment: Environment, file: FileSettings): string {
+  const set = settingsOf(command, {}, environment, file);
+  return table(
+    Object.entries(command.options).map(([name, { help, secret }]) => {
+      const setting = set.get(name);
+      if (setting !== undefined) return [name, `${shown(setting, secret)}  # ${setting.source}`];
+      const fallback = /\(default:? (.+)\)$/.exec(help)?.[1] ?? "not set";
+      return [name, `# default: ${fallback}`];
+    }),
+  ).join("\n");
+}
+
+function shown({ value }: Setting, isSecret = false): string {
+  return isSecret ? `"…"` : visibleJson(value);
+}

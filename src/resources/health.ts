@@ -1,0 +1,34 @@
+/**
+ * Whether uploads should be sent to this server.
+ * @module
+ */
+import type { StreamError } from "../protocol.ts";
+
+/** A disk that refused bytes is held for broken so long, unless it takes others; then uploads must find out. */
+const REFUSAL_MS = 30_000;
+
+/** Knows in which state a server is, and what the disk did last. */
+export class Health {
+  #refusal: { error: StreamError; atMs: number } | null = null;
+
+  /** Whether it is before, in or after its time of service. */
+  state: "RECOVERING" | "SERVING" | "CLOSED" = "RECOVERING";
+
+  /** The disk took bytes (null), or refused them; other errors say nothing about it. */
+  stored(error: StreamError | null): void {
+    if (error === null) this.#refusal = null;
+    else if (error.code === "STORAGE_FAILED") this.#refusal = { error, atMs: performance.now() };
+  }
+
+  /** Why no upload should be sent here now; nothing when all is well. */
+  reasons(isDiskFull: boolean): string[] {
+    const reasons: string[] = [];
+    if (this.state === "RECOVERING") reasons.push("the server is recovering");
+    if (this.state === "CLOSED") reasons.push("the server is shutting down");
+    if (isDiskFull) reasons.push("the disk is full: see --min-free");
+    if (this.#refusal !== null && performance.now() - this.#refusal.atMs < REFUSAL_MS) {
+      reasons.push(`the disk refused bytes: ${this.#refusal.error.message}`);
+    }
+    return reasons;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * Bodies of responses that are counted on their way.
+ * @module
+ */
+
+/**
+ * Counts the bytes of a body.
+ * @param response The response.
+ * @param done Called once with the number of bytes sent, when all are, or when the client is gone.
+ * @returns The response to send instead.
+ */
+export async function countBytes(
+  response: Response,
+  done: (bytes: number) => void,
+): Promise<Response> {
+  const { body, ok } = response;
+  if (body === null) {
+    done(0);
+    return response;
+  }
+  // What is short is sent as it was, with its length.
+  if (!ok || response.headers.get("content-type")?.includes("json")) {
+    const bytes = await response.arrayBuffer();
+    done(bytes.byteLength);
+    return new Response(bytes, response);
+  }
+  const length = Number(response.headers.get("content-length") ?? Infinity);
+  return new Response(counted(body, length, done), response);
+}
+
+function counted(
+  body: ReadableStream<Uint8Array>,
+  length: number,
+  done: (bytes: number) => void,
+): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  let bytes = 0;
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const { value, done: ended } = await reader.read();
+        if (!ended) {
+          bytes += value.length;
+          controller.enqueue(value);
+          // Nobody pulls behind the last byte that a Content-Length announced.
+          if (bytes < length) return;
+        }
+      } catch (error) {
+        done(bytes);
+        throw error;
+      }
+      done(bytes);
+      controller.close();
+    },
+    cancel(reason) {
+      done(bytes);
+      return reader.cancel(reason);
+    },
+    // Not ahead of the client: what was not sent is not counted, nor read.
+  }, { highWaterMark: 0 });
+}
