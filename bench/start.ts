@@ -50,5 +50,6 @@ function recordOf(index: number) {
     ...{ size: 1_000_000, lines: 10_000, epoch: 1, sequence: 9, failure: null },
     digest: { algorithm: "xxh128" as const, value: "0".repeat(32) },
     ...{ digestState: null, secretHash: null, revision: 1 },
+    announced: { size: null, checksum: null },
   };
 }
