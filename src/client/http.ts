@@ -1,0 +1,192 @@
+/**
+ * The requests of one connection by HTTP: each with an end, and all of them ended together.
+ * @module
+ */
+import { decodeMessage, type MessageOf, StreamError, toStreamError } from "../protocol.ts";
+import { refusal, unreachable } from "./channel.ts";
+
+/** A server that takes so long for a whole answer is given up, in ms; as on a WebSocket (PROTOCOL.md 2.3). */
+export const SILENT_AFTER_MS = 60_000;
+
+/** What is asked of a server. */
+export interface Asking {
+  /** HTTP method; GET by default. */
+  method?: string;
+  /** Header fields. */
+  headers?: Record<string, string>;
+  /** The content. */
+  body?: Uint8Array;
+}
+
+/** A whole answer that is no error. */
+export interface Answer {
+  /** HTTP status. */
+  status: number;
+  /** Header fields. */
+  headers: Headers;
+  /** The content. */
+  text: string;
+}
+
+/** The server refused a request, and what its answer said besides. */
+export class RefusedError extends StreamError {
+  /** @param error The reason. */
+  constructor(
+    error: StreamError,
+    /** Header fields of the answer. */
+    readonly headers: Headers,
+  ) {
+    super(error.code, error.message);
+  }
+}
+
+/** Requests to one server. */
+export class HttpRequests {
+  readonly #base: string;
+  readonly #running = new Set<AbortController>();
+  #stopped = false;
+
+  /** @param base HTTP base URL of the server. */
+  constructor(base: string) {
+    this.#base = base;
+  }
+
+  /**
+   * One request and its whole answer.
+   * @param path Path and query.
+   * @param asking The rest of it.
+   * @throws {StreamError} UNREACHABLE, INTERRUPTED, PEER_SILENT; {@link RefusedError} with the server's reason.
+   */
+  async ask(path: string, asking: Asking = {}): Promise<Answer> {
+    return await this.#during(async (controller) => {
+      const silent = new StreamError(
+        "PEER_SILENT",
+        `the server did not answer for ${SILENT_AFTER_MS / 1000} s`,
+      );
+      const timer = setTimeout(() => controller.abort(silent), SILENT_AFTER_MS);
+      try {
+        const response = await this.#fetch(path, asking, controller.signal);
+        return { status: response.status, headers: response.headers, text: await response.text() };
+      } finally {
+        clearTimeout(timer);
+      }
+    });
+  }
+
+  /**
+   * One request whose answer may last; the request ends when `read` does.
+   * @param path Path and query.
+   * @param asking The rest of it.
+   * @param read Reads the answer.
+   * @throws {StreamError} As `ask`, except that the caller has to find out whether the server fell silent.
+   */
+  async stream(
+    path: string,
+    asking: Asking,
+    read: (response: Response) => Promise<void>,
+  ): Promise<void> {
+    await this.#during(async (controller) => {
+      try {
+        await read(await this.#fetch(path, asking, controller.signal));
+      } finally {
+        controller.abort();
+      }
+    });
+  }
+
+  /** Ends all that is going on; there will be no more. */
+  stop(): void {
+    this.#stopped = true;
+    for (const controller of this.#running) controller.abort();
+  }
+
+  /** Tells errors of the network from those that have a code already. */
+  async #during<T>(step: (controller: AbortController) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    this.#running.add(controller);
+    if (this.#stopped) controller.abort();
+    try {
+      return await step(controller);
+    } catch (error) {
+      const { reason } = controller.signal;
+      if (error instanceof StreamError) throw error;
+      if (reason instanceof StreamError) throw reason;
+      throw new StreamError("INTERRUPTED", "the connection to the server broke", { cause: error });
+    } finally {
+      this.#running.delete(controller);
+    }
+  }
+
+  async #fetch(
+    path: string,
+    { method = "GET", headers, body }: Asking,
+    signal: AbortSignal,
+  ): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(this.#base + path, {
+        method,
+        headers,
+        body: body as Uint8Array<ArrayBuffer> | undefined,
+        signal,
+        // A status that was kept somewhere is an old one.
+        cache: "no-store",
+        redirect: "error",
+      });
+    } catch (error) {
+      if (signal.aborted) throw error;
+      throw withoutSecret(unreachable(this.#base, error));
+    }
+    if (response.ok) return response;
+    const asked = `${method} ${path}`;
+    const error = refusal(this.#base, asked, response.status, await response.text());
+    throw new RefusedError(withoutSecret(error), response.headers);
+  }
+}
+
+/** Errors are shown and logged; whoever reads the address of an upload owns it. */
+function withoutSecret(error: StreamError): StreamError {
+  const message = error.message.replace(/(\/uploads\/[^/\s]+\/)[^\s/?)]+/g, "$1…");
+  return message === error.message ? error : new StreamError(error.code, message);
+}
+
+/**
+ * The JSON of an answer.
+ * @throws {StreamError} UNREACHABLE when something else than our server answers.
+ */
+export function parseJson<T>(text: string): T {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new StreamError("UNREACHABLE", "what answers there is no stream server", { cause });
+  }
+}
+
+/**
+ * The status that JSON shows, checked like the message of a WebSocket.
+ * @param json A ResourceStatus, or what holds one among others.
+ * @throws {StreamError} UNREACHABLE when it holds none.
+ */
+export function statusIn(json: string): MessageOf<"StatusChanged"> {
+  try {
+    const message = decodeMessage(`{"@":"StatusChanged","resourceStatus":${json}}`);
+    const { resourceStatus } = message as MessageOf<"StatusChanged">;
+    const { transferStatus, currentSize, numberOfLines, durableSize, epoch, sequence, failure } =
+      resourceStatus as never as Record<string, never>;
+    return {
+      "@": "StatusChanged",
+      resourceStatus: {
+        transferStatus,
+        currentSize,
+        numberOfLines,
+        durableSize,
+        epoch,
+        sequence,
+        failure,
+      },
+    };
+  } catch (error) {
+    const { message } = toStreamError(error);
+    throw new StreamError("UNREACHABLE", `what answers there is no stream server: ${message}`);
+  }
+}
