@@ -33,6 +33,9 @@ const SHORTEST_SILENCE_MS = 300;
 /** What a server says that does not say how long it waits, in s. */
 const MAX_AGE_S = 60;
 
+/** It stands in the address of a request, which HTTP servers bound. */
+const MAX_REASON_CHARS = 1000;
+
 /** A message that begins an upload. */
 type Beginning = MessageOf<"StartUpload"> | MessageOf<"ResumeUpload">;
 /** A message that ends it. */
@@ -213,7 +216,7 @@ export class HttpUploadChannel implements Channel {
   }
 
   async #abort({ reason }: MessageOf<"AbortUpload">): Promise<void> {
-    const query = new URLSearchParams({ reason });
+    const query = new URLSearchParams({ reason: reason.slice(0, MAX_REASON_CHARS) });
     await this.#requests.ask(`${this.#path}?${query}`, { method: "DELETE" });
   }
 
