@@ -3,7 +3,7 @@
  * @module
  */
 import process from "node:process";
-import { TRANSPORTS, type TransportOptions } from "../client/transport.ts";
+import { type TransportOptions, TRANSPORTS } from "../client/transport.ts";
 import { type Option, type Options, UsageError } from "./command.ts";
 
 /** The option of every command that keeps a connection. */
@@ -11,7 +11,8 @@ export const TRANSPORT_OPTION: Record<string, Option> = {
   transport: {
     kind: "text",
     value: TRANSPORTS.join("|"),
-    help: "ws: WebSocket; http: plain requests; auto: http where no WebSocket passes (default auto)",
+    help:
+      "ws: WebSocket; http: plain requests; auto: http where no WebSocket passes (default auto)",
   },
 };
 

@@ -2,7 +2,13 @@
  * The requests of one connection by HTTP: each with an end, and all of them ended together.
  * @module
  */
-import { decodeMessage, type MessageOf, StreamError, toStreamError } from "../protocol.ts";
+import {
+  decodeMessage,
+  type MessageOf,
+  type ResourceStatus,
+  StreamError,
+  toStreamError,
+} from "../protocol.ts";
 import { refusal, unreachable } from "./channel.ts";
 
 /** A server that takes so long for a whole answer is given up, in ms; as on a WebSocket (PROTOCOL.md 2.3). */
@@ -189,4 +195,10 @@ export function statusIn(json: string): MessageOf<"StatusChanged"> {
     const { message } = toStreamError(error);
     throw new StreamError("UNREACHABLE", `what answers there is no stream server: ${message}`);
   }
+}
+
+/** Tells whether a status is not known yet. */
+export function isNewer(status: ResourceStatus, known: ResourceStatus | null): boolean {
+  return known === null || status.epoch > known.epoch ||
+    status.epoch === known.epoch && status.sequence > known.sequence;
 }

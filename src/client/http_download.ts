@@ -17,12 +17,15 @@ import {
 } from "../protocol.ts";
 import type { Channel, ChannelHandler } from "./channel.ts";
 import { eventsOf } from "./events.ts";
-import { HttpRequests, parseJson, SILENT_AFTER_MS, statusIn } from "./http.ts";
+import { HttpRequests, isNewer, parseJson, SILENT_AFTER_MS, statusIn } from "./http.ts";
 
 /** Last position of a range that follows content while it grows (RFC 8673). */
 const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;
 /** A status that is late, because a proxy holds events back, is asked for, in ms. */
 const STATUS_WITHIN_MS = 250;
+
+/** What is read ahead; as much again waits in the sockets and in `fetch`. */
+const READ_AHEAD_BYTES = 2 * 1024 * 1024;
 
 /** What is being followed. */
 interface Following {
@@ -43,7 +46,7 @@ export class HttpDownloadChannel implements Channel {
   readonly #path: string;
   readonly #handler: ChannelHandler;
   readonly #watch: ReturnType<typeof setInterval>;
-  #status!: ResourceStatus;
+  #newest: ResourceStatus | null = null;
   #following: Following | null = null;
   /** How many wait for the server to say something. */
   #listening = 0;
@@ -103,6 +106,10 @@ export class HttpDownloadChannel implements Channel {
     return Promise.resolve();
   }
 
+  get #status(): ResourceStatus {
+    return this.#newest!;
+  }
+
   get #isFinished(): boolean {
     return isFinal(this.#status.transferStatus);
   }
@@ -128,25 +135,30 @@ export class HttpDownloadChannel implements Channel {
   #setStatus(message: MessageOf<"StatusChanged">): void {
     this.#heard();
     const status = message.resourceStatus as ResourceStatus;
-    const known = this.#status as ResourceStatus | undefined;
-    if (known !== undefined && !isNewer(status, known)) return;
-    this.#status = status;
+    if (!isNewer(status, this.#newest)) return;
+    this.#newest = status;
     this.#tell(message);
     this.#signal();
   }
 
   async #follow({ from, to, epoch, window }: MessageOf<"Follow">): Promise<void> {
-    const following = { next: from, end: to ?? Infinity, consumed: from, window };
+    const following = {
+      next: from,
+      end: to ?? Infinity,
+      consumed: from,
+      window: Math.min(window, READ_AHEAD_BYTES),
+    };
     if (following.end < from) {
       throw new StreamError("BAD_REQUEST", `a range from ${from} to ${to} runs backwards`);
     }
     checkStart(this.#status, from, epoch ?? null);
     this.#following = following;
-    while (following.next < following.end) {
+    while (following.next < following.end && !this.#over) {
       if (!this.#isFinished) await this.#readLive(following);
       else if (following.next < this.#status.currentSize) await this.#readRest(following);
       else break;
     }
+    if (this.#over) return;
     checkStart(this.#status, following.next, null);
     this.#following = null;
     this.#tell({ "@": "FollowEnd", offset: following.next });
@@ -305,11 +317,6 @@ export class HttpDownloadChannel implements Channel {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
   }
-}
-
-function isNewer(status: ResourceStatus, known: ResourceStatus): boolean {
-  return status.epoch > known.epoch ||
-    status.epoch === known.epoch && status.sequence > known.sequence;
 }
 
 /** An offset past the end is waited for while the resource grows, unless it was seen before (PROTOCOL.md 4.4). */

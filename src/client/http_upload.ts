@@ -9,12 +9,13 @@ import {
   type MessageOf,
   type ResourceInfo,
   RESOURCES_PATH,
+  type ResourceStatus,
   StreamError,
   toStreamError,
   UPLOADS_PATH,
 } from "../protocol.ts";
 import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.ts";
-import { type Answer, HttpRequests, parseJson, RefusedError, statusIn } from "./http.ts";
+import { type Answer, HttpRequests, isNewer, parseJson, RefusedError, statusIn } from "./http.ts";
 
 /** Content of one request: larger ones are not faster, and what breaks off is sent again. */
 const MAX_PART_BYTES = 1024 * 1024;
@@ -59,6 +60,7 @@ export class HttpUploadChannel implements Channel {
   #silence: ReturnType<typeof setTimeout> | undefined;
   #isSilent = false;
   #isAborting = false;
+  #newest: ResourceStatus | null = null;
   #working: Promise<void> | null = null;
   #over = false;
 
@@ -177,7 +179,7 @@ export class HttpUploadChannel implements Channel {
     this.#silenceMs = Math.min(LONGEST_SILENCE_MS, Math.max(SHORTEST_SILENCE_MS, silenceMs));
     this.#path = uploadPath(id, secret);
     this.#offset = offsetIn(headers);
-    this.#tell(statusIn(text));
+    this.#tellStatus(text);
     this.#tell({
       "@": "ReadyForUpload",
       reference: { uri: reference },
@@ -201,7 +203,7 @@ export class HttpUploadChannel implements Channel {
     if (offsetIn(answer.headers) !== acknowledged) throw broken("took only a part of a request");
     this.#offset = acknowledged;
     // A proxy may have dropped our wish for a representation.
-    if (answer.text !== "") this.#tell(statusIn(answer.text));
+    if (answer.text !== "") this.#tellStatus(answer.text);
     this.#tell({ "@": "Credit", limit: acknowledged + WINDOW_BYTES, acknowledged });
   }
 
@@ -221,11 +223,9 @@ export class HttpUploadChannel implements Channel {
   }
 
   #acknowledge({ text }: Answer): void {
-    const status = statusIn(text);
-    const { currentSize, numberOfLines } = status.resourceStatus;
-    const { digest } = parseJson<ResourceInfo>(text);
+    const { currentSize, numberOfLines, digest } = parseJson<ResourceInfo>(text);
     if (digest === null) throw noServer();
-    this.#tell(status);
+    this.#tellStatus(text);
     this.#tell({
       "@": "UploadAcknowledged",
       size: currentSize,
@@ -253,11 +253,13 @@ export class HttpUploadChannel implements Channel {
   }
 
   /**
-   * Whoever else sends to this upload owns it. A server that has more than it said has it from us where it came before
-   * the end of this request: some HTTP clients repeat one whose connection broke.
+   * Whoever else sends to this upload owns it. What a server has up to the end of this request may come from us: some
+   * HTTP clients repeat a request whose connection broke.
    */
   #meant(error: unknown, endOffset: number): unknown {
     if (!(error instanceof RefusedError) || !error.headers.has("upload-offset")) return error;
+    const isCompleted = error.headers.get("upload-complete") === "?1";
+    if (error.code !== "CONFLICT" && !(error.code === "BAD_REQUEST" && isCompleted)) return error;
     if (offsetIn(error.headers) <= endOffset) return broken("has other bytes than it said");
     return new StreamError("FENCED", "the upload was resumed by somebody else");
   }
@@ -285,6 +287,14 @@ export class HttpUploadChannel implements Channel {
   #pace(tookMs: number): void {
     if (tookMs < FAST_MS) this.#partBytes = Math.min(this.#partBytes * 2, MAX_PART_BYTES);
     else if (tookMs > SLOW_MS) this.#partBytes = Math.max(this.#partBytes / 2, MIN_PART_BYTES);
+  }
+
+  #tellStatus(json: string): void {
+    const message = statusIn(json);
+    const status = message.resourceStatus as ResourceStatus;
+    if (!isNewer(status, this.#newest)) return;
+    this.#newest = status;
+    this.#tell(message);
   }
 
   #tell(message: Message): void {
