@@ -9,10 +9,20 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { refusal, unreachable } from "./channel.ts";
+import { checkToken, refusal, unreachable } from "./channel.ts";
 
 /** A server that takes so long for a whole answer is given up, in ms; as on a WebSocket (PROTOCOL.md 2.3). */
 export const SILENT_AFTER_MS = 60_000;
+
+/** Whom requests go to, and who asks. */
+export interface Asked {
+  /** HTTP base URL. */
+  server: string;
+  /** Bearer token to present. */
+  token?: string;
+  /** What a signed link carries; each request does, too. */
+  access?: string;
+}
 
 /** What is asked of a server. */
 export interface Asking {
@@ -48,13 +58,13 @@ export class RefusedError extends StreamError {
 
 /** Requests to one server. */
 export class HttpRequests {
-  readonly #base: string;
+  readonly #asked: Asked;
   readonly #running = new Set<AbortController>();
   #stopped = false;
 
-  /** @param base HTTP base URL of the server. */
-  constructor(base: string) {
-    this.#base = base;
+  /** @param asked Whom they go to. */
+  constructor(asked: Asked) {
+    this.#asked = asked;
   }
 
   /**
@@ -128,11 +138,15 @@ export class HttpRequests {
     { method = "GET", headers, body }: Asking,
     signal: AbortSignal,
   ): Promise<Response> {
+    const { server, token, access } = this.#asked;
+    const link = access === undefined ? "" : `${path.includes("?") ? "&" : "?"}access=${access}`;
+    const fields = new Headers(headers);
+    if (token !== undefined) fields.set("authorization", `Bearer ${checkToken(token)}`);
     let response: Response;
     try {
-      response = await fetch(this.#base + path, {
+      response = await fetch(server + path + link, {
         method,
-        headers,
+        headers: fields,
         body: body as Uint8Array<ArrayBuffer> | undefined,
         signal,
         // A status that was kept somewhere is an old one.
@@ -141,18 +155,18 @@ export class HttpRequests {
       });
     } catch (error) {
       if (signal.aborted) throw error;
-      throw withoutSecret(unreachable(this.#base, error));
+      throw withoutSecret(unreachable(server, error));
     }
     if (response.ok) return response;
     const asked = `${method} ${path}`;
-    const error = refusal(this.#base, asked, response.status, await response.text());
+    const error = refusal(server, asked, response.status, await response.text());
     throw new RefusedError(withoutSecret(error), response.headers);
   }
 }
 
-/** Errors are shown and logged; whoever reads the address of an upload owns it. */
+/** Errors are shown and logged; whoever reads the address of an upload owns it, and a signed link opens. */
 function withoutSecret(error: StreamError): StreamError {
-  const message = error.message.replace(/(\/uploads\/[^/\s]+\/)[^\s/?)]+/g, "$1…");
+  const message = error.message.replace(/(\/uploads\/[^/\s]+\/|[?&]access=)[^\s/?&)]+/g, "$1…");
   return message === error.message ? error : new StreamError(error.code, message);
 }
 

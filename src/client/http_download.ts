@@ -10,6 +10,7 @@ import {
   type LinePosition,
   type Message,
   type MessageOf,
+  type ResourceLocation,
   RESOURCES_PATH,
   type ResourceStatus,
   StreamError,
@@ -17,7 +18,7 @@ import {
 } from "../protocol.ts";
 import type { Channel, ChannelHandler } from "./channel.ts";
 import { eventsOf } from "./events.ts";
-import { HttpRequests, isNewer, parseJson, SILENT_AFTER_MS, statusIn } from "./http.ts";
+import { type Asked, HttpRequests, isNewer, parseJson, SILENT_AFTER_MS, statusIn } from "./http.ts";
 
 /** Last position of a range that follows content while it grows (RFC 8673). */
 const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;
@@ -54,8 +55,8 @@ export class HttpDownloadChannel implements Channel {
   #changed: PromiseWithResolvers<void> = Promise.withResolvers<void>();
   #over = false;
 
-  private constructor(base: string, id: string, handler: ChannelHandler) {
-    this.#requests = new HttpRequests(base);
+  private constructor(asked: Asked, id: string, handler: ChannelHandler) {
+    this.#requests = new HttpRequests(asked);
     this.#path = `${RESOURCES_PATH}/${id}`;
     this.#handler = handler;
     this.#watch = setInterval(() => this.#checkSilence(), SILENT_AFTER_MS / 6);
@@ -63,17 +64,17 @@ export class HttpDownloadChannel implements Channel {
 
   /**
    * Asks for the status, and hears of every further one.
-   * @param base HTTP base URL of the server.
-   * @param id Id of the resource.
+   * @param location The resource.
+   * @param token Bearer token to present.
    * @param handler Hears what arrives.
    * @throws {StreamError} UNREACHABLE, NOT_FOUND, or another reason of the server.
    */
   static async open(
-    base: string,
-    id: string,
+    { server, id, access }: ResourceLocation,
+    token: string | undefined,
     handler: ChannelHandler,
   ): Promise<HttpDownloadChannel> {
-    const channel = new HttpDownloadChannel(base, id, handler);
+    const channel = new HttpDownloadChannel({ server, token, access }, id, handler);
     try {
       await channel.#askStatus();
     } catch (error) {

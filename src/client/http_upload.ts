@@ -15,7 +15,15 @@ import {
   UPLOADS_PATH,
 } from "../protocol.ts";
 import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.ts";
-import { type Answer, HttpRequests, isNewer, parseJson, RefusedError, statusIn } from "./http.ts";
+import {
+  type Answer,
+  type Asked,
+  HttpRequests,
+  isNewer,
+  parseJson,
+  RefusedError,
+  statusIn,
+} from "./http.ts";
 
 /** Content of one request: larger ones are not faster, and what breaks off is sent again. */
 const MAX_PART_BYTES = 1024 * 1024;
@@ -66,12 +74,12 @@ export class HttpUploadChannel implements Channel {
 
   /**
    * Nothing is requested before something is sent.
-   * @param base HTTP base URL of the server.
+   * @param asked The server.
    * @param contextId Upload context of a new upload.
    * @param handler Hears what arrives.
    */
-  constructor(base: string, contextId: string | undefined, handler: ChannelHandler) {
-    this.#requests = new HttpRequests(base);
+  constructor(asked: Asked, contextId: string | undefined, handler: ChannelHandler) {
+    this.#requests = new HttpRequests(asked);
     this.#contextId = contextId;
     this.#handler = handler;
   }

@@ -33,6 +33,8 @@ export interface Destination {
   server: string;
   /** Path and query of the WebSocket endpoint. */
   path: string;
+  /** Bearer token to present. */
+  token: string | undefined;
   /** Connects by HTTP requests. */
   byHttp(handler: ChannelHandler): Channel | Promise<Channel>;
 }
@@ -56,12 +58,14 @@ export class Connector {
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
    */
   async open(handler: ChannelHandler): Promise<Channel> {
-    const { server, path, byHttp } = this.#destination;
-    if (this.#transport === "ws") return await WebSocketChannel.open(server, path, handler);
+    const { server, path, token, byHttp } = this.#destination;
+    if (this.#transport === "ws") {
+      return await WebSocketChannel.open(server, path, handler, token);
+    }
     if (this.#transport === "http") return await byHttp(handler);
     let reason: StreamError;
     try {
-      const channel = await WebSocketChannel.open(server, path, handler, FALLBACK_AFTER_MS);
+      const channel = await WebSocketChannel.open(server, path, handler, token, FALLBACK_AFTER_MS);
       if (!channel.native || await channel.speaks(FALLBACK_AFTER_MS)) return channel;
       void channel.close("no answer");
       reason = new StreamError("UNREACHABLE", `nothing comes through a WebSocket to ${server}`);
