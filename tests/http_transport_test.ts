@@ -3,8 +3,8 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
-import { type ErrorCode, follow, getResource, open, push, resumePush } from "../mod.ts";
-import type { PushedUpload, StreamError, Transport } from "../mod.ts";
+import { follow, getResource, open, push, resumePush, shareResource, SignedLinks } from "../mod.ts";
+import type { Grant, PushedUpload, Scope, StreamError, Transport } from "../mod.ts";
 import { eventsOf } from "../src/client/events.ts";
 import { utf8 } from "./helpers/bytes.ts";
 import { assertBytes, eventually, within } from "./helpers/connection.ts";
@@ -20,7 +20,6 @@ import {
   statusOf,
   type TestServer,
 } from "./helpers/server.ts";
-import { type UpgradeFate, UpgradeProxy } from "./helpers/upgrade_proxy.ts";
 
 const MiB = 1024 * 1024;
 const metadata = { filename: "a b/ü&?.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -368,58 +367,35 @@ test("uploads and followers survive connections that break by chance", async () 
   });
 });
 
-/** Pushes and follows through a proxy that lets no WebSocket pass. */
-async function fallBack(fate: UpgradeFate): Promise<void> {
-  await using server = await startServer();
-  await using proxy = await UpgradeProxy.open(server.url, fate);
-  const upload = await push(server.url, metadata, http);
-  const told: ErrorCode[] = [];
-  const options = { onFallback: ({ code }: StreamError) => void told.push(code) };
-  const [pushed, download] = await Promise.all([
-    push(proxy.url, metadata, options),
-    open(`${proxy.url}/resources/${idOf(upload)}`, options),
-  ]);
-  const followed = readAll(download.read());
-  for (const { writable } of [upload, pushed]) {
-    const writer = writable.getWriter();
-    await writer.write(utf8("one\n"));
-    await writer.close();
-  }
-  assertEquals((await pushed.done).size, 4);
-  assertBytes(await followed, utf8("one\n"));
-  download.close();
-  assertEquals(told, ["UNREACHABLE", "UNREACHABLE"]);
-  assertLess(proxy.upgrades, 5);
-  assertEquals(server.resources.uploads, 0);
-}
-
-for (const fate of ["426", "400", "cut"] as const) {
-  test(`where an upgrade ends with ${fate}, HTTP is used from then on, and said once`, async () => {
-    await fallBack(fate);
+test("an uploader need not read, a reader need not upload, and a signed link needs no token", async () => {
+  const scopes: Record<string, Scope> = { pusher: "upload", reader: "read" };
+  const grant: Grant = {
+    name: "",
+    scopes: [],
+    contextId: null,
+    resourceId: null,
+    expiresAtMs: null,
+  };
+  const authenticate = (token: string) => Promise.resolve({ ...grant, scopes: [scopes[token]] });
+  await using server = await startServer({
+    access: { tokens: { authenticate }, links: new SignedLinks() },
   });
-}
-
-test("where an upgrade hangs, or lets nothing pass, HTTP is used after a few seconds", async () => {
-  await Promise.all([fallBack("hang"), fallBack("mute")]);
-});
-
-test("who wants a WebSocket gets no HTTP", async () => {
-  await using server = await startServer();
-  await using proxy = await UpgradeProxy.open(server.url, "426");
-  await assertFails("UNREACHABLE", () => push(proxy.url, metadata, { transport: "ws" }));
-});
-
-test("nobody there is UNREACHABLE, and no reason for HTTP", async () => {
-  const server = await startServer();
-  await server.close();
-  const told: string[] = [];
-  const options = { onFallback: ({ message }: StreamError) => void told.push(message) };
-  const reference = `${server.url}/resources/${crypto.randomUUID()}`;
-  for (const transport of ["auto", "http"] as const) {
-    await assertFails("UNREACHABLE", () => push(server.url, metadata, { ...options, transport }));
-    await assertFails("UNREACHABLE", () => open(reference, { ...options, transport }));
-  }
-  assertEquals(told, []);
+  const upload = await push(server.url, metadata, { ...http, token: "pusher" });
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("one\n"));
+  await writer.close();
+  assertEquals((await upload.done).numberOfLines, 1);
+  const again = await resumePush(server.url, upload.resumeToken, { ...http, token: "pusher" });
+  await new Blob(["one\n"]).stream().pipeTo(again.writable);
+  await assertFails("UNAUTHORIZED", () => open(upload.reference, http));
+  await assertFails("FORBIDDEN", () => open(upload.reference, { ...http, token: "pusher" }));
+  await assertFails("FORBIDDEN", () => push(server.url, metadata, { ...http, token: "reader" }));
+  assertBytes(await readAll(follow(upload.reference, { ...http, token: "reader" })), utf8("one\n"));
+  const { reference } = await shareResource(upload.reference, { token: "reader" });
+  const download = await open(reference, http);
+  assertEquals(await Array.fromAsync(download.lines(0, 9)), ["one\n"]);
+  assertBytes(await readAll(download.read()), utf8("one\n"));
+  download.close();
 });
 
 test("events are read however they are cut, and bounded", async () => {

@@ -18,6 +18,7 @@ import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.t
 import {
   type Answer,
   type Asked,
+  type Asking,
   HttpRequests,
   isNewer,
   parseJson,
@@ -50,11 +51,18 @@ type Beginning = MessageOf<"StartUpload"> | MessageOf<"ResumeUpload">;
 /** A message that ends it. */
 type Ending = MessageOf<"FinishUpload"> | MessageOf<"AbortUpload">;
 
+/** What was sent of an upload, on whichever of its connections. */
+export interface Trail {
+  /** Byte after the last one. */
+  endOffset: number;
+}
+
 /** The owner of one upload. */
 export class HttpUploadChannel implements Channel {
   readonly native = true;
   readonly #requests: HttpRequests;
   readonly #contextId: string | undefined;
+  readonly #trail: Trail;
   readonly #handler: ChannelHandler;
   #beginning: Beginning | null = null;
   #queue: Uint8Array[] = [];
@@ -76,10 +84,17 @@ export class HttpUploadChannel implements Channel {
    * Nothing is requested before something is sent.
    * @param asked The server.
    * @param contextId Upload context of a new upload.
+   * @param trail What earlier connections sent.
    * @param handler Hears what arrives.
    */
-  constructor(asked: Asked, contextId: string | undefined, handler: ChannelHandler) {
+  constructor(
+    asked: Asked,
+    contextId: string | undefined,
+    trail: Trail,
+    handler: ChannelHandler,
+  ) {
     this.#requests = new HttpRequests(asked);
+    this.#trail = trail;
     this.#contextId = contextId;
     this.#handler = handler;
   }
@@ -175,7 +190,7 @@ export class HttpUploadChannel implements Channel {
   }
 
   async #resume({ id, secret }: MessageOf<"ResumeUpload">): Promise<void> {
-    const answer = await this.#requests.ask(uploadPath(id, secret));
+    const answer = await this.#ask(uploadPath(id, secret));
     if (answer.headers.get("upload-complete") !== "?1") return this.#ready(id, secret, answer);
     this.#acknowledge(answer);
   }
@@ -244,32 +259,40 @@ export class HttpUploadChannel implements Channel {
   }
 
   async #patch(part: Uint8Array, fields: Record<string, string>): Promise<Answer> {
+    this.#trail.endOffset = Math.max(this.#trail.endOffset, this.#offset + part.length);
+    return await this.#ask(this.#path, {
+      method: "PATCH",
+      headers: {
+        "content-type": "application/partial-upload",
+        "upload-offset": String(this.#offset),
+        "prefer": "return=representation",
+        ...fields,
+      },
+      body: part,
+    });
+  }
+
+  async #ask(path: string, asking?: Asking): Promise<Answer> {
     try {
-      return await this.#requests.ask(this.#path, {
-        method: "PATCH",
-        headers: {
-          "content-type": "application/partial-upload",
-          "upload-offset": String(this.#offset),
-          "prefer": "return=representation",
-          ...fields,
-        },
-        body: part,
-      });
+      return await this.#requests.ask(path, asking);
     } catch (error) {
-      throw this.#meant(error, this.#offset + part.length);
+      throw error instanceof RefusedError ? this.#meant(error) : error;
     }
   }
 
   /**
-   * Whoever else sends to this upload owns it. What a server has up to the end of this request may come from us: some
-   * HTTP clients repeat a request whose connection broke.
+   * A request that was given up may still arrive, and some HTTP clients repeat one whose connection broke: up to where
+   * this upload was ever sent, what a server has may come from here. Beyond that it comes from another owner.
    */
-  #meant(error: unknown, endOffset: number): unknown {
-    if (!(error instanceof RefusedError) || !error.headers.has("upload-offset")) return error;
-    const isCompleted = error.headers.get("upload-complete") === "?1";
-    if (error.code !== "CONFLICT" && !(error.code === "BAD_REQUEST" && isCompleted)) return error;
-    if (offsetIn(error.headers) <= endOffset) return broken("has other bytes than it said");
-    return new StreamError("FENCED", "the upload was resumed by somebody else");
+  #meant(error: RefusedError): StreamError {
+    const { code, headers } = error;
+    const isCompleted = code === "BAD_REQUEST" && headers.get("upload-complete") === "?1";
+    const isOther = code === "CONFLICT" && headers.has("upload-offset");
+    if (isOther && offsetIn(headers) > this.#trail.endOffset) {
+      return new StreamError("FENCED", "the upload was resumed by somebody else");
+    }
+    const isTransient = code === "FENCED" || isOther || isCompleted;
+    return isTransient ? broken("had to do with another request of this upload") : error;
   }
 
   /** Joins as much of what waits as goes into one request. */

@@ -112,11 +112,13 @@ export class ClientUpload implements PushedUpload {
     this.#base = base;
     this.#options = options;
     const { contextId, token } = options;
+    const trail = { endOffset: 0 };
     this.#connector = new Connector({
       server: base,
       path: uploadPath(contextId),
       token,
-      byHttp: (handler) => new HttpUploadChannel({ server: base, token }, contextId, handler),
+      byHttp: (handler) =>
+        new HttpUploadChannel({ server: base, token }, contextId, trail, handler),
     }, options);
     this.done = this.#done.promise;
     // Who only looks at `writable` hears of a failure there.
