@@ -3,7 +3,16 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
-import { follow, getResource, open, push, resumePush, shareResource, SignedLinks } from "../mod.ts";
+import {
+  follow,
+  framesRuntime,
+  getResource,
+  open,
+  push,
+  resumePush,
+  shareResource,
+  SignedLinks,
+} from "../mod.ts";
 import type { Grant, PushedUpload, Scope, StreamError, Transport } from "../mod.ts";
 import { eventsOf } from "../src/client/events.ts";
 import { utf8 } from "./helpers/bytes.ts";
@@ -139,6 +148,20 @@ each("a FAILED resource is read to its last byte", async (pushing, following) =>
     "RANGE_NOT_AVAILABLE",
     () => readAll(follow(upload.reference, { ...following, from: 8 })),
   );
+});
+
+test("a Step port speaks HTTP, too", async () => {
+  await using server = await startServer({ runtime: framesRuntime() });
+  const bytes = random(3 * MiB + 1);
+  const upload = await push(server.url, metadata, http);
+  const followed = readAll(follow(upload.reference, http));
+  await new Blob([bytes]).stream().pipeTo(upload.writable);
+  assertBytes(await followed, bytes);
+  const failed = await push(server.url, metadata, http);
+  const broken = readAll(follow(failed.reference, http));
+  await failed.writable.getWriter().write(bytes.slice(0, 100_000));
+  await failed.abort("enough");
+  assertBytes(await broken, bytes.subarray(0, 100_000));
 });
 
 test("lines are located and read as on a WebSocket, however many and however long", async () => {

@@ -147,6 +147,8 @@ export class HttpUploadChannel implements Channel {
     }
     this.#working = null;
     if (this.#over) return;
+    // Something may have been sent while the last step was found to be the last one.
+    if (this.#queue.length > 0 || this.#ending !== null) return this.#wake();
     this.#silence = setTimeout(() => {
       this.#isSilent = true;
       this.#wake();

@@ -13,11 +13,11 @@ import {
 /** How long a WebSocket may take to open, and the server then for its first word, before HTTP is tried. */
 const FALLBACK_AFTER_MS = 3000;
 
-/** All of them, as options name them. */
-export const TRANSPORTS = ["auto", "ws", "http"] as const;
-
 /** A WebSocket, HTTP requests, or whichever of the two gets through. */
-export type Transport = typeof TRANSPORTS[number];
+export type Transport = "auto" | "ws" | "http";
+
+/** All of them. */
+export const TRANSPORTS: readonly Transport[] = ["auto", "ws", "http"];
 
 /** What carries the connections to a server. */
 export interface TransportOptions {
