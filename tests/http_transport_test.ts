@@ -370,16 +370,17 @@ test("uploads and followers survive connections that break by chance", async () 
     await using server = await startServer({ resumeWindowMs: 10_000 });
     const port = Number(new URL(server.url).port);
     await using proxy = await Proxy.open(port, chance);
-    const bytes = random(2 * MiB);
-    const begin = async () => {
+    const bytes = random(MiB);
+    const begun = async <T>(begin: () => Promise<T>) => {
       for (;;) {
-        const upload = await push(proxy.url, metadata, http).catch(() => null);
-        if (upload !== null) return upload;
+        const result = await begin().catch(() => null);
+        if (result !== null) return result;
       }
     };
-    const upload = await begin();
-    const reference = `${server.url}/resources/${idOf(upload)}`;
-    const followed = new Response(follow(reference, http)).bytes();
+    const upload = await begun(() => push(proxy.url, metadata, http));
+    const reference = `${proxy.url}/resources/${idOf(upload)}`;
+    const download = await begun(() => open(reference, http));
+    const followed = new Response(download.read()).bytes();
     const writer = upload.writable.getWriter();
     for (let at = 0; at < bytes.length; at += 50_000) {
       await writer.write(bytes.slice(at, at + 50_000));
@@ -387,6 +388,7 @@ test("uploads and followers survive connections that break by chance", async () 
     await writer.close();
     assertEquals((await upload.done).digest.value, await checksumOf(bytes));
     assertBytes(await followed, bytes);
+    download.close();
     assert(proxy.broken > 0);
   });
 });
