@@ -615,7 +615,6 @@ test("a request without a byte for very long is given up", async () => {
     guard: null,
     metrics: new ServerMetrics(),
     httpUploads: new HttpUploads(resources, 20),
-    guard: null,
     failed: () => {},
   });
   let given = false;

@@ -1,5 +1,5 @@
 /**
- * A download by HTTP requests, in the words of a WebSocket connection (PROTOCOL.md 6.6).
+ * A download by HTTP requests, in the words of a WebSocket connection (PROTOCOL.md 6.9).
  *
  * Statuses come as server-sent events beside the bytes; a byte is handed over when a status shows it.
  * @module

@@ -1,5 +1,5 @@
 /**
- * An upload by HTTP requests, in the words of a WebSocket connection (PROTOCOL.md 6.6).
+ * An upload by HTTP requests, in the words of a WebSocket connection (PROTOCOL.md 6.9).
  *
  * What is sent while a request is under way goes out together with the next one.
  * @module
