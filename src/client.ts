@@ -31,6 +31,7 @@ import {
 } from "./client/upload.ts";
 import type { RetryOptions } from "./client/retry.ts";
 import { tokenFor } from "./client/token.ts";
+import type { TransportOptions } from "./client/transport.ts";
 import {
   checkMetadata,
   httpBase,
@@ -42,6 +43,7 @@ import {
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
 export type { RetryOptions } from "./client/retry.ts";
+export type { Transport, TransportOptions } from "./client/transport.ts";
 export type { StepConnection, StepHandler, StepTransport } from "./client/step_upload.ts";
 export type { PushedUpload, PushOptions } from "./client/upload.ts";
 export {
@@ -58,7 +60,7 @@ export {
 } from "./protocol.ts";
 
 /** How a resource is opened. */
-export interface OpenOptions extends ReferenceOptions, RetryOptions {}
+export interface OpenOptions extends ReferenceOptions, RetryOptions, TransportOptions {}
 
 /** Where a reference that is a bare id belongs, and who asks. */
 export interface ReferenceOptions {

@@ -8,6 +8,7 @@ import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "./c
 import { credentialsOf } from "./credentials.ts";
 import { fileOutput, type Output, sizeOf, standardOutput } from "./output.ts";
 import { reportRetry } from "./progress.ts";
+import { TRANSPORT_OPTION, transportOf } from "./transport.ts";
 
 /** Reads a resource, live until it ends. */
 export const follow: Command = {
@@ -31,6 +32,7 @@ export const follow: Command = {
       value: "TIME",
       help: "try a lost connection again for so long; 0s for never (default 10m)",
     },
+    ...TRANSPORT_OPTION,
     ...SERVER_OPTION,
   },
   examples: [
@@ -53,6 +55,7 @@ async function runFollow(reference: string, options: Options): Promise<number> {
     ...await credentialsOf(options, reference),
     retryForMs: options.number("retry-for"),
     onRetry: reportRetry,
+    ...transportOf(options),
   });
   try {
     const output = await openOutput(options, selection, download.status.currentSize);

@@ -24,6 +24,7 @@ import { credentialsOf } from "./credentials.ts";
 import { printLine, visible } from "./output.ts";
 import { reportRetry, showProgress } from "./progress.ts";
 import { recallToken, rememberUpload } from "./tokens.ts";
+import { TRANSPORT_OPTION, transportOf } from "./transport.ts";
 
 /** Most bytes of a pipe that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
@@ -71,6 +72,7 @@ export const pushCommand: Command = {
       value: "REF",
       help: "go on with the upload of this file after its push was killed",
     },
+    ...TRANSPORT_OPTION,
     ...SERVER_OPTION,
   },
   examples: [
@@ -130,6 +132,7 @@ async function pushSource(
 
 /** What contradicts itself is told before anything is opened. */
 function checkOptions(path: string, options: Options): void {
+  transportOf(options);
   if (options.flag("text") && options.flag("binary")) {
     throw new UsageError("--text and --binary exclude each other");
   }
@@ -167,6 +170,7 @@ async function openUpload(
     retryForMs: options.number("retry-for"),
     onRetry: reportRetry,
     stepTransport: connectFrames,
+    ...transportOf(options),
   };
   if (resumed === undefined) {
     return await push(server, metadataOf(path, source, options), settings);

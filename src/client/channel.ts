@@ -21,7 +21,7 @@ const DEAD_AFTER_MS = 60_000;
 /** How long opening a connection may take. */
 const CONNECT_TIMEOUT_MS = 20_000;
 /** How long a goodbye waits for the server's. */
-const CLOSE_TIMEOUT_MS = 2000;
+export const CLOSE_TIMEOUT_MS = 2000;
 
 /** What a channel drives. */
 export interface ChannelHandler {
@@ -33,8 +33,35 @@ export interface ChannelHandler {
   closed(reason: StreamError): void;
 }
 
-/** One open connection to a server. */
-export class Channel {
+/** One open connection to a server, whatever carries it. */
+export interface Channel {
+  /** Whether the server speaks our extensions; otherwise it is a Step server. */
+  readonly native: boolean;
+  /** Sends a control message. */
+  send(message: Message): void;
+  /** Sends a data message. */
+  sendData(bytes: Uint8Array): void;
+  /**
+   * Ends the connection in good order; the handler hears nothing more.
+   * @returns Resolves when the server has everything that was sent, or does not answer: a process that
+   * exits earlier may take its last messages with it.
+   */
+  close(reason: string): Promise<void>;
+}
+
+/** Something on the way lets no WebSocket pass, or the server takes none. */
+export class UpgradeRefusedError extends StreamError {
+  /** @param base HTTP base URL of the server. */
+  constructor(base: string) {
+    super("UNREACHABLE", `the server at ${base} refused the WebSocket connection`);
+  }
+}
+
+/** How an attempt to open a connection ended. */
+type Opening = "open" | "refused" | "late";
+
+/** A connection by WebSocket. */
+export class WebSocketChannel implements Channel {
   readonly #socket: WebSocket;
   readonly #handler: ChannelHandler;
   readonly #heartbeat: ReturnType<typeof setInterval>;
@@ -42,6 +69,8 @@ export class Channel {
   #pings = 0;
   #failure: StreamError | null = null;
   #over = false;
+  #isHeard = false;
+  #firstWord: ((isHeard: boolean) => void) | null = null;
 
   private constructor(socket: WebSocket, handler: ChannelHandler) {
     this.#socket = socket;
@@ -59,65 +88,79 @@ export class Channel {
    * @param path Path and query of the endpoint.
    * @param handler Hears what arrives.
    * @param token Bearer token to present.
-   * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
+   * @param withinMs How long that may take, in ms.
+   * @throws {StreamError} UNREACHABLE, or the server's reason to refuse; {@link UpgradeRefusedError} where a server
+   * is there and takes no WebSocket.
    */
   static async open(
     base: string,
     path: string,
     handler: ChannelHandler,
     token?: string,
-  ): Promise<Channel> {
+    withinMs: number = CONNECT_TIMEOUT_MS,
+  ): Promise<WebSocketChannel> {
     const url = `${base.replace(/^http/, "ws")}${path}`;
-    const native = token === undefined
+    const protocols = token === undefined
       ? [SUBPROTOCOL]
       : [SUBPROTOCOL, TOKEN_SUBPROTOCOL + checkToken(token)];
-    const channel = new Channel(new WebSocket(url, native), handler);
-    if (await channel.#opens()) return channel;
+    const channel = new WebSocketChannel(new WebSocket(url, protocols), handler);
+    const first = await channel.#opens(withinMs);
+    if (first === "open") return channel;
     // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
-    const protocols = await isNative(base, path, token) ? native : [];
-    const second = new Channel(new WebSocket(url, protocols), handler);
-    if (await second.#opens()) return second;
-    throw new StreamError("UNREACHABLE", `the server at ${base} refused the WebSocket connection`);
+    const native = await isNative(base, path, token);
+    if (native && first === "late") throw new UpgradeRefusedError(base);
+    const second = new WebSocketChannel(new WebSocket(url, native ? protocols : []), handler);
+    if (await second.#opens(native ? withinMs : CONNECT_TIMEOUT_MS) === "open") return second;
+    throw new UpgradeRefusedError(base);
   }
 
-  /** Waits until the connection stands; false when it never does. */
-  #opens(): Promise<boolean> {
+  /**
+   * Waits for the first word of a server that speaks our extensions; until then no end is told to the handler.
+   * @param withinMs How long that may take, in ms.
+   * @returns False when it says nothing: something on the way opens connections and lets nothing pass.
+   */
+  async speaks(withinMs: number): Promise<boolean> {
+    if (this.#over || this.#isHeard) return true;
+    this.send({ "@": "Ping", id: ++this.#pings });
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    this.#firstWord = resolve;
+    const timer = setTimeout(() => resolve(false), withinMs);
+    const isHeard = await promise;
+    clearTimeout(timer);
+    this.#firstWord = null;
+    return isHeard;
+  }
+
+  /** Waits until the connection stands. */
+  #opens(withinMs: number): Promise<Opening> {
     const socket = this.#socket;
     return new Promise((resolve) => {
-      const settle = (isOpen: boolean) => {
+      const settle = (opening: Opening) => {
         clearTimeout(timer);
         socket.onopen = socket.onerror = null;
         socket.onclose = ({ code, reason }) => this.#closed(code, reason);
-        if (!isOpen) this.close("not opened");
-        resolve(isOpen);
+        if (opening !== "open") this.close("not opened");
+        resolve(opening);
       };
-      const timer = setTimeout(() => settle(false), CONNECT_TIMEOUT_MS);
-      socket.onopen = () => settle(true);
-      socket.onerror = () => settle(false);
-      socket.onclose = () => settle(false);
+      const timer = setTimeout(() => settle("late"), withinMs);
+      socket.onopen = () => settle("open");
+      socket.onerror = () => settle("refused");
+      socket.onclose = () => settle("refused");
     });
   }
 
-  /** Whether the server speaks our extensions; otherwise it is a Step server. */
   get native(): boolean {
     return this.#socket.protocol === SUBPROTOCOL;
   }
 
-  /** Sends a control message. */
   send(message: Message): void {
     if (this.#isOpen()) this.#socket.send(encodeMessage(message));
   }
 
-  /** Sends a data message. */
   sendData(bytes: Uint8Array): void {
     if (this.#isOpen()) this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
   }
 
-  /**
-   * Ends the connection in good order; the handler hears nothing more.
-   * @returns Resolves when the server has everything that was sent, or does not answer: a process that
-   * exits earlier may take its last messages with it.
-   */
   async close(reason: string): Promise<void> {
     this.#finish();
     if (this.#socket.readyState === WebSocket.CLOSED) return;
@@ -138,6 +181,8 @@ export class Channel {
   #receive(data: string | ArrayBuffer): void {
     if (this.#over) return;
     this.#heardAtMs = performance.now();
+    this.#isHeard = true;
+    this.#firstWord?.(true);
     try {
       if (typeof data === "string") this.#dispatch(data);
       else this.#handler.data(new Uint8Array(data));
@@ -178,6 +223,9 @@ export class Channel {
   #closed(code: number, reason: string): void {
     if (this.#over) return;
     this.#finish();
+    // A server says why it closes; what stands between does not.
+    if (this.#firstWord !== null && code === 1006) return this.#firstWord(false);
+    this.#firstWord?.(true);
     this.#handler.closed(this.#failure ?? closeError(code, reason, this.native));
   }
 
@@ -239,20 +287,40 @@ export async function request(
     response = await fetch(base + path, { ...init, signal });
     answer = await response.text();
   } catch (error) {
-    const { message, cause } = error as Error;
-    // Deno tells in the cause what happened.
-    const reason = cause instanceof Error ? cause.message : message;
-    throw new StreamError("UNREACHABLE", `the server at ${base} cannot be reached: ${reason}`, {
-      cause: error,
-    });
+    throw unreachable(base, error);
   }
   if (response.ok) return answer;
+  throw refusal(base, `${method} ${path}`, response.status, answer);
+}
+
+/**
+ * The error of a request without an answer.
+ * @param base HTTP base URL of the server.
+ * @param error What `fetch` threw.
+ */
+export function unreachable(base: string, error: unknown): StreamError {
+  const { message, cause } = error as Error;
+  // Deno tells in the cause what happened.
+  const reason = cause instanceof Error ? cause.message : message;
+  return new StreamError("UNREACHABLE", `the server at ${base} cannot be reached: ${reason}`, {
+    cause: error,
+  });
+}
+
+/**
+ * The error that an answer is.
+ * @param base HTTP base URL of the server.
+ * @param asked The request, as it may be shown.
+ * @param status HTTP status of the answer.
+ * @param answer Its text.
+ */
+export function refusal(base: string, asked: string, status: number, answer: string): StreamError {
   const problem = problemOf(answer);
   const detail = problem.detail ??
-    `the server at ${base} answered ${method} ${path} with ${response.status}: is it a stream server?`;
+    `the server at ${base} answered ${asked} with ${status}: is it a stream server?`;
   // A proxy before a server that is gone answers in its place.
-  const code = problem.code ?? (response.status >= 502 ? "UNREACHABLE" : "INTERNAL");
-  throw new StreamError(known(code), detail);
+  const code = problem.code ?? (status >= 502 ? "UNREACHABLE" : "INTERNAL");
+  return new StreamError(known(code), detail);
 }
 
 /**
@@ -279,7 +347,7 @@ export async function requestJson<T>(
 }
 
 /** Tokens are base64url, or three of them with dots; the text of one that is not is never shown. */
-function checkToken(token: string): string {
+export function checkToken(token: string): string {
   if (/^[\w.~-]{1,8192}$/.test(token)) return token;
   throw new StreamError("BAD_REQUEST", "that is no token: it has characters that no token has");
 }

@@ -13,9 +13,11 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { Channel, type ChannelHandler } from "./channel.ts";
+import type { Channel } from "./channel.ts";
 import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
+import { HttpDownloadChannel } from "./http_download.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
+import { Connector, type TransportOptions } from "./transport.ts";
 
 /** Which bytes to read. */
 export interface ReadOptions {
@@ -82,7 +84,7 @@ interface Asked {
 export class ClientDownload implements Download {
   readonly #location: ResourceLocation;
   readonly #retry: RetryOptions;
-  readonly #token: string | undefined;
+  readonly #connector: Connector;
   readonly #stop = new AbortController();
   #channel: Channel | null = null;
   #opened: PromiseWithResolvers<void> | null = null;
@@ -92,19 +94,30 @@ export class ClientDownload implements Download {
   #asked: Asked | null = null;
   #failure: StreamError | null = null;
 
-  private constructor(location: ResourceLocation, retry: RetryOptions, token?: string) {
+  private constructor(
+    location: ResourceLocation,
+    options: RetryOptions & TransportOptions,
+    token: string | undefined,
+  ) {
+    const { server, id, access } = location;
+    const query = access === undefined ? "" : `?access=${access}`;
     this.#location = location;
-    this.#retry = retry;
-    this.#token = token;
+    this.#retry = options;
+    this.#connector = new Connector({
+      server,
+      path: `${DOWNLOAD_PATH}/${id}${query}`,
+      token,
+      byHttp: (handler) => HttpDownloadChannel.open(location, token, handler),
+    }, options);
   }
 
   /** Connects; see `open`. */
   static async open(
     location: ResourceLocation,
-    retry: RetryOptions,
+    options: RetryOptions & TransportOptions,
     token?: string,
   ): Promise<ClientDownload> {
-    const download = new ClientDownload(location, retry, token);
+    const download = new ClientDownload(location, options, token);
     await download.#connect();
     return download;
   }
@@ -185,21 +198,18 @@ export class ClientDownload implements Download {
   }
 
   async #connect(): Promise<void> {
-    const { server, id, access } = this.#location;
-    const query = access === undefined ? "" : `?access=${access}`;
+    const { id } = this.#location;
     const opened = this.#opened = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       opened.reject(new StreamError("NOT_FOUND", `the server says nothing of resource ${id}`));
       this.#channel?.close("no status");
     }, FIRST_STATUS_TIMEOUT_MS);
     try {
-      const handler: ChannelHandler = {
+      this.#channel = await this.#connector.open({
         message: (message) => this.#receive(message),
         data: (bytes) => this.#receiveData(bytes),
         closed: (reason) => this.#disconnected(reason),
-      };
-      const path = `${DOWNLOAD_PATH}/${id}${query}`;
-      this.#channel = await Channel.open(server, path, handler, this.#token);
+      });
       if (this.#failure !== null) {
         this.#channel.close("Client Session closed");
         throw this.#failure;

@@ -22,12 +22,14 @@ import {
   UPLOAD_PATH,
   type UploadResult,
 } from "../protocol.ts";
-import { Channel, type ChannelHandler } from "./channel.ts";
+import type { Channel, ChannelHandler } from "./channel.ts";
+import { HttpUploadChannel } from "./http_upload.ts";
 import { isTransient, Retries, type RetryOptions } from "./retry.ts";
 import type { StepTransport } from "./step_upload.ts";
+import { Connector, type TransportOptions } from "./transport.ts";
 
 /** How an upload is made. */
-export interface PushOptions extends RetryOptions {
+export interface PushOptions extends RetryOptions, TransportOptions {
   /** Upload context to belong to; made if nobody did yet. */
   contextId?: string;
   /** Bearer token for the server; it is sent to no other, and to none that is a Step server. */
@@ -77,6 +79,7 @@ export class ClientUpload implements PushedUpload {
   readonly done: Promise<UploadResult>;
   readonly #base: string;
   readonly #options: PushOptions;
+  readonly #connector: Connector;
   readonly #done = Promise.withResolvers<UploadResult>();
   readonly #status = new Latest<ResourceStatus>(initialStatus());
   readonly #stop = new AbortController();
@@ -108,6 +111,15 @@ export class ClientUpload implements PushedUpload {
   private constructor(base: string, options: PushOptions) {
     this.#base = base;
     this.#options = options;
+    const { contextId, token } = options;
+    const trail = { endOffset: 0 };
+    this.#connector = new Connector({
+      server: base,
+      path: uploadPath(contextId),
+      token,
+      byHttp: (handler) =>
+        new HttpUploadChannel({ server: base, token }, contextId, trail, handler),
+    }, options);
     this.done = this.#done.promise;
     // Who only looks at `writable` hears of a failure there.
     this.done.catch(() => {});
@@ -189,7 +201,6 @@ export class ClientUpload implements PushedUpload {
   /** One connection and the server's first answer on it. */
   async #connect(request: Message): Promise<Answer> {
     const answer = this.#answer = Promise.withResolvers<Answer>();
-    const { contextId, token } = this.#options;
     const handler: ChannelHandler = {
       message: (message) => this.#receive(message),
       data: () => {
@@ -197,7 +208,7 @@ export class ClientUpload implements PushedUpload {
       },
       closed: (reason) => this.#disconnected(reason),
     };
-    const channel = await Channel.open(this.#base, uploadPath(contextId), handler, token);
+    const channel = await this.#connector.open(handler);
     if (this.#failure !== null) {
       await channel.close("Upload aborted");
       throw this.#failure;

@@ -102,8 +102,7 @@ export class Appender {
   /** A flush that failed may have lost bytes for good, and a later one that succeeds would not tell. */
   #flushFailed = false;
 
-  /** Bytes that may wait for the next checkpoint before they are written. */
-  writeAfterBytes: number = BLOCK_BYTES;
+  #writeAfterBytes = BLOCK_BYTES;
 
   /** What the uploader said of the whole; kept in the catalog from its next update on. */
   announced: Announcement;
@@ -156,6 +155,16 @@ export class Appender {
   disown(error: StreamError): void {
     this.#events?.failed(error);
     this.#events = null;
+  }
+
+  /** Bytes that may wait for the next checkpoint before they are written. */
+  get writeAfterBytes(): number {
+    return this.#writeAfterBytes;
+  }
+
+  set writeAfterBytes(byteCount: number) {
+    this.#writeAfterBytes = byteCount;
+    if (this.#queuedBytes > 0) this.#schedule();
   }
 
   /** Takes the next bytes; they belong to the appender from now on. */
@@ -304,7 +313,7 @@ export class Appender {
   #schedule(): void {
     if (this.#running !== null || this.#closing) return;
     const waitMs = this.#untilCheckpointMs();
-    if (waitMs <= 0 || this.#queuedBytes >= this.writeAfterBytes) {
+    if (waitMs <= 0 || this.#queuedBytes >= this.#writeAfterBytes) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
       this.#running = this.#run().catch((error) => this.#failed(error)).finally(() => {

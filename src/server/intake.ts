@@ -38,6 +38,8 @@ export class Intake {
   readonly #credit: Credit;
   readonly #silenceMs: number;
   #stopped: StreamError | null = null;
+  /** Nothing more comes that what waits could be joined with. */
+  #isAllHere = false;
   #reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
   #wake: (() => void) | null = null;
 
@@ -78,6 +80,8 @@ export class Intake {
     if (byteCount !== null && arrived !== byteCount) {
       throw interrupted(`${arrived} of ${byteCount} bytes arrived`);
     }
+    this.#isAllHere = true;
+    this.#pace();
     while (this.#appender.acknowledged < this.#appender.received) await this.#progress();
     this.#check();
     // An appender whose log was taken away takes nothing and says nothing.
@@ -137,7 +141,8 @@ export class Intake {
 
   #pace(byteCount: number | null = null): void {
     const isSmall = byteCount !== null && byteCount <= SMALL_BYTES;
-    this.#appender.writeAfterBytes = isSmall ? 1 : this.#credit.windowBytes / 4;
+    const isUrgent = isSmall || this.#isAllHere;
+    this.#appender.writeAfterBytes = isUrgent ? 1 : this.#credit.windowBytes / 4;
   }
 }
 

@@ -8,7 +8,7 @@ import { LIMITS, type LinePosition, RESOURCES_PATH, StreamError } from "../proto
 import { lineAt, type LineWindow, locateLines, readLinePage } from "../resources/lines.ts";
 import type { Resource } from "../resources/resource.ts";
 import { answerWith } from "./answer.ts";
-import { numberIn } from "./query.ts";
+import { flagIn, numberIn } from "./query.ts";
 import type { RouteParts } from "./routes.ts";
 
 const LINES = 100;
@@ -30,6 +30,7 @@ interface Wanted {
 /** Adds the route. */
 export function linesRoutes(app: Hono, parts: RouteParts): void {
   app.get(`${RESOURCES_PATH}/:id/lines`, async (c) => {
+    if (flagIn(c, "locate")) return await locateOnly(c, parts);
     const wanted = wantedIn(c);
     const resource = await parts.resources.open(c.req.param("id"));
     const release = () => parts.resources.release(resource);
@@ -50,6 +51,18 @@ export function linesRoutes(app: Hono, parts: RouteParts): void {
       throw error;
     }
   });
+}
+
+/** Where lines are, as `LocateLines` tells it: any number of them, cut to what exists. */
+async function locateOnly(c: Context, { resources }: RouteParts): Promise<Response> {
+  const start = numberIn(c, "start", { min: -MAX, max: MAX }) ?? 0;
+  const count = numberIn(c, "count", { min: 0, max: MAX }) ?? 0;
+  const resource = await resources.open(c.req.param("id")!);
+  try {
+    return c.json(await locateLines(resource, start, count));
+  } finally {
+    await resources.release(resource);
+  }
 }
 
 function wantedIn(c: Context): Wanted {

@@ -131,12 +131,24 @@ async function append(c: Context, parts: UploadParts): Promise<Response> {
     await receive(upload, intake, content, contentDigest);
     if (isLast) return await complete(c, parts, upload, checksum, 200);
     uploadState(c, appender.received, false);
-    return c.body(null, 204);
+    return wantsRepresentation(c) ? await represent(c, parts) : c.body(null, 204);
   });
 }
 
-/** `HEAD /uploads/ID/SECRET`: how much there is; a request that still goes on is ended. */
+/** RFC 7240: who sends many parts wants to know how the resource stands, and may not be allowed to ask elsewhere. */
+function wantsRepresentation(c: Context): boolean {
+  return /(?:^|[,;])\s*return=representation\s*(?:$|[,;])/i.test(c.req.header("prefer") ?? "");
+}
+
+/** The resource of an upload, for its owner. */
+async function represent(c: Context, { resources, references }: UploadParts): Promise<Response> {
+  const record = await resources.get(c.req.param("id")!);
+  return c.json(references.info(record, references.base(c)));
+}
+
+/** `HEAD` and `GET /uploads/ID/SECRET`: how much there is; a request that still goes on is ended. */
 async function tellOffset(c: Context, parts: UploadParts): Promise<Response> {
+  const answer = () => c.req.method === "HEAD" ? c.body(null, 204) : represent(c, parts);
   const upload = await find(c, parts);
   c.header("cache-control", "no-store");
   c.header("upload-limit", limits(parts));
@@ -145,7 +157,7 @@ async function tellOffset(c: Context, parts: UploadParts): Promise<Response> {
     c.header("upload-length", String(size));
     c.header("location", parts.references.url(c.req.param("id")!, parts.references.base(c)));
     uploadState(c, size, true);
-    return c.body(null, 204);
+    return await answer();
   }
   return await upload.own(async (intake) => {
     await upload.receive(intake, { body: null, byteCount: null });
@@ -153,11 +165,11 @@ async function tellOffset(c: Context, parts: UploadParts): Promise<Response> {
     if (announced.size !== null) c.header("upload-length", String(announced.size));
     c.header("stream-digest-algorithm", digestAlgorithm);
     uploadState(c, received, false);
-    return c.body(null, 204);
+    return await answer();
   });
 }
 
-/** `DELETE /uploads/ID/SECRET`: gives it up; what arrived stays. */
+/** `DELETE /uploads/ID/SECRET?reason=`: gives it up; what arrived stays. */
 async function cancel(c: Context, parts: UploadParts): Promise<Response> {
   const upload = await find(c, parts);
   if ("completed" in upload) {
@@ -167,7 +179,8 @@ async function cancel(c: Context, parts: UploadParts): Promise<Response> {
     );
   }
   return await upload.own(async () => {
-    await upload.appender.fail(new StreamError("ABORTED", "its owner gave the upload up"));
+    const reason = c.req.query("reason") ?? "its owner gave the upload up";
+    await upload.appender.fail(new StreamError("ABORTED", reason));
     return c.body(null, 204);
   });
 }

@@ -1,0 +1,33 @@
+/**
+ * What carries the connections of a command.
+ * @module
+ */
+import process from "node:process";
+import { type TransportOptions, TRANSPORTS } from "../client/transport.ts";
+import { type Option, type Options, UsageError } from "./command.ts";
+
+/** The option of every command that keeps a connection. */
+export const TRANSPORT_OPTION: Record<string, Option> = {
+  transport: {
+    kind: "text",
+    value: TRANSPORTS.join("|"),
+    help:
+      "ws: WebSocket; http: plain requests; auto: http where no WebSocket passes (default auto)",
+  },
+};
+
+/**
+ * What was chosen, and how people hear that it changed.
+ * @throws {UsageError} For what is no transport.
+ */
+export function transportOf(options: Options): TransportOptions {
+  const text = options.text("transport");
+  const transport = TRANSPORTS.find((name) => name === (text ?? "auto"));
+  if (transport === undefined) {
+    throw new UsageError(`--transport ${text}: that is none of ${TRANSPORTS.join(", ")}`);
+  }
+  return {
+    transport,
+    onFallback: ({ message }) => process.stderr.write(`stream: ${message}; going on by HTTP\n`),
+  };
+}

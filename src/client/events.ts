@@ -1,0 +1,51 @@
+/**
+ * Server-sent events, as `fetch` delivers them.
+ * @module
+ */
+import { StreamError } from "../protocol.ts";
+
+/** One event; ours are statuses of a few hundred bytes. */
+const MAX_EVENT_CHARS = 64 * 1024;
+
+/** One event. */
+export interface ServerSentEvent {
+  /** Its type. */
+  type: string;
+  /** Its data. */
+  data: string;
+}
+
+/**
+ * Reads events.
+ * @param body Content of the answer.
+ * @param heard Called whenever anything arrives, comments included.
+ * @returns The events until the content ends; one that is cut off is none.
+ * @throws {StreamError} BAD_MESSAGE for an event that is too long.
+ */
+export async function* eventsOf(
+  body: ReadableStream<Uint8Array>,
+  heard: () => void,
+): AsyncGenerator<ServerSentEvent, void, void> {
+  const reader = body.pipeThrough(new TextDecoderStream() as never).getReader();
+  let event: ServerSentEvent = { type: "message", data: "" };
+  let rest = "";
+  for (;;) {
+    const { done, value }: ReadableStreamReadResult<string> = await reader.read() as never;
+    if (done) return;
+    heard();
+    const lines = (rest + value).split("\n");
+    rest = lines.pop()!;
+    for (const line of lines) {
+      const [, field, text] = /^(event|data): ?(.*?)\r?$/.exec(line) ?? [];
+      if (field === "event") event.type = text;
+      else if (field === "data") event.data += text;
+      else if (/^\r?$/.test(line)) {
+        if (event.data !== "") yield event;
+        event = { type: "message", data: "" };
+      }
+    }
+    if (rest.length + event.data.length > MAX_EVENT_CHARS) {
+      throw new StreamError("BAD_MESSAGE", `an event is longer than ${MAX_EVENT_CHARS} characters`);
+    }
+  }
+}

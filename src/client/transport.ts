@@ -1,0 +1,81 @@
+/**
+ * What carries a connection: a WebSocket, or HTTP requests where something on the way lets no WebSocket pass.
+ * @module
+ */
+import { StreamError } from "../protocol.ts";
+import {
+  type Channel,
+  type ChannelHandler,
+  UpgradeRefusedError,
+  WebSocketChannel,
+} from "./channel.ts";
+
+/** How long a WebSocket may take to open, and the server then for its first word, before HTTP is tried. */
+const FALLBACK_AFTER_MS = 3000;
+
+/** A WebSocket, HTTP requests, or whichever of the two gets through. */
+export type Transport = "auto" | "ws" | "http";
+
+/** All of them. */
+export const TRANSPORTS: readonly Transport[] = ["auto", "ws", "http"];
+
+/** What carries the connections to a server. */
+export interface TransportOptions {
+  /** `auto` by default: a WebSocket, or HTTP requests where none can be opened. */
+  transport?: Transport;
+  /** Called once when `auto` goes over to HTTP, with the reason. */
+  onFallback?: (reason: StreamError) => void;
+}
+
+/** Where connections go, as each transport names it. */
+export interface Destination {
+  /** HTTP base URL of the server. */
+  server: string;
+  /** Path and query of the WebSocket endpoint. */
+  path: string;
+  /** Bearer token to present. */
+  token: string | undefined;
+  /** Connects by HTTP requests. */
+  byHttp(handler: ChannelHandler): Channel | Promise<Channel>;
+}
+
+/** Opens the connections of one upload or download. */
+export class Connector {
+  readonly #destination: Destination;
+  readonly #onFallback: TransportOptions["onFallback"];
+  #transport: Transport;
+
+  /** Nothing happens before the first connection. */
+  constructor(destination: Destination, { transport = "auto", onFallback }: TransportOptions) {
+    this.#destination = destination;
+    this.#onFallback = onFallback;
+    this.#transport = transport;
+  }
+
+  /**
+   * Connects.
+   * @param handler Hears what arrives.
+   * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
+   */
+  async open(handler: ChannelHandler): Promise<Channel> {
+    const { server, path, token, byHttp } = this.#destination;
+    if (this.#transport === "ws") {
+      return await WebSocketChannel.open(server, path, handler, token);
+    }
+    if (this.#transport === "http") return await byHttp(handler);
+    let reason: StreamError;
+    try {
+      const channel = await WebSocketChannel.open(server, path, handler, token, FALLBACK_AFTER_MS);
+      if (!channel.native || await channel.speaks(FALLBACK_AFTER_MS)) return channel;
+      void channel.close("no answer");
+      reason = new StreamError("UNREACHABLE", `nothing comes through a WebSocket to ${server}`);
+    } catch (error) {
+      if (!(error instanceof UpgradeRefusedError)) throw error;
+      reason = error;
+    }
+    const channel = await byHttp(handler);
+    this.#transport = "http";
+    this.#onFallback?.(reason);
+    return channel;
+  }
+}
