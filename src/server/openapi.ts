@@ -220,6 +220,7 @@ const RESOURCES_PATHS: Json = {
           inQuery("start", "index of the first line; a negative one counts from the end", WHOLE),
           inQuery("count", "most lines; 0 in JSON only locates", COUNT),
           inQuery("tail", "so many lines before the end", COUNT),
+          inQuery("locate", "in JSON: only where the lines are, cut to what is there", FLAG),
         ],
       },
     ),
@@ -272,6 +273,9 @@ const UPLOAD_PATHS: Json = {
     head: operation("getUploadOffset", "How many bytes arrived", {
       204: answer("the offset", {}, ...UPLOAD_HEADERS),
     }, OWNER),
+    get: operation("getUpload", "How many bytes arrived, and the resource", {
+      200: answer("the resource", json(ref("Resource")), ...UPLOAD_HEADERS),
+    }, OWNER),
     patch: operation(
       "appendToUpload",
       "Sends more bytes",
@@ -285,13 +289,20 @@ const UPLOAD_PATHS: Json = {
         parameters: [
           inHeader("Upload-Offset", "offset of the first byte sent"),
           inHeader("Upload-Complete", "whether these bytes are the last: ?0 or ?1"),
+          inHeader("Prefer", "return=representation answers with the resource"),
         ],
         requestBody: { content: { "application/partial-upload": {} } },
       },
     ),
-    delete: operation("abortUpload", "Gives the upload up: it is FAILED", {
-      204: answer("given up"),
-    }, OWNER),
+    delete: operation(
+      "abortUpload",
+      "Gives the upload up: it is FAILED",
+      {
+        204: answer("given up"),
+      },
+      OWNER,
+      { parameters: [inQuery("reason", "why; others are told", TEXT)] },
+    ),
   },
   "/ws/streaming/upload": {
     get: operation("connectUpload", "An upload over WebSocket", SWITCHED, [

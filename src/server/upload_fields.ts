@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import type { Context } from "hono";
 import { guessMimeType, isText } from "../mime.ts";
-import { type Digest, isResourceId, type ResourceMetadata, StreamError } from "../protocol.ts";
+import { type Digest, DIGESTS, type ResourceMetadata, StreamError } from "../protocol.ts";
 
 /** What a request names, and what it says of that. */
 export interface Named {
@@ -17,6 +17,8 @@ export interface Named {
   metadata: ResourceMetadata;
 }
 
+/** Ids that a client may choose; shorter ones may be names, e.g. a date. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** What curl says of content that it knows nothing of. */
 const NO_TYPE = "application/x-www-form-urlencoded";
 /** The names of RFC 9530 for the digests that HTTP and we know. */
@@ -29,7 +31,7 @@ const DIGEST_BYTES = { sha256: 32, md5: 16 };
  * @throws {StreamError} BAD_METADATA.
  */
 export function named(c: Context, name: string | undefined): Named {
-  const id = name !== undefined && isResourceId(name) ? name : undefined;
+  const id = name !== undefined && UUID.test(name) ? name : undefined;
   const filename = c.req.query("name") ?? name;
   if (filename === undefined) {
     throw new StreamError(
@@ -109,7 +111,7 @@ export function digestIn(c: Context, field: "repr-digest" | "content-digest"): D
   );
 }
 
-/** The algorithms of `Stream-Digests`, in the uploader's order of preference. */
-export function digestNames(c: Context): string[] {
-  return c.req.header("stream-digests")?.split(",").map((name) => name.trim()) ?? [];
+/** The algorithms of `Stream-Digests`, in the uploader's order of preference; all that are known by default. */
+export function digestNames(c: Context): readonly string[] {
+  return c.req.header("stream-digests")?.split(",").map((name) => name.trim()) ?? DIGESTS;
 }
