@@ -1,5 +1,6 @@
 /** The access log and request ids, in the library and by the real program. */
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { follow, framesRuntime, push } from "../mod.ts";
 import { SUBPROTOCOL } from "../src/protocol.ts";
@@ -206,3 +207,17 @@ for (const kind of KINDS) {
     );
   });
 }
+
+test("a body that is given up while it is waited for is counted once", async () => {
+  const counts: number[] = [];
+  const body = new ReadableStream<Uint8Array>({ start: (at) => at.enqueue(new Uint8Array(3)) });
+  const given = await countBytes(new Response(body), (bytes) => counts.push(bytes));
+  const reader = given.body!.getReader();
+  await reader.read();
+  const waiting = reader.read();
+  await turn();
+  await reader.cancel();
+  await waiting;
+  await turn();
+  assertEquals(counts, [3]);
+});

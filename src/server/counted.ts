@@ -35,6 +35,12 @@ function counted(
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   let bytes = 0;
+  let over = false;
+  // A read that is under way ends, too, when the client goes.
+  const end = () => {
+    if (!over) done(bytes);
+    over = true;
+  };
   return new ReadableStream({
     async pull(controller) {
       try {
@@ -46,14 +52,14 @@ function counted(
           if (bytes < length) return;
         }
       } catch (error) {
-        done(bytes);
+        end();
         throw error;
       }
-      done(bytes);
-      controller.close();
+      if (!over) controller.close();
+      end();
     },
     cancel(reason) {
-      done(bytes);
+      end();
       return reader.cancel(reason);
     },
     // Not ahead of the client: what was not sent is not counted, nor read.
