@@ -74,6 +74,9 @@ for (const [name, load] of Object.entries({ own: loadRuntime, frames: framesRunt
     assertEquals(response.headers.get("stream-transfer-status"), "COMPLETED");
     assertEquals(nextOf(response), `${url}?start=3&count=3`);
     assertEquals([...await bytesOf(response)], [0xff, 13, 10, 0, 10, 0xc3, 10]);
+    const head = await fetch(`${url}?start=0&count=3`, { method: "HEAD" });
+    assertEquals([head.headers.get("content-length"), await head.text()], ["7", ""]);
+    assertEquals(await (await fetch(`${url}?start=0&count=0`)).text(), "");
     const last = await fetch(`${url}?start=3&count=3`);
     assertEquals([nextOf(last), await last.text()], [null, "a"]);
   });

@@ -31,7 +31,6 @@ interface Block {
 export class Resource {
   readonly #storage: Storage;
   readonly #recentBudget: RecentBudget;
-  readonly #meter: Meter;
   readonly #watchers = new Set<StatusWatcher>();
   #status: ResourceStatus;
   #deleted = false;
@@ -48,12 +47,12 @@ export class Resource {
     status: ResourceStatus,
     storage: Storage,
     recentBudget: RecentBudget,
-    meter: Meter,
+    /** Who measures. */
+    readonly meter: Meter,
   ) {
     this.#status = status;
     this.#storage = storage;
     this.#recentBudget = recentBudget;
-    this.#meter = meter;
   }
 
   /** The newest status. */
@@ -123,7 +122,7 @@ export class Resource {
     this.#checkReadable(byteOffset, byteCount);
     const bytes = this.#recall(byteOffset, byteCount) ??
       await (await this.#log()).read(byteOffset, byteCount);
-    this.#meter.read(bytes.length);
+    this.meter.read(bytes.length);
     return bytes;
   }
 
@@ -139,13 +138,13 @@ export class Resource {
     this.#checkReadable(byteOffset, byteCount);
     const recent = this.#recall(byteOffset, byteCount);
     if (recent !== null) {
-      this.#meter.read(recent.length);
+      this.meter.read(recent.length);
       return await use(recent);
     }
     const log = await this.#log();
     await buffers.lend(async (buffer) => {
       const bytes = await log.read(byteOffset, Math.min(byteCount, buffer.length), buffer);
-      this.#meter.read(bytes.length);
+      this.meter.read(bytes.length);
       await use(bytes);
     });
   }

@@ -3,112 +3,164 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError } from "../protocol.ts";
+import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
+import type { HeartbeatTimes } from "../session.ts";
+import { pathForLogs, requestId } from "./observer.ts";
 import type { Ending, Sessions } from "./sessions.ts";
 
-/** A reader that takes nothing for so long is given up: it holds a connection and what is read for it. */
-const STALLED_MS = 60_000;
+/** Bun drops what it has not written when a response breaks off: what was sent last gets so much time, … */
+const FLUSH_MS = 100;
+/** … in so many turns of the event loop, as one that stood still would have written nothing. */
+const FLUSH_TURNS = 10;
+/** Why a response breaks off that nobody meant to. */
+const FAULTS: readonly ErrorCode[] = ["INTERNAL", "STORAGE_FAILED"];
 
 /** What a body is made of. */
 export interface BodySource {
-  /** The chunks; the signal says that nobody wants more. Ends cleanly then, or with the signal's reason. */
+  /**
+   * The chunks, not empty; what they throw breaks the response off.
+   * @param signal Says that nobody wants more; they end then, or throw its reason.
+   */
   chunks(signal: AbortSignal): AsyncGenerator<Uint8Array, void, void>;
+  /** Bytes of all chunks, told as Content-Length; left out where nobody knows. */
+  byteCount?: number;
   /** Releases what the chunks are read from; called once, when no chunk is being made. */
   release(): Promise<void> | void;
+}
+
+/** What answers need. */
+export interface AnswerParts {
+  /** All that is open. */
+  sessions: Sessions;
+  /** A reader that takes nothing for `deadAfterMs` is given up: it holds a connection and what is read for it. */
+  heartbeat: HeartbeatTimes;
+  /** Hears of faults of the server. */
+  failed(path: string, message: string, requestId: string): void;
 }
 
 /**
  * Answers with a body, which counts as a connection until it ends, and ends with the server.
  *
- * @param c The request, with the headers of the answer.
- * @param sessions All that is open.
+ * @param c The request, with the status and the headers of the answer.
+ * @param parts Who counts it.
  * @param source What the body is made of.
- * @param stalledMs After so long without a read the reader is given up, in ms.
  * @throws {StreamError} LIMIT_REACHED; then nothing was released.
  */
-export function answerWith(
-  c: Context,
-  sessions: Sessions,
-  source: BodySource,
-  stalledMs: number = STALLED_MS,
-): Response {
-  sessions.checkRoom();
+export function answerWith(c: Context, parts: AnswerParts, source: BodySource): Response {
+  const { byteCount } = source;
   // Hono answers HEAD by the handler of GET, and drops the body without a word.
-  if (c.req.raw.method !== "HEAD") return c.body(new Body(sessions, source, stalledMs).stream);
-  void source.release();
+  const isHead = c.req.method === "HEAD";
+  if (!isHead) parts.sessions.checkRoom();
+  if (byteCount !== undefined) c.header("content-length", String(byteCount));
+  // Runtimes would tell the length of the empty body that HEAD has.
+  else if (isHead) c.header("transfer-encoding", "chunked");
+  if (!isHead && byteCount !== 0) return c.body(new Body(c, parts, source).stream);
+  void released(source);
   return c.body(null);
 }
 
 class Body implements Ending {
-  readonly stream: ReadableStream<Uint8Array>;
+  readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
   readonly #stop = new AbortController();
   readonly #chunks: AsyncGenerator<Uint8Array, void, void>;
-  readonly #sessions: Sessions;
+  readonly #context: Context;
+  readonly #parts: AnswerParts;
   readonly #source: BodySource;
-  readonly #stalledMs: number;
-  #controller!: ReadableStreamDefaultController<Uint8Array>;
-  #reading = false;
+  #controller!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
+  #leftBytes: number;
+  #making = false;
   #over = false;
   #stalled: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(sessions: Sessions, source: BodySource, stalledMs: number) {
+  constructor(context: Context, parts: AnswerParts, source: BodySource) {
+    this.#context = context;
+    this.#parts = parts;
     this.#source = source;
-    this.#stalledMs = stalledMs;
     this.#chunks = source.chunks(this.#stop.signal);
-    this.#sessions = sessions;
+    this.#leftBytes = source.byteCount ?? Infinity;
     this.stream = new ReadableStream({
-      start: (controller) => {
-        this.#controller = controller;
-      },
+      start: (controller) => void (this.#controller = controller),
       pull: () => this.#next(),
-      cancel: (reason) => this.#end(reason),
+      cancel: () => this.#end(),
     }, { highWaterMark: 0 });
-    sessions.add(this);
-    this.#watch();
-  }
-
-  async #next(): Promise<void> {
-    clearTimeout(this.#stalled);
-    this.#reading = true;
-    try {
-      const { done, value } = await this.#chunks.next();
-      if (this.#over) return;
-      if (!done) {
-        this.#controller.enqueue(value);
-        return this.#watch();
-      }
-      this.#controller.close();
-    } catch {
-      if (this.#over) return;
-      // Without a reason: the runtimes print those, as if they were faults of the server.
-      this.#controller.error();
-    } finally {
-      this.#reading = false;
-    }
-    await this.#end();
-  }
-
-  /** Gives a reader up that does not come back. */
-  #watch(): void {
-    this.#stalled = setTimeout(() => {
-      this.fail(new StreamError("PEER_SILENT", "the answer was not read"));
-    }, this.#stalledMs);
+    parts.sessions.add(this);
+    this.#expectPull();
   }
 
   /** Chunks that are being made end by the signal, each kind in its way; without one the response breaks off. */
   fail(error: StreamError): void {
-    if (this.#reading) return this.#stop.abort(error);
-    this.#controller.error();
-    void this.#end(error);
+    if (this.#over) return;
+    if (this.#making) return this.#stop.abort(error);
+    this.#break();
+    void this.#end();
   }
 
-  async #end(reason?: unknown): Promise<void> {
+  async #next(): Promise<void> {
+    clearTimeout(this.#stalled);
+    this.#making = true;
+    try {
+      if (await this.#send()) return;
+      if (!this.#over) this.#controller.close();
+    } catch (thrown) {
+      this.#report(toStreamError(thrown));
+      await flushed();
+      if (!this.#over) this.#break();
+    } finally {
+      this.#making = false;
+    }
+    await this.#end();
+  }
+
+  /** Sends a chunk; false when it was the last. */
+  async #send(): Promise<boolean> {
+    const { done, value } = await this.#chunks.next();
+    if (done || this.#over) return false;
+    this.#controller.enqueue(value as Uint8Array<ArrayBuffer>);
+    this.#leftBytes -= value.length;
+    // Nobody pulls behind the last byte that a Content-Length announced.
+    if (this.#leftBytes === 0) return false;
+    this.#expectPull();
+    return true;
+  }
+
+  /** Drops a reader that takes no more, although there is something to take. */
+  #expectPull(): void {
+    const { deadAfterMs } = this.#parts.heartbeat;
+    this.#stalled = setTimeout(() => {
+      this.fail(new StreamError("PEER_SILENT", `nothing was taken for ${deadAfterMs} ms`));
+    }, deadAfterMs);
+  }
+
+  /** Without a reason: the runtimes print those, as if they were faults of the server. */
+  #break(): void {
+    this.#controller.error();
+  }
+
+  #report({ code, message }: StreamError): void {
+    if (this.#over || !FAULTS.includes(code)) return;
+    this.#parts.failed(pathForLogs(this.#context.req.path), message, requestId(this.#context));
+  }
+
+  async #end(): Promise<void> {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#stalled);
-    this.#stop.abort(reason);
-    this.#sessions.remove(this);
+    this.#stop.abort();
     await this.#chunks.return().catch(() => {});
-    await this.#source.release();
+    this.#parts.sessions.remove(this);
+    await released(this.#source);
+  }
+}
+
+/** What cannot be closed harms no reader. */
+async function released(source: BodySource): Promise<void> {
+  try {
+    await source.release();
+  } catch { /* Nobody waits for it. */ }
+}
+
+async function flushed(): Promise<void> {
+  for (let turn = 0; turn < FLUSH_TURNS; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS / FLUSH_TURNS));
   }
 }

@@ -6,29 +6,13 @@ import { Buffer } from "node:buffer";
 import type { Context, Hono } from "hono";
 import { accepts } from "hono/accepts";
 import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
-import {
-  type ErrorCode,
-  RESOURCES_PATH,
-  type ResourceStatus,
-  type StreamError,
-} from "../protocol.ts";
+import { RESOURCES_PATH, type ResourceStatus, type StreamError } from "../protocol.ts";
 import type { ResourceView } from "../resources.ts";
-import type { HeartbeatTimes } from "../session.ts";
-import { ContentBody } from "./body.ts";
-import { pathForLogs, requestId } from "./observer.ts";
+import { followFrom, readRange } from "../resources/bytes.ts";
+import type { Resource } from "../resources/resource.ts";
+import { answerWith, type BodySource } from "./answer.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
 import type { RouteParts } from "./routes.ts";
-import type { Sessions } from "./sessions.ts";
-
-/** What the route needs besides what all routes do. */
-export interface ContentParts extends RouteParts {
-  /** All connections. */
-  sessions: Sessions;
-  /** When a reader that takes nothing is given up. */
-  heartbeat: HeartbeatTimes;
-  /** Hears of faults of the server. */
-  failed(path: string, message: string, requestId: string): void;
-}
 
 type Coding = "identity" | "gzip";
 
@@ -36,17 +20,15 @@ type Coding = "identity" | "gzip";
 const MIN_COMPRESSED_BYTES = 1024;
 /** A failure longer than this, or not in plain ASCII, is only told in JSON. */
 const FAILURE = /^[\x20-\x7e]{1,256}$/;
-/** Why a response breaks off that nobody meant to. */
-const FAULTS: ErrorCode[] = ["INTERNAL", "STORAGE_FAILED"];
 /** Names of RFC 9530 for digests that have one. */
 const DIGEST_NAMES: Record<string, string> = { sha256: "sha-256", md5: "md5" };
 
 /** Adds the route; Hono has it answer HEAD, too. */
-export function contentRoutes(app: Hono, parts: ContentParts): void {
+export function contentRoutes(app: Hono, parts: RouteParts): void {
   app.get(`${RESOURCES_PATH}/:id/content`, (c) => answer(c, parts, c.req.param("id")));
 }
 
-async function answer(c: Context, parts: ContentParts, id: string): Promise<Response> {
+async function answer(c: Context, parts: RouteParts, id: string): Promise<Response> {
   const record = await parts.resources.get(id);
   const coding = codingOf(c, record);
   const etag = etagOf(record, coding);
@@ -55,45 +37,42 @@ async function answer(c: Context, parts: ContentParts, id: string): Promise<Resp
     return c.body(null, 304);
   }
   const part = choosePart(c, record.status, etag);
-  // Before any header is set: what is refused has others.
-  const stream = c.req.method === "HEAD" ? null : await openBody(c, parts, id, part, coding);
-  setCacheHeaders(c, record, etag);
-  setContentHeaders(c, record);
-  setPartHeaders(c, record, part, coding);
-  // Runtimes would tell the length of the empty body that HEAD has.
-  if (stream === null && !c.res.headers.has("content-length")) {
-    c.header("transfer-encoding", "chunked");
+  const resource = await parts.resources.open(id);
+  try {
+    // Before any header is set: what is refused has others.
+    if (c.req.method !== "HEAD") parts.sessions.checkRoom();
+    setCacheHeaders(c, record, etag);
+    setContentHeaders(c, record);
+    setPartHeaders(c, record, part, coding);
+    c.status(part.contentRange === null ? 200 : 206);
+    const response = answerWith(c, parts, sourceOf(parts, resource, part, coding));
+    return coding === "gzip" ? compressed(response) : response;
+  } catch (error) {
+    await parts.resources.release(resource);
+    throw error;
   }
-  const status = part.contentRange === null ? 200 : 206;
-  return c.body(stream as ReadableStream, status);
 }
 
-/** Counts a reader as one more connection until everything it holds is released. */
-async function openBody(
-  c: Context,
-  { resources, sessions, heartbeat, failed }: ContentParts,
-  id: string,
+function sourceOf(
+  { resources }: RouteParts,
+  resource: Resource,
   { first, end }: ContentPart,
   coding: Coding,
-): Promise<ReadableStream> {
-  sessions.checkRoom();
-  const resource = await resources.open(id);
-  const ended = (error: StreamError | null) => {
-    leave();
-    sessions.remove(body);
-    if (error !== null && FAULTS.includes(error.code)) {
-      failed(pathForLogs(c.req.path), error.message, requestId(c));
-    }
-    resources.release(resource).catch(() => {});
+): BodySource {
+  return {
+    // Parts of what is there already are downloads; only who waits for more follows.
+    chunks: (signal) =>
+      end === Infinity
+        ? followFrom(resource, first, signal)
+        : readRange(resource, first, end, signal),
+    byteCount: end === Infinity || coding !== "identity" ? undefined : end - first,
+    release: () => resources.release(resource),
   };
-  const stalledAfterMs = heartbeat.deadAfterMs;
-  const body = new ContentBody(resource, { first, end, stalledAfterMs, ended });
-  sessions.add(body);
-  // Parts of what is there already are downloads; only who waits for more follows.
-  const leave = end === Infinity
-    ? resources.meter.follows(() => resource.status.currentSize - body.next)
-    : () => {};
-  return coding === "gzip" ? body.stream.pipeThrough(new CompressionStream("gzip")) : body.stream;
+}
+
+function compressed(response: Response): Response {
+  const { body } = response;
+  return new Response(body && body.pipeThrough(new CompressionStream("gzip")), response);
 }
 
 /** What does not change any more, and is text, pays to be compressed; parts are parts of what is stored. */
@@ -169,14 +148,13 @@ function setContentHeaders(c: Context, { metadata, status }: ResourceView): void
 function setPartHeaders(
   c: Context,
   { digest }: ResourceView,
-  { first, end, contentRange }: ContentPart,
+  { end, contentRange }: ContentPart,
   coding: Coding,
 ): void {
   if (contentRange !== null) c.header("content-range", contentRange);
   // nginx holds answers back unless it is told not to.
   if (end === Infinity) c.header("x-accel-buffering", "no");
   if (coding !== "identity") return c.header("content-encoding", coding);
-  if (end !== Infinity) c.header("content-length", String(end - first));
   const name = DIGEST_NAMES[digest?.algorithm ?? ""];
   if (name === undefined) return;
   c.header("repr-digest", `${name}=:${Buffer.from(digest!.value, "hex").toString("base64")}:`);

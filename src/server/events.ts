@@ -49,12 +49,12 @@ export function eventsRoutes(app: Hono, parts: RouteParts): void {
   });
 }
 
-function answer(c: Context, { sessions }: RouteParts, source: BodySource): Response {
+function answer(c: Context, parts: RouteParts, source: BodySource): Response {
   c.header("content-type", "text/event-stream");
   c.header("cache-control", "no-store");
   // nginx would keep events back until its buffer is full.
   c.header("x-accel-buffering", "no");
-  return answerWith(c, sessions, source);
+  return answerWith(c, parts, source);
 }
 
 /** The last status that a client saw before it connected again. */

@@ -5,6 +5,7 @@
 import type { Context, Hono } from "hono";
 import { accepts } from "hono/accepts";
 import { LIMITS, type LinePosition, RESOURCES_PATH, StreamError } from "../protocol.ts";
+import { readRange } from "../resources/bytes.ts";
 import { lineAt, type LineWindow, locateLines, readLinePage } from "../resources/lines.ts";
 import type { Resource } from "../resources/resource.ts";
 import { answerWith } from "./answer.ts";
@@ -15,8 +16,6 @@ const LINES = 100;
 const MAX_LINES = 10_000;
 /** One answer as text; who wants more follows the link or reads the content. */
 const TEXT_BYTES = 16 * 1024 * 1024;
-/** Read and sent at once. */
-const READ_BYTES = 256 * 1024;
 const MAX = Number.MAX_SAFE_INTEGER;
 
 /** What is asked for. */
@@ -107,7 +106,7 @@ function tellStatus(c: Context, { status }: Resource): void {
 /** The exact bytes of the lines. */
 async function asText(
   c: Context,
-  { resources, sessions }: RouteParts,
+  parts: RouteParts,
   resource: Resource,
   window: LineWindow,
   { byteOffset }: Wanted,
@@ -120,9 +119,10 @@ async function asText(
     : await lineAt(resource, end, startingLineIndex, startingLineIndex + linesCount);
   linkTo(c, resource, next);
   c.header("content-type", "text/plain; charset=utf-8");
-  return answerWith(c, sessions, {
+  return answerWith(c, parts, {
     chunks: (signal) => readRange(resource, start, end, signal),
-    release: () => resources.release(resource),
+    byteCount: end - start,
+    release: () => parts.resources.release(resource),
   });
 }
 
@@ -154,18 +154,4 @@ function linkTo(c: Context, { status }: Resource, { lineIndex, byteOffset }: Lin
   searchParams.set("start", String(lineIndex));
   if (byteOffset > 0) searchParams.set("offset", String(byteOffset));
   c.header("link", `<${pathname}?${searchParams}>; rel="next"`);
-}
-
-async function* readRange(
-  resource: Resource,
-  start: number,
-  end: number,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array, void, void> {
-  for (let at = start; at < end;) {
-    signal.throwIfAborted();
-    const bytes = await resource.read(at, Math.min(end - at, READ_BYTES));
-    at += bytes.length;
-    yield bytes;
-  }
 }

@@ -6,6 +6,7 @@ import { type Context, Hono } from "hono";
 import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
 import { accessRules, type Guard } from "./access.ts";
+import type { AnswerParts } from "./answer.ts";
 import { contentRoutes } from "./content.ts";
 import { eventsRoutes } from "./events.ts";
 import { headerRules } from "./headers.ts";
@@ -18,19 +19,16 @@ import { operationRoutes } from "./operation.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { searchRoutes } from "./search.ts";
-import type { Sessions } from "./sessions.ts";
 import { shareRoutes } from "./share.ts";
 import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
 import { type UploadParts, uploadRoutes } from "./uploads.ts";
 
 /** What the routes work with. */
-export interface RouteParts {
+export interface RouteParts extends AnswerParts {
   /** All resources. */
   resources: Resources;
   /** Builds references. */
   references: References;
-  /** All that is open. */
-  sessions: Sessions;
   /** Knows credentials; null for a server that everybody may use. */
   guard: Guard | null;
 }
@@ -44,8 +42,6 @@ export interface RoutesOptions
   accessLog?: (entry: AccessEntry) => void;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
-  /** Hears of faults of the server. */
-  failed(path: string, message: string, requestId: string): void;
 }
 
 /** Answers the requests of one listener. */

@@ -41,7 +41,7 @@ export function searchRoutes(app: Hono, parts: RouteParts): void {
 }
 
 async function answer(c: Context, parts: RouteParts, ended: () => void): Promise<Response> {
-  const { resources, sessions } = parts;
+  const { resources } = parts;
   const finder = finderFor({
     pattern: c.req.query("q") ?? "",
     regex: flagIn(c, "regex"),
@@ -58,7 +58,7 @@ async function answer(c: Context, parts: RouteParts, ended: () => void): Promise
     await resource.lineStart(Math.max(0, bounds.from));
     c.header("content-type", "application/x-ndjson; charset=utf-8");
     c.header("cache-control", "no-store");
-    return answerWith(c, sessions, {
+    return answerWith(c, parts, {
       chunks: (signal) => encode(search(resource, finder, bounds, signal)),
       release: () => {
         ended();

@@ -11,7 +11,6 @@ import {
   UPLOAD_PATH,
 } from "../protocol.ts";
 import type { Runtime } from "../runtime.ts";
-import type { HeartbeatTimes } from "../session.ts";
 import { DownloadSession } from "../session/download.ts";
 import { UploadSession } from "../session/upload.ts";
 import { checkUpload, grantOf } from "./access.ts";
@@ -26,8 +25,6 @@ export interface UpgradeParts extends RouteParts {
   runtime: Runtime;
   /** Hears of the ends of sessions. */
   observer: Observer;
-  /** The heartbeat of the sessions. */
-  heartbeat: HeartbeatTimes;
 }
 
 /** Adds the endpoints. */

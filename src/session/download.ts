@@ -13,13 +13,11 @@ import {
   StreamError,
 } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
+import { readRange } from "../resources/bytes.ts";
 import { locateLines, readLinePage } from "../resources/lines.ts";
 import type { Resource } from "../resources/resource.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
-
-/** Read at once for one message that is put together. */
-const READ_BYTES = 256 * 1024;
 
 /** What a download session needs. */
 export interface DownloadSessionOptions {
@@ -311,18 +309,6 @@ function checkStart(status: ResourceStatus, from: number, seenEpoch: number | nu
       "RANGE_NOT_AVAILABLE",
       `byte ${from} is past the end of a finished resource of ${status.currentSize} bytes`,
     );
-  }
-}
-
-async function* readRange(
-  resource: Resource,
-  start: number,
-  end: number,
-): AsyncGenerator<Uint8Array> {
-  for (let at = start; at < end;) {
-    const bytes = await resource.read(at, Math.min(end - at, READ_BYTES));
-    at += bytes.length;
-    yield bytes;
   }
 }
 
