@@ -225,10 +225,12 @@ export class Resources implements ServerResources {
 
   /**
    * Opens a resource; whoever does so calls `release` with it once.
+   * @param id Its id.
+   * @param view What `get` said just now; asked for by default.
    * @throws {StreamError} NOT_FOUND, LIMIT_REACHED.
    */
-  open(id: string): Promise<Resource> {
-    return this.#held.open(id);
+  open(id: string, view?: ResourceView): Promise<Resource> {
+    return this.#held.open(id, view);
   }
 
   /** Ends what `open` began. */
@@ -253,7 +255,7 @@ export class Resources implements ServerResources {
     // Two may delete it at the same time: it is counted and told once.
     if (!await this.#catalog.delete(id)) throw notFound(id);
     this.#usage.give(record.contextId, record.size);
-    this.#held.find(id)?.markDeleted();
+    this.#held.deleted(id);
     this.#events.emit({ type: "deleted", id, contextId: record.contextId });
     await this.#storage.delete(id);
   }

@@ -5,8 +5,15 @@
 import { StreamError } from "../protocol.ts";
 import type { Resource } from "./resource.ts";
 
-/** One read; smaller ones move 1.5 times slower, larger ones hardly faster, and every reader may hold one. */
+/** One read: every reader may hold one or two, and thousands may be slow. */
 const READ_BYTES = 256 * 1024;
+/** One read of some: a byte costs a fifth less than in the other ones on Deno, and a quarter less on Bun. */
+const LARGE_READ_BYTES = 1024 * 1024;
+/** Those who may read so much at once at the same time. */
+const MAX_LARGE_READERS = 32;
+
+/** Memory is the process's. */
+let largeReaders = 0;
 
 /**
  * Reads a range that the newest status shows.
@@ -23,11 +30,18 @@ export async function* readRange(
   end: number,
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
-  for (let next = first; next < end;) {
-    signal?.throwIfAborted();
-    const bytes = await resource.read(next, Math.min(end - next, READ_BYTES));
-    next += bytes.length;
-    yield bytes;
+  const isLarge = end - first > READ_BYTES && largeReaders < MAX_LARGE_READERS;
+  const readBytes = isLarge ? LARGE_READ_BYTES : READ_BYTES;
+  if (isLarge) largeReaders++;
+  try {
+    for (let next = first; next < end;) {
+      signal?.throwIfAborted();
+      const bytes = await resource.read(next, Math.min(end - next, readBytes));
+      next += bytes.length;
+      yield bytes;
+    }
+  } finally {
+    if (isLarge) largeReaders--;
   }
 }
 

@@ -5,6 +5,7 @@
 import type { Catalog, ResourceRecord } from "../catalog.ts";
 import { StreamError } from "../protocol.ts";
 import type { Storage } from "../storage.ts";
+import { IdleResources } from "./idle.ts";
 import type { Meter } from "./meter.ts";
 import { findRecord, notFound, type ResourceView, statusOf } from "./record.ts";
 import { type RecentBudget, Resource } from "./resource.ts";
@@ -15,6 +16,7 @@ const RECENT_BYTES = 32 * 1024 * 1024;
 
 interface Held {
   resource: Resource;
+  createdAtMs: number;
   holders: number;
 }
 
@@ -28,11 +30,12 @@ export interface HeldParts {
   meter: Meter;
 }
 
-/** Counts who has which resource open; the last who releases one closes it. */
+/** Counts who has which resource open; one that all have released is closed after a while. */
 export class HeldResources {
   readonly #parts: HeldParts;
   readonly #maxFollowers: number;
   readonly #held = new Map<string, Held>();
+  readonly #idle = new IdleResources();
   readonly #recentBudget: RecentBudget = { freeBytes: RECENT_BYTES };
 
   /**
@@ -46,11 +49,14 @@ export class HeldResources {
 
   /**
    * Opens a resource; whoever does so calls `release` with it once.
+   * @param id Its id.
+   * @param record What the catalog said just now; asked for by default.
    * @throws {StreamError} NOT_FOUND, LIMIT_REACHED.
    */
-  async open(id: string): Promise<Resource> {
+  async open(id: string, record?: ResourceRecord): Promise<Resource> {
     // Somebody else may have opened it while the catalog was asked.
-    const held = this.#held.get(id) ?? this.#entry(await findRecord(this.#parts.catalog, id));
+    const held = this.#held.get(id) ??
+      this.#entry(record ?? await findRecord(this.#parts.catalog, id));
     if (held.resource.deleted) throw notFound(id);
     if (held.holders >= this.#maxFollowers) {
       throw new StreamError(
@@ -84,25 +90,42 @@ export class HeldResources {
     const held = this.#held.get(resource.id);
     if (held?.resource !== resource || --held.holders > 0) return;
     this.#held.delete(resource.id);
-    await resource.close();
+    if (resource.deleted) await resource.close();
+    else this.#idle.keep(resource, held.createdAtMs);
+  }
+
+  /** A resource was deleted: tells those who have it open, and keeps nothing of it. */
+  deleted(id: string): void {
+    this.find(id)?.markDeleted();
+    this.#idle.close(id);
   }
 
   /** Closes every resource, whoever has it open. */
   async close(): Promise<void> {
-    await Promise.all([...this.#held.values()].map(({ resource }) => resource.close()));
+    const closing = Array.from(this.#held.values(), ({ resource }) => resource.close());
     this.#held.clear();
+    await Promise.all([...closing, this.#idle.closeAll()]);
   }
 
   #entry(record: ResourceRecord): Held {
-    const { id, metadata } = record;
-    let held = this.#held.get(id);
+    let held = this.#held.get(record.id);
     if (held === undefined) {
-      const status = statusOf(record);
-      const { storage, meter } = this.#parts;
-      const resource = new Resource(id, metadata, status, storage, this.#recentBudget, meter);
-      held = { resource, holders: 0 };
-      this.#held.set(id, held);
+      const { createdAtMs } = record;
+      held = { resource: this.#resource(record), createdAtMs, holders: 0 };
+      this.#held.set(record.id, held);
     }
     return held;
+  }
+
+  #resource(record: ResourceRecord): Resource {
+    const { id, metadata, createdAtMs } = record;
+    const { storage, meter } = this.#parts;
+    const status = statusOf(record);
+    const idle = this.#idle.take(id, createdAtMs);
+    if (idle === null) {
+      return new Resource(id, metadata, status, storage, this.#recentBudget, meter);
+    }
+    idle.publish(status);
+    return idle;
   }
 }

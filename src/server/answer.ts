@@ -15,6 +15,9 @@ const FLUSH_TURNS = 10;
 /** Why a response breaks off that nobody meant to. */
 const FAULTS: readonly ErrorCode[] = ["INTERNAL", "STORAGE_FAILED"];
 
+/** Nobody is told; without a reason each end would make an exception anew, which takes longer than a short read. */
+const OVER = new StreamError("ABORTED", "the answer is over");
+
 /** What a body is made of. */
 export interface BodySource {
   /**
@@ -145,7 +148,7 @@ class Body implements Ending {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#stalled);
-    this.#stop.abort();
+    this.#stop.abort(OVER);
     await this.#chunks.return().catch(() => {});
     this.#parts.sessions.remove(this);
     await released(this.#source);

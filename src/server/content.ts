@@ -37,7 +37,7 @@ async function answer(c: Context, parts: RouteParts, id: string): Promise<Respon
     return c.body(null, 304);
   }
   const part = choosePart(c, record.status, etag);
-  const resource = await parts.resources.open(id);
+  const resource = await parts.resources.open(id, record);
   try {
     // Before any header is set: what is refused has others.
     if (c.req.method !== "HEAD") parts.sessions.checkRoom();
