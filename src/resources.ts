@@ -255,8 +255,9 @@ export class Resources implements ServerResources {
     // Two may delete it at the same time: it is counted and told once.
     if (!await this.#catalog.delete(id)) throw notFound(id);
     this.#usage.give(record.contextId, record.size);
-    this.#held.deleted(id);
+    const closed = this.#held.deleted(id);
     this.#events.emit({ type: "deleted", id, contextId: record.contextId });
+    await closed;
     await this.#storage.delete(id);
   }
 

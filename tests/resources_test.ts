@@ -15,6 +15,7 @@ import type {
 import type { Appender } from "../src/resources/appender.ts";
 import { MemoryStorage } from "../src/storage/memory.ts";
 import { utf8 } from "./helpers/bytes.ts";
+import { eventually } from "./helpers/connection.ts";
 import { assertFails } from "./helpers/errors.ts";
 import {
   checksumOf,
@@ -429,7 +430,7 @@ function counting() {
   return { storage, counts };
 }
 
-test("all who hold a resource share one reader, and the last to release it closes it", async () => {
+test("all who hold a resource share one reader, which waits for others until the deletion", async () => {
   const { storage, counts } = counting();
   await using here = world({ storage });
   const { resource: { id } } = await uploaded(here, "one\ntwo\n");
@@ -442,12 +443,14 @@ test("all who hold a resource share one reader, and the last to release it close
   assertEquals(await second.read(1, 1), utf8("n"));
   assertEquals(counts.open, 1);
   await here.resources.release(second);
-  assertEquals(counts.open, 0);
+  assertEquals(counts.open, 1);
 
   const third = await here.resources.open(id);
   assertEquals(await readAll(third), utf8("one\ntwo\n"));
+  assertEquals(counts, { open: 1, opened: 1 });
+  await here.resources.delete(id);
   await here.resources.release(third);
-  assertEquals(counts, { open: 0, opened: 2 });
+  assertEquals(counts.open, 0);
 });
 
 test("no more hold a resource at the same time than allowed", async () => {
@@ -469,6 +472,33 @@ test("an upload holds its resource until it ends", async () => {
   await here.resources.release(follower);
   assertEquals(counts.open, 1);
   await upload.fail(gone());
+  await here.resources.delete(upload.resource.id);
+  assertEquals(counts.open, 0);
+});
+
+test("readers of 64 resources wait for others, of an id that is used again none does", async () => {
+  const { storage, counts } = counting();
+  await using here = world({ storage });
+  const read = async (id: string) => {
+    const resource = await here.resources.open(id);
+    const bytes = await readAll(resource);
+    await here.resources.release(resource);
+    return bytes;
+  };
+  const first = await uploaded(here, "first\n");
+  await read(first.resource.id);
+  for (let count = 0; count < 64; count++) {
+    await read((await uploaded(here, "x")).resource.id);
+  }
+  await eventually("the oldest is closed", () => counts.open === 64);
+  const { id } = (await uploaded(here, "old\n")).resource;
+  assertEquals(await read(id), utf8("old\n"));
+  await here.resources.delete(id);
+  const again = await register(here, { id });
+  again.append(utf8("new\n"));
+  await again.complete(await checksumOf(utf8("new\n")));
+  assertEquals(await read(id), utf8("new\n"));
+  await here.resources.close();
   assertEquals(counts.open, 0);
 });
 

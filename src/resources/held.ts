@@ -5,7 +5,7 @@
 import type { Catalog, ResourceRecord } from "../catalog.ts";
 import { StreamError } from "../protocol.ts";
 import type { Storage } from "../storage.ts";
-import { IdleResources } from "./idle.ts";
+import { IdleReaders } from "./idle.ts";
 import type { Meter } from "./meter.ts";
 import { findRecord, notFound, type ResourceView, statusOf } from "./record.ts";
 import { type RecentBudget, Resource } from "./resource.ts";
@@ -30,12 +30,12 @@ export interface HeldParts {
   meter: Meter;
 }
 
-/** Counts who has which resource open; one that all have released is closed after a while. */
+/** Counts who has which resource open; the log of one that all have released stays open for a while. */
 export class HeldResources {
   readonly #parts: HeldParts;
   readonly #maxFollowers: number;
   readonly #held = new Map<string, Held>();
-  readonly #idle = new IdleResources();
+  readonly #idle = new IdleReaders();
   readonly #recentBudget: RecentBudget = { freeBytes: RECENT_BYTES };
 
   /**
@@ -90,14 +90,15 @@ export class HeldResources {
     const held = this.#held.get(resource.id);
     if (held?.resource !== resource || --held.holders > 0) return;
     this.#held.delete(resource.id);
-    if (resource.deleted) await resource.close();
-    else this.#idle.keep(resource, held.createdAtMs);
+    if (resource.deleted) return await resource.close();
+    const reader = resource.leave();
+    if (reader !== null) this.#idle.keep(resource.id, held.createdAtMs, reader);
   }
 
   /** A resource was deleted: tells those who have it open, and keeps nothing of it. */
-  deleted(id: string): void {
+  async deleted(id: string): Promise<void> {
     this.find(id)?.markDeleted();
-    this.#idle.close(id);
+    await this.#idle.close(id);
   }
 
   /** Closes every resource, whoever has it open. */
@@ -108,24 +109,17 @@ export class HeldResources {
   }
 
   #entry(record: ResourceRecord): Held {
-    let held = this.#held.get(record.id);
+    const { id, metadata, createdAtMs } = record;
+    let held = this.#held.get(id);
     if (held === undefined) {
-      const { createdAtMs } = record;
-      held = { resource: this.#resource(record), createdAtMs, holders: 0 };
-      this.#held.set(record.id, held);
+      const { storage, meter } = this.#parts;
+      const status = statusOf(record);
+      const reader = this.#idle.take(id, createdAtMs);
+      const budget = this.#recentBudget;
+      const resource = new Resource(id, metadata, status, storage, budget, meter, reader);
+      held = { resource, createdAtMs, holders: 0 };
+      this.#held.set(id, held);
     }
     return held;
-  }
-
-  #resource(record: ResourceRecord): Resource {
-    const { id, metadata, createdAtMs } = record;
-    const { storage, meter } = this.#parts;
-    const status = statusOf(record);
-    const idle = this.#idle.take(id, createdAtMs);
-    if (idle === null) {
-      return new Resource(id, metadata, status, storage, this.#recentBudget, meter);
-    }
-    idle.publish(status);
-    return idle;
   }
 }

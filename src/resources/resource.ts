@@ -36,7 +36,7 @@ export class Resource {
   #deleted = false;
   #recent: Block[] = [];
   #recentBytes = 0;
-  #reader: Promise<LogReader> | null = null;
+  #reader: Promise<LogReader> | null;
 
   /** Use `Resources.open`. */
   constructor(
@@ -49,7 +49,9 @@ export class Resource {
     recentBudget: RecentBudget,
     /** Who measures. */
     readonly meter: Meter,
+    reader: Promise<LogReader> | null,
   ) {
+    this.#reader = reader;
     this.#status = status;
     this.#storage = storage;
     this.#recentBudget = recentBudget;
@@ -172,12 +174,17 @@ export class Resource {
     return await (await this.#log()).lineBreak(lineIndex - 1) + 1;
   }
 
+  /** Gives the log away to whoever closes it, or reads it next; null if nobody has read it. */
+  leave(): Promise<LogReader> | null {
+    this.#forgetRecent();
+    const reader = this.#reader;
+    this.#reader = null;
+    return reader;
+  }
+
   /** Releases the log; what is open may be opened again by the next read. */
   async close(): Promise<void> {
-    this.#forgetRecent();
-    const opening = this.#reader;
-    this.#reader = null;
-    await (await opening?.catch(() => null))?.close();
+    await (await this.leave()?.catch(() => null))?.close();
   }
 
   #tell(): void {

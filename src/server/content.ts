@@ -8,7 +8,7 @@ import { accepts } from "hono/accepts";
 import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
 import { RESOURCES_PATH, type ResourceStatus, type StreamError } from "../protocol.ts";
 import type { ResourceView } from "../resources.ts";
-import { followFrom, readRange } from "../resources/bytes.ts";
+import { followFrom, readFast, readRange } from "../resources/bytes.ts";
 import type { Resource } from "../resources/resource.ts";
 import { answerWith, type BodySource } from "./answer.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
@@ -39,13 +39,13 @@ async function answer(c: Context, parts: RouteParts, id: string): Promise<Respon
   const part = choosePart(c, record.status, etag);
   const resource = await parts.resources.open(id, record);
   try {
-    // Before any header is set: what is refused has others.
-    if (c.req.method !== "HEAD") parts.sessions.checkRoom();
-    setCacheHeaders(c, record, etag);
-    setContentHeaders(c, record);
-    setPartHeaders(c, record, part, coding);
-    c.status(part.contentRange === null ? 200 : 206);
-    const response = answerWith(c, parts, sourceOf(parts, resource, part, coding));
+    const source = sourceOf(parts, resource, part, coding);
+    const response = await answerWith(c, parts, source, () => {
+      c.status(part.contentRange === null ? 200 : 206);
+      setCacheHeaders(c, record, etag);
+      setContentHeaders(c, record);
+      setPartHeaders(c, record, part, coding);
+    });
     return coding === "gzip" ? compressed(response) : response;
   } catch (error) {
     await parts.resources.release(resource);
@@ -59,15 +59,15 @@ function sourceOf(
   { first, end }: ContentPart,
   coding: Coding,
 ): BodySource {
-  return {
-    // Parts of what is there already are downloads; only who waits for more follows.
-    chunks: (signal) =>
-      end === Infinity
-        ? followFrom(resource, first, signal)
-        : readRange(resource, first, end, signal),
-    byteCount: end === Infinity || coding !== "identity" ? undefined : end - first,
-    release: () => resources.release(resource),
-  };
+  const release = () => resources.release(resource);
+  // Parts of what is there already are downloads; only who waits for more follows.
+  if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
+  // Who compresses a large piece keeps everybody else waiting.
+  if (coding === "gzip") {
+    return { chunks: (signal) => readRange(resource, first, end, signal), release };
+  }
+  const byteCount = end - first;
+  return { chunks: (signal) => readFast(resource, first, end, signal), byteCount, release };
 }
 
 function compressed(response: Response): Response {

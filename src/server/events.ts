@@ -35,7 +35,7 @@ export function eventsRoutes(app: Hono, parts: RouteParts): void {
     }
     try {
       const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
-      return answer(c, parts, { chunks, release });
+      return await answer(c, parts, { chunks, release });
     } catch (error) {
       await release();
       throw error;
@@ -49,12 +49,13 @@ export function eventsRoutes(app: Hono, parts: RouteParts): void {
   });
 }
 
-function answer(c: Context, parts: RouteParts, source: BodySource): Response {
-  c.header("content-type", "text/event-stream");
-  c.header("cache-control", "no-store");
-  // nginx would keep events back until its buffer is full.
-  c.header("x-accel-buffering", "no");
-  return answerWith(c, parts, source);
+function answer(c: Context, parts: RouteParts, source: BodySource): Promise<Response> {
+  return answerWith(c, parts, source, () => {
+    c.header("content-type", "text/event-stream");
+    c.header("cache-control", "no-store");
+    // nginx would keep events back until its buffer is full.
+    c.header("x-accel-buffering", "no");
+  });
 }
 
 /** The last status that a client saw before it connected again. */

@@ -117,12 +117,14 @@ async function asText(
   const next = end === endOffset
     ? { lineIndex: startingLineIndex + linesCount, byteOffset: 0 }
     : await lineAt(resource, end, startingLineIndex, startingLineIndex + linesCount);
-  linkTo(c, resource, next);
-  c.header("content-type", "text/plain; charset=utf-8");
-  return answerWith(c, parts, {
-    chunks: (signal) => readRange(resource, start, end, signal),
+  const source = {
+    chunks: (signal: AbortSignal) => readRange(resource, start, end, signal),
     byteCount: end - start,
     release: () => parts.resources.release(resource),
+  };
+  return await answerWith(c, parts, source, () => {
+    linkTo(c, resource, next);
+    c.header("content-type", "text/plain; charset=utf-8");
   });
 }
 

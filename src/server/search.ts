@@ -56,14 +56,16 @@ async function answer(c: Context, parts: RouteParts, ended: () => void): Promise
   try {
     // What cannot be searched is refused before the answer begins.
     await resource.lineStart(Math.max(0, bounds.from));
-    c.header("content-type", "application/x-ndjson; charset=utf-8");
-    c.header("cache-control", "no-store");
-    return answerWith(c, parts, {
-      chunks: (signal) => encode(search(resource, finder, bounds, signal)),
+    const source = {
+      chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),
       release: () => {
         ended();
         return resources.release(resource);
       },
+    };
+    return await answerWith(c, parts, source, () => {
+      c.header("content-type", "application/x-ndjson; charset=utf-8");
+      c.header("cache-control", "no-store");
     });
   } catch (error) {
     await resources.release(resource);
