@@ -447,6 +447,20 @@ for (const { name, start } of listeners) {
   });
 }
 
+test("a range of any length is exact, whether it comes in one piece or in many", async () => {
+  await using server = await startServer();
+  const text = Array.from({ length: 400_000 }, (_, index) => `${index}\n`).join("");
+  const { url } = await completed(server, text);
+  const kib = 1024;
+  for (const length of [1, 64 * kib - 1, 64 * kib, 64 * kib + 1, 256 * kib, 2 * 1024 * kib + 1]) {
+    for (const first of [0, 12_345]) {
+      const range = `bytes=${first}-${first + length - 1}`;
+      const response = await ask(url, { range });
+      assert(await response.text() === text.slice(first, first + length), range);
+    }
+  }
+});
+
 test("a digest that RFC 9530 knows is told", async () => {
   await using server = await startServer();
   const written = await (await Written.begin(server, { digests: ["sha256"] })).write("one\n");

@@ -14,12 +14,10 @@ const FLUSH_MS = 100;
 const FLUSH_TURNS = 10;
 /** Why a response breaks off that nobody meant to. */
 const FAULTS: readonly ErrorCode[] = ["INTERNAL", "STORAGE_FAILED"];
-
 /** Longer bodies are made as they are taken; a short one is read first, for a fifth to a third less processor time. */
 const SHORT_BYTES = 64 * 1024;
 /** Nobody is told; without a reason each end would make an exception anew. */
 const OVER = new StreamError("ABORTED", "the answer is over");
-
 /** Short bodies are made to their end. */
 const NEVER = new AbortController().signal;
 
