@@ -64,6 +64,13 @@ const MAX_LINES = 10;
 /** Resources that are asked for. */
 const MAX_KNOWN = 40;
 
+/** Logs stay open for a while, but not of what was deleted. */
+async function deleteAll({ resources }: TestServer): Promise<void> {
+  await eventually("the uploads to end", () => resources.uploads === 0);
+  const limit = Number.MAX_SAFE_INTEGER;
+  for (const { id } of await resources.list({ limit })) await resources.delete(id);
+}
+
 /** Runs so many cases against a server in memory, and looks whether it is well afterwards. */
 export async function fuzz(chance: Chance, options: FuzzOptions): Promise<FuzzReport> {
   const strays: unknown[] = [];
@@ -75,6 +82,7 @@ export async function fuzz(chance: Chance, options: FuzzOptions): Promise<FuzzRe
     const fuzzer = new Fuzzer(chance, server, options.socketShare);
     for (let count = 0; count < options.cases; count++) await fuzzer.next();
     await fuzzer.end();
+    await deleteAll(server);
     await eventually("the logs to be closed", () => storage.open === 0);
     assertEquals(strays, []);
     return fuzzer.report;
