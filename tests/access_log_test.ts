@@ -8,7 +8,8 @@ import { countBytes } from "../src/server/counted.ts";
 import { pathForLogs } from "../src/server/observer.ts";
 import type { AccessEntry } from "../src/server.ts";
 import { type Kind, own, Workspace } from "./helpers/cli.ts";
-import { eventually } from "./helpers/connection.ts";
+import { utf8 } from "./helpers/bytes.ts";
+import { eventually, within } from "./helpers/connection.ts";
 import { type Problem, RawClient, startServer } from "./helpers/server.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -156,7 +157,7 @@ function pieces(count: number): { body: ReadableStream<Uint8Array>; made: () => 
 test("a streamed body is counted at its end, and not read ahead", async () => {
   const counts: number[] = [];
   const { body, made } = pieces(3);
-  const response = await countBytes(new Response(body), (bytes) => counts.push(bytes));
+  const response = await countBytes(new Response(body), true, (bytes) => counts.push(bytes));
   const reader = response.body!.getReader();
   await reader.read();
   assertEquals([made(), counts], [1, []]);
@@ -169,6 +170,7 @@ test("a body whose length was announced ends with its last byte: nobody asks for
   const headers = { "content-length": "20" };
   const response = await countBytes(
     new Response(pieces(9).body, { headers }),
+    true,
     (bytes) => counts.push(bytes),
   );
   const reader = response.body!.getReader();
@@ -181,12 +183,12 @@ test("a body whose length was announced ends with its last byte: nobody asks for
 test("a body that is given up, or fails, counts what was sent", async () => {
   const counts: number[] = [];
   const { body } = pieces(3);
-  const given = await countBytes(new Response(body), (bytes) => counts.push(bytes));
+  const given = await countBytes(new Response(body), true, (bytes) => counts.push(bytes));
   const reader = given.body!.getReader();
   await reader.read();
   await reader.cancel();
   const failing = new ReadableStream({ pull: () => Promise.reject(new Error("broken")) });
-  const failed = await countBytes(new Response(failing), (bytes) => counts.push(bytes));
+  const failed = await countBytes(new Response(failing), true, (bytes) => counts.push(bytes));
   assertEquals(await failed.text().catch((error) => error.message), "broken");
   assertEquals(counts, [10, 0]);
 });
@@ -211,7 +213,7 @@ for (const kind of KINDS) {
 test("a body that is given up while it is waited for is counted once", async () => {
   const counts: number[] = [];
   const body = new ReadableStream<Uint8Array>({ start: (at) => at.enqueue(new Uint8Array(3)) });
-  const given = await countBytes(new Response(body), (bytes) => counts.push(bytes));
+  const given = await countBytes(new Response(body), true, (bytes) => counts.push(bytes));
   const reader = given.body!.getReader();
   await reader.read();
   const waiting = reader.read();
@@ -220,4 +222,22 @@ test("a body that is given up while it is waited for is counted once", async () 
   await waiting;
   await turn();
   assertEquals(counts, [3]);
+});
+
+test("a log in JSON is not gathered in memory to be counted", async () => {
+  await using server = await startServer({ accessLog: () => {} });
+  const upload = await push(server.url, {
+    filename: "a.json",
+    mimeType: "application/json",
+    supportsLineAccess: false,
+  });
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("[1,"));
+  const { body } = await fetch(
+    `${server.url}/resources/${upload.reference.split("/").pop()}/content`,
+  );
+  const reader = body!.getReader();
+  assertEquals((await within("live bytes", reader.read())).value, utf8("[1,"));
+  await reader.cancel();
+  await upload.abort();
 });

@@ -5,7 +5,7 @@
 import type { Context } from "hono";
 import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
 import type { HeartbeatTimes } from "../session.ts";
-import { pathForLogs, requestId } from "./observer.ts";
+import { markStreamed, pathForLogs, requestId } from "./observer.ts";
 import type { Ending, Sessions } from "./sessions.ts";
 
 /** Bun drops what it has not written when a response breaks off: what was sent last gets so much time, … */
@@ -72,6 +72,7 @@ export async function answerWith(
   }
   head();
   if (byteCount !== Infinity) c.header("content-length", String(byteCount));
+  markStreamed(c);
   return c.body(new Body(c, parts, source).stream);
 }
 

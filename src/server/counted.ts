@@ -6,20 +6,22 @@
 /**
  * Counts the bytes of a body.
  * @param response The response.
+ * @param isStreamed Whether its body is made as it is taken; otherwise it is short.
  * @param done Called once with the number of bytes sent, when all are, or when the client is gone.
  * @returns The response to send instead.
  */
 export async function countBytes(
   response: Response,
+  isStreamed: boolean,
   done: (bytes: number) => void,
 ): Promise<Response> {
-  const { body, ok } = response;
+  const { body } = response;
   if (body === null) {
     done(0);
     return response;
   }
   // What is short is sent as it was, with its length.
-  if (!ok || response.headers.get("content-type")?.includes("json")) {
+  if (!isStreamed) {
     const bytes = await response.arrayBuffer();
     done(bytes.byteLength);
     return new Response(bytes, response);

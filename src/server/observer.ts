@@ -49,6 +49,8 @@ const REQUEST_ID = /^[\w.~-]{1,128}$/;
 const USER_AGENT_CHARS = 256;
 
 const requestIds = new WeakMap<Request, string>();
+/** Requests whose answers are streamed. */
+const streamed = new WeakSet<Request>();
 
 /** The id of a request: what a proxy in front calls it, or one of our own. */
 export function requestId(c: Context): string {
@@ -60,6 +62,15 @@ export function requestId(c: Context): string {
     requestIds.set(raw, id);
   }
   return id;
+}
+
+/** Tells the observer that the body of an answer is made as it is taken. */
+export function markStreamed(c: Context): void {
+  streamed.add(c.req.raw);
+}
+
+function isStreamed(c: Context): boolean {
+  return streamed.has(c.req.raw);
 }
 
 /** A path as it may be logged: who knows the secret of an upload owns it. */
@@ -95,7 +106,7 @@ export class Observer {
     };
     // Hono drops the body later.
     if (method === "HEAD") return ended(0);
-    const response = await countBytes(c.res, ended);
+    const response = await countBytes(c.res, isStreamed(c), ended);
     // Hono would merge the old headers into the new ones.
     c.res = undefined;
     c.res = response;
