@@ -14,6 +14,11 @@ export interface Connection {
    */
   send(message: string | Uint8Array): Promise<void>;
   /**
+   * Sends messages together, in one system call where the transport can do that.
+   * @returns False when there is no room for them at once: nothing was sent.
+   */
+  sendNow(...messages: (string | Uint8Array)[]): boolean;
+  /**
    * Sends exactly one binary message.
    * @param byteCount Its length.
    * @param chunks Its bytes in order.

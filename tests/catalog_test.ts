@@ -415,6 +415,7 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
     ALTER TABLE resources DROP COLUMN announced_size;
     ALTER TABLE resources DROP COLUMN announced_checksum;
     DROP INDEX contexts_newest;
+    DROP INDEX resources_usage;
     ALTER TABLE contexts DROP COLUMN closed_at;
     PRAGMA user_version = 1;
   `);

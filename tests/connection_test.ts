@@ -292,6 +292,24 @@ test("sends that nobody waits for keep their order", async () => {
   assertEquals(overtaken, -1, `${order[overtaken]} came in place of ${overtaken}`);
 });
 
+test("messages that are sent at once come in order, and do nothing when the peer is gone", async () => {
+  await using mounted = await record();
+  using peer = await rawUpgrade(mounted.host, "/");
+  const session = await sessionOf(mounted);
+  const large = Buffer.alloc(64 * 1024, 7);
+  assertEquals(session.connection.sendNow("one", large, "two"), true);
+  assertEquals(session.connection.sendNow("three"), true);
+  const received: number[] = [];
+  for await (const message of framesOf(peer)) {
+    received.push(message.length);
+    if (received.length === 4) break;
+  }
+  assertEquals(received, [3, 64 * 1024, 3, 5]);
+  peer.socket.destroy();
+  await eventually("the close", () => session.closings.length > 0);
+  session.connection.sendNow("too", "late");
+});
+
 test("a send that waits is released when the peer goes, and later ones do nothing", async () => {
   await using mounted = await record();
   const peer = await rawUpgrade(mounted.host, "/");

@@ -410,7 +410,7 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     using peer = open(source);
     await peer.inbox.next("StatusChanged");
     const resource = await source.resources.open(source.id);
-    resource.read = () => Promise.reject(new StreamError("STORAGE_FAILED", "a bad sector"));
+    resource.lend = () => Promise.reject(new StreamError("STORAGE_FAILED", "a bad sector"));
     peer.say(chunk(0, 4));
     await assertClosed(peer, "STORAGE_FAILED");
   });
@@ -866,6 +866,40 @@ test("native: no byte is sent before the status that makes it readable", async (
     if (item instanceof Uint8Array) assert((sent += item.length) <= readable);
     else if (item["@"] === "StatusChanged") readable = item.resourceStatus.currentSize;
   }
+});
+
+test("native: followers that wait get a checkpoint one after the other, status and bytes", async () => {
+  const source = await Source.holding("one\n");
+  const { resource } = source.appender;
+  using peer = source.native();
+  peer.say(follow());
+  await peer.inbox.nextData();
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  const before = peer.inbox.order.length;
+  let seen: string[] = [];
+  // Who watches later hears of it later.
+  const unwatch = resource.watch(() => seen = peer.inbox.order.slice(before));
+  await source.append("two\n");
+  unwatch();
+  assertEquals(seen, ["StatusChanged", "bytes"]);
+  assertBytes(peer.inbox.items.at(-1) as Uint8Array, utf8("two\n"));
+  await source.append("three\n");
+  assertEquals(peer.inbox.byteCount, 14);
+});
+
+test("native: a checkpoint beyond the window waits for what is consumed", async () => {
+  const window = LIMITS.minDownloadWindowBytes;
+  const source = await Source.holding(new Uint8Array(10));
+  using peer = source.native();
+  peer.say(follow({ window }));
+  await peer.inbox.nextData();
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  await source.append(new Uint8Array(window));
+  await peer.inbox.until("the window", () => peer.inbox.byteCount === window);
+  await source.append(new Uint8Array(10));
+  assertEquals(peer.inbox.byteCount, window);
+  peer.say(consumed(window));
+  await peer.inbox.until("the rest", () => peer.inbox.byteCount === window + 20);
 });
 
 test("native: one more request may wait for the end of a Follow", async () => {

@@ -7,6 +7,7 @@ import { appendFile, mkdir, open, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
+import { setImmediate } from "node:timers";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { assert, assertEquals } from "@std/assert";
@@ -634,6 +635,16 @@ onDisk("a log is created while a neighbour's directory goes away", async (storag
     await log.close();
     assertEquals(existsSync(dataPath(directory, made)), true);
   }
+});
+
+onDisk("who reads much lets others have a turn", async (storage) => {
+  const id = await stored(storage, new Uint8Array(256 * 1024));
+  const log = await storage.openReader(id);
+  let turns = 0;
+  setImmediate(() => turns++);
+  await log.read(0, 256 * 1024);
+  await log.close();
+  assertEquals(turns, 1);
 });
 
 onDisk("an index without data is deleted, too", async (storage, directory) => {

@@ -12,6 +12,7 @@ class Socket extends WholeMessageConnection {
   protected gone = false;
   protected bufferedBytes = 0;
   taken = 0;
+  readonly messages: (string | Uint8Array)[] = [];
 
   /** The peer takes bytes every few milliseconds, so many at a time. */
   constructor(private readonly bytesAtOnce: number) {
@@ -19,6 +20,7 @@ class Socket extends WholeMessageConnection {
   }
 
   protected put(message: string | Uint8Array): void {
+    this.messages.push(message);
     this.bufferedBytes += message.length;
   }
 
@@ -52,6 +54,20 @@ test("a peer that takes little is waited for as long as it takes anything", asyn
   await socket.send(new Uint8Array(5000));
   await within("room", socket.send("more"));
   assert(socket.taken >= 5000, `${socket.taken} bytes were taken`);
+  socket.close();
+});
+
+test("messages are sent at once only where there is room for them", async () => {
+  const socket = new Socket(SOCKET_BUFFER_BYTES);
+  assertEquals(socket.sendNow("one", new Uint8Array(SOCKET_BUFFER_BYTES)), true);
+  assertEquals(socket.sendNow("two"), false);
+  const waiting = socket.send("three");
+  assertEquals(socket.sendNow("four"), false);
+  await within("room", waiting);
+  assertEquals(socket.sendNow("five"), true);
+  assertEquals(socket.messages.filter((message) => typeof message === "string"), [
+    ...["one", "three", "five"],
+  ]);
   socket.close();
 });
 

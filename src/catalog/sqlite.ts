@@ -60,6 +60,9 @@ const MIGRATIONS = [
   ALTER TABLE contexts ADD COLUMN closed_at INTEGER;
   CREATE INDEX contexts_newest ON contexts (created_at DESC, id DESC);
   `,
+  `
+  CREATE INDEX resources_usage ON resources (context_id, size);
+  `,
 ];
 
 const COLUMNS = [

@@ -152,6 +152,19 @@ export class Resource {
   }
 
   /**
+   * Bytes that the newest status shows, at once and without a copy.
+   * @param byteOffset Where they begin.
+   * @param byteCount How many, all of them readable.
+   * @returns Null where memory does not hold them in one piece.
+   */
+  recall(byteOffset: number, byteCount: number): Uint8Array | null {
+    const bytes = this.#recall(byteOffset, byteCount);
+    if (bytes === null || bytes.length < byteCount) return null;
+    this.#meter.read(bytes.length);
+    return bytes;
+  }
+
+  /**
    * Where a line begins.
    * @param lineIndex Index of the line, from 0; the number of lines stands for the end.
    * @throws {StreamError} NO_LINE_ACCESS; LINES_NOT_AVAILABLE past the newest checkpoint.

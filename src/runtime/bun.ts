@@ -19,6 +19,7 @@ interface BunSocket {
   readonly readyState: number;
   send(message: string | Uint8Array): number;
   getBufferedAmount(): number;
+  cork(step: () => void): void;
   close(code: number, reason: string): void;
   terminate(): void;
 }
@@ -148,6 +149,10 @@ class BunConnection extends WholeMessageConnection {
 
   protected put(message: string | Uint8Array): void {
     this.socket.send(message);
+  }
+
+  protected override together(step: () => void): void {
+    this.socket.cork(step);
   }
 
   protected room(): Promise<void> {

@@ -40,6 +40,20 @@ export abstract class WholeMessageConnection implements Connection {
   /** Drops the peer. */
   abstract terminate(): void;
 
+  /** Sends messages together, unless they had to wait for room. */
+  sendNow(...messages: (string | Uint8Array)[]): boolean {
+    if (this.#waiting !== null || this.#isFull) return false;
+    this.together(() => {
+      for (const message of messages) this.#hand(message);
+    });
+    return true;
+  }
+
+  /** Runs a step whose messages may leave together; not every socket can do that. */
+  protected together(step: () => void): void {
+    step();
+  }
+
   /** Sends one message. */
   send(message: string | Uint8Array): Promise<void> {
     if (this.#waiting === null && !this.#isFull) {

@@ -145,6 +145,12 @@ class CountedConnection implements Connection {
     return this.connection.send(message);
   }
 
+  sendNow(...messages: (string | Uint8Array)[]): boolean {
+    const sent = this.connection.sendNow(...messages);
+    if (sent) { for (const { length } of messages) this.sentBytes += length; }
+    return sent;
+  }
+
   sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     this.sentBytes += byteCount;
     return this.connection.sendChunks(byteCount, chunks);

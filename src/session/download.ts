@@ -155,8 +155,9 @@ export class DownloadSession extends ControlSession {
       return this.fail(new StreamError("DELETED", `resource ${this.#resource!.id} was deleted`));
     }
     this.#unsent = status;
-    if (this.#following !== null) this.#signal();
-    else if (!this.#answering) this.#sendStatus();
+    if (this.#following === null) {
+      if (!this.#answering) this.#sendStatus();
+    } else if (!this.#pushNewest(this.#following, status)) this.#signal();
   }
 
   /** Sends the newest status, once. */
@@ -175,10 +176,24 @@ export class DownloadSession extends ControlSession {
         `bytes ${startOffset} to ${endOffset} are not all there: ${currentSize} can be read`,
       );
     }
+    const byteCount = endOffset - startOffset;
+    if (byteCount <= LIMITS.dataMessageBytes && await this.#sendPiece(startOffset, byteCount)) {
+      return;
+    }
     await this.connection.sendChunks(
-      endOffset - startOffset,
+      byteCount,
       readRange(this.#resource!, startOffset, endOffset),
     );
+  }
+
+  /** Sends a chunk without a copy, unless it is read in several pieces. */
+  async #sendPiece(startOffset: number, byteCount: number): Promise<boolean> {
+    let sent = false;
+    await this.#resource!.lend(startOffset, byteCount, async (bytes) => {
+      sent = bytes.length === byteCount;
+      if (sent) await this.connection.send(bytes);
+    });
+    return sent;
   }
 
   async #sendLines(request: MessageOf<"RequestLines">): Promise<void> {
@@ -263,6 +278,25 @@ export class DownloadSession extends ControlSession {
         return checkStart(status, following.next, null);
       } else await new Promise<void>((resolve) => this.#wake = resolve);
     }
+  }
+
+  /**
+   * Sends a checkpoint at once to a follower that waits for it: to wake its loop costs more than that.
+   * @returns False when it is for the loop.
+   */
+  #pushNewest(following: Following, status: ResourceStatus): boolean {
+    const { next, end, consumed, window } = following;
+    const byteCount = status.currentSize - next;
+    const most = Math.min(LIMITS.dataMessageBytes, end - next - 1, consumed + window - next);
+    if (this.#wake === null || isFinal(status.transferStatus)) return false;
+    if (byteCount <= 0 || byteCount > most) return false;
+    const bytes = this.#resource!.recall(next, byteCount);
+    if (bytes === null || !this.connection.sendNow(statusMessage(status, this.native), bytes)) {
+      return false;
+    }
+    this.#unsent = null;
+    following.next += byteCount;
+    return true;
   }
 
   #sendBytes(following: Following, byteCount: number): Promise<void> {

@@ -47,6 +47,9 @@ type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 /** Bytes of a base upload that may wait before its sender is paused. */
 const BASE_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
+/** What waits for its checkpoint longer has left the processor's caches, and is written at a higher cost. */
+const MAX_WRITE_AFTER_BYTES = 512 * 1024;
+
 /** Errors after which the uploader may come back; all others are final. */
 const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
   "FENCED",
@@ -186,7 +189,7 @@ export class UploadSession extends ControlSession {
   #run(appender: Appender): Running {
     const { creditPool } = this.#options.resources;
     const credit = new Credit(creditPool, appender.received, performance.now());
-    appender.writeAfterBytes = credit.windowBytes / 4;
+    appender.writeAfterBytes = writeAfter(credit);
     appender.listen({
       acknowledged: (byteOffset) => this.#acknowledged(byteOffset),
       failed: (error) => this.fail(error),
@@ -207,7 +210,7 @@ export class UploadSession extends ControlSession {
     this.#room?.resolve();
     this.#room = null;
     if (!this.native || this.over || !credit.advance(byteOffset, performance.now())) return;
-    appender.writeAfterBytes = credit.windowBytes / 4;
+    appender.writeAfterBytes = writeAfter(credit);
     void this.send({ "@": "Credit", limit: credit.limit, acknowledged: byteOffset });
   }
 
@@ -234,6 +237,10 @@ export class UploadSession extends ControlSession {
       digest: this.native ? digest.algorithm : undefined,
     });
   }
+}
+
+function writeAfter({ windowBytes }: Credit): number {
+  return Math.min(windowBytes / 4, MAX_WRITE_AFTER_BYTES);
 }
 
 function disconnected(reason: string): StreamError {

@@ -3,7 +3,8 @@
  * `<id>.bin.idx` with the position of every line break as a 5-byte big-endian integer (ARCHITECTURE.md, storage).
  *
  * Appends go to the page cache synchronously, as that is 2 to 30 times cheaper than a thread's round trip
- * (ARCHITECTURE.md, measured); whatever may wait for the disk, reads and flushes, is asynchronous.
+ * (ARCHITECTURE.md, measured). So do reads, as long as the page cache answers them; flushes, and reads while
+ * the disk is waited for, are asynchronous.
  * @module
  */
 import {
@@ -18,6 +19,7 @@ import {
 } from "node:fs";
 import { type FileHandle, mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { isResourceId, StreamError } from "../protocol.ts";
 import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
 import { decodeEntry, encodeEntry, INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
@@ -27,6 +29,12 @@ import { LineCounter } from "./lines.ts";
 const INDEX_BUFFER_ENTRIES = 8192;
 /** Step of a scan through existing data. */
 const SCAN_BYTES = 256 * 1024;
+/** Who reads more at once lets everybody else have a turn before. */
+const SMALL_READ_BYTES = 64 * 1024;
+/** A read that takes longer has waited for the disk, in ms. */
+const CACHED_READ_MS = 1;
+/** Part of the time that everybody may lose to such reads. */
+const WAITING_SHARE = 0.01;
 /** How often a directory that another deletion removed is made again. */
 const CREATE_ATTEMPTS = 5;
 
@@ -49,6 +57,7 @@ export class FileStorage implements Storage {
   readonly #directory: string;
   /** The newest epoch of every log that has a writer. */
   readonly #epochs = new Map<string, number>();
+  readonly #disk: Disk = { asyncUntilMs: -Infinity };
 
   /**
    * Nothing is touched before the first call.
@@ -105,7 +114,7 @@ export class FileStorage implements Storage {
       await data.close();
       throw failed(`open ${indexPath(path)}`, error);
     });
-    return new FileReader(path, data, index);
+    return new FileReader(path, data, index, this.#disk);
   }
 
   /** Deletes a log, its index and directories that are empty then. */
@@ -311,17 +320,26 @@ class FileWriter implements LogWriter {
   }
 }
 
+/** What all readers of a directory know of its disk. */
+interface Disk {
+  /** Until then reads are asynchronous, by `performance.now()`. */
+  asyncUntilMs: number;
+}
+
 /** Reads one data file and its index. */
 class FileReader implements LogReader {
+  #closed = false;
+
   constructor(
     private readonly path: string,
     private readonly data: FileHandle,
     private readonly index: FileHandle | null,
+    private readonly disk: Disk,
   ) {}
 
   read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array> {
     const bytes = buffer?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
-    return attempt(`read ${this.path}`, () => readFully(this.data, byteOffset, bytes));
+    return attempt(`read ${this.path}`, () => this.#read(this.data, byteOffset, bytes));
   }
 
   async lineBreak(index: number): Promise<number> {
@@ -330,13 +348,29 @@ class FileReader implements LogReader {
     if (file === null) throw new StreamError("STORAGE_FAILED", `there is no index ${path}`);
     const at = index * INDEX_ENTRY_BYTES;
     const entry = new Uint8Array(INDEX_ENTRY_BYTES);
-    await attempt(`read ${path}`, () => readFully(file, at, entry));
+    await attempt(`read ${path}`, () => this.#read(file, at, entry));
     return decodeEntry(entry, 0);
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.data.close();
     await this.index?.close();
+  }
+
+  /** A thread's round trip costs several times what the page cache does. */
+  async #read(file: FileHandle, position: number, bytes: Uint8Array): Promise<Uint8Array> {
+    if (bytes.length > SMALL_READ_BYTES) await setImmediate();
+    const startedAtMs = performance.now();
+    // The system may have given a closed number to another file.
+    if (this.#closed || startedAtMs < this.disk.asyncUntilMs) {
+      return await readFully(file, position, bytes);
+    }
+    readFullySync(file.fd, position, bytes);
+    const nowMs = performance.now();
+    const tookMs = nowMs - startedAtMs;
+    if (tookMs > CACHED_READ_MS) this.disk.asyncUntilMs = nowMs + tookMs / WAITING_SHARE;
+    return bytes;
   }
 }
 
@@ -355,6 +389,14 @@ async function createFile(path: string): Promise<number> {
 function writeFully(file: number, bytes: Uint8Array, position: number): void {
   for (let written = 0; written < bytes.length;) {
     written += writeSync(file, bytes, written, bytes.length - written, position + written);
+  }
+}
+
+function readFullySync(file: number, position: number, bytes: Uint8Array): void {
+  for (let filled = 0; filled < bytes.length;) {
+    const count = readSync(file, bytes, filled, bytes.length - filled, position + filled);
+    if (count === 0) throw new Error(`nothing at ${position + filled}`);
+    filled += count;
   }
 }
 

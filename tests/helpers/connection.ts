@@ -185,6 +185,10 @@ export class Gate {
     return { [Symbol.dispose]: () => this.open() };
   }
 
+  get isOpen(): boolean {
+    return this.#open === null;
+  }
+
   open(): void {
     this.#open?.resolve();
     this.#open = null;
@@ -211,6 +215,12 @@ export class FakeConnection implements Connection {
   async send(message: string | Uint8Array): Promise<void> {
     if (this.#isOpen()) this.inbox.receive(message);
     await this.room.passed();
+  }
+
+  sendNow(...messages: (string | Uint8Array)[]): boolean {
+    if (!this.room.isOpen) return false;
+    if (this.#isOpen()) { for (const message of messages) this.inbox.receive(message); }
+    return true;
   }
 
   async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {

@@ -104,6 +104,11 @@ export class FrameConnection implements Connection {
     return this.#inTurn(message.length, () => this.#write(frame));
   }
 
+  /** There is never room at once: a message waits for its turn. */
+  sendNow(): boolean {
+    return false;
+  }
+
   /** Sends one binary message of any length in fragments. */
   sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     return this.#inTurn(0, () => this.#sendFragments(byteCount, chunks));
