@@ -160,7 +160,7 @@ export class Resource {
   recall(byteOffset: number, byteCount: number): Uint8Array | null {
     const bytes = this.#recall(byteOffset, byteCount);
     if (bytes === null || bytes.length < byteCount) return null;
-    this.#meter.read(bytes.length);
+    this.meter.read(bytes.length);
     return bytes;
   }
 
