@@ -133,9 +133,19 @@ function sourceHandler(peer: Peer): Handler {
 
 function handlerFor(peer: Peer, url: string): Handler {
   const { pathname, host } = new URL(url);
-  if (!pathname.startsWith(DOWNLOAD_PATH)) return uploadHandler(peer, host);
+  if (!pathname.startsWith(DOWNLOAD_PATH)) return pinged(peer, uploadHandler(peer, host));
   const id = pathname.slice(DOWNLOAD_PATH.length);
   return id === "source" ? sourceHandler(peer) : followHandler(peer, relayed.get(id)!);
+}
+
+/** Answers pings: the library makes sure that WebSockets pass before it uses one. */
+function pinged(peer: Peer, handler: Handler): Handler {
+  const message = (data: string | Uint8Array) => {
+    const said: Message | null = typeof data === "string" ? JSON.parse(data) : null;
+    if (said?.["@"] === "Ping") say(peer, { "@": "Pong", id: said.id });
+    else handler.message(data);
+  };
+  return { ...handler, message };
 }
 
 function serveDeno(): void {
