@@ -7,7 +7,7 @@ import type { ResourceRecord } from "../src/catalog.ts";
 import { MemoryCatalog } from "../src/catalog/memory.ts";
 import { Resources } from "../src/resources.ts";
 import { FileStorage } from "../src/storage/file.ts";
-import { encodeEntry, INDEX_ENTRY_BYTES, indexPath, logPath } from "../src/storage/layout.ts";
+import { INDEX_ENTRY_BYTES, indexPath, logPath } from "../src/storage/layout.ts";
 import { concat, lineBreaksOf, utf8 } from "./helpers/bytes.ts";
 import { assertBytes } from "./helpers/connection.ts";
 import { type Chance, withChance } from "./helpers/random.ts";
@@ -26,6 +26,12 @@ interface Left {
 interface Upload extends Left {
   record: ResourceRecord;
   secret: string;
+}
+
+/** Writes one entry of an index: 5 bytes, the highest first. */
+function encodeEntry(into: Uint8Array, at: number, byteOffset: number): void {
+  into[at] = Math.floor(byteOffset / 2 ** 32);
+  new DataView(into.buffer).setUint32(into.byteOffset + at + 1, byteOffset % 2 ** 32);
 }
 
 function indexOf(data: Uint8Array): Uint8Array {

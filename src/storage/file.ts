@@ -22,7 +22,7 @@ import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { isResourceId, StreamError } from "../protocol.ts";
 import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
-import { decodeEntry, encodeEntry, INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
+import { decodeEntry, INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
 import { LineCounter } from "./lines.ts";
 
 /** Index entries kept back before they are written; 8192 entries cost 40 KiB an upload. */
@@ -199,7 +199,7 @@ class FileWriter implements LogWriter {
         for (const part of parts) {
           writeFully(this.data, part, end);
           end += part.length;
-          if (this.index !== null) this.#counter.add(part, (at) => this.#addEntry(at));
+          if (this.index !== null) this.#counter.add(part, (found) => this.#addEntries(found));
         }
       } catch (error) {
         this.#counter.restore(before);
@@ -262,7 +262,7 @@ class FileWriter implements LogWriter {
     for (let at = end; at < this.size;) {
       const count = readSync(this.data, buffer, 0, Math.min(buffer.length, this.size - at), at);
       if (count === 0) throw new Error(`the file ended at ${at}, not at ${this.size}`);
-      this.#counter.add(buffer.subarray(0, count), (position) => this.#addEntry(position));
+      this.#counter.add(buffer.subarray(0, count), (found) => this.#addEntries(found));
       at += count;
     }
     this.#flushIndex();
@@ -295,9 +295,15 @@ class FileWriter implements LogWriter {
     return readSync(this.data, byte, 0, 1, byteOffset) === 1 && byte[0] === 10;
   }
 
-  #addEntry(byteOffset: number): void {
-    if (this.#buffered === INDEX_BUFFER_ENTRIES) this.#flushIndex();
-    encodeEntry(this.#entries, this.#buffered++ * INDEX_ENTRY_BYTES, byteOffset);
+  #addEntries(entries: Uint8Array): void {
+    for (let at = 0; at < entries.length;) {
+      if (this.#buffered === INDEX_BUFFER_ENTRIES) this.#flushIndex();
+      const start = this.#buffered * INDEX_ENTRY_BYTES;
+      const some = entries.subarray(at, at + this.#entries.length - start);
+      this.#entries.set(some, start);
+      this.#buffered += some.length / INDEX_ENTRY_BYTES;
+      at += some.length;
+    }
   }
 
   #flushIndex(): void {

@@ -19,15 +19,6 @@ export function indexPath(path: string): string {
   return `${path}.idx`;
 }
 
-/** Writes one entry of an index. */
-export function encodeEntry(into: Uint8Array, at: number, byteOffset: number): void {
-  into[at] = Math.floor(byteOffset / 2 ** 32);
-  into[at + 1] = byteOffset >>> 24;
-  into[at + 2] = byteOffset >>> 16;
-  into[at + 3] = byteOffset >>> 8;
-  into[at + 4] = byteOffset;
-}
-
 /** Reads one entry of an index. */
 export function decodeEntry(from: Uint8Array, at: number): number {
   const low = from[at + 1] << 24 | from[at + 2] << 16 | from[at + 3] << 8 | from[at + 4];

@@ -3,7 +3,8 @@
  * @module
  */
 
-const LINE_BREAK = 10;
+import { decodeEntry, INDEX_ENTRY_BYTES } from "./layout.ts";
+import { scanLineBreaks } from "./scan.ts";
 
 /** Where a {@link LineCounter} stands. */
 export interface LinePlace {
@@ -34,14 +35,13 @@ export class LineCounter {
   /**
    * Takes the next chunk in.
    * @param bytes The chunk.
-   * @param found Called with the position of every line break, in order.
+   * @param found Called with the entries of the index for all line breaks, in order; they are good until it returns.
    */
-  add(bytes: Uint8Array, found: (byteOffset: number) => void): void {
-    for (let at = bytes.indexOf(LINE_BREAK); at !== -1; at = bytes.indexOf(LINE_BREAK, at + 1)) {
-      this.#lineBreaks++;
-      this.#endOfLastLine = this.#size + at + 1;
-      found(this.#size + at);
-    }
+  add(bytes: Uint8Array, found: (entries: Uint8Array) => void): void {
+    this.#lineBreaks += scanLineBreaks(bytes, this.#size, (entries) => {
+      this.#endOfLastLine = decodeEntry(entries, entries.length - INDEX_ENTRY_BYTES) + 1;
+      found(entries);
+    });
     this.#size += bytes.length;
   }
 

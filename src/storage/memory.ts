@@ -4,6 +4,7 @@
  */
 import { StreamError } from "../protocol.ts";
 import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
+import { decodeEntry, INDEX_ENTRY_BYTES } from "./layout.ts";
 import { LineCounter } from "./lines.ts";
 
 /** One log: what was appended, in order. */
@@ -19,8 +20,14 @@ class MemoryLog {
   append(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.parts.push({ byteOffset: this.size, bytes });
-    if (this.options.lineAccess) this.counter.add(bytes, (at) => this.breaks.push(at));
+    if (this.options.lineAccess) this.counter.add(bytes, (entries) => this.#addBreaks(entries));
     this.size += bytes.length;
+  }
+
+  #addBreaks(entries: Uint8Array): void {
+    for (let at = 0; at < entries.length; at += INDEX_ENTRY_BYTES) {
+      this.breaks.push(decodeEntry(entries, at));
+    }
   }
 
   /** Index of the part that holds a byte. */

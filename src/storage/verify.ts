@@ -2,11 +2,12 @@
  * Looks at a data directory as it is: which logs there are, and whether a log's index tells the truth.
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { Dirent } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { LineCounter } from "./lines.ts";
-import { encodeEntry, INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
+import { INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
 
 /** What a log really holds. */
 export interface LogFacts {
@@ -147,11 +148,9 @@ export async function ageMs({ path }: FoundFile): Promise<number> {
 
 /** The index entries of the line breaks in the next bytes. */
 function entriesOf(counter: LineCounter, bytes: Uint8Array): Uint8Array {
-  const found: number[] = [];
-  counter.add(bytes, (at) => found.push(at));
-  const entries = new Uint8Array(found.length * INDEX_ENTRY_BYTES);
-  found.forEach((at, index) => encodeEntry(entries, index * INDEX_ENTRY_BYTES, at));
-  return entries;
+  const entries: Uint8Array[] = [];
+  counter.add(bytes, (found) => entries.push(found.slice()));
+  return Buffer.concat(entries);
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

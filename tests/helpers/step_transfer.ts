@@ -5,7 +5,7 @@ import { type Kind, own, type Program, Workspace } from "./cli.ts";
 import { StepClient, TOMCAT_BYTES } from "./step_client.ts";
 
 const BLOCK_BYTES = 1024 * 1024;
-const MAX_SERVER_MEGABYTES = 200;
+const MAX_SERVER_MEGABYTES = 250;
 const METADATA = { filename: "a.bin", mimeType: "a/b", supportsLineAccess: false };
 
 /** The servers that the run on this runtime is to test. */
