@@ -38,6 +38,8 @@ export interface ResourceRecord {
   size: number;
   /** Lines at the last update; null without line access. */
   lines: number | null;
+  /** Bytes known to be on disk at the last update. */
+  durableSize: number;
   /** Ownership of the log. */
   epoch: number;
   /** Number of the last status within the epoch. */

@@ -46,6 +46,7 @@ function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
     createdAtMs: 1_700_000_000_000,
     transferStatus: "INITIATED",
     size: 0,
+    durableSize: 0,
     lines: 0,
     epoch: 1,
     sequence: 0,
@@ -83,6 +84,7 @@ const full = () =>
       state: Uint8Array.from({ length: 580 }, (_, at) => at),
     },
     secretHash: "cd".repeat(32),
+    durableSize: 2 ** 40 - 1,
     announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     updatedAtMs: 1_700_000_000_501,
   });
@@ -408,10 +410,17 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   const made = new SqliteCatalog(path);
   const kept = record({ contextId: "run" });
   await made.create(kept);
+  // What is known to be on disk is worked out of what the first version kept.
+  const ended = { size: 9, durableSize: 9, transferStatus: "FAILED" } as const;
+  const flushed = record({ ...ended, failure: "ABORTED: enough" });
+  const refused = record({ ...ended, failure: "STORAGE_FAILED: full" });
+  const complete = record({ ...ended, transferStatus: "COMPLETED" });
+  for (const one of [flushed, refused, complete]) await made.create(one);
   const context = await made.createContext("run");
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE resources DROP COLUMN durable_size;
     ALTER TABLE resources DROP COLUMN announced_size;
     ALTER TABLE resources DROP COLUMN announced_checksum;
     DROP INDEX contexts_newest;
@@ -422,7 +431,8 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   first.close();
 
   const catalog = new SqliteCatalog(path);
-  assertEquals(await catalog.get(kept.id), kept);
+  for (const one of [kept, flushed, complete]) assertEquals(await catalog.get(one.id), one);
+  assertEquals(await catalog.get(refused.id), { ...refused, durableSize: 0 });
   assertEquals(await catalog.listContexts({ limit: 9 }), [context]);
   const announced = { size: 5, checksum: "ab" };
   assertEquals((await catalog.update(kept.id, 0, { announced })).announced, announced);

@@ -37,6 +37,7 @@ function recordOf({ began, ended, size = 0, transferStatus = "COMPLETED" }: Past
     createdAtMs: NOW_MS - began * HOUR_MS,
     transferStatus,
     size,
+    durableSize: size,
     lines: null,
     epoch: 1,
     sequence: 1,

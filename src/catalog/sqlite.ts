@@ -63,6 +63,11 @@ const MIGRATIONS = [
   `
   CREATE INDEX resources_usage ON resources (context_id, size);
   `,
+  `
+  ALTER TABLE resources ADD COLUMN durable_size INTEGER NOT NULL DEFAULT 0;
+  UPDATE resources SET durable_size = size WHERE transfer_status = 'COMPLETED'
+    OR transfer_status = 'FAILED' AND failure NOT LIKE 'STORAGE_FAILED:%';
+  `,
 ];
 
 const COLUMNS = [
@@ -88,6 +93,7 @@ const COLUMNS = [
   "revision",
   "announced_size",
   "announced_checksum",
+  "durable_size",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -342,6 +348,7 @@ function toRow(record: ResourceRecord): Row {
     revision: record.revision,
     announced_size: record.announced.size,
     announced_checksum: record.announced.checksum,
+    durable_size: record.durableSize,
   };
 }
 
@@ -375,6 +382,7 @@ function fromRow(row: Row): ResourceRecord {
       size: row.announced_size as number | null,
       checksum: row.announced_checksum as string | null,
     },
+    durableSize: Number(row.durable_size),
     updatedAtMs: Number(row.updated_at),
     revision: Number(row.revision),
   };

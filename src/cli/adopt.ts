@@ -238,6 +238,7 @@ class AdoptRun {
       createdAtMs: writtenAtMs,
       transferStatus: "COMPLETED",
       size,
+      durableSize: size,
       ...content,
       epoch: 1,
       sequence: 1,

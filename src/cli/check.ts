@@ -120,6 +120,7 @@ class CheckRun {
     if (!this.repair) return;
     await this.catalog.update(record.id, record.revision, {
       ...facts,
+      durableSize: Math.min(record.durableSize, facts.size ?? record.size),
       transferStatus: "FAILED",
       failure: `STORAGE_FAILED: stream check found that ${what}`,
       digest: null,

@@ -255,7 +255,7 @@ export class Appender {
   /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
   async #failNow(error: StreamError): Promise<void> {
     const { writer, catalog } = this.#options;
-    let failure = `${error.code}: ${error.message}`;
+    const failure = `${error.code}: ${error.message}`;
     let { currentSize: size, durableSize } = this.resource.status;
     let lines = this.#readableLines;
     try {
@@ -268,10 +268,6 @@ export class Appender {
       await writer.sync();
       if (!this.#flushFailed) durableSize = size;
     } catch { /* The disk refuses: what was readable stays so. */ }
-    // A record has no durable size of its own: that it is not the whole must be told by the code.
-    if (durableSize < size && error.code !== "STORAGE_FAILED") {
-      failure = `STORAGE_FAILED: not everything could be brought to disk after ${failure}`;
-    }
     const status = { ...this.#status("FAILED", size, lines, durableSize), failure };
     try {
       await this.#catalog(status, { failure, digest: null, digestState: null });
@@ -466,6 +462,7 @@ export class Appender {
     this.#record = await catalog.update(this.#record.id, this.#record.revision, {
       transferStatus: status.transferStatus,
       size: status.currentSize,
+      durableSize: status.durableSize,
       lines: status.numberOfLines,
       epoch: status.epoch,
       sequence: status.sequence,

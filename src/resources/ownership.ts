@@ -312,6 +312,7 @@ export class Ownership {
       updated = await catalog.update(id, revision, {
         transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
         size: writer.size,
+        durableSize: Math.min(record.durableSize, writer.size),
         lines: record.metadata.supportsLineAccess ? writer.lineBreaks : null,
         updatedAtMs: Date.now(),
       });
@@ -405,7 +406,9 @@ export class Ownership {
     if (isGone) usage.give(record.contextId, record.size);
     return await catalog.update(id, record.revision, {
       transferStatus: "FAILED",
-      ...(isGone ? { size: 0, lines: record.metadata.supportsLineAccess ? 0 : null } : {}),
+      ...(isGone
+        ? { size: 0, durableSize: 0, lines: record.metadata.supportsLineAccess ? 0 : null }
+        : {}),
       failure: `STORAGE_FAILED: ${error.message}`,
       digestState: null,
       updatedAtMs: Date.now(),

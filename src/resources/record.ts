@@ -29,6 +29,7 @@ export function newRecord(
     createdAtMs: nowMs,
     transferStatus: "INITIATED",
     size: 0,
+    durableSize: 0,
     lines: metadata.supportsLineAccess ? 0 : null,
     epoch: 1,
     sequence: 0,
@@ -58,18 +59,11 @@ export function statusOf(record: ResourceRecord): ResourceStatus {
     transferStatus: record.transferStatus,
     currentSize: record.size,
     numberOfLines: record.lines,
-    durableSize: durableSizeOf(record),
+    durableSize: record.durableSize,
     epoch: record.epoch,
     sequence: record.sequence,
     failure: record.failure,
   };
-}
-
-/** Every end flushes everything, or says STORAGE_FAILED: then nobody knows how much is on disk. */
-function durableSizeOf({ transferStatus, failure, size }: ResourceRecord): number {
-  const isFlushed = transferStatus === "COMPLETED" ||
-    transferStatus === "FAILED" && !failure?.startsWith("STORAGE_FAILED:");
-  return isFlushed ? size : 0;
 }
 
 /** How the log of a resource is opened. */
