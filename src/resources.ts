@@ -85,8 +85,11 @@ export interface ServerResources {
   createContext(id: string): Promise<UploadContext>;
   /** Upload contexts, newest first. */
   listContexts(query: ContextQuery): Promise<UploadContext[]>;
-  /** Closes an upload context: it takes no more uploads, those that run go on; null when there is none. */
-  closeContext(id: string): Promise<UploadContext | null>;
+  /**
+   * Closes an upload context: it takes no more uploads, those that run go on.
+   * @throws {StreamError} CONTEXT_UNKNOWN.
+   */
+  closeContext(id: string): Promise<UploadContext>;
   /**
    * An upload context.
    * @throws {StreamError} CONTEXT_UNKNOWN.
@@ -215,7 +218,7 @@ export class Resources implements ServerResources {
   }
 
   /**
-   * The owner of an upload is gone: it may come back for a while, if it can be resumed at all.
+   * The owner of an upload is gone: it may come back for a while, if it can be resumed after that at all.
    * @param appender What the owner appended with.
    * @param cause Why; told to everybody if it does not come back.
    */
@@ -266,17 +269,15 @@ export class Resources implements ServerResources {
   }
 
   async getContext(id: string): Promise<UploadContext> {
-    const context = await this.#catalog.getContext(id);
-    if (context !== null) return context;
-    throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${id}`);
+    return await this.#catalog.getContext(id) ?? unknownContext(id);
   }
 
   listContexts(query: ContextQuery): Promise<UploadContext[]> {
     return this.#catalog.listContexts(query);
   }
 
-  closeContext(id: string): Promise<UploadContext | null> {
-    return this.#catalog.closeContext(id);
+  async closeContext(id: string): Promise<UploadContext> {
+    return await this.#catalog.closeContext(id) ?? unknownContext(id);
   }
 
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void {
@@ -367,7 +368,7 @@ export class Resources implements ServerResources {
       : await this.#catalog.getContext(contextId);
     if (context === null) {
       if (!required) return null;
-      throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${contextId}`);
+      unknownContext(contextId);
     }
     if (context.closedAtMs === null) return contextId;
     throw new StreamError(
@@ -390,4 +391,8 @@ export class Resources implements ServerResources {
     const { retentionMs, maxTotalBytes = Infinity } = this.#options;
     return sweep(this, { retentionMs, maxTotalBytes: maxTotalBytes - bytes }, Date.now());
   }
+}
+
+function unknownContext(id: string): never {
+  throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${JSON.stringify(id)}`);
 }

@@ -7,7 +7,13 @@
  */
 import type { Catalog, ResourceQuery, ResourceRecord } from "../catalog.ts";
 import { createDigest, type RunningDigest } from "../digest.ts";
-import { isFinal, StreamError, toStreamError, type UploadResult } from "../protocol.ts";
+import {
+  type ErrorCode,
+  isFinal,
+  StreamError,
+  toStreamError,
+  type UploadResult,
+} from "../protocol.ts";
 import type { LogWriter, Storage } from "../storage.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { ResourceEvents } from "./events.ts";
@@ -74,6 +80,15 @@ const DEFAULTS = {
   resumeWindowMs: 60_000,
   maxUploads: 1000,
 } as const;
+
+/** Errors after which the owner of an upload may come back; all others are final. */
+const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
+  "FENCED",
+  "INTERRUPTED",
+  "PEER_SILENT",
+  "SHUTDOWN",
+  "UNAUTHORIZED",
+]);
 
 /** Records looked at together during recovery. */
 const RECOVERY_PAGE = 100;
@@ -194,13 +209,13 @@ export class Ownership {
   }
 
   /**
-   * The owner of an upload is gone: it may come back for a while, if it can be resumed at all.
+   * The owner of an upload is gone: it may come back for a while, if it can be resumed after that at all.
    * @param appender What the owner appended with.
    * @param cause Why; told to everybody if it does not come back.
    */
   async interrupt(appender: Appender, cause: StreamError): Promise<void> {
     const { id } = appender.resource;
-    if (!appender.resumable || this.#options.resumeWindowMs === 0) {
+    if (!mayComeBack(appender, cause) || this.#options.resumeWindowMs === 0) {
       return await appender.fail(cause);
     }
     await this.#handovers.take(id, async () => {
@@ -414,6 +429,11 @@ export class Ownership {
       updatedAtMs: Date.now(),
     });
   }
+}
+
+/** Tells whether an upload waits for its owner after an error. */
+export function mayComeBack({ resumable }: Appender, { code }: StreamError): boolean {
+  return resumable && INTERRUPTIONS.has(code);
 }
 
 function completedUpload({ size, lines, digest }: ResourceRecord): UploadResult {

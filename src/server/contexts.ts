@@ -3,7 +3,7 @@
  * @module
  */
 import type { Hono } from "hono";
-import { CONTEXTS_PATH, StreamError, toStreamError } from "../protocol.ts";
+import { CONTEXTS_PATH, toStreamError } from "../protocol.ts";
 import type { UploadContext } from "../resources.ts";
 import { cursorOf, limitOf, page } from "./paging.ts";
 import type { RouteParts } from "./routes.ts";
@@ -26,8 +26,7 @@ export function contextRoutes(app: Hono, { resources }: RouteParts): void {
     return c.json(shown(await resources.getContext(c.req.param("id"))));
   });
   app.delete(one, async (c) => {
-    const id = c.req.param("id");
-    return c.json(shown(await resources.closeContext(id) ?? unknown(id)));
+    return c.json(shown(await resources.closeContext(c.req.param("id"))));
   });
 }
 
@@ -47,8 +46,4 @@ async function isKnown(find: () => Promise<UploadContext>): Promise<boolean> {
     if (toStreamError(error).code === "CONTEXT_UNKNOWN") return false;
     throw error;
   }
-}
-
-function unknown(id: string): never {
-  throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${JSON.stringify(id)}`);
 }

@@ -8,8 +8,9 @@
 import { isFinal, StreamError, toStreamError, type UploadResult } from "../protocol.ts";
 import type { CompletedUpload, OwnedUpload, Resources } from "../resources.ts";
 import type { Appender } from "../resources/appender.ts";
+import { mayComeBack } from "../resources/ownership.ts";
 import { hashSecret, matchesSecret } from "../resources/secret.ts";
-import { type Content, Intake, isInterruption } from "./intake.ts";
+import { type Content, Intake } from "./intake.ts";
 
 /** How long an upload stays open for the next request. */
 const LINGER_MS = 1000;
@@ -90,8 +91,7 @@ export class HttpUpload {
       await intake.receive(content);
     } catch (thrown) {
       const error = toStreamError(thrown);
-      const mayComeBack = this.#secretHash !== null && isInterruption(error);
-      if (!mayComeBack) await this.appender.fail(error);
+      if (!mayComeBack(this.appender, error)) await this.appender.fail(error);
       else if (this.#intake === intake) this.#cause = error;
       throw error;
     }

@@ -2,20 +2,12 @@
  * The content of one HTTP request on its way into a log.
  * @module
  */
-import { type ErrorCode, StreamError } from "../protocol.ts";
+import { StreamError } from "../protocol.ts";
 import type { Appender } from "../resources/appender.ts";
 import { Credit, type CreditPool } from "../resources/credit.ts";
 
 /** A request that brings so little is written at once: it is over before the next checkpoint is due. */
 const SMALL_BYTES = 64 * 1024;
-
-/** Errors after which the uploader may come back; all others are final. */
-const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
-  "INTERRUPTED",
-  "PEER_SILENT",
-  "SHUTDOWN",
-  "FENCED",
-]);
 
 /** What a request has to give. */
 export interface Content {
@@ -25,11 +17,6 @@ export interface Content {
   byteCount: number | null;
   /** Sees the bytes as they pass. */
   seen?(bytes: Uint8Array): void;
-}
-
-/** Tells whether an upload that can be resumed waits for its owner after this error. */
-export function isInterruption({ code }: StreamError): boolean {
-  return INTERRUPTIONS.has(code);
 }
 
 /** Appends what one request brings, no faster than it is written. */

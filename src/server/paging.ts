@@ -4,6 +4,7 @@
  */
 import type { Context } from "hono";
 import { StreamError } from "../protocol.ts";
+import { numberIn } from "./query.ts";
 
 const PAGE_ENTRIES = 100;
 const MAX_PAGE_ENTRIES = 1000;
@@ -21,14 +22,7 @@ export interface Cursor {
  * @throws {StreamError} BAD_REQUEST.
  */
 export function limitOf(c: Context): number {
-  const text = c.req.query("limit");
-  if (text === undefined) return PAGE_ENTRIES;
-  const limit = Number(text);
-  if (Number.isInteger(limit) && limit > 0 && limit <= MAX_PAGE_ENTRIES) return limit;
-  throw new StreamError(
-    "BAD_REQUEST",
-    `limit=${text} is not a number from 1 to ${MAX_PAGE_ENTRIES}`,
-  );
+  return numberIn(c, "limit", { min: 1, max: MAX_PAGE_ENTRIES }) ?? PAGE_ENTRIES;
 }
 
 /**

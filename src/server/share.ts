@@ -5,9 +5,11 @@
 import type { Context, Hono } from "hono";
 import { RESOURCES_PATH, StreamError } from "../protocol.ts";
 import { grantOf } from "./access.ts";
+import { numberIn } from "./query.ts";
 import type { RouteParts } from "./routes.ts";
 
 const EXPIRES_S = 3600;
+/** A week: whoever is to read longer gets a token. */
 const MAX_EXPIRES_S = 7 * 24 * 3600;
 
 /** Adds the route. */
@@ -31,14 +33,7 @@ export function shareRoutes(app: Hono, { resources, references, guard }: RoutePa
 
 /** No later than what the asker was granted, in ms since 1970, whole seconds. */
 function expiryOf(c: Context): number {
-  const text = c.req.query("expires") ?? String(EXPIRES_S);
-  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (seconds < 1 || seconds > MAX_EXPIRES_S) {
-    throw new StreamError(
-      "BAD_REQUEST",
-      `expires=${text} is not a number of seconds from 1 to ${MAX_EXPIRES_S} (7 days)`,
-    );
-  }
+  const seconds = numberIn(c, "expires", { min: 1, max: MAX_EXPIRES_S }) ?? EXPIRES_S;
   const latestMs = grantOf(c)?.expiresAtMs ?? Infinity;
   return Math.floor(Math.min(Date.now() + seconds * 1000, latestMs) / 1000) * 1000;
 }

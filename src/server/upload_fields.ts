@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import type { Context } from "hono";
 import { guessMimeType, isText } from "../mime.ts";
 import { type Digest, DIGESTS, type ResourceMetadata, StreamError } from "../protocol.ts";
+import { flagIn } from "./query.ts";
 
 /** What a request names, and what it says of that. */
 export interface Named {
@@ -46,10 +47,7 @@ export function named(c: Context, name: string | undefined): Named {
 }
 
 function linesOf(c: Context, mimeType: string): boolean {
-  const lines = c.req.query("lines");
-  if (lines === undefined) return isText(mimeType);
-  if (lines === "true" || lines === "false") return lines === "true";
-  throw new StreamError("BAD_REQUEST", `lines=${lines} is neither true nor false`);
+  return c.req.query("lines") === undefined ? isText(mimeType) : flagIn(c, "lines");
 }
 
 /** Refuses content that is not stored as it comes. */

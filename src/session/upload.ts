@@ -3,7 +3,6 @@
  * @module
  */
 import {
-  type ErrorCode,
   LIMITS,
   type Message,
   type MessageOf,
@@ -49,14 +48,6 @@ const BASE_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
 /** What waits for its checkpoint longer has left the processor's caches, and is written at a higher cost. */
 const MAX_WRITE_AFTER_BYTES = 512 * 1024;
-
-/** Errors after which the uploader may come back; all others are final. */
-const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
-  "FENCED",
-  "PEER_SILENT",
-  "SHUTDOWN",
-  "UNAUTHORIZED",
-]);
 
 /** Receives one upload. */
 export class UploadSession extends ControlSession {
@@ -136,8 +127,7 @@ export class UploadSession extends ControlSession {
     credit.release();
     // A completion that is under way has every byte and the digest: it need not fail for a lost goodbye.
     if (this.#state === "FINISHING" && error === null) return;
-    if (error !== null && !INTERRUPTIONS.has(error.code)) void appender.fail(error);
-    else void this.#options.resources.interrupt(appender, error ?? disconnected(reason));
+    void this.#options.resources.interrupt(appender, error ?? disconnected(reason));
   }
 
   #expect(state: State, what: string): void {
