@@ -39,7 +39,7 @@ export type {
 } from "./src/catalog.ts";
 export { type JwksOptions, JwksTokens } from "./src/access/jwks.ts";
 export { linkKey, SignedLinks, type SignedLinksOptions } from "./src/access/links.ts";
-export { TokenFile, type TokenFileOptions } from "./src/access/tokens.ts";
+export { FileTokens, type FileTokensOptions } from "./src/access/file_tokens.ts";
 export { MemoryCatalog } from "./src/catalog/memory.ts";
 export { SqliteCatalog } from "./src/catalog/sqlite.ts";
 export type { LogOptions, LogReader, LogWriter, Storage } from "./src/storage.ts";

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { Hono } from "hono";
 import { createToken, revokeToken } from "../src/access/token_file.ts";
-import { loadRuntime, SignedLinks, TokenFile } from "../mod.ts";
+import { FileTokens, loadRuntime, SignedLinks } from "../mod.ts";
 import { toStreamError } from "../src/protocol.ts";
 import { accessRules, Guard, ROUTE_RULES } from "../src/server/access.ts";
 import { problem } from "../src/server/problem.ts";
@@ -130,7 +130,7 @@ async function credentials(
   const link = async (id: string, inMs: number) => ({
     query: `access=${await links.create(id, Date.now() + inMs)}`,
   });
-  const guard = new Guard({ tokens: await TokenFile.open({ path }), links });
+  const guard = new Guard({ tokens: await FileTokens.open({ path }), links });
   return {
     guard,
     of: {

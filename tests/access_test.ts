@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { framesRuntime, type Grant, loadRuntime, SignedLinks, TokenFile } from "../mod.ts";
+import { FileTokens, framesRuntime, type Grant, loadRuntime, SignedLinks } from "../mod.ts";
 import { createToken } from "../src/access/token_file.ts";
 import {
   deleteResource,
@@ -47,7 +47,7 @@ async function startGuarded(options: Partial<ServerOptions> = {}): Promise<Guard
   const clock = { ms: 0 };
   // Each request looks at the file: that it is looked at once a second has a test of its own.
   const now = () => Date.now() + (clock.ms += 1000);
-  const tokens = await TokenFile.open({ path, now });
+  const tokens = await FileTokens.open({ path, now });
   const server = await startServer({ access: { tokens, links }, ...options });
   return {
     server,

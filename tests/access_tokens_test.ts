@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
-import { JwksTokens, linkKey, SignedLinks, TokenFile } from "../mod.ts";
+import { FileTokens, JwksTokens, linkKey, SignedLinks } from "../mod.ts";
 import { createToken, readTokens, revokeToken } from "../src/access/token_file.ts";
 import { FailureLimit, networkOf } from "../src/server/failures.ts";
 import { assertFails } from "./helpers/errors.ts";
@@ -21,7 +21,7 @@ test("a token is shown once, and its file holds the hash only and belongs to its
   assertEquals((await stat(path)).mode & 0o777, 0o600);
   const [record] = await readTokens(path);
   assertEquals([record.name, record.scopes, record.contextId], ["ci", ["upload"], "run-17"]);
-  const tokens = await TokenFile.open({ path });
+  const tokens = await FileTokens.open({ path });
   const grant = { name: "ci", scopes: ["upload"], contextId: "run-17", resourceId: null };
   assertEquals(await tokens.authenticate(token), { ...grant, expiresAtMs: null } as never);
   for (const wrong of ["", token.slice(1), `${token} `, token.toUpperCase(), record.sha256]) {
@@ -35,7 +35,7 @@ test("a token ends at its expiry", async () => {
   const expiresAt = "2030-01-01T00:00:00.000Z";
   const token = await createToken(path, { name: "a", scopes: ["read"], expiresAt });
   const clock = { ms: Date.parse(expiresAt) - 1 };
-  const tokens = await TokenFile.open({ path, now: () => clock.ms });
+  const tokens = await FileTokens.open({ path, now: () => clock.ms });
   assertEquals((await tokens.authenticate(token))?.expiresAtMs, Date.parse(expiresAt));
   clock.ms++;
   assertEquals(await tokens.authenticate(token), null);
@@ -46,7 +46,7 @@ test("the file is read again when it changes, once a second: revoking needs no r
   const path = join(directory.path, "tokens");
   const first = await createToken(path, { name: "first", scopes: ["read"] });
   const clock = { ms: 0 };
-  const tokens = await TokenFile.open({ path, now: () => clock.ms });
+  const tokens = await FileTokens.open({ path, now: () => clock.ms });
   await revokeToken(path, "first");
   const second = await createToken(path, { name: "second", scopes: ["read"] });
   clock.ms = 999;
@@ -64,7 +64,7 @@ test("a file that became unreadable grants nothing, says so once, and never show
   const clock = { ms: 0 };
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
-  const tokens = await TokenFile.open({ path, warn, now: () => clock.ms });
+  const tokens = await FileTokens.open({ path, warn, now: () => clock.ms });
   await writeFile(path, `${right}hush hush\n`);
   for (clock.ms = 1000; clock.ms <= 3000; clock.ms += 1000) {
     assertEquals(await tokens.authenticate(token), null);
@@ -78,7 +78,7 @@ test("a file that became unreadable grants nothing, says so once, and never show
 test("what is wrong with a file of tokens is named with its line", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "tokens");
-  const missing = await assertFails("NOT_FOUND", () => TokenFile.open({ path }));
+  const missing = await assertFails("NOT_FOUND", () => FileTokens.open({ path }));
   assertStringIncludes(missing.message, "stream token create");
   const record = {
     name: "a",
@@ -94,7 +94,7 @@ test("what is wrong with a file of tokens is named with its line", async () => {
   ];
   for (const value of wrong) {
     await writeFile(path, `${JSON.stringify(record)}\n\n${JSON.stringify(value)}\n`);
-    const error = await assertFails("BAD_METADATA", () => TokenFile.open({ path }));
+    const error = await assertFails("BAD_METADATA", () => FileTokens.open({ path }));
     assertStringIncludes(error.message, "line 3", JSON.stringify(value));
   }
 });
@@ -117,10 +117,10 @@ test("a file that others can get at is warned of", async () => {
   await createToken(path, { name: "a", scopes: ["read"] });
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
-  await TokenFile.open({ path, warn });
+  await FileTokens.open({ path, warn });
   assertEquals(warnings, []);
   await chmod(path, 0o640);
-  await TokenFile.open({ path, warn });
+  await FileTokens.open({ path, warn });
   assertEquals(warnings, [`others can get at ${path}: chmod 600 it`]);
 });
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Access, Authenticator } from "../access.ts";
 import { JwksTokens } from "../access/jwks.ts";
 import { linkKey, SignedLinks } from "../access/links.ts";
-import { TokenFile } from "../access/tokens.ts";
+import { FileTokens } from "../access/file_tokens.ts";
 import type { ServerLog } from "../server.ts";
 import { type Option, type Options, UsageError } from "./command.ts";
 
@@ -73,7 +73,7 @@ async function tokensOf(
 ): Promise<Authenticator> {
   if (/^https?:\/\//.test(auth)) return new JwksTokens({ url: auth, audience });
   if (audience !== undefined) throw new UsageError("--auth-audience goes with --auth URL");
-  return await TokenFile.open({
+  return await FileTokens.open({
     path: auth,
     warn: (message) => log.error("tokens", { message }),
   });

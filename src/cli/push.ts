@@ -23,7 +23,7 @@ import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "./c
 import { credentialsOf } from "./credentials.ts";
 import { printLine, visible } from "./output.ts";
 import { reportRetry, showProgress } from "./progress.ts";
-import { recallToken, rememberUpload } from "./tokens.ts";
+import { recallToken, rememberUpload } from "./resume_tokens.ts";
 import { TRANSPORT_OPTION, transportOf } from "./transport.ts";
 
 /** Most bytes of a pipe that are kept while they cannot be sent. */

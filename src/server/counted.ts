@@ -1,7 +1,8 @@
 /**
- * Bodies of responses that are counted on their way.
+ * Bytes that are counted on their way out: bodies of responses, and messages of connections.
  * @module
  */
+import type { Connection } from "../runtime.ts";
 
 /**
  * Counts the bytes of a body.
@@ -66,4 +67,40 @@ function counted(
     },
     // Not ahead of the client: what was not sent is not counted, nor read.
   }, { highWaterMark: 0 });
+}
+
+/** A connection that counts what is sent; characters of text stand for bytes. */
+export class CountedConnection implements Connection {
+  /** Bytes in the messages that were sent. */
+  sentBytes = 0;
+
+  constructor(private readonly connection: Connection) {}
+
+  get subprotocol(): string {
+    return this.connection.subprotocol;
+  }
+
+  send(message: string | Uint8Array): Promise<void> {
+    this.sentBytes += message.length;
+    return this.connection.send(message);
+  }
+
+  sendNow(...messages: (string | Uint8Array)[]): boolean {
+    const sent = this.connection.sendNow(...messages);
+    if (sent) { for (const { length } of messages) this.sentBytes += length; }
+    return sent;
+  }
+
+  sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    this.sentBytes += byteCount;
+    return this.connection.sendChunks(byteCount, chunks);
+  }
+
+  close(code: number, reason: string): void {
+    this.connection.close(code, reason);
+  }
+
+  terminate(): void {
+    this.connection.terminate();
+  }
 }

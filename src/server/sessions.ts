@@ -5,6 +5,7 @@
 import { StreamError } from "../protocol.ts";
 import type { Connection, Session } from "../runtime.ts";
 import type { ControlSession } from "../session.ts";
+import { CountedConnection } from "./counted.ts";
 
 /** Makes the session of a connection. */
 export type Open = (connection: Connection) => ControlSession;
@@ -127,40 +128,5 @@ export class Sessions {
     const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));
     await Promise.race([gone, timeout]);
     clearTimeout(timer);
-  }
-}
-
-/** A connection that counts what is sent; characters of text stand for bytes. */
-class CountedConnection implements Connection {
-  sentBytes = 0;
-
-  constructor(private readonly connection: Connection) {}
-
-  get subprotocol(): string {
-    return this.connection.subprotocol;
-  }
-
-  send(message: string | Uint8Array): Promise<void> {
-    this.sentBytes += message.length;
-    return this.connection.send(message);
-  }
-
-  sendNow(...messages: (string | Uint8Array)[]): boolean {
-    const sent = this.connection.sendNow(...messages);
-    if (sent) { for (const { length } of messages) this.sentBytes += length; }
-    return sent;
-  }
-
-  sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    this.sentBytes += byteCount;
-    return this.connection.sendChunks(byteCount, chunks);
-  }
-
-  close(code: number, reason: string): void {
-    this.connection.close(code, reason);
-  }
-
-  terminate(): void {
-    this.connection.terminate();
   }
 }

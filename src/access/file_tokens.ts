@@ -12,8 +12,8 @@ const LOOK_AGAIN_MS = 1000;
 /** What others than the owner may have no part of. */
 const OTHERS_MODE = 0o077;
 
-/** Settings of {@link TokenFile}. */
-export interface TokenFileOptions {
+/** Settings of {@link FileTokens}. */
+export interface FileTokensOptions {
   /** Path of the file. */
   path: string;
   /** Hears what is wrong with the file; nobody by default. */
@@ -27,18 +27,18 @@ export interface TokenFileOptions {
  *
  * @example
  * ```ts
- * import { createServer, loadRuntime, MemoryCatalog, MemoryStorage, SignedLinks, TokenFile } from "@stream/live";
+ * import { createServer, loadRuntime, MemoryCatalog, MemoryStorage, SignedLinks, FileTokens } from "@stream/live";
  *
  * const guarded = async (path: string) =>
  *   createServer({
  *     runtime: await loadRuntime(),
  *     storage: new MemoryStorage(),
  *     catalog: new MemoryCatalog(),
- *     access: { tokens: await TokenFile.open({ path }), links: new SignedLinks() },
+ *     access: { tokens: await FileTokens.open({ path }), links: new SignedLinks() },
  *   });
  * ```
  */
-export class TokenFile implements Authenticator {
+export class FileTokens implements Authenticator {
   readonly #path: string;
   readonly #warn: (message: string) => void;
   readonly #now: () => number;
@@ -48,7 +48,7 @@ export class TokenFile implements Authenticator {
   #lookedAtMs: number;
   #looking: Promise<void> | null = null;
 
-  private constructor({ path, warn = () => {}, now = Date.now }: TokenFileOptions) {
+  private constructor({ path, warn = () => {}, now = Date.now }: FileTokensOptions) {
     this.#path = path;
     this.#warn = warn;
     this.#now = now;
@@ -60,8 +60,8 @@ export class TokenFile implements Authenticator {
    * @param options Where it is.
    * @throws {StreamError} NOT_FOUND without one; BAD_METADATA that names the first line that is wrong.
    */
-  static async open(options: TokenFileOptions): Promise<TokenFile> {
-    const file = new TokenFile(options);
+  static async open(options: FileTokensOptions): Promise<FileTokens> {
+    const file = new FileTokens(options);
     await file.#read(await file.#currentVersion());
     return file;
   }
