@@ -14,6 +14,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { LogReader, LogWriter, Storage } from "../src/storage.ts";
 import { FileStorage } from "../src/storage/file.ts";
+import { Disk, FileReader } from "../src/storage/file/reader.ts";
 import { MemoryStorage } from "../src/storage/memory.ts";
 import { arbitraryBytes, concat, lineBreaksOf, linesOf, utf8 } from "./helpers/bytes.ts";
 import { assertFails } from "./helpers/errors.ts";
@@ -707,3 +708,31 @@ for (const [file, block] of Object.entries(fullDisks)) {
     },
   );
 }
+
+test("a disk that had to be waited for is read by a thread for a hundred times as long", () => {
+  const disk = new Disk();
+  disk.waited(0.9, 1000);
+  assertEquals(disk.isWaiting(1000), false);
+  disk.waited(20, 1000);
+  assertEquals([disk.isWaiting(2999), disk.isWaiting(3000)], [true, false]);
+  // A cached read in between does not end that.
+  disk.waited(50, 4000);
+  disk.waited(0.1, 4001);
+  assertEquals([disk.isWaiting(8999), disk.isWaiting(9000)], [true, false]);
+});
+
+test("both ways to read give the same bytes, and tell the disk only of waits for it", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "log");
+  const bytes = utf8("0123456789".repeat(20_000));
+  writeFileSync(path, bytes);
+  for (const isWaiting of [false, true]) {
+    const told: number[] = [];
+    const disk = { isWaiting: () => isWaiting, waited: (ms: number) => void told.push(ms) };
+    const reader = new FileReader(path, await open(path, "r"), null, disk as unknown as Disk);
+    assertEquals(await reader.read(5, 100_000), bytes.slice(5, 100_005));
+    await assertFails("STORAGE_FAILED", () => reader.read(bytes.length, 1));
+    assertEquals(told.length, isWaiting ? 0 : 1);
+    await reader.close();
+  }
+});

@@ -1,0 +1,34 @@
+/**
+ * What the file system refuses, with our codes.
+ * @module
+ */
+import { StreamError } from "../../protocol.ts";
+
+/** Runs a step; an error of the system says what was attempted. */
+export async function attempt<T>(action: string, step: () => T | Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    throw failed(action, error);
+  }
+}
+
+/**
+ * The error of a step that the system refused.
+ * @param action What was attempted.
+ * @param error What the system said; an error of ours passes unchanged.
+ */
+export function failed(action: string, error: unknown): StreamError {
+  if (error instanceof StreamError) return error;
+  const code = systemCode(error) === "EEXIST"
+    ? "CONFLICT"
+    : systemCode(error) === "ENOENT"
+    ? "NOT_FOUND"
+    : "STORAGE_FAILED";
+  return new StreamError(code, `cannot ${action}: ${(error as Error).message}`, { cause: error });
+}
+
+/** The system's own code of an error, e.g. `ENOENT`. */
+export function systemCode(error: unknown): string | undefined {
+  return (error as { code?: string }).code;
+}

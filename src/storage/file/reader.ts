@@ -1,0 +1,101 @@
+/**
+ * Those who read a log: at once, as long as the page cache answers.
+ * @module
+ */
+import { readSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
+import { StreamError } from "../../protocol.ts";
+import type { LogReader } from "../../storage.ts";
+import { decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
+import { attempt } from "./errors.ts";
+
+/** Who reads more at once lets everybody else have a turn before. */
+const SMALL_READ_BYTES = 64 * 1024;
+/** A read that takes longer has waited for the disk, in ms. */
+const CACHED_READ_MS = 1;
+/** Part of the time that everybody may lose to such reads. */
+const WAITING_SHARE = 0.01;
+
+/** What all readers of a directory know of its disk: whether reads need a thread, as they may have to wait. */
+export class Disk {
+  #waitsUntilMs = -Infinity;
+
+  /** Whether it had to be waited for lately. */
+  isWaiting(nowMs: number): boolean {
+    return nowMs < this.#waitsUntilMs;
+  }
+
+  /** Hears how long everybody waited for a read. */
+  waited(tookMs: number, nowMs: number): void {
+    if (tookMs > CACHED_READ_MS) this.#waitsUntilMs = nowMs + tookMs / WAITING_SHARE;
+  }
+}
+
+/** Reads one data file and its index. */
+export class FileReader implements LogReader {
+  #closed = false;
+
+  constructor(
+    private readonly path: string,
+    private readonly data: FileHandle,
+    private readonly index: FileHandle | null,
+    private readonly disk: Disk,
+  ) {}
+
+  read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array> {
+    const bytes = buffer?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
+    return attempt(`read ${this.path}`, () => this.#read(this.data, byteOffset, bytes));
+  }
+
+  async lineBreak(index: number): Promise<number> {
+    const path = indexPath(this.path);
+    const file = this.index;
+    if (file === null) throw new StreamError("STORAGE_FAILED", `there is no index ${path}`);
+    const at = index * INDEX_ENTRY_BYTES;
+    const entry = new Uint8Array(INDEX_ENTRY_BYTES);
+    await attempt(`read ${path}`, () => this.#read(file, at, entry));
+    return decodeEntry(entry, 0);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.data.close();
+    await this.index?.close();
+  }
+
+  /** A thread's round trip costs several times what the page cache does. */
+  async #read(file: FileHandle, position: number, bytes: Uint8Array): Promise<Uint8Array> {
+    if (bytes.length > SMALL_READ_BYTES) await setImmediate();
+    const startedAtMs = performance.now();
+    // The system may have given a closed number to another file.
+    if (this.#closed || this.disk.isWaiting(startedAtMs)) {
+      return await readFully(file, position, bytes);
+    }
+    readFullySync(file.fd, position, bytes);
+    const nowMs = performance.now();
+    this.disk.waited(nowMs - startedAtMs, nowMs);
+    return bytes;
+  }
+}
+
+function readFullySync(file: number, position: number, bytes: Uint8Array): void {
+  for (let filled = 0; filled < bytes.length;) {
+    const count = readSync(file, bytes, filled, bytes.length - filled, position + filled);
+    if (count === 0) throw new Error(`nothing at ${position + filled}`);
+    filled += count;
+  }
+}
+
+async function readFully(
+  file: FileHandle,
+  position: number,
+  bytes: Uint8Array,
+): Promise<Uint8Array> {
+  for (let filled = 0; filled < bytes.length;) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled);
+    if (bytesRead === 0) throw new Error(`nothing at ${position + filled}`);
+    filled += bytesRead;
+  }
+  return bytes;
+}
