@@ -15,7 +15,6 @@ import type {
 import type { RunningDigest } from "../digest.ts";
 import {
   type DigestAlgorithm,
-  LIMITS,
   type ResourceStatus,
   StreamError,
   toStreamError,
@@ -23,13 +22,12 @@ import {
   type UploadResult,
 } from "../protocol.ts";
 import type { LogWriter } from "../storage.ts";
+import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import type { Meter } from "./meter.ts";
+import { CheckpointPace } from "./pace.ts";
+import { BLOCK_BYTES, Received } from "./received.ts";
 import type { Resource } from "./resource.ts";
 
-/** Small received pieces are joined up to this size before they are written and shared with followers. */
-const BLOCK_BYTES = LIMITS.dataMessageBytes;
-/** Checkpoints that may follow each other without a wait, so that lines as frequent as checkpoints need none. */
-const CHECKPOINTS_AT_ONCE = 4;
 /** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
 const CATALOG_INTERVAL_MS = 1000;
 
@@ -75,17 +73,14 @@ export class Appender {
   readonly #options: AppenderOptions;
   #record: ResourceRecord;
   #events: AppenderEvents | null = null;
-  #queue: Uint8Array[] = [];
-  #queuedBytes = 0;
-  /** When the first of the bytes came that wait to be written, and of those that wait for a checkpoint. */
-  #queuedAtMs: number | null = null;
-  #writtenAtMs: number | null = null;
+  readonly #waiting = new Received();
+  readonly #pace: CheckpointPace;
+  /** When the first of the bytes came that are written and wait for a checkpoint. */
+  #writtenSinceMs: number | null = null;
   #received: number;
   #written: number;
   #acknowledged: number;
   #durable: number;
-  /** When the next checkpoint would be due if there were exactly one per interval. */
-  #checkpointDueMs = -Infinity;
   #catalogedAtMs = -Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
@@ -116,6 +111,7 @@ export class Appender {
     this.#options = options;
     this.#record = options.record;
     this.announced = options.record.announced;
+    this.#pace = new CheckpointPace(options.checkpointIntervalMs);
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = resource.status.durableSize;
     this.#readableLines = this.#finalLines();
@@ -164,15 +160,13 @@ export class Appender {
 
   set writeAfterBytes(byteCount: number) {
     this.#writeAfterBytes = byteCount;
-    if (this.#queuedBytes > 0) this.#schedule();
+    if (this.#waiting.byteCount > 0) this.#schedule();
   }
 
   /** Takes the next bytes; they belong to the appender from now on. */
   append(bytes: Uint8Array): void {
     if (this.#closing || bytes.length === 0) return;
-    this.#queuedAtMs ??= performance.now();
-    this.#queue.push(bytes);
-    this.#queuedBytes += bytes.length;
+    this.#waiting.add(bytes);
     this.#received += bytes.length;
     this.#schedule();
   }
@@ -188,10 +182,10 @@ export class Appender {
     await this.#end(async () => {
       await this.#drain();
       const digest = { algorithm: this.digestAlgorithm, value: this.#options.digest.value() };
-      this.#verifySize(size ?? null);
-      this.#verifySize(this.announced.size);
-      this.#verifyChecksum(checksum, digest.value);
-      this.#verifyChecksum(this.announced.checksum, digest.value);
+      checkSize(size ?? null, this.#written);
+      checkSize(this.announced.size, this.#written);
+      checkDigest(checksum, digest);
+      checkDigest(this.announced.checksum, digest);
       const { writer } = this.#options;
       await this.#flush(() => writer.sync());
       const status = this.#status("COMPLETED", writer.size, this.#finalLines(), writer.size);
@@ -279,42 +273,15 @@ export class Appender {
     this.#publish(status);
   }
 
-  #verifySize(size: number | null): void {
-    if (size === null || size === this.#written) return;
-    throw new StreamError(
-      "CHECKSUM_MISMATCH",
-      `the uploader sent ${size} bytes, ${this.#written} arrived`,
-    );
-  }
-
-  #verifyChecksum(checksum: string | null, value: string): void {
-    if (checksum === null || checksum.toLowerCase() === value) return;
-    const theirs = checksum.slice(0, 64);
-    throw new StreamError(
-      "CHECKSUM_MISMATCH",
-      `the uploader's ${this.digestAlgorithm} is ${theirs}, the server's is ${value}`,
-    );
-  }
-
-  /** Bytes beyond the announced end can be no part of it. */
-  #checkAnnounced(size: number): void {
-    const announced = this.announced.size;
-    if (announced === null || size <= announced) return;
-    throw new StreamError(
-      "CHECKSUM_MISMATCH",
-      `the uploader announced ${announced} bytes, ${size} arrived`,
-    );
-  }
-
   #schedule(): void {
     if (this.#running !== null || this.#closing) return;
-    const waitMs = this.#untilCheckpointMs();
-    if (waitMs <= 0 || this.#queuedBytes >= this.#writeAfterBytes) {
+    const waitMs = this.#pace.untilNextMs(performance.now());
+    if (waitMs <= 0 || this.#waiting.byteCount >= this.#writeAfterBytes) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
       this.#running = this.#run().catch((error) => this.#failed(error)).finally(() => {
         this.#running = null;
-        if (this.#queuedBytes > 0 || this.#written > this.#readable) this.#schedule();
+        if (this.#waiting.byteCount > 0 || this.#written > this.#readable) this.#schedule();
       });
     } else if (this.#timer === undefined) {
       this.#timer = setTimeout(() => {
@@ -327,13 +294,7 @@ export class Appender {
   async #run(): Promise<void> {
     await this.#write();
     await this.#acknowledge();
-    if (this.#untilCheckpointMs() <= 0) await this.#checkpoint();
-  }
-
-  /** Time until the next checkpoint may be; none is left when it may be now. */
-  #untilCheckpointMs(): number {
-    const earlyMs = (CHECKPOINTS_AT_ONCE - 1) * this.#options.checkpointIntervalMs;
-    return this.#checkpointDueMs - earlyMs - performance.now();
+    if (this.#pace.untilNextMs(performance.now()) <= 0) await this.#checkpoint();
   }
 
   #failed(error: unknown): void {
@@ -355,16 +316,13 @@ export class Appender {
   /** Writes what waits. */
   async #write(): Promise<void> {
     if (this.#broken !== null) throw this.#broken;
-    if (this.#queuedBytes === 0) return;
-    const blocks = joinSmall(this.#queue);
+    const { byteCount, sinceMs } = this.#waiting;
+    if (byteCount === 0) return;
     const byteOffset = this.#written;
-    const byteCount = this.#queuedBytes;
-    this.#queue = [];
-    this.#queuedBytes = 0;
-    this.#writtenAtMs ??= this.#queuedAtMs;
-    this.#queuedAtMs = null;
+    const blocks = this.#waiting.take();
+    this.#writtenSinceMs ??= sinceMs;
     try {
-      this.#checkAnnounced(byteOffset + byteCount);
+      checkEnd(this.announced.size, byteOffset + byteCount);
       await this.#options.checkGrowth(byteOffset + byteCount);
       await this.#options.writer.append(byteOffset, blocks);
     } catch (error) {
@@ -412,14 +370,13 @@ export class Appender {
     if (written === this.#readable) return;
     await writer.checkpoint();
     const nowMs = performance.now();
-    const { checkpointIntervalMs } = this.#options;
-    this.#checkpointDueMs = Math.max(this.#checkpointDueMs, nowMs) + checkpointIntervalMs;
+    this.#pace.made(nowMs);
     this.#readableLines = this.#finalLines();
     const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
     const status = this.#status("IN_PROGRESS", written, lines, this.#durable);
     this.#publish(status);
-    this.#options.meter.checkpointed(performance.now() - this.#writtenAtMs!);
-    this.#writtenAtMs = null;
+    this.#options.meter.checkpointed(performance.now() - this.#writtenSinceMs!);
+    this.#writtenSinceMs = null;
     if (nowMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
     this.#catalogedAtMs = nowMs;
     await this.#catalog(status, { digestState: this.#digestState() });
@@ -471,33 +428,4 @@ export class Appender {
       ...change,
     });
   }
-}
-
-/** Joins neighbours into blocks of at most BLOCK_BYTES; large ones pass without a copy. */
-function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
-  const blocks: Uint8Array[] = [];
-  let run: Uint8Array[] = [], runBytes = 0;
-  const flush = () => {
-    if (run.length === 1) blocks.push(run[0]);
-    else if (run.length > 1) blocks.push(join(run, runBytes));
-    run = [];
-    runBytes = 0;
-  };
-  for (const part of parts) {
-    if (runBytes + part.length > BLOCK_BYTES) flush();
-    run.push(part);
-    runBytes += part.length;
-  }
-  flush();
-  return blocks;
-}
-
-function join(parts: readonly Uint8Array[], byteCount: number): Uint8Array {
-  const joined = new Uint8Array(byteCount);
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }
