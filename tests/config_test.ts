@@ -166,7 +166,7 @@ test("what is wrong in the environment is named with the variable", async () => 
   }
 });
 
-/** A command with a secret and a list. */
+/** A command with a list. */
 const brew: Command = {
   name: "brew",
   summary: "",
@@ -174,7 +174,6 @@ const brew: Command = {
   options: {
     guest: { kind: "list", value: "NAME", help: "" },
     strong: { kind: "flag", help: "" },
-    recipe: { kind: "text", value: "TEXT", secret: true, help: "" },
   },
   examples: ["", ""],
   run: () => Promise.resolve(0),
@@ -193,9 +192,10 @@ test("an argument in brackets may be left out", () => {
   assertEquals(readArguments(brew, ["pot"], {})!.args, ["pot"]);
 });
 
-test("what is secret is not shown", () => {
-  const text = describe(brew, { STREAM_BREW_RECIPE: "two spoons" }, {});
-  assertMatch(text, /^recipe +"…" {2}# STREAM_BREW_RECIPE$/m);
+test("what is shown says where it was set", () => {
+  const text = describe(brew, { STREAM_BREW_GUEST: "Ann,Bob" }, {});
+  assertMatch(text, /^guest +\["Ann","Bob"\] {2}# STREAM_BREW_GUEST$/m);
+  assertMatch(text, /^strong +# default: not set$/m);
 });
 
 test("what nobody set is not there", () => {

@@ -32,8 +32,6 @@ export interface Option {
   short?: string;
   /** Environment variable, besides `STREAM_COMMAND_OPTION`. */
   env?: string;
-  /** Whether its value is shown to nobody. */
-  secret?: boolean;
 }
 
 /** Environment variables. */

@@ -15,7 +15,6 @@ import {
   type Kind,
   nearest,
   type ReadFile,
-  type Setting,
   settingsOf,
   table,
   UsageError,
@@ -162,19 +161,17 @@ const TYPES: Record<Kind, { is: (value: unknown) => boolean; wanted: string }> =
   },
 };
 
-/** The options of a command, each with its value and where it was set; what is secret is hidden. */
+/** The options of a command, each with its value and where it was set. */
 export function describe(command: Command, environment: Environment, file: FileSettings): string {
   const set = settingsOf(command, {}, environment, file);
   return table(
-    Object.entries(command.options).map(([name, { help, secret }]) => {
+    Object.entries(command.options).map(([name, { help }]) => {
       const setting = set.get(name);
-      if (setting !== undefined) return [name, `${shown(setting, secret)}  # ${setting.source}`];
+      if (setting !== undefined) {
+        return [name, `${visibleJson(setting.value)}  # ${setting.source}`];
+      }
       const fallback = /\(default:? (.+)\)$/.exec(help)?.[1] ?? "not set";
       return [name, `# default: ${fallback}`];
     }),
   ).join("\n");
-}
-
-function shown({ value }: Setting, isSecret = false): string {
-  return isSecret ? `"…"` : visibleJson(value);
 }

@@ -12,7 +12,7 @@ const PATTERN_BYTES = 1024;
 const REGEX_LINE_BYTES = 64 * 1024;
 /** Largest program of a regular expression. */
 const PROGRAM_INSTRUCTIONS = 500;
-/** The engine takes up to 20 ns a byte and instruction (measured): some 40 ms for one line at worst. */
+/** The engine takes up to 20 ns a byte and instruction: some 40 ms for a line at worst, several times that on a busy machine. */
 const LINE_STEPS = 2 * 1024 * 1024;
 
 /** What is looked for. */

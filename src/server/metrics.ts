@@ -20,11 +20,11 @@ const LOOP_TIMER_MS = 1;
 export class ServerMetrics implements Meter {
   readonly #registry = new Registry();
   readonly #lags = new Set<() => number>();
-  readonly #received = this.#registry.counter(
+  readonly #writtenBytes = this.#registry.counter(
     "stream_written_bytes_total",
     "Bytes of uploads that were written.",
   );
-  readonly #read = this.#registry.counter(
+  readonly #readBytes = this.#registry.counter(
     "stream_read_bytes_total",
     "Bytes that readers were given: followers, downloads, lines and searches.",
   );
@@ -104,11 +104,11 @@ export class ServerMetrics implements Meter {
   }
 
   written(byteCount: number): void {
-    this.#received.add(byteCount);
+    this.#writtenBytes.add(byteCount);
   }
 
   read(byteCount: number): void {
-    this.#read.add(byteCount);
+    this.#readBytes.add(byteCount);
   }
 
   checkpointed(latencyMs: number): void {
