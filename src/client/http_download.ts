@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  checkStart,
   isFinal,
   LIMITS,
   type LinePosition,
@@ -318,20 +319,6 @@ export class HttpDownloadChannel implements Channel {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
   }
-}
-
-/** An offset past the end is waited for while the resource grows, unless it was seen before (PROTOCOL.md 4.4). */
-function checkStart(status: ResourceStatus, from: number, seenEpoch: number | null): void {
-  const { currentSize, transferStatus } = status;
-  if (from <= currentSize) return;
-  if (seenEpoch !== null) {
-    const message = `byte ${from} was seen in epoch ${seenEpoch}; the resource now has ` +
-      `${currentSize} bytes`;
-    throw new StreamError("OFFSET_LOST", message);
-  }
-  if (!isFinal(transferStatus)) return;
-  const message = `byte ${from} is past the end of a finished resource of ${currentSize} bytes`;
-  throw new StreamError("RANGE_NOT_AVAILABLE", message);
 }
 
 function broken(): StreamError {
