@@ -19,7 +19,9 @@ import {
 } from "../protocol.ts";
 import type { Channel, ChannelHandler } from "./channel.ts";
 import { eventsOf } from "./events.ts";
-import { type Asked, HttpRequests, isNewer, parseJson, SILENT_AFTER_MS, statusIn } from "./http.ts";
+import { parseJson, type Recipient } from "./http.ts";
+import { HttpRequests, SILENT_AFTER_MS } from "./requests.ts";
+import { isNewer, statusIn } from "./status.ts";
 
 /** Last position of a range that follows content while it grows (RFC 8673). */
 const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;
@@ -56,8 +58,8 @@ export class HttpDownloadChannel implements Channel {
   #changed: PromiseWithResolvers<void> = Promise.withResolvers<void>();
   #over = false;
 
-  private constructor(asked: Asked, id: string, handler: ChannelHandler) {
-    this.#requests = new HttpRequests(asked);
+  private constructor(recipient: Recipient, id: string, handler: ChannelHandler) {
+    this.#requests = new HttpRequests(recipient);
     this.#path = `${RESOURCES_PATH}/${id}`;
     this.#handler = handler;
     this.#watch = setInterval(() => this.#checkSilence(), SILENT_AFTER_MS / 6);
@@ -134,12 +136,11 @@ export class HttpDownloadChannel implements Channel {
     if (!this.#isFinished) throw broken();
   }
 
-  #setStatus(message: MessageOf<"StatusChanged">): void {
+  #setStatus(status: ResourceStatus): void {
     this.#heard();
-    const status = message.resourceStatus as ResourceStatus;
     if (!isNewer(status, this.#newest)) return;
     this.#newest = status;
-    this.#tell(message);
+    this.#tell({ "@": "StatusChanged", resourceStatus: status });
     this.#signal();
   }
 

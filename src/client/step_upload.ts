@@ -17,7 +17,8 @@ import {
   type UploadResult,
 } from "../protocol.ts";
 import { closeError } from "./channel.ts";
-import { initialStatus, type PushedUpload, type PushOptions, uploadPath } from "./upload.ts";
+import { initialStatus } from "./status.ts";
+import { type PushedUpload, type PushOptions, uploadPath } from "./upload.ts";
 
 /** What a {@link StepConnection} drives. */
 export interface StepHandler {

@@ -25,6 +25,7 @@ import {
 import type { Channel, ChannelHandler } from "./channel.ts";
 import { HttpUploadChannel } from "./http_upload.ts";
 import { isTransient, Retries, type RetryOptions } from "./retry.ts";
+import { initialStatus } from "./status.ts";
 import type { StepTransport } from "./step_upload.ts";
 import { Connector, type TransportOptions } from "./transport.ts";
 
@@ -431,17 +432,4 @@ export class ClientUpload implements PushedUpload {
 export function uploadPath(contextId: string | undefined): string {
   if (contextId === undefined) return UPLOAD_PATH;
   return `${UPLOAD_PATH}?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
-}
-
-/** The status of an upload before anything was heard of it. */
-export function initialStatus(): ResourceStatus {
-  return {
-    transferStatus: "INITIATED",
-    currentSize: 0,
-    numberOfLines: null,
-    durableSize: 0,
-    epoch: 0,
-    sequence: 0,
-    failure: null,
-  };
 }
