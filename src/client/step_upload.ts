@@ -18,7 +18,7 @@ import {
 } from "../protocol.ts";
 import { closeError } from "./channel.ts";
 import { initialStatus } from "./status.ts";
-import { type PushedUpload, type PushOptions, uploadPath } from "./upload.ts";
+import { mismatchOf, type PushedUpload, type PushOptions, uploadPath } from "./upload.ts";
 
 /** What a {@link StepConnection} drives. */
 export interface StepHandler {
@@ -156,31 +156,26 @@ export class StepUpload implements PushedUpload {
     await this.done;
   }
 
-  #finish({ size, checksum, numberOflines }: MessageOf<"UploadAcknowledged">): void {
-    const value = this.#digest.value();
-    if (size !== this.#sent || checksum !== value) {
-      const message = `the server acknowledged ${size} bytes with md5 ${checksum}; ` +
-        `${this.#sent} bytes with ${value} were sent`;
-      return this.#fail(new StreamError("CHECKSUM_MISMATCH", message));
-    }
+  #finish(acknowledged: MessageOf<"UploadAcknowledged">): void {
+    const { algorithm } = this.#digest;
+    const sent = { size: this.#sent, digest: { algorithm, value: this.#digest.value() } };
+    const mismatch = mismatchOf(acknowledged, sent);
+    if (mismatch !== null) return this.#fail(mismatch);
     if (this.#over) return;
     this.#over = true;
     this.#connection.close(1000, "Upload completed");
-    const numberOfLines = numberOflines ?? null;
-    this.#tell({ transferStatus: "COMPLETED", currentSize: size, numberOfLines });
+    const numberOfLines = acknowledged.numberOflines ?? null;
+    this.#tell({ transferStatus: "COMPLETED", currentSize: sent.size, numberOfLines });
     this.#status.end();
-    this.#done.resolve({ size, numberOfLines, digest: { algorithm: "md5", value } });
+    this.#done.resolve({ ...sent, numberOfLines });
   }
 
   #abandon(cause: unknown): StreamError {
-    const reason = cause instanceof Error ? cause.message : String(cause ?? "cancelled");
-    const error = cause instanceof StreamError
-      ? cause
-      : new StreamError("ABORTED", reason, { cause });
+    const error = toStreamError(cause ?? "cancelled", "ABORTED");
     if (this.#over) return error;
     // Java's clients end the message, too, before they say that it is not all.
     if (this.#reference !== "" && !this.#finishing) void this.#connection.sendPart(NOTHING, true);
-    this.#connection.close(ERRORS.ABORTED.close, reason);
+    this.#connection.close(ERRORS.ABORTED.close, error.message);
     this.#fail(error);
     return error;
   }

@@ -374,26 +374,20 @@ export class ClientUpload implements PushedUpload {
     this.#sent = this.#acknowledged = size;
   }
 
-  #finish({ size, checksum, numberOflines }: MessageOf<"UploadAcknowledged">): void {
+  #finish(acknowledged: MessageOf<"UploadAcknowledged">): void {
     const { algorithm } = this.#digest;
-    const value = this.#digest.value();
-    if (size !== this.#accepted || checksum !== value) {
-      const message = `the server acknowledged ${size} bytes with ${algorithm} ${checksum}; ` +
-        `${this.#accepted} bytes with ${value} were sent`;
-      return this.#fail(new StreamError("CHECKSUM_MISMATCH", message));
-    }
+    const sent = { size: this.#accepted, digest: { algorithm, value: this.#digest.value() } };
+    const mismatch = mismatchOf(acknowledged, sent);
+    if (mismatch !== null) return this.#fail(mismatch);
     this.#over = true;
     this.#channel?.close("Upload completed");
     this.#status.end();
-    const digest = { algorithm, value };
-    this.#done.resolve({ size, numberOfLines: numberOflines ?? null, digest });
+    this.#done.resolve({ ...sent, numberOfLines: acknowledged.numberOflines ?? null });
   }
 
   #abandon(cause: unknown): StreamError {
-    const reason = cause instanceof Error ? cause.message : String(cause ?? "cancelled");
-    const error = cause instanceof StreamError
-      ? cause
-      : new StreamError("ABORTED", reason, { cause });
+    const error = toStreamError(cause ?? "cancelled", "ABORTED");
+    const reason = error.message;
     if (!this.#over) {
       // Once it was finished, the server may have completed it all the same.
       if (this.#ready && !this.#finishSent) this.#tellFailed(new StreamError("ABORTED", reason));
@@ -426,6 +420,25 @@ export class ClientUpload implements PushedUpload {
     this.#wake?.();
     this.#wake = null;
   }
+}
+
+/**
+ * What is wrong with an acknowledgement (PROTOCOL.md 3.2).
+ * @param acknowledged What the server has.
+ * @param sent What was sent.
+ * @returns CHECKSUM_MISMATCH, or null when both are the same.
+ */
+export function mismatchOf(
+  { size, checksum }: MessageOf<"UploadAcknowledged">,
+  sent: Pick<UploadResult, "size" | "digest">,
+): StreamError | null {
+  const { algorithm, value } = sent.digest;
+  if (size === sent.size && checksum === value) return null;
+  return new StreamError(
+    "CHECKSUM_MISMATCH",
+    `the server acknowledged ${size} bytes with ${algorithm} ${checksum}; ` +
+      `${sent.size} bytes with ${value} were sent`,
+  );
 }
 
 /** Path and query of the endpoint, for an upload context or none. */
