@@ -12,6 +12,7 @@ import {
   SUBPROTOCOL,
   TOKEN_SUBPROTOCOL,
   toStreamError,
+  wsBase,
 } from "../protocol.ts";
 import { knownCode, request } from "./http.ts";
 import { checkToken } from "./token.ts";
@@ -101,7 +102,7 @@ export class WebSocketChannel implements Channel {
     token?: string,
     withinMs: number = CONNECT_TIMEOUT_MS,
   ): Promise<WebSocketChannel> {
-    const url = `${base.replace(/^http/, "ws")}${path}`;
+    const url = wsBase(base) + path;
     const protocols = token === undefined
       ? [SUBPROTOCOL]
       : [SUBPROTOCOL, TOKEN_SUBPROTOCOL + checkToken(token)];

@@ -15,10 +15,11 @@ import {
   StreamError,
   toStreamError,
   type UploadResult,
+  wsBase,
 } from "../protocol.ts";
 import { closeError } from "./channel.ts";
 import { initialStatus } from "./status.ts";
-import { mismatchOf, type PushedUpload, type PushOptions, uploadPath } from "./upload.ts";
+import { mismatchOf, type PushedUpload, type PushOptions, uploadEndpoint } from "./upload.ts";
 
 /** What a {@link StepConnection} drives. */
 export interface StepHandler {
@@ -99,7 +100,7 @@ export class StepUpload implements PushedUpload {
   ): Promise<StepUpload> {
     const upload = new StepUpload(await createDigest("md5"));
     signal?.throwIfAborted();
-    const url = base.replace(/^http/, "ws") + uploadPath(contextId);
+    const url = wsBase(base) + uploadEndpoint(contextId);
     upload.#connection = await transport(url, {
       text: (text) => upload.#receive(decodeMessage(text)),
       data: () => {

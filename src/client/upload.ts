@@ -103,6 +103,7 @@ export class ClientUpload implements PushedUpload {
   #skip = 0;
   #finishing = false;
   #finishSent = false;
+  /** Said before the source was read to its end: the upload was completed earlier. */
   #early: MessageOf<"UploadAcknowledged"> | null = null;
   #failure: StreamError | null = null;
   #over = false;
@@ -116,7 +117,7 @@ export class ClientUpload implements PushedUpload {
     const trail = { endOffset: 0 };
     this.#connector = new Connector({
       server: base,
-      path: uploadPath(contextId),
+      path: uploadEndpoint(contextId),
       token,
       byHttp: (handler) =>
         new HttpUploadChannel({ server: base, token }, contextId, trail, handler),
@@ -361,17 +362,11 @@ export class ClientUpload implements PushedUpload {
 
   /** The upload was completed before this process heard of it; the source must still be the same. */
   async #acceptEarly(acknowledged: MessageOf<"UploadAcknowledged">): Promise<void> {
-    const { checksum, size } = acknowledged;
     const algorithm = DIGESTS.find((name) => name === acknowledged.digest) ?? "md5";
     this.#reference = `${this.#base}/resources/${this.#identity.id}`;
     this.#digest = await createDigest(algorithm);
-    this.#early = {
-      "@": "UploadAcknowledged",
-      numberOflines: acknowledged.numberOflines,
-      checksum,
-      size,
-    };
-    this.#sent = this.#acknowledged = size;
+    this.#early = acknowledged;
+    this.#sent = this.#acknowledged = acknowledged.size;
   }
 
   #finish(acknowledged: MessageOf<"UploadAcknowledged">): void {
@@ -442,7 +437,7 @@ export function mismatchOf(
 }
 
 /** Path and query of the endpoint, for an upload context or none. */
-export function uploadPath(contextId: string | undefined): string {
+export function uploadEndpoint(contextId: string | undefined): string {
   if (contextId === undefined) return UPLOAD_PATH;
   return `${UPLOAD_PATH}?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
 }
