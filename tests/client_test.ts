@@ -18,6 +18,7 @@ import {
   resumePush,
   StreamError,
 } from "../mod.ts";
+import { Retries } from "../src/client/retry.ts";
 import type { ErrorCode, Upload } from "../src/protocol.ts";
 import { concat, utf8 } from "./helpers/bytes.ts";
 import { assertBytes, eventually, within } from "./helpers/connection.ts";
@@ -568,6 +569,35 @@ test("a signal gives an upload up, before it begins, while it does, and while it
   const completed = await pushText(server, "one\n", { signal: late.signal });
   late.abort();
   assertEquals((await completed.done).size, 4);
+});
+
+/** A signal that tells how many listen to it. */
+function countingSignal() {
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  signal.addEventListener = (_type: string, listener: unknown) => void listeners.add(listener);
+  signal.removeEventListener = (_type: string, listener: unknown) => {
+    listeners.delete(listener);
+  };
+  return { signal, listeners };
+}
+
+test("a signal forgets uploads that are over, and attempts that were made", async () => {
+  const { signal, listeners } = countingSignal();
+  const server = await startServer();
+  const upload = await push(server.url, metadata, { signal });
+  assertEquals(listeners.size, 1);
+  await upload.writable.close();
+  assertEquals(listeners.size, 0);
+  await server.close();
+  await assertFails("UNREACHABLE", () => push(server.url, metadata, { signal }));
+  assertEquals(listeners.size, 0);
+
+  const retries = new Retries({});
+  const waiting = retries.wait(new StreamError("INTERRUPTED", "the connection broke"), signal);
+  assertEquals(listeners.size, 1);
+  assert(await waiting);
+  assertEquals(listeners.size, 0);
 });
 
 test("nobody there is UNREACHABLE, whatever is asked", async () => {

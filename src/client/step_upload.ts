@@ -19,7 +19,13 @@ import {
 } from "../protocol.ts";
 import { closeError } from "./channel.ts";
 import { initialStatus } from "./status.ts";
-import { mismatchOf, type PushedUpload, type PushOptions, uploadEndpoint } from "./upload.ts";
+import {
+  abortWith,
+  mismatchOf,
+  type PushedUpload,
+  type PushOptions,
+  uploadEndpoint,
+} from "./upload.ts";
 
 /** What a {@link StepConnection} drives. */
 export interface StepHandler {
@@ -99,7 +105,7 @@ export class StepUpload implements PushedUpload {
     transport: StepTransport,
   ): Promise<StepUpload> {
     const upload = new StepUpload(await createDigest("md5"));
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw toStreamError(signal.reason, "ABORTED");
     const url = wsBase(base) + uploadEndpoint(contextId);
     upload.#connection = await transport(url, {
       text: (text) => upload.#receive(decodeMessage(text)),
@@ -108,9 +114,8 @@ export class StepUpload implements PushedUpload {
       },
       closed: (code, reason) => upload.#fail(closeError(code, reason, false)),
     });
-    const abort = () => void upload.abort(signal?.reason);
-    signal?.addEventListener("abort", abort, { once: true });
-    if (signal?.aborted) abort();
+    if (signal !== undefined) abortWith(signal, upload);
+    if (signal?.aborted) void upload.abort(signal.reason);
     else upload.#say({ "@": "StartUpload", metadata });
     upload.#reference = (await upload.#ready.promise).reference.uri;
     return upload;

@@ -184,20 +184,26 @@ export class ClientUpload implements PushedUpload {
   async #begin(request: Message): Promise<void> {
     const { signal } = this.#options;
     if (signal?.aborted) throw toStreamError(signal.reason, "ABORTED");
-    signal?.addEventListener("abort", () => void this.abort(signal.reason), { once: true });
-    // `done` fails when the upload is given up meanwhile.
-    const answer = await Promise.race([this.#connect(request), this.done]) as Answer;
-    if (answer["@"] === "UploadAcknowledged") await this.#acceptEarly(answer);
-    else {
-      const { id = "", secret = "", reference, offset = 0, digest = "md5" } = answer;
-      this.#identity = { id, secret };
-      this.#reference = reference.uri;
-      this.#digest = await createDigest(digest);
-      this.#sent = this.#acknowledged = offset;
-      this.#limit = answer.limit ?? 0;
-      this.#ready = true;
+    if (signal !== undefined) abortWith(signal, this);
+    try {
+      // `done` fails when the upload is given up meanwhile.
+      await this.#accept(await Promise.race([this.#connect(request), this.done]) as Answer);
+    } catch (error) {
+      this.#fail(toStreamError(error));
+      throw error;
     }
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  async #accept(answer: Answer): Promise<void> {
+    if (answer["@"] === "UploadAcknowledged") return await this.#acceptEarly(answer);
+    const { id = "", secret = "", reference, offset = 0, digest = "md5" } = answer;
+    this.#identity = { id, secret };
+    this.#reference = reference.uri;
+    this.#digest = await createDigest(digest);
+    this.#sent = this.#acknowledged = offset;
+    this.#limit = answer.limit ?? 0;
+    this.#ready = true;
   }
 
   /** One connection and the server's first answer on it. */
@@ -415,6 +421,14 @@ export class ClientUpload implements PushedUpload {
     this.#wake?.();
     this.#wake = null;
   }
+}
+
+/** Gives an upload up with a signal, which may outlive many of them. */
+export function abortWith(signal: AbortSignal, upload: Upload): void {
+  const abort = () => void upload.abort(signal.reason);
+  const forget = () => signal.removeEventListener("abort", abort);
+  signal.addEventListener("abort", abort);
+  upload.done.then(forget, forget);
 }
 
 /**
