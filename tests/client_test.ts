@@ -633,6 +633,28 @@ test("a server of another kind is an error with a code", async () => {
   }
 });
 
+test("an error that is none of ours is an error of the server, whatever it holds", async () => {
+  let answer = "";
+  const other = createHttpServer((_request, response) => {
+    response.writeHead(500, { "content-type": "application/problem+json" }).end(answer);
+  });
+  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(other.address() as { port: number }).port}`;
+  const odd = { toString: null };
+  const answers = [null, 5, "gone", [], { code: 5, detail: 5 }, { code: odd, detail: odd }];
+  try {
+    for (const transport of ["auto", "http"] as const) {
+      for (const value of answers) {
+        answer = JSON.stringify(value);
+        const error = await assertFails("INTERNAL", () => push(url, metadata, { transport }));
+        assertMatch(error.message, /answered .* with 500: is it a stream server\?$/);
+      }
+    }
+  } finally {
+    await new Promise((resolve) => other.close(resolve));
+  }
+});
+
 test("an upload that is refused rejects with the server's code and words", async () => {
   const quota = {
     checkRegistration() {

@@ -186,16 +186,21 @@ function refusal(
   { status, headers }: Response,
   answer: string,
 ): RefusedError {
-  const problem = problemIn(answer);
-  const detail = problem.detail ??
-    `the server at ${server} answered ${asked} with ${status}: is it a stream server?`;
+  const { code, detail } = problemIn(answer);
   // A proxy before a server that is gone answers in its place.
-  const code = problem.code ?? (status >= 502 ? "UNREACHABLE" : "INTERNAL");
-  return new RefusedError(knownCode(code), withoutSecrets(detail), headers);
+  const unsaid = status >= 502 ? "UNREACHABLE" : "INTERNAL";
+  const message = typeof detail === "string"
+    ? detail
+    : `the server at ${server} answered ${asked} with ${status}: is it a stream server?`;
+  return new RefusedError(
+    typeof code === "string" ? knownCode(code) : unsaid,
+    withoutSecrets(message),
+    headers,
+  );
 }
 
 /** What an error says of itself; nothing if it is not one of ours. */
-function problemIn(answer: string): { code?: string; detail?: string } {
+function problemIn(answer: string): { code?: unknown; detail?: unknown } {
   try {
     return JSON.parse(answer) ?? {};
   } catch {
