@@ -20,8 +20,8 @@
  * ```
  * @module
  */
-import { request, requestJson } from "./client/channel.ts";
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
+import { type Recipient, request, requestJson } from "./client/http.ts";
 import { StepUpload } from "./client/step_upload.ts";
 import {
   ClientUpload,
@@ -253,8 +253,8 @@ export async function getResource(
   reference: string,
   options: ReferenceOptions = {},
 ): Promise<ResourceInfo> {
-  const { server, path, token } = target(reference, options);
-  return await requestJson(server, path, { token });
+  const { recipient, path } = target(reference, options);
+  return await requestJson(recipient, path);
 }
 
 /**
@@ -278,8 +278,8 @@ export async function deleteResource(
   reference: string,
   options: ReferenceOptions = {},
 ): Promise<void> {
-  const { server, path, token } = target(reference, options);
-  await request(server, path, { method: "DELETE", token });
+  const { recipient, path } = target(reference, options);
+  await request(recipient, path, "DELETE");
 }
 
 /**
@@ -307,7 +307,7 @@ export async function shareResource(
   const location = parseReference(reference, options.server);
   const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
   const token = tokenFor(location, options.server, options.token);
-  return await requestJson(location.server, path, { method: "POST", token });
+  return await requestJson({ server: location.server, token }, path, "POST");
 }
 
 /**
@@ -331,11 +331,11 @@ export async function* listResources(
   server: string,
   { contextId, pageSize = 100, token }: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
-  const base = httpBase(server);
+  const recipient = { server: httpBase(server), token };
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
   for (;;) {
-    const page: ResourceInfo[] = await requestJson(base, `${RESOURCES_PATH}?${query}`, { token });
+    const page: ResourceInfo[] = await requestJson(recipient, `${RESOURCES_PATH}?${query}`);
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];
@@ -347,13 +347,9 @@ export async function* listResources(
 function target(
   reference: string,
   options: ReferenceOptions,
-): { server: string; path: string; token: string | undefined } {
+): { recipient: Recipient; path: string } {
   const location = parseReference(reference, options.server);
   const { server, id, access } = location;
-  const query = access === undefined ? "" : `?access=${access}`;
-  return {
-    server,
-    path: `${RESOURCES_PATH}/${id}${query}`,
-    token: tokenFor(location, options.server, options.token),
-  };
+  const token = tokenFor(location, options.server, options.token);
+  return { recipient: { server, token, access }, path: `${RESOURCES_PATH}/${id}` };
 }

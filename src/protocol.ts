@@ -218,6 +218,41 @@ export interface ResourceStatus extends BaseStatus {
   failure: string | null;
 }
 
+/**
+ * Checks where a follower wants to begin (PROTOCOL.md 4.4): a byte past the end is waited for while the transfer runs,
+ * unless it was seen before: then it is lost.
+ *
+ * @param status The newest status of the resource.
+ * @param from First byte that is wanted.
+ * @param seenEpoch Epoch in which all bytes before `from` were seen; null if they were not.
+ * @throws {StreamError} OFFSET_LOST for bytes that were seen and are gone; RANGE_NOT_AVAILABLE past the end of a finished
+ * resource.
+ *
+ * @example
+ * ```ts
+ * import { checkStart } from "@stream/live/protocol";
+ *
+ * const status = { transferStatus: "IN_PROGRESS", currentSize: 100, numberOfLines: null } as const;
+ * checkStart(status, 200, null); // is waited for
+ * ```
+ */
+export function checkStart(status: BaseStatus, from: number, seenEpoch: number | null): void {
+  const { currentSize, transferStatus } = status;
+  if (from <= currentSize) return;
+  if (seenEpoch !== null) {
+    throw new StreamError(
+      "OFFSET_LOST",
+      `byte ${from} was seen in epoch ${seenEpoch}; the resource now has ${currentSize} bytes`,
+    );
+  }
+  if (isFinal(transferStatus)) {
+    throw new StreamError(
+      "RANGE_NOT_AVAILABLE",
+      `byte ${from} is past the end of a finished resource of ${currentSize} bytes`,
+    );
+  }
+}
+
 /** A digest with the name of its algorithm. */
 export interface Digest {
   /** Name from {@link DIGESTS}. */

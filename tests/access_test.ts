@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { FileTokens, framesRuntime, type Grant, loadRuntime, SignedLinks } from "../mod.ts";
 import { createToken } from "../src/access/token_file.ts";
@@ -343,6 +344,21 @@ test("a token follows no redirect", async () => {
   await assertFails("UNREACHABLE", () => getResource(reference, { token: "hush-hush" }));
   assertStringIncludes(named.heard.join(), "Bearer hush-hush");
   assertEquals(stranger.heard, []);
+});
+
+test("a signed link follows no redirect, and no error shows it; without a secret one is followed", async () => {
+  await using stranger = await startStranger();
+  await using named = await startStranger(stranger.url);
+  const reference = `${named.url}/resources/${crypto.randomUUID()}`;
+  const link = `${reference}?access=hush-hush`;
+  for (const ask of [getResource, deleteResource, open]) {
+    const error = await assertFails("UNREACHABLE", () => ask(link, { retryForMs: 0 }));
+    assert(!inspect(error).includes("hush-hush"), inspect(error));
+  }
+  assertStringIncludes(named.heard.join(), "access=hush-hush");
+  assertEquals(stranger.heard, []);
+  await assertFails("UNREACHABLE", () => getResource(reference));
+  assertEquals(stranger.heard.length, 1);
 });
 
 test("where every origin is allowed, connections are upgraded as everywhere", async () => {

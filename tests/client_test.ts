@@ -18,6 +18,7 @@ import {
   resumePush,
   StreamError,
 } from "../mod.ts";
+import { Retries } from "../src/client/retry.ts";
 import type { ErrorCode, Upload } from "../src/protocol.ts";
 import { concat, utf8 } from "./helpers/bytes.ts";
 import { assertBytes, eventually, within } from "./helpers/connection.ts";
@@ -570,6 +571,35 @@ test("a signal gives an upload up, before it begins, while it does, and while it
   assertEquals((await completed.done).size, 4);
 });
 
+/** A signal that tells how many listen to it. */
+function countingSignal() {
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  signal.addEventListener = (_type: string, listener: unknown) => void listeners.add(listener);
+  signal.removeEventListener = (_type: string, listener: unknown) => {
+    listeners.delete(listener);
+  };
+  return { signal, listeners };
+}
+
+test("a signal forgets uploads that are over, and attempts that were made", async () => {
+  const { signal, listeners } = countingSignal();
+  const server = await startServer();
+  const upload = await push(server.url, metadata, { signal });
+  assertEquals(listeners.size, 1);
+  await upload.writable.close();
+  assertEquals(listeners.size, 0);
+  await server.close();
+  await assertFails("UNREACHABLE", () => push(server.url, metadata, { signal }));
+  assertEquals(listeners.size, 0);
+
+  const retries = new Retries({});
+  const waiting = retries.wait(new StreamError("INTERRUPTED", "the connection broke"), signal);
+  assertEquals(listeners.size, 1);
+  assert(await waiting);
+  assertEquals(listeners.size, 0);
+});
+
 test("nobody there is UNREACHABLE, whatever is asked", async () => {
   const server = await startServer();
   await server.close();
@@ -597,6 +627,28 @@ test("a server of another kind is an error with a code", async () => {
     ) {
       const thrown = await ask().then(() => null, (error) => error);
       assert(thrown instanceof StreamError, String(thrown));
+    }
+  } finally {
+    await new Promise((resolve) => other.close(resolve));
+  }
+});
+
+test("an error that is none of ours is an error of the server, whatever it holds", async () => {
+  let answer = "";
+  const other = createHttpServer((_request, response) => {
+    response.writeHead(500, { "content-type": "application/problem+json" }).end(answer);
+  });
+  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(other.address() as { port: number }).port}`;
+  const odd = { toString: null };
+  const answers = [null, 5, "gone", [], { code: 5, detail: 5 }, { code: odd, detail: odd }];
+  try {
+    for (const transport of ["auto", "http"] as const) {
+      for (const value of answers) {
+        answer = JSON.stringify(value);
+        const error = await assertFails("INTERNAL", () => push(url, metadata, { transport }));
+        assertMatch(error.message, /answered .* with 500: is it a stream server\?$/);
+      }
     }
   } finally {
     await new Promise((resolve) => other.close(resolve));

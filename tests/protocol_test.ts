@@ -5,6 +5,7 @@ import fc from "fast-check";
 import {
   checkContextId,
   checkMetadata,
+  checkStart,
   closeReason,
   cutCloseReason,
   decodeMessage,
@@ -350,6 +351,21 @@ test("what is no reference is BAD_REQUEST", () => {
     ...[`http://host/resources/${id} `, ` http://host/resources/${id}`],
   ];
   for (const text of texts) assertEquals(codeOf(() => parseReference(text)), "BAD_REQUEST", text);
+});
+
+test("a byte past the end is waited for, unless it was seen or nothing more will come", () => {
+  const running = { transferStatus: "IN_PROGRESS", currentSize: 10, numberOfLines: null } as const;
+  for (const transferStatus of ["INITIATED", "IN_PROGRESS", "COMPLETED", "FAILED"] as const) {
+    const status = { ...running, transferStatus };
+    checkStart(status, 10, 3);
+    checkStart(status, 10, null);
+    assertEquals(codeOf(() => checkStart(status, 11, 0)), "OFFSET_LOST");
+  }
+  checkStart(running, 11, null);
+  for (const transferStatus of ["COMPLETED", "FAILED"] as const) {
+    const status = { ...running, transferStatus };
+    assertEquals(codeOf(() => checkStart(status, 11, null)), "RANGE_NOT_AVAILABLE");
+  }
 });
 
 test("a server address is brought into its HTTP form and back", () => {

@@ -11,6 +11,7 @@ import {
   type ServerResources,
   StreamError,
 } from "../mod.ts";
+import { StepUpload } from "../src/client/step_upload.ts";
 import { acceptOf } from "../src/runtime/frames/handshake.ts";
 import { utf8 } from "./helpers/bytes.ts";
 import { own, Workspace } from "./helpers/cli.ts";
@@ -143,6 +144,13 @@ test("an upload that is given up is FAILED with its bytes and the cause", async 
   const status = await statusOf(place.resources, id, isFailed);
   assertEquals([status.currentSize, status.numberOfLines], [7, 2]);
   assert(status.failure?.includes("enough"), status.failure ?? "");
+});
+
+test("an upload whose signal aborted before it began is ABORTED, too", async () => {
+  const options = { signal: AbortSignal.abort(new Error("too early")) };
+  const start = () => StepUpload.start("http://127.0.0.1:9", LOG, options, connectFrames);
+  const error = await assertRejects(start, StreamError, "too early");
+  assertEquals(error.code, "ABORTED");
 });
 
 test("a server that goes ends the push: it is not tried again", async () => {

@@ -12,7 +12,10 @@ import {
   SUBPROTOCOL,
   TOKEN_SUBPROTOCOL,
   toStreamError,
+  wsBase,
 } from "../protocol.ts";
+import { knownCode, request } from "./http.ts";
+import { checkToken } from "./token.ts";
 
 /** A ping is sent after so long a silence (PROTOCOL.md 2.3). */
 const PING_AFTER_MS = 20_000;
@@ -99,7 +102,7 @@ export class WebSocketChannel implements Channel {
     token?: string,
     withinMs: number = CONNECT_TIMEOUT_MS,
   ): Promise<WebSocketChannel> {
-    const url = `${base.replace(/^http/, "ws")}${path}`;
+    const url = wsBase(base) + path;
     const protocols = token === undefined
       ? [SUBPROTOCOL]
       : [SUBPROTOCOL, TOKEN_SUBPROTOCOL + checkToken(token)];
@@ -202,7 +205,7 @@ export class WebSocketChannel implements Channel {
       case "Error":
         // That one ends nothing: the server did not know a message that a newer client may send.
         if (message.code === "UNKNOWN_MESSAGE") return;
-        this.#failure = new StreamError(known(message.code), message.message);
+        this.#failure = new StreamError(knownCode(message.code), message.message);
         return;
       default:
         this.#handler.message(message);
@@ -242,7 +245,7 @@ export class WebSocketChannel implements Channel {
  */
 async function isNative(base: string, path: string, token?: string): Promise<boolean> {
   try {
-    await request(base, path, { token });
+    await request({ server: base, token }, path);
     return false;
   } catch (error) {
     const { code } = error as StreamError;
@@ -250,120 +253,6 @@ async function isNative(base: string, path: string, token?: string): Promise<boo
     if (code === "INTERNAL") return false;
     throw error;
   }
-}
-
-/** How the HTTP interface is asked. */
-export interface RequestOptions {
-  /** HTTP method; GET by default. */
-  method?: string;
-  /** Bearer token to present. */
-  token?: string;
-}
-
-/**
- * One request to the HTTP interface.
- *
- * @param base HTTP base URL of the server.
- * @param path Path and query.
- * @param options Method and token.
- * @returns The text of the answer, which is no error.
- * @throws {StreamError} UNREACHABLE, or what the server answered.
- */
-export async function request(
-  base: string,
-  path: string,
-  { method = "GET", token }: RequestOptions = {},
-): Promise<string> {
-  const init: RequestInit = token === undefined ? { method } : {
-    method,
-    headers: { authorization: `Bearer ${checkToken(token)}` },
-    // Whoever is redirected to was not named by the user.
-    redirect: "error",
-  };
-  let response: Response;
-  let answer: string;
-  try {
-    const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
-    response = await fetch(base + path, { ...init, signal });
-    answer = await response.text();
-  } catch (error) {
-    throw unreachable(base, error);
-  }
-  if (response.ok) return answer;
-  throw refusal(base, `${method} ${path}`, response.status, answer);
-}
-
-/**
- * The error of a request without an answer.
- * @param base HTTP base URL of the server.
- * @param error What `fetch` threw.
- */
-export function unreachable(base: string, error: unknown): StreamError {
-  const { message, cause } = error as Error;
-  // Deno tells in the cause what happened.
-  const reason = cause instanceof Error ? cause.message : message;
-  return new StreamError("UNREACHABLE", `the server at ${base} cannot be reached: ${reason}`, {
-    cause: error,
-  });
-}
-
-/**
- * The error that an answer is.
- * @param base HTTP base URL of the server.
- * @param asked The request, as it may be shown.
- * @param status HTTP status of the answer.
- * @param answer Its text.
- */
-export function refusal(base: string, asked: string, status: number, answer: string): StreamError {
-  const problem = problemOf(answer);
-  const detail = problem.detail ??
-    `the server at ${base} answered ${asked} with ${status}: is it a stream server?`;
-  // A proxy before a server that is gone answers in its place.
-  const code = problem.code ?? (status >= 502 ? "UNREACHABLE" : "INTERNAL");
-  return new StreamError(known(code), detail);
-}
-
-/**
- * One request whose answer is JSON.
- *
- * @param base HTTP base URL of the server.
- * @param path Path and query.
- * @param options Method and token.
- * @returns What the answer holds.
- * @throws {StreamError} UNREACHABLE when something else than our server answers, or what the server answered.
- */
-export async function requestJson<T>(
-  base: string,
-  path: string,
-  options?: RequestOptions,
-): Promise<T> {
-  const answer = await request(base, path, options);
-  try {
-    return JSON.parse(answer);
-  } catch (cause) {
-    const message = `what answers at ${base} is no stream server`;
-    throw new StreamError("UNREACHABLE", message, { cause });
-  }
-}
-
-/** Tokens are base64url, or three of them with dots; the text of one that is not is never shown. */
-export function checkToken(token: string): string {
-  if (/^[\w.~-]{1,8192}$/.test(token)) return token;
-  throw new StreamError("BAD_REQUEST", "that is no token: it has characters that no token has");
-}
-
-/** What an error says of itself; nothing if it is not one of ours. */
-function problemOf(answer: string): { code?: string; detail?: string } {
-  try {
-    return JSON.parse(answer) ?? {};
-  } catch {
-    return {};
-  }
-}
-
-/** A newer server may have codes we do not know. */
-function known(code: string): ErrorCode {
-  return Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
 }
 
 /** What a close without an Error message means; a native server sends one for everything it means. */

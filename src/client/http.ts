@@ -1,26 +1,23 @@
 /**
- * The requests of one connection by HTTP: each with an end, and all of them ended together.
+ * Asking a server by HTTP: what goes along with a request, and what it means when it fails.
  * @module
  */
-import {
-  decodeMessage,
-  type MessageOf,
-  type ResourceStatus,
-  StreamError,
-  toStreamError,
-} from "../protocol.ts";
-import { checkToken, refusal, unreachable } from "./channel.ts";
+import { type ErrorCode, ERRORS, StreamError } from "../protocol.ts";
+import { checkToken } from "./token.ts";
 
-/** A server that takes so long for a whole answer is given up, in ms; as on a WebSocket (PROTOCOL.md 2.3). */
-export const SILENT_AFTER_MS = 60_000;
+/** How long a server may take for a short answer. */
+const ANSWER_TIMEOUT_MS = 20_000;
 
-/** Whom requests go to, and who asks. */
-export interface Asked {
-  /** HTTP base URL. */
+/** What stands in an address and is not to be shown: whoever has it owns an upload, or may read by a signed link. */
+const SECRETS = /(\/uploads\/[^/\s]+\/|[?&]access=)[^\s/?&)]+/g;
+
+/** Whom requests go to, and what is presented there. */
+export interface Recipient {
+  /** HTTP base URL of the server. */
   server: string;
-  /** Bearer token to present. */
+  /** Bearer token. */
   token?: string;
-  /** What a signed link carries; each request does, too. */
+  /** What a signed link carries. */
   access?: string;
 }
 
@@ -34,185 +31,187 @@ export interface Asking {
   body?: Uint8Array;
 }
 
-/** A whole answer that is no error. */
-export interface Answer {
-  /** HTTP status. */
-  status: number;
-  /** Header fields. */
-  headers: Headers;
-  /** The content. */
-  text: string;
+/** How a request is made. */
+export interface FetchOptions extends Asking {
+  /** Ends the request when it aborts. */
+  signal: AbortSignal;
+  /** Whether another server may answer that this one redirects to: only where no secret would go there. */
+  followsRedirects?: boolean;
 }
 
 /** The server refused a request, and what its answer said besides. */
 export class RefusedError extends StreamError {
-  /** @param error The reason. */
+  /**
+   * @param code The reason, for programs.
+   * @param message The reason, for people.
+   */
   constructor(
-    error: StreamError,
+    code: ErrorCode,
+    message: string,
     /** Header fields of the answer. */
     readonly headers: Headers,
   ) {
-    super(error.code, error.message);
+    super(code, message);
   }
 }
 
-/** Requests to one server. */
-export class HttpRequests {
-  readonly #asked: Asked;
-  readonly #running = new Set<AbortController>();
-  #stopped = false;
-
-  /** @param asked Whom they go to. */
-  constructor(asked: Asked) {
-    this.#asked = asked;
-  }
-
-  /**
-   * One request and its whole answer.
-   * @param path Path and query.
-   * @param asking The rest of it.
-   * @throws {StreamError} UNREACHABLE, INTERRUPTED, PEER_SILENT; {@link RefusedError} with the server's reason.
-   */
-  async ask(path: string, asking: Asking = {}): Promise<Answer> {
-    return await this.#during(async (controller) => {
-      const silent = new StreamError(
-        "PEER_SILENT",
-        `the server did not answer for ${SILENT_AFTER_MS / 1000} s`,
-      );
-      const timer = setTimeout(() => controller.abort(silent), SILENT_AFTER_MS);
-      try {
-        const response = await this.#fetch(path, asking, controller.signal);
-        return { status: response.status, headers: response.headers, text: await response.text() };
-      } finally {
-        clearTimeout(timer);
-      }
-    });
-  }
-
-  /**
-   * One request whose answer may last; the request ends when `read` does.
-   * @param path Path and query.
-   * @param asking The rest of it.
-   * @param read Reads the answer.
-   * @throws {StreamError} As `ask`, except that the caller has to find out whether the server fell silent.
-   */
-  async stream(
-    path: string,
-    asking: Asking,
-    read: (response: Response) => Promise<void>,
-  ): Promise<void> {
-    await this.#during(async (controller) => {
-      try {
-        await read(await this.#fetch(path, asking, controller.signal));
-      } finally {
-        controller.abort();
-      }
-    });
-  }
-
-  /** Ends all that is going on; there will be no more. */
-  stop(): void {
-    this.#stopped = true;
-    for (const controller of this.#running) controller.abort();
-  }
-
-  /** Tells errors of the network from those that have a code already. */
-  async #during<T>(step: (controller: AbortController) => Promise<T>): Promise<T> {
-    const controller = new AbortController();
-    this.#running.add(controller);
-    if (this.#stopped) controller.abort();
-    try {
-      return await step(controller);
-    } catch (error) {
-      const { reason } = controller.signal;
-      if (error instanceof StreamError) throw error;
-      if (reason instanceof StreamError) throw reason;
-      throw new StreamError("INTERRUPTED", "the connection to the server broke", { cause: error });
-    } finally {
-      this.#running.delete(controller);
-    }
-  }
-
-  async #fetch(
-    path: string,
-    { method = "GET", headers, body }: Asking,
-    signal: AbortSignal,
-  ): Promise<Response> {
-    const { server, token, access } = this.#asked;
-    const link = access === undefined ? "" : `${path.includes("?") ? "&" : "?"}access=${access}`;
-    const fields = new Headers(headers);
-    if (token !== undefined) fields.set("authorization", `Bearer ${checkToken(token)}`);
-    let response: Response;
-    try {
-      response = await fetch(server + path + link, {
-        method,
-        headers: fields,
-        body: body as Uint8Array<ArrayBuffer> | undefined,
-        signal,
-        // A status that was kept somewhere is an old one.
-        cache: "no-store",
-        redirect: "error",
-      });
-    } catch (error) {
-      if (signal.aborted) throw error;
-      throw withoutSecret(unreachable(server, error));
-    }
-    if (response.ok) return response;
-    const asked = `${method} ${path}`;
-    const error = refusal(server, asked, response.status, await response.text());
-    throw new RefusedError(withoutSecret(error), response.headers);
-  }
+/**
+ * One request.
+ *
+ * @param recipient Whom it goes to.
+ * @param path Path and query.
+ * @param options The rest of it.
+ * @returns The answer, which is no error; its content may still be under way.
+ * @throws {StreamError} UNREACHABLE; {@link RefusedError} with the server's reason.
+ */
+export async function fetchFrom(
+  recipient: Recipient,
+  path: string,
+  { method = "GET", headers, body, signal, followsRedirects = false }: FetchOptions,
+): Promise<Response> {
+  const { server, token } = recipient;
+  const address = addressOf(recipient, path);
+  const fields = new Headers(headers);
+  if (token !== undefined) fields.set("authorization", `Bearer ${checkToken(token)}`);
+  const isSecret = token !== undefined || holdsSecrets(address);
+  const request = fetch(address, {
+    method,
+    headers: fields,
+    body: body as Uint8Array<ArrayBuffer> | undefined,
+    signal,
+    // A status that was kept somewhere is an old one.
+    cache: "no-store",
+    // Whoever is redirected to was not named by the user.
+    redirect: followsRedirects && !isSecret ? "follow" : "error",
+  });
+  const response = await reached(server, address, request);
+  if (response.ok) return response;
+  const answer = await reached(server, address, response.text());
+  throw refusal(server, `${method} ${path}`, response, answer);
 }
 
-/** Errors are shown and logged; whoever reads the address of an upload owns it, and a signed link opens. */
-function withoutSecret(error: StreamError): StreamError {
-  const message = error.message.replace(/(\/uploads\/[^/\s]+\/|[?&]access=)[^\s/?&)]+/g, "$1…");
-  return message === error.message ? error : new StreamError(error.code, message);
+/**
+ * One request with a short answer.
+ *
+ * @param recipient Whom it goes to.
+ * @param path Path and query.
+ * @param method HTTP method.
+ * @returns The text of the answer, which is no error.
+ * @throws {StreamError} UNREACHABLE, or what the server answered.
+ */
+export async function request(
+  recipient: Recipient,
+  path: string,
+  method: string = "GET",
+): Promise<string> {
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
+  return await reached(recipient.server, addressOf(recipient, path), response.text());
+}
+
+/**
+ * One request whose short answer is JSON.
+ *
+ * @param recipient Whom it goes to.
+ * @param path Path and query.
+ * @param method HTTP method.
+ * @returns What the answer holds.
+ * @throws {StreamError} UNREACHABLE when something else than our server answers, or what the server answered.
+ */
+export async function requestJson<T>(
+  recipient: Recipient,
+  path: string,
+  method?: string,
+): Promise<T> {
+  return parseJson(await request(recipient, path, method), recipient.server);
 }
 
 /**
  * The JSON of an answer.
+ * @param text The answer.
+ * @param server HTTP base URL of the server, to be named.
  * @throws {StreamError} UNREACHABLE when something else than our server answers.
  */
-export function parseJson<T>(text: string): T {
+export function parseJson<T>(text: string, server?: string): T {
   try {
     return JSON.parse(text);
-  } catch (cause) {
-    throw new StreamError("UNREACHABLE", "what answers there is no stream server", { cause });
+  } catch (error) {
+    throw noServer(error, server);
   }
 }
 
 /**
- * The status that JSON shows, checked like the message of a WebSocket.
- * @param json A ResourceStatus, or what holds one among others.
- * @throws {StreamError} UNREACHABLE when it holds none.
+ * The error of an answer that none of our servers gives.
+ * @param cause What is wrong with it; one of our errors is shown.
+ * @param server HTTP base URL of the server, to be named.
  */
-export function statusIn(json: string): MessageOf<"StatusChanged"> {
+export function noServer(cause?: unknown, server?: string): StreamError {
+  const where = server === undefined ? "there" : `at ${server}`;
+  const detail = cause instanceof StreamError ? `: ${cause.message}` : "";
+  return new StreamError("UNREACHABLE", `what answers ${where} is no stream server${detail}`, {
+    cause,
+  });
+}
+
+/** The code of an error that a server told; a newer one may have codes we do not know. */
+export function knownCode(code: string): ErrorCode {
+  return Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
+}
+
+function addressOf({ server, access }: Recipient, path: string): string {
+  if (access === undefined) return server + path;
+  return `${server}${path}${path.includes("?") ? "&" : "?"}access=${access}`;
+}
+
+/** Waits for what the network brings from an address. */
+async function reached<T>(server: string, address: string, arrival: Promise<T>): Promise<T> {
   try {
-    const message = decodeMessage(`{"@":"StatusChanged","resourceStatus":${json}}`);
-    const { resourceStatus } = message as MessageOf<"StatusChanged">;
-    const { transferStatus, currentSize, numberOfLines, durableSize, epoch, sequence, failure } =
-      resourceStatus as never as Record<string, never>;
-    return {
-      "@": "StatusChanged",
-      resourceStatus: {
-        transferStatus,
-        currentSize,
-        numberOfLines,
-        durableSize,
-        epoch,
-        sequence,
-        failure,
-      },
-    };
+    return await arrival;
   } catch (error) {
-    const { message } = toStreamError(error);
-    throw new StreamError("UNREACHABLE", `what answers there is no stream server: ${message}`);
+    const { message, cause } = error as Error;
+    // Deno tells in the cause what happened.
+    const reason = cause instanceof Error ? cause.message : message;
+    throw new StreamError(
+      "UNREACHABLE",
+      `the server at ${server} cannot be reached: ${withoutSecrets(reason)}`,
+      // Errors of every runtime know the address.
+      holdsSecrets(address) ? undefined : { cause: error },
+    );
   }
 }
 
-/** Tells whether a status is not known yet. */
-export function isNewer(status: ResourceStatus, known: ResourceStatus | null): boolean {
-  return known === null || status.epoch > known.epoch ||
-    status.epoch === known.epoch && status.sequence > known.sequence;
+function refusal(
+  server: string,
+  asked: string,
+  { status, headers }: Response,
+  answer: string,
+): RefusedError {
+  const { code, detail } = problemIn(answer);
+  // A proxy before a server that is gone answers in its place.
+  const unsaid = status >= 502 ? "UNREACHABLE" : "INTERNAL";
+  const message = typeof detail === "string"
+    ? detail
+    : `the server at ${server} answered ${asked} with ${status}: is it a stream server?`;
+  return new RefusedError(
+    typeof code === "string" ? knownCode(code) : unsaid,
+    withoutSecrets(message),
+    headers,
+  );
+}
+
+/** What an error says of itself; nothing if it is not one of ours. */
+function problemIn(answer: string): { code?: unknown; detail?: unknown } {
+  try {
+    return JSON.parse(answer) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+function holdsSecrets(text: string): boolean {
+  return withoutSecrets(text) !== text;
+}
+
+function withoutSecrets(text: string): string {
+  return text.replace(SECRETS, "$1…");
 }

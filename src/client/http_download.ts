@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  checkStart,
   isFinal,
   LIMITS,
   type LinePosition,
@@ -18,7 +19,9 @@ import {
 } from "../protocol.ts";
 import type { Channel, ChannelHandler } from "./channel.ts";
 import { eventsOf } from "./events.ts";
-import { type Asked, HttpRequests, isNewer, parseJson, SILENT_AFTER_MS, statusIn } from "./http.ts";
+import { parseJson, type Recipient } from "./http.ts";
+import { HttpRequests, SILENT_AFTER_MS } from "./requests.ts";
+import { isNewer, statusIn } from "./status.ts";
 
 /** Last position of a range that follows content while it grows (RFC 8673). */
 const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;
@@ -55,8 +58,8 @@ export class HttpDownloadChannel implements Channel {
   #changed: PromiseWithResolvers<void> = Promise.withResolvers<void>();
   #over = false;
 
-  private constructor(asked: Asked, id: string, handler: ChannelHandler) {
-    this.#requests = new HttpRequests(asked);
+  private constructor(recipient: Recipient, id: string, handler: ChannelHandler) {
+    this.#requests = new HttpRequests(recipient);
     this.#path = `${RESOURCES_PATH}/${id}`;
     this.#handler = handler;
     this.#watch = setInterval(() => this.#checkSilence(), SILENT_AFTER_MS / 6);
@@ -133,12 +136,11 @@ export class HttpDownloadChannel implements Channel {
     if (!this.#isFinished) throw broken();
   }
 
-  #setStatus(message: MessageOf<"StatusChanged">): void {
+  #setStatus(status: ResourceStatus): void {
     this.#heard();
-    const status = message.resourceStatus as ResourceStatus;
     if (!isNewer(status, this.#newest)) return;
     this.#newest = status;
-    this.#tell(message);
+    this.#tell({ "@": "StatusChanged", resourceStatus: status });
     this.#signal();
   }
 
@@ -318,20 +320,6 @@ export class HttpDownloadChannel implements Channel {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
   }
-}
-
-/** An offset past the end is waited for while the resource grows, unless it was seen before (PROTOCOL.md 4.4). */
-function checkStart(status: ResourceStatus, from: number, seenEpoch: number | null): void {
-  const { currentSize, transferStatus } = status;
-  if (from <= currentSize) return;
-  if (seenEpoch !== null) {
-    const message = `byte ${from} was seen in epoch ${seenEpoch}; the resource now has ` +
-      `${currentSize} bytes`;
-    throw new StreamError("OFFSET_LOST", message);
-  }
-  if (!isFinal(transferStatus)) return;
-  const message = `byte ${from} is past the end of a finished resource of ${currentSize} bytes`;
-  throw new StreamError("RANGE_NOT_AVAILABLE", message);
 }
 
 function broken(): StreamError {

@@ -15,16 +15,9 @@ import {
   UPLOADS_PATH,
 } from "../protocol.ts";
 import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.ts";
-import {
-  type Answer,
-  type Asked,
-  type Asking,
-  HttpRequests,
-  isNewer,
-  parseJson,
-  RefusedError,
-  statusIn,
-} from "./http.ts";
+import { type Asking, noServer, parseJson, type Recipient, RefusedError } from "./http.ts";
+import { type Answer, HttpRequests } from "./requests.ts";
+import { isNewer, statusIn } from "./status.ts";
 
 /** Content of one request: larger ones are not faster, and what breaks off is sent again. */
 const MAX_PART_BYTES = 1024 * 1024;
@@ -82,18 +75,18 @@ export class HttpUploadChannel implements Channel {
 
   /**
    * Nothing is requested before something is sent.
-   * @param asked The server.
+   * @param recipient The server.
    * @param contextId Upload context of a new upload.
    * @param trail What earlier connections sent.
    * @param handler Hears what arrives.
    */
   constructor(
-    asked: Asked,
+    recipient: Recipient,
     contextId: string | undefined,
     trail: Trail,
     handler: ChannelHandler,
   ) {
-    this.#requests = new HttpRequests(asked);
+    this.#requests = new HttpRequests(recipient);
     this.#trail = trail;
     this.#contextId = contextId;
     this.#handler = handler;
@@ -323,11 +316,10 @@ export class HttpUploadChannel implements Channel {
   }
 
   #tellStatus(json: string): void {
-    const message = statusIn(json);
-    const status = message.resourceStatus as ResourceStatus;
+    const status = statusIn(json);
     if (!isNewer(status, this.#newest)) return;
     this.#newest = status;
-    this.#tell(message);
+    this.#tell({ "@": "StatusChanged", resourceStatus: status });
   }
 
   #tell(message: Message): void {
@@ -354,8 +346,4 @@ function offsetIn(headers: Headers): number {
 
 function broken(how: string): StreamError {
   return new StreamError("INTERRUPTED", `the server ${how}`);
-}
-
-function noServer(): StreamError {
-  return new StreamError("UNREACHABLE", "what answers there is no stream server");
 }

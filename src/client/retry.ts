@@ -57,13 +57,12 @@ export class Retries {
     const delayMs = Math.round(this.#delayMs * (0.5 + Math.random() / 2));
     this.#delayMs = Math.min(this.#delayMs * 2, LONGEST_DELAY_MS);
     this.#options.onRetry?.(error, delayMs);
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, delayMs);
-      stop.addEventListener("abort", () => {
-        clearTimeout(timer);
-        resolve();
-      }, { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    const timer = setTimeout(resolve, delayMs);
+    stop.addEventListener("abort", resolve);
+    await promise;
+    clearTimeout(timer);
+    stop.removeEventListener("abort", resolve);
     return !stop.aborted;
   }
 }

@@ -15,9 +15,17 @@ import {
   StreamError,
   toStreamError,
   type UploadResult,
+  wsBase,
 } from "../protocol.ts";
 import { closeError } from "./channel.ts";
-import { initialStatus, type PushedUpload, type PushOptions, uploadPath } from "./upload.ts";
+import { initialStatus } from "./status.ts";
+import {
+  abortWith,
+  mismatchOf,
+  type PushedUpload,
+  type PushOptions,
+  uploadEndpoint,
+} from "./upload.ts";
 
 /** What a {@link StepConnection} drives. */
 export interface StepHandler {
@@ -97,8 +105,8 @@ export class StepUpload implements PushedUpload {
     transport: StepTransport,
   ): Promise<StepUpload> {
     const upload = new StepUpload(await createDigest("md5"));
-    signal?.throwIfAborted();
-    const url = base.replace(/^http/, "ws") + uploadPath(contextId);
+    if (signal?.aborted) throw toStreamError(signal.reason, "ABORTED");
+    const url = wsBase(base) + uploadEndpoint(contextId);
     upload.#connection = await transport(url, {
       text: (text) => upload.#receive(decodeMessage(text)),
       data: () => {
@@ -106,9 +114,8 @@ export class StepUpload implements PushedUpload {
       },
       closed: (code, reason) => upload.#fail(closeError(code, reason, false)),
     });
-    const abort = () => void upload.abort(signal?.reason);
-    signal?.addEventListener("abort", abort, { once: true });
-    if (signal?.aborted) abort();
+    if (signal !== undefined) abortWith(signal, upload);
+    if (signal?.aborted) void upload.abort(signal.reason);
     else upload.#say({ "@": "StartUpload", metadata });
     upload.#reference = (await upload.#ready.promise).reference.uri;
     return upload;
@@ -155,31 +162,26 @@ export class StepUpload implements PushedUpload {
     await this.done;
   }
 
-  #finish({ size, checksum, numberOflines }: MessageOf<"UploadAcknowledged">): void {
-    const value = this.#digest.value();
-    if (size !== this.#sent || checksum !== value) {
-      const message = `the server acknowledged ${size} bytes with md5 ${checksum}; ` +
-        `${this.#sent} bytes with ${value} were sent`;
-      return this.#fail(new StreamError("CHECKSUM_MISMATCH", message));
-    }
+  #finish(acknowledged: MessageOf<"UploadAcknowledged">): void {
+    const { algorithm } = this.#digest;
+    const sent = { size: this.#sent, digest: { algorithm, value: this.#digest.value() } };
+    const mismatch = mismatchOf(acknowledged, sent);
+    if (mismatch !== null) return this.#fail(mismatch);
     if (this.#over) return;
     this.#over = true;
     this.#connection.close(1000, "Upload completed");
-    const numberOfLines = numberOflines ?? null;
-    this.#tell({ transferStatus: "COMPLETED", currentSize: size, numberOfLines });
+    const numberOfLines = acknowledged.numberOflines ?? null;
+    this.#tell({ transferStatus: "COMPLETED", currentSize: sent.size, numberOfLines });
     this.#status.end();
-    this.#done.resolve({ size, numberOfLines, digest: { algorithm: "md5", value } });
+    this.#done.resolve({ ...sent, numberOfLines });
   }
 
   #abandon(cause: unknown): StreamError {
-    const reason = cause instanceof Error ? cause.message : String(cause ?? "cancelled");
-    const error = cause instanceof StreamError
-      ? cause
-      : new StreamError("ABORTED", reason, { cause });
+    const error = toStreamError(cause ?? "cancelled", "ABORTED");
     if (this.#over) return error;
     // Java's clients end the message, too, before they say that it is not all.
     if (this.#reference !== "" && !this.#finishing) void this.#connection.sendPart(NOTHING, true);
-    this.#connection.close(ERRORS.ABORTED.close, reason);
+    this.#connection.close(ERRORS.ABORTED.close, error.message);
     this.#fail(error);
     return error;
   }

@@ -1,8 +1,8 @@
 /**
- * Whom a token is for.
+ * What a token looks like, and whom it is for.
  * @module
  */
-import { httpBase, type ResourceLocation } from "../protocol.ts";
+import { httpBase, type ResourceLocation, StreamError } from "../protocol.ts";
 
 /**
  * The token to present where a reference leads. A reference may come from anybody: what it names gets no token that
@@ -21,4 +21,16 @@ export function tokenFor(
   const isMeant = server === undefined ||
     new URL(httpBase(server)).origin === new URL(location.server).origin;
   return location.access === undefined && isMeant ? token : undefined;
+}
+
+/**
+ * Checks a token: base64url, or three of them with dots.
+ *
+ * @param token The token; its text is never shown.
+ * @returns The token.
+ * @throws {StreamError} BAD_REQUEST.
+ */
+export function checkToken(token: string): string {
+  if (/^[\w.~-]{1,8192}$/.test(token)) return token;
+  throw new StreamError("BAD_REQUEST", "that is no token: it has characters that no token has");
 }

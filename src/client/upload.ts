@@ -25,6 +25,7 @@ import {
 import type { Channel, ChannelHandler } from "./channel.ts";
 import { HttpUploadChannel } from "./http_upload.ts";
 import { isTransient, Retries, type RetryOptions } from "./retry.ts";
+import { initialStatus } from "./status.ts";
 import type { StepTransport } from "./step_upload.ts";
 import { Connector, type TransportOptions } from "./transport.ts";
 
@@ -102,6 +103,7 @@ export class ClientUpload implements PushedUpload {
   #skip = 0;
   #finishing = false;
   #finishSent = false;
+  /** Said before the source was read to its end: the upload was completed earlier. */
   #early: MessageOf<"UploadAcknowledged"> | null = null;
   #failure: StreamError | null = null;
   #over = false;
@@ -115,7 +117,7 @@ export class ClientUpload implements PushedUpload {
     const trail = { endOffset: 0 };
     this.#connector = new Connector({
       server: base,
-      path: uploadPath(contextId),
+      path: uploadEndpoint(contextId),
       token,
       byHttp: (handler) =>
         new HttpUploadChannel({ server: base, token }, contextId, trail, handler),
@@ -182,20 +184,26 @@ export class ClientUpload implements PushedUpload {
   async #begin(request: Message): Promise<void> {
     const { signal } = this.#options;
     if (signal?.aborted) throw toStreamError(signal.reason, "ABORTED");
-    signal?.addEventListener("abort", () => void this.abort(signal.reason), { once: true });
-    // `done` fails when the upload is given up meanwhile.
-    const answer = await Promise.race([this.#connect(request), this.done]) as Answer;
-    if (answer["@"] === "UploadAcknowledged") await this.#acceptEarly(answer);
-    else {
-      const { id = "", secret = "", reference, offset = 0, digest = "md5" } = answer;
-      this.#identity = { id, secret };
-      this.#reference = reference.uri;
-      this.#digest = await createDigest(digest);
-      this.#sent = this.#acknowledged = offset;
-      this.#limit = answer.limit ?? 0;
-      this.#ready = true;
+    if (signal !== undefined) abortWith(signal, this);
+    try {
+      // `done` fails when the upload is given up meanwhile.
+      await this.#accept(await Promise.race([this.#connect(request), this.done]) as Answer);
+    } catch (error) {
+      this.#fail(toStreamError(error));
+      throw error;
     }
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  async #accept(answer: Answer): Promise<void> {
+    if (answer["@"] === "UploadAcknowledged") return await this.#acceptEarly(answer);
+    const { id = "", secret = "", reference, offset = 0, digest = "md5" } = answer;
+    this.#identity = { id, secret };
+    this.#reference = reference.uri;
+    this.#digest = await createDigest(digest);
+    this.#sent = this.#acknowledged = offset;
+    this.#limit = answer.limit ?? 0;
+    this.#ready = true;
   }
 
   /** One connection and the server's first answer on it. */
@@ -360,39 +368,27 @@ export class ClientUpload implements PushedUpload {
 
   /** The upload was completed before this process heard of it; the source must still be the same. */
   async #acceptEarly(acknowledged: MessageOf<"UploadAcknowledged">): Promise<void> {
-    const { checksum, size } = acknowledged;
     const algorithm = DIGESTS.find((name) => name === acknowledged.digest) ?? "md5";
     this.#reference = `${this.#base}/resources/${this.#identity.id}`;
     this.#digest = await createDigest(algorithm);
-    this.#early = {
-      "@": "UploadAcknowledged",
-      numberOflines: acknowledged.numberOflines,
-      checksum,
-      size,
-    };
-    this.#sent = this.#acknowledged = size;
+    this.#early = acknowledged;
+    this.#sent = this.#acknowledged = acknowledged.size;
   }
 
-  #finish({ size, checksum, numberOflines }: MessageOf<"UploadAcknowledged">): void {
+  #finish(acknowledged: MessageOf<"UploadAcknowledged">): void {
     const { algorithm } = this.#digest;
-    const value = this.#digest.value();
-    if (size !== this.#accepted || checksum !== value) {
-      const message = `the server acknowledged ${size} bytes with ${algorithm} ${checksum}; ` +
-        `${this.#accepted} bytes with ${value} were sent`;
-      return this.#fail(new StreamError("CHECKSUM_MISMATCH", message));
-    }
+    const sent = { size: this.#accepted, digest: { algorithm, value: this.#digest.value() } };
+    const mismatch = mismatchOf(acknowledged, sent);
+    if (mismatch !== null) return this.#fail(mismatch);
     this.#over = true;
     this.#channel?.close("Upload completed");
     this.#status.end();
-    const digest = { algorithm, value };
-    this.#done.resolve({ size, numberOfLines: numberOflines ?? null, digest });
+    this.#done.resolve({ ...sent, numberOfLines: acknowledged.numberOflines ?? null });
   }
 
   #abandon(cause: unknown): StreamError {
-    const reason = cause instanceof Error ? cause.message : String(cause ?? "cancelled");
-    const error = cause instanceof StreamError
-      ? cause
-      : new StreamError("ABORTED", reason, { cause });
+    const error = toStreamError(cause ?? "cancelled", "ABORTED");
+    const reason = error.message;
     if (!this.#over) {
       // Once it was finished, the server may have completed it all the same.
       if (this.#ready && !this.#finishSent) this.#tellFailed(new StreamError("ABORTED", reason));
@@ -427,21 +423,35 @@ export class ClientUpload implements PushedUpload {
   }
 }
 
-/** Path and query of the endpoint, for an upload context or none. */
-export function uploadPath(contextId: string | undefined): string {
-  if (contextId === undefined) return UPLOAD_PATH;
-  return `${UPLOAD_PATH}?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
+/** Gives an upload up with a signal, which may outlive many of them. */
+export function abortWith(signal: AbortSignal, upload: Upload): void {
+  const abort = () => void upload.abort(signal.reason);
+  const forget = () => signal.removeEventListener("abort", abort);
+  signal.addEventListener("abort", abort);
+  upload.done.then(forget, forget);
 }
 
-/** The status of an upload before anything was heard of it. */
-export function initialStatus(): ResourceStatus {
-  return {
-    transferStatus: "INITIATED",
-    currentSize: 0,
-    numberOfLines: null,
-    durableSize: 0,
-    epoch: 0,
-    sequence: 0,
-    failure: null,
-  };
+/**
+ * What is wrong with an acknowledgement (PROTOCOL.md 3.2).
+ * @param acknowledged What the server has.
+ * @param sent What was sent.
+ * @returns CHECKSUM_MISMATCH, or null when both are the same.
+ */
+export function mismatchOf(
+  { size, checksum }: MessageOf<"UploadAcknowledged">,
+  sent: Pick<UploadResult, "size" | "digest">,
+): StreamError | null {
+  const { algorithm, value } = sent.digest;
+  if (size === sent.size && checksum === value) return null;
+  return new StreamError(
+    "CHECKSUM_MISMATCH",
+    `the server acknowledged ${size} bytes with ${algorithm} ${checksum}; ` +
+      `${sent.size} bytes with ${value} were sent`,
+  );
+}
+
+/** Path and query of the endpoint, for an upload context or none. */
+export function uploadEndpoint(contextId: string | undefined): string {
+  if (contextId === undefined) return UPLOAD_PATH;
+  return `${UPLOAD_PATH}?${CONTEXT_PARAMETER}=${encodeURIComponent(contextId)}`;
 }

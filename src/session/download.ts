@@ -4,6 +4,7 @@
  */
 import {
   type BaseStatus,
+  checkStart,
   encodeMessage,
   isFinal,
   LIMITS,
@@ -326,23 +327,6 @@ export class DownloadSession extends ControlSession {
   #signal(): void {
     this.#wake?.();
     this.#wake = null;
-  }
-}
-
-/** An offset past the end is waited for while the resource grows, unless it was seen before: then it is lost. */
-function checkStart(status: ResourceStatus, from: number, seenEpoch: number | null): void {
-  if (from <= status.currentSize) return;
-  if (seenEpoch !== null) {
-    throw new StreamError(
-      "OFFSET_LOST",
-      `byte ${from} was seen in epoch ${seenEpoch}; the resource now has ${status.currentSize} bytes`,
-    );
-  }
-  if (isFinal(status.transferStatus)) {
-    throw new StreamError(
-      "RANGE_NOT_AVAILABLE",
-      `byte ${from} is past the end of a finished resource of ${status.currentSize} bytes`,
-    );
   }
 }
 

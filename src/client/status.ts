@@ -1,0 +1,50 @@
+/**
+ * Statuses, as the client gets them: before the server said one, in answers by HTTP, and late.
+ * @module
+ */
+import { decodeMessage, type MessageOf, type ResourceStatus } from "../protocol.ts";
+import { noServer } from "./http.ts";
+
+/** The status of an upload before anything was heard of it. */
+export function initialStatus(): ResourceStatus {
+  return {
+    transferStatus: "INITIATED",
+    currentSize: 0,
+    numberOfLines: null,
+    durableSize: 0,
+    epoch: 0,
+    sequence: 0,
+    failure: null,
+  };
+}
+
+/**
+ * The status that JSON shows, checked like the message of a WebSocket.
+ * @param json A ResourceStatus, or what holds one among others.
+ * @throws {StreamError} UNREACHABLE when it holds none.
+ */
+export function statusIn(json: string): ResourceStatus {
+  try {
+    const message = decodeMessage(`{"@":"StatusChanged","resourceStatus":${json}}`);
+    const shown = (message as MessageOf<"StatusChanged">).resourceStatus as ResourceStatus;
+    const { transferStatus, currentSize, numberOfLines, durableSize, epoch, sequence, failure } =
+      shown;
+    return {
+      transferStatus,
+      currentSize,
+      numberOfLines,
+      durableSize,
+      epoch,
+      sequence,
+      failure,
+    };
+  } catch (error) {
+    throw noServer(error);
+  }
+}
+
+/** Tells whether a status is not known yet. */
+export function isNewer(status: ResourceStatus, known: ResourceStatus | null): boolean {
+  return known === null || status.epoch > known.epoch ||
+    status.epoch === known.epoch && status.sequence > known.sequence;
+}
