@@ -253,6 +253,28 @@ export function checkStart(status: BaseStatus, from: number, seenEpoch: number |
   }
 }
 
+/** What tells which of two statuses is newer. */
+export type StatusNumber = Pick<ResourceStatus, "epoch" | "sequence">;
+
+/**
+ * Tells whether a status is newer than another (PROTOCOL.md 1).
+ *
+ * @param status The status.
+ * @param known The other one; null for none.
+ * @returns True where nothing is known, too.
+ *
+ * @example
+ * ```ts
+ * import { isNewer } from "@stream/live/protocol";
+ *
+ * console.log(isNewer({ epoch: 2, sequence: 0 }, { epoch: 1, sequence: 9 })); // true
+ * ```
+ */
+export function isNewer(status: StatusNumber, known: StatusNumber | null): boolean {
+  return known === null || status.epoch > known.epoch ||
+    status.epoch === known.epoch && status.sequence > known.sequence;
+}
+
 /** A digest with the name of its algorithm. */
 export interface Digest {
   /** Name from {@link DIGESTS}. */

@@ -7,6 +7,7 @@
 import {
   checkStart,
   isFinal,
+  isNewer,
   LIMITS,
   type LinePosition,
   type Message,
@@ -21,7 +22,7 @@ import type { Channel, ChannelHandler } from "./channel.ts";
 import { eventsOf } from "./events.ts";
 import { parseJson, type Recipient } from "./http.ts";
 import { HttpRequests, SILENT_AFTER_MS } from "./requests.ts";
-import { isNewer, statusIn } from "./status.ts";
+import { statusIn } from "./status.ts";
 
 /** Last position of a range that follows content while it grows (RFC 8673). */
 const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;

@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  isNewer,
   type Message,
   type MessageOf,
   type ResourceInfo,
@@ -17,7 +18,7 @@ import {
 import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.ts";
 import { type Asking, noServer, parseJson, type Recipient, RefusedError } from "./http.ts";
 import { type Answer, HttpRequests } from "./requests.ts";
-import { isNewer, statusIn } from "./status.ts";
+import { statusIn } from "./status.ts";
 
 /** Content of one request: larger ones are not faster, and what breaks off is sent again. */
 const MAX_PART_BYTES = 1024 * 1024;

@@ -42,9 +42,3 @@ export function statusIn(json: string): ResourceStatus {
     throw noServer(error);
   }
 }
-
-/** Tells whether a status is not known yet. */
-export function isNewer(status: ResourceStatus, known: ResourceStatus | null): boolean {
-  return known === null || status.epoch > known.epoch ||
-    status.epoch === known.epoch && status.sequence > known.sequence;
-}

@@ -3,14 +3,21 @@
  * @module
  */
 import type { Context, Hono } from "hono";
-import { isFinal, RESOURCES_PATH, type ResourceStatus, StreamError } from "../protocol.ts";
+import {
+  CONTEXTS_PATH,
+  isFinal,
+  isNewer,
+  RESOURCES_PATH,
+  type ResourceStatus,
+  type StatusNumber,
+  StreamError,
+} from "../protocol.ts";
 import type { ResourceEvent, Resources, ResourceView } from "../resources.ts";
 import type { Resource } from "../resources/resource.ts";
 import { answerWith, type BodySource } from "./answer.ts";
 import type { References } from "./references.ts";
 import type { RouteParts } from "./routes.ts";
 
-const CONTEXTS_PATH = "/contexts";
 /** Proxies give up what is silent for a minute. */
 const HEARTBEAT_MS = 15_000;
 /** Resources whose news may wait for one slow reader. */
@@ -19,8 +26,6 @@ const MAX_WAITING = 10_000;
 const PAGE_RESOURCES = 100;
 
 type Events = AsyncGenerator<Uint8Array, void, void>;
-/** Number of a status: it can be told which of two is newer. */
-type StatusNumber = Pick<ResourceStatus, "epoch" | "sequence">;
 
 /** Adds the routes. */
 export function eventsRoutes(app: Hono, parts: RouteParts): void {
@@ -70,10 +75,6 @@ function seenBy(c: Context): StatusNumber | null {
   );
 }
 
-function isNewer(one: StatusNumber, other: StatusNumber): boolean {
-  return one.epoch > other.epoch || one.epoch === other.epoch && one.sequence > other.sequence;
-}
-
 /**
  * The newest status whenever the reader has room for it, until the last.
  *
@@ -96,7 +97,7 @@ export async function* statusEvents(
     for (let told = seen; !signal.aborted;) {
       const { status } = resource;
       if (resource.deleted) return yield encode("deleted", { id: resource.id });
-      if (told === null || isNewer(status, told)) {
+      if (isNewer(status, told)) {
         told = status;
         yield encode("status", status, `${status.epoch}.${status.sequence}`);
         if (isFinal(status.transferStatus)) return;
