@@ -84,7 +84,7 @@ function arrived(place: Place, id: string, byteCount: number): Promise<unknown> 
   return statusOf(place.resources, id, ({ currentSize }) => currentSize === byteCount);
 }
 
-/** Waits until somebody owns an upload for the n-th time. */
+/** Waits until somebody owns an upload for the n-th time; no event tells of an owner that wrote nothing yet. */
 async function inEpoch(place: Place, id: string, wanted: number): Promise<void> {
   const look = async () => {
     while ((await place.resources.get(id)).status.epoch !== wanted) await sleep(1);
@@ -470,7 +470,7 @@ test("files: after a kill only what came behind the saved digest is read again",
   const upload = await pushing(place);
   await write(place, upload, bytes.slice(0, 300_000));
   let size = 300_000;
-  // The digest is saved once a second.
+  // The digest is saved with a checkpoint, once a second: a line every few milliseconds until it is.
   while ((await place.resources.get(upload.id)).digestState!.byteOffset < 300_000) {
     await write(place, upload, bytes.slice(size, size + 100));
     size += 100;
