@@ -21,10 +21,8 @@ export const fanout: Part = {
     const repeats = bench.size(3, 1, 1);
     for (const pace of [LINES, BULK]) {
       for (const followers of followersOf(bench, pace)) {
-        for (let count = 1; count <= repeats; count++) {
-          const what = `${followers} followers at ${pace.name}, ${count} of ${repeats}`;
-          await bench.attempt(what, () => measure(bench, pace, followers));
-        }
+        const what = `${followers} followers at ${pace.name}`;
+        await bench.repeat(repeats, what, () => measure(bench, pace, followers));
       }
     }
   },

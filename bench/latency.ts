@@ -16,10 +16,7 @@ export const latency: Part = {
   name: "latency",
   title: "from the write of a line to its arrival at one follower",
   async run(bench) {
-    const repeats = bench.size(3, 1, 1);
-    for (let count = 1; count <= repeats; count++) {
-      await bench.attempt(`${count} of ${repeats}`, () => measure(bench));
-    }
+    await bench.repeat(bench.size(3, 1, 1), "all paces", () => measure(bench));
   },
 };
 

@@ -23,9 +23,7 @@ export const scenario: Part = {
   async run(bench) {
     for (const form of ["binary", "lines"] as const) {
       const repeats = form === "binary" ? bench.size(3, 2, 1) : bench.size(3, 1, 1);
-      for (let count = 1; count <= repeats; count++) {
-        await bench.attempt(`${form}, ${count} of ${repeats}`, () => measure(bench, form));
-      }
+      await bench.repeat(repeats, form, () => measure(bench, form));
     }
     await bench.attempt("the library as client", () => measureLibrary(bench));
     await bench.attempt("the commands as clients", () => measureCommands(bench));

@@ -8,12 +8,8 @@ import { FileTokens, loadRuntime, SignedLinks } from "../mod.ts";
 import { toStreamError } from "../src/protocol.ts";
 import { accessRules, Guard, ROUTE_RULES } from "../src/server/access.ts";
 import { problem } from "../src/server/problem.ts";
-import { HttpUploads } from "../src/server/http_uploads.ts";
-import { ServerMetrics } from "../src/server/metrics.ts";
 import { References } from "../src/server/references.ts";
-import { Routes } from "../src/server/routes.ts";
-import { Sessions } from "../src/server/sessions.ts";
-import { HEARTBEAT } from "../src/session.ts";
+import { allRoutes } from "./helpers/routes.ts";
 import { memoryResources } from "./helpers/server.ts";
 import { temporaryDirectory } from "./helpers/temporary.ts";
 
@@ -189,23 +185,11 @@ test("the table has a row for every rule", () => {
 });
 
 test("every route of the server has a rule", async () => {
-  const resources = memoryResources();
-  const { app } = new Routes({
-    runtime: await loadRuntime(),
-    resources,
-    sessions: new Sessions(1),
-    metrics: new ServerMetrics(),
-    httpUploads: new HttpUploads(resources),
-    heartbeat: HEARTBEAT,
-    allowOrigins: ["*"],
-    guard: null,
-    failed() {},
-  });
-  const handlers = app.routes.filter(({ method, path }) => method !== "ALL" || path !== "/*");
+  const handlers = (await allRoutes())
+    .filter(({ method, path }) => method !== "ALL" || path !== "/*");
   assert(handlers.length > 0);
   const rules = new Set(Object.keys(ROUTE_RULES).map(shapeOf));
   const without = handlers.map(({ method, path }) => `${method} ${path}`)
     .filter((route) => !rules.has(shapeOf(route)));
   assertEquals(without, []);
-  await resources.close();
 });

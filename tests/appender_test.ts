@@ -56,7 +56,7 @@ test("the first bytes after a silence are readable at once", async () => {
     upload.append(utf8("burst\n"));
     await turn();
     assertEquals(upload.resource.status.currentSize, 6 * burst);
-    await delay(2 * checkpointIntervalMs);
+    await delay(2 * checkpointIntervalMs); // The silence.
   }
 });
 
@@ -79,7 +79,7 @@ test("under load there is one checkpoint per interval, after the first four", as
   const startMs = performance.now();
   for (let sent = 0; sent < 200; sent++) {
     upload.append(utf8("line\n"));
-    await delay(1);
+    await delay(1); // The load.
   }
   const elapsedMs = performance.now() - startMs;
   assertLessOrEqual(statuses.length, elapsedMs / checkpointIntervalMs + 4);
@@ -141,7 +141,7 @@ test("with durability `disk` a byte is acknowledged, and shown, after it was flu
     writer: (log) => ({
       async syncData() {
         const { size } = log;
-        await delay(2);
+        await delay(2); // That long the disk takes.
         flushed = size;
       },
     }),

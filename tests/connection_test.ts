@@ -251,6 +251,7 @@ test("a send waits while the peer does not read, goes on when it does, and leave
     }
   };
   const sending = sendAll();
+  // Nothing tells that a send goes on waiting: the kernel takes as much as it likes, until it takes no more.
   for (let before = -1; before !== sent;) {
     before = sent;
     await new Promise((resolve) => setTimeout(resolve, 200));
@@ -275,6 +276,7 @@ test("sends that nobody waits for keep their order", async () => {
     const bytes = Buffer.alloc(index < 40 ? MiB : 1000);
     bytes.writeUInt32BE(index);
     void connection.send(bytes);
+    // A load: the socket finds time to send between some of them.
     if (index % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
   const order: number[] = [];

@@ -73,6 +73,25 @@ async function raw(server: TestServer, path: string, method = "GET") {
   return socket;
 }
 
+/** A response that is under way to a reader who takes no more of it. */
+async function stalled(server: TestServer) {
+  const text = "0123456789abcdef".repeat(2 ** 21);
+  const { url, id } = await completed(server, text);
+  const socket = await raw(server, new URL(url).pathname);
+  await within("the first bytes", once(socket, "data"));
+  socket.pause();
+  /** Takes what is left; fails unless that is not all. */
+  const assertBroken = async () => {
+    let bytes = 0;
+    socket.on("data", (chunk) => bytes += chunk.length);
+    const closed = new Promise((resolve) => socket.once("close", resolve));
+    socket.resume();
+    await within("the end of the connection", closed);
+    assertLess(bytes, text.length);
+  };
+  return { url, id, assertBroken };
+}
+
 test("a Range header is a range, or asks for everything", () => {
   assertEquals(parseRange("bytes=0-0"), { first: 0, last: 0 });
   assertEquals(parseRange("Bytes= 5-"), { first: 5, last: Infinity });
@@ -329,38 +348,20 @@ for (const { name, start } of listeners) {
 
   test(`${name}: a deletion breaks a response that is under way`, async () => {
     await using server = await start();
-    const text = "0123456789abcdef".repeat(2 ** 21);
-    const { url, id } = await completed(server, text);
-    const socket = await raw(server, new URL(url).pathname);
-    await within("the first bytes", once(socket, "data"));
-    socket.pause();
+    const { url, id, assertBroken } = await stalled(server);
     await server.resources.delete(id);
-    let bytes = 0;
-    socket.on("data", (chunk) => bytes += chunk.length);
-    const closed = new Promise((resolve) => socket.once("close", resolve));
-    socket.resume();
-    await within("the end of the connection", closed);
-    assertLess(bytes, text.length);
+    await assertBroken();
     await assertRefused(await ask(url), "NOT_FOUND");
   });
 
   test(`${name}: a reader that takes nothing is dropped, and its place is free`, async () => {
     const heartbeat = { pingAfterMs: 100, deadAfterMs: 300 };
     await using server = await start({ maxConnections: 1, heartbeat });
-    const text = "0123456789abcdef".repeat(2 ** 21);
-    const { url } = await completed(server, text);
-    const socket = await raw(server, new URL(url).pathname);
-    await within("the first bytes", once(socket, "data"));
-    socket.pause();
+    const { url, assertBroken } = await stalled(server);
     await assertRefused(await ask(url), "LIMIT_REACHED");
     const next = await within("a free place", askUntilFree(url, { range: "bytes=0-2" }));
     assertEquals(await next.text(), "012");
-    let bytes = 0;
-    socket.on("data", (chunk) => bytes += chunk.length);
-    const closed = new Promise((resolve) => socket.once("close", resolve));
-    socket.resume();
-    await within("the end of the connection", closed);
-    assertLess(bytes, text.length);
+    await assertBroken();
   });
 
   test(`${name}: whoever leaves, stays or waits counts once, and is released`, async () => {

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
   type BaseStatus,
@@ -78,9 +79,13 @@ class Source {
     await statusOf(this.resources, this.id, ({ currentSize }) => currentSize === received);
   }
 
+  /** All bytes that were appended. */
+  get content(): Uint8Array {
+    return concat(this.#parts);
+  }
+
   async complete(): Promise<void> {
-    const content = concat(this.#parts);
-    await this.appender.complete(createHash("md5").update(content).digest("hex"));
+    await this.appender.complete(createHash("md5").update(this.content).digest("hex"));
   }
 
   fail(): Promise<void> {
@@ -743,18 +748,20 @@ test("native: data messages to a follower have at most 64 KiB", async () => {
   assertBytes(peer.inbox.bytes, content);
 });
 
-/** Number of bytes when no more come. */
-async function settled(peer: Peer): Promise<number> {
-  for (;;) {
-    const { byteCount } = peer.inbox;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    if (peer.inbox.byteCount === byteCount) return byteCount;
+/** Number of bytes when no more come: a session sends a status only when it has sent what it had begun. */
+async function settled(source: Source, peer: Peer): Promise<number> {
+  // The first may come before bytes that were to be sent next; the second comes after them.
+  for (let count = 0; count < 2; count++) {
+    await source.append("x");
+    const { received } = source.appender;
+    await peer.inbox.until("the status", () => statuses(peer).at(-1)?.currentSize === received);
   }
+  return peer.inbox.byteCount;
 }
 
 test("native: never more than the window is unreported, and never more than 4 MiB", async () => {
   const content = new Uint8Array(randomBytes(9 * MiB));
-  const source = await Source.completed(content.slice());
+  const source = await Source.holding(content.slice());
   const windows: [number, number][] = [
     [64 * KiB, 64 * KiB],
     [100_000, 100_000],
@@ -768,13 +775,13 @@ test("native: never more than the window is unreported, and never more than 4 Mi
     await peer.inbox.until("a full window", () => peer.inbox.byteCount >= most);
     let reported = 0;
     for (const step of [1, 40_000, Math.floor(most / 2), most - 50_000]) {
-      assertEquals(await settled(peer), reported + most);
+      assertEquals(await settled(source, peer), reported + most);
       reported = Math.min(reported + step, peer.inbox.byteCount);
       peer.say(consumed(reported));
       const full = reported + most;
       await peer.inbox.until("more", () => peer.inbox.byteCount >= Math.min(full, content.length));
     }
-    assertBytes(peer.inbox.bytes, content.subarray(0, peer.inbox.byteCount));
+    assertBytes(peer.inbox.bytes, source.content.subarray(0, peer.inbox.byteCount));
   }
 });
 
@@ -796,7 +803,6 @@ test("native: consumed bytes that were not sent, or fall, are BAD_REQUEST", asyn
     using peer = source.native();
     peer.say(follow({ from: 3 }));
     await peer.inbox.nextData();
-    await settled(peer);
     peer.say(...offsets.map(consumed));
     await assertClosed(peer, "BAD_REQUEST");
   }
@@ -858,6 +864,7 @@ test("native: no byte is sent before the status that makes it readable", async (
     source.appender.append(new Uint8Array(round * 37));
     size += round * 37;
     peer.say(consumed(peer.inbox.byteCount));
+    // A load: what was appended meanwhile is one checkpoint.
     if (round % 3 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   }
   await peer.inbox.until("all bytes", () => peer.inbox.byteCount === size);
@@ -874,7 +881,7 @@ test("native: followers that wait get a checkpoint one after the other, status a
   using peer = source.native();
   peer.say(follow());
   await peer.inbox.nextData();
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  await turn(); // By then the session waits.
   const before = peer.inbox.order.length;
   let seen: string[] = [];
   // Who watches later hears of it later.
@@ -893,7 +900,7 @@ test("native: a checkpoint beyond the window waits for what is consumed", async 
   using peer = source.native();
   peer.say(follow({ window }));
   await peer.inbox.nextData();
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  await turn(); // By then the session waits.
   await source.append(new Uint8Array(window));
   await peer.inbox.until("the window", () => peer.inbox.byteCount === window);
   await source.append(new Uint8Array(10));

@@ -265,7 +265,7 @@ test("a pipe has to wait when its spool is full, and all of it arrives when the 
   await assertCompleted(workspace, own, reference, whole);
 });
 
-/** Waits until a number has been the same for half a second. */
+/** Waits until a number has been the same for half a second: nothing tells that a pipe goes on being full. */
 async function untilSteady(number: () => number): Promise<void> {
   for (let last = -1, same = 0; same < 10; last = number()) {
     same = number() === last ? same + 1 : 0;

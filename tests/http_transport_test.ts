@@ -236,7 +236,9 @@ test("a writer waits while the server takes no more, and goes on when it does", 
     await writer.close();
   })();
   await eventually("an append", () => storage.appending.waiting > 0);
-  await sleep(50);
+  // When another server has taken all of it, this one would have, too.
+  await using other = await startServer();
+  await (await pushAll(other.url, bytes)).done;
   assertLess(written, 3 * MiB);
   storage.appending.open();
   await within("the upload", writing);
@@ -254,7 +256,9 @@ test("a follower that does not read holds a window, slows no upload, and gets al
   const writer = upload.writable.getWriter();
   for (let at = 0; at < bytes.length; at += MiB) await writer.write(bytes.slice(at, at + MiB));
   await within("the upload", writer.close());
-  await sleep(100);
+  // Who reads, by a proxy as well, has all of it when the other one would have, too.
+  await using other = await Proxy.open(Number(new URL(server.url).port));
+  assertBytes(await readAll(follow(`${other.url}/resources/${idOf(upload)}`, http)), bytes);
   // Its window, and what sockets and `fetch` keep.
   assertLess(carried, 16 * MiB);
   assertBytes(await readAll(stream), bytes);
@@ -265,7 +269,14 @@ test("an upload that is silent goes on, however short the server waits for an ow
   const upload = await push(server.url, metadata, http);
   const writer = upload.writable.getWriter();
   await writer.write(utf8("one\n"));
-  await sleep(1500);
+  await arrived(server, upload, 4);
+  // Who came later and is not heard of again is given up later.
+  const begun = await fetch(`${server.url}/resources?name=a`, {
+    method: "POST",
+    headers: { "upload-complete": "?0" },
+  });
+  const { id } = await begun.json();
+  await statusOf(server.resources, id, isFailed);
   await writer.write(utf8("two\n"));
   await writer.close();
   assertEquals((await upload.done).size, 8);
@@ -281,7 +292,7 @@ for (const kind of ["memory", "files"] as const) {
     const writer = upload.writable.getWriter();
     for (let at = 0; at < bytes.length; at += MiB) {
       const written = writer.write(bytes.slice(at, at + MiB));
-      await sleep(1);
+      await sleep(1); // Any moment of a request will do.
       place.proxy.cut();
       await within("the write", written);
     }

@@ -6,26 +6,12 @@ import type { Resource } from "../src/resources/resource.ts";
 import { type PageLimits, readLinePage } from "../src/resources/lines.ts";
 import { arbitraryBytes, linesOf, utf8 } from "./helpers/bytes.ts";
 import { assertFails } from "./helpers/errors.ts";
-import { checksumOf, register, statusWhere, type World, world } from "./helpers/resources.ts";
+import { finished, register, running, world } from "./helpers/resources.ts";
 
 const START = { lineIndex: 0, byteOffset: 0 };
 
 /** No limit that a test would meet. */
 const ALL: PageLimits = { linesCount: 1e9, pageBytes: 1e6, pageLines: 1e6 };
-
-async function finished(here: World, bytes: Uint8Array): Promise<Resource> {
-  const upload = await register(here);
-  upload.append(bytes);
-  await upload.complete(await checksumOf(bytes));
-  return upload.resource;
-}
-
-async function running(here: World, text: string): Promise<Resource> {
-  const upload = await register(here);
-  upload.append(utf8(text));
-  await statusWhere(upload.resource, ({ currentSize }) => currentSize === utf8(text).length);
-  return upload.resource;
-}
 
 /** Every page from a place on, as a peer asks for them. */
 async function pages(

@@ -63,18 +63,26 @@ async function running(url: string) {
   return { reference, done, writer, resource: `${url}/resources/${reference.slice(-36)}` };
 }
 
+/** Fails unless a second line comes before the upload of {@link running} has ended. */
+async function assertLive(
+  followed: ReadableStream<Uint8Array>,
+  writer: WritableStreamDefaultWriter<Uint8Array>,
+): Promise<void> {
+  const text = textReader(followed);
+  await text.until((text) => text === "one\n");
+  await writer.write(utf8.encode("two\n"));
+  await text.until((text) => text === "one\ntwo\n");
+  await writer.close();
+  assertEquals(await text.end(), "one\ntwo\n");
+}
+
 for (const kind of KINDS) {
   test(`a push to ${kind} over WebSocket is followed live`, async () => {
     await using place = await proxied(kind);
     const { writer, reference, done } = await running(place.url);
     assert(reference.startsWith(place.url.replace("http", "ws")), reference);
-    const text = textReader(follow(reference));
-    await text.until((text) => text === "one\n");
-    await writer.write(utf8.encode("two\n"));
-    await text.until((text) => text === "one\ntwo\n");
-    await writer.close();
+    await assertLive(follow(reference), writer);
     await done;
-    assertEquals(await text.end(), "one\ntwo\n");
   });
 
   test(`megabytes pass to ${kind} and back as they are`, async () => {
@@ -137,13 +145,8 @@ for (const kind of KINDS) {
     const { writer, resource, done } = await running(place.url);
     const response = await fetch(`${resource}/content`);
     assertEquals(response.status, 200);
-    const text = textReader(response.body!);
-    await text.until((text) => text === "one\n");
-    await writer.write(utf8.encode("two\n"));
-    await text.until((text) => text === "one\ntwo\n");
-    await writer.close();
+    await assertLive(response.body!, writer);
     await done;
-    assertEquals(await text.end(), "one\ntwo\n");
   });
 
   test(`events of ${kind} come when they happen`, async () => {

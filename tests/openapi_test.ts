@@ -2,15 +2,9 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { Validator } from "@seriousme/openapi-schema-validator";
-import { loadRuntime, MemoryCatalog, MemoryStorage } from "../mod.ts";
 import { type ErrorCode, ERRORS, VERSION } from "../src/protocol.ts";
-import { Resources } from "../src/resources.ts";
-import { HttpUploads } from "../src/server/http_uploads.ts";
-import { ServerMetrics } from "../src/server/metrics.ts";
 import { OPENAPI } from "../src/server/openapi.ts";
-import { Routes } from "../src/server/routes.ts";
-import { Sessions } from "../src/server/sessions.ts";
-import { HEARTBEAT } from "../src/session.ts";
+import { allRoutes } from "./helpers/routes.ts";
 import { startServer } from "./helpers/server.ts";
 
 interface Operation {
@@ -35,21 +29,8 @@ function shape(method: string, path: string): string {
 }
 
 async function routes(): Promise<string[]> {
-  const resources = new Resources({
-    storage: new MemoryStorage(),
-    catalog: new MemoryCatalog(),
-  });
-  const made = new Routes({
-    runtime: await loadRuntime(),
-    resources,
-    sessions: new Sessions(1),
-    metrics: new ServerMetrics(),
-    httpUploads: new HttpUploads(resources),
-    heartbeat: HEARTBEAT,
-    guard: null,
-    failed() {},
-  });
-  const described = made.app.routes.filter(({ method }) => METHODS.includes(method.toLowerCase()));
+  const described = (await allRoutes())
+    .filter(({ method }) => METHODS.includes(method.toLowerCase()));
   return described.map(({ method, path }) => shape(method, path));
 }
 

@@ -84,7 +84,7 @@ function arrived(place: Place, id: string, byteCount: number): Promise<unknown> 
   return statusOf(place.resources, id, ({ currentSize }) => currentSize === byteCount);
 }
 
-/** Waits until somebody owns an upload for the n-th time. */
+/** Waits until somebody owns an upload for the n-th time; no event tells of an owner that wrote nothing yet. */
 async function inEpoch(place: Place, id: string, wanted: number): Promise<void> {
   const look = async () => {
     while ((await place.resources.get(id)).status.epoch !== wanted) await sleep(1);
@@ -470,7 +470,7 @@ test("files: after a kill only what came behind the saved digest is read again",
   const upload = await pushing(place);
   await write(place, upload, bytes.slice(0, 300_000));
   let size = 300_000;
-  // The digest is saved once a second.
+  // The digest is saved with a checkpoint, once a second: a line every few milliseconds until it is.
   while ((await place.resources.get(upload.id)).digestState!.byteOffset < 300_000) {
     await write(place, upload, bytes.slice(size, size + 100));
     size += 100;
@@ -571,14 +571,20 @@ test("memory: what is written while an upload is resumed waits for the server's 
   await assertCompletes(place, upload, utf8("one\ntwo\n"));
 });
 
+/** A push that is gone after half of its bytes, and the one of another process that takes it over. */
+async function takenOver(place: Place, bytes: Uint8Array) {
+  const upload = await pushing(place, { retryForMs: 0 });
+  await write(place, upload, bytes.slice(0, bytes.length / 2));
+  place.proxy.cut();
+  const again = writing(await resumePush(place.url, upload.upload.resumeToken));
+  return { upload, again };
+}
+
 both(
   "a push by another process reads its source again and sends what is missing",
   async (place) => {
     const bytes = text(200_000);
-    const upload = await pushing(place, { retryForMs: 0 });
-    await write(place, upload, bytes.slice(0, 100_000));
-    place.proxy.cut();
-    const again = writing(await resumePush(place.url, upload.upload.resumeToken));
+    const { upload, again } = await takenOver(place, bytes);
     for (let at = 0; at < bytes.length; at += 30_000) {
       await again.writer.write(bytes.slice(at, at + 30_000));
     }
@@ -591,10 +597,7 @@ both(
   "a push by another process goes on after further cuts, while it still reads again",
   async (place) => {
     const bytes = text(200_000);
-    const upload = await pushing(place, { retryForMs: 0 });
-    await write(place, upload, bytes.slice(0, 100_000));
-    place.proxy.cut();
-    const again = writing(await resumePush(place.url, upload.upload.resumeToken));
+    const { upload, again } = await takenOver(place, bytes);
     await again.writer.write(bytes.slice(0, 50_000));
     place.proxy.cut();
     await inEpoch(place, upload.id, 3);
@@ -612,10 +615,7 @@ const otherSources: [string, ErrorCode, (bytes: Uint8Array) => Uint8Array][] = [
 for (const [how, code, change] of otherSources) {
   both(`a source that is ${how} fails a resumed push with ${code}`, async (place) => {
     const bytes = text(1000);
-    const upload = await pushing(place, { retryForMs: 0 });
-    await write(place, upload, bytes.slice(0, 500));
-    place.proxy.cut();
-    const again = writing(await resumePush(place.url, upload.upload.resumeToken));
+    const { upload, again } = await takenOver(place, bytes);
     again.writer.write(change(bytes)).catch(() => {});
     again.writer.close().catch(() => {});
     await assertFails(code, () => within(code, again.upload.done));

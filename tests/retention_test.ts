@@ -270,9 +270,11 @@ test("a server deletes what became old while it was away before it listens", asy
     await using server = await startServer(parts);
     reference = await pushed(server.url, "one\n");
   }
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  await using server = await startServer({ ...parts, retentionMs: 10 });
   const id = reference.split("/").pop()!;
+  const retentionMs = 10;
+  const { updatedAtMs } = (await parts.catalog.get(id))!;
+  await eventually("its age", () => Date.now() - updatedAtMs > retentionMs);
+  await using server = await startServer({ ...parts, retentionMs });
   await assertFails("NOT_FOUND", () => getResource(id, { server: server.url }));
   assertEquals(server.resources.totalBytes, 0);
 });

@@ -13,14 +13,7 @@ import {
 } from "../src/resources/search.ts";
 import { utf8 } from "./helpers/bytes.ts";
 import { assertFails } from "./helpers/errors.ts";
-import {
-  checksumOf,
-  readAll,
-  register,
-  statusWhere,
-  type World,
-  world,
-} from "./helpers/resources.ts";
+import { finished, readAll, register, running, type World, world } from "./helpers/resources.ts";
 import { type Problem, startServer, type TestServer } from "./helpers/server.ts";
 
 const ALL: SearchBounds = { from: 0, limit: 10_000, budgetMs: 10_000 };
@@ -45,21 +38,6 @@ async function searchAll(
     if (done) return { matches, end: value };
     matches.push(...value);
   }
-}
-
-async function finished(here: World, content: string | Uint8Array): Promise<Resource> {
-  const bytes = typeof content === "string" ? utf8(content) : content;
-  const upload = await register(here);
-  upload.append(bytes);
-  await upload.complete(await checksumOf(bytes));
-  return upload.resource;
-}
-
-async function running(here: World, text: string): Promise<Resource> {
-  const upload = await register(here);
-  upload.append(utf8(text));
-  await statusWhere(upload.resource, ({ currentSize }) => currentSize === utf8(text).length);
-  return upload.resource;
 }
 
 const linesOf = ({ matches }: Found): number[] => matches.map(({ line }) => line);

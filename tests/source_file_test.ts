@@ -24,6 +24,7 @@ import fc from "fast-check";
 import { StreamError } from "../src/protocol.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../src/source/file.ts";
 import type { Source } from "../src/source/source.ts";
+import { eventually } from "./helpers/connection.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "stream-source-"));
 after(() => rmSync(directory, { recursive: true }));
@@ -119,10 +120,7 @@ function isOpen(path: string): boolean {
 }
 
 async function assertClosed(path: string): Promise<void> {
-  for (let tries = 0; tries < 100 && isOpen(path); tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  assert(!isOpen(path), `${path} is still open`);
+  await eventually(`the end of ${path}`, () => !isOpen(path));
 }
 
 test("a file is read in full chunks of 64 KiB, each in a buffer of its own", async () => {
@@ -248,7 +246,7 @@ test("growth is seen after a long silence, too", async () => {
   const follower = await Follower.of(fileWith(""));
   for (const text of ["one", "two", "three"]) {
     const expected = follower.expect(text);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await new Promise((resolve) => setTimeout(resolve, 300)); // The silence.
     appendFileSync(follower.path, text);
     await expected;
   }
@@ -292,7 +290,7 @@ test("a silence of the given length ends the stream, growth puts it off", async 
   const startedAt = performance.now();
   const rest = follower.rest();
   for (let line = 0; line < 5; line++) {
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await new Promise((resolve) => setTimeout(resolve, 150)); // A silence that is not long enough.
     appendFileSync(follower.path, `${line}`);
   }
   assertEquals(await rest, "01234");
@@ -303,7 +301,9 @@ test("a slow reader is no silence of the producer", async () => {
   const follower = await Follower.of(fileWith("a"), { untilIdleMs: 50 });
   await follower.expect("a");
   appendFileSync(follower.path, "b");
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  // When one that came later has ended, the silence was long enough for this one, too.
+  const later = await Follower.of(follower.path, { untilIdleMs: 50 });
+  assertEquals(await later.rest(), "ab");
   assertEquals(await follower.rest(), "b");
 });
 

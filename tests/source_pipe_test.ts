@@ -92,6 +92,7 @@ test("a producer that is killed ends the stream after what it wrote", async () =
 });
 
 test("a producer that nobody reads is held up", async () => {
+  // Nothing tells a reader that nobody takes more for it: it gives that half a second.
   const readOnce = `${prelude}
     const reader = source.stream.getReader();
     await reader.read();

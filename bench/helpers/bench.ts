@@ -141,6 +141,13 @@ export class Bench {
       console.error(`  failed: ${message}`);
     }
   }
+
+  /** Attempts the same several times. */
+  async repeat(repeats: number, what: string, action: () => Promise<void>): Promise<void> {
+    for (let count = 1; count <= repeats; count++) {
+      await this.attempt(`${what}, ${count} of ${repeats}`, action);
+    }
+  }
 }
 
 /** How the figures of a client are named. */

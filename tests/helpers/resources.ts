@@ -8,6 +8,7 @@ import type { Appender } from "../../src/resources/appender.ts";
 import type { Resource } from "../../src/resources/resource.ts";
 import type { Storage } from "../../src/storage.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
+import { utf8 } from "./bytes.ts";
 
 const DEADLINE_MS = 4000;
 
@@ -66,6 +67,23 @@ export function statusWhere(
     const unwatch = resource.watch(look);
     look(resource.status);
   });
+}
+
+/** A resource that is COMPLETED with this content. */
+export async function finished(here: World, content: string | Uint8Array): Promise<Resource> {
+  const bytes = typeof content === "string" ? utf8(content) : content;
+  const upload = await register(here);
+  upload.append(bytes);
+  await upload.complete(await checksumOf(bytes));
+  return upload.resource;
+}
+
+/** A resource that goes on, with a text that can be read. */
+export async function running(here: World, text: string): Promise<Resource> {
+  const upload = await register(here);
+  upload.append(utf8(text));
+  await statusWhere(upload.resource, ({ currentSize }) => currentSize === utf8(text).length);
+  return upload.resource;
 }
 
 /** All bytes that can be read now. */
