@@ -160,13 +160,13 @@ export async function readExactly(
   return bytes;
 }
 
+/** Decoded at once: a line break is a character of its own, whatever malformed bytes stand before it. */
 function splitLines(bytes: Uint8Array): string[] {
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
   const lines: string[] = [];
-  for (let start = 0; start < bytes.length;) {
-    const at = bytes.indexOf(LINE_BREAK, start);
-    const end = at === -1 ? bytes.length : at + 1;
-    lines.push(decoder.decode(bytes.subarray(start, end)));
+  for (let start = 0; start < text.length;) {
+    const end = text.indexOf("\n", start) + 1 || text.length;
+    lines.push(text.slice(start, end));
     start = end;
   }
   return lines;
