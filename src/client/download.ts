@@ -154,7 +154,8 @@ export class ClientDownload implements Download {
       const lines = [piece + first, ...others];
       position = page.next === undefined ? nextStepPage(position, page.lines.length) : page.next;
       piece = position !== null && position.byteOffset > 0 ? lines.pop()! : "";
-      yield* lines.filter((line) => line !== "");
+      // Cheaper than `yield*`, which waits for each element of an array.
+      for (const line of lines) if (line !== "") yield line;
     }
   }
 
