@@ -112,7 +112,8 @@ function isKnown(header: string | undefined, etag: string): boolean {
 
 /** A range that is conditional on other content asks for everything. */
 function choosePart(c: Context, status: ResourceStatus, etag: string): ContentPart {
-  const { range, "if-range": condition } = c.req.header();
+  const range = c.req.header("range");
+  const condition = c.req.header("if-range");
   const applies = range !== undefined &&
     (condition === undefined || condition === etag && !etag.startsWith("W/"));
   try {
