@@ -25,6 +25,7 @@ import {
 import type { Appender } from "./resources/appender.ts";
 import { CreditPool } from "./resources/credit.ts";
 import { type EventFilter, type ResourceEvent, ResourceEvents } from "./resources/events.ts";
+import { FinishedRecords } from "./resources/finished.ts";
 import { Health } from "./resources/health.ts";
 import { HeldResources } from "./resources/held.ts";
 import { type Meter, NO_METER } from "./resources/meter.ts";
@@ -141,6 +142,7 @@ export class Resources implements ServerResources {
   readonly #storage: Storage;
   readonly #events: ResourceEvents;
   readonly #held: HeldResources;
+  readonly #finished = new FinishedRecords();
   readonly #usage: Usage;
   readonly #quota: Quota;
   readonly #ownership: Ownership;
@@ -242,7 +244,8 @@ export class Resources implements ServerResources {
   }
 
   async get(id: string): Promise<ResourceView> {
-    return this.#held.view(await findRecord(this.#catalog, id));
+    const record = await this.#finished.get(id, () => findRecord(this.#catalog, id));
+    return this.#held.view(record);
   }
 
   async list(query: ResourceQuery): Promise<ResourceView[]> {
@@ -256,7 +259,9 @@ export class Resources implements ServerResources {
       throw new StreamError("WRONG_STATE", `resource ${id} is still being uploaded`);
     }
     // Two may delete it at the same time: it is counted and told once.
-    if (!await this.#catalog.delete(id)) throw notFound(id);
+    const existed = await this.#catalog.delete(id);
+    this.#finished.deleted(id);
+    if (!existed) throw notFound(id);
     this.#usage.give(record.contextId, record.size);
     const closed = this.#held.deleted(id);
     this.#events.emit({ type: "deleted", id, contextId: record.contextId });
