@@ -275,12 +275,22 @@ test("JSON of 16 levels is accepted and of 17 is BAD_MESSAGE", () => {
   assertEquals(codeOf(() => decodeMessage(nested(LIMITS.jsonDepth + 1))), "BAD_MESSAGE");
 });
 
+test("brackets behind strings that end with backslashes are levels", () => {
+  const deep = "[".repeat(LIMITS.jsonDepth) + "]".repeat(LIMITS.jsonDepth);
+  for (const text of ['"\\\\"', '"\\\\\\""', '""']) {
+    const message = `{"@":"Ping","id":1,"text":${text},"deep":${deep}}`;
+    assertEquals(codeOf(() => decodeMessage(message)), "BAD_MESSAGE");
+  }
+});
+
 test("brackets within strings are no levels", () => {
-  const reason = '[{"\\"[['.repeat(20);
-  assertEquals(decodeMessage(encodeMessage({ "@": "AbortUpload", reason })), {
-    "@": "AbortUpload",
-    reason,
-  });
+  for (const piece of ['[{"\\"[[', "[\\", '[\\\\"', '"[']) {
+    const reason = piece.repeat(20);
+    assertEquals(decodeMessage(encodeMessage({ "@": "AbortUpload", reason })), {
+      "@": "AbortUpload",
+      reason,
+    });
+  }
 });
 
 test("a megabyte of opening brackets is BAD_MESSAGE and overflows nothing", () => {
