@@ -710,7 +710,8 @@ for (const [file, block] of Object.entries(fullDisks)) {
 }
 
 test("a disk that had to be waited for is read by a thread for a hundred times as long", () => {
-  const disk = new Disk();
+  let blocks = 8;
+  const disk = new Disk(() => blocks++);
   disk.waited(0.9, 1000);
   assertEquals(disk.isWaiting(1000), false);
   disk.waited(20, 1000);
@@ -719,6 +720,23 @@ test("a disk that had to be waited for is read by a thread for a hundred times a
   disk.waited(50, 4000);
   disk.waited(0.1, 4001);
   assertEquals([disk.isWaiting(8999), disk.isWaiting(9000)], [true, false]);
+});
+
+test("a slow read that touched no disk has waited for a processor, and changes nothing", () => {
+  let blocks = 8;
+  const disk = new Disk(() => blocks);
+  disk.waited(20, 1000);
+  assertEquals(disk.isWaiting(1000), false);
+  blocks = 16;
+  disk.waited(20, 1000);
+  assertEquals(disk.isWaiting(1000), true);
+  disk.waited(20, 4000);
+  assertEquals(disk.isWaiting(4000), false);
+});
+
+test("the runtime counts what it reads from disks", () => {
+  const { fsRead } = process.resourceUsage();
+  assert(Number.isInteger(fsRead) && fsRead >= 0);
 });
 
 test("both ways to read give the same bytes, and tell the disk only of waits for it", async () => {
