@@ -24,8 +24,8 @@ async function measure(bench: Bench): Promise<void> {
   const server = await bench.startServer();
   const relay = await bench.startRelay();
   try {
-    const slow = { intervalMs: 100, bursts: bench.size(300, 80, 5) };
-    const fast = { intervalMs: FAST_INTERVAL_MS, bursts: bench.size(10_000, 4000, 200) };
+    const slow = { intervalMs: 100, bursts: bench.size(200, 80, 5) };
+    const fast = { intervalMs: FAST_INTERVAL_MS, bursts: bench.size(8000, 4000, 200) };
     await measureOne(bench, "10 lines/s", server, slow);
     await measureOne(bench, "10 lines/s, bare relay", relay, half(slow));
     await measureOne(bench, "1000 lines/s", server, fast);
@@ -58,7 +58,7 @@ async function measureOne(
 /** The last burst of a busy time, after which the uploader is silent. */
 async function measureTrailing(bench: Bench, { url }: Server): Promise<void> {
   const times: number[] = [];
-  for (let count = 0; count < bench.size(10, 5, 1); count++) {
+  for (let count = 0; count < bench.size(6, 5, 1); count++) {
     const trailing = { burstBytes: TRAILING_LINES * LINE_BYTES, silenceMs: 300 };
     const pace = { intervalMs: FAST_INTERVAL_MS, bursts: bench.size(500, 300, 100), trailing };
     const run = await latenciesOf(bench, {

@@ -127,7 +127,7 @@ test("lines of a resource without line access are refused", async () => {
   for (const selection of [["--tail", "1"], ["--lines", "0:1"]]) {
     const { code, stdout, stderr } = await workspace.run(own, ["follow", reference, ...selection]);
     assertEquals([code, stdout], [1, ""], selection.join(" "));
-    assertMatch(stderr, /^stream: .*no line access.*\n$/);
+    assertMatch(stderr, /^stream: .*without line access.*\n$/);
   }
   assertEquals((await workspace.status(own, reference)).numberOfLines, null);
 });

@@ -709,22 +709,34 @@ for (const [file, block] of Object.entries(fullDisks)) {
   );
 }
 
-test("a disk is waited for a hundredth of the time, 20 ms of it in advance", () => {
-  const disk = new Disk();
+test("a disk that had to be waited for is read by a thread for a hundred times as long", () => {
+  let blocks = 8;
+  const disk = new Disk(() => blocks++);
   disk.waited(0.9, 1000);
+  assertEquals(disk.isWaiting(1000), false);
+  disk.waited(20, 1000);
+  assertEquals([disk.isWaiting(2999), disk.isWaiting(3000)], [true, false]);
+  // A cached read in between does not end that.
+  disk.waited(50, 4000);
+  disk.waited(0.1, 4001);
+  assertEquals([disk.isWaiting(8999), disk.isWaiting(9000)], [true, false]);
+});
+
+test("a slow read that touched no disk has waited for a processor, and changes nothing", () => {
+  let blocks = 8;
+  const disk = new Disk(() => blocks);
   disk.waited(20, 1000);
   assertEquals(disk.isWaiting(1000), false);
-  disk.waited(1.5, 1000);
-  assertEquals([disk.isWaiting(1149), disk.isWaiting(1150)], [true, false]);
-  // A cached read in between does not end that.
-  disk.waited(50, 2000);
-  disk.waited(0.1, 2001);
-  assertEquals([disk.isWaiting(6149), disk.isWaiting(6150)], [true, false]);
-  // What was not waited in time gone by is not saved up.
-  disk.waited(20, 100_000);
-  assertEquals(disk.isWaiting(100_000), false);
-  disk.waited(5, 100_000);
-  assertEquals([disk.isWaiting(100_499), disk.isWaiting(100_500)], [true, false]);
+  blocks = 16;
+  disk.waited(20, 1000);
+  assertEquals(disk.isWaiting(1000), true);
+  disk.waited(20, 4000);
+  assertEquals(disk.isWaiting(4000), false);
+});
+
+test("the runtime counts what it reads from disks", () => {
+  const { fsRead } = process.resourceUsage();
+  assert(Number.isInteger(fsRead) && fsRead >= 0);
 });
 
 test("both ways to read give the same bytes, and tell the disk only of waits for it", async () => {

@@ -200,7 +200,10 @@ async function copyText(
 }
 
 function noLineAccess(): StreamError {
-  return new StreamError("NO_LINE_ACCESS", "the resource has no line access");
+  return new StreamError(
+    "NO_LINE_ACCESS",
+    "the resource was uploaded without line access: upload text with push --text",
+  );
 }
 
 /** Waits until a line begins, or the resource ends. */

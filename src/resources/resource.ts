@@ -173,7 +173,10 @@ export class Resource {
     this.#checkThere();
     const { numberOfLines, currentSize, transferStatus } = this.#status;
     if (numberOfLines === null) {
-      throw new StreamError("NO_LINE_ACCESS", `resource ${this.id} has no line access`);
+      throw new StreamError(
+        "NO_LINE_ACCESS",
+        `resource ${this.id} was uploaded without line access: upload text with push --text or ?lines=true`,
+      );
     }
     if (lineIndex > numberOfLines) {
       throw new StreamError(

@@ -4,6 +4,7 @@
  */
 import { readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import process from "node:process";
 import { setImmediate } from "node:timers/promises";
 import { StreamError } from "../../protocol.ts";
 import type { LogReader } from "../../storage.ts";
@@ -12,27 +13,33 @@ import { attempt } from "./errors.ts";
 
 /** Who reads more at once lets everybody else have a turn before. */
 const SMALL_READ_BYTES = 64 * 1024;
-/** A read that takes longer has waited for the disk, or for a processor, in ms. */
+/** A read that takes longer has waited for something, in ms. */
 const CACHED_READ_MS = 1;
-/** Part of the time that everybody may lose to such reads, … */
+/** Part of the time that everybody may lose to such reads. */
 const WAITING_SHARE = 0.01;
-/** … so much of it in advance: on busy processors a few of thousands of cached reads wait, too. */
-const WAITED_AHEAD_MS = 20;
 
 /** What all readers of a directory know of its disk: whether reads need a thread, as they may have to wait. */
 export class Disk {
-  /** When all that was waited is no more than its share of the time. */
-  #evenAtMs = -Infinity;
+  #waitsUntilMs = -Infinity;
+  #blocksRead: number;
 
-  /** Whether it had to be waited for too often lately. */
+  /** @param countBlocks Counts what this process has read from disks; the page cache does not count. */
+  constructor(private readonly countBlocks = () => process.resourceUsage().fsRead) {
+    this.#blocksRead = countBlocks();
+  }
+
+  /** Whether it had to be waited for lately. */
   isWaiting(nowMs: number): boolean {
-    return this.#evenAtMs - nowMs > WAITED_AHEAD_MS / WAITING_SHARE;
+    return nowMs < this.#waitsUntilMs;
   }
 
   /** Hears how long everybody waited for a read. */
   waited(tookMs: number, nowMs: number): void {
     if (tookMs <= CACHED_READ_MS) return;
-    this.#evenAtMs = Math.max(this.#evenAtMs, nowMs) + tookMs / WAITING_SHARE;
+    const before = this.#blocksRead;
+    this.#blocksRead = this.countBlocks();
+    // On a busy machine it may just as well have waited for a processor.
+    if (this.#blocksRead > before) this.#waitsUntilMs = nowMs + tookMs / WAITING_SHARE;
   }
 }
 
