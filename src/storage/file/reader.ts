@@ -15,6 +15,8 @@ import { attempt } from "./errors.ts";
 const SMALL_READ_BYTES = 64 * 1024;
 /** A read that takes longer has waited for something, in ms. */
 const CACHED_READ_MS = 1;
+/** No processor keeps anybody waiting for longer: this was a disk, even one whose blocks nobody counts. */
+const PREEMPTED_READ_MS = 20;
 /** Part of the time that everybody may lose to such reads. */
 const WAITING_SHARE = 0.01;
 
@@ -39,7 +41,8 @@ export class Disk {
     const before = this.#blocksRead;
     this.#blocksRead = this.countBlocks();
     // On a busy machine it may just as well have waited for a processor.
-    if (this.#blocksRead > before) this.#waitsUntilMs = nowMs + tookMs / WAITING_SHARE;
+    if (this.#blocksRead === before && tookMs <= PREEMPTED_READ_MS) return;
+    this.#waitsUntilMs = nowMs + tookMs / WAITING_SHARE;
   }
 }
 
