@@ -250,7 +250,7 @@ test("a follower that does not read holds a window, slows no upload, and gets al
   await using proxy = await Proxy.open(Number(new URL(server.url).port));
   let carried = 0;
   proxy.tap = (bytes) => void (carried += bytes.length);
-  const bytes = random(32 * MiB);
+  const bytes = random(48 * MiB);
   const upload = await push(server.url, metadata, http);
   const stream = follow(`${proxy.url}/resources/${idOf(upload)}`, http);
   const writer = upload.writable.getWriter();
@@ -258,9 +258,9 @@ test("a follower that does not read holds a window, slows no upload, and gets al
   await within("the upload", writer.close());
   // Who reads, by a proxy as well, has all of it when the other one would have, too.
   await using other = await Proxy.open(Number(new URL(server.url).port));
-  assertBytes(await readAll(follow(`${other.url}/resources/${idOf(upload)}`, http)), bytes);
-  // Its window, and what sockets and `fetch` keep.
-  assertLess(carried, 16 * MiB);
+  await follow(`${other.url}/resources/${idOf(upload)}`, http).pipeTo(new WritableStream());
+  // Its window, and what sockets (Linux lets one grow to 32 MiB) and `fetch` keep.
+  assertLess(carried, 40 * MiB);
   assertBytes(await readAll(stream), bytes);
 });
 
