@@ -35,7 +35,7 @@ function followersOf(bench: Bench, pace: Pace): number[] {
 }
 
 async function measure(bench: Bench, pace: Pace, followers: number): Promise<void> {
-  const seconds = bench.size(6, 4, 0.5);
+  const seconds = bench.size(5, 4, 0.5);
   const server = await bench.startServer();
   await measureOn(bench, server, pace, followers, seconds, "");
   if (pace !== LINES) return;

@@ -22,7 +22,7 @@ export const scenario: Part = {
   title: "upload with a parallel follower, then downloaded again",
   async run(bench) {
     for (const form of ["binary", "lines"] as const) {
-      const repeats = form === "binary" ? bench.size(3, 2, 1) : bench.size(3, 1, 1);
+      const repeats = form === "binary" ? bench.size(2, 2, 1) : bench.size(2, 1, 1);
       await bench.repeat(repeats, form, () => measure(bench, form));
     }
     await bench.attempt("the library as client", () => measureLibrary(bench));

@@ -144,6 +144,26 @@ contract("an append anywhere but at the end is a conflict and changes nothing", 
   await assertHolds(storage, id, utf8("a\nbc\n"));
 });
 
+contract(
+  "parts of odd lengths that fill several blocks are one log, lines and all",
+  async (storage) => {
+    const block = 512 * 1024;
+    for (
+      const lengths of [[1, block, 2], [block - 1, 1, block], [3 * block + 5, 7], [65_500, 0, 1]]
+    ) {
+      const parts = lengths.map((length, index) =>
+        new Uint8Array(length).map((_, at) => (at * 7 + index) % 251)
+      );
+      const id = crypto.randomUUID();
+      const log = await storage.create(id, withLines);
+      await log.append(0, [utf8("first\n")]);
+      await log.append(6, parts);
+      await log.close();
+      await assertHolds(storage, id, concat([utf8("first\n"), ...parts]));
+    }
+  },
+);
+
 contract("empty parts, and no parts, change nothing", async (storage) => {
   const id = crypto.randomUUID();
   const log = await storage.create(id, withLines);

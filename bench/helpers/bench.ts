@@ -69,6 +69,8 @@ export interface Part {
 
 const root = mkdtempSync(join(process.env.STREAM_BENCH_DIR ?? tmpdir(), "stream-bench-"));
 process.once("exit", () => rmSync(root, { recursive: true, force: true }));
+// Without a listener a signal ends a process that has not left.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 let directories = 0;
 
 /** A name for a directory that is gone after the run. */
