@@ -19,7 +19,13 @@ interface Kept {
 export class FinishedRecords {
   /** Those that were read first come first. */
   readonly #kept = new Map<string, Kept>();
+  readonly #now: () => number;
   #deletions = 0;
+
+  /** @param now The clock, in ms. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
 
   /**
    * The record of a resource, as it was within the last second.
@@ -28,7 +34,7 @@ export class FinishedRecords {
    */
   async get(id: string, read: () => Promise<ResourceRecord>): Promise<ResourceRecord> {
     const kept = this.#kept.get(id);
-    if (kept !== undefined && performance.now() < kept.untilMs) return kept.record;
+    if (kept !== undefined && this.#now() < kept.untilMs) return kept.record;
     const deletions = this.#deletions;
     const record = await read();
     // What was deleted meanwhile is not there any more.
@@ -44,7 +50,7 @@ export class FinishedRecords {
 
   #keep(record: ResourceRecord): void {
     this.#kept.delete(record.id);
-    this.#kept.set(record.id, { record, untilMs: performance.now() + KEPT_MS });
+    this.#kept.set(record.id, { record, untilMs: this.#now() + KEPT_MS });
     if (this.#kept.size > MAX_KEPT) this.#kept.delete(this.#kept.keys().next().value!);
   }
 }
