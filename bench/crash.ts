@@ -7,9 +7,9 @@
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import type { Kind } from "../tests/helpers/cli.ts";
-import type { CrashOptions, CrashResult } from "./helpers/crash_run.ts";
-import { crashPushers } from "./helpers/crash_pushers.ts";
-import { crashServer } from "./helpers/crash_server.ts";
+import type { CrashOptions, CrashResult } from "./helpers/crash/run.ts";
+import { crashPushers } from "./helpers/crash/pushers.ts";
+import { crashServer } from "./helpers/crash/server.ts";
 
 const KINDS: readonly string[] = ["deno", "bun", "binary"];
 const DURABILITIES: readonly string[] = ["os", "disk"];

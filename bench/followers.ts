@@ -12,9 +12,9 @@ import { parseArgs } from "@std/cli/parse-args";
 import { push, type PushedUpload } from "../src/client.ts";
 import { LIMITS } from "../src/protocol.ts";
 import { type Kind, Workspace } from "../tests/helpers/cli.ts";
-import { Crowd } from "./helpers/crowd.ts";
+import { Crowd } from "./helpers/crowd/crowd.ts";
 import { allowOpenFiles, costDuring } from "./helpers/process.ts";
-import { SlowReaders } from "./helpers/slow_readers.ts";
+import { SlowReaders } from "./helpers/crowd/slow_readers.ts";
 import { stampedLine } from "./helpers/stamp.ts";
 
 const KINDS: readonly string[] = ["deno", "bun", "binary"];

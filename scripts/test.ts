@@ -14,7 +14,6 @@ const reports = "dist/tests";
 const binary = "dist/stream-bun";
 
 const long = Deno.args.includes("--long");
-const testDirectory = long ? "tests/long" : "tests";
 const suiteLimitMs = (long ? 60 : 10) * minuteMs;
 /** Bun alone limits a single test, to 5 s unless told. */
 const bunTestLimitMs = (long ? 15 : 1) * minuteMs;
@@ -69,10 +68,14 @@ async function setUp(): Promise<void> {
 function chosenFiles(): string[] {
   const named = Deno.args.filter((argument) => argument.endsWith(".ts"));
   if (named.length > 0) return named;
-  const names = [...Deno.readDirSync(testDirectory)].map((entry) => entry.name).sort();
-  return names.filter((name) => name.endsWith("_test.ts")).map((name) =>
-    `${testDirectory}/${name}`
-  );
+  return testsBelow("tests").filter((path) => path.startsWith("tests/long/") === long).sort();
+}
+
+function testsBelow(directory: string): string[] {
+  return [...Deno.readDirSync(directory)].flatMap(({ name, isDirectory }) => {
+    const path = `${directory}/${name}`;
+    return isDirectory ? testsBelow(path) : name.endsWith("_test.ts") ? [path] : [];
+  });
 }
 
 function chosenSuites(): string[] {

@@ -22,30 +22,30 @@ import {
   StreamError,
   toStreamError,
 } from "./protocol.ts";
-import type { Appender } from "./resources/appender.ts";
-import { CreditPool } from "./resources/credit.ts";
+import type { Appender } from "./resources/writing/appender.ts";
+import { CreditPool } from "./resources/writing/credit.ts";
 import { type EventFilter, type ResourceEvent, ResourceEvents } from "./resources/events.ts";
-import { FinishedRecords } from "./resources/finished.ts";
+import { FinishedRecords } from "./resources/reading/finished.ts";
 import { Health } from "./resources/health.ts";
-import { HeldResources } from "./resources/held.ts";
+import { HeldResources } from "./resources/reading/held.ts";
 import { type Meter, NO_METER } from "./resources/meter.ts";
 import {
   type CompletedUpload,
   type OwnedUpload,
   Ownership,
   type UploadOptions,
-} from "./resources/ownership.ts";
+} from "./resources/writing/ownership.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
 import { findRecord, newRecord, notFound, type ResourceView } from "./resources/record.ts";
-import type { Resource } from "./resources/resource.ts";
+import type { Resource } from "./resources/reading/resource.ts";
 import { type RetentionOptions, sweep } from "./resources/retention.ts";
-import { hashSecret, newSecret } from "./resources/secret.ts";
+import { hashSecret, newSecret } from "./resources/writing/secret.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
 import type { Storage } from "./storage.ts";
 
 export type { ContextQuery, UploadContext } from "./catalog.ts";
 export type { EventFilter, ResourceEvent } from "./resources/events.ts";
-export type { CompletedUpload, OwnedUpload, UploadOptions } from "./resources/ownership.ts";
+export type { CompletedUpload, OwnedUpload, UploadOptions } from "./resources/writing/ownership.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaSubject } from "./resources/quota.ts";
 export type { ResourceView } from "./resources/record.ts";
 

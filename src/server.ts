@@ -6,7 +6,7 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
-import { HttpUploads } from "./server/http_uploads.ts";
+import { HttpUploads } from "./session/request.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Routes } from "./server/routes.ts";
@@ -27,7 +27,7 @@ export type {
 } from "./resources.ts";
 export type { AccessEntry } from "./server/observer.ts";
 export type { Meter } from "./resources/meter.ts";
-export type { Durability } from "./resources/appender.ts";
+export type { Durability } from "./resources/writing/appender.ts";
 export type { RetentionOptions } from "./resources/retention.ts";
 export type { UsageLimits } from "./resources/usage.ts";
 export type { HeartbeatTimes } from "./session.ts";

@@ -13,18 +13,18 @@ import {
   table,
   UsageError,
 } from "./command.ts";
-import { adopt } from "./adopt.ts";
-import { check } from "./check.ts";
+import { adopt } from "./commands/adopt.ts";
+import { check } from "./commands/check.ts";
 import { configCommand, configReader } from "./config.ts";
-import { follow } from "./follow.ts";
-import { ls } from "./ls.ts";
+import { follow } from "./commands/follow.ts";
+import { ls } from "./commands/ls.ts";
 import { printLine, ReaderGone, visible } from "./output.ts";
-import { pushCommand } from "./push.ts";
-import { rm } from "./rm.ts";
-import { serve } from "./serve.ts";
-import { share } from "./share.ts";
-import { status } from "./status.ts";
-import { token } from "./token.ts";
+import { pushCommand } from "./commands/push.ts";
+import { rm } from "./commands/rm.ts";
+import { serve } from "./commands/serve.ts";
+import { share } from "./commands/share.ts";
+import { status } from "./commands/status.ts";
+import { token } from "./commands/token.ts";
 
 const CONFIGURED: readonly Command[] = [
   ...[serve, pushCommand, follow, status, ls, rm, share, token, check, adopt],

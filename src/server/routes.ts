@@ -7,21 +7,21 @@ import { StreamError, toStreamError } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
 import { accessRules, type Guard } from "./access.ts";
 import type { AnswerParts } from "./answer.ts";
-import { contentRoutes } from "./content.ts";
-import { eventsRoutes } from "./events.ts";
+import { contentRoutes } from "./http/content.ts";
+import { eventsRoutes } from "./http/events.ts";
 import { headerRules } from "./headers.ts";
-import { linesRoutes } from "./lines.ts";
-import { contextRoutes } from "./contexts.ts";
-import { listingRoutes } from "./listing.ts";
+import { linesRoutes } from "./http/lines.ts";
+import { contextRoutes } from "./http/contexts.ts";
+import { listingRoutes } from "./http/listing.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import { type AccessEntry, Observer, pathForLogs, requestId } from "./observer.ts";
-import { operationRoutes } from "./operation.ts";
+import { operationRoutes } from "./http/operation.ts";
 import { problem } from "./problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
-import { searchRoutes } from "./search.ts";
-import { shareRoutes } from "./share.ts";
-import { type UpgradeParts, upgradeRoutes } from "./upgrade.ts";
-import { type UploadParts, uploadRoutes } from "./uploads.ts";
+import { searchRoutes } from "./http/search.ts";
+import { shareRoutes } from "./http/share.ts";
+import { type UpgradeParts, upgradeRoutes } from "./websocket/upgrade.ts";
+import { type UploadParts, uploadRoutes } from "./http/uploads.ts";
 
 /** What the routes work with. */
 export interface RouteParts extends AnswerParts {

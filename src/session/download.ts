@@ -14,9 +14,9 @@ import {
   StreamError,
 } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
-import { readRange } from "../resources/bytes.ts";
-import { locateLines, readLinePage } from "../resources/lines.ts";
-import type { Resource } from "../resources/resource.ts";
+import { readRange } from "../resources/reading/bytes.ts";
+import { locateLines, readLinePage } from "../resources/reading/lines.ts";
+import type { Resource } from "../resources/reading/resource.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 

@@ -11,8 +11,8 @@ import {
   type UploadResult,
 } from "../protocol.ts";
 import type { OwnedUpload, Resources } from "../resources.ts";
-import type { Appender } from "../resources/appender.ts";
-import { Credit } from "../resources/credit.ts";
+import type { Appender } from "../resources/writing/appender.ts";
+import { Credit } from "../resources/writing/credit.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 

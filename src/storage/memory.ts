@@ -5,7 +5,7 @@
 import { StreamError } from "../protocol.ts";
 import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
 import { decodeEntry, INDEX_ENTRY_BYTES } from "./layout.ts";
-import { LineCounter } from "./lines.ts";
+import { LineCounter } from "./line_counter.ts";
 
 /** One log: what was appended, in order. */
 class MemoryLog {

@@ -1,6 +1,6 @@
 /**
  * The scan for line breaks: WebAssembly, compiled from `scan.wat`, because it is 7 times (Deno) and twice (Bun) as fast
- * as what JavaScript does with bytes (ARCHITECTURE.md, storage). `tests/scan_test.ts` compiles it again.
+ * as what JavaScript does with bytes (ARCHITECTURE.md, storage). `tests/storage/scan_test.ts` compiles it again.
  * @module
  */
 import { Buffer } from "node:buffer";

@@ -6,7 +6,7 @@ import { Buffer } from "node:buffer";
 import type { Dirent } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { LineCounter } from "./lines.ts";
+import { LineCounter } from "./line_counter.ts";
 import { INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
 
 /** What a log really holds. */

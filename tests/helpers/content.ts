@@ -2,7 +2,7 @@
 import type { StreamError } from "../../src/protocol.ts";
 import { framesRuntime } from "../../mod.ts";
 import type { Registration, Resources } from "../../src/resources.ts";
-import type { Appender } from "../../src/resources/appender.ts";
+import type { Appender } from "../../src/resources/writing/appender.ts";
 import type { ServerOptions } from "../../src/server.ts";
 import { utf8 } from "./bytes.ts";
 import { checksumOf, registration, statusWhere } from "./resources.ts";

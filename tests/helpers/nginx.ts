@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { within } from "./connection.ts";
+import { within } from "./frames/connection.ts";
 
 /** An nginx that runs until its `await using` ends. */
 export interface Nginx extends AsyncDisposable {

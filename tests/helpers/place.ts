@@ -12,7 +12,7 @@ import {
   SqliteCatalog,
   type Storage,
 } from "../../mod.ts";
-import { Proxy } from "./proxy.ts";
+import { Proxy } from "./faults/proxy.ts";
 import { startServer, type TestServer } from "./server.ts";
 
 export type PlaceKind = "memory" | "files";

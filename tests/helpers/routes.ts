@@ -1,6 +1,6 @@
 /** What a server answers to, without a server. */
 import { loadRuntime } from "../../mod.ts";
-import { HttpUploads } from "../../src/server/http_uploads.ts";
+import { HttpUploads } from "../../src/session/request.ts";
 import { ServerMetrics } from "../../src/server/metrics.ts";
 import { Routes } from "../../src/server/routes.ts";
 import { Sessions } from "../../src/server/sessions.ts";

@@ -15,7 +15,7 @@ import {
 } from "../../mod.ts";
 import type { ResourceInfo, ResourceStatus } from "../../src/protocol.ts";
 import { Resources, type ResourcesOptions } from "../../src/resources.ts";
-import { Gate, Inbox, type Said, within } from "./connection.ts";
+import { Gate, Inbox, type Said, within } from "./frames/connection.ts";
 
 /** Storage whose writers can be made to wait, or to fail. */
 export class GatedStorage extends MemoryStorage {

@@ -1,7 +1,7 @@
-/** The long form of tests/fuzz_test.ts: another seed every time, and connections over sockets among them. */
+/** The long form of tests/faults/fuzz_test.ts: another seed every time, and connections over sockets among them. */
 import { test } from "node:test";
 import { assertGreater } from "@std/assert";
-import { fuzz } from "../helpers/fuzz.ts";
+import { fuzz } from "../helpers/faults/fuzz.ts";
 import { withChance } from "../helpers/random.ts";
 
 const CASES = 100_000;

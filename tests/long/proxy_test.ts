@@ -1,8 +1,8 @@
-/** The long form of tests/proxy_test.ts. */
+/** The long form of tests/faults/proxy_test.ts. */
 import { test } from "node:test";
 import { assert } from "@std/assert";
 import { withChance } from "../helpers/random.ts";
-import { transferThroughStorm } from "../helpers/storm.ts";
+import { transferThroughStorm } from "../helpers/faults/storm.ts";
 
 test("100 uploads and 100 follows of megabytes through breaking connections arrive whole", () =>
   withChance(async (chance) => {

@@ -1,6 +1,6 @@
 /** A log of a gibibyte searched beside a live follower; the figures are printed. */
 import { test } from "node:test";
-import { servers } from "../helpers/step_transfer.ts";
+import { servers } from "../helpers/step/transfer.ts";
 import { searchLog } from "../helpers/search_log.ts";
 
 const LOG_BYTES = 1024 ** 3;

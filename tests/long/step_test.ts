@@ -1,6 +1,6 @@
 /** A Step client's whole upload as one message, and its download as one, in gigabytes. */
 import { test } from "node:test";
-import { servers, transferOneMessage } from "../helpers/step_transfer.ts";
+import { servers, transferOneMessage } from "../helpers/step/transfer.ts";
 
 const MESSAGE_BYTES = 3 * 1024 ** 3;
 

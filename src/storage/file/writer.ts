@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import { StreamError } from "../../protocol.ts";
 import type { LogWriter } from "../../storage.ts";
 import { decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
-import { LineCounter } from "../lines.ts";
+import { LineCounter } from "../line_counter.ts";
 import { attempt } from "./errors.ts";
 
 /** Index entries kept back before they are written; 8192 entries cost 40 KiB an upload. */

@@ -1,0 +1,227 @@
+/**
+ * `stream follow`.
+ * @module
+ */
+import { type Download, open, type ReadOptions } from "../../client.ts";
+import { isFinal, StreamError } from "../../protocol.ts";
+import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+import { fileOutput, type Output, sizeOf, standardOutput } from "../output.ts";
+import { reportRetry } from "../progress.ts";
+import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+
+/** Reads a resource, live until it ends. */
+export const follow: Command = {
+  name: "follow",
+  summary: "read a resource, live while it is being written",
+  positionals: ["REF"],
+  options: {
+    output: { kind: "text", short: "o", value: "FILE", help: "write to a file instead of stdout" },
+    continue: { kind: "flag", help: "with -o: go on where the file ends" },
+    from: { kind: "size", value: "OFFSET", help: "first byte, from 0 (default 0)" },
+    to: { kind: "size", value: "OFFSET", help: "byte after the last (default: the end)" },
+    lines: {
+      kind: "text",
+      value: "START:COUNT",
+      help: "only so many lines from an index, from 0",
+    },
+    tail: { kind: "count", value: "N", help: "begin N lines before the end" },
+    "no-follow": { kind: "flag", help: "read what is there now, and end" },
+    "retry-for": {
+      kind: "duration",
+      value: "TIME",
+      help: "try a lost connection again for so long; 0s for never (default 10m)",
+    },
+    ...TRANSPORT_OPTION,
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "stream follow ws://127.0.0.1:8090/ws/streaming/download/0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11",
+    "stream follow 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --tail 20 | grep ERROR",
+  ],
+  run: ([reference], options) => runFollow(reference, options),
+};
+
+/** What is to be read. */
+type Selection =
+  | { by: "bytes"; from: number; to: number | undefined }
+  | { by: "lines"; start: number; count: number }
+  | { by: "tail"; count: number };
+
+async function runFollow(reference: string, options: Options): Promise<number> {
+  const selection = selectionOf(options);
+  const live = !options.flag("no-follow");
+  const download = await open(reference, {
+    ...await credentialsOf(options, reference),
+    retryForMs: options.number("retry-for"),
+    onRetry: reportRetry,
+    ...transportOf(options),
+  });
+  try {
+    const output = await openOutput(options, selection, download.status.currentSize);
+    await copy(download, selection, live, output);
+    await output.close();
+    return download.status.transferStatus === "FAILED" ? EXIT.resourceFailed : EXIT.ok;
+  } finally {
+    download.close();
+  }
+}
+
+/** Where the bytes go; a file that is continued moves the selection to its end. */
+async function openOutput(
+  options: Options,
+  selection: Selection,
+  currentSize: number,
+): Promise<Output> {
+  const path = options.text("output");
+  if (!options.flag("continue")) {
+    return path === undefined ? standardOutput() : await fileOutput(path, "w");
+  }
+  if (path === undefined || selection.by !== "bytes") {
+    throw new UsageError("--continue goes with -o FILE, and neither with --lines nor with --tail");
+  }
+  const size = await sizeOf(path);
+  selection.from += size;
+  // What the file has was there: it is not to be waited for a second time.
+  if (size > 0 && selection.from > currentSize) {
+    throw new StreamError(
+      "OFFSET_LOST",
+      `${path} ends at byte ${selection.from}; the resource now has ${currentSize} bytes`,
+    );
+  }
+  return await fileOutput(path, "a");
+}
+
+function selectionOf(options: Options): Selection {
+  const from = options.number("from");
+  const to = options.number("to");
+  const lines = options.text("lines");
+  const tail = options.number("tail");
+  const ways = [from ?? to, lines, tail].filter((way) => way !== undefined);
+  if (ways.length > 1) {
+    throw new UsageError("--from/--to, --lines and --tail each select by themselves: give one");
+  }
+  if (tail !== undefined) return { by: "tail", count: tail };
+  if (lines === undefined) {
+    if (to !== undefined && to < (from ?? 0)) {
+      throw new UsageError(`--to ${to} is before --from ${from}`);
+    }
+    return { by: "bytes", from: from ?? 0, to };
+  }
+  const match = /^(\d+):(\d+)$/.exec(lines);
+  if (match === null) throw new UsageError(`--lines ${lines}: that is not START:COUNT`);
+  return { by: "lines", start: Number(match[1]), count: Number(match[2]) };
+}
+
+async function copy(
+  download: Download,
+  selection: Selection,
+  live: boolean,
+  output: Output,
+): Promise<void> {
+  const end = live ? undefined : download.status.currentSize;
+  switch (selection.by) {
+    case "bytes": {
+      const { from, to = Infinity } = selection;
+      const last = Math.min(to, end ?? Infinity);
+      if (last < from) throw pastEnd(`byte ${from}`, `${end} bytes`);
+      return await copyBytes(download, { from, to: last === Infinity ? undefined : last }, output);
+    }
+    case "tail": {
+      if (!download.locatesLines) {
+        const start = Math.max(0, (download.status.numberOfLines ?? 0) - selection.count);
+        return await copyText(download, { start, count: Infinity }, live, output);
+      }
+      const from = await tailStart(download, selection.count);
+      return await copyBytes(download, { from, to: end }, output);
+    }
+    case "lines":
+      return await copyLines(download, selection, live, output);
+  }
+}
+
+/** Where the last n lines begin; a line that is not complete yet is not counted. */
+async function tailStart(download: Download, count: number): Promise<number> {
+  if (count === 0) return download.status.currentSize;
+  return (await download.locateLines(-count, 0)).startOffset;
+}
+
+async function copyBytes(download: Download, range: ReadOptions, output: Output): Promise<void> {
+  for await (const bytes of download.read(range)) await output.write(bytes);
+}
+
+async function copyLines(
+  download: Download,
+  { start, count }: { start: number; count: number },
+  live: boolean,
+  output: Output,
+): Promise<void> {
+  if (!download.locatesLines) return await copyText(download, { start, count }, live, output);
+  if (live) await linesBeyond(download, start);
+  // Read before the lines are located: it may be final a moment later, when more of them are there.
+  const { transferStatus } = download.status;
+  const { startingLineIndex, linesCount, startOffset, endOffset } = await download.locateLines(
+    start,
+    count,
+  );
+  if (startingLineIndex < start) throw pastEnd(`line ${start}`, `${startingLineIndex} lines`);
+  if (linesCount === count || !live || isFinal(transferStatus)) {
+    return await copyBytes(download, { from: startOffset, to: endOffset }, output);
+  }
+  let missing = count;
+  for await (const bytes of download.read({ from: startOffset })) {
+    const end = endOfLine(bytes, missing);
+    await output.write(bytes.subarray(0, end.offset));
+    missing -= end.lines;
+    if (missing === 0) return;
+  }
+}
+
+/** Lines from a server that only gives them as text, as they come. */
+async function copyText(
+  download: Download,
+  { start, count }: { start: number; count: number },
+  live: boolean,
+  output: Output,
+): Promise<void> {
+  const encoder = new TextEncoder();
+  let next = start, available = 0;
+  for await (const { numberOfLines, transferStatus } of download.statuses()) {
+    if (numberOfLines === null) throw noLineAccess();
+    available = numberOfLines;
+    const end = Math.min(start + count, available);
+    for await (const line of download.lines(next, Math.max(0, end - next))) {
+      await output.write(encoder.encode(line));
+      next++;
+    }
+    if (next === start + count || !live || isFinal(transferStatus)) break;
+  }
+  if (available < start) throw pastEnd(`line ${start}`, `${available} lines`);
+}
+
+function noLineAccess(): StreamError {
+  return new StreamError(
+    "NO_LINE_ACCESS",
+    "the resource was uploaded without line access: upload text with push --text",
+  );
+}
+
+/** Waits until a line begins, or the resource ends. */
+async function linesBeyond(download: Download, lineIndex: number): Promise<void> {
+  for await (const { numberOfLines, transferStatus } of download.statuses()) {
+    if (numberOfLines === null || numberOfLines >= lineIndex || isFinal(transferStatus)) return;
+  }
+}
+
+/** Where the n-th line ends, or how many lines do in all the bytes. */
+function endOfLine(bytes: Uint8Array, n: number): { offset: number; lines: number } {
+  let lines = 0;
+  for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10, at + 1)) {
+    if (++lines === n) return { offset: at + 1, lines };
+  }
+  return { offset: bytes.length, lines };
+}
+
+function pastEnd(what: string, size: string): StreamError {
+  return new StreamError("RANGE_NOT_AVAILABLE", `${what} is not there: the resource has ${size}`);
+}

@@ -1,0 +1,255 @@
+/**
+ * `stream push`.
+ * @module
+ */
+import process from "node:process";
+import { push, type PushedUpload, type PushOptions, resumePush } from "../../client.ts";
+import {
+  parseReference,
+  type ResourceMetadata,
+  StreamError,
+  toStreamError,
+  type Upload,
+} from "../../protocol.ts";
+import { connectFrames } from "../../runtime/frames/client.ts";
+import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
+import { guessMimeType, isText } from "../../mime.ts";
+import { openStdin } from "../../source/pipe.ts";
+import { isTransient } from "../../client/retry.ts";
+import type { Source } from "../../source/source.ts";
+import { spool } from "../../source/spool.ts";
+import { transcodeToUtf8 } from "../../source/text.ts";
+import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+import { printLine, visible } from "../output.ts";
+import { reportRetry, showProgress } from "../progress.ts";
+import { recallToken, rememberUpload } from "../resume_tokens.ts";
+import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+
+/** Most bytes of a pipe that are kept while they cannot be sent. */
+const SPOOL_BYTES = 256_000_000;
+
+/** Uploads a file, a pipe or a growing log. */
+export const pushCommand: Command = {
+  name: "push",
+  summary: "upload a file, a pipe or a growing log; it can be followed at once",
+  positionals: ["FILE|-"],
+  options: {
+    name: { kind: "text", value: "NAME", help: "name of the resource (default: that of the file)" },
+    type: { kind: "text", value: "MIME", help: "MIME type (default: guessed from the name)" },
+    text: { kind: "flag", help: "lines can be asked for (default: guessed from the type)" },
+    binary: { kind: "flag", help: "lines cannot be asked for" },
+    charset: {
+      kind: "text",
+      value: "CHARSET",
+      help: "transcode from this charset to UTF-8 (default: bytes stay as they are)",
+    },
+    context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
+    follow: {
+      kind: "flag",
+      short: "f",
+      help: "keep reading a growing file until Ctrl-C; a second one cancels",
+    },
+    "until-idle": {
+      kind: "duration",
+      value: "TIME",
+      help: "follow until nothing was added for so long",
+    },
+    "until-pid": { kind: "count", value: "PID", help: "follow until a process is gone" },
+    "until-file": { kind: "text", value: "PATH", help: "follow until a file exists" },
+    "retry-for": {
+      kind: "duration",
+      value: "TIME",
+      help: "try a lost connection again for so long; 0s for never (default 10m)",
+    },
+    "spool-limit": {
+      kind: "size",
+      value: "SIZE",
+      help: "keep so much of a pipe while it cannot be sent; then it has to wait (default 256MB)",
+    },
+    resume: {
+      kind: "text",
+      value: "REF",
+      help: "go on with the upload of this file after its push was killed",
+    },
+    ...TRANSPORT_OPTION,
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "make 2>&1 | stream push - --name build.log --context run-17",
+    "stream push test.log --follow --until-pid $!",
+  ],
+  run: ([path], options) => runPush(path, options),
+};
+
+async function runPush(path: string, options: Options): Promise<number> {
+  checkOptions(path, options);
+  const interrupts = new Interrupts();
+  const following = isFollowing(options);
+  const cancel = following ? interrupts.second : interrupts.first;
+  try {
+    const source = await unlessAborted(
+      cancel,
+      openSource(path, options, following ? interrupts.first : null),
+    );
+    await pushSource(path, source, options, cancel);
+    return EXIT.ok;
+  } catch (error) {
+    if (!cancel.aborted) throw error;
+    process.stderr.write(
+      "stream: interrupted; a resource that was begun is FAILED and keeps what arrived\n",
+    );
+    return EXIT.interrupted;
+  }
+}
+
+async function pushSource(
+  path: string,
+  source: Source,
+  options: Options,
+  cancel: AbortSignal,
+): Promise<void> {
+  const charset = options.text("charset");
+  const bytes = charset === undefined
+    ? source.stream
+    : source.stream.pipeThrough(transcodeToUtf8(charset));
+  const upload = await openUpload(path, source, options, cancel);
+  // Only a file can be read again by another process; whoever has seen the reference can go on with it.
+  const canGoOn = path !== "-" && upload.resumeToken !== "";
+  const forget = canGoOn ? await rememberUpload(upload) : () => Promise.resolve();
+  await printLine(visible(upload.reference));
+  try {
+    await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
+    await forget();
+  } catch (error) {
+    await upload.abort(error);
+    const reason = toStreamError(error);
+    // With another token this upload can go on.
+    if (!isTransient(reason) && reason.code !== "UNAUTHORIZED") await forget();
+    throw error;
+  }
+}
+
+/** What contradicts itself is told before anything is opened. */
+function checkOptions(path: string, options: Options): void {
+  transportOf(options);
+  if (options.flag("text") && options.flag("binary")) {
+    throw new UsageError("--text and --binary exclude each other");
+  }
+  if (path === "-" && isFollowing(options)) {
+    throw new UsageError("--follow is for files: - is read until it ends anyway");
+  }
+  if (path === "-" && options.text("resume") !== undefined) {
+    throw new UsageError("--resume is for files: a pipe cannot be read again");
+  }
+  if (options.number("until-pid") === 0) {
+    throw new UsageError("--until-pid 0: there is no such process");
+  }
+}
+
+/** Opening a named pipe waits for whoever writes to it. */
+function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  const aborted = new Promise<never>((_, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true })
+  );
+  return Promise.race([promise, aborted]);
+}
+
+async function openUpload(
+  path: string,
+  source: Source,
+  options: Options,
+  signal: AbortSignal,
+): Promise<PushedUpload> {
+  const resumed = options.text("resume");
+  const { server, token } = await credentialsOf(options, resumed);
+  const settings: PushOptions = {
+    contextId: options.text("context"),
+    token,
+    signal,
+    retryForMs: options.number("retry-for"),
+    onRetry: reportRetry,
+    stepTransport: connectFrames,
+    ...transportOf(options),
+  };
+  if (resumed === undefined) {
+    return await push(server, metadataOf(path, source, options), settings);
+  }
+  const location = parseReference(resumed, server);
+  return await resumePush(location.server, await recallToken(location.id), settings);
+}
+
+async function transfer(
+  upload: Upload,
+  bytes: ReadableStream<Uint8Array>,
+  size: number | null,
+  cancel: AbortSignal,
+): Promise<void> {
+  const progress = showProgress(bytes, upload, size);
+  try {
+    await progress.bytes.pipeTo(upload.writable, { signal: cancel });
+    await upload.done;
+  } finally {
+    progress.end();
+  }
+}
+
+function isFollowing(options: Options): boolean {
+  return options.flag("follow") ||
+    ["until-idle", "until-pid", "until-file"].some((name) => options.text(name) !== undefined);
+}
+
+/** @param stop Ends following; null for a file that is read once. */
+async function openSource(
+  path: string,
+  options: Options,
+  stop: AbortSignal | null,
+): Promise<Source> {
+  if (path === "-") {
+    const source = openStdin();
+    return {
+      ...source,
+      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES),
+    };
+  }
+  if (stop === null) return await openFile(path);
+  const following: GrowingFileOptions = {
+    stop,
+    untilIdleMs: options.number("until-idle"),
+    untilPid: options.number("until-pid"),
+    untilFile: options.text("until-file"),
+  };
+  return await openGrowingFile(path, following);
+}
+
+function metadataOf(path: string, source: Source, options: Options): ResourceMetadata {
+  // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
+  const filename = options.text("name") ?? (path === "-" ? "stdin.log" : source.name);
+  const mimeType = options.text("type") ?? guessMimeType(filename);
+  const isDeclaredText = options.flag("text") || options.text("charset") !== undefined;
+  const supportsLineAccess = !options.flag("binary") && (isDeclaredText || isText(mimeType));
+  return { filename, mimeType, supportsLineAccess };
+}
+
+/** Ctrl-C and SIGTERM, counted. */
+class Interrupts {
+  readonly #first = new AbortController();
+  readonly #second = new AbortController();
+
+  constructor() {
+    const interrupt = () => {
+      const which = this.#first.signal.aborted ? this.#second : this.#first;
+      which.abort(new StreamError("ABORTED", "the uploader was interrupted"));
+    };
+    process.on("SIGINT", interrupt);
+    process.on("SIGTERM", interrupt);
+  }
+
+  get first(): AbortSignal {
+    return this.#first.signal;
+  }
+
+  get second(): AbortSignal {
+    return this.#second.signal;
+  }
+}

@@ -1,0 +1,322 @@
+/**
+ * `stream serve`.
+ * @module
+ */
+import { join } from "node:path";
+import process from "node:process";
+import { SqliteCatalog } from "../../catalog/sqlite.ts";
+import { loadRuntime } from "../../runtime/load.ts";
+import { framesRuntime } from "../../runtime/frames.ts";
+import { httpBase, StreamError } from "../../protocol.ts";
+import {
+  type AccessEntry,
+  createServer,
+  type ListenerOptions,
+  type ServerLog,
+  type ServerResources,
+  type StreamServer,
+} from "../../server.ts";
+import { FileStorage } from "../../storage/file.ts";
+import { type Command, EXIT, type Options, UsageError } from "../command.ts";
+import { accessOf, AUTH_OPTIONS, checkExposure } from "../auth.ts";
+import { lockDirectory } from "../lock.ts";
+import { printLine, visibleJson } from "../output.ts";
+import { Tls } from "../tls.ts";
+
+/** Disk space that stays free: what a system needs to go on, logs of its own included. */
+const MIN_FREE_BYTES = 1_000_000_000;
+
+/** Runs a server until it is told to end. */
+export const serve: Command = {
+  name: "serve",
+  summary: "run a server; everything it needs is built in",
+  positionals: [],
+  options: {
+    host: { kind: "text", value: "HOST", help: "interface to listen on (default 127.0.0.1)" },
+    ...AUTH_OPTIONS,
+    port: { kind: "count", value: "PORT", help: "port to listen on; 0: a free one (default 8090)" },
+    data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
+    "tls-cert": {
+      kind: "text",
+      value: "FILE",
+      help: "serve https: and wss: with this certificate, in PEM; SIGHUP reads it again",
+    },
+    "tls-key": { kind: "text", value: "FILE", help: "private key of --tls-cert, in PEM" },
+    "base-url": {
+      kind: "text",
+      value: "URL",
+      help: "base of the references that uploads get (default: the Host of each request)",
+    },
+    "checkpoint-interval": {
+      kind: "duration",
+      value: "TIME",
+      help: "shortest time between two checkpoints of a resource under load (default 50ms)",
+    },
+    "step-port": {
+      kind: "count",
+      value: "PORT",
+      help: "port for Step clients, at frame level; 0: a free one (default: none)",
+    },
+    "step-base-url": {
+      kind: "text",
+      value: "URL",
+      help: "base of the references that uploads on --step-port get (default: the Host)",
+    },
+    durability: {
+      kind: "text",
+      value: "MODE",
+      help:
+        "what acknowledged bytes survive: os (a killed server) or disk (a power loss) (default os)",
+    },
+    "resume-window": {
+      kind: "duration",
+      value: "TIME",
+      help: "an interrupted upload can be resumed for so long, then it is FAILED (default 60s)",
+    },
+    "require-context": { kind: "flag", help: "refuse uploads without an upload context" },
+    "allow-origin": {
+      kind: "list",
+      value: "ORIGIN",
+      help: "origin whose pages may connect, besides our own; * for all; can be repeated",
+    },
+    "max-uploads": { kind: "count", value: "N", help: "uploads at the same time (default 1000)" },
+    "max-connections": {
+      kind: "count",
+      value: "N",
+      help: "WebSocket connections at the same time (default 20000)",
+    },
+    "max-followers": {
+      kind: "count",
+      value: "N",
+      help: "connections that have one resource open (default 20000)",
+    },
+    "max-total": {
+      kind: "size",
+      value: "SIZE",
+      help: "bytes of all resources; finished ones are deleted, oldest first (default: no limit)",
+    },
+    "max-context-size": {
+      kind: "size",
+      value: "SIZE",
+      help: "bytes of all resources of one upload context (default: no limit)",
+    },
+    "min-free": {
+      kind: "size",
+      value: "SIZE",
+      help: "bytes of disk space that must stay free (default 1GB)",
+    },
+    retention: {
+      kind: "duration",
+      value: "TIME",
+      help: "delete finished resources so long after their end (default: never)",
+    },
+    "max-resource-size": {
+      kind: "size",
+      value: "SIZE",
+      help: "largest size of one resource (default 1TiB)",
+    },
+    "trust-proxy": {
+      kind: "flag",
+      help: "believe the X-Forwarded-… headers: every request comes through one proxy",
+    },
+    "access-log": {
+      kind: "flag",
+      help: "log every finished request and WebSocket connection, without queries and secrets",
+    },
+    "log-format": {
+      kind: "text",
+      value: "FORMAT",
+      help: "log to stderr as human or json (default human)",
+    },
+  },
+  examples: [
+    "stream serve",
+    "stream serve --host 0.0.0.0 --auth tokens --data /var/lib/stream --base-url https://logs.example.org",
+  ],
+  run: (_args, options) => runServer(options),
+};
+
+async function runServer(options: Options): Promise<number> {
+  const secure = await Tls.of(options);
+  const main = {
+    hostname: hostOf(options),
+    port: portOf(options, "port") ?? 8090,
+    runtime: secure?.runtime,
+  };
+  const step = stepListener(options, secure);
+  const directory = options.text("data") ?? "./stream-data";
+  const log = serverLog(options.text("log-format") ?? "human");
+  const settings = settingsOf(options);
+  const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
+  checkExposure(main.hostname, options);
+  const unlock = await lockDirectory(directory);
+  try {
+    const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
+    const storage = new FileStorage(directory);
+    try {
+      const runtime = await loadRuntime();
+      const access = await accessOf(options, directory, log);
+      const parts = { runtime, storage, catalog, access, log, accessLog };
+      const server = createServer({ ...parts, ...settings });
+      secure?.reloadOnSignal(log);
+      await listenUntilStopped(server, main, step, secure === null ? "http" : "https", log);
+    } finally {
+      await storage.close();
+      await catalog.close();
+    }
+    return EXIT.ok;
+  } finally {
+    await unlock();
+  }
+}
+
+function settingsOf(options: Options) {
+  return {
+    baseUrl: addressOf(options, "base-url"),
+    checkpointIntervalMs: options.number("checkpoint-interval"),
+    durability: durabilityOf(options),
+    resumeWindowMs: options.number("resume-window"),
+    requireContext: options.flag("require-context"),
+    allowOrigins: options.list("allow-origin"),
+    trustProxy: options.flag("trust-proxy"),
+    maxUploads: options.number("max-uploads"),
+    maxConnections: options.number("max-connections"),
+    maxFollowers: options.number("max-followers"),
+    maxTotalBytes: options.number("max-total"),
+    maxContextBytes: options.number("max-context-size"),
+    minFreeBytes: options.number("min-free") ?? MIN_FREE_BYTES,
+    retentionMs: options.number("retention"),
+    maxResourceBytes: options.number("max-resource-size"),
+  };
+}
+
+async function listenUntilStopped(
+  server: StreamServer,
+  main: ListenerOptions,
+  step: ListenerOptions | null,
+  scheme: string,
+  log: ServerLog,
+): Promise<void> {
+  logUploads(server.resources, log);
+  const stopped = stopSignal();
+  const address = await listen(server, main, scheme);
+  if (step !== null) {
+    log.info("listening for Step clients", {
+      address: await listen(server, step, scheme),
+    });
+  }
+  await printLine(`listening on ${address}`);
+  log.info("stopping", { signal: await stopped });
+  await server.close();
+}
+
+/** The address it listens on. */
+async function listen(
+  server: StreamServer,
+  options: ListenerOptions,
+  scheme: string,
+): Promise<string> {
+  const { hostname = "127.0.0.1" } = options;
+  const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+  const base = `${scheme}://${host}`;
+  const { port } = await server.listen(options).catch((error) => {
+    throw cannotListen(`${base}:${options.port}`, error);
+  });
+  return `${base}:${port}`;
+}
+
+/** A port whose connections are handled frame by frame, as the one-message uploads of Step clients need. */
+function stepListener(options: Options, secure: Tls | null): ListenerOptions | null {
+  const port = portOf(options, "step-port");
+  const baseUrl = addressOf(options, "step-base-url");
+  if (port === undefined) {
+    if (baseUrl !== undefined) throw new UsageError("--step-base-url goes with --step-port");
+    return null;
+  }
+  return { hostname: hostOf(options), port, baseUrl, runtime: secure?.runtime ?? framesRuntime() };
+}
+
+function hostOf(options: Options): string {
+  return options.text("host") ?? "127.0.0.1";
+}
+
+function portOf(options: Options, name: string): number | undefined {
+  const port = options.number(name);
+  if (port === undefined || port <= 65_535) return port;
+  throw new UsageError(`--${name} ${port}: there is no such port`);
+}
+
+/** The runtimes say neither where nor what to do. */
+function cannotListen(address: string, error: unknown): unknown {
+  if (error instanceof StreamError) return error;
+  const { code, message } = error as Error & { code?: string };
+  const reason = code === "EADDRINUSE"
+    ? "the port is taken: stop what listens there, or give another port"
+    : message;
+  return new StreamError("CONFLICT", `cannot listen on ${address}: ${reason}`, { cause: error });
+}
+
+function addressOf(options: Options, name: string): string | undefined {
+  const url = options.text(name);
+  try {
+    return url === undefined ? undefined : httpBase(url);
+  } catch {
+    throw new UsageError(`--${name} ${url}: that is no address such as https://logs.example.org`);
+  }
+}
+
+function durabilityOf(options: Options): "os" | "disk" | undefined {
+  const durability = options.text("durability");
+  if (durability === undefined || durability === "os" || durability === "disk") return durability;
+  throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
+}
+
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => resolve(signal));
+  });
+}
+
+function logUploads(resources: ServerResources, log: ServerLog): void {
+  resources.listen((event) => {
+    switch (event.type) {
+      case "created":
+        return log.info("upload started", { id: event.id, filename: event.metadata.filename });
+      case "refused":
+        return log.info("upload refused", { code: event.error.code, reason: event.error.message });
+      case "deleted":
+        return log.info("resource deleted", { id: event.id });
+      case "status": {
+        const { transferStatus, currentSize, failure } = event.status;
+        const reason = failure === null ? {} : { reason: failure };
+        log.info("upload ended", { id: event.id, transferStatus, bytes: currentSize, ...reason });
+      }
+    }
+  }, { transferStatuses: ["COMPLETED", "FAILED"] });
+}
+
+function toAccessLog(log: ServerLog): (entry: AccessEntry) => void {
+  return (entry) => log.info("access", { ...entry });
+}
+
+function serverLog(format: string): ServerLog {
+  if (format !== "human" && format !== "json") {
+    throw new UsageError(`--log-format ${format}: that is neither human nor json`);
+  }
+  const write = (level: string, event: string, fields: Record<string, unknown>) => {
+    const time = new Date().toISOString();
+    const line = format === "json"
+      ? visibleJson({ time, level, event, ...fields })
+      : [time, level.padEnd(5), event, ...Object.entries(fields).map(pair)].join(" ");
+    process.stderr.write(`${line}\n`);
+  };
+  return {
+    info: (event, fields) => write("info", event, fields),
+    error: (event, fields) => write("error", event, fields),
+  };
+}
+
+/** Values are quoted, so that a name chosen by somebody else cannot forge a line. */
+function pair([name, value]: [string, unknown]): string {
+  return `${name}=${visibleJson(value)}`;
+}

@@ -1,0 +1,35 @@
+/**
+ * `stream share`.
+ * @module
+ */
+import { shareResource } from "../../client.ts";
+import { type Command, EXIT, SERVER_OPTION, UsageError } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+import { printLine } from "../output.ts";
+
+/** Makes a link. */
+export const share: Command = {
+  name: "share",
+  summary: "print a link with which others can read a resource for a while, without a token",
+  positionals: ["REF"],
+  options: {
+    expires: {
+      kind: "duration",
+      value: "TIME",
+      help: "the link holds so long, at most 7d (default 1h)",
+    },
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d",
+    "curl $(stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11)",
+  ],
+  async run([reference], options) {
+    const expiresMs = options.number("expires") ?? 3_600_000;
+    if (expiresMs < 1000) throw new UsageError("--expires must be 1s or longer");
+    const credentials = await credentialsOf(options, reference);
+    const expiresInS = Math.floor(expiresMs / 1000);
+    await printLine((await shareResource(reference, { ...credentials, expiresInS })).url);
+    return EXIT.ok;
+  },
+};

@@ -1,0 +1,47 @@
+/**
+ * `stream status`.
+ * @module
+ */
+import { getResource } from "../../client.ts";
+import type { ResourceInfo } from "../../protocol.ts";
+import { type Command, EXIT, SERVER_OPTION, table } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+import { printLine, visible, visibleJson } from "../output.ts";
+
+/** Shows one resource. */
+export const status: Command = {
+  name: "status",
+  summary: "show what the server knows of a resource",
+  positionals: ["REF"],
+  options: {
+    json: { kind: "flag", help: "print one JSON object" },
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "stream status ws://127.0.0.1:8090/ws/streaming/download/0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11",
+    "stream status 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --server https://logs.example.org --json",
+  ],
+  async run([reference], options) {
+    const info = await getResource(reference, await credentialsOf(options, reference));
+    await printLine(options.flag("json") ? visibleJson(info) : describe(info));
+    return EXIT.ok;
+  },
+};
+
+function describe(info: ResourceInfo): string {
+  const rows = [
+    ["status", info.transferStatus],
+    ["name", info.filename],
+    ["type", info.mimeType],
+    ["size", `${info.currentSize} bytes`],
+    ["durable", `${info.durableSize} bytes`],
+    ...(info.numberOfLines === null ? [] : [["lines", String(info.numberOfLines)]]),
+    ...(info.contextId === null ? [] : [["context", info.contextId]]),
+    ...(info.digest === null ? [] : [["digest", `${info.digest.algorithm} ${info.digest.value}`]]),
+    ...(info.failure === null ? [] : [["failure", info.failure]]),
+    ["created", info.createdAt],
+    ["updated", info.updatedAt],
+    ["reference", info.reference],
+  ];
+  return table(rows).map(visible).join("\n");
+}

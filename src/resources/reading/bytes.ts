@@ -1,0 +1,105 @@
+/**
+ * The bytes of a resource in order: a range that is there, or all that comes until the transfer ends.
+ * @module
+ */
+import { StreamError } from "../../protocol.ts";
+import type { Resource } from "./resource.ts";
+
+/** One read: every reader may hold one or two, and thousands may be slow. */
+const READ_BYTES = 256 * 1024;
+/** One read of some: a byte costs a fifth less than in the other ones on Deno, and a quarter less on Bun. */
+const LARGE_READ_BYTES = 1024 * 1024;
+/** Those who may read so much at once at the same time. */
+const MAX_LARGE_READERS = 32;
+
+/** Memory is the process's. */
+let largeReaders = 0;
+
+/**
+ * Reads a range that the newest status shows.
+ *
+ * @param resource The resource.
+ * @param first Position of the first byte.
+ * @param end Position behind the last one.
+ * @param signal Ends it with its reason.
+ * @param readBytes Read at once.
+ * @throws {StreamError} DELETED, STORAGE_FAILED.
+ */
+export async function* readRange(
+  resource: Resource,
+  first: number,
+  end: number,
+  signal?: AbortSignal,
+  readBytes: number = READ_BYTES,
+): AsyncGenerator<Uint8Array, void, void> {
+  for (let next = first; next < end;) {
+    signal?.throwIfAborted();
+    const bytes = await resource.read(next, Math.min(end - next, readBytes));
+    next += bytes.length;
+    yield bytes;
+  }
+}
+
+/** Reads a range like `readRange`, for a whole download: more at once, while not too many do. */
+export async function* readFast(
+  resource: Resource,
+  first: number,
+  end: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  if (largeReaders === MAX_LARGE_READERS) return yield* readRange(resource, first, end, signal);
+  largeReaders++;
+  try {
+    yield* readRange(resource, first, end, signal, LARGE_READ_BYTES);
+  } finally {
+    largeReaders--;
+  }
+}
+
+/**
+ * Reads to the end of the transfer, as fast as it comes.
+ *
+ * @param resource The resource.
+ * @param first Position of the first byte.
+ * @param signal Ends it with its reason.
+ * @throws {StreamError} ABORTED by a transfer that failed; RANGE_NOT_AVAILABLE by one that ended before the first
+ * byte; DELETED, STORAGE_FAILED.
+ */
+export async function* followFrom(
+  resource: Resource,
+  first: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  let next = first;
+  let wake = () => {};
+  const ring = () => wake();
+  const unwatch = resource.watch(ring);
+  signal.addEventListener("abort", ring);
+  const leave = resource.meter.follows(() => resource.status.currentSize - next);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const byteCount = resource.status.currentSize - next;
+      if (byteCount > 0) {
+        const bytes = await resource.read(next, Math.min(byteCount, READ_BYTES));
+        next += bytes.length;
+        yield bytes;
+      } else if (hasEnded(resource, next)) return;
+      else await new Promise<void>((resolve) => wake = resolve);
+    }
+  } finally {
+    leave();
+    unwatch();
+    signal.removeEventListener("abort", ring);
+  }
+}
+
+/** Whether no byte comes any more; one that was waited for in vain is an error. */
+function hasEnded({ id, deleted, status }: Resource, next: number): boolean {
+  const { transferStatus, currentSize, failure } = status;
+  if (deleted) throw new StreamError("DELETED", `resource ${id} was deleted`);
+  if (transferStatus === "FAILED") throw new StreamError("ABORTED", `FAILED: ${failure}`);
+  if (transferStatus !== "COMPLETED") return false;
+  if (next === currentSize) return true;
+  throw new StreamError("RANGE_NOT_AVAILABLE", `${id} has no byte ${next}`);
+}

@@ -1,0 +1,431 @@
+/**
+ * The writing side of a resource: received bytes become written, checkpointed and, at the end, final.
+ *
+ * A checkpoint is when bytes become readable. The first few after a silence come at once; under load there is
+ * one per interval; what came last is never left waiting for more than the interval.
+ * @module
+ */
+import type {
+  Announcement,
+  Catalog,
+  DigestState,
+  ResourceChange,
+  ResourceRecord,
+} from "../../catalog.ts";
+import type { RunningDigest } from "../../digest.ts";
+import {
+  type DigestAlgorithm,
+  type ResourceStatus,
+  StreamError,
+  toStreamError,
+  type TransferStatus,
+  type UploadResult,
+} from "../../protocol.ts";
+import type { LogWriter } from "../../storage.ts";
+import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
+import type { Meter } from "../meter.ts";
+import { CheckpointPace } from "./pace.ts";
+import { BLOCK_BYTES, Received } from "./received.ts";
+import type { Resource } from "../reading/resource.ts";
+
+/** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
+const CATALOG_INTERVAL_MS = 1000;
+
+/** What an acknowledged byte survives (docs/durability.md). */
+export type Durability = "os" | "disk";
+
+/** What an appender needs besides its resource. */
+export interface AppenderOptions {
+  /** The log, opened for this appender's epoch. */
+  writer: LogWriter;
+  /** Where the record is kept. */
+  catalog: Catalog;
+  /** The record as it stands. */
+  record: ResourceRecord;
+  /** The digest of what the log holds. */
+  digest: RunningDigest;
+  /** What an acknowledged byte survives: the end of the server's process, or of its machine. */
+  durability: Durability;
+  /** Shortest time between two checkpoints under load, in ms. */
+  checkpointIntervalMs: number;
+  /** Who measures. */
+  meter: Meter;
+  /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
+  checkGrowth(size: number): void | Promise<void>;
+  /** Called with null when bytes were written, else with the error. */
+  stored(error: StreamError | null): void;
+  /** Called with every new status, after those who watch the resource. */
+  published(status: ResourceStatus): void;
+  /** Called once when the upload is over for good; `recorded` tells whether the catalog knows how. */
+  ended(recorded: boolean): void | Promise<void>;
+}
+
+/** What the owner of an upload is told. */
+export interface AppenderEvents {
+  /** So many bytes are as safe as the durability promises. */
+  acknowledged(byteOffset: number): void;
+  /** The upload failed here, at the server. */
+  failed(error: StreamError): void;
+}
+
+/** Appends to one resource, for one epoch. */
+export class Appender {
+  readonly #options: AppenderOptions;
+  #record: ResourceRecord;
+  #events: AppenderEvents | null = null;
+  readonly #waiting = new Received();
+  readonly #pace: CheckpointPace;
+  /** When the first of the bytes came that are written and wait for a checkpoint. */
+  #writtenSinceMs: number | null = null;
+  #received: number;
+  #written: number;
+  #acknowledged: number;
+  #durable: number;
+  #catalogedAtMs = -Infinity;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #running: Promise<void> | null = null;
+  /** Lines up to the last checkpoint, if that were the end. */
+  #readableLines: number | null;
+  #closing = false;
+  /** Bytes were given up: what comes after them must never be written in their place. */
+  #broken: StreamError | null = null;
+  #ending: Promise<void> | null = null;
+  /** Whether the record says how it ended. */
+  #recorded = true;
+  /** Whether the record would survive the machine, as what is acknowledged must be found again. */
+  #recordFlushed = false;
+  /** A flush that failed may have lost bytes for good, and a later one that succeeds would not tell. */
+  #flushFailed = false;
+
+  #writeAfterBytes = BLOCK_BYTES;
+
+  /** What the uploader said of the whole; kept in the catalog from its next update on. */
+  announced: Announcement;
+
+  /** Use `Resources.register`. */
+  constructor(
+    /** What readers see. */
+    readonly resource: Resource,
+    options: AppenderOptions,
+  ) {
+    this.#options = options;
+    this.#record = options.record;
+    this.announced = options.record.announced;
+    this.#pace = new CheckpointPace(options.checkpointIntervalMs);
+    this.#written = this.#received = this.#acknowledged = options.writer.size;
+    this.#durable = resource.status.durableSize;
+    this.#readableLines = this.#finalLines();
+  }
+
+  /** Ownership of the log. */
+  get epoch(): number {
+    return this.resource.status.epoch;
+  }
+
+  /** Algorithm of the digest that completes the upload. */
+  get digestAlgorithm(): DigestAlgorithm {
+    return this.#options.digest.algorithm;
+  }
+
+  /** Whether its owner may come back after its connection broke. */
+  get resumable(): boolean {
+    return this.#record.secretHash !== null;
+  }
+
+  /** Bytes received, written or not. */
+  get received(): number {
+    return this.#received;
+  }
+
+  /** Bytes that are as safe as the durability promises. */
+  get acknowledged(): number {
+    return this.#acknowledged;
+  }
+
+  /** Tells one owner what becomes of the upload. */
+  listen(events: AppenderEvents): void {
+    this.#events = events;
+  }
+
+  /** Tells the owner that it does not own the upload any more. */
+  disown(error: StreamError): void {
+    this.#events?.failed(error);
+    this.#events = null;
+  }
+
+  /** Bytes that may wait for the next checkpoint before they are written. */
+  get writeAfterBytes(): number {
+    return this.#writeAfterBytes;
+  }
+
+  set writeAfterBytes(byteCount: number) {
+    this.#writeAfterBytes = byteCount;
+    if (this.#waiting.byteCount > 0) this.#schedule();
+  }
+
+  /** Takes the next bytes; they belong to the appender from now on. */
+  append(bytes: Uint8Array): void {
+    if (this.#closing || bytes.length === 0) return;
+    this.#waiting.add(bytes);
+    this.#received += bytes.length;
+    this.#schedule();
+  }
+
+  /**
+   * Completes the upload: when it returns, everything is on disk.
+   * @param checksum The uploader's digest, in hexadecimal; null when it has none but what it announced.
+   * @param size The uploader's count of bytes, if it said.
+   * @throws {StreamError} CHECKSUM_MISMATCH or STORAGE_FAILED, after the resource was made FAILED.
+   */
+  async complete(checksum: string | null, size?: number): Promise<UploadResult> {
+    let result: UploadResult | null = null;
+    await this.#end(async () => {
+      await this.#drain();
+      const digest = { algorithm: this.digestAlgorithm, value: this.#options.digest.value() };
+      checkSize(size ?? null, this.#written);
+      checkSize(this.announced.size, this.#written);
+      checkDigest(checksum, digest);
+      checkDigest(this.announced.checksum, digest);
+      const { writer } = this.#options;
+      await this.#flush(() => writer.sync());
+      const status = this.#status("COMPLETED", writer.size, this.#finalLines(), writer.size);
+      await this.#catalog(status, { digest, digestState: null });
+      await this.#options.catalog.sync();
+      this.#publish(status);
+      result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
+      return "OVER";
+    });
+    if (result === null) {
+      throw new StreamError("ABORTED", this.resource.status.failure ?? "the upload is over");
+    }
+    return result;
+  }
+
+  /**
+   * Ends the upload as FAILED; everything received is kept and counted.
+   * @param error Why; everybody who asks is told.
+   */
+  fail(error: StreamError): Promise<void> {
+    return this.#end(() => Promise.reject(error)).catch(() => {});
+  }
+
+  /**
+   * Lets go of the log with everything received, so that the next owner can take over.
+   * @returns The digest to continue; null when the upload is over.
+   */
+  async detach(): Promise<RunningDigest | null> {
+    let digest: RunningDigest | null = null;
+    await this.#end(async () => {
+      await this.#drain();
+      await this.#catalog(this.resource.status, { digestState: this.#digestState() });
+      digest = this.#options.digest;
+      return "DETACHED";
+    }).catch(() => {});
+    return digest;
+  }
+
+  /** Runs the one end of this appender, and makes it a failure if the step throws. */
+  #end(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
+    this.#ending ??= this.#runEnd(step);
+    return this.#ending;
+  }
+
+  async #runEnd(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#timer);
+    let end: "OVER" | "DETACHED" = "OVER";
+    try {
+      await this.#running;
+      end = await step();
+    } catch (error) {
+      await this.#failNow(toStreamError(error));
+      throw error;
+    } finally {
+      await this.#options.writer.close().catch(() => {});
+      if (end === "OVER") await this.#options.ended(this.#recorded);
+    }
+  }
+
+  /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
+  async #failNow(error: StreamError): Promise<void> {
+    const { writer, catalog } = this.#options;
+    const failure = `${error.code}: ${error.message}`;
+    let { currentSize: size, durableSize } = this.resource.status;
+    let lines = this.#readableLines;
+    try {
+      await this.#write();
+    } catch { /* What was not written never counts; the first error is the one to tell. */ }
+    try {
+      await writer.checkpoint();
+      size = writer.size;
+      lines = this.#finalLines();
+      await writer.sync();
+      if (!this.#flushFailed) durableSize = size;
+    } catch { /* The disk refuses: what was readable stays so. */ }
+    const status = { ...this.#status("FAILED", size, lines, durableSize), failure };
+    try {
+      await this.#catalog(status, { failure, digest: null, digestState: null });
+      await catalog.sync();
+    } catch (refusal) {
+      // Recovery finds the record unfinished. One that is somebody else's by now is not ours to judge.
+      this.#recorded = toStreamError(refusal).code !== "STORAGE_FAILED";
+    }
+    this.#publish(status);
+  }
+
+  #schedule(): void {
+    if (this.#running !== null || this.#closing) return;
+    const waitMs = this.#pace.untilNextMs(performance.now());
+    if (waitMs <= 0 || this.#waiting.byteCount >= this.#writeAfterBytes) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#running = this.#run().catch((error) => this.#failed(error)).finally(() => {
+        this.#running = null;
+        if (this.#waiting.byteCount > 0 || this.#written > this.#readable) this.#schedule();
+      });
+    } else if (this.#timer === undefined) {
+      this.#timer = setTimeout(() => {
+        this.#timer = undefined;
+        this.#schedule();
+      }, Math.ceil(waitMs));
+    }
+  }
+
+  async #run(): Promise<void> {
+    await this.#write();
+    await this.#acknowledge();
+    if (this.#pace.untilNextMs(performance.now()) <= 0) await this.#checkpoint();
+  }
+
+  #failed(error: unknown): void {
+    const failure = toStreamError(error);
+    this.#events?.failed(failure);
+    void this.fail(failure);
+  }
+
+  get #readable(): number {
+    return this.resource.status.currentSize;
+  }
+
+  async #drain(): Promise<void> {
+    await this.#write();
+    await this.#acknowledge();
+    if (this.#written > this.#readable) await this.#checkpoint();
+  }
+
+  /** Writes what waits. */
+  async #write(): Promise<void> {
+    if (this.#broken !== null) throw this.#broken;
+    const { byteCount, sinceMs } = this.#waiting;
+    if (byteCount === 0) return;
+    const byteOffset = this.#written;
+    const blocks = this.#waiting.take();
+    this.#writtenSinceMs ??= sinceMs;
+    try {
+      checkEnd(this.announced.size, byteOffset + byteCount);
+      await this.#options.checkGrowth(byteOffset + byteCount);
+      await this.#options.writer.append(byteOffset, blocks);
+    } catch (error) {
+      this.#broken = toStreamError(error);
+      this.#options.stored(this.#broken);
+      throw error;
+    }
+    this.#options.stored(null);
+    this.#options.meter.written(byteCount);
+    this.#written = byteOffset + byteCount;
+    for (const block of blocks) this.#options.digest.update(block);
+    this.resource.remember(byteOffset, blocks);
+  }
+
+  /** Makes what was written as safe as promised; one flush covers all that came during the last. */
+  async #acknowledge(): Promise<void> {
+    if (this.#acknowledged === this.#written) return;
+    const written = this.#written;
+    if (this.#options.durability === "disk") {
+      await this.#flush(() => this.#options.writer.syncData());
+      if (!this.#recordFlushed) await this.#options.catalog.sync();
+      this.#recordFlushed = true;
+      this.#durable = written;
+    }
+    this.#acknowledged = written;
+    this.#events?.acknowledged(written);
+  }
+
+  async #flush(step: () => Promise<void>): Promise<void> {
+    const startedAtMs = performance.now();
+    try {
+      await step();
+    } catch (error) {
+      this.#flushFailed = true;
+      this.#options.stored(toStreamError(error));
+      throw error;
+    }
+    this.#options.meter.flushed(performance.now() - startedAtMs);
+  }
+
+  /** Makes what was written readable and tells everybody. */
+  async #checkpoint(): Promise<void> {
+    const { writer } = this.#options;
+    const written = this.#written;
+    if (written === this.#readable) return;
+    await writer.checkpoint();
+    const nowMs = performance.now();
+    this.#pace.made(nowMs);
+    this.#readableLines = this.#finalLines();
+    const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
+    const status = this.#status("IN_PROGRESS", written, lines, this.#durable);
+    this.#publish(status);
+    this.#options.meter.checkpointed(performance.now() - this.#writtenSinceMs!);
+    this.#writtenSinceMs = null;
+    if (nowMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
+    this.#catalogedAtMs = nowMs;
+    await this.#catalog(status, { digestState: this.#digestState() });
+  }
+
+  #digestState(): DigestState {
+    const { digest } = this.#options;
+    return { algorithm: digest.algorithm, byteOffset: this.#written, state: digest.save() };
+  }
+
+  #publish(status: ResourceStatus): void {
+    this.resource.publish(status);
+    this.#options.published(status);
+  }
+
+  #finalLines(): number | null {
+    return this.#record.metadata.supportsLineAccess ? this.#options.writer.lines : null;
+  }
+
+  #status(
+    transferStatus: TransferStatus,
+    currentSize: number,
+    numberOfLines: number | null,
+    durableSize: number,
+  ): ResourceStatus {
+    const { epoch, sequence } = this.resource.status;
+    return {
+      transferStatus,
+      currentSize,
+      numberOfLines,
+      durableSize,
+      epoch,
+      sequence: sequence + 1,
+      failure: null,
+    };
+  }
+
+  async #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
+    const { catalog } = this.#options;
+    this.#record = await catalog.update(this.#record.id, this.#record.revision, {
+      transferStatus: status.transferStatus,
+      size: status.currentSize,
+      durableSize: status.durableSize,
+      lines: status.numberOfLines,
+      epoch: status.epoch,
+      sequence: status.sequence,
+      announced: this.announced,
+      updatedAtMs: Date.now(),
+      ...change,
+    });
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Credit: how many bytes uploaders may have sent that are not yet written, each and all together.
+ *
+ * A granted byte cannot be taken back, so the sum of all grants is what memory must hold. Every upload
+ * always gets the minimum; what is above it comes from a shared pool and grows only for those who use it.
+ * @module
+ */
+import { LIMITS } from "../../protocol.ts";
+
+/** An upload that uses half its window faster than this is given a larger one. */
+const GROW_WITHIN_MS = 100;
+/** One that needs longer than this gives half of it back. */
+const SHRINK_AFTER_MS = 1000;
+/** Window of a new upload, if the pool has it. */
+const INITIAL_WINDOW_BYTES = 256 * 1024;
+
+/** The server's budget of bytes above the minimum of each upload. */
+export class CreditPool {
+  /** Bytes that can still be granted. */
+  freeBytes: number;
+
+  /** @param sharedBytes The whole budget. */
+  constructor(sharedBytes: number) {
+    this.freeBytes = sharedBytes;
+  }
+}
+
+/** The credit of one upload, in absolute offsets of its log (PROTOCOL.md 3.3). */
+export class Credit {
+  readonly #pool: CreditPool;
+  /** What the upload could use, and what of it the pool had. */
+  #wantedBytes = INITIAL_WINDOW_BYTES;
+  #windowBytes = 0;
+  #sharedBytes = 0;
+  #grantedAtMs: number;
+  #limit: number;
+
+  /**
+   * @param pool The server's budget.
+   * @param byteOffset Where the upload starts.
+   * @param nowMs The time.
+   */
+  constructor(pool: CreditPool, byteOffset: number, nowMs: number) {
+    this.#pool = pool;
+    this.#limit = byteOffset;
+    this.#grantedAtMs = nowMs;
+    this.#grant(byteOffset);
+  }
+
+  /** The uploader may send the bytes before this offset. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  /** Bytes that the window holds at most, now. */
+  get windowBytes(): number {
+    return this.#windowBytes;
+  }
+
+  /**
+   * Grants more when half the window is used up.
+   * @param written Bytes that are out of memory.
+   * @param nowMs The time.
+   * @returns Whether the limit grew and must be announced.
+   */
+  advance(written: number, nowMs: number): boolean {
+    const unused = this.#limit - written;
+    if (unused > this.#windowBytes / 2 && unused >= LIMITS.minUploadWindowBytes) return false;
+    const elapsedMs = nowMs - this.#grantedAtMs;
+    if (elapsedMs < GROW_WITHIN_MS) this.#wantedBytes *= 2;
+    else if (elapsedMs > SHRINK_AFTER_MS) this.#wantedBytes /= 2;
+    this.#wantedBytes = Math.min(
+      Math.max(this.#wantedBytes, LIMITS.minUploadWindowBytes),
+      LIMITS.uploadWindowBytes,
+    );
+    this.#grantedAtMs = nowMs;
+    return this.#grant(written);
+  }
+
+  /** Gives everything back to the pool. */
+  release(): void {
+    this.#pool.freeBytes += this.#sharedBytes;
+    this.#sharedBytes = 0;
+  }
+
+  #grant(written: number): boolean {
+    this.release();
+    const before = this.#limit;
+    const sharedBytes = Math.min(
+      this.#wantedBytes - LIMITS.minUploadWindowBytes,
+      this.#pool.freeBytes,
+    );
+    this.#limit = Math.max(before, written + LIMITS.minUploadWindowBytes + sharedBytes);
+    this.#sharedBytes = Math.max(0, this.#limit - written - LIMITS.minUploadWindowBytes);
+    this.#pool.freeBytes -= this.#sharedBytes;
+    this.#windowBytes = this.#limit - written;
+    return this.#limit > before;
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * The bytes of a resource over HTTP: whole, in parts, and live (PROTOCOL.md 6.1).
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Context, Hono } from "hono";
+import { accepts } from "hono/accepts";
+import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
+import { RESOURCES_PATH, type ResourceStatus, type StreamError } from "../../protocol.ts";
+import type { ResourceView } from "../../resources.ts";
+import { followFrom, readFast, readRange } from "../../resources/reading/bytes.ts";
+import type { Resource } from "../../resources/reading/resource.ts";
+import { answerWith, type BodySource } from "../answer.ts";
+import { type ContentPart, parseRange, partOf } from "./range.ts";
+import type { RouteParts } from "../routes.ts";
+
+type Coding = "identity" | "gzip";
+
+/** Below this, compression saves less than its headers cost. */
+const MIN_COMPRESSED_BYTES = 1024;
+/** A failure longer than this, or not in plain ASCII, is only told in JSON. */
+const FAILURE = /^[\x20-\x7e]{1,256}$/;
+/** Names of RFC 9530 for digests that have one. */
+const DIGEST_NAMES: Record<string, string> = { sha256: "sha-256", md5: "md5" };
+
+/** Adds the route; Hono has it answer HEAD, too. */
+export function contentRoutes(app: Hono, parts: RouteParts): void {
+  app.get(`${RESOURCES_PATH}/:id/content`, (c) => answer(c, parts, c.req.param("id")));
+}
+
+async function answer(c: Context, parts: RouteParts, id: string): Promise<Response> {
+  const record = await parts.resources.get(id);
+  const coding = codingOf(c, record);
+  const etag = etagOf(record, coding);
+  if (isKnown(c.req.header("if-none-match"), etag)) {
+    setCacheHeaders(c, record, etag);
+    return c.body(null, 304);
+  }
+  const part = choosePart(c, record.status, etag);
+  const resource = await parts.resources.open(id, record);
+  try {
+    const source = sourceOf(parts, resource, part, coding);
+    const response = await answerWith(c, parts, source, () => {
+      c.status(part.contentRange === null ? 200 : 206);
+      setCacheHeaders(c, record, etag);
+      setContentHeaders(c, record);
+      setPartHeaders(c, record, part, coding);
+    });
+    return coding === "gzip" ? compressed(response) : response;
+  } catch (error) {
+    await parts.resources.release(resource);
+    throw error;
+  }
+}
+
+function sourceOf(
+  { resources }: RouteParts,
+  resource: Resource,
+  { first, end }: ContentPart,
+  coding: Coding,
+): BodySource {
+  const release = () => resources.release(resource);
+  // Parts of what is there already are downloads; only who waits for more follows.
+  if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
+  // Who compresses a large piece keeps everybody else waiting.
+  if (coding === "gzip") {
+    return { chunks: (signal) => readRange(resource, first, end, signal), release };
+  }
+  const byteCount = end - first;
+  return { chunks: (signal) => readFast(resource, first, end, signal), byteCount, release };
+}
+
+function compressed(response: Response): Response {
+  const { body } = response;
+  return new Response(body && body.pipeThrough(new CompressionStream("gzip")), response);
+}
+
+/** What does not change any more, and is text, pays to be compressed; parts are parts of what is stored. */
+function codingOf(c: Context, { metadata, status }: ResourceView): Coding {
+  if (!isCompressible(metadata.mimeType, status) || c.req.header("range")) return "identity";
+  const supports = ["gzip"];
+  return accepts(c, { header: "Accept-Encoding", supports, default: "identity" }) as Coding;
+}
+
+function isCompressible(
+  mimeType: string,
+  { transferStatus, currentSize }: ResourceStatus,
+): boolean {
+  return transferStatus === "COMPLETED" && currentSize > MIN_COMPRESSED_BYTES &&
+    COMPRESSIBLE_CONTENT_TYPE_REGEX.test(mimeType);
+}
+
+/** An id may be used again after a deletion, so that a status alone names no content. */
+function etagOf({ digest, status, createdAtMs }: ResourceView, coding: Coding): string {
+  const { transferStatus, epoch, sequence } = status;
+  if (transferStatus !== "COMPLETED") {
+    const tag = `"${createdAtMs}.${epoch}.${sequence}"`;
+    return transferStatus === "FAILED" ? tag : `W/${tag}`;
+  }
+  const content = digest === null
+    ? `${createdAtMs}.${epoch}.${sequence}`
+    : `${digest.algorithm}-${digest.value}`;
+  return coding === "identity" ? `"${content}"` : `"${content}-${coding}"`;
+}
+
+/** If-None-Match of RFC 9110, 13.1.2: by weak comparison. */
+function isKnown(header: string | undefined, etag: string): boolean {
+  const opaque = (tag: string) => tag.trim().replace(/^W\//, "");
+  if (header === undefined) return false;
+  return header.trim() === "*" || header.split(",").some((tag) => opaque(tag) === opaque(etag));
+}
+
+/** A range that is conditional on other content asks for everything. */
+function choosePart(c: Context, status: ResourceStatus, etag: string): ContentPart {
+  const range = c.req.header("range");
+  const condition = c.req.header("if-range");
+  const applies = range !== undefined &&
+    (condition === undefined || condition === etag && !etag.startsWith("W/"));
+  try {
+    return partOf(status, applies ? parseRange(range) : null);
+  } catch (error) {
+    const isBeyond = (error as StreamError).code === "RANGE_NOT_AVAILABLE";
+    if (isBeyond) c.header("content-range", `bytes */${status.currentSize}`);
+    throw error;
+  }
+}
+
+function setCacheHeaders(c: Context, { metadata, status }: ResourceView, etag: string): void {
+  const isCompleted = status.transferStatus === "COMPLETED";
+  c.header("etag", etag);
+  c.header("cache-control", isCompleted ? "private, max-age=31536000, immutable" : "no-store");
+  if (isCompressible(metadata.mimeType, status)) c.header("vary", "Accept-Encoding");
+}
+
+function setContentHeaders(c: Context, { metadata, status }: ResourceView): void {
+  const { mimeType, filename } = metadata;
+  const { transferStatus, failure } = status;
+  // Nothing tells the charset; lines and searches read text as UTF-8, too.
+  c.header("content-type", mimeType.startsWith("text/") ? `${mimeType};charset=utf-8` : mimeType);
+  c.header("content-disposition", disposition(filename, c.req.query("download") !== undefined));
+  c.header("accept-ranges", "bytes");
+  // Whatever was uploaded must not act as a page of this server.
+  c.header("x-content-type-options", "nosniff");
+  c.header("content-security-policy", "sandbox; default-src 'none'");
+  c.header("stream-transfer-status", transferStatus);
+  if (failure !== null && FAILURE.test(failure)) c.header("stream-failure", failure);
+}
+
+function setPartHeaders(
+  c: Context,
+  { digest }: ResourceView,
+  { end, contentRange }: ContentPart,
+  coding: Coding,
+): void {
+  if (contentRange !== null) c.header("content-range", contentRange);
+  // nginx holds answers back unless it is told not to.
+  if (end === Infinity) c.header("x-accel-buffering", "no");
+  if (coding !== "identity") return c.header("content-encoding", coding);
+  const name = DIGEST_NAMES[digest?.algorithm ?? ""];
+  if (name === undefined) return;
+  c.header("repr-digest", `${name}=:${Buffer.from(digest!.value, "hex").toString("base64")}:`);
+}
+
+/** RFC 6266: the last part of the name, in ASCII for all clients and as it is for those that know RFC 8187. */
+function disposition(filename: string, isDownload: boolean): string {
+  const kind = isDownload ? "attachment" : "inline";
+  const name = /[^/\\]*$/.exec(filename)![0].toWellFormed() || "content";
+  const ascii = name.replace(/[^\x20-\x7e]|["\\%]/g, "_");
+  if (ascii === name) return `${kind}; filename="${name}"`;
+  const encoded = encodeURIComponent(name).replace(
+    /['()*]/g,
+    (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+  return `${kind}; filename="${ascii}"; filename*=UTF-8''${encoded}`;
+}

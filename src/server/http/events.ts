@@ -1,0 +1,245 @@
+/**
+ * What happens to a resource or in an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
+ * @module
+ */
+import type { Context, Hono } from "hono";
+import {
+  CONTEXTS_PATH,
+  isFinal,
+  isNewer,
+  RESOURCES_PATH,
+  type ResourceStatus,
+  type StatusNumber,
+  StreamError,
+} from "../../protocol.ts";
+import type { ResourceEvent, Resources, ResourceView } from "../../resources.ts";
+import type { Resource } from "../../resources/reading/resource.ts";
+import { answerWith, type BodySource } from "../answer.ts";
+import type { References } from "../references.ts";
+import type { RouteParts } from "../routes.ts";
+
+/** Proxies give up what is silent for a minute. */
+const HEARTBEAT_MS = 15_000;
+/** Resources whose news may wait for one slow reader. */
+const MAX_WAITING = 10_000;
+/** Records of a snapshot read together. */
+const PAGE_RESOURCES = 100;
+
+type Events = AsyncGenerator<Uint8Array, void, void>;
+
+/** Adds the routes. */
+export function eventsRoutes(app: Hono, parts: RouteParts): void {
+  app.get(`${RESOURCES_PATH}/:id/events`, async (c) => {
+    const seen = seenBy(c);
+    const resource = await parts.resources.open(c.req.param("id"));
+    const release = () => parts.resources.release(resource);
+    const { status } = resource;
+    if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
+      await release();
+      return c.body(null, 204);
+    }
+    try {
+      const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
+      return await answer(c, parts, { chunks, release });
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  });
+  app.get(`${CONTEXTS_PATH}/:id/events`, async (c) => {
+    const { id } = await parts.resources.getContext(c.req.param("id"));
+    const base = parts.references.base(c);
+    const chunks = (signal: AbortSignal) => contextEvents(parts, id, base, signal);
+    return answer(c, parts, { chunks, release: () => {} });
+  });
+}
+
+function answer(c: Context, parts: RouteParts, source: BodySource): Promise<Response> {
+  return answerWith(c, parts, source, () => {
+    c.header("content-type", "text/event-stream");
+    c.header("cache-control", "no-store");
+    // nginx would keep events back until its buffer is full.
+    c.header("x-accel-buffering", "no");
+  });
+}
+
+/** The last status that a client saw before it connected again. */
+function seenBy(c: Context): StatusNumber | null {
+  const text = c.req.header("last-event-id");
+  if (text === undefined || text === "") return null;
+  const [, epoch, sequence] = /^(\d{1,15})\.(\d{1,15})$/.exec(text) ?? [];
+  if (epoch !== undefined) return { epoch: Number(epoch), sequence: Number(sequence) };
+  throw new StreamError(
+    "BAD_REQUEST",
+    `Last-Event-ID: ${text.slice(0, 80)} is not EPOCH.SEQUENCE, as the events have it`,
+  );
+}
+
+/**
+ * The newest status whenever the reader has room for it, until the last.
+ *
+ * @param resource The resource.
+ * @param seen What the reader saw before; null for nothing.
+ * @param signal Ends the events.
+ * @param heartbeatMs Time between two comments when nothing happens, in ms.
+ */
+export async function* statusEvents(
+  resource: Resource,
+  seen: StatusNumber | null,
+  signal: AbortSignal,
+  heartbeatMs: number = HEARTBEAT_MS,
+): Events {
+  const bell = new Bell(signal, heartbeatMs);
+  const unwatch = resource.watch(() => bell.ring());
+  try {
+    // Some runtimes send the head with the first byte of the body only.
+    if (seen !== null && !isNewer(resource.status, seen)) yield comment("nothing new");
+    for (let told = seen; !signal.aborted;) {
+      const { status } = resource;
+      if (resource.deleted) return yield encode("deleted", { id: resource.id });
+      if (isNewer(status, told)) {
+        told = status;
+        yield encode("status", status, `${status.epoch}.${status.sequence}`);
+        if (isFinal(status.transferStatus)) return;
+      } else if (!await bell.rung()) yield comment("still here");
+    }
+  } finally {
+    unwatch();
+    bell.stop();
+  }
+}
+
+/** What waits for a reader about one resource, or one upload that was refused: the newest event of each kind. */
+type News = Map<string, unknown>;
+
+/**
+ * All resources of an upload context, then what happens in it; a slow reader misses what is outdated.
+ *
+ * @param parts Resources and references.
+ * @param contextId The upload context.
+ * @param base Base of the references.
+ * @param signal Ends the events.
+ * @param heartbeatMs Time between two comments when nothing happens, in ms.
+ * @param maxWaiting News that may wait; a reader with more is told to connect again.
+ */
+export async function* contextEvents(
+  { resources, references }: { resources: Resources; references: References },
+  contextId: string,
+  base: string,
+  signal: AbortSignal,
+  heartbeatMs: number = HEARTBEAT_MS,
+  maxWaiting: number = MAX_WAITING,
+): Events {
+  const bell = new Bell(signal, heartbeatMs);
+  const waiting = new Map<string, News>();
+  let refusals = 0;
+  const stop = resources.listen((event) => {
+    bell.ring();
+    if (waiting.size > maxWaiting) return;
+    const key = event.type === "refused" ? `refused ${refusals++}` : event.id;
+    // Nothing else matters of what is gone.
+    const news: News = event.type === "deleted" ? new Map() : waiting.get(key) ?? new Map();
+    waiting.set(key, news.set(event.type, dataOf(event, references, base)));
+  }, { contextId });
+  try {
+    yield comment("what is there, then what happens");
+    for await (const view of viewsOf(resources, contextId)) {
+      forget(waiting, view);
+      yield encode("resource", references.info(view, base));
+    }
+    while (!signal.aborted) {
+      if (waiting.size > maxWaiting) return yield comment("too much has happened: connect again");
+      const [key, news] = waiting.entries().next().value ?? [];
+      if (key !== undefined) {
+        waiting.delete(key);
+        for (const [type, data] of news!) yield encode(type, data);
+      } else if (!await bell.rung()) yield comment("still here");
+    }
+  } finally {
+    stop();
+    bell.stop();
+  }
+}
+
+/** What an event says, besides its type. */
+function dataOf(event: ResourceEvent, references: References, base: string): unknown {
+  switch (event.type) {
+    case "created": {
+      const { id, metadata } = event;
+      return { id, ...metadata, reference: references.reference(id, base) };
+    }
+    case "status":
+      return { id: event.id, ...event.status };
+    case "refused":
+      return { ...event.metadata, code: event.error.code, message: event.error.message };
+    case "deleted":
+      return { id: event.id };
+  }
+}
+
+async function* viewsOf(resources: Resources, contextId: string): AsyncGenerator<ResourceView> {
+  let after: ResourceView | undefined;
+  do {
+    const page = await resources.list({ contextId, order: "oldest", after, limit: PAGE_RESOURCES });
+    for (const { id } of page) {
+      // Time may have passed since the page was read.
+      const view = await resources.get(id).catch(() => null);
+      if (view !== null) yield view;
+    }
+    after = page.length < PAGE_RESOURCES ? undefined : page.at(-1);
+  } while (after !== undefined);
+}
+
+/** Drops news that a resource of the snapshot shows already. */
+function forget(waiting: Map<string, News>, { id, status }: ResourceView): void {
+  const news = waiting.get(id);
+  if (news === undefined) return;
+  const newer = news.get("status") as ResourceStatus | undefined;
+  news.delete("created");
+  if (newer !== undefined && !isNewer(newer, status)) news.delete("status");
+}
+
+/** Wakes one who waits: for a ring, for the time of a heartbeat, or for the end. */
+class Bell {
+  #rung = false;
+  #wake: (() => void) | null = null;
+
+  constructor(private readonly signal: AbortSignal, private readonly heartbeatMs: number) {
+    signal.addEventListener("abort", this.ring);
+  }
+
+  readonly ring = (): void => {
+    this.#rung = true;
+    this.#wake?.();
+  };
+
+  /** False when it was time for a heartbeat. */
+  async rung(): Promise<boolean> {
+    if (!this.#rung && !this.signal.aborted) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, this.heartbeatMs);
+      this.#wake = resolve;
+      await promise;
+      clearTimeout(timer);
+    }
+    const rung = this.#rung;
+    this.#rung = false;
+    return rung || this.signal.aborted;
+  }
+
+  stop(): void {
+    this.signal.removeEventListener("abort", this.ring);
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** One event; JSON has no line breaks of its own. */
+function encode(type: string, data: unknown, id?: string): Uint8Array {
+  const head = id === undefined ? "" : `id: ${id}\n`;
+  return encoder.encode(`event: ${type}\n${head}data: ${JSON.stringify(data)}\n\n`);
+}
+
+function comment(text: string): Uint8Array {
+  return encoder.encode(`: ${text}\n\n`);
+}

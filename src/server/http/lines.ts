@@ -1,0 +1,164 @@
+/**
+ * Windows of lines over HTTP: their exact bytes, or JSON (PROTOCOL.md 6.2).
+ * @module
+ */
+import type { Context, Hono } from "hono";
+import { accepts } from "hono/accepts";
+import { LIMITS, type LinePosition, RESOURCES_PATH, StreamError } from "../../protocol.ts";
+import { readRange } from "../../resources/reading/bytes.ts";
+import {
+  lineAt,
+  type LineWindow,
+  locateLines,
+  readLinePage,
+} from "../../resources/reading/lines.ts";
+import type { Resource } from "../../resources/reading/resource.ts";
+import { answerWith } from "../answer.ts";
+import { flagIn, numberIn } from "./query.ts";
+import type { RouteParts } from "../routes.ts";
+
+const LINES = 100;
+const MAX_LINES = 10_000;
+/** One answer as text; who wants more follows the link or reads the content. */
+const TEXT_BYTES = 16 * 1024 * 1024;
+const MAX = Number.MAX_SAFE_INTEGER;
+
+/** What is asked for. */
+interface Wanted {
+  start: number;
+  count: number;
+  /** Bytes of the first line that the client has already. */
+  byteOffset: number;
+}
+
+/** Adds the route. */
+export function linesRoutes(app: Hono, parts: RouteParts): void {
+  app.get(`${RESOURCES_PATH}/:id/lines`, async (c) => {
+    if (flagIn(c, "locate")) return await locateOnly(c, parts);
+    const wanted = wantedIn(c);
+    const resource = await parts.resources.open(c.req.param("id"));
+    const release = () => parts.resources.release(resource);
+    try {
+      const window = await locate(resource, wanted);
+      tellStatus(c, resource);
+      const type = accepts(c, {
+        header: "Accept",
+        supports: ["text/plain", "application/json"],
+        default: "text/plain",
+      });
+      if (type === "text/plain") return await asText(c, parts, resource, window, wanted);
+      const response = await asJson(c, resource, window, wanted);
+      await release();
+      return response;
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  });
+}
+
+/** Where lines are, as `LocateLines` tells it: any number of them, cut to what exists. */
+async function locateOnly(c: Context, { resources }: RouteParts): Promise<Response> {
+  const start = numberIn(c, "start", { min: -MAX, max: MAX }) ?? 0;
+  const count = numberIn(c, "count", { min: 0, max: MAX }) ?? 0;
+  const resource = await resources.open(c.req.param("id")!);
+  try {
+    return c.json(await locateLines(resource, start, count));
+  } finally {
+    await resources.release(resource);
+  }
+}
+
+function wantedIn(c: Context): Wanted {
+  const tail = numberIn(c, "tail", { min: 0, max: MAX_LINES });
+  const start = numberIn(c, "start", { min: -MAX, max: MAX });
+  const count = numberIn(c, "count", { min: 0, max: MAX_LINES });
+  const byteOffset = numberIn(c, "offset", { min: 0, max: MAX }) ?? 0;
+  if (tail === undefined) return { start: start ?? 0, count: count ?? LINES, byteOffset };
+  if (start === undefined && count === undefined) return { start: -tail, count: tail, byteOffset };
+  throw new StreamError("BAD_REQUEST", "tail stands for start and count: give either");
+}
+
+/** Where the lines asked for are, as far as they are there. */
+async function locate(
+  resource: Resource,
+  { start, count, byteOffset }: Wanted,
+): Promise<LineWindow> {
+  const window = await locateLines(resource, start, count);
+  if (window.startingLineIndex < start) {
+    throw new StreamError(
+      "LINES_NOT_AVAILABLE",
+      `line ${start} is not there: ${resource.status.numberOfLines} can be read`,
+    );
+  }
+  const { startingLineIndex: first, linesCount, startOffset } = window;
+  if (byteOffset === 0) return window;
+  const lineEnd = linesCount === 0 ? startOffset : await resource.lineStart(first + 1);
+  if (startOffset + byteOffset < lineEnd) return window;
+  throw new StreamError(
+    "LINES_NOT_AVAILABLE",
+    `byte ${byteOffset} of line ${first} is past its end`,
+  );
+}
+
+function tellStatus(c: Context, { status }: Resource): void {
+  c.header("stream-number-of-lines", String(status.numberOfLines));
+  c.header("stream-transfer-status", status.transferStatus);
+  c.header("cache-control", "no-cache");
+  c.header("vary", "accept");
+}
+
+/** The exact bytes of the lines. */
+async function asText(
+  c: Context,
+  parts: RouteParts,
+  resource: Resource,
+  window: LineWindow,
+  { byteOffset }: Wanted,
+): Promise<Response> {
+  const { startingLineIndex, linesCount, endOffset } = window;
+  const start = window.startOffset + byteOffset;
+  const end = Math.min(endOffset, start + TEXT_BYTES);
+  const next = end === endOffset
+    ? { lineIndex: startingLineIndex + linesCount, byteOffset: 0 }
+    : await lineAt(resource, end, startingLineIndex, startingLineIndex + linesCount);
+  const source = {
+    chunks: (signal: AbortSignal) => readRange(resource, start, end, signal),
+    byteCount: end - start,
+    release: () => parts.resources.release(resource),
+  };
+  return await answerWith(c, parts, source, () => {
+    linkTo(c, resource, next);
+    c.header("content-type", "text/plain; charset=utf-8");
+  });
+}
+
+/** A page of the lines as JSON. */
+async function asJson(
+  c: Context,
+  resource: Resource,
+  window: LineWindow,
+  { byteOffset }: Wanted,
+): Promise<Response> {
+  const { startingLineIndex: lineIndex, linesCount } = window;
+  const page = linesCount === 0
+    ? { lines: [], next: null }
+    : await readLinePage(resource, { lineIndex, byteOffset }, {
+      linesCount,
+      pageBytes: LIMITS.linesAnswerBytes,
+      pageLines: LIMITS.linesAnswerCount,
+    });
+  linkTo(c, resource, page.next ?? { lineIndex: lineIndex + linesCount, byteOffset: 0 });
+  return c.json({ ...window, ...page });
+}
+
+/** Links to the lines that follow, if there are any. */
+function linkTo(c: Context, { status }: Resource, { lineIndex, byteOffset }: LinePosition): void {
+  if (lineIndex >= (status.numberOfLines ?? 0)) return;
+  const { pathname, searchParams } = new URL(c.req.url);
+  searchParams.delete("tail");
+  searchParams.delete("offset");
+  searchParams.set("start", String(lineIndex));
+  if (byteOffset > 0) searchParams.set("offset", String(byteOffset));
+  c.header("link", `<${pathname}?${searchParams}>; rel="next"`);
+}

@@ -1,0 +1,91 @@
+/**
+ * Searching the lines of a resource over HTTP (PROTOCOL.md 6.3).
+ * @module
+ */
+import type { Context, Hono } from "hono";
+import { RESOURCES_PATH, StreamError } from "../../protocol.ts";
+import { finderFor } from "../../resources/reading/pattern.ts";
+import {
+  search,
+  type SearchBounds,
+  type SearchEnd,
+  type SearchMatch,
+} from "../../resources/reading/search.ts";
+import { answerWith } from "../answer.ts";
+import { flagIn, numberIn } from "./query.ts";
+import type { RouteParts } from "../routes.ts";
+
+const MATCHES = 1000;
+const MAX_MATCHES = 10_000;
+/** Time of one search; the next goes on where it ended. */
+const BUDGET_MS = 30_000;
+/** Searches at the same time on one port: each takes what is left of a core. */
+const MAX_SEARCHES = 4;
+const MAX_LINE = Number.MAX_SAFE_INTEGER;
+
+/** Adds the route. */
+export function searchRoutes(app: Hono, parts: RouteParts): void {
+  let running = 0;
+  app.get(`${RESOURCES_PATH}/:id/search`, async (c) => {
+    if (running >= MAX_SEARCHES) {
+      throw new StreamError("LIMIT_REACHED", `${running} searches are running: try again later`);
+    }
+    running++;
+    try {
+      return await answer(c, parts, () => void running--);
+    } catch (error) {
+      running--;
+      throw error;
+    }
+  });
+}
+
+async function answer(c: Context, parts: RouteParts, ended: () => void): Promise<Response> {
+  const { resources } = parts;
+  const finder = finderFor({
+    pattern: c.req.query("q") ?? "",
+    regex: flagIn(c, "regex"),
+    ignoreCase: flagIn(c, "ignoreCase"),
+  });
+  const bounds: SearchBounds = {
+    from: numberIn(c, "from", { min: -MAX_LINE, max: MAX_LINE }) ?? 0,
+    limit: numberIn(c, "limit", { min: 1, max: MAX_MATCHES }) ?? MATCHES,
+    budgetMs: BUDGET_MS,
+  };
+  const resource = await resources.open(c.req.param("id")!);
+  try {
+    // What cannot be searched is refused before the answer begins.
+    await resource.lineStart(Math.max(0, bounds.from));
+    const source = {
+      chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),
+      release: () => {
+        ended();
+        return resources.release(resource);
+      },
+    };
+    return await answerWith(c, parts, source, () => {
+      c.header("content-type", "application/x-ndjson; charset=utf-8");
+      c.header("cache-control", "no-store");
+    });
+  } catch (error) {
+    await resources.release(resource);
+    throw error;
+  }
+}
+
+/** An object a line: the matches, and how the search ended. */
+async function* encode(
+  found: AsyncGenerator<SearchMatch[], SearchEnd, void>,
+): AsyncGenerator<Uint8Array, void, void> {
+  const encoder = new TextEncoder();
+  try {
+    for (;;) {
+      const { done, value } = await found.next();
+      const objects = done ? [{ end: true, ...value }] : value;
+      yield encoder.encode(objects.map((object) => `${JSON.stringify(object)}\n`).join(""));
+      if (done) return;
+    }
+  } finally {
+    await found.return({ nextLine: 0, truncated: true, partialLines: 0 });
+  }
+}

@@ -1,0 +1,353 @@
+/** What makes credentials and knows them: files of tokens, JWTs, signed links; and the limit of failures. */
+import { chmod, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { sign } from "hono/jwt";
+import { FileTokens, JwksTokens, linkKey, SignedLinks } from "../../mod.ts";
+import { createToken, readTokens, revokeToken } from "../../src/access/token_file.ts";
+import { FailureLimit, networkOf } from "../../src/server/failures.ts";
+import { assertFails } from "../helpers/errors.ts";
+import { temporaryDirectory } from "../helpers/temporary.ts";
+
+test("a token is shown once, and its file holds the hash only and belongs to its owner", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const token = await createToken(path, { name: "ci", scopes: ["upload"], contextId: "run-17" });
+  assertEquals(/^[\w-]{43}$/.test(token), true);
+  assert(!(await readFile(path, "utf8")).includes(token));
+  assertEquals((await stat(path)).mode & 0o777, 0o600);
+  const [record] = await readTokens(path);
+  assertEquals([record.name, record.scopes, record.contextId], ["ci", ["upload"], "run-17"]);
+  const tokens = await FileTokens.open({ path });
+  const grant = { name: "ci", scopes: ["upload"], contextId: "run-17", resourceId: null };
+  assertEquals(await tokens.authenticate(token), { ...grant, expiresAtMs: null } as never);
+  for (const wrong of ["", token.slice(1), `${token} `, token.toUpperCase(), record.sha256]) {
+    assertEquals(await tokens.authenticate(wrong), null, wrong);
+  }
+});
+
+test("a token ends at its expiry", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const expiresAt = "2030-01-01T00:00:00.000Z";
+  const token = await createToken(path, { name: "a", scopes: ["read"], expiresAt });
+  const clock = { ms: Date.parse(expiresAt) - 1 };
+  const tokens = await FileTokens.open({ path, now: () => clock.ms });
+  assertEquals((await tokens.authenticate(token))?.expiresAtMs, Date.parse(expiresAt));
+  clock.ms++;
+  assertEquals(await tokens.authenticate(token), null);
+});
+
+test("the file is read again when it changes, once a second: revoking needs no restart", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const first = await createToken(path, { name: "first", scopes: ["read"] });
+  const clock = { ms: 0 };
+  const tokens = await FileTokens.open({ path, now: () => clock.ms });
+  await revokeToken(path, "first");
+  const second = await createToken(path, { name: "second", scopes: ["read"] });
+  clock.ms = 999;
+  assertNotEquals(await tokens.authenticate(first), null);
+  clock.ms = 1000;
+  const both = [tokens.authenticate(first), tokens.authenticate(second)];
+  assertEquals((await Promise.all(both)).map((grant) => grant?.name), [undefined, "second"]);
+});
+
+test("a file that became unreadable grants nothing, says so once, and never shows a line", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const token = await createToken(path, { name: "a", scopes: ["read"] });
+  const right = await readFile(path, "utf8");
+  const clock = { ms: 0 };
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const tokens = await FileTokens.open({ path, warn, now: () => clock.ms });
+  await writeFile(path, `${right}hush hush\n`);
+  for (clock.ms = 1000; clock.ms <= 3000; clock.ms += 1000) {
+    assertEquals(await tokens.authenticate(token), null);
+  }
+  assertEquals(warnings, [`no token is accepted: ${path}, line 2: it is no JSON`]);
+  await writeFile(path, right);
+  await utimes(path, 1, 1);
+  assertNotEquals(await tokens.authenticate(token), null);
+});
+
+test("what is wrong with a file of tokens is named with its line", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const missing = await assertFails("NOT_FOUND", () => FileTokens.open({ path }));
+  assertStringIncludes(missing.message, "stream token create");
+  const record = {
+    name: "a",
+    scopes: ["read"],
+    createdAt: "2030-01-01T00:00:00Z",
+    sha256: "0".repeat(64),
+  };
+  const wrong = [
+    ...[null, 7, {}, { ...record, name: "a b" }, { ...record, scopes: [] }],
+    ...[{ ...record, scopes: ["root"] }, { ...record, sha256: "00" }],
+    ...[{ ...record, expiresAt: "tomorrow" }, { ...record, contextId: "" }],
+    ...[{ ...record, resourceId: "../x" }, { ...record, expiresAt: 7 }],
+  ];
+  for (const value of wrong) {
+    await writeFile(path, `${JSON.stringify(record)}\n\n${JSON.stringify(value)}\n`);
+    const error = await assertFails("BAD_METADATA", () => FileTokens.open({ path }));
+    assertStringIncludes(error.message, "line 3", JSON.stringify(value));
+  }
+});
+
+test("names are unique, unknown ones cannot be revoked, and two writers exclude each other", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  await createToken(path, { name: "a", scopes: ["read"] });
+  await assertFails("CONFLICT", () => createToken(path, { name: "a", scopes: ["admin"] }));
+  await assertFails("NOT_FOUND", () => revokeToken(path, "b"));
+  await writeFile(`${path}.new`, "");
+  const error = await assertFails("CONFLICT", () => revokeToken(path, "a"));
+  assertStringIncludes(error.message, `${path}.new`);
+  assertEquals((await readTokens(path)).length, 1);
+});
+
+test("a file that others can get at is warned of", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  await createToken(path, { name: "a", scopes: ["read"] });
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  await FileTokens.open({ path, warn });
+  assertEquals(warnings, []);
+  await chmod(path, 0o640);
+  await FileTokens.open({ path, warn });
+  assertEquals(warnings, [`others can get at ${path}: chmod 600 it`]);
+});
+
+test("a link grants reading one resource until it ends, and nothing once it was changed", async () => {
+  const clock = { ms: 1_000_000 };
+  const links = new SignedLinks({ now: () => clock.ms });
+  const id = crypto.randomUUID();
+  const link = await links.create(id, clock.ms + 60_000);
+  const grant = { name: "link", scopes: ["read"], contextId: null, resourceId: id };
+  assertEquals(await links.authenticate(link), { ...grant, expiresAtMs: 1_060_000 } as never);
+  const [, expiry, mac] = link.split(".");
+  const forged = [
+    ...[`${crypto.randomUUID()}.${expiry}.${mac}`, `${id}.${Number(expiry) + 1}.${mac}`],
+    ...[`${id}.0${expiry}.${mac}`, `${id}.${expiry}.${"A".repeat(43)}`, `${id}.${expiry}.`],
+    ...["", "..", link.slice(0, -1), `${link}=`, `${link}A`, ` ${link}`, link.toUpperCase()],
+  ];
+  for (const text of forged) assertEquals(await links.authenticate(text), null, text);
+  assertEquals(await new SignedLinks().authenticate(link), null);
+  clock.ms = 1_059_999;
+  assertNotEquals(await links.authenticate(link), null);
+  clock.ms = 1_060_000;
+  assertEquals(await links.authenticate(link), null);
+});
+
+test("the key of links is made once, for its owner only", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "secret.key");
+  const [one, two] = await Promise.all([linkKey(path), linkKey(path)]);
+  assertEquals(one, two);
+  assertEquals(one.length, 32);
+  assertEquals(await linkKey(path), one);
+  assertEquals((await stat(path)).mode & 0o777, 0o600);
+  await writeFile(path, "short");
+  const error = await assertFails("STORAGE_FAILED", () => linkKey(path));
+  assertStringIncludes(error.message, path);
+});
+
+const ALGORITHMS = {
+  RS256: {
+    name: "RSASSA-PKCS1-v1_5",
+    modulusLength: 2048,
+    publicExponent: new Uint8Array([1, 0, 1]),
+    hash: "SHA-256",
+  },
+  ES256: { name: "ECDSA", namedCurve: "P-256" },
+  EdDSA: { name: "Ed25519" },
+};
+type Algorithm = keyof typeof ALGORITHMS;
+
+interface Signer {
+  /** Public part. */
+  jwk: JsonWebKey & { kid: string };
+  /** Private part, as Hono's `sign` wants it. */
+  key: JsonWebKey & { kid: string; alg: Algorithm };
+}
+
+async function makeSigner(alg: Algorithm, kid: string): Promise<Signer> {
+  const pair = await crypto.subtle.generateKey(ALGORITHMS[alg], true, ["sign", "verify"]);
+  const { publicKey, privateKey } = pair as CryptoKeyPair;
+  const jwk = async (key: CryptoKey) => ({
+    ...await crypto.subtle.exportKey("jwk", key),
+    alg,
+    kid,
+  });
+  return { jwk: await jwk(publicKey), key: await jwk(privateKey) };
+}
+
+/** An identity provider whose answer can be changed. */
+async function startProvider() {
+  const provider = { requests: 0, status: 200, body: "" };
+  const server = createServer((_request, response) => {
+    provider.requests++;
+    response.writeHead(provider.status, { location: "/elsewhere" }).end(provider.body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const close = () =>
+    new Promise<void>((resolve) => {
+      server.closeAllConnections();
+      server.close(() => resolve());
+    });
+  return Object.assign(provider, {
+    url: `http://127.0.0.1:${port}/jwks.json`,
+    [Symbol.asyncDispose]: close,
+  });
+}
+
+const inSeconds = (seconds: number) => Math.floor(Date.now() / 1000) + seconds;
+const claims = () => ({ sub: "ann", scope: "stream:upload openid read", exp: inSeconds(60) });
+
+test("JWTs of each algorithm grant what their claims say", async () => {
+  await using provider = await startProvider();
+  const signers = await Promise.all(
+    (Object.keys(ALGORITHMS) as Algorithm[]).map((alg) => makeSigner(alg, `key of ${alg}`)),
+  );
+  provider.body = JSON.stringify({ keys: signers.map(({ jwk }) => jwk) });
+  const tokens = new JwksTokens({ url: provider.url });
+  const id = crypto.randomUUID();
+  for (const { key } of signers) {
+    const payload = { ...claims(), stream_context: "run-17", stream_resource: id };
+    const grant = await tokens.authenticate(await sign(payload, key, key.alg));
+    assertEquals(grant, {
+      name: "ann",
+      scopes: ["upload", "read"],
+      contextId: "run-17",
+      resourceId: id,
+      expiresAtMs: payload.exp * 1000,
+    }, key.alg);
+  }
+  assertEquals(provider.requests, 1);
+});
+
+test("a JWT that is expired, not yet valid, for somebody else or forged grants nothing", async () => {
+  await using provider = await startProvider();
+  const signer = await makeSigner("ES256", "a");
+  const stranger = await makeSigner("ES256", "a");
+  provider.body = JSON.stringify({ keys: [signer.jwk] });
+  const tokens = new JwksTokens({ url: provider.url });
+  const named = new JwksTokens({ url: provider.url, audience: "logs" });
+  const signed = (payload: Record<string, unknown>, { key } = signer) =>
+    sign(payload, key, key.alg);
+  const { exp: _, ...endless } = claims();
+  const wrong = {
+    expired: await signed({ ...claims(), exp: inSeconds(-1) }),
+    endless: await signed(endless),
+    "not yet valid": await signed({ ...claims(), nbf: inSeconds(60) }),
+    "for another audience": await signed({ ...claims(), aud: "mail" }),
+    "with a context that is no text": await signed({ ...claims(), stream_context: 7 }),
+    "with a resource that is no id": await signed({ ...claims(), stream_resource: "../x" }),
+    "by another key": await signed(claims(), stranger),
+    "by a shared secret": await sign(claims(), JSON.stringify(signer.jwk), "HS256"),
+    unsigned: `${btoa('{"alg":"none","kid":"a"}')}.${btoa(JSON.stringify(claims()))}.`,
+    "no JWT": "a.b.c",
+    empty: "",
+    long: "a".repeat(10_000),
+  };
+  for (const [what, token] of Object.entries(wrong)) {
+    assertEquals(await tokens.authenticate(token), null, what);
+  }
+  const [right, other] = [
+    await signed({ ...claims(), aud: ["x", "logs"] }),
+    await signed(claims()),
+  ];
+  assertNotEquals(await named.authenticate(right), null);
+  assertEquals(await named.authenticate(other), null);
+  assertNotEquals(await tokens.authenticate(other), null);
+});
+
+test("keys are fetched again after five minutes, and for an unknown one every ten seconds at most", async () => {
+  await using provider = await startProvider();
+  const [first, second] = [await makeSigner("EdDSA", "first"), await makeSigner("EdDSA", "second")];
+  provider.body = JSON.stringify({ keys: [first.jwk] });
+  const clock = { ms: 0 };
+  const tokens = new JwksTokens({ url: provider.url, now: () => clock.ms });
+  const [one, two] = [await sign(claims(), first.key), await sign(claims(), second.key)];
+  const isKnown = async (token: string) => await tokens.authenticate(token) !== null;
+  assertEquals([await isKnown(one), await isKnown(two), provider.requests], [true, false, 1]);
+  provider.body = JSON.stringify({ keys: [first.jwk, second.jwk] });
+  clock.ms = 9999;
+  assertEquals([await isKnown(two), provider.requests], [false, 1]);
+  clock.ms = 10_000;
+  assertEquals([await isKnown(two), provider.requests], [true, 2]);
+  provider.body = JSON.stringify({ keys: [second.jwk] });
+  clock.ms = 309_999;
+  assertEquals([await isKnown(one), provider.requests], [true, 2]);
+  clock.ms = 310_000;
+  assertEquals([await isKnown(one), provider.requests], [false, 3]);
+});
+
+test("a provider that does not answer as it should is not taken for a wrong token", async () => {
+  await using provider = await startProvider();
+  const signer = await makeSigner("ES256", "a");
+  const token = await sign(claims(), signer.key);
+  const right = JSON.stringify({ keys: [signer.jwk] });
+  const answers: [number, string][] = [
+    ...[[500, right], [302, right], [200, "<html>"], [200, "{}"], [200, "null"]] as const,
+    [200, JSON.stringify({ keys: Array(101).fill(signer.jwk) })],
+    [200, right + " ".repeat(300_000)],
+  ] as [number, string][];
+  for (const [status, body] of answers) {
+    Object.assign(provider, { status, body });
+    const tokens = new JwksTokens({ url: provider.url });
+    await assertFails("UNREACHABLE", () => tokens.authenticate(token));
+  }
+  for (const url of ["http://id.example.org/jwks.json", "ftp://localhost/", "jwks.json"]) {
+    await assertFails("BAD_REQUEST", async () => await new JwksTokens({ url }).authenticate(token));
+  }
+});
+
+test("an address has ten failures at once, and one more every six seconds", () => {
+  const clock = { ms: 0 };
+  const failures = new FailureLimit(() => clock.ms);
+  const times = (n: number) => Array.from({ length: n }, () => failures.count("192.0.2.1"));
+  assertEquals(times(12), [...Array(10).fill(0), 6, 6]);
+  assertEquals(failures.count("192.0.2.2"), 0);
+  clock.ms = 5000;
+  assertEquals(times(1), [1]);
+  clock.ms = 6000;
+  assertEquals(times(2), [0, 6]);
+  clock.ms = 66_000;
+  assertEquals(times(11), [...Array(10).fill(0), 6]);
+});
+
+test("10 000 addresses are remembered; the oldest are forgotten first", () => {
+  const failures = new FailureLimit(() => 0);
+  const exhaust = (address: string) => {
+    for (let at = 0; at < 10; at++) failures.count(address);
+  };
+  exhaust("old");
+  exhaust("new");
+  for (let at = 0; at < 9999; at++) failures.count(`192.0.2.${at}`);
+  assertEquals(failures.size, 10_000);
+  assertEquals([failures.count("new"), failures.count("old")], [6, 0]);
+});
+
+test("the addresses of one IPv6 network are one", () => {
+  const networks = {
+    "192.0.2.1": "192.0.2.1",
+    "::ffff:192.0.2.1": "192.0.2.1",
+    "2001:db8:1:2:3:4:5:6": "2001:db8:1:2",
+    "2001:0db8:1:2::7": "2001:db8:1:2",
+    "2001:db8::7": "2001:db8:0:0",
+    "fe80::1%eth0": "fe80:0:0:0",
+    "::1": "0:0:0:0",
+    "": "",
+  };
+  for (const [address, network] of Object.entries(networks)) {
+    assertEquals(networkOf(address), network, address);
+  }
+});

@@ -1,0 +1,525 @@
+/** One contract for every catalog, and what a file has to stand besides. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { test } from "node:test";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import type { Catalog, ResourceQuery, ResourceRecord, UploadContext } from "../../src/catalog.ts";
+import { MemoryCatalog } from "../../src/catalog/memory.ts";
+import { SqliteCatalog } from "../../src/catalog/sqlite.ts";
+import { StreamError, TRANSFER_STATUSES } from "../../src/protocol.ts";
+import { assertFails } from "../helpers/errors.ts";
+import { temporaryDirectory } from "../helpers/temporary.ts";
+
+/** The same behaviour of both catalogs. */
+function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>): void {
+  test(`MemoryCatalog: ${behaviour}`, async () => {
+    const catalog = new MemoryCatalog();
+    await check(catalog);
+    await catalog.close();
+  });
+  inFile(behaviour, async (path) => {
+    const catalog = new SqliteCatalog(path);
+    try {
+      await check(catalog);
+    } finally {
+      await catalog.close();
+    }
+  });
+}
+
+function inFile(behaviour: string, check: (path: string) => Promise<void>): void {
+  test(`SqliteCatalog: ${behaviour}`, async () => {
+    await using directory = await temporaryDirectory();
+    await check(join(directory.path, "catalog.sqlite"));
+  });
+}
+
+/** A record as it is registered, but for what is given. */
+function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
+  return {
+    id: crypto.randomUUID(),
+    metadata: { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true },
+    contextId: null,
+    createdAtMs: 1_700_000_000_000,
+    transferStatus: "INITIATED",
+    size: 0,
+    durableSize: 0,
+    lines: 0,
+    epoch: 1,
+    sequence: 0,
+    failure: null,
+    digest: null,
+    digestState: null,
+    secretHash: null,
+    announced: { size: null, checksum: null },
+    updatedAtMs: 1_700_000_000_000,
+    revision: 0,
+    ...given,
+  };
+}
+
+/** A record that has everything, at its limits. */
+const full = () =>
+  record({
+    metadata: {
+      filename: `Grüße "x'; DROP TABLE resources;--\n😀`,
+      mimeType: "application/octet-stream",
+      supportsLineAccess: false,
+    },
+    contextId: "run/17 ü",
+    createdAtMs: 1_700_000_000_500,
+    transferStatus: "FAILED",
+    size: 2 ** 40,
+    lines: null,
+    epoch: 2 ** 31,
+    sequence: 2 ** 40,
+    failure: "INTERRUPTED: it's over",
+    digest: { algorithm: "sha256", value: "ab".repeat(32) },
+    digestState: {
+      algorithm: "xxh128",
+      byteOffset: 2 ** 40,
+      state: Uint8Array.from({ length: 580 }, (_, at) => at),
+    },
+    secretHash: "cd".repeat(32),
+    durableSize: 2 ** 40 - 1,
+    announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
+    updatedAtMs: 1_700_000_000_501,
+  });
+
+contract("a record comes back as it was created", async (catalog) => {
+  for (const created of [record(), full()]) {
+    assertEquals(await catalog.get(created.id), null);
+    await catalog.create(structuredClone(created));
+    assertEquals(await catalog.get(created.id), created);
+    assertEquals(await catalog.list({ limit: 1, after: { ...created, id: "g" } }), [created]);
+  }
+});
+
+contract("the state of a digest comes back as plain bytes", async (catalog) => {
+  for (const length of [0, 1, 580, 100_000]) {
+    const state = Uint8Array.from({ length }, (_, at) => at * 7);
+    const created = record({ digestState: { algorithm: "md5", byteOffset: length, state } });
+    await catalog.create(created);
+    const found = (await catalog.get(created.id))!.digestState!.state;
+    assertEquals(found.constructor, Uint8Array);
+    assertEquals(found, state);
+  }
+});
+
+contract("creating an id twice is a conflict that changes nothing", async (catalog) => {
+  const first = record({ size: 1 });
+  await catalog.create(first);
+  await assertFails("CONFLICT", () => catalog.create(record({ id: first.id, size: 2 })));
+  assertEquals(await catalog.get(first.id), first);
+});
+
+contract("an update changes what it names and counts the revision up", async (catalog) => {
+  const created = full();
+  await catalog.create(created);
+  const first = await catalog.update(created.id, 0, { transferStatus: "IN_PROGRESS", size: 5 });
+  assertEquals(first, { ...created, transferStatus: "IN_PROGRESS", size: 5, revision: 1 });
+  assertEquals(await catalog.get(created.id), first);
+
+  const change = {
+    transferStatus: "COMPLETED",
+    lines: 3,
+    epoch: 4,
+    sequence: 5,
+    failure: null,
+    digest: { algorithm: "md5", value: "00" },
+    digestState: null,
+    secretHash: null,
+    updatedAtMs: 6,
+  } as const;
+  const second = await catalog.update(created.id, 1, change);
+  assertEquals(second, { ...first, ...change, revision: 2 });
+  assertEquals(await catalog.get(created.id), second);
+});
+
+contract("an update of another revision is a conflict that changes nothing", async (catalog) => {
+  const { id } = record();
+  await catalog.create(record({ id }));
+  const current = await catalog.update(id, 0, { size: 1 });
+  for (const revision of [0, 2, -1]) {
+    await assertFails("CONFLICT", () => catalog.update(id, revision, { size: 9 }));
+  }
+  assertEquals(await catalog.get(id), current);
+});
+
+contract("of updates at the same time exactly one wins", async (catalog) => {
+  const { id } = record();
+  await catalog.create(record({ id }));
+  const outcomes = await Promise.allSettled(
+    [1, 2, 3, 4, 5].map((size) => catalog.update(id, 0, { size })),
+  );
+  const won = outcomes.filter(({ status }) => status === "fulfilled");
+  assertEquals(won.length, 1);
+  assertEquals((await catalog.get(id))?.revision, 1);
+});
+
+contract("an update of a record that is gone is NOT_FOUND", async (catalog) => {
+  const { id } = record();
+  await assertFails("NOT_FOUND", () => catalog.update(id, 0, { size: 1 }));
+  await catalog.create(record({ id }));
+  await catalog.delete(id);
+  await assertFails("NOT_FOUND", () => catalog.update(id, 0, { size: 1 }));
+});
+
+contract("a deleted record is gone, and its id can be used again", async (catalog) => {
+  const { id } = record();
+  assertEquals(await catalog.delete(id), false);
+  await catalog.create(record({ id }));
+  assertEquals(await catalog.delete(id), true);
+  assertEquals(await catalog.delete(id), false);
+  assertEquals(await catalog.get(id), null);
+  assertEquals(await catalog.list({ limit: 10 }), []);
+  await catalog.create(record({ id, size: 7 }));
+  assertEquals((await catalog.get(id))?.size, 7);
+});
+
+/** The order of a list, from the time of registration and the id. */
+function inOrder(records: ResourceRecord[], order: ResourceQuery["order"] = "newest") {
+  const sorted = records.toSorted((a, b) =>
+    b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1)
+  );
+  return order === "newest" ? sorted : sorted.reverse();
+}
+
+/** Pages of so many records until there are no more. */
+async function pages(
+  catalog: Catalog,
+  query: Omit<ResourceQuery, "limit" | "after">,
+  limit: number,
+): Promise<ResourceRecord[][]> {
+  const found: ResourceRecord[][] = [];
+  let after: ResourceQuery["after"];
+  for (;;) {
+    const page = await catalog.list({ ...query, limit, after });
+    if (page.length === 0) return found;
+    found.push(page);
+    const last = page.at(-1)!;
+    after = { createdAtMs: last.createdAtMs, id: last.id };
+  }
+}
+
+contract("pages go from the newest to the oldest, each record once", async (catalog) => {
+  const records = Array.from({ length: 25 }, (_, at) => record({ createdAtMs: 1000 + at % 9 }));
+  for (const each of records) await catalog.create(each);
+  for (const limit of [1, 2, 7, 24, 25, 26]) {
+    const found = await pages(catalog, {}, limit);
+    assertEquals(found.flat(), inOrder(records));
+    assert(found.slice(0, -1).every((page) => page.length === limit));
+    assertEquals(
+      (await pages(catalog, { order: "oldest" }, limit)).flat(),
+      inOrder(records, "oldest"),
+    );
+  }
+});
+
+contract("records that come or go between two pages shift none of the others", async (catalog) => {
+  const records = [1, 2, 3, 4].map((createdAtMs) => record({ createdAtMs }));
+  for (const each of records) await catalog.create(each);
+  const [, third] = await catalog.list({ limit: 2 });
+  await catalog.create(record({ createdAtMs: 9 }));
+  await catalog.delete(third.id);
+  const rest = await catalog.list({ limit: 2, after: third });
+  assertEquals(rest.map(({ createdAtMs }) => createdAtMs), [2, 1]);
+});
+
+const arbitraryRecords = fc.array(
+  fc.record({
+    contextId: fc.constantFrom(null, "a", "b"),
+    transferStatus: fc.constantFrom(...TRANSFER_STATUSES),
+    createdAtMs: fc.nat(3),
+  }),
+  { maxLength: 25, size: "max" },
+);
+
+contract("any filter and page size finds exactly what matches, in order", async (catalog) => {
+  await fc.assert(
+    fc.asyncProperty(
+      arbitraryRecords,
+      fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined }),
+      fc.option(fc.uniqueArray(fc.constantFrom(...TRANSFER_STATUSES)), { nil: undefined }),
+      fc.constantFrom(undefined, "newest" as const, "oldest" as const),
+      fc.integer({ min: 1, max: 8 }),
+      async (given, contextId, transferStatuses, order, limit) => {
+        const records = given.map((each) => record(each));
+        for (const each of records) await catalog.create(each);
+        const wanted = records
+          .filter((each) => contextId === undefined || each.contextId === contextId)
+          .filter((each) => transferStatuses?.includes(each.transferStatus) ?? true);
+        const found = await pages(catalog, { contextId, transferStatuses, order }, limit);
+        assertEquals(found.flat(), inOrder(wanted, order));
+        for (const { id } of records) await catalog.delete(id);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+contract("a context is made once and keeps its time", async (catalog) => {
+  assertEquals(await catalog.getContext("run-17"), null);
+  const before = Date.now();
+  const made = await catalog.createContext("run-17");
+  assert(made.id === "run-17" && made.createdAtMs >= before && made.createdAtMs <= Date.now());
+  assertEquals(await catalog.createContext("run-17"), made);
+  assertEquals(await catalog.getContext("run-17"), made);
+  assertEquals(await catalog.getContext("RUN-17"), null);
+});
+
+contract("a context is closed once and keeps that time", async (catalog) => {
+  assertEquals(await catalog.closeContext("run-17"), null);
+  const { createdAtMs, closedAtMs } = await catalog.createContext("run-17");
+  assertEquals(closedAtMs, null);
+  const closed = await catalog.closeContext("run-17");
+  assert(closed!.closedAtMs! >= createdAtMs);
+  assertEquals(await catalog.closeContext("run-17"), closed);
+  assertEquals(await catalog.createContext("run-17"), closed);
+  assertEquals(await catalog.getContext("run-17"), closed);
+});
+
+contract("contexts are listed page by page, newest first", async (catalog) => {
+  const ids = ["b", "run/17 ü", "a_b", "c", "a"];
+  for (const id of ids) await catalog.createContext(id);
+  await catalog.closeContext("c");
+  const found: UploadContext[] = [];
+  let after: UploadContext | undefined;
+  for (;;) {
+    const page = await catalog.listContexts({ limit: 2, after });
+    assert(page.length <= 2);
+    if (page.length === 0) break;
+    found.push(...page);
+    after = page.at(-1);
+  }
+  assertEquals(found.map(({ id }) => id).sort(), [...ids].sort());
+  const inOrder = found.toSorted((a, b) => b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : -1));
+  assertEquals(found, inOrder);
+  assertEquals(found.filter(({ closedAtMs }) => closedAtMs !== null).map(({ id }) => id), ["c"]);
+});
+
+contract("usage is the sum of sizes, by upload context", async (catalog) => {
+  assertEquals(await catalog.usage(), []);
+  const sizes: [string | null, number][] = [["a", 1], [null, 2], ["a", 2 ** 40], ["b", 0], [
+    null,
+    4,
+  ]];
+  for (const [contextId, size] of sizes) await catalog.create(record({ contextId, size }));
+  const usage = new Map((await catalog.usage()).map((each) => [each.contextId, each.bytes]));
+  assertEquals(usage, new Map([["a", 2 ** 40 + 1], [null, 6], ["b", 0]]));
+});
+
+contract("changing what was given or returned changes nothing in the catalog", async (catalog) => {
+  const given = full();
+  const expected = structuredClone(given);
+  await catalog.create(given);
+  const deface = (found: ResourceRecord) => {
+    found.size = -1;
+    found.metadata.filename = "defaced";
+    found.digest!.value = "defaced";
+    found.digestState!.byteOffset = -1;
+    found.digestState!.state.fill(0);
+  };
+  deface(given);
+  assertEquals(await catalog.get(given.id), expected);
+  deface((await catalog.get(given.id))!);
+  assertEquals(await catalog.get(given.id), expected);
+  deface((await catalog.list({ limit: 1 }))[0]);
+  assertEquals(await catalog.get(given.id), expected);
+
+  const { digest, digestState } = full();
+  deface(await catalog.update(given.id, 0, { digest, digestState }));
+  digestState!.state.fill(0);
+  assertEquals(await catalog.get(given.id), { ...expected, revision: 1 });
+
+  const made = await catalog.createContext("run");
+  const { createdAtMs } = made;
+  made.createdAtMs = -1;
+  (await catalog.getContext("run"))!.createdAtMs = -1;
+  assertEquals(await catalog.getContext("run"), { id: "run", createdAtMs, closedAtMs: null });
+});
+
+contract("bringing everything to disk works before, between and after writes", async (catalog) => {
+  await catalog.sync();
+  await catalog.create(record());
+  await Promise.all([catalog.sync(), catalog.create(record()), catalog.sync()]);
+  await catalog.sync();
+  assertEquals((await catalog.list({ limit: 10 })).length, 2);
+});
+
+inFile("everything is there again after the file was closed", async (path) => {
+  const created = full();
+  const first = new SqliteCatalog(path);
+  await first.create(created);
+  const updated = await first.update(created.id, 0, { size: 5 });
+  const context = await first.createContext("run");
+  await first.close();
+
+  const second = new SqliteCatalog(path);
+  await second.sync();
+  assertEquals(await second.get(created.id), updated);
+  assertEquals(await second.getContext("run"), context);
+  await assertFails("CONFLICT", () => second.update(created.id, 0, { size: 6 }));
+  await second.close();
+});
+
+inFile("the directory of the file is made", async (path) => {
+  const catalog = new SqliteCatalog(join(path, "deep", "catalog.sqlite"));
+  await catalog.create(record());
+  await catalog.close();
+});
+
+inFile("two on one file see each other's updates, and neither overwrites them", async (path) => {
+  const [one, other] = [new SqliteCatalog(path), new SqliteCatalog(path)];
+  const { id } = record();
+  await one.create(record({ id }));
+  assertEquals((await other.update(id, 0, { size: 1 })).revision, 1);
+  await assertFails("CONFLICT", () => one.update(id, 0, { size: 2 }));
+  assertEquals((await one.update(id, 1, { size: 3 })).revision, 2);
+  assertEquals((await other.get(id))?.size, 3);
+  await one.close();
+  await other.close();
+});
+
+inFile("what is written can be brought to disk while others write", async (path) => {
+  const [one, other] = [new SqliteCatalog(path), new SqliteCatalog(path)];
+  const writing = [one, other].map(async (catalog) => {
+    for (let count = 0; count < 200; count++) {
+      await catalog.create(record());
+      if (count % 10 === 0) await catalog.sync();
+    }
+  });
+  const syncing = Array.from({ length: 20 }, () => one.sync());
+  await Promise.all([...writing, ...syncing]);
+  assertEquals((await one.list({ limit: 1000 })).length, 400);
+  await one.close();
+  await other.close();
+});
+
+function refusal(path: string): StreamError {
+  const error = assertThrows(() => new SqliteCatalog(path), StreamError);
+  assertEquals(error.code, "STORAGE_FAILED");
+  assert(error.message.includes(path), error.message);
+  return error;
+}
+
+inFile("a file of the first version gets what is new, and keeps what it has", async (path) => {
+  const made = new SqliteCatalog(path);
+  const kept = record({ contextId: "run" });
+  await made.create(kept);
+  // What is known to be on disk is worked out of what the first version kept.
+  const ended = { size: 9, durableSize: 9, transferStatus: "FAILED" } as const;
+  const flushed = record({ ...ended, failure: "ABORTED: enough" });
+  const refused = record({ ...ended, failure: "STORAGE_FAILED: full" });
+  const complete = record({ ...ended, transferStatus: "COMPLETED" });
+  for (const one of [flushed, refused, complete]) await made.create(one);
+  const context = await made.createContext("run");
+  await made.close();
+  const first = new DatabaseSync(path);
+  first.exec(`
+    ALTER TABLE resources DROP COLUMN durable_size;
+    ALTER TABLE resources DROP COLUMN announced_size;
+    ALTER TABLE resources DROP COLUMN announced_checksum;
+    DROP INDEX contexts_newest;
+    DROP INDEX resources_usage;
+    ALTER TABLE contexts DROP COLUMN closed_at;
+    PRAGMA user_version = 1;
+  `);
+  first.close();
+
+  const catalog = new SqliteCatalog(path);
+  for (const one of [kept, flushed, complete]) assertEquals(await catalog.get(one.id), one);
+  assertEquals(await catalog.get(refused.id), { ...refused, durableSize: 0 });
+  assertEquals(await catalog.listContexts({ limit: 9 }), [context]);
+  const announced = { size: 5, checksum: "ab" };
+  assertEquals((await catalog.update(kept.id, 0, { announced })).announced, announced);
+  assertEquals((await catalog.get(kept.id))?.announced, announced);
+  assert((await catalog.closeContext("run"))?.closedAtMs);
+  await catalog.close();
+});
+
+inFile("a file of a newer version is refused, and not touched", async (path) => {
+  await new SqliteCatalog(path).close();
+  const newer = new DatabaseSync(path);
+  newer.exec("PRAGMA user_version = 9; CREATE TABLE novelty (id TEXT)");
+  newer.close();
+  const before = readFileSync(path);
+  const { message } = refusal(path);
+  assert(message.includes("version 9") && message.includes("newer"), message);
+  assertEquals(readFileSync(path), before);
+});
+
+inFile("a file that is no database is refused, and not touched", async (path) => {
+  for (const content of ["hello", "no database at all\n".repeat(1000)]) {
+    writeFileSync(path, content);
+    refusal(path);
+    assertEquals(readFileSync(path, "utf8"), content);
+  }
+  await mkdir(join(path, "..", "directory"));
+  refusal(join(path, "..", "directory"));
+});
+
+inFile("a catalog that was closed says so in its errors", async (path) => {
+  const catalog = new SqliteCatalog(path);
+  await catalog.close();
+  await assertFails("STORAGE_FAILED", () => catalog.get(crypto.randomUUID()));
+  await assertFails("STORAGE_FAILED", () => catalog.create(record()));
+});
+
+/** The SQL that a step prepares on the way. */
+async function preparedBy(step: () => Promise<unknown>): Promise<string[]> {
+  const statements: string[] = [];
+  const { prepare } = DatabaseSync.prototype;
+  DatabaseSync.prototype.prepare = function (sql) {
+    statements.push(sql);
+    return prepare.call(this, sql);
+  };
+  try {
+    await step();
+  } finally {
+    DatabaseSync.prototype.prepare = prepare;
+  }
+  return statements;
+}
+
+/** How SQLite goes about what a step asks. */
+async function plan(path: string, step: (catalog: Catalog) => Promise<unknown>): Promise<string> {
+  const catalog = new SqliteCatalog(path);
+  const statements = await preparedBy(() => step(catalog));
+  await catalog.close();
+  assertEquals(statements.length, 1);
+  const database = new DatabaseSync(path);
+  const rows = database.prepare(`EXPLAIN QUERY PLAN ${statements[0]}`).all();
+  database.close();
+  return rows.map((row) => String(row.detail)).join("; ");
+}
+
+inFile("a page of thousands of records is read off an index, without sorting", async (path) => {
+  const after = { createdAtMs: 5, id: crypto.randomUUID() };
+  const queries: [ResourceQuery, string][] = [
+    [{ limit: 100 }, "SCAN resources USING INDEX"],
+    [{ limit: 100, after }, "SEARCH resources USING INDEX"],
+    [{ limit: 100, after, order: "oldest" }, "SEARCH resources USING INDEX"],
+    [{ limit: 100, contextId: "a" }, "SEARCH resources USING INDEX"],
+    [{ limit: 100, contextId: "a", after }, "SEARCH resources USING INDEX"],
+    [{ limit: 100, transferStatuses: ["FAILED"], after }, "SEARCH resources USING INDEX"],
+  ];
+  for (const [query, wanted] of queries) {
+    const found = await plan(path, (catalog) => catalog.list(query));
+    assert(found.startsWith(wanted) && !found.includes("TEMP"), found);
+  }
+});
+
+inFile(
+  "the few unfinished among thousands are found without a look at the others",
+  async (path) => {
+    const found = await plan(
+      path,
+      (catalog) => catalog.list({ limit: 100, transferStatuses: ["INITIATED", "IN_PROGRESS"] }),
+    );
+    assert(found.startsWith("SEARCH resources USING INDEX"), found);
+  },
+);

@@ -1,0 +1,177 @@
+/** What ends a push, by the real program: signals, the ends of a growing file, and what goes wrong. */
+import { appendFile, rename, truncate, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:net";
+import { test } from "node:test";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { own, type Program, Workspace } from "../helpers/cli.ts";
+
+const LINES = "first\nsecond\n";
+/** An upload whose end the server did not hear of is not waited for for long. */
+const SOON_FAILED = ["--resume-window", "300ms"];
+const MORE_THAN_ANY_BUFFER = 32 * 1024 * 1024;
+
+/** A server, and a push that follows `live.log` and has brought its first lines there. */
+async function growing(
+  workspace: Workspace,
+  ...options: string[]
+): Promise<{ server: Program; push: Program; reference: string; path: string }> {
+  const server = await workspace.serve(own, SOON_FAILED);
+  const path = workspace.path("live.log");
+  await writeFile(path, LINES);
+  const { push, reference } = await workspace.push(own, ["live.log", ...options]);
+  await arrived(workspace, reference, LINES);
+  return { server, push, reference, path };
+}
+
+/** Waits until the server has so much of a resource that is still running. */
+async function arrived(workspace: Workspace, reference: string, text: string): Promise<void> {
+  const to = String(new TextEncoder().encode(text).length);
+  const { stdout } = await workspace.run(own, ["follow", reference, "--to", to]);
+  assertEquals(stdout, text);
+}
+
+async function content(workspace: Workspace, reference: string): Promise<string> {
+  return (await workspace.run(own, ["follow", reference])).stdout;
+}
+
+test("Ctrl-C ends following a file, and completes the upload with what was just added", async () => {
+  await using workspace = await Workspace.open();
+  const { push, reference, path } = await growing(workspace, "--follow");
+  await appendFile(path, "last");
+  push.signal("SIGINT");
+  assertEquals(await push.exit(), { code: 0, stdout: `${reference}\n`, stderr: "" });
+  const { transferStatus, numberOfLines } = await workspace.status(own, reference);
+  assertEquals([transferStatus, numberOfLines], ["COMPLETED", 3]);
+  assertEquals(await content(workspace, reference), `${LINES}last`);
+});
+
+test("a second Ctrl-C cancels an upload whose last bytes cannot be sent", async () => {
+  await using workspace = await Workspace.open();
+  const { server, push, reference, path } = await growing(workspace, "--follow");
+  server.signal("SIGSTOP");
+  await appendFile(path, "x".repeat(MORE_THAN_ANY_BUFFER));
+  const ended = push.exit();
+  // Two at the same time would be one.
+  const interrupts = setInterval(() => push.signal("SIGINT"), 100);
+  const { code, stderr } = await ended.finally(() => clearInterval(interrupts));
+  server.signal("SIGCONT");
+  assertEquals(code, 130);
+  assertStringIncludes(stderr, "interrupted");
+  const follow = await workspace.run(own, ["follow", reference]);
+  assertEquals(follow.code, 3);
+  assertMatch(follow.stdout, /^first\nsecond\nx*$/);
+});
+
+test("--until-file completes the upload with what was there when the file appeared", async () => {
+  await using workspace = await Workspace.open();
+  const { push, reference, path } = await growing(workspace, "--until-file", "done");
+  await appendFile(path, "third\n");
+  await writeFile(workspace.path("done"), "");
+  assertEquals((await push.exit()).code, 0);
+  assertEquals(await content(workspace, reference), `${LINES}third\n`);
+});
+
+test("--until-idle completes the upload when nothing is added any more", async () => {
+  await using workspace = await Workspace.open();
+  const { push, reference, path } = await growing(workspace, "--until-idle", "0.8s");
+  await appendFile(path, "third\n");
+  assertEquals((await push.exit()).code, 0);
+  assertEquals(await content(workspace, reference), `${LINES}third\n`);
+});
+
+test("--until-pid completes the upload when the producer is gone", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  await writeFile(workspace.path("live.log"), LINES);
+  const producer = workspace.start(own, ["push", "-"]);
+  const pid = String(producer.pid);
+  const { push, reference } = await workspace.push(own, ["live.log", "--until-pid", pid]);
+  await arrived(workspace, reference, LINES);
+  await appendFile(workspace.path("live.log"), "third\n");
+  await producer.kill("SIGKILL");
+  assertEquals((await push.exit()).code, 0);
+  assertEquals(await content(workspace, reference), `${LINES}third\n`);
+});
+
+test("a file that shrinks while it is followed is named, and the resource is FAILED", async () => {
+  await using workspace = await Workspace.open();
+  const { push, reference, path } = await growing(workspace, "--follow");
+  await truncate(path, 3);
+  const { code, stderr } = await push.exit();
+  assertEquals(code, 1);
+  assertMatch(stderr, /^stream: live\.log shrank from 13 to 3 bytes.*\n$/);
+  const follow = await workspace.run(own, ["follow", reference]);
+  assertEquals([follow.code, follow.stdout], [3, LINES]);
+  assertMatch(String((await workspace.status(own, reference)).failure), /live\.log shrank/);
+});
+
+test("a file that is replaced while it is followed is named, and the resource is FAILED", async () => {
+  await using workspace = await Workspace.open();
+  const { push, reference, path } = await growing(workspace, "--follow");
+  await writeFile(workspace.path("new.log"), "of another file\n");
+  await rename(workspace.path("new.log"), path);
+  const { code, stderr } = await push.exit();
+  assertEquals(code, 1);
+  assertMatch(stderr, /^stream: live\.log was replaced by another file.*\n$/);
+  const follow = await workspace.run(own, ["follow", reference]);
+  assertEquals([follow.code, follow.stdout], [3, LINES]);
+  assertMatch(String((await workspace.status(own, reference)).failure), /live\.log was replaced/);
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  test(`${signal} ends a push from a pipe with 130 and keeps what arrived`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own, SOON_FAILED);
+    const { push, reference } = await workspace.push(own, ["-"]);
+    push.write(LINES);
+    await arrived(workspace, reference, LINES);
+    push.signal(signal);
+    const { code, stderr } = await push.exit();
+    assertEquals(code, 130);
+    assertMatch(stderr, /^stream: interrupted; .*FAILED.*\n$/);
+    const follow = await workspace.run(own, ["follow", reference]);
+    assertEquals([follow.code, follow.stdout], [3, LINES]);
+    const { failure } = await workspace.status(own, reference);
+    assertEquals(failure, "ABORTED: the uploader was interrupted");
+  });
+}
+
+test("Ctrl-C ends a push whose server accepts a connection and never answers", async () => {
+  await using workspace = await Workspace.open();
+  const silent = await silentServer();
+  try {
+    const push = workspace.start(own, ["push", "-", "--server", silent.url]);
+    await silent.asked;
+    push.signal("SIGINT");
+    assertEquals((await push.exit(3000)).code, 130);
+  } finally {
+    silent.close();
+  }
+});
+
+/** Takes a connection and says nothing. */
+async function silentServer(): Promise<{ url: string; asked: Promise<void>; close(): void }> {
+  const asked = Promise.withResolvers<void>();
+  const server: Server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => asked.resolve());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  return { url: `http://127.0.0.1:${port}`, asked: asked.promise, close: () => server.close() };
+}
+
+test("killing the pusher leaves a FAILED resource with all that arrived", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own, SOON_FAILED);
+  const text = `${LINES}and half a li`;
+  const { push, reference } = await workspace.push(own, ["-"]);
+  const follow = workspace.start(own, ["follow", reference]);
+  push.write(text);
+  await follow.stdout.until((received) => received === text);
+  await push.kill("SIGKILL");
+  assertEquals(await follow.exit(), { code: 3, stdout: text, stderr: "" });
+  const { transferStatus, numberOfLines, failure } = await workspace.status(own, reference);
+  assertEquals([transferStatus, numberOfLines], ["FAILED", 3]);
+  assertMatch(String(failure), /^INTERRUPTED: /);
+});

@@ -1,0 +1,274 @@
+/** What survives a broken connection, a killed server and a killed client, by the real program. */
+import { Buffer } from "node:buffer";
+import { appendFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { utf8 } from "../helpers/bytes.ts";
+import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
+import { assertBytes } from "../helpers/frames/connection.ts";
+import { Chance } from "../helpers/random.ts";
+import { checksumOf } from "../helpers/resources.ts";
+
+const PART_BYTES = 300_000;
+/** ASCII, so that characters are bytes. */
+const BYTES = new Chance(1).text(3 * PART_BYTES);
+const part = (index: number) => BYTES.slice(index * PART_BYTES, (index + 1) * PART_BYTES);
+
+/** What a run tests: its own program, and the binary once. */
+const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+
+/** A server that comes back at its address, with its data. */
+class Server {
+  #program!: Program;
+
+  private constructor(
+    readonly workspace: Workspace,
+    readonly kind: Kind,
+    readonly options: string[],
+  ) {}
+
+  static async start(workspace: Workspace, kind: Kind, options: string[] = []): Promise<Server> {
+    const server = new Server(workspace, kind, options);
+    server.#program = await workspace.serve(kind, options);
+    return server;
+  }
+
+  async stop(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    await this.#program.kill(signal);
+  }
+
+  async again(): Promise<void> {
+    const { port } = new URL(this.workspace.server);
+    this.#program = await this.workspace.serve(this.kind, [...this.options, "--port", port]);
+  }
+
+  async restart(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    await this.stop(signal);
+    await this.again();
+  }
+}
+
+async function seen({ stdout }: Program, byteCount: number): Promise<void> {
+  await stdout.until((text) => text.length >= byteCount);
+}
+
+/** Fails unless a resource is COMPLETED with exactly these bytes. */
+async function assertCompleted(
+  workspace: Workspace,
+  kind: Kind,
+  reference: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  const { transferStatus, currentSize, digest } = await workspace.status(kind, reference);
+  assertEquals([transferStatus, currentSize], ["COMPLETED", bytes.length]);
+  assertEquals(digest, { algorithm: "xxh128", value: await checksumOf(bytes) });
+}
+
+for (const kind of kinds) {
+  test(`${kind}: a push and a follow survive the server's kill -9, twice`, async () => {
+    await using workspace = await Workspace.open();
+    const server = await Server.start(workspace, kind);
+    const path = workspace.path("live.log");
+    await writeFile(path, part(0));
+    const { push, reference } = await workspace.push(kind, [path, "--until-file", "done"]);
+    const follow = workspace.start(kind, ["follow", reference]);
+    await seen(follow, PART_BYTES);
+    await server.restart("SIGKILL");
+    await appendFile(path, part(1));
+    await seen(follow, PART_BYTES + 1);
+    await server.restart("SIGKILL");
+    await appendFile(path, part(2));
+    await writeFile(workspace.path("done"), "");
+    const pushed = await push.exit();
+    assertEquals([pushed.code, pushed.stdout], [0, `${reference}\n`]);
+    assertMatch(pushed.stderr, /^(stream: .*; trying again in \d\.\d s\n)+$/);
+    const followed = await follow.exit();
+    assertEquals(followed.code, 0);
+    assertBytes(follow.stdout.bytes, BYTES);
+    await assertCompleted(workspace, kind, reference, BYTES);
+    await server.stop("SIGTERM");
+    const checked = await workspace.run(kind, ["check", "--data", "data"]);
+    assertEquals([checked.code, checked.stdout], [0, "1 resources checked, 0 problems\n"]);
+  });
+}
+
+test("a push from a pipe survives a restart of the server, with durability `disk`, too", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own, ["--durability", "disk"]);
+  const { push, reference } = await workspace.push(own, ["-"]);
+  const follow = workspace.start(own, ["follow", reference]);
+  await push.write(part(0));
+  await seen(follow, 1);
+  await server.stop("SIGTERM");
+  await push.write(part(1));
+  await server.again();
+  await push.write(part(2));
+  push.end();
+  assertEquals((await push.exit()).code, 0);
+  assertEquals((await follow.exit()).code, 0);
+  assertBytes(follow.stdout.bytes, BYTES);
+  await assertCompleted(workspace, own, reference, BYTES);
+});
+
+/** A push of a file that was killed when its first part had arrived. */
+async function killedPush(workspace: Workspace, bytes: Uint8Array, ...options: string[]) {
+  const path = workspace.path("live.log");
+  await writeFile(path, bytes);
+  const { push, reference } = await workspace.push(own, [path, "--follow", ...options]);
+  const follow = workspace.start(own, ["follow", reference]);
+  await seen(follow, 1);
+  await push.kill("SIGKILL");
+  return { path, reference, follow };
+}
+
+test("a killed push of a file goes on with --resume, once, and only for who has its token", async () => {
+  await using workspace = await Workspace.open();
+  await Server.start(workspace, own);
+  const { path, reference, follow } = await killedPush(workspace, part(0));
+  await appendFile(path, BYTES.slice(PART_BYTES));
+  const elsewhere = { env: { XDG_STATE_HOME: workspace.path("elsewhere") } };
+  const missing = await workspace.run(own, ["push", path, "--resume", reference], elsewhere);
+  assertEquals([missing.code, missing.stdout], [5, ""]);
+  assertMatch(missing.stderr, /^stream: no token of upload .* is saved .*\(NOT_OWNER\)\n$/);
+  await forgeToken(workspace, "elsewhere", reference);
+  const wrong = await workspace.run(own, ["push", path, "--resume", reference], elsewhere);
+  assertEquals([wrong.code, wrong.stdout], [5, ""]);
+  assertMatch(wrong.stderr, /\(NOT_OWNER\)\n$/);
+  const resumed = await workspace.run(own, ["push", path, "--resume", reference]);
+  assertEquals([resumed.code, resumed.stdout, resumed.stderr], [0, `${reference}\n`, ""]);
+  assertEquals((await follow.exit()).code, 0);
+  assertBytes(follow.stdout.bytes, BYTES);
+  await assertCompleted(workspace, own, reference, BYTES);
+  const again = await workspace.run(own, ["push", path, "--resume", reference]);
+  assertEquals(again.code, 5);
+});
+
+async function forgeToken(workspace: Workspace, home: string, reference: string): Promise<void> {
+  const id = reference.split("/").at(-1)!;
+  const directory = workspace.path(`${home}/stream/uploads`);
+  await mkdir(directory, { recursive: true });
+  await writeFile(`${directory}/${id}`, `${id}:${"0".repeat(64)}`);
+}
+
+test("a resumed push of another file fails, and leaves no token behind", async () => {
+  await using workspace = await Workspace.open();
+  await Server.start(workspace, own);
+  const { path, reference, follow } = await killedPush(workspace, part(0));
+  await writeFile(path, "shorter");
+  const { code, stderr } = await workspace.run(own, ["push", path, "--resume", reference]);
+  assertEquals(code, 1);
+  assertMatch(stderr, /it is not the same one \(SOURCE_FAILED\)\n$/);
+  assertEquals((await follow.exit()).code, 3);
+  assertEquals((await workspace.status(own, reference)).transferStatus, "FAILED");
+  assertEquals(await readdir(workspace.path("stream/uploads")), []);
+});
+
+test("a killed push with --charset goes on where the text in UTF-8 ended", async () => {
+  await using workspace = await Workspace.open();
+  await Server.start(workspace, own);
+  const words = "für Äpfel, Öl & Übermut\n".repeat(3000);
+  const latin1 = (text: string) => Buffer.from(text, "latin1");
+  const charset = ["--charset", "iso-8859-1"];
+  const { path, reference } = await killedPush(workspace, latin1(words), ...charset);
+  await appendFile(path, latin1("und mehr: ß"));
+  const arguments_ = ["push", path, "--resume", reference, ...charset];
+  const resumed = await workspace.run(own, arguments_);
+  assertEquals([resumed.code, resumed.stderr], [0, ""]);
+  await assertCompleted(workspace, own, reference, utf8(`${words}und mehr: ß`));
+});
+
+test("follow -o --continue goes on at the end of a partial file, while the resource grows", async () => {
+  await using workspace = await Workspace.open();
+  await Server.start(workspace, own);
+  const { push, reference } = await workspace.push(own, ["-"]);
+  await push.write(part(0));
+  const partial = workspace.path("partial.log");
+  const to = ["follow", reference, "--to", "1000", "-o", partial];
+  assertEquals((await workspace.run(own, to)).code, 0);
+  const follow = workspace.start(own, ["follow", reference, "-o", partial, "--continue"]);
+  await push.write(part(1));
+  await push.write(part(2));
+  push.end();
+  assertEquals((await push.exit()).code, 0);
+  assertEquals((await follow.exit()).code, 0);
+  assertBytes(await readFile(partial), BYTES);
+});
+
+test("a partial file that is longer than its running resource was not of it: --continue says so", async () => {
+  await using workspace = await Workspace.open();
+  await Server.start(workspace, own);
+  const { push, reference } = await workspace.push(own, ["-"]);
+  await push.write("short");
+  const first = workspace.start(own, ["follow", reference]);
+  await seen(first, 5);
+  const partial = workspace.path("partial.log");
+  await writeFile(partial, "longer than that");
+  const arguments_ = ["follow", reference, "-o", partial, "--continue"];
+  const { code, stderr } = await workspace.run(own, arguments_);
+  assertEquals(code, 1);
+  assertMatch(stderr, /16.*5 bytes.*\(OFFSET_LOST\)\n$/);
+  assertEquals(await readFile(partial, "utf8"), "longer than that");
+});
+
+test("a push and a follow give up with exit code 4 when the server stays away", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own);
+  const { push, reference } = await workspace.push(own, ["-", "--retry-for", "1s"]);
+  await push.write("one\n");
+  const follow = workspace.start(own, ["follow", reference, "--retry-for", "1s"]);
+  await seen(follow, 4);
+  await server.stop("SIGKILL");
+  for (const { code, stderr } of [await push.exit(), await follow.exit()]) {
+    assertEquals(code, 4);
+    assertMatch(stderr, /trying again in .*\n(.*\n)*stream: .*\((UNREACHABLE|INTERRUPTED)\)\n$/);
+  }
+});
+
+test("a push that may not retry gives up at once", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own);
+  const { push } = await workspace.push(own, ["-", "--retry-for", "0s"]);
+  await server.stop("SIGKILL");
+  const { code, stderr } = await push.exit();
+  assertEquals(code, 4);
+  assert(!stderr.includes("trying again"), stderr);
+});
+
+const MIB = 1024 * 1024;
+
+test("a pipe has to wait when its spool is full, and all of it arrives when the server is back", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own);
+  const { push, reference } = await workspace.push(own, ["-", "--spool-limit", "1MB"]);
+  await push.write(part(0));
+  const follow = workspace.start(own, ["follow", reference], { collect: false });
+  await follow.output.take(1).toArray();
+  await server.stop("SIGKILL");
+  const bytes = new Uint8Array(24 * MIB).fill(120);
+  let written = 0;
+  const writing = (async () => {
+    for (; written < bytes.length; written += MIB / 16) {
+      await push.write(bytes.subarray(0, MIB / 16));
+    }
+    push.end();
+  })();
+  await untilSteady(() => written);
+  // The spool, a window, and what pipes hold.
+  assert(written < 12 * MIB, `${written} bytes were taken`);
+  await server.again();
+  await writing;
+  assertEquals((await push.exit()).code, 0);
+  const whole = new Uint8Array(PART_BYTES + bytes.length);
+  whole.set(part(0));
+  whole.set(bytes, PART_BYTES);
+  await assertCompleted(workspace, own, reference, whole);
+});
+
+/** Waits until a number has been the same for half a second: nothing tells that a pipe goes on being full. */
+async function untilSteady(number: () => number): Promise<void> {
+  for (let last = -1, same = 0; same < 10; last = number()) {
+    same = number() === last ? same + 1 : 0;
+    await sleep(50);
+  }
+}

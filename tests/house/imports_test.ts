@@ -1,0 +1,178 @@
+/** Reads the import graph and fails on any arrow against the direction of ARCHITECTURE.md. */
+import { execFileSync } from "node:child_process";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { assert, assertEquals } from "@std/assert";
+
+/** One import: a path from the root of the project, and a path or a bare specifier. */
+type Arrow = readonly [from: string, to: string];
+
+/** Rooms that are a file, its folder, or both. */
+const wholeRooms = [
+  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
+  ...["server", "session", "resources", "metrics"],
+];
+/** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
+const interfaceRooms = ["access", "storage", "catalog", "runtime"];
+const implementationRooms = interfaceRooms.map((room) => `${room}/*`);
+const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementationRooms]
+  .filter((room) => room !== "cli");
+
+/** Who may import whom. */
+const allowed: Record<string, readonly string[]> = {
+  mod: libraryRooms,
+  cli: ["cli", ...libraryRooms],
+  server: ["server", "session", "resources", "access", "metrics", "runtime", "mime", "protocol"],
+  session: ["session", "resources", "runtime", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "protocol"],
+  client: ["client", "digest", "latest", "protocol"],
+  source: ["source", "digest", "distance", "latest", "protocol"],
+  digest: ["protocol"],
+  access: ["protocol"],
+  storage: ["protocol"],
+  catalog: ["protocol"],
+  runtime: ["protocol"],
+  "access/*": ["access/*", "access", "protocol"],
+  "storage/*": ["storage/*", "storage", "digest", "protocol"],
+  "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
+  "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
+  distance: [],
+  metrics: [],
+  latest: [],
+  mime: [],
+  protocol: [],
+};
+
+/** The room a file of this project stands in; an empty string when it stands in none. */
+function roomOf(path: string): string {
+  if (path === "mod.ts") return "mod";
+  if (path === "cli.ts") return "cli";
+  const [, name, inside] = path.match(/^src\/(\w+)(?:\.ts|(\/).+)$/) ?? [];
+  if (wholeRooms.includes(name)) return name;
+  if (interfaceRooms.includes(name)) return inside ? `${name}/*` : name;
+  return "";
+}
+
+function isOurs(path: string): boolean {
+  return path.endsWith(".ts") && !path.includes(":");
+}
+
+function wrongArrows(arrows: Arrow[]): string[] {
+  return arrows.filter(([from, to]) => {
+    const room = roomOf(from);
+    if (!isOurs(to)) return room === "protocol";
+    return !allowed[room]?.includes(roomOf(to));
+  }).map(([from, to]) => `${from} → ${to}`);
+}
+
+/** Every way from `start` to something that no browser has, as a chain of imports. */
+function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
+  const chains = new Map([[start, start]]);
+  for (const [path, chain] of chains) {
+    for (const [from, to] of arrows) {
+      if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
+    }
+  }
+  const browserRooms = ["client", "digest", "latest", "protocol"];
+  return [...chains].filter(([path]) =>
+    path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
+  ).map(([, chain]) => chain);
+}
+
+interface Info {
+  modules: {
+    specifier: string;
+    error?: string;
+    dependencies?: { code?: { specifier: string }; type?: { specifier: string } }[];
+  }[];
+}
+
+/** The arrows between our files and out of them, imports of types and dynamic ones included. */
+function importsOf(entry: string): Arrow[] {
+  const root = new URL("../..", import.meta.url);
+  const [command, ...words] = process.env.STREAM_DENO
+    ? [process.env.STREAM_DENO]
+    : ["npx", "-y", "deno@2"];
+  const output = execFileSync(command, [...words, "info", "--json", entry], {
+    cwd: fileURLToPath(root),
+    encoding: "utf8",
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const { modules } = JSON.parse(output) as Info;
+  const path = (specifier: string) => specifier.replace(root.href, "");
+  return modules.flatMap(({ specifier, error, dependencies = [] }) => {
+    assertEquals(error, undefined, specifier);
+    return dependencies.map(({ code, type }) =>
+      [path(specifier), path((code ?? type)!.specifier)] as const
+    );
+  }).filter(([from]) => !from.startsWith("vendor/"))
+    .filter(([, to]) => !to.startsWith("vendor/"));
+}
+
+test("every import goes the way ARCHITECTURE.md says", () => {
+  const arrows = [...importsOf("mod.ts"), ...importsOf("cli.ts")];
+  assert(arrows.some(([from, to]) => from === "mod.ts" && to === "src/client.ts"));
+  assert(arrows.some(([from]) => from === "cli.ts"));
+  assertEquals(wrongArrows(arrows), []);
+});
+
+test("no path leads from the client to server code or to node:", () => {
+  assertEquals(waysOutOfTheBrowser(importsOf("src/client.ts"), "src/client.ts"), []);
+});
+
+test("the check lets right arrows pass", () => {
+  assertEquals(
+    wrongArrows([
+      ["cli.ts", "src/cli/push.ts"],
+      ["cli.ts", "src/storage/file.ts"],
+      ["cli.ts", "node:process"],
+      ["src/cli/push.ts", "src/cli/progress.ts"],
+      ["src/server.ts", "npm:hono@4"],
+      ["src/client/upload.ts", "src/client.ts"],
+      ["src/storage/file.ts", "src/storage.ts"],
+      ["src/storage/file.ts", "src/storage/lines.ts"],
+      ["src/storage.ts", "src/protocol.ts"],
+    ]),
+    [],
+  );
+});
+
+test("the check refuses every arrow of a bad graph", () => {
+  const bad: Arrow[] = [
+    ["src/protocol.ts", "src/digest.ts"],
+    ["src/protocol.ts", "npm:hono@4"],
+    ["src/client.ts", "src/server.ts"],
+    ["src/server.ts", "src/storage/file.ts"],
+    ["src/server.ts", "src/storage.ts"],
+    ["src/server/access.ts", "src/access/links.ts"],
+    ["src/access.ts", "src/access/links.ts"],
+    ["src/access/links.ts", "src/resources.ts"],
+    ["src/session.ts", "src/server.ts"],
+    ["src/resources.ts", "src/catalog/sqlite.ts"],
+    ["src/storage.ts", "src/storage/file.ts"],
+    ["src/storage.ts", "src/catalog.ts"],
+    ["src/storage/file.ts", "src/catalog/sqlite.ts"],
+    ["src/runtime/bun.ts", "src/session.ts"],
+    ["src/source/file.ts", "src/client.ts"],
+    ["mod.ts", "src/cli/push.ts"],
+    ["src/server.ts", "src/utils.ts"],
+    ["src/utils.ts", "src/protocol.ts"],
+    ["src/server.ts", "scripts/demo.ts"],
+  ];
+  assertEquals(wrongArrows(bad), bad.map(([from, to]) => `${from} → ${to}`));
+});
+
+test("the check finds the way from the client to node: through other modules", () => {
+  const arrows: Arrow[] = [
+    ["src/client.ts", "src/digest.ts"],
+    ["src/digest.ts", "node:crypto"],
+    ["src/client.ts", "src/client/upload.ts"],
+    ["src/client/upload.ts", "src/storage.ts"],
+    ["src/server.ts", "node:fs"],
+  ];
+  assertEquals(waysOutOfTheBrowser(arrows, "src/client.ts"), [
+    "src/client.ts → src/digest.ts → node:crypto",
+    "src/client.ts → src/client/upload.ts → src/storage.ts",
+  ]);
+});

@@ -1,0 +1,92 @@
+/** Health: whether a server answers, and whether uploads should be sent to it. */
+import { test } from "node:test";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { createServer, loadRuntime, MemoryCatalog, MemoryStorage } from "../../mod.ts";
+import { StreamError } from "../../src/protocol.ts";
+import {
+  GatedStorage,
+  isFailed,
+  type Problem,
+  RawClient,
+  startServer,
+  statusOf,
+} from "../helpers/server.ts";
+
+const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
+
+type Fetch = (path: string) => Response | Promise<Response>;
+
+async function assertReady(ask: Fetch): Promise<void> {
+  const response = await ask("/readyz");
+  assertEquals([response.status, await response.text()], [200, "ok\n"]);
+}
+
+async function assertNotReady(ask: Fetch, reason: RegExp): Promise<void> {
+  const response = await ask("/readyz");
+  assertEquals(response.status, 503);
+  assertEquals(response.headers.get("content-type"), "application/problem+json");
+  const problem: Problem = await response.json();
+  assertEquals(problem.code, "NOT_READY");
+  assertMatch(problem.detail, reason);
+}
+
+test("a server that listens answers and is ready", async () => {
+  await using server = await startServer();
+  const response = await fetch(`${server.url}/healthz`);
+  assertEquals([response.status, await response.text()], [200, "ok\n"]);
+  assertStringIncludes(response.headers.get("cache-control")!, "no-store");
+  await assertReady((path) => fetch(server.url + path));
+});
+
+test("a server is not ready before it has recovered, nor when it is closed, but it answers", async () => {
+  const server = createServer({
+    runtime: await loadRuntime(),
+    storage: new MemoryStorage(),
+    catalog: new MemoryCatalog(),
+  });
+  const ask = (path: string) => server.fetch(new Request(`http://localhost${path}`));
+  await assertNotReady(ask, /^the server is recovering$/);
+  assertEquals((await ask("/healthz")).status, 200);
+  await server.recover();
+  await assertReady(ask);
+  await server.close();
+  await assertNotReady(ask, /^the server is shutting down$/);
+  assertEquals((await ask("/healthz")).status, 200);
+});
+
+test("a server is not ready while less than --min-free is free", async () => {
+  let freeBytes = 99;
+  class Disk extends MemoryStorage {
+    override freeBytes(): Promise<number> {
+      return Promise.resolve(freeBytes);
+    }
+  }
+  await using server = await startServer({ storage: new Disk(), minFreeBytes: 100 });
+  const ask = (path: string) => fetch(server.url + path);
+  await assertNotReady(ask, /--min-free/);
+  freeBytes = 100;
+  await assertReady(ask);
+});
+
+test("a server is not ready after the disk refused bytes, until it takes others", async () => {
+  const storage = new GatedStorage();
+  await using server = await startServer({ storage, resumeWindowMs: 0 });
+  const ask = (path: string) => fetch(server.url + path);
+  const upload = async () => {
+    const client = await RawClient.open(`${server.ws}/ws/streaming/upload`);
+    client.say({ "@": "StartUpload", metadata });
+    const { reference } = await client.inbox.next("ReadyForUpload");
+    client.give(new TextEncoder().encode("one\n"));
+    return { client, id: reference.uri.slice(-36) as string };
+  };
+  storage.failure = new StreamError("STORAGE_FAILED", "no space left");
+  const failing = await upload();
+  await statusOf(server.resources, failing.id, isFailed);
+  await assertNotReady(ask, /^the disk refused bytes: no space left$/);
+  storage.failure = null;
+  const { client, id } = await upload();
+  await statusOf(server.resources, id, ({ currentSize }) => currentSize === 4);
+  await assertReady(ask);
+  failing.client[Symbol.dispose]();
+  client[Symbol.dispose]();
+});

@@ -1,0 +1,99 @@
+/** The OpenAPI document: it is valid, complete, and names nothing that does not exist. */
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { Validator } from "@seriousme/openapi-schema-validator";
+import { type ErrorCode, ERRORS, VERSION } from "../../src/protocol.ts";
+import { OPENAPI } from "../../src/server/openapi.ts";
+import { allRoutes } from "../helpers/routes.ts";
+import { startServer } from "../helpers/server.ts";
+
+interface Operation {
+  operationId: string;
+  responses: Record<string, { description: string; content?: Record<string, unknown> }>;
+  parameters?: { name: string; in: string }[];
+}
+type PathItem = Record<string, Operation>;
+
+const METHODS = ["get", "head", "post", "put", "patch", "delete"];
+const paths = OPENAPI.paths as Record<string, PathItem>;
+const operations = Object.entries(paths).flatMap(([path, item]) =>
+  METHODS.filter((method) => method in item)
+    .map((method) => ({ path, method, operation: item[method], item }))
+);
+
+/** `GET /resources/{}`: neither names of parameters nor a slash at the end matter. */
+function shape(method: string, path: string): string {
+  return `${method.toUpperCase()} ${
+    path.replace(/:\w+(\{[^}]*\})?|\{\w+\}/g, "{}").replace(/\/$/, "")
+  }`;
+}
+
+async function routes(): Promise<string[]> {
+  const described = (await allRoutes())
+    .filter(({ method }) => METHODS.includes(method.toLowerCase()));
+  return described.map(({ method, path }) => shape(method, path));
+}
+
+test("every route is in the document", async () => {
+  const described = operations.map(({ method, path }) => shape(method, path));
+  // Whoever answers HEAD alone is a route for GET, too.
+  const missing = (await routes()).filter((route) =>
+    !described.includes(route) && !described.includes(route.replace(/^GET /, "HEAD "))
+  );
+  assertEquals(missing, []);
+});
+
+test("every operation of the document is a route", async () => {
+  const there = await routes();
+  const missing = operations.map(({ method, path }) => shape(method, path)).filter((described) =>
+    // Whoever answers GET answers HEAD.
+    !there.includes(described) && !there.includes(described.replace(/^HEAD /, "GET "))
+  );
+  assertEquals(missing, []);
+});
+
+test("the document is valid OpenAPI 3.1", async () => {
+  const { valid, errors } = await new Validator().validate(structuredClone(OPENAPI));
+  assert(valid, JSON.stringify(errors));
+});
+
+test("the document tells the version of the program and where the server is", async () => {
+  await using server = await startServer();
+  const response = await fetch(`${server.url}/openapi.json`);
+  assertEquals(response.status, 200);
+  const { openapi, info, servers } = await response.json();
+  assertEquals([openapi, info.version], ["3.1.0", VERSION]);
+  assertEquals(servers, [{ url: server.url }]);
+});
+
+test("all schemas that are used exist, and all that exist are used", () => {
+  const schemas = (OPENAPI.components as { schemas: Record<string, unknown> }).schemas;
+  const used = [...JSON.stringify(OPENAPI).matchAll(/#\/components\/schemas\/(\w+)/g)];
+  const names = new Set(used.map(([, name]) => name));
+  // Statuses are the data of events, for which OpenAPI has no place.
+  names.add("ResourceStatus");
+  assertEquals([...names].toSorted(), Object.keys(schemas).toSorted());
+});
+
+test("errors are under the status of their code", () => {
+  for (const { path, method, operation } of operations) {
+    for (const [status, { description, content }] of Object.entries(operation.responses)) {
+      if (content === undefined || !("application/problem+json" in content)) continue;
+      for (const code of description.split(", ")) {
+        assertEquals(ERRORS[code as ErrorCode]?.http, Number(status), `${method} ${path}: ${code}`);
+      }
+    }
+  }
+});
+
+test("operations have distinct ids, and every parameter of a path is described", () => {
+  const ids = operations.map(({ operation }) => operation.operationId);
+  assertEquals(new Set(ids).size, ids.length);
+  for (const { path, operation, item } of operations) {
+    const described = [
+      ...(item.parameters as unknown as { name: string; in: string }[] ?? []),
+      ...(operation.parameters ?? []),
+    ].filter((parameter) => parameter.in === "path").map(({ name }) => name);
+    assertEquals(described, [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name), path);
+  }
+});
