@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Seen } from "./member.ts";
 
-const MEMBER = fileURLToPath(new URL("crowd_member.ts", import.meta.url));
+const MEMBER = fileURLToPath(new URL("member.ts", import.meta.url));
 const FOLLOWERS_PER_PROCESS = 2500;
 const LEAST_PROCESSES = 2;
 
