@@ -6,6 +6,8 @@
  * @module
  */
 
+export type { SearchEnd, SearchMatch } from "./protocol/search.ts";
+
 /** Version of the program and of the library, as `stream --version` prints it. */
 export const VERSION = "0.1.0";
 

@@ -3,14 +3,9 @@
  * @module
  */
 import type { Context, Hono } from "hono";
-import { RESOURCES_PATH, StreamError } from "../../protocol.ts";
+import { RESOURCES_PATH, type SearchEnd, type SearchMatch, StreamError } from "../../protocol.ts";
 import { finderFor } from "../../resources/reading/pattern.ts";
-import {
-  search,
-  type SearchBounds,
-  type SearchEnd,
-  type SearchMatch,
-} from "../../resources/reading/search.ts";
+import { search, type SearchBounds } from "../../resources/reading/search.ts";
 import { answerWith } from "../answer.ts";
 import { flagIn, numberIn } from "./query.ts";
 import type { RouteParts } from "../routes.ts";
