@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 
-/** One import: a path from the root of the project, and a path or a bare specifier. */
-type Arrow = readonly [from: string, to: string];
+/** One import: a path from the root of the project, and a path or a bare specifier; whether it wants types only. */
+type Arrow = readonly [from: string, to: string, types?: "types"];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
@@ -41,7 +41,12 @@ const allowed: Record<string, readonly string[]> = {
   metrics: [],
   latest: [],
   mime: [],
-  protocol: [],
+  protocol: ["protocol"],
+};
+
+/** Whose types whom may use besides. */
+const allowedTypes: Record<string, readonly string[]> = {
+  source: ["client"],
 };
 
 /** The room a file of this project stands in; an empty string when it stands in none. */
@@ -59,9 +64,10 @@ function isOurs(path: string): boolean {
 }
 
 function wrongArrows(arrows: Arrow[]): string[] {
-  return arrows.filter(([from, to]) => {
+  return arrows.filter(([from, to, types]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
+    if (types !== undefined && allowedTypes[room]?.includes(roomOf(to))) return false;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
 }
@@ -103,9 +109,10 @@ function importsOf(entry: string): Arrow[] {
   const path = (specifier: string) => specifier.replace(root.href, "");
   return modules.flatMap(({ specifier, error, dependencies = [] }) => {
     assertEquals(error, undefined, specifier);
-    return dependencies.map(({ code, type }) =>
-      [path(specifier), path((code ?? type)!.specifier)] as const
-    );
+    return dependencies.map(({ code, type }): Arrow => {
+      const to = path((code ?? type)!.specifier);
+      return code === undefined ? [path(specifier), to, "types"] : [path(specifier), to];
+    });
   }).filter(([from]) => !from.startsWith("vendor/"))
     .filter(([, to]) => !to.startsWith("vendor/"));
 }
@@ -133,6 +140,7 @@ test("the check lets right arrows pass", () => {
       ["src/storage/file.ts", "src/storage.ts"],
       ["src/storage/file.ts", "src/storage/lines.ts"],
       ["src/storage.ts", "src/protocol.ts"],
+      ["src/source/local.ts", "src/client.ts", "types"],
     ]),
     [],
   );
