@@ -11,7 +11,7 @@ type Arrow = readonly [from: string, to: string, types?: "types"];
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics"],
+  ...["server", "session", "resources", "metrics", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -23,10 +23,13 @@ const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementation
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "access", "metrics", "runtime", "mime", "protocol"],
-  session: ["session", "resources", "runtime", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "protocol"],
-  client: ["client", "digest", "latest", "protocol"],
+  server: [
+    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "timer"],
+    "protocol",
+  ],
+  session: ["session", "resources", "runtime", "timer", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "timer", "protocol"],
+  client: ["client", "digest", "latest", "timer", "protocol"],
   source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
@@ -41,6 +44,7 @@ const allowed: Record<string, readonly string[]> = {
   metrics: [],
   latest: [],
   mime: [],
+  timer: [],
   protocol: ["protocol"],
 };
 
@@ -80,7 +84,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "timer", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
