@@ -23,12 +23,8 @@
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
 import { request, requestJson } from "./client/http.ts";
 import { StepUpload } from "./client/step_upload.ts";
-import {
-  ClientUpload,
-  type PushedUpload,
-  type PushOptions,
-  StepServerError,
-} from "./client/upload.ts";
+import { ClientUpload, StepServerError } from "./client/native_upload.ts";
+import type { PushedUpload, PushOptions } from "./client/upload.ts";
 import type { RetryOptions } from "./client/retry.ts";
 import { type ReferenceOptions, targetOf } from "./client/target.ts";
 import { tokenFor } from "./client/token.ts";
@@ -49,8 +45,8 @@ export type { RetryOptions } from "./client/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
 export type { CancelOptions, ReferenceOptions } from "./client/target.ts";
 export type { Transport, TransportOptions } from "./client/transport.ts";
-export type { StepConnection, StepHandler, StepTransport } from "./client/step_upload.ts";
-export type { PushedUpload, PushOptions } from "./client/upload.ts";
+export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
+export type { PushedUpload, PushOptions, Upload } from "./client/upload.ts";
 export { type ContextEvent, contextEvents, events, type EventsOptions } from "./client/watch.ts";
 export {
   type Digest,
@@ -63,7 +59,6 @@ export {
   type SearchMatch,
   StreamError,
   type TransferStatus,
-  type Upload,
   type UploadResult,
 } from "./protocol.ts";
 

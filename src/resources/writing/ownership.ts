@@ -15,6 +15,7 @@ import {
   type UploadResult,
 } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
+import { startTimer } from "../../timer.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { ResourceEvents } from "../events.ts";
 import type { Health } from "../health.ts";
@@ -98,7 +99,7 @@ interface Interrupted {
   resource: Resource;
   /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
   digest: RunningDigest | null;
-  timer: ReturnType<typeof setTimeout>;
+  stopTimer: () => void;
 }
 
 /** The owners of all unfinished uploads. */
@@ -248,7 +249,7 @@ export class Ownership {
   async close(): Promise<void> {
     this.#closed = true;
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
-    for (const { timer } of this.#interrupted.values()) clearTimeout(timer);
+    for (const { stopTimer } of this.#interrupted.values()) stopTimer();
     await this.#handovers.settled();
     await Promise.all(
       [...this.#uploads.values()].map((upload) =>
@@ -336,7 +337,7 @@ export class Ownership {
       throw error;
     }
     usage.give(record.contextId, record.size - updated.size);
-    clearTimeout(this.#interrupted.get(id)?.timer);
+    this.#interrupted.get(id)?.stopTimer();
     this.#interrupted.delete(id);
     // Who waited for its owner holds it already.
     const resource = held.find(id) ?? held.hold(updated);
@@ -366,10 +367,10 @@ export class Ownership {
   #keep(resource: Resource, digest: RunningDigest | null, cause: StreamError): void {
     if (this.#closed) return;
     const { id } = resource;
-    const timer = setTimeout(() => {
+    const stopTimer = startTimer(this.#options.resumeWindowMs, () => {
       this.#handovers.take(id, () => this.#giveUp(id, cause)).catch(() => {});
-    }, this.#options.resumeWindowMs);
-    this.#interrupted.set(id, { resource, digest, timer });
+    });
+    this.#interrupted.set(id, { resource, digest, stopTimer });
   }
 
   /** Nobody came back: the upload is FAILED with everything it has. */
