@@ -285,7 +285,7 @@ test("no path leads out of the interface", async () => {
   await using server = await startServer();
   const paths = [
     ...["/resources/../../etc/passwd", "/resources/..", "//resources/42", "/resources/%2e%2e/x"],
-    ...["/", "/resources/a/b", "/resource", "/RESOURCES", "/ws/streaming", "/favicon.ico"],
+    ...["/resources/a/b", "/resource", "/RESOURCES", "/ws/streaming", "/favicon.ico"],
   ];
   for (const path of paths) {
     const { status, json } = await rawGet(server, path);
@@ -790,6 +790,7 @@ test("every code is provoked by some test", () => {
     UNAUTHORIZED: "a response; access_test.ts",
     FORBIDDEN: "a response; access_test.ts",
     RATE_LIMITED: "a response; access_test.ts",
+    METHOD_NOT_ALLOWED: "a response; methods_test.ts",
     CONTEXT_CLOSED: "contexts_test.ts",
     NOT_READY: "a response; health_test.ts",
     INTERNAL: "a response, above",
