@@ -10,7 +10,7 @@ type Arrow = readonly [from: string, to: string];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
+  ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
@@ -23,10 +23,13 @@ const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementation
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "access", "metrics", "runtime", "mime", "protocol"],
-  session: ["session", "resources", "runtime", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "protocol"],
-  client: ["client", "digest", "latest", "protocol"],
+  server: [
+    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell"],
+    "protocol",
+  ],
+  session: ["session", "resources", "bell", "runtime", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "bell", "protocol"],
+  client: ["client", "digest", "latest", "bell", "protocol"],
   source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
@@ -39,7 +42,8 @@ const allowed: Record<string, readonly string[]> = {
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
   distance: [],
   metrics: [],
-  latest: [],
+  latest: ["bell"],
+  bell: [],
   mime: [],
   protocol: [],
 };
@@ -58,10 +62,18 @@ function isOurs(path: string): boolean {
   return path.endsWith(".ts") && !path.includes(":");
 }
 
+/** Rooms that others enter by the file of their name, and nowhere else. */
+const doors = ["resources"];
+
+function passesDoor(from: string, to: string): boolean {
+  return doors.some((room) => to.startsWith(`src/${room}/`) && roomOf(from) !== room);
+}
+
 function wrongArrows(arrows: Arrow[]): string[] {
   return arrows.filter(([from, to]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
+    if (passesDoor(from, to)) return true;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
 }
@@ -74,7 +86,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "bell", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
@@ -133,6 +145,8 @@ test("the check lets right arrows pass", () => {
       ["src/storage/file.ts", "src/storage.ts"],
       ["src/storage/file.ts", "src/storage/lines.ts"],
       ["src/storage.ts", "src/protocol.ts"],
+      ["src/session/upload.ts", "src/resources.ts"],
+      ["src/resources.ts", "src/resources/reading/resource.ts"],
     ]),
     [],
   );
@@ -156,6 +170,8 @@ test("the check refuses every arrow of a bad graph", () => {
     ["src/runtime/bun.ts", "src/session.ts"],
     ["src/source/file.ts", "src/client.ts"],
     ["mod.ts", "src/cli/push.ts"],
+    ["src/session/upload.ts", "src/resources/writing/appender.ts"],
+    ["mod.ts", "src/resources/reading/resource.ts"],
     ["src/server.ts", "src/utils.ts"],
     ["src/utils.ts", "src/protocol.ts"],
     ["src/server.ts", "scripts/demo.ts"],
