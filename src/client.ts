@@ -23,12 +23,8 @@
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
 import { type Recipient, request, requestJson } from "./client/http.ts";
 import { StepUpload } from "./client/step_upload.ts";
-import {
-  ClientUpload,
-  type PushedUpload,
-  type PushOptions,
-  StepServerError,
-} from "./client/upload.ts";
+import { ClientUpload, StepServerError } from "./client/native_upload.ts";
+import type { PushedUpload, PushOptions } from "./client/upload.ts";
 import type { RetryOptions } from "./client/retry.ts";
 import { tokenFor } from "./client/token.ts";
 import type { TransportOptions } from "./client/transport.ts";
@@ -44,8 +40,8 @@ import {
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
 export type { RetryOptions } from "./client/retry.ts";
 export type { Transport, TransportOptions } from "./client/transport.ts";
-export type { StepConnection, StepHandler, StepTransport } from "./client/step_upload.ts";
-export type { PushedUpload, PushOptions } from "./client/upload.ts";
+export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
+export type { PushedUpload, PushOptions, Upload } from "./client/upload.ts";
 export {
   type Digest,
   type DigestAlgorithm,
@@ -55,7 +51,6 @@ export {
   type ResourceStatus,
   StreamError,
   type TransferStatus,
-  type Upload,
   type UploadResult,
 } from "./protocol.ts";
 

@@ -4,7 +4,6 @@
  */
 import { Bell } from "../bell.ts";
 import {
-  type BaseStatus,
   checkStart,
   encodeMessage,
   isFinal,
@@ -12,6 +11,7 @@ import {
   type Message,
   type MessageOf,
   type ResourceStatus,
+  type StepStatus,
   StreamError,
 } from "../protocol.ts";
 import {
@@ -338,7 +338,7 @@ export class DownloadSession extends ControlSession {
 
 interface EncodedStatus {
   native: string;
-  base: string;
+  step: string;
 }
 
 /** A status is encoded once for all who are told. */
@@ -348,12 +348,12 @@ function statusMessage(status: ResourceStatus, native: boolean): string {
   let encoded = encodedStatuses.get(status);
   if (encoded === undefined) {
     const { transferStatus, currentSize, numberOfLines } = status;
-    const base: BaseStatus = { transferStatus, currentSize, numberOfLines };
+    const stepStatus: StepStatus = { transferStatus, currentSize, numberOfLines };
     encoded = {
       native: encodeMessage({ "@": "StatusChanged", resourceStatus: status }),
-      base: encodeMessage({ "@": "StatusChanged", resourceStatus: base }),
+      step: encodeMessage({ "@": "StatusChanged", resourceStatus: stepStatus }),
     };
     encodedStatuses.set(status, encoded);
   }
-  return native ? encoded.native : encoded.base;
+  return native ? encoded.native : encoded.step;
 }

@@ -5,6 +5,7 @@
 import { Bell } from "../bell.ts";
 import { StreamError } from "../protocol.ts";
 import { type Appender, Credit, type CreditPool } from "../resources.ts";
+import { startTimer } from "../timer.ts";
 
 /** A request that brings so little is written at once: it is over before the next checkpoint is due. */
 const SMALL_BYTES = 64 * 1024;
@@ -105,14 +106,14 @@ export class Intake {
       const seconds = Math.round(this.#silenceMs / 1000);
       this.stop(new StreamError("PEER_SILENT", `nothing was heard for ${seconds} s`));
     };
-    const timer = setTimeout(silent, this.#silenceMs);
+    const stopTimer = startTimer(this.#silenceMs, silent);
     try {
       return await reader.read();
     } catch {
       this.#check();
       throw interrupted("its request broke off");
     } finally {
-      clearTimeout(timer);
+      stopTimer();
     }
   }
 

@@ -42,8 +42,8 @@ interface Running {
 
 type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 
-/** Bytes of a base upload that may wait before its sender is paused. */
-const BASE_WINDOW_BYTES = LIMITS.downloadWindowBytes;
+/** Bytes of a Step upload that may wait before its sender is paused. */
+const STEP_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
 /** What waits for its checkpoint longer has left the processor's caches, and is written at a higher cost. */
 const MAX_WRITE_AFTER_BYTES = 512 * 1024;
@@ -53,7 +53,7 @@ export class UploadSession extends ControlSession {
   readonly #options: UploadSessionOptions;
   #state: State = "NEW";
   #upload: Running | null = null;
-  /** A base upload is one binary message: whether it has ended. */
+  /** A Step upload is one binary message: whether it has ended. */
   #messageEnded = false;
   readonly #room = new Bell();
 
@@ -203,7 +203,7 @@ export class UploadSession extends ControlSession {
   }
 
   #roomForMore(appender: Appender): Promise<void> | void {
-    if (appender.received - appender.acknowledged < BASE_WINDOW_BYTES) return;
+    if (appender.received - appender.acknowledged < STEP_WINDOW_BYTES) return;
     return this.#room.rung();
   }
 

@@ -5,13 +5,13 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 
-/** One import: a path from the root of the project, and a path or a bare specifier. */
-type Arrow = readonly [from: string, to: string];
+/** One import: a path from the root of the project, and a path or a bare specifier; whether it wants types only. */
+type Arrow = readonly [from: string, to: string, types?: "types"];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics"],
+  ...["server", "session", "resources", "metrics", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -24,12 +24,12 @@ const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
   server: [
-    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell"],
+    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell", "timer"],
     "protocol",
   ],
-  session: ["session", "resources", "bell", "runtime", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "bell", "protocol"],
-  client: ["client", "digest", "latest", "bell", "protocol"],
+  session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  client: ["client", "digest", "latest", "bell", "timer", "protocol"],
   source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
@@ -45,7 +45,13 @@ const allowed: Record<string, readonly string[]> = {
   latest: ["bell"],
   bell: [],
   mime: [],
-  protocol: [],
+  timer: [],
+  protocol: ["protocol"],
+};
+
+/** Whose types whom may use besides. */
+const allowedTypes: Record<string, readonly string[]> = {
+  source: ["client"],
 };
 
 /** The room a file of this project stands in; an empty string when it stands in none. */
@@ -70,10 +76,11 @@ function passesDoor(from: string, to: string): boolean {
 }
 
 function wrongArrows(arrows: Arrow[]): string[] {
-  return arrows.filter(([from, to]) => {
+  return arrows.filter(([from, to, types]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
     if (passesDoor(from, to)) return true;
+    if (types !== undefined && allowedTypes[room]?.includes(roomOf(to))) return false;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
 }
@@ -86,7 +93,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "bell", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "bell", "timer", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
@@ -115,9 +122,10 @@ function importsOf(entry: string): Arrow[] {
   const path = (specifier: string) => specifier.replace(root.href, "");
   return modules.flatMap(({ specifier, error, dependencies = [] }) => {
     assertEquals(error, undefined, specifier);
-    return dependencies.map(({ code, type }) =>
-      [path(specifier), path((code ?? type)!.specifier)] as const
-    );
+    return dependencies.map(({ code, type }): Arrow => {
+      const to = path((code ?? type)!.specifier);
+      return code === undefined ? [path(specifier), to, "types"] : [path(specifier), to];
+    });
   }).filter(([from]) => !from.startsWith("vendor/"))
     .filter(([, to]) => !to.startsWith("vendor/"));
 }
@@ -147,6 +155,7 @@ test("the check lets right arrows pass", () => {
       ["src/storage.ts", "src/protocol.ts"],
       ["src/session/upload.ts", "src/resources.ts"],
       ["src/resources.ts", "src/resources/reading/resource.ts"],
+      ["src/source/local.ts", "src/client.ts", "types"],
     ]),
     [],
   );

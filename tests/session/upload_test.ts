@@ -798,9 +798,9 @@ test("native: ResumeUpload is only the first message of a native connection", as
   using resumed = native(resources);
   resumed.say(resume(id, secret), start);
   await assertClosed(resumed, "WRONG_STATE");
-  using base = step(resources);
-  base.say(resume(id, secret));
-  await assertClosed(base, "WRONG_STATE");
+  using old = step(resources);
+  old.say(resume(id, secret));
+  await assertClosed(old, "WRONG_STATE");
   await resources.close();
 });
 

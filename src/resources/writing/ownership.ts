@@ -15,6 +15,7 @@ import {
   type UploadResult,
 } from "../../protocol.ts";
 import type { LogOptions, LogWriter, Storage } from "../../storage.ts";
+import { startTimer } from "../../timer.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { ResourceEvents } from "../events.ts";
 import type { Health } from "../health.ts";
@@ -104,7 +105,7 @@ interface Interrupted {
   open: OpenResource;
   /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
   digest: RunningDigest | null;
-  timer: ReturnType<typeof setTimeout>;
+  stopTimer: () => void;
 }
 
 /** The owners of all unfinished uploads. */
@@ -255,7 +256,7 @@ export class Ownership {
   async close(): Promise<void> {
     this.#closed = true;
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
-    for (const { timer } of this.#interrupted.values()) clearTimeout(timer);
+    for (const { stopTimer } of this.#interrupted.values()) stopTimer();
     await this.#handovers.settled();
     await Promise.all(
       [...this.#uploads.values()].map(({ appender }) =>
@@ -345,7 +346,7 @@ export class Ownership {
     }
     usage.give(record.contextId, record.size - updated.size);
     const interrupted = this.#interrupted.get(id);
-    clearTimeout(interrupted?.timer);
+    interrupted?.stopTimer();
     this.#interrupted.delete(id);
     // An upload that waited for its owner is open already.
     const open = interrupted?.open ?? cache.hold(updated);
@@ -376,10 +377,10 @@ export class Ownership {
   #keep(open: OpenResource, digest: RunningDigest | null, cause: StreamError): void {
     if (this.#closed) return;
     const { id } = open.resource;
-    const timer = setTimeout(() => {
+    const stopTimer = startTimer(this.#options.resumeWindowMs, () => {
       this.#handovers.take(id, () => this.#giveUp(id, cause)).catch(() => {});
-    }, this.#options.resumeWindowMs);
-    this.#interrupted.set(id, { open, digest, timer });
+    });
+    this.#interrupted.set(id, { open, digest, stopTimer });
   }
 
   /** Nobody came back: the upload is FAILED with everything it has. */
