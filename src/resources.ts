@@ -52,12 +52,7 @@ export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
 export { lineAt, type LineWindow, locateLines, readLinePage } from "./resources/reading/lines.ts";
 export { finderFor } from "./resources/reading/pattern.ts";
 export type { Resource } from "./resources/reading/resource.ts";
-export {
-  search,
-  type SearchBounds,
-  type SearchEnd,
-  type SearchMatch,
-} from "./resources/reading/search.ts";
+export { search, type SearchBounds } from "./resources/reading/search.ts";
 export type { RetentionOptions } from "./resources/retention.ts";
 export type { UsageLimits } from "./resources/usage.ts";
 export type { Appender, Durability } from "./resources/writing/appender.ts";

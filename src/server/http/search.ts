@@ -3,14 +3,8 @@
  * @module
  */
 import type { Context, Hono } from "hono";
-import { RESOURCES_PATH, StreamError } from "../../protocol.ts";
-import {
-  finderFor,
-  search,
-  type SearchBounds,
-  type SearchEnd,
-  type SearchMatch,
-} from "../../resources.ts";
+import { RESOURCES_PATH, type SearchEnd, type SearchMatch, StreamError } from "../../protocol.ts";
+import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import { flagIn, numberIn } from "./query.ts";
 import type { RouteParts } from "../routes.ts";
