@@ -10,7 +10,7 @@ type Arrow = readonly [from: string, to: string, types?: "types"];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
+  ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
@@ -24,12 +24,12 @@ const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
   server: [
-    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "timer"],
+    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell", "timer"],
     "protocol",
   ],
-  session: ["session", "resources", "runtime", "timer", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "timer", "protocol"],
-  client: ["client", "digest", "latest", "timer", "protocol"],
+  session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  client: ["client", "digest", "latest", "bell", "timer", "protocol"],
   source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
@@ -42,7 +42,8 @@ const allowed: Record<string, readonly string[]> = {
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
   distance: [],
   metrics: [],
-  latest: [],
+  latest: ["bell"],
+  bell: [],
   mime: [],
   timer: [],
   protocol: ["protocol"],
@@ -67,10 +68,18 @@ function isOurs(path: string): boolean {
   return path.endsWith(".ts") && !path.includes(":");
 }
 
+/** Rooms that others enter by the file of their name, and nowhere else. */
+const doors = ["resources"];
+
+function passesDoor(from: string, to: string): boolean {
+  return doors.some((room) => to.startsWith(`src/${room}/`) && roomOf(from) !== room);
+}
+
 function wrongArrows(arrows: Arrow[]): string[] {
   return arrows.filter(([from, to, types]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
+    if (passesDoor(from, to)) return true;
     if (types !== undefined && allowedTypes[room]?.includes(roomOf(to))) return false;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
@@ -84,7 +93,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "timer", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "bell", "timer", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
@@ -144,6 +153,8 @@ test("the check lets right arrows pass", () => {
       ["src/storage/file.ts", "src/storage.ts"],
       ["src/storage/file.ts", "src/storage/lines.ts"],
       ["src/storage.ts", "src/protocol.ts"],
+      ["src/session/upload.ts", "src/resources.ts"],
+      ["src/resources.ts", "src/resources/reading/resource.ts"],
       ["src/source/local.ts", "src/client.ts", "types"],
     ]),
     [],
@@ -168,6 +179,8 @@ test("the check refuses every arrow of a bad graph", () => {
     ["src/runtime/bun.ts", "src/session.ts"],
     ["src/source/file.ts", "src/client.ts"],
     ["mod.ts", "src/cli/push.ts"],
+    ["src/session/upload.ts", "src/resources/writing/appender.ts"],
+    ["mod.ts", "src/resources/reading/resource.ts"],
     ["src/server.ts", "src/utils.ts"],
     ["src/utils.ts", "src/protocol.ts"],
     ["src/server.ts", "scripts/demo.ts"],
