@@ -5,14 +5,15 @@
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { LIMITS, type LinePosition, StreamError } from "../../protocol.ts";
-import { readRange } from "../../resources/reading/bytes.ts";
 import {
   lineAt,
   type LineWindow,
   locateLines,
+  type OpenResource,
   readLinePage,
-} from "../../resources/reading/lines.ts";
-import type { Resource } from "../../resources/reading/resource.ts";
+  readRange,
+  type Resource,
+} from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
 import { json } from "../json.ts";
@@ -100,24 +101,21 @@ export function linesRoutes(parts: FaceParts): Route[] {
 
 async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Response> {
   const wanted = wantedIn(asked);
-  const resource = await parts.resources.open(asked.id);
-  const release = () => parts.resources.release(resource);
-  try {
-    const window = await locate(resource, wanted);
-    tellStatus(c, resource);
-    const type = accepts(c, {
-      header: "Accept",
-      supports: ["text/plain", "application/json"],
-      default: "text/plain",
-    });
-    if (type === "text/plain") return await asText(c, parts, resource, window, wanted);
-    const response = await asJson(c, resource, window, wanted);
-    await release();
-    return response;
-  } catch (error) {
-    await release();
-    throw error;
-  }
+  await using stack = new AsyncDisposableStack();
+  const opened = stack.use(await parts.resources.open(asked.id));
+  const { resource } = opened;
+  const window = await locate(resource, wanted);
+  tellStatus(c, resource);
+  const type = accepts(c, {
+    header: "Accept",
+    supports: ["text/plain", "application/json"],
+    default: "text/plain",
+  });
+  if (type !== "text/plain") return await asJson(c, resource, window, wanted);
+  const response = await asText(c, parts, opened, window, wanted);
+  // The body releases it from now on.
+  stack.move();
+  return response;
 }
 
 /** Where lines are, as `LocateLines` tells it: any number of them, cut to what exists. */
@@ -126,12 +124,8 @@ async function locateOnly(
   { resources }: FaceParts,
   { id, start = 0, count = 0 }: Asked,
 ): Promise<Response> {
-  const resource = await resources.open(id);
-  try {
-    return json(c, await locateLines(resource, start, count));
-  } finally {
-    await resources.release(resource);
-  }
+  await using opened = await resources.open(id);
+  return json(c, await locateLines(opened.resource, start, count));
 }
 
 function wantedIn({ tail, start, count, offset: byteOffset }: Asked): Wanted {
@@ -176,10 +170,11 @@ function tellStatus(c: Context, { status }: Resource): void {
 async function asText(
   c: Context,
   parts: FaceParts,
-  resource: Resource,
+  opened: OpenResource,
   window: LineWindow,
   { byteOffset }: Wanted,
 ): Promise<Response> {
+  const { resource } = opened;
   const { startingLineIndex, linesCount, endOffset } = window;
   const start = window.startOffset + byteOffset;
   const end = Math.min(endOffset, start + TEXT_BYTES);
@@ -189,7 +184,7 @@ async function asText(
   const source = {
     chunks: (signal: AbortSignal) => readRange(resource, start, end, signal),
     byteCount: end - start,
-    release: () => parts.resources.release(resource),
+    release: () => opened.release(),
   };
   return await answerWith(c, parts, source, () => {
     linkTo(c, resource, next);
