@@ -26,7 +26,7 @@
 export * from "./src/client.ts";
 export * from "./src/server.ts";
 export { ERRORS, LIMITS, SUBPROTOCOL, VERSION } from "./src/protocol.ts";
-export type { BaseStatus } from "./src/protocol.ts";
+export type { StepStatus } from "./src/protocol.ts";
 export type {
   Announcement,
   Catalog,

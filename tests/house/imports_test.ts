@@ -5,13 +5,13 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 
-/** One import: a path from the root of the project, and a path or a bare specifier. */
-type Arrow = readonly [from: string, to: string];
+/** One import: a path from the root of the project, and a path or a bare specifier; whether it wants types only. */
+type Arrow = readonly [from: string, to: string, types?: "types"];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics"],
+  ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
+  ...["server", "session", "resources", "metrics", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -23,10 +23,13 @@ const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementation
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "access", "metrics", "runtime", "mime", "protocol"],
-  session: ["session", "resources", "runtime", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "protocol"],
-  client: ["client", "digest", "latest", "protocol"],
+  server: [
+    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell", "timer"],
+    "protocol",
+  ],
+  session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  client: ["client", "digest", "latest", "bell", "timer", "protocol"],
   source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
@@ -39,9 +42,16 @@ const allowed: Record<string, readonly string[]> = {
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
   distance: [],
   metrics: [],
-  latest: [],
+  latest: ["bell"],
+  bell: [],
   mime: [],
-  protocol: [],
+  timer: [],
+  protocol: ["protocol"],
+};
+
+/** Whose types whom may use besides. */
+const allowedTypes: Record<string, readonly string[]> = {
+  source: ["client"],
 };
 
 /** The room a file of this project stands in; an empty string when it stands in none. */
@@ -58,10 +68,19 @@ function isOurs(path: string): boolean {
   return path.endsWith(".ts") && !path.includes(":");
 }
 
+/** Rooms that others enter by the file of their name, and nowhere else. */
+const doors = ["resources"];
+
+function passesDoor(from: string, to: string): boolean {
+  return doors.some((room) => to.startsWith(`src/${room}/`) && roomOf(from) !== room);
+}
+
 function wrongArrows(arrows: Arrow[]): string[] {
-  return arrows.filter(([from, to]) => {
+  return arrows.filter(([from, to, types]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
+    if (passesDoor(from, to)) return true;
+    if (types !== undefined && allowedTypes[room]?.includes(roomOf(to))) return false;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
 }
@@ -74,7 +93,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "bell", "timer", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
@@ -103,9 +122,10 @@ function importsOf(entry: string): Arrow[] {
   const path = (specifier: string) => specifier.replace(root.href, "");
   return modules.flatMap(({ specifier, error, dependencies = [] }) => {
     assertEquals(error, undefined, specifier);
-    return dependencies.map(({ code, type }) =>
-      [path(specifier), path((code ?? type)!.specifier)] as const
-    );
+    return dependencies.map(({ code, type }): Arrow => {
+      const to = path((code ?? type)!.specifier);
+      return code === undefined ? [path(specifier), to, "types"] : [path(specifier), to];
+    });
   }).filter(([from]) => !from.startsWith("vendor/"))
     .filter(([, to]) => !to.startsWith("vendor/"));
 }
@@ -133,6 +153,9 @@ test("the check lets right arrows pass", () => {
       ["src/storage/file.ts", "src/storage.ts"],
       ["src/storage/file.ts", "src/storage/lines.ts"],
       ["src/storage.ts", "src/protocol.ts"],
+      ["src/session/upload.ts", "src/resources.ts"],
+      ["src/resources.ts", "src/resources/reading/resource.ts"],
+      ["src/source/local.ts", "src/client.ts", "types"],
     ]),
     [],
   );
@@ -156,6 +179,8 @@ test("the check refuses every arrow of a bad graph", () => {
     ["src/runtime/bun.ts", "src/session.ts"],
     ["src/source/file.ts", "src/client.ts"],
     ["mod.ts", "src/cli/push.ts"],
+    ["src/session/upload.ts", "src/resources/writing/appender.ts"],
+    ["mod.ts", "src/resources/reading/resource.ts"],
     ["src/server.ts", "src/utils.ts"],
     ["src/utils.ts", "src/protocol.ts"],
     ["src/server.ts", "scripts/demo.ts"],

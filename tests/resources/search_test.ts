@@ -2,15 +2,10 @@ import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { StreamError } from "../../src/protocol.ts";
+import { type SearchEnd, type SearchMatch, StreamError } from "../../src/protocol.ts";
 import { finderFor, type SearchQuery } from "../../src/resources/reading/pattern.ts";
 import type { Resource } from "../../src/resources/reading/resource.ts";
-import {
-  search,
-  type SearchBounds,
-  type SearchEnd,
-  type SearchMatch,
-} from "../../src/resources/reading/search.ts";
+import { search, type SearchBounds } from "../../src/resources/reading/search.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { finished, readAll, register, running, type World, world } from "../helpers/resources.ts";

@@ -3,13 +3,18 @@
  * @module
  */
 import process from "node:process";
-import { push, type PushedUpload, type PushOptions, resumePush } from "../../client.ts";
+import {
+  push,
+  type PushedUpload,
+  type PushOptions,
+  resumePush,
+  type Upload,
+} from "../../client.ts";
 import {
   parseReference,
   type ResourceMetadata,
   StreamError,
   toStreamError,
-  type Upload,
 } from "../../protocol.ts";
 import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
