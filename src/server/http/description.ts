@@ -20,7 +20,7 @@ export function descriptionRoutes({ references, describe }: FaceParts): Route[] 
   const document = {
     name: "getDescription",
     path: "/openapi.json",
-    summary: "This document: OpenAPI 3.1 of all routes",
+    summary: "Describes all this: OpenAPI 3.1",
   };
   const open = {
     method: "GET",
