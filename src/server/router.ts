@@ -15,8 +15,8 @@ import {
   pathsForLogs,
   requestId,
 } from "./observer.ts";
-import { describeRoutes } from "./openapi.ts";
-import { problem } from "./problem.ts";
+import { describeRoutes } from "./route/openapi.ts";
+import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
 

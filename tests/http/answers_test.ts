@@ -6,7 +6,7 @@ import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import ajvFormats from "ajv-formats";
 import { SignedLinks } from "../../mod.ts";
 import type { Grant } from "../../src/access.ts";
-import { describeRoutes } from "../../src/server/openapi.ts";
+import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { allRoutes } from "../helpers/routes.ts";
 import { startServer } from "../helpers/server.ts";
 

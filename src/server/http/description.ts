@@ -6,9 +6,9 @@ import { accepts } from "hono/accepts";
 import { html } from "hono/html";
 import { VERSION } from "../../protocol.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
+import { json } from "../answer/json.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
-import { object, type Schema, TEXT } from "../schemas.ts";
+import { object, type Schema, TEXT } from "../route/schemas.ts";
 
 const ABOUT: Schema = {
   title: "About",
