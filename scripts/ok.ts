@@ -27,6 +27,7 @@ const checks: Check[] = [
   },
   { name: "compile:bun", command: [deno, "task", "compile:bun"] },
   { name: "binary", command: [deno, "run", "-A", "scripts/smoke.ts", "dist/stream-bun"] },
+  { name: "package", command: [deno, "run", "-A", "scripts/smoke_package.ts"] },
   { name: "bench", command: [deno, "run", "-A", "bench/main.ts", "--smoke"] },
   { name: "demo", command: ["npx", "-y", "deno@2", "task", "demo"] },
   // Deno brings its lock up to date by itself; one that was committed stale is different by now.
