@@ -17,6 +17,7 @@ const checks: Check[] = [
   { name: "lint", command: [deno, "lint"] },
   { name: "types", command: [deno, "check"] },
   { name: "doc lint", command: [deno, "doc", "--lint", ...Object.values(config.exports)] },
+  { name: "doc lint of the library", command: [deno, "doc", "--lint", "mod.ts"] },
   { name: "publish", command: [deno, "publish", "--dry-run", "--allow-dirty"] },
   {
     // A machine that reaches only npm lacks the base Deno compiles onto; Deno itself stands in for
