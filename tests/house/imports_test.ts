@@ -11,7 +11,7 @@ type Arrow = readonly [from: string, to: string, types?: "types"];
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics", "timer"],
+  ...["server", "session", "resources", "metrics", "reasons", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -29,8 +29,8 @@ const allowed: Record<string, readonly string[]> = {
   ],
   session: ["session", "resources", "runtime", "timer", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "timer", "protocol"],
-  client: ["client", "digest", "latest", "timer", "protocol"],
-  source: ["source", "digest", "distance", "latest", "protocol"],
+  client: ["client", "digest", "latest", "reasons", "timer", "protocol"],
+  source: ["source", "digest", "distance", "latest", "reasons", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
   storage: ["protocol"],
@@ -44,6 +44,7 @@ const allowed: Record<string, readonly string[]> = {
   metrics: [],
   latest: [],
   mime: [],
+  reasons: [],
   timer: [],
   protocol: ["protocol"],
 };
@@ -84,7 +85,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "timer", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "reasons", "timer", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
