@@ -11,7 +11,7 @@ type Arrow = readonly [from: string, to: string, types?: "types"];
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics", "timer"],
+  ...["server", "session", "resources", "metrics", "reasons", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -37,8 +37,8 @@ const allowed: Record<string, readonly string[]> = {
   ],
   session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
-  client: ["client", "digest", "latest", "bell", "timer", "protocol"],
-  source: ["source", "digest", "distance", "latest", "protocol"],
+  client: ["client", "digest", "latest", "bell", "reasons", "timer", "protocol"],
+  source: ["source", "bell", "digest", "distance", "latest", "reasons", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
   storage: ["protocol"],
@@ -53,6 +53,7 @@ const allowed: Record<string, readonly string[]> = {
   latest: ["bell"],
   bell: [],
   mime: [],
+  reasons: [],
   timer: [],
   protocol: ["protocol"],
 };
@@ -107,7 +108,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "bell", "timer", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "bell", "reasons", "timer", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
