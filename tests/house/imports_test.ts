@@ -5,12 +5,12 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 
-/** One import: a path from the root of the project, and a path or a bare specifier; whether it wants types only. */
-type Arrow = readonly [from: string, to: string, types?: "types"];
+/** One import: a path from the root of the project, and a path or a bare specifier. */
+type Arrow = readonly [from: string, to: string];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
+  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "upload", "cli"],
   ...["server", "session", "resources", "metrics", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
@@ -29,8 +29,9 @@ const allowed: Record<string, readonly string[]> = {
   ],
   session: ["session", "resources", "runtime", "timer", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "timer", "protocol"],
-  client: ["client", "digest", "latest", "timer", "protocol"],
-  source: ["source", "digest", "distance", "latest", "protocol"],
+  client: ["client", "digest", "latest", "timer", "upload", "protocol"],
+  source: ["source", "digest", "distance", "latest", "upload", "protocol"],
+  upload: ["latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
   storage: ["protocol"],
@@ -48,11 +49,6 @@ const allowed: Record<string, readonly string[]> = {
   protocol: ["protocol"],
 };
 
-/** Whose types whom may use besides. */
-const allowedTypes: Record<string, readonly string[]> = {
-  source: ["client"],
-};
-
 /** The room a file of this project stands in; an empty string when it stands in none. */
 function roomOf(path: string): string {
   if (path === "mod.ts") return "mod";
@@ -68,10 +64,9 @@ function isOurs(path: string): boolean {
 }
 
 function wrongArrows(arrows: Arrow[]): string[] {
-  return arrows.filter(([from, to, types]) => {
+  return arrows.filter(([from, to]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
-    if (types !== undefined && allowedTypes[room]?.includes(roomOf(to))) return false;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
 }
@@ -84,7 +79,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "timer", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "timer", "upload", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
@@ -113,10 +108,9 @@ function importsOf(entry: string): Arrow[] {
   const path = (specifier: string) => specifier.replace(root.href, "");
   return modules.flatMap(({ specifier, error, dependencies = [] }) => {
     assertEquals(error, undefined, specifier);
-    return dependencies.map(({ code, type }): Arrow => {
-      const to = path((code ?? type)!.specifier);
-      return code === undefined ? [path(specifier), to, "types"] : [path(specifier), to];
-    });
+    return dependencies.map(({ code, type }) =>
+      [path(specifier), path((code ?? type)!.specifier)] as const
+    );
   }).filter(([from]) => !from.startsWith("vendor/"))
     .filter(([, to]) => !to.startsWith("vendor/"));
 }
@@ -144,7 +138,7 @@ test("the check lets right arrows pass", () => {
       ["src/storage/file.ts", "src/storage.ts"],
       ["src/storage/file.ts", "src/storage/lines.ts"],
       ["src/storage.ts", "src/protocol.ts"],
-      ["src/source/local.ts", "src/client.ts", "types"],
+      ["src/source/local.ts", "src/upload.ts"],
     ]),
     [],
   );
