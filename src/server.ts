@@ -15,21 +15,21 @@ import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
+  Durability,
   EventFilter,
+  Meter,
   QuotaOptions,
   QuotaPolicy,
   QuotaSubject,
   ResourceEvent,
   ResourcesOptions,
   ResourceView,
+  RetentionOptions,
   ServerResources,
   UploadOptions,
+  UsageLimits,
 } from "./resources.ts";
 export type { AccessEntry } from "./server/observer.ts";
-export type { Meter } from "./resources/meter.ts";
-export type { Durability } from "./resources/writing/appender.ts";
-export type { RetentionOptions } from "./resources/retention.ts";
-export type { UsageLimits } from "./resources/usage.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
 /** Receives what a server has to say about its work. */

@@ -81,7 +81,7 @@ export abstract class UploadShell implements Upload {
   }
 
   async abort(cause?: unknown): Promise<void> {
-    await this.#giveUp(cause ?? "the upload was aborted");
+    await this.#giveUp(cause ?? "cancelled");
   }
 
   /** Takes a chunk; resolves when there is room for the next. */

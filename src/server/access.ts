@@ -11,8 +11,7 @@ import {
   TOKEN_SUBPROTOCOL,
   UPLOAD_PATH,
 } from "../protocol.ts";
-import type { Resources } from "../resources.ts";
-import { notFound } from "../resources/record.ts";
+import { notFound, type Resources } from "../resources.ts";
 import { FailureLimit } from "./failures.ts";
 import type { References } from "./references.ts";
 

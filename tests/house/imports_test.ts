@@ -10,8 +10,8 @@ type Arrow = readonly [from: string, to: string];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "upload", "cli"],
-  ...["server", "session", "resources", "metrics", "timer"],
+  ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
+  ...["server", "session", "resources", "metrics", "timer", "upload"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -24,12 +24,12 @@ const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
   server: [
-    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "timer"],
+    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell", "timer"],
     "protocol",
   ],
-  session: ["session", "resources", "runtime", "timer", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "timer", "protocol"],
-  client: ["client", "digest", "latest", "timer", "upload", "protocol"],
+  session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  client: ["client", "digest", "latest", "bell", "timer", "upload", "protocol"],
   source: ["source", "digest", "distance", "latest", "upload", "protocol"],
   upload: ["latest", "protocol"],
   digest: ["protocol"],
@@ -43,7 +43,8 @@ const allowed: Record<string, readonly string[]> = {
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
   distance: [],
   metrics: [],
-  latest: [],
+  latest: ["bell"],
+  bell: [],
   mime: [],
   timer: [],
   protocol: ["protocol"],
@@ -63,10 +64,18 @@ function isOurs(path: string): boolean {
   return path.endsWith(".ts") && !path.includes(":");
 }
 
+/** Rooms that others enter by the file of their name, and nowhere else. */
+const doors = ["resources"];
+
+function passesDoor(from: string, to: string): boolean {
+  return doors.some((room) => to.startsWith(`src/${room}/`) && roomOf(from) !== room);
+}
+
 function wrongArrows(arrows: Arrow[]): string[] {
   return arrows.filter(([from, to]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
+    if (passesDoor(from, to)) return true;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
 }
@@ -79,7 +88,7 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "timer", "upload", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "bell", "timer", "upload", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
@@ -138,6 +147,8 @@ test("the check lets right arrows pass", () => {
       ["src/storage/file.ts", "src/storage.ts"],
       ["src/storage/file.ts", "src/storage/lines.ts"],
       ["src/storage.ts", "src/protocol.ts"],
+      ["src/session/upload.ts", "src/resources.ts"],
+      ["src/resources.ts", "src/resources/reading/resource.ts"],
       ["src/source/local.ts", "src/upload.ts"],
     ]),
     [],
@@ -162,6 +173,8 @@ test("the check refuses every arrow of a bad graph", () => {
     ["src/runtime/bun.ts", "src/session.ts"],
     ["src/source/file.ts", "src/client.ts"],
     ["mod.ts", "src/cli/push.ts"],
+    ["src/session/upload.ts", "src/resources/writing/appender.ts"],
+    ["mod.ts", "src/resources/reading/resource.ts"],
     ["src/server.ts", "src/utils.ts"],
     ["src/utils.ts", "src/protocol.ts"],
     ["src/server.ts", "scripts/demo.ts"],

@@ -54,11 +54,12 @@ const hex = (algorithm: string, text: string) => createHash(algorithm).update(te
 
 async function bytesOf({ server }: TestServer, id: string): Promise<string> {
   const resources = server.resources as Resources;
-  const resource = await resources.open(id);
+  await using opened = await resources.open(id);
+  const { resource } = opened;
   try {
     return Buffer.from(await readAll(resource)).toString();
   } finally {
-    await resources.release(resource);
+    await opened.release();
   }
 }
 

@@ -23,6 +23,7 @@ import { openStdin } from "../../source/pipe.ts";
 import { isTransient } from "../../client/retry.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
+import { CHARSETS } from "../../source/charsets.ts";
 import { transcodeToUtf8 } from "../../source/text.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -47,7 +48,7 @@ export const pushCommand: Command = {
     charset: {
       kind: "text",
       value: "CHARSET",
-      help: "transcode from this charset to UTF-8 (default: bytes stay as they are)",
+      help: "transcode from this charset, one below, to UTF-8 (default: bytes stay as they are)",
     },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
     follow: {
@@ -65,7 +66,8 @@ export const pushCommand: Command = {
     "retry-for": {
       kind: "duration",
       value: "TIME",
-      help: "try a lost connection again for so long; 0s for never (default 10m)",
+      help:
+        "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
     },
     "spool-limit": {
       kind: "size",
@@ -80,6 +82,7 @@ export const pushCommand: Command = {
     ...TRANSPORT_OPTION,
     ...SERVER_OPTION,
   },
+  lists: { charsets: CHARSETS },
   examples: [
     "make 2>&1 | stream push - --name build.log --context run-17",
     "stream push test.log --follow --until-pid $!",

@@ -7,9 +7,13 @@ import type { Context, Hono } from "hono";
 import { accepts } from "hono/accepts";
 import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
 import { RESOURCES_PATH, type ResourceStatus, type StreamError } from "../../protocol.ts";
-import type { ResourceView } from "../../resources.ts";
-import { followFrom, readFast, readRange } from "../../resources/reading/bytes.ts";
-import type { Resource } from "../../resources/reading/resource.ts";
+import {
+  followFrom,
+  type OpenResource,
+  readFast,
+  readRange,
+  type ResourceView,
+} from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
 import type { RouteParts } from "../routes.ts";
@@ -37,29 +41,26 @@ async function answer(c: Context, parts: RouteParts, id: string): Promise<Respon
     return c.body(null, 304);
   }
   const part = choosePart(c, record.status, etag);
-  const resource = await parts.resources.open(id, record);
-  try {
-    const source = sourceOf(parts, resource, part, coding);
-    const response = await answerWith(c, parts, source, () => {
-      c.status(part.contentRange === null ? 200 : 206);
-      setCacheHeaders(c, record, etag);
-      setContentHeaders(c, record);
-      setPartHeaders(c, record, part, coding);
-    });
-    return coding === "gzip" ? compressed(response) : response;
-  } catch (error) {
-    await parts.resources.release(resource);
-    throw error;
-  }
+  await using stack = new AsyncDisposableStack();
+  const opened = stack.use(await parts.resources.open(id, record));
+  const response = await answerWith(c, parts, sourceOf(opened, part, coding), () => {
+    c.status(part.contentRange === null ? 200 : 206);
+    setCacheHeaders(c, record, etag);
+    setContentHeaders(c, record);
+    setPartHeaders(c, record, part, coding);
+  });
+  // The body releases it from now on.
+  stack.move();
+  return coding === "gzip" ? compressed(response) : response;
 }
 
 function sourceOf(
-  { resources }: RouteParts,
-  resource: Resource,
+  opened: OpenResource,
   { first, end }: ContentPart,
   coding: Coding,
 ): BodySource {
-  const release = () => resources.release(resource);
+  const { resource } = opened;
+  const release = () => opened.release();
   // Parts of what is there already are downloads; only who waits for more follows.
   if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
   // Who compresses a large piece keeps everybody else waiting.

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Context, Hono } from "hono";
+import { Bell } from "../../bell.ts";
 import {
   CONTEXTS_PATH,
   isFinal,
@@ -12,8 +13,7 @@ import {
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
-import type { ResourceEvent, Resources, ResourceView } from "../../resources.ts";
-import type { Resource } from "../../resources/reading/resource.ts";
+import type { Resource, ResourceEvent, Resources, ResourceView } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import type { References } from "../references.ts";
 import type { RouteParts } from "../routes.ts";
@@ -31,20 +31,18 @@ type Events = AsyncGenerator<Uint8Array, void, void>;
 export function eventsRoutes(app: Hono, parts: RouteParts): void {
   app.get(`${RESOURCES_PATH}/:id/events`, async (c) => {
     const seen = seenBy(c);
-    const resource = await parts.resources.open(c.req.param("id"));
-    const release = () => parts.resources.release(resource);
+    await using stack = new AsyncDisposableStack();
+    const opened = stack.use(await parts.resources.open(c.req.param("id")));
+    const { resource } = opened;
     const { status } = resource;
     if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
-      await release();
       return c.body(null, 204);
     }
-    try {
-      const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
-      return await answer(c, parts, { chunks, release });
-    } catch (error) {
-      await release();
-      throw error;
-    }
+    const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
+    const response = await answer(c, parts, { chunks, release: () => opened.release() });
+    // The body releases it from now on.
+    stack.move();
+    return response;
   });
   app.get(`${CONTEXTS_PATH}/:id/events`, async (c) => {
     const { id } = await parts.resources.getContext(c.req.param("id"));
@@ -89,8 +87,9 @@ export async function* statusEvents(
   signal: AbortSignal,
   heartbeatMs: number = HEARTBEAT_MS,
 ): Events {
-  const bell = new Bell(signal, heartbeatMs);
-  const unwatch = resource.watch(() => bell.ring());
+  const bell = new Bell();
+  signal.addEventListener("abort", bell.ring);
+  const unwatch = resource.watch(bell.ring);
   try {
     // Some runtimes send the head with the first byte of the body only.
     if (seen !== null && !isNewer(resource.status, seen)) yield comment("nothing new");
@@ -101,11 +100,11 @@ export async function* statusEvents(
         told = status;
         yield encode("status", status, `${status.epoch}.${status.sequence}`);
         if (isFinal(status.transferStatus)) return;
-      } else if (!await bell.rung()) yield comment("still here");
+      } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
   } finally {
     unwatch();
-    bell.stop();
+    signal.removeEventListener("abort", bell.ring);
   }
 }
 
@@ -130,7 +129,8 @@ export async function* contextEvents(
   heartbeatMs: number = HEARTBEAT_MS,
   maxWaiting: number = MAX_WAITING,
 ): Events {
-  const bell = new Bell(signal, heartbeatMs);
+  const bell = new Bell();
+  signal.addEventListener("abort", bell.ring);
   const waiting = new Map<string, News>();
   let refusals = 0;
   const stop = resources.listen((event) => {
@@ -153,11 +153,11 @@ export async function* contextEvents(
       if (key !== undefined) {
         waiting.delete(key);
         for (const [type, data] of news!) yield encode(type, data);
-      } else if (!await bell.rung()) yield comment("still here");
+      } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
   } finally {
     stop();
-    bell.stop();
+    signal.removeEventListener("abort", bell.ring);
   }
 }
 
@@ -197,39 +197,6 @@ function forget(waiting: Map<string, News>, { id, status }: ResourceView): void 
   const newer = news.get("status") as ResourceStatus | undefined;
   news.delete("created");
   if (newer !== undefined && !isNewer(newer, status)) news.delete("status");
-}
-
-/** Wakes one who waits: for a ring, for the time of a heartbeat, or for the end. */
-class Bell {
-  #rung = false;
-  #wake: (() => void) | null = null;
-
-  constructor(private readonly signal: AbortSignal, private readonly heartbeatMs: number) {
-    signal.addEventListener("abort", this.ring);
-  }
-
-  readonly ring = (): void => {
-    this.#rung = true;
-    this.#wake?.();
-  };
-
-  /** False when it was time for a heartbeat. */
-  async rung(): Promise<boolean> {
-    if (!this.#rung && !this.signal.aborted) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, this.heartbeatMs);
-      this.#wake = resolve;
-      await promise;
-      clearTimeout(timer);
-    }
-    const rung = this.#rung;
-    this.#rung = false;
-    return rung || this.signal.aborted;
-  }
-
-  stop(): void {
-    this.signal.removeEventListener("abort", this.ring);
-  }
 }
 
 const encoder = new TextEncoder();

@@ -5,14 +5,15 @@
 import type { Context, Hono } from "hono";
 import { accepts } from "hono/accepts";
 import { LIMITS, type LinePosition, RESOURCES_PATH, StreamError } from "../../protocol.ts";
-import { readRange } from "../../resources/reading/bytes.ts";
 import {
   lineAt,
   type LineWindow,
   locateLines,
+  type OpenResource,
   readLinePage,
-} from "../../resources/reading/lines.ts";
-import type { Resource } from "../../resources/reading/resource.ts";
+  readRange,
+  type Resource,
+} from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import { flagIn, numberIn } from "./query.ts";
 import type { RouteParts } from "../routes.ts";
@@ -36,24 +37,21 @@ export function linesRoutes(app: Hono, parts: RouteParts): void {
   app.get(`${RESOURCES_PATH}/:id/lines`, async (c) => {
     if (flagIn(c, "locate")) return await locateOnly(c, parts);
     const wanted = wantedIn(c);
-    const resource = await parts.resources.open(c.req.param("id"));
-    const release = () => parts.resources.release(resource);
-    try {
-      const window = await locate(resource, wanted);
-      tellStatus(c, resource);
-      const type = accepts(c, {
-        header: "Accept",
-        supports: ["text/plain", "application/json"],
-        default: "text/plain",
-      });
-      if (type === "text/plain") return await asText(c, parts, resource, window, wanted);
-      const response = await asJson(c, resource, window, wanted);
-      await release();
-      return response;
-    } catch (error) {
-      await release();
-      throw error;
-    }
+    await using stack = new AsyncDisposableStack();
+    const opened = stack.use(await parts.resources.open(c.req.param("id")));
+    const { resource } = opened;
+    const window = await locate(resource, wanted);
+    tellStatus(c, resource);
+    const type = accepts(c, {
+      header: "Accept",
+      supports: ["text/plain", "application/json"],
+      default: "text/plain",
+    });
+    if (type !== "text/plain") return await asJson(c, resource, window, wanted);
+    const response = await asText(c, parts, opened, window, wanted);
+    // The body releases it from now on.
+    stack.move();
+    return response;
   });
 }
 
@@ -61,12 +59,8 @@ export function linesRoutes(app: Hono, parts: RouteParts): void {
 async function locateOnly(c: Context, { resources }: RouteParts): Promise<Response> {
   const start = numberIn(c, "start", { min: -MAX, max: MAX }) ?? 0;
   const count = numberIn(c, "count", { min: 0, max: MAX }) ?? 0;
-  const resource = await resources.open(c.req.param("id")!);
-  try {
-    return c.json(await locateLines(resource, start, count));
-  } finally {
-    await resources.release(resource);
-  }
+  await using opened = await resources.open(c.req.param("id")!);
+  return c.json(await locateLines(opened.resource, start, count));
 }
 
 function wantedIn(c: Context): Wanted {
@@ -112,10 +106,11 @@ function tellStatus(c: Context, { status }: Resource): void {
 async function asText(
   c: Context,
   parts: RouteParts,
-  resource: Resource,
+  opened: OpenResource,
   window: LineWindow,
   { byteOffset }: Wanted,
 ): Promise<Response> {
+  const { resource } = opened;
   const { startingLineIndex, linesCount, endOffset } = window;
   const start = window.startOffset + byteOffset;
   const end = Math.min(endOffset, start + TEXT_BYTES);
@@ -125,7 +120,7 @@ async function asText(
   const source = {
     chunks: (signal: AbortSignal) => readRange(resource, start, end, signal),
     byteCount: end - start,
-    release: () => parts.resources.release(resource),
+    release: () => opened.release(),
   };
   return await answerWith(c, parts, source, () => {
     linkTo(c, resource, next);

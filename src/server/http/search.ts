@@ -3,14 +3,8 @@
  * @module
  */
 import type { Context, Hono } from "hono";
-import { RESOURCES_PATH, StreamError } from "../../protocol.ts";
-import { finderFor } from "../../resources/reading/pattern.ts";
-import {
-  search,
-  type SearchBounds,
-  type SearchEnd,
-  type SearchMatch,
-} from "../../resources/reading/search.ts";
+import { RESOURCES_PATH, type SearchEnd, type SearchMatch, StreamError } from "../../protocol.ts";
+import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import { flagIn, numberIn } from "./query.ts";
 import type { RouteParts } from "../routes.ts";
@@ -52,25 +46,25 @@ async function answer(c: Context, parts: RouteParts, ended: () => void): Promise
     limit: numberIn(c, "limit", { min: 1, max: MAX_MATCHES }) ?? MATCHES,
     budgetMs: BUDGET_MS,
   };
-  const resource = await resources.open(c.req.param("id")!);
-  try {
-    // What cannot be searched is refused before the answer begins.
-    await resource.lineStart(Math.max(0, bounds.from));
-    const source = {
-      chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),
-      release: () => {
-        ended();
-        return resources.release(resource);
-      },
-    };
-    return await answerWith(c, parts, source, () => {
-      c.header("content-type", "application/x-ndjson; charset=utf-8");
-      c.header("cache-control", "no-store");
-    });
-  } catch (error) {
-    await resources.release(resource);
-    throw error;
-  }
+  await using stack = new AsyncDisposableStack();
+  const opened = stack.use(await resources.open(c.req.param("id")!));
+  const { resource } = opened;
+  // What cannot be searched is refused before the answer begins.
+  await resource.lineStart(Math.max(0, bounds.from));
+  const source = {
+    chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),
+    release: () => {
+      ended();
+      return opened.release();
+    },
+  };
+  const response = await answerWith(c, parts, source, () => {
+    c.header("content-type", "application/x-ndjson; charset=utf-8");
+    c.header("cache-control", "no-store");
+  });
+  // The body releases it from now on.
+  stack.move();
+  return response;
 }
 
 /** An object a line: the matches, and how the search ended. */
