@@ -124,7 +124,8 @@ export function readArguments(
   const named = (wanted: (kind: Kind) => boolean) =>
     entries.filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
   const unknown: string[] = [];
-  const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(argv, {
+  const words = withEmptyValues(argv, valueNames(command));
+  const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(words, {
     string: ["_", "config", ...named((kind) => kind !== "flag")],
     boolean: ["help", ...named((kind) => kind === "flag")],
     default: Object.fromEntries(named((kind) => kind === "flag").map((name) => [name, undefined])),
@@ -142,6 +143,7 @@ export function readArguments(
   if (unknown.length > 0) throw unknownOption(command, unknown[0]);
   const args = parsed._.map(String);
   checkPositionals(command, args);
+  checkEnvironment(command, environment);
   const config = typed("config", CONFIG_OPTION, parsed.config) ??
     inEnvironment(["STREAM_CONFIG"], "text", environment);
   const file = readFile(command, config?.value as string | undefined);
@@ -218,6 +220,40 @@ const COMMON_OPTIONS: Record<string, Option> = {
   help: { kind: "flag", short: "h", help: "show this help" },
 };
 
+/** What stands before the value of an option: `--name`, and `-n` where there is such a form. */
+function valueNames({ options }: Command): Set<string> {
+  const valued = Object.entries({ ...options, ...COMMON_OPTIONS })
+    .filter(([, { kind }]) => kind !== "flag");
+  return new Set(
+    valued.flatMap((
+      [name, { short }],
+    ) => [`--${name}`, ...short === undefined ? [] : [`-${short}`]]),
+  );
+}
+
+/** Ties empty values to their options: the parser would take them for arguments. */
+function withEmptyValues(argv: string[], names: Set<string>): string[] {
+  const words: string[] = [];
+  for (const word of argv) {
+    const before = words.at(-1) ?? "";
+    if (word === "" && names.has(before) && !words.includes("--")) words[words.length - 1] += "=";
+    else words.push(word);
+  }
+  return words;
+}
+
+/** @throws {UsageError} For a variable that is meant for this command and names none of its options. */
+function checkEnvironment(command: Command, environment: Environment): void {
+  const prefix = `STREAM_${command.name.toUpperCase()}_`;
+  const known = Object.keys(command.options).flatMap((name) => variablesOf(command, name));
+  for (const [name, value] of Object.entries(environment)) {
+    if (!value || !name.startsWith(prefix) || known.includes(name)) continue;
+    const suggestion = nearest(name, known);
+    const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+    throw new UsageError(`${name} is set, and ${command.name} has no such option${hint}`);
+  }
+}
+
 function unknownOption(command: Command, argument: string): UsageError {
   const known = [...Object.keys(command.options), ...Object.keys(COMMON_OPTIONS)].map((name) =>
     `--${name}`
@@ -237,6 +273,8 @@ function checkPositionals({ name, positionals }: Command, args: string[]): void 
       `${name} does not know what to do with ${JSON.stringify(args[positionals.length])}`,
     );
   }
+  const empty = args.indexOf("");
+  if (empty >= 0) throw new UsageError(`${name} wants ${positionals[empty]}, which is empty`);
 }
 
 /**

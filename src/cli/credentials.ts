@@ -7,7 +7,9 @@ import process from "node:process";
 import type { TokenProvider } from "../client.ts";
 import { tokenFor } from "../client/token.ts";
 import { parseReference, StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 import { type Options, serverOf } from "./command.ts";
+import { notice } from "./stderr.ts";
 
 /** Longer than any file that holds one token. */
 const MAX_TOKEN_CHARS = 8192;
@@ -30,9 +32,7 @@ export async function credentialsOf(
   const location = parseReference(reference, server);
   const token = tokenFor(location, server, given);
   if (token === undefined && location.access === undefined) {
-    process.stderr.write(
-      `stream: the token is for ${server} and is not sent to ${location.server}: see --server\n`,
-    );
+    notice(`the token is for ${server} and is not sent to ${location.server}: see --server`);
   }
   return { server, token };
 }
@@ -48,7 +48,7 @@ async function givenToken(options: Options): Promise<string | TokenProvider | un
 
 async function readToken(path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error) => {
-    throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${error.message}`);
+    throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${reasonOf(error)}`);
   });
   const token = text.trim();
   if (token !== "" && token.length <= MAX_TOKEN_CHARS) return token;

@@ -37,6 +37,8 @@ export interface RetryOptions {
   retryForMs?: number;
   /** Called before each further attempt, with what went wrong and the time until it, in ms. */
   onRetry?: (error: StreamError, delayMs: number) => void;
+  /** Called when a connection that was lost stands again. */
+  onReconnect?: () => void;
 }
 
 /** One series of attempts, until a connection stands. */

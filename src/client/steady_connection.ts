@@ -125,6 +125,7 @@ export class SteadyConnection {
     if (this.#stop.signal.aborted) return;
     this.#speaker.lost(reason);
     this.#connectUntil(new Retries(this.#options), reason)
+      .then(() => this.#options.onReconnect?.())
       .catch((error) => this.#speaker.failed(toStreamError(error)));
   }
 }
