@@ -25,10 +25,7 @@ const libraryRooms = ["mod", ...wholeRooms, ...faces, ...interfaceRooms, ...impl
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: [
-    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell", "timer"],
-    "protocol",
-  ],
+  server: ["server", "session", "resources", "access", "metrics", "runtime", "timer", "protocol"],
   "server/http": [
     ...["server/http", "server", "session", "resources", "metrics", "mime", "bell", "protocol"],
   ],
