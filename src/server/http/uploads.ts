@@ -122,7 +122,7 @@ function ownerRoutes(parts: FaceParts): Route[] {
   ];
 }
 
-/** What a server can do, not what it has. */
+/** Tells what a server can do, not what it has. */
 function optionsRoutes(parts: FaceParts): Route[] {
   const options = {
     method: "OPTIONS",

@@ -1,5 +1,5 @@
 /**
- * What answers to uploads have in common: how far an upload is, and the problems of the draft.
+ * Answers to uploads: how far an upload is, and the problems of the draft.
  * @module
  */
 import type { Context } from "hono";

@@ -1,5 +1,5 @@
 /**
- * What the head of an upload request says: what is uploaded, how much, and with which digest.
+ * Fields of the head of an upload request: what is uploaded, how much, and with which digest.
  *
  * Fields are those of RFC 9530 (digests) and of draft-ietf-httpbis-resumable-upload (PROTOCOL.md 6.7).
  * @module
@@ -26,11 +26,11 @@ import {
 import { digestInHeader } from "../digest_fields.ts";
 import { resourceId } from "../listing.ts";
 
-/** What a request names, and what it says of that. */
+/** A resource as a creation announces it. */
 export interface Named {
   /** The id that the uploader chose, if it did. */
   id: string | undefined;
-  /** What is announced. */
+  /** Its metadata. */
   metadata: ResourceMetadata;
 }
 
@@ -38,7 +38,7 @@ export interface Named {
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** The media type of a PATCH that appends. */
 export const PARTIAL_UPLOAD = "application/partial-upload";
-/** What curl says of content that it knows nothing of. */
+/** The type that curl gives to content that it knows nothing of. */
 const NO_TYPE = "application/x-www-form-urlencoded";
 const HEX_DIGEST = /^[0-9a-fA-F]{32,64}$/;
 
@@ -74,7 +74,7 @@ export const OWNER = {
   id: resourceId,
   secret: secretInPath("secret", "secret of the upload: who knows it owns it"),
 };
-/** What that address says. */
+/** Values of that address. */
 export type Owner = Values<typeof OWNER>;
 
 /** Parameters of a creation. */
@@ -107,9 +107,9 @@ export const APPEND_PARAMETERS = {
   ),
 };
 
-/** What a creation says. */
+/** Values of a creation. */
 export type Creation = Values<typeof CREATION_PARAMETERS>;
-/** What an append says. */
+/** Values of an append. */
 export type Append = Values<typeof APPEND_PARAMETERS>;
 
 /**

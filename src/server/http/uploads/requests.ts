@@ -97,7 +97,7 @@ export async function append(
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
   return await upload.own(async (intake) => {
     const { appender } = upload;
-    // What an earlier request brought may not be written yet.
+    // Bytes of an earlier request may not be written yet.
     await upload.receive(intake, { body: null, byteCount: null });
     if (offset !== appender.received) return mismatchingOffset(c, appender.received, offset, false);
     const checksum = checksumFor(said, upload);
@@ -113,7 +113,7 @@ export async function append(
     await receive(upload, intake, content, contentDigest);
     if (isLast) return await complete(c, parts, upload, said, checksum, 200);
     uploadState(c, appender.received, false);
-    // Who sends many parts wants to know how the resource stands, and may not be allowed to ask elsewhere.
+    // An owner that sends many parts wants to know how the resource stands, and may not be allowed to ask elsewhere.
     return said.representation ? await represent(c, parts, said) : c.body(null, 204);
   });
 }
