@@ -69,8 +69,13 @@ export interface Command {
   name: string;
   /** What it does, in one line. */
   summary: string;
-  /** Names of its positional arguments, as the help shows them; those in brackets may be missing. */
+  /**
+   * Names of its positional arguments, as the help shows them; those in brackets may be missing, one with an ellipsis may
+   * be repeated.
+   */
   positionals: string[];
+  /** Whether its arguments are another program's command line: what follows the first of them is not looked at. */
+  runsCommand?: true;
   /** Its options by name. */
   options: Record<string, Option>;
   /** Two examples. */
@@ -131,6 +136,7 @@ export function readArguments(
       ["h", "help"],
       ...entries.flatMap(([name, { short }]) => short === undefined ? [] : [[short, name]]),
     ]),
+    stopEarly: command.runsCommand === true,
     unknown: (argument, key) => {
       if (key !== undefined) unknown.push(argument);
       return key === undefined;
@@ -149,7 +155,8 @@ export function readArguments(
 }
 
 /** The help of one command. */
-export function commandHelp({ name, summary, positionals, options, examples }: Command): string {
+export function commandHelp(command: Command): string {
+  const { summary, options, examples } = command;
   const rows = Object.entries({ ...options, ...COMMON_OPTIONS }).map(([option, about]) => {
     const short = about.short === undefined ? "    " : `-${about.short}, `;
     const value = about.value === undefined ? "" : ` ${about.value}`;
@@ -159,7 +166,7 @@ export function commandHelp({ name, summary, positionals, options, examples }: C
   return [
     `${summary}`,
     "",
-    `usage: stream ${[name, ...positionals].join(" ")} [options]`,
+    `usage: ${usageOf(command)}`,
     "",
     "options:",
     ...table(rows),
@@ -168,6 +175,11 @@ export function commandHelp({ name, summary, positionals, options, examples }: C
     ...examples.map((example) => `  ${example}`),
     "",
   ].join("\n");
+}
+
+function usageOf({ name, positionals, runsCommand }: Command): string {
+  const words = runsCommand ? ["[options]", "--", ...positionals] : [...positionals, "[options]"];
+  return ["stream", name, ...words].join(" ");
 }
 
 /** Two columns. */
@@ -217,7 +229,8 @@ function checkPositionals({ name, positionals }: Command, args: string[]): void 
   if (args.length < required.length) {
     throw new UsageError(`${name} wants ${positionals[args.length]}`);
   }
-  if (args.length > positionals.length) {
+  const takesMore = positionals.at(-1)?.includes("…") === true;
+  if (args.length > positionals.length && !takesMore) {
     throw new UsageError(
       `${name} does not know what to do with ${JSON.stringify(args[positionals.length])}`,
     );
