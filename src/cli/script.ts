@@ -3,37 +3,56 @@
  * @module
  */
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
+import { type Child, sendSignal, startChild } from "../runtime/child.ts";
 import { UsageError } from "./command.ts";
 
 /**
- * The command that gives another one a terminal.
+ * Starts a command at a terminal of its own.
  *
- * @param words The other command.
- * @returns Words to be started.
+ * @param words The command and its arguments.
+ * @returns The process; signals go to the command, not to `script`, which would take them for the end and exit with 0.
  * @throws {UsageError} Without a `script` that can do that.
  */
-export async function inTerminal(words: readonly string[]): Promise<string[]> {
+export async function startAtTerminal(words: readonly string[]): Promise<Child> {
   if (!await hasScript()) {
     throw new UsageError(
-      "--tty wants the program script of util-linux (Debian: bsdutils; Alpine: util-linux-misc): leave --tty out, or install it",
+      "--tty wants the program script of util-linux (Debian: bsdutils; Alpine: util-linux-misc): " +
+        "install it, or leave --tty out",
     );
   }
-  // `script` starts a shell, which is whatever SHELL names; the command is to see what we see.
+  // Signals to our process group must not reach `script` itself, as they would not if there were no `script`.
+  const child = await startChild(commandLine(words), { joined: true, detached: true });
+  process.on("SIGWINCH", () => child.kill("SIGWINCH"));
+  return { ...child, kill: (signal) => killCommand(child, signal) };
+}
+
+function commandLine(words: readonly string[]): string[] {
+  // `script` starts the shell that SHELL names; the command is to see what we see.
   const { SHELL } = process.env;
   const shell = SHELL === undefined ? ["env", "-u", "SHELL"] : ["env", `SHELL=${SHELL}`];
   const line = ["exec", ...[...shell, ...words].map(quoted)].join(" ");
   return [
-    "env",
-    "SHELL=/bin/sh",
-    "script",
-    "--quiet",
-    "--return",
-    "--flush",
-    "--command",
-    line,
-    "/dev/null",
+    ...["env", "SHELL=/bin/sh", "script", "--quiet", "--return", "--flush"],
+    ...["--command", line, "/dev/null"],
   ];
+}
+
+function killCommand(script: Child, signal: NodeJS.Signals): void {
+  const pid = commandOf(script);
+  if (pid === undefined) script.kill(signal);
+  else sendSignal(pid, signal);
+}
+
+/** Id of the only child of `script`, where the system tells. */
+function commandOf({ pid }: Child): number | undefined {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+    return /^\d+/.test(children) ? parseInt(children) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function quoted(word: string): string {

@@ -5,10 +5,17 @@
  * /dev/stderr; so the pipes are FIFOs, whose names are gone before anything is written.
  * @module
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import {
+  type ChildProcess,
+  spawn,
+  type SpawnOptions,
+  spawnSync,
+  type StdioOptions,
+} from "node:child_process";
 import { closeSync, constants, mkdtempSync, openSync, read, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { Readable } from "node:stream";
 import { StreamError } from "../protocol.ts";
 
@@ -51,30 +58,50 @@ export class StartError extends StreamError {
   }
 }
 
+/** How a command is started. */
+export interface ChildOptions {
+  /**
+   * Whether its stdout and stderr share one pipe and so keep their order; where no FIFO can be made (no `mkfifo`, no
+   * temporary directory) there are two all the same.
+   */
+  joined: boolean;
+  /** Whether it gets a session of its own; else it shares our terminal and process group, and their signals. */
+  detached?: boolean;
+}
+
 /**
- * Starts a command. It shares our stdin, terminal and process group.
+ * Starts a command, with our stdin.
  *
  * @param words The command and its arguments.
- * @param joined Whether its stdout and stderr share one pipe and so keep their order; where no FIFO can be made
- * (no `mkfifo`, no temporary directory) there are two all the same.
+ * @param options Its pipes and session.
  * @returns The process.
  * @throws {StartError} When it cannot be started.
  */
-export async function startChild(words: readonly string[], joined: boolean): Promise<Child> {
+export async function startChild(
+  words: readonly string[],
+  { joined, detached = false }: ChildOptions,
+): Promise<Child> {
   const pipes = makePipes(joined ? 1 : 2);
   const writers = pipes.map(({ writer }) => writer);
   const [out, err = out] = writers;
-  const stdio = pipes.length === 0 ? ["inherit", "pipe", "pipe"] : ["inherit", out, err];
+  const stdio: StdioOptions = pipes.length === 0
+    ? ["inherit", "pipe", "pipe"]
+    : ["inherit", out, err];
   try {
-    const child = await spawned(words, stdio as ["inherit", "pipe", "pipe"]);
-    const exit = exitOf(child);
+    const child = await spawned(words, { stdio, detached });
+    const pid = child.pid!;
+    let isRunning = true;
+    const exit = exitOf(child).finally(() => isRunning = false);
     return {
-      pid: child.pid!,
+      pid,
       outputs: pipes.length === 0
         ? [child.stdout, child.stderr].map(streamOf)
         : pipes.map(({ stream }) => stream()),
       exit,
-      kill: (signal) => void child.kill(signal),
+      kill: (signal) => {
+        // On Deno `kill` of the child itself makes this signal its end, whatever it does.
+        if (isRunning) sendSignal(pid, signal);
+      },
     };
   } catch (error) {
     for (const { reader } of pipes) closeSync(reader);
@@ -86,9 +113,9 @@ export async function startChild(words: readonly string[], joined: boolean): Pro
 
 async function spawned(
   [command, ...args]: readonly string[],
-  stdio: ["inherit", "pipe", "pipe"],
+  options: SpawnOptions,
 ): Promise<ChildProcess> {
-  const child = spawn(command, args, { stdio });
+  const child = spawn(command, args, options);
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
     child.once("error", (error: NodeJS.ErrnoException) => reject(cannotStart(command, error)));
@@ -106,6 +133,19 @@ function exitOf(child: ChildProcess): Promise<ChildExit> {
   return new Promise((resolve) =>
     child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }))
   );
+}
+
+/**
+ * Sends a signal, unless the process is gone.
+ * @param pid Its id.
+ * @param signal The signal.
+ */
+export function sendSignal(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
 }
 
 function streamOf(readable: Readable | null): ReadableStream<Uint8Array> {

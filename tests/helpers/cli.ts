@@ -90,8 +90,28 @@ export class Workspace implements AsyncDisposable {
   }
 
   /** Starts the program with its stdin open. */
-  start(kind: Kind, args: string[], { env, collect = true }: StartOptions = {}): Program {
-    const [command, ...words] = [...PROGRAMS[kind], ...args];
+  start(kind: Kind, args: string[], options: StartOptions = {}): Program {
+    return this.#start([...PROGRAMS[kind], ...args], `${kind}: stream ${args.join(" ")}`, options);
+  }
+
+  /** Starts the program by a shell, which redirects what it writes. */
+  shell(kind: Kind, args: string[], redirection: string, options: StartOptions = {}): Program {
+    const words = ["sh", "-c", `exec "$@" ${redirection}`, "sh", ...PROGRAMS[kind], ...args];
+    return this.#start(words, `${kind}: stream ${args.join(" ")} ${redirection}`, options);
+  }
+
+  /** Starts the program at a terminal of its own: what is written is typed there, stdout is what it shows. */
+  terminal(kind: Kind, args: string[], options: StartOptions = {}): Program {
+    const line = [...PROGRAMS[kind], ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+    const words = ["script", "-qefc", `exec ${line.join(" ")}`, "/dev/null"];
+    return this.#start(words, `${kind}: stream ${args.join(" ")} at a terminal`, options);
+  }
+
+  #start(
+    [command, ...words]: string[],
+    title: string,
+    { env, collect = true }: StartOptions,
+  ): Program {
     const child = spawn(command, words, {
       cwd: this.#directory,
       // Tokens of uploads that can be resumed are state, and stay here, too.
@@ -103,7 +123,7 @@ export class Workspace implements AsyncDisposable {
         ...env,
       },
     });
-    const program = new Program(child, `${kind}: stream ${args.join(" ")}`, collect);
+    const program = new Program(child, title, collect);
     this.#programs.push(program);
     return program;
   }

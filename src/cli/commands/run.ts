@@ -19,7 +19,7 @@ import { type Command, type Options, SERVER_OPTION, UsageError } from "../comman
 import { credentialsOf } from "../credentials.ts";
 import { ReaderGone, visible } from "../output.ts";
 import { passOn } from "../pass_on.ts";
-import { inTerminal } from "../script.ts";
+import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
@@ -78,10 +78,11 @@ async function runCommand(words: string[], options: Options): Promise<number> {
   if (tty && split) throw new UsageError("--tty and --split exclude each other: a terminal is one");
   transportOf(options);
   const credentials = await credentialsOf(options);
-  const command = tty ? await inTerminal(words) : words;
   let child: Child;
   try {
-    child = await startChild(command, tty || !split && outputsAreOne());
+    child = tty
+      ? await startAtTerminal(words)
+      : await startChild(words, { joined: !split && outputsAreOne() });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     process.stderr.write(`stream: ${visible(error.message)}\n`);
@@ -124,11 +125,10 @@ class Run {
       new Tee(output, watchers[index], (failure) => failure instanceof ReaderGone)
     );
     const name = options.text("name") ?? `${basename(words[0])}.log`;
-    const context = options.text("context");
-    this.#uploads = options.flag("split")
-      ? this.#tees.map((tee, index) =>
-        this.#upload([tee], splitName(name, index), context ?? `run-${crypto.randomUUID()}`)
-      )
+    const split = options.flag("split");
+    const context = options.text("context") ?? (split ? `run-${crypto.randomUUID()}` : undefined);
+    this.#uploads = split
+      ? this.#tees.map((tee, index) => this.#upload([tee], splitName(name, index), context))
       : [this.#upload(this.#tees, name, context)];
   }
 
