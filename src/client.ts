@@ -52,6 +52,7 @@ export {
   type Digest,
   type DigestAlgorithm,
   type ErrorCode,
+  type LinePosition,
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,

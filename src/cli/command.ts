@@ -78,6 +78,8 @@ export interface Command {
   runsCommand?: true;
   /** Its options by name. */
   options: Record<string, Option>;
+  /** Names that the help lists behind the options, by title. */
+  lists?: Record<string, readonly string[]>;
   /** Two examples. */
   examples: [string, string];
   /** Does it. Returns the exit code. */
@@ -127,7 +129,10 @@ export function readArguments(
   const named = (wanted: (kind: Kind) => boolean) =>
     entries.filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
   const unknown: string[] = [];
-  const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(argv, {
+  const valued = valueNames(command);
+  const ownLength = command.runsCommand ? startOfCommand(argv, valued) : argv.length;
+  const words = withEmptyValues(argv.slice(0, ownLength), valued);
+  const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(words, {
     string: ["_", "config", ...named((kind) => kind !== "flag")],
     boolean: ["help", ...named((kind) => kind === "flag")],
     default: Object.fromEntries(named((kind) => kind === "flag").map((name) => [name, undefined])),
@@ -136,7 +141,6 @@ export function readArguments(
       ["h", "help"],
       ...entries.flatMap(([name, { short }]) => short === undefined ? [] : [[short, name]]),
     ]),
-    stopEarly: command.runsCommand === true,
     unknown: (argument, key) => {
       if (key !== undefined) unknown.push(argument);
       return key === undefined;
@@ -144,8 +148,9 @@ export function readArguments(
   });
   if (parsed.help === true) return null;
   if (unknown.length > 0) throw unknownOption(command, unknown[0]);
-  const args = parsed._.map(String);
+  const args = [...parsed._.map(String), ...argv.slice(ownLength)];
   checkPositionals(command, args);
+  checkEnvironment(command, environment);
   const config = typed("config", CONFIG_OPTION, parsed.config) ??
     inEnvironment(["STREAM_CONFIG"], "text", environment);
   const file = readFile(command, config?.value as string | undefined);
@@ -156,7 +161,7 @@ export function readArguments(
 
 /** The help of one command. */
 export function commandHelp(command: Command): string {
-  const { summary, options, examples } = command;
+  const { summary, options, lists = {}, examples } = command;
   const rows = Object.entries({ ...options, ...COMMON_OPTIONS }).map(([option, about]) => {
     const short = about.short === undefined ? "    " : `-${about.short}, `;
     const value = about.value === undefined ? "" : ` ${about.value}`;
@@ -170,6 +175,7 @@ export function commandHelp(command: Command): string {
     "",
     "options:",
     ...table(rows),
+    ...Object.entries(lists).flatMap(([title, names]) => ["", `${title}:`, ...wrap(names)]),
     "",
     "examples:",
     ...examples.map((example) => `  ${example}`),
@@ -180,6 +186,17 @@ export function commandHelp(command: Command): string {
 function usageOf({ name, positionals, runsCommand }: Command): string {
   const words = runsCommand ? ["[options]", "--", ...positionals] : [...positionals, "[options]"];
   return ["stream", name, ...words].join(" ");
+}
+
+/** Lines of at most 80 columns. */
+function wrap(names: readonly string[]): string[] {
+  const lines: string[] = [];
+  for (const name of names) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + name.length < 79) lines.push(`${lines.pop()} ${name}`);
+    else lines.push(`  ${name}`);
+  }
+  return lines;
 }
 
 /** Two columns. */
@@ -215,6 +232,50 @@ const COMMON_OPTIONS: Record<string, Option> = {
   help: { kind: "flag", short: "h", help: "show this help" },
 };
 
+/** What stands before the value of an option: `--name`, and `-n` where there is such a form. */
+function valueNames({ options }: Command): Set<string> {
+  const valued = Object.entries({ ...options, ...COMMON_OPTIONS })
+    .filter(([, { kind }]) => kind !== "flag");
+  return new Set(
+    valued.flatMap((
+      [name, { short }],
+    ) => [`--${name}`, ...short === undefined ? [] : [`-${short}`]]),
+  );
+}
+
+/** Index of the first word of another program's command line: behind two dashes, or the first that is no option of ours. */
+function startOfCommand(argv: string[], valued: Set<string>): number {
+  for (let at = 0; at < argv.length; at++) {
+    if (argv[at] === "--") return at + 1;
+    if (!argv[at].startsWith("-")) return at;
+    if (valued.has(argv[at])) at++;
+  }
+  return argv.length;
+}
+
+/** Ties empty values to their options: the parser would take them for arguments. */
+function withEmptyValues(argv: string[], names: Set<string>): string[] {
+  const words: string[] = [];
+  for (const word of argv) {
+    const before = words.at(-1) ?? "";
+    if (word === "" && names.has(before) && !words.includes("--")) words[words.length - 1] += "=";
+    else words.push(word);
+  }
+  return words;
+}
+
+/** @throws {UsageError} For a variable that is meant for this command and names none of its options. */
+function checkEnvironment(command: Command, environment: Environment): void {
+  const prefix = `STREAM_${command.name.toUpperCase()}_`;
+  const known = Object.keys(command.options).flatMap((name) => variablesOf(command, name));
+  for (const [name, value] of Object.entries(environment)) {
+    if (!value || !name.startsWith(prefix) || known.includes(name)) continue;
+    const suggestion = nearest(name, known);
+    const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+    throw new UsageError(`${name} is set, and ${command.name} has no such option${hint}`);
+  }
+}
+
 function unknownOption(command: Command, argument: string): UsageError {
   const known = [...Object.keys(command.options), ...Object.keys(COMMON_OPTIONS)].map((name) =>
     `--${name}`
@@ -224,7 +285,7 @@ function unknownOption(command: Command, argument: string): UsageError {
   return new UsageError(`${command.name} has no option ${argument}${hint}`);
 }
 
-function checkPositionals({ name, positionals }: Command, args: string[]): void {
+function checkPositionals({ name, positionals, runsCommand }: Command, args: string[]): void {
   const required = positionals.filter((positional) => !positional.startsWith("["));
   if (args.length < required.length) {
     throw new UsageError(`${name} wants ${positionals[args.length]}`);
@@ -235,6 +296,10 @@ function checkPositionals({ name, positionals }: Command, args: string[]): void 
       `${name} does not know what to do with ${JSON.stringify(args[positionals.length])}`,
     );
   }
+  const empty = args.indexOf("");
+  if (empty < 0 || runsCommand && empty > 0) return;
+  const wanted = positionals[Math.min(empty, positionals.length - 1)];
+  throw new UsageError(`${name} wants ${wanted}, which is empty`);
 }
 
 /**

@@ -6,7 +6,9 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { tokenFor } from "../client/token.ts";
 import { parseReference, StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 import { type Options, serverOf } from "./command.ts";
+import { notice } from "./stderr.ts";
 
 /** Longer than any file that holds one token. */
 const MAX_TOKEN_CHARS = 8192;
@@ -29,9 +31,7 @@ export async function credentialsOf(
   const location = parseReference(reference, server);
   const token = tokenFor(location, server, given);
   if (token === undefined && location.access === undefined) {
-    process.stderr.write(
-      `stream: the token is for ${server} and is not sent to ${location.server}: see --server\n`,
-    );
+    notice(`the token is for ${server} and is not sent to ${location.server}: see --server`);
   }
   return { server, token };
 }
@@ -41,7 +41,7 @@ async function givenToken(options: Options): Promise<string | undefined> {
   const path = options.text("token-file");
   if (path === undefined) return process.env.STREAM_TOKEN?.trim() || undefined;
   const text = await readFile(path, "utf8").catch((error) => {
-    throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${error.message}`);
+    throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${reasonOf(error)}`);
   });
   const token = text.trim();
   if (token !== "" && token.length <= MAX_TOKEN_CHARS) return token;

@@ -248,7 +248,7 @@ export class ClientDownload implements Download {
           this.#feed = this.#startFeed(reading, reading.received <= currentSize ? epoch : null);
         }
         if (this.#asked !== null) this.#channel?.send(this.#asked.request);
-        return;
+        return retries.succeeded();
       } catch (thrown) {
         error = reason = toStreamError(thrown);
       }

@@ -3,6 +3,7 @@
  * @module
  */
 import { type ErrorCode, ERRORS, StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 import { checkToken } from "./token.ts";
 
 /** How long a server may take for a short answer. */
@@ -168,12 +169,9 @@ async function reached<T>(server: string, address: string, arrival: Promise<T>):
   try {
     return await arrival;
   } catch (error) {
-    const { message, cause } = error as Error;
-    // Deno tells in the cause what happened.
-    const reason = cause instanceof Error ? cause.message : message;
     throw new StreamError(
       "UNREACHABLE",
-      `the server at ${server} cannot be reached: ${withoutSecrets(reason)}`,
+      `the server at ${server} cannot be reached: ${withoutSecrets(reasonOf(error))}`,
       // Errors of every runtime know the address.
       holdsSecrets(address) ? undefined : { cause: error },
     );

@@ -312,8 +312,9 @@ export class ClientUpload implements PushedUpload {
     for (let error = reason; await retries.wait(error, this.#stop.signal);) {
       try {
         const answer = await this.#connect({ "@": "ResumeUpload", ...this.#identity });
-        if (answer["@"] === "UploadAcknowledged") return this.#completedMeanwhile(answer);
-        return this.#continueAt(answer);
+        if (answer["@"] === "UploadAcknowledged") this.#completedMeanwhile(answer);
+        else this.#continueAt(answer);
+        return retries.succeeded();
       } catch (thrown) {
         error = reason = toStreamError(thrown);
       }

@@ -29,6 +29,8 @@ export interface RetryOptions {
   retryForMs?: number;
   /** Called before each further attempt, with what went wrong and the time until it, in ms. */
   onRetry?: (error: StreamError, delayMs: number) => void;
+  /** Called when a connection that was lost stands again. */
+  onReconnect?: () => void;
 }
 
 /** One series of attempts, from a break until the connection stands again. */
@@ -64,5 +66,10 @@ export class Retries {
     clearTimeout(timer);
     stop.removeEventListener("abort", resolve);
     return !stop.aborted;
+  }
+
+  /** Tells that the connection stands again. */
+  succeeded(): void {
+    this.#options.onReconnect?.();
   }
 }

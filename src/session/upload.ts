@@ -2,6 +2,7 @@
  * The server's side of an upload (PROTOCOL.md 3).
  * @module
  */
+import { Bell } from "../bell.ts";
 import {
   LIMITS,
   type Message,
@@ -10,9 +11,7 @@ import {
   StreamError,
   type UploadResult,
 } from "../protocol.ts";
-import type { OwnedUpload, Resources } from "../resources.ts";
-import type { Appender } from "../resources/writing/appender.ts";
-import { Credit } from "../resources/writing/credit.ts";
+import { type Appender, Credit, type OwnedUpload, type Resources } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 
@@ -56,7 +55,7 @@ export class UploadSession extends ControlSession {
   #upload: Running | null = null;
   /** A Step upload is one binary message: whether it has ended. */
   #messageEnded = false;
-  #room: { promise: Promise<void>; resolve: () => void } | null = null;
+  readonly #room = new Bell();
 
   /**
    * @param connection The connection.
@@ -120,7 +119,7 @@ export class UploadSession extends ControlSession {
   }
 
   protected ended(error: StreamError | null, reason: string): void {
-    this.#room?.resolve();
+    this.#room.ring();
     if (this.#upload === null) return;
     const { appender, credit, unwatch } = this.#upload;
     unwatch();
@@ -194,11 +193,10 @@ export class UploadSession extends ControlSession {
     if (!this.over) void this.send({ "@": "StatusChanged", resourceStatus });
   }
 
-  /** Bytes left memory: who waited for room may send on. */
+  /** Bytes left memory: a sender that waited for room goes on. */
   #acknowledged(byteOffset: number): void {
     const { credit, appender } = this.#upload!;
-    this.#room?.resolve();
-    this.#room = null;
+    this.#room.ring();
     if (!this.native || this.over || !credit.advance(byteOffset, performance.now())) return;
     appender.writeAfterBytes = writeAfter(credit);
     void this.send({ "@": "Credit", limit: credit.limit, acknowledged: byteOffset });
@@ -206,8 +204,7 @@ export class UploadSession extends ControlSession {
 
   #roomForMore(appender: Appender): Promise<void> | void {
     if (appender.received - appender.acknowledged < STEP_WINDOW_BYTES) return;
-    this.#room ??= Promise.withResolvers<void>();
-    return this.#room.promise;
+    return this.#room.rung();
   }
 
   async #finishUpload({ checksum, size }: MessageOf<"FinishUpload">): Promise<void> {

@@ -61,7 +61,9 @@ for (const kind of kinds) {
     await workspace.serve(own);
     const script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done";
     const wanted = Array.from({ length: 9 }, (_, i) => `out ${i + 1}\nerr ${i + 1}\n`).join("");
-    const program = workspace.shell(kind, ["run", "-q", "--", "sh", "-c", script], "2>&1");
+    const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script], {
+      redirect: "2>&1",
+    });
     assertEquals((await program.exit()).stdout, wanted);
     assertEquals(await content(workspace, (await listed(workspace))[0].reference), wanted);
   });
@@ -291,8 +293,12 @@ test("--tty without script of util-linux is refused before anything runs", async
 test("the options of a command are its own", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
-  const { stdout } = await workspace.run(own, ["run", "-q", "sh", "-c", "echo $1", "sh", "--help"]);
-  assertEquals(stdout, "--help\n");
+  const script = "echo $#$1$2$3";
+  const words = ["sh", "-c", script, "sh", "--help", "--name", ""];
+  for (const args of [["-q", ...words], ["-q", "--name", "a", "--", ...words]]) {
+    const { stdout } = await workspace.run(own, ["run", ...args]);
+    assertEquals(stdout, "3--help--name\n");
+  }
 });
 
 test("a command reads our stdin", async () => {
@@ -307,7 +313,9 @@ test("a command reads our stdin", async () => {
 test("output that cannot be written is no success", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
-  const program = workspace.shell(own, ["run", "-q", "--", "echo", "one"], ">/dev/full");
+  const program = workspace.start(own, ["run", "-q", "--", "echo", "one"], {
+    redirect: ">/dev/full",
+  });
   const { code, stderr } = await program.exit();
   assertEquals(code, 1);
   assertStringIncludes(stderr, "cannot write to stdout");

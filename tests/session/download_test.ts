@@ -414,7 +414,8 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     const source = await Source.completed("one\n");
     using peer = open(source);
     await peer.inbox.next("StatusChanged");
-    const resource = await source.resources.open(source.id);
+    await using opened = await source.resources.open(source.id);
+    const { resource } = opened;
     resource.lend = () => Promise.reject(new StreamError("STORAGE_FAILED", "a bad sector"));
     peer.say(chunk(0, 4));
     await assertClosed(peer, "STORAGE_FAILED");

@@ -17,10 +17,10 @@ import { Tee } from "../../source/tee.ts";
 import { BackgroundUpload } from "../background_upload.ts";
 import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { ReaderGone, visible } from "../output.ts";
-import { passOn } from "../pass_on.ts";
+import { ReaderGone, visible, writer } from "../output.ts";
 import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
+import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
 /** Most bytes of the output that are kept while they cannot be sent. */
@@ -85,7 +85,7 @@ async function runCommand(words: string[], options: Options): Promise<number> {
       : await startChild(words, { joined: !split && outputsAreOne() });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    process.stderr.write(`stream: ${visible(error.message)}\n`);
+    notice(visible(error.message));
     return error.exitCode;
   }
   return await new Run(child, words, options, credentials).over();
@@ -120,7 +120,7 @@ class Run {
     this.#options = options;
     this.#bestEffort = !options.flag("no-best-effort");
     this.#credentials = credentials;
-    const watchers = [passOn(process.stdout), passOn(process.stderr)];
+    const watchers = [writer(process.stdout), writer(process.stderr)];
     this.#tees = child.outputs.map((output, index) =>
       new Tee(output, watchers[index], (failure) => failure instanceof ReaderGone)
     );
@@ -215,7 +215,7 @@ class Run {
   }
 
   #say(text: string): void {
-    if (!this.#options.flag("quiet")) process.stderr.write(`stream: ${visible(text)}\n`);
+    if (!this.#options.flag("quiet")) notice(visible(text));
   }
 }
 

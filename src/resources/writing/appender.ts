@@ -49,7 +49,7 @@ export interface AppenderOptions {
   durability: Durability;
   /** Shortest time between two checkpoints under load, in ms. */
   checkpointIntervalMs: number;
-  /** Who measures. */
+  /** Measures what is written. */
   meter: Meter;
   /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
   checkGrowth(size: number): void | Promise<void>;
