@@ -7,7 +7,7 @@ import { Resources, type ResourcesOptions, type ServerResources } from "./resour
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import { httpFace } from "./server/http.ts";
-import { HttpUploads } from "./session/request.ts";
+import { HttpUploads } from "./session/http_upload.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router } from "./server/router.ts";

@@ -6,8 +6,8 @@ import type { Context } from "hono";
 import type { Access, Grant, Scope } from "../access.ts";
 import { StreamError, TOKEN_SUBPROTOCOL } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
-import { FailureLimit } from "./failures.ts";
-import type { Reach } from "./reach.ts";
+import { FailureLimit } from "./access/failures.ts";
+import type { Reach } from "./access/reach.ts";
 import type { References } from "./references.ts";
 
 /** Who may use a route: a scope and what limited grants may reach; or everybody. */

@@ -4,7 +4,7 @@
  */
 import type { Resources } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
-import type { HttpUploads } from "../session/request.ts";
+import type { HttpUploads } from "../session/http_upload.ts";
 import type { Guard } from "./access.ts";
 import type { AnswerParts } from "./answer.ts";
 import type { ServerMetrics } from "./metrics.ts";

@@ -33,7 +33,7 @@ const SECURE = secureHeaders({
  */
 export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
   app.use(SECURE);
-  app.use(tellLengthOfHead);
+  app.use((c, next) => c.req.method === "HEAD" ? tellLengthOfHead(c, next) : next());
   if (allowOrigins.length === 0) return;
   const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
   // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
@@ -51,7 +51,7 @@ function isPreflight(c: Context): boolean {
 /** Runtimes would tell the length of the empty body. */
 async function tellLengthOfHead(c: Context, next: Next): Promise<void> {
   await next();
-  if (c.req.method !== "HEAD" || c.res.body === null) return;
+  if (c.res.body === null) return;
   const { byteLength } = await c.res.arrayBuffer();
   c.res.headers.set("content-length", String(byteLength));
 }

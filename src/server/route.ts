@@ -5,8 +5,8 @@
 import type { Context } from "hono";
 import type { ErrorCode } from "../protocol.ts";
 import type { AccessRule } from "./access.ts";
-import type { Parameters, Values } from "./parameters.ts";
-import { type Schema, TEXT } from "./schemas.ts";
+import type { Parameters, Values } from "./route/parameters.ts";
+import { type Schema, TEXT } from "./route/schemas.ts";
 
 /** Methods of routes; HEAD is answered by the route of GET. */
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS";

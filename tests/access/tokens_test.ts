@@ -8,7 +8,7 @@ import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@st
 import { sign } from "hono/jwt";
 import { FileTokens, JwksTokens, linkKey, SignedLinks } from "../../mod.ts";
 import { createToken, readTokens, revokeToken } from "../../src/access/token_file.ts";
-import { FailureLimit, networkOf } from "../../src/server/failures.ts";
+import { FailureLimit, networkOf } from "../../src/server/access/failures.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 

@@ -15,8 +15,8 @@ import {
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { inHeader, inQuery, text, type Values } from "../parameters.ts";
-import { ofResource } from "../reach.ts";
+import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
+import { ofResource } from "../access/reach.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import { reprDigest } from "./digest_fields.ts";
 import { ONE, resourceId } from "./listing.ts";

@@ -14,8 +14,8 @@ import {
 import type { Resource, ResourceEvent, Resources, ResourceView } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { inHeader, type Kind } from "../parameters.ts";
-import { ofContext, ofResource } from "../reach.ts";
+import { inHeader, type Kind } from "../route/parameters.ts";
+import { ofContext, ofResource } from "../access/reach.ts";
 import type { References } from "../references.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import {
@@ -27,7 +27,7 @@ import {
   STATUS,
   STATUS_MEMBERS,
   TEXT,
-} from "../schemas.ts";
+} from "../route/schemas.ts";
 import { contextId, ONE_CONTEXT } from "./contexts.ts";
 import { ONE, resourceId } from "./listing.ts";
 

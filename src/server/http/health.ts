@@ -6,7 +6,7 @@ import type { Context } from "hono";
 import { METRICS_TYPE } from "../../metrics.ts";
 import { StreamError } from "../../protocol.ts";
 import type { FaceParts } from "../face.ts";
-import { unlimited } from "../reach.ts";
+import { unlimited } from "../access/reach.ts";
 import { answerOf, PLAIN_TEXT, type Route, route } from "../route.ts";
 
 /** Routes of operation. */

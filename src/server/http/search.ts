@@ -7,10 +7,10 @@ import { type SearchEnd, type SearchMatch, StreamError } from "../../protocol.ts
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { flag, inQuery, integer, text, type Values } from "../parameters.ts";
-import { ofResource } from "../reach.ts";
+import { flag, inQuery, integer, text, type Values } from "../route/parameters.ts";
+import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
-import { COUNT, FLAG, object, type Schema, TEXT } from "../schemas.ts";
+import { COUNT, FLAG, object, type Schema, TEXT } from "../route/schemas.ts";
 import { ONE, resourceId } from "./listing.ts";
 
 const MATCHES = 1000;

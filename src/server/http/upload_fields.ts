@@ -7,13 +7,13 @@
 import type { Context } from "hono";
 import { guessMimeType, isText } from "../../mime.ts";
 import { DIGESTS, type ResourceMetadata, StreamError } from "../../protocol.ts";
-import { flag, inHeader, inQuery, type Kind, text, type Values } from "../parameters.ts";
+import { flag, inHeader, inQuery, type Kind, text, type Values } from "../route/parameters.ts";
 import {
   saysInDictionary,
   structuredCount,
   structuredFlag,
   structuredNames,
-} from "../structured.ts";
+} from "../route/structured.ts";
 import { digestInHeader } from "./digest_fields.ts";
 
 /** What a request names, and what it says of that. */

@@ -17,14 +17,14 @@ import {
 } from "../../protocol.ts";
 import type { CompletedUpload } from "../../resources.ts";
 import type { Content, Intake } from "../../session/intake.ts";
-import type { HttpUpload } from "../../session/request.ts";
+import type { HttpUpload } from "../../session/http_upload.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
-import { inPath, inQuery, secretInPath, text, type Values } from "../parameters.ts";
-import { problem } from "../problem.ts";
-import { namedResource, ofResource, unnamedResource } from "../reach.ts";
+import { json } from "../answer/json.ts";
+import { inPath, inQuery, secretInPath, text, type Values } from "../route/parameters.ts";
+import { problem } from "../answer/problem.ts";
+import { namedResource, ofResource, unnamedResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
-import { RESOURCE } from "../schemas.ts";
+import { RESOURCE } from "../route/schemas.ts";
 import { LIST, ONE, resourceId } from "./listing.ts";
 import {
   type Append,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError } from "../protocol.ts";
+import { StreamError } from "../../protocol.ts";
 import { oneOf, type Schema, TEXT } from "./schemas.ts";
 
 /** What a parameter's text stands for. */

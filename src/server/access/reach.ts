@@ -3,9 +3,9 @@
  * @module
  */
 import type { Context } from "hono";
-import type { Grant } from "../access.ts";
-import { StreamError } from "../protocol.ts";
-import { notFound, type Resources } from "../resources.ts";
+import type { Grant } from "../../access.ts";
+import { StreamError } from "../../protocol.ts";
+import { notFound, type Resources } from "../../resources.ts";
 
 /** Lets a request pass whose grant reaches what it is about; throws FORBIDDEN or NOT_FOUND otherwise. */
 export type Reach = (c: Context, grant: Grant, resources: Resources) => void | Promise<void>;
