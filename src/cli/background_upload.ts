@@ -3,7 +3,6 @@
  * @module
  */
 import type { PushedUpload } from "../client.ts";
-import { Retries, type RetryOptions } from "../client/retry.ts";
 import { StreamError, toStreamError } from "../protocol.ts";
 
 /** Interval of looking whether the upload goes on. */
@@ -29,8 +28,6 @@ export interface BackgroundUploadOptions {
   heldMs(): number;
   /** Whether the upload is given up rather than hold the producer; if not, everybody waits. */
   bestEffort: boolean;
-  /** How long a server that cannot be reached is tried again, and who is told. */
-  retries: RetryOptions;
 }
 
 /** One upload. */
@@ -61,10 +58,10 @@ export class BackgroundUpload {
   }
 
   async #run(): Promise<StreamError | null> {
-    const { bytes, begun, beforeEnd, bestEffort } = this.#options;
+    const { bytes, begin, begun, beforeEnd, bestEffort } = this.#options;
     const timer = bestEffort ? setInterval(() => this.#look(), LOOK_EVERY_MS) : undefined;
     try {
-      const upload = this.#upload = await this.#begin();
+      const upload = this.#upload = await begin(this.#stop.signal);
       begun(upload);
       await bytes.pipeTo(upload.writable, { preventClose: true, signal: this.#stop.signal });
       await beforeEnd(upload);
@@ -75,18 +72,6 @@ export class BackgroundUpload {
       return toStreamError(error);
     } finally {
       clearInterval(timer);
-    }
-  }
-
-  async #begin(): Promise<PushedUpload> {
-    const { signal } = this.#stop;
-    const retries = new Retries(this.#options.retries);
-    for (;;) {
-      try {
-        return await this.#options.begin(signal);
-      } catch (error) {
-        if (!await retries.wait(toStreamError(error), signal)) throw signal.reason ?? error;
-      }
     }
   }
 

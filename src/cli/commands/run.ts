@@ -7,6 +7,7 @@ import { constants } from "node:os";
 import { basename, extname } from "node:path";
 import process from "node:process";
 import { push, type PushedUpload } from "../../client.ts";
+import { RETRY_FOR_MS } from "../../client/retry.ts";
 import { guessMimeType } from "../../mime.ts";
 import { type ResourceMetadata, StreamError } from "../../protocol.ts";
 import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";
@@ -101,12 +102,14 @@ function outputsAreOne(): boolean {
   }
 }
 
+type Credentials = Awaited<ReturnType<typeof credentialsOf>>;
+
 /** One command with its uploads. */
 class Run {
   readonly #child: Child;
   readonly #options: Options;
   readonly #bestEffort: boolean;
-  readonly #credentials: { server: string; token: string | undefined };
+  readonly #credentials: Credentials;
   readonly #tees: Tee[];
   readonly #uploads: BackgroundUpload[];
 
@@ -114,7 +117,7 @@ class Run {
     child: Child,
     words: string[],
     options: Options,
-    credentials: { server: string; token: string | undefined },
+    credentials: Credentials,
   ) {
     this.#child = child;
     this.#options = options;
@@ -170,25 +173,13 @@ class Run {
     const mimeType = guessMimeType(filename);
     const metadata = { filename, mimeType, supportsLineAccess: true };
     const limitBytes = this.#options.number("spool-limit") ?? SPOOL_BYTES;
-    let isAway = false;
     const upload = new BackgroundUpload({
       bytes: spool(merge(tees.map(({ stream }) => stream)), limitBytes),
       begin: (signal) => this.#push(metadata, contextId, signal),
-      begun: ({ reference }) => {
-        if (isAway) this.#say("the server is back");
-        isAway = false;
-        this.#say(`${filename}: ${reference}`);
-      },
+      begun: ({ reference }) => this.#say(`${filename}: ${reference}`),
       beforeEnd: async () => void await this.#child.exit,
       heldMs: () => Math.max(...tees.map(({ heldMs }) => heldMs)),
       bestEffort: this.#bestEffort,
-      retries: {
-        retryForMs: this.#options.number("retry-for"),
-        onRetry: ({ message }) => {
-          if (!isAway) this.#say(`${message}; ${filename} is kept until it can be sent`);
-          isAway = true;
-        },
-      },
     });
     upload.over.then((failure) => {
       if (failure !== null && this.#bestEffort) {
@@ -204,11 +195,22 @@ class Run {
     signal: AbortSignal,
   ): Promise<PushedUpload> {
     const { server, token } = this.#credentials;
+    const retryForMs = this.#options.number("retry-for");
+    let isAway = false;
     return push(server, metadata, {
       contextId,
       token,
       signal,
-      retryForMs: this.#options.number("retry-for"),
+      // A server that is not there yet costs nothing as long as nobody waits for it.
+      retryForMs: retryForMs ?? (this.#bestEffort ? RETRY_FOR_MS : undefined),
+      onRetry: ({ message }) => {
+        if (!isAway) this.#say(`${message}; ${metadata.filename} is kept until it can be sent`);
+        isAway = true;
+      },
+      onReconnect: () => {
+        this.#say("connected again");
+        isAway = false;
+      },
       stepTransport: connectFrames,
       ...transportOf(this.#options),
     });
