@@ -1,5 +1,5 @@
 /**
- * The router of one listener: what every request passes, and the routes of all faces.
+ * The router of one listener: the way of every request, and the routes of all faces.
  * @module
  */
 import { type Context, Hono } from "hono";
@@ -20,12 +20,12 @@ import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
 
-/** What a listener brings, besides what is made for it. */
+/** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;
 
 /** Parts and settings of a router. */
 export interface RouterOptions extends GivenParts, ReferenceSettings {
-  /** What the listener speaks. */
+  /** Protocols that the listener speaks. */
   faces: readonly Face[];
   /** Takes the lines of the access log. */
   accessLog?: (entry: AccessEntry) => void;
@@ -78,7 +78,7 @@ export class Router {
     return this.#app.fetch(request, env as object);
   }
 
-  /** What every request passes. */
+  /** Adds what every request passes. */
   #meetAll(): void {
     const { observer } = this.#parts;
     this.#app.use((c, next) => observer.around(c, next));
