@@ -10,12 +10,12 @@ import { secureHeaders } from "hono/secure-headers";
 /** How long a browser may remember the answer to a preflight, in s. */
 const PREFLIGHT_MAX_AGE_S = 600;
 
-/** What an upload holds is somebody else's: shown in a browser, it runs nothing and is framed nowhere. */
+/** Content of uploads is somebody else's: shown in a browser, it runs nothing and is framed nowhere. */
 const SECURE = secureHeaders({
   contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"], sandbox: [] },
   crossOriginOpenerPolicy: false,
   originAgentCluster: false,
-  // Whoever ends TLS says that; a server behind it does not know.
+  // A proxy that ends TLS says that; a server behind it does not know.
   strictTransportSecurity: false,
   xDnsPrefetchControl: false,
   xDownloadOptions: false,

@@ -1,5 +1,5 @@
 /**
- * The router of one listener: what every request passes, and the routes of all faces.
+ * The router of one listener: the way of every request, and the routes of all faces.
  * @module
  */
 import { type Context, Hono } from "hono";
@@ -25,12 +25,12 @@ import { type Route, shapeOf } from "./route.ts";
 const UUID_IN_PATH =
   /(?<=\/(?:resources|uploads|download)\/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\/|$)/i;
 
-/** What a listener brings, besides what is made for it. */
+/** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;
 
 /** Parts and settings of a router. */
 export interface RouterOptions extends GivenParts, ReferenceSettings {
-  /** What the listener speaks. */
+  /** Protocols that the listener speaks. */
   faces: readonly Face[];
   /** Takes the lines of the access log. */
   accessLog?: (entry: AccessEntry) => void;
@@ -83,7 +83,7 @@ export class Router {
     return this.#app.fetch(request, env as object);
   }
 
-  /** What every request passes. */
+  /** Adds what every request passes. */
   #meetAll(): void {
     const { observer } = this.#parts;
     this.#app.use((c, next) => observer.around(c, next));

@@ -93,7 +93,7 @@ export function listed(c: Context, grant: Grant): void {
   }
 }
 
-/** What no limited grant reaches. */
+/** Something that no limited grant reaches. */
 export function unlimited(_c: Context, grant: Grant): void {
   if (grant.contextId !== null || grant.resourceId !== null) throw limitedTo(grant);
 }

@@ -1,5 +1,5 @@
 /**
- * What a server says of itself: a page for people, the OpenAPI document for programs.
+ * Descriptions of the server: a page for people, the OpenAPI document for programs.
  * @module
  */
 import { accepts } from "hono/accepts";

@@ -1,5 +1,5 @@
 /**
- * What those who run a server ask it: metrics and health (docs/operation.md).
+ * Metrics and health, for those who run a server (docs/operation.md).
  * @module
  */
 import type { Context } from "hono";

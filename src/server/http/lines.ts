@@ -29,7 +29,7 @@ const MAX_LINES = 10_000;
 const TEXT_BYTES = 16 * 1024 * 1024;
 const MAX = Number.MAX_SAFE_INTEGER;
 
-/** What is asked for. */
+/** The lines that are asked for. */
 interface Wanted {
   start: number;
   count: number;

@@ -1,5 +1,5 @@
 /**
- * What there is: resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
+ * Resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
  * @module
  */
 import { isResourceId, RESOURCES_PATH, TRANSFER_STATUSES } from "../../protocol.ts";

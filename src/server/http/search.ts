@@ -101,7 +101,7 @@ async function send(
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await resources.open(id));
   const { resource } = opened;
-  // What cannot be searched is refused before the answer begins.
+  // A resource that cannot be searched is refused before the answer begins.
   await resource.lineStart(Math.max(0, bounds.from));
   const source = {
     chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),

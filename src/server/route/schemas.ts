@@ -23,7 +23,7 @@ export function oneOf(words: readonly string[]): Schema {
   return { type: "string", enum: words };
 }
 
-/** What the schema says, or null. */
+/** A value of the schema, or null. */
 export function orNull(schema: Schema): Schema {
   return { oneOf: [schema, { type: "null" }] };
 }
