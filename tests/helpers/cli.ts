@@ -63,8 +63,8 @@ export interface StartOptions {
   env?: Record<string, string>;
   /** Whether its stdout is collected, true by default; if not, it is there to be read from `output`. */
   collect?: boolean;
-  /** A redirection as shells write it: `2>/dev/full`. */
-  redirect?: string;
+  /** A command of a shell in which `"$@"` is the program: `exec "$@" 2>/dev/full`. */
+  shell?: string;
 }
 
 /** A directory with the processes that work in it; all of them are gone after it was disposed of. */
@@ -92,10 +92,10 @@ export class Workspace implements AsyncDisposable {
   }
 
   /** Starts the program with its stdin open. */
-  start(kind: Kind, args: string[], { env, collect = true, redirect }: StartOptions = {}): Program {
-    const [command, ...words] = redirect === undefined
+  start(kind: Kind, args: string[], { env, collect = true, shell }: StartOptions = {}): Program {
+    const [command, ...words] = shell === undefined
       ? [...PROGRAMS[kind], ...args]
-      : ["sh", "-c", `exec "$@" ${redirect}`, "sh", ...PROGRAMS[kind], ...args];
+      : ["sh", "-c", shell, "sh", ...PROGRAMS[kind], ...args];
     const child = spawn(command, words, {
       cwd: this.#directory,
       // Tokens of uploads that can be resumed are state, and stay here, too.
