@@ -7,7 +7,7 @@ import { Resources, type ResourcesOptions, type ServerResources } from "./resour
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import { httpFace } from "./server/http.ts";
-import { HttpUploads } from "./session/request.ts";
+import { HttpUploads } from "./session/http_upload.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router } from "./server/router.ts";
@@ -59,7 +59,7 @@ export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
    * the truth; false by default: then they are ignored.
    */
   trustProxy?: boolean;
-  /** Who may do what; everybody everything by default. */
+  /** Decides who may do what; everybody may do everything by default. */
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
@@ -85,7 +85,7 @@ export interface ListenerOptions {
 
 /** A server that answers requests inside another one, or listens by itself. */
 export interface StreamServer {
-  /** What it holds. */
+  /** Its resources. */
   readonly resources: ServerResources;
   /**
    * Answers a request: `app.all("/logs/*", (c) => server.fetch(c.req.raw, c.env))` in a Hono app, with `basePath: "/logs"`.
@@ -135,7 +135,7 @@ export function createServer(options: ServerOptions): StreamServer {
   return new Server(options);
 }
 
-/** What every listener speaks; a further protocol is one more. */
+/** Protocols that every listener speaks; a further one is one more. */
 const FACES = [httpFace, webSocketFace];
 
 class Server implements StreamServer {

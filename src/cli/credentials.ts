@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
+import type { TokenProvider } from "../client.ts";
 import { tokenFor } from "../client/token.ts";
 import { parseReference, StreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
@@ -24,7 +25,7 @@ const MAX_TOKEN_CHARS = 8192;
 export async function credentialsOf(
   options: Options,
   reference?: string,
-): Promise<{ server: string; token: string | undefined }> {
+): Promise<{ server: string; token: string | TokenProvider | undefined }> {
   const server = serverOf(options);
   const given = await givenToken(options);
   if (given === undefined || reference === undefined) return { server, token: given };
@@ -37,9 +38,15 @@ export async function credentialsOf(
 }
 
 /** Never an argument: everybody on a machine sees those. */
-async function givenToken(options: Options): Promise<string | undefined> {
+async function givenToken(options: Options): Promise<string | TokenProvider | undefined> {
   const path = options.text("token-file");
   if (path === undefined) return process.env.STREAM_TOKEN?.trim() || undefined;
+  await readToken(path);
+  // The file may be replaced while a transfer runs.
+  return () => readToken(path);
+}
+
+async function readToken(path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error) => {
     throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${reasonOf(error)}`);
   });

@@ -22,6 +22,7 @@ import { ls } from "./commands/ls.ts";
 import { printLine, ReaderGone, visible } from "./output.ts";
 import { pushCommand } from "./commands/push.ts";
 import { rm } from "./commands/rm.ts";
+import { run } from "./commands/run.ts";
 import { serve } from "./commands/serve.ts";
 import { share } from "./commands/share.ts";
 import { status } from "./commands/status.ts";
@@ -29,7 +30,7 @@ import { flush, notice, writeLine } from "./stderr.ts";
 import { token } from "./commands/token.ts";
 
 const CONFIGURED: readonly Command[] = [
-  ...[serve, pushCommand, follow, status, ls, rm, share, token, check, adopt],
+  ...[serve, pushCommand, run, follow, status, ls, rm, share, token, check, adopt],
 ];
 const readConfig = configReader(CONFIGURED);
 const COMMANDS: readonly Command[] = [...CONFIGURED, configCommand(CONFIGURED, readConfig)];

@@ -18,23 +18,32 @@ export interface Output {
   close(): Promise<void>;
 }
 
-// A reader that leaves is reported to the write as well; without a listener it would end the process.
-process.stdout.on("error", () => {});
-
-const STANDARD_OUTPUT: Output = {
-  write: (bytes) =>
+/**
+ * Writes to stdout or stderr of this process and waits until the bytes are out.
+ * @param stream One of the two.
+ * @returns Throws {@link ReaderGone} when nobody reads any more, SOURCE_FAILED when they cannot be written.
+ */
+export function writer(stream: NodeJS.WriteStream): Output["write"] {
+  // A reader that leaves is reported to the write as well; without a listener it would end the process.
+  stream.on("error", () => {});
+  const name = stream === process.stdout ? "stdout" : "stderr";
+  return (bytes) =>
     new Promise((resolve, reject) => {
       const failed = (error: unknown) => {
         if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
-        reject(new StreamError("SOURCE_FAILED", `cannot write to stdout: ${reasonOf(error)}`));
+        reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
       };
       try {
-        process.stdout.write(bytes, (error) => error ? failed(error) : resolve());
+        stream.write(bytes, (error) => error ? failed(error) : resolve());
       } catch (error) {
         // Deno throws where a file cannot be written.
         failed(error);
       }
-    }),
+    });
+}
+
+const STANDARD_OUTPUT: Output = {
+  write: writer(process.stdout),
   close: () => Promise.resolve(),
 };
 

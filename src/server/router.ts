@@ -1,10 +1,10 @@
 /**
- * The router of one listener: what every request passes, and the routes of all faces.
+ * The router of one listener: the way of every request, and the routes of all faces.
  * @module
  */
 import { type Context, Hono } from "hono";
 import { StreamError, toStreamError } from "../protocol.ts";
-import { admit } from "./access.ts";
+import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules } from "./headers.ts";
 import {
@@ -15,17 +15,17 @@ import {
   pathsForLogs,
   requestId,
 } from "./observer.ts";
-import { describeRoutes } from "./openapi.ts";
-import { problem } from "./problem.ts";
+import { describeRoutes } from "./route/openapi.ts";
+import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
 
-/** What a listener brings, besides what is made for it. */
+/** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;
 
 /** Parts and settings of a router. */
 export interface RouterOptions extends GivenParts, ReferenceSettings {
-  /** What the listener speaks. */
+  /** Protocols that the listener speaks. */
   faces: readonly Face[];
   /** Takes the lines of the access log. */
   accessLog?: (entry: AccessEntry) => void;
@@ -78,7 +78,7 @@ export class Router {
     return this.#app.fetch(request, env as object);
   }
 
-  /** What every request passes. */
+  /** Adds what every request passes. */
   #meetAll(): void {
     const { observer } = this.#parts;
     this.#app.use((c, next) => observer.around(c, next));
@@ -95,12 +95,11 @@ export class Router {
     if (methods.has("GET")) methods.add("HEAD");
     const allow = [...methods].toSorted().join(", ");
     for (const route of routes) {
-      this.#app.on(route.method, pathsOf(route), async (c: Context) => {
+      this.#app.on(route.method, pathsOf(route), (c: Context) => {
         markRoute(c, route.path);
         if (route.method === "OPTIONS") c.header("allow", allow);
         const { guard } = this.#parts;
-        if (guard !== null) await admit(c, route.access, guard, this.#parts);
-        return await route.handle(c);
+        return guard === null ? route.handle(c) : this.#admit(c, route, guard);
       });
     }
     const [{ path }] = routes;
@@ -110,6 +109,11 @@ export class Router {
       if (c.req.method === "OPTIONS") return c.body(null, 204);
       throw new StreamError("METHOD_NOT_ALLOWED", `${path} takes ${allow}, not ${c.req.method}`);
     });
+  }
+
+  async #admit(c: Context, route: Route, guard: Guard): Promise<Response> {
+    await admit(c, route.access, guard, this.#parts);
+    return await route.handle(c);
   }
 
   /** Pages of other sites must not reach a server that their reader can reach (RFC 6455, 10.2). */

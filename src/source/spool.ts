@@ -10,6 +10,8 @@ import { CHUNK_BYTES, type Chunks, pull } from "./source.ts";
 
 /** Bytes kept in memory before the file is used. */
 const MEMORY_BYTES = 8 * 1024 * 1024;
+/** A reader that takes something so often is waited for: the file costs more than it would save. */
+const PATIENCE_MS = 20;
 
 /**
  * Reads a stream ahead of the reader of the result, up to a limit; then the producer has to wait. It waits earlier
@@ -35,6 +37,7 @@ class Spool implements Chunks {
   readonly #memory: Uint8Array[] = [];
   readonly #filling: Promise<void>;
   #memoryBytes = 0;
+  #takenAtMs = -Infinity;
   #overflow: Overflow | null = null;
   #hasDisk = true;
   #ended = false;
@@ -61,6 +64,7 @@ class Spool implements Chunks {
     for (;;) {
       const chunk = this.#fromMemory() ?? await this.#overflow?.read() ?? null;
       if (chunk !== null) {
+        this.#takenAtMs = performance.now();
         this.#room?.();
         return chunk;
       }
@@ -110,8 +114,7 @@ class Spool implements Chunks {
    * @returns How many bytes found room.
    */
   async #keep(chunk: Uint8Array): Promise<number> {
-    const isOverflowing = (this.#overflow?.bytes ?? 0) > 0;
-    if (!isOverflowing && this.#memoryBytes + chunk.length <= MEMORY_BYTES) {
+    if (await this.#fitsInMemory(chunk.length)) {
       this.#memory.push(chunk);
       this.#memoryBytes += chunk.length;
       return chunk.length;
@@ -132,6 +135,26 @@ class Spool implements Chunks {
   #warnOnce(reason: string): void {
     this.#warn?.(`${reason}; the producer of the pipe has to wait earlier`);
     this.#warn = null;
+  }
+
+  /** Waits for room as long as somebody takes what is there. */
+  async #fitsInMemory(length: number): Promise<boolean> {
+    for (;;) {
+      const isOverflowing = (this.#overflow?.bytes ?? 0) > 0;
+      if (!isOverflowing && this.#memoryBytes + length <= MEMORY_BYTES) return true;
+      if (this.#closed || performance.now() - this.#takenAtMs > PATIENCE_MS) return false;
+      await this.#takenSoon();
+    }
+  }
+
+  #takenSoon(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, PATIENCE_MS);
+      this.#room = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   get #kept(): number {

@@ -8,7 +8,7 @@ import { toStreamError } from "../../src/protocol.ts";
 import { Guard } from "../../src/server/access.ts";
 import type { Face } from "../../src/server/face.ts";
 import { httpFace } from "../../src/server/http.ts";
-import { describeRoutes } from "../../src/server/openapi.ts";
+import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { type Route, shapeOf } from "../../src/server/route.ts";
 import type { Router } from "../../src/server/router.ts";
 import { webSocketFace } from "../../src/server/websocket.ts";

@@ -92,10 +92,26 @@ export class Workspace implements AsyncDisposable {
   }
 
   /** Starts the program with its stdin open. */
-  start(kind: Kind, args: string[], { env, collect = true, shell }: StartOptions = {}): Program {
-    const [command, ...words] = shell === undefined
+  start(kind: Kind, args: string[], options: StartOptions = {}): Program {
+    const { shell } = options;
+    const words = shell === undefined
       ? [...PROGRAMS[kind], ...args]
       : ["sh", "-c", shell, "sh", ...PROGRAMS[kind], ...args];
+    return this.#start(words, `${kind}: stream ${args.join(" ")}`, options);
+  }
+
+  /** Starts the program at a terminal of its own: what is written is typed there, stdout is what it shows. */
+  terminal(kind: Kind, args: string[], options: StartOptions = {}): Program {
+    const line = [...PROGRAMS[kind], ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+    const words = ["script", "-qefc", `exec ${line.join(" ")}`, "/dev/null"];
+    return this.#start(words, `${kind}: stream ${args.join(" ")} at a terminal`, options);
+  }
+
+  #start(
+    [command, ...words]: string[],
+    title: string,
+    { env, collect = true }: StartOptions,
+  ): Program {
     const child = spawn(command, words, {
       cwd: this.#directory,
       // Tokens of uploads that can be resumed are state, and stay here, too.
@@ -107,7 +123,7 @@ export class Workspace implements AsyncDisposable {
         ...env,
       },
     });
-    const program = new Program(child, `${kind}: stream ${args.join(" ")}`, collect);
+    const program = new Program(child, title, collect);
     this.#programs.push(program);
     return program;
   }

@@ -1,6 +1,6 @@
 /** The routes of a server, without a server. */
 import { loadRuntime } from "../../mod.ts";
-import { HttpUploads } from "../../src/session/request.ts";
+import { HttpUploads } from "../../src/session/http_upload.ts";
 import { httpFace } from "../../src/server/http.ts";
 import { ServerMetrics } from "../../src/server/metrics.ts";
 import type { Route } from "../../src/server/route.ts";

@@ -37,7 +37,8 @@ export const follow: Command = {
     "retry-for": {
       kind: "duration",
       value: "TIME",
-      help: "try a lost connection again for so long; 0s for never (default 10m)",
+      help:
+        "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
     },
     ...TRANSPORT_OPTION,
     ...SERVER_OPTION,

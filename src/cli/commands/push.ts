@@ -69,7 +69,8 @@ export const pushCommand: Command = {
     "retry-for": {
       kind: "duration",
       value: "TIME",
-      help: "try a lost connection again for so long; 0s for never (default 10m)",
+      help:
+        "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
     },
     "spool-limit": {
       kind: "size",

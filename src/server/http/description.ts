@@ -1,14 +1,14 @@
 /**
- * What a server says of itself: a page for people, the OpenAPI document for programs.
+ * Descriptions of the server: a page for people, the OpenAPI document for programs.
  * @module
  */
 import { accepts } from "hono/accepts";
 import { html } from "hono/html";
 import { VERSION } from "../../protocol.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
+import { json } from "../answer/json.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
-import { object, type Schema, TEXT } from "../schemas.ts";
+import { object, type Schema, TEXT } from "../route/schemas.ts";
 
 const ABOUT: Schema = {
   title: "About",
@@ -20,7 +20,7 @@ export function descriptionRoutes({ references, describe }: FaceParts): Route[] 
   const document = {
     name: "getDescription",
     path: "/openapi.json",
-    summary: "This document: OpenAPI 3.1 of all routes",
+    summary: "Describes all this: OpenAPI 3.1",
   };
   const open = {
     method: "GET",

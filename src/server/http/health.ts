@@ -1,12 +1,12 @@
 /**
- * What those who run a server ask it: metrics and health (docs/operation.md).
+ * Metrics and health, for those who run a server (docs/operation.md).
  * @module
  */
 import type { Context } from "hono";
 import { METRICS_TYPE } from "../../metrics.ts";
 import { StreamError } from "../../protocol.ts";
 import type { FaceParts } from "../face.ts";
-import { unlimited } from "../reach.ts";
+import { unlimited } from "../access/reach.ts";
 import { answerOf, PLAIN_TEXT, type Route, route } from "../route.ts";
 
 /** Routes of operation. */

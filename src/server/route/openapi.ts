@@ -2,10 +2,10 @@
  * Routes as an OpenAPI 3.1 document (PROTOCOL.md 6).
  * @module
  */
-import { type ErrorCode, ERRORS, VERSION } from "../protocol.ts";
-import type { AccessRule } from "./access.ts";
+import { type ErrorCode, ERRORS, VERSION } from "../../protocol.ts";
+import type { AccessRule } from "../access.ts";
 import type { Parameter } from "./parameters.ts";
-import type { Answer, Route } from "./route.ts";
+import type { Answer, Route } from "../route.ts";
 import { PROBLEM, type Schema, TEXT } from "./schemas.ts";
 
 type Json = Record<string, unknown>;

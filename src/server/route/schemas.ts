@@ -2,7 +2,7 @@
  * JSON schemas (2020-12, as OpenAPI 3.1 has them): how they are written, and those that several rooms share.
  * @module
  */
-import { ERRORS, TRANSFER_STATUSES } from "../protocol.ts";
+import { ERRORS, TRANSFER_STATUSES } from "../../protocol.ts";
 
 /** A schema; one with a `title` stands under that name, once, in the OpenAPI document. */
 export type Schema = Readonly<Record<string, unknown>>;
@@ -23,7 +23,7 @@ export function oneOf(words: readonly string[]): Schema {
   return { type: "string", enum: words };
 }
 
-/** What the schema says, or null. */
+/** A value of the schema, or null. */
 export function orNull(schema: Schema): Schema {
   return { oneOf: [schema, { type: "null" }] };
 }

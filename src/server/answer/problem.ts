@@ -4,9 +4,9 @@
  */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { ERRORS, type StreamError } from "../protocol.ts";
+import { ERRORS, type StreamError } from "../../protocol.ts";
 import { json } from "./json.ts";
-import { requestId } from "./observer.ts";
+import { requestId } from "../observer.ts";
 
 /**
  * The response that tells an error (PROTOCOL.md 5).

@@ -3,9 +3,9 @@
  * @module
  */
 import type { Context } from "hono";
-import type { Grant } from "../access.ts";
-import { StreamError } from "../protocol.ts";
-import { notFound, type Resources } from "../resources.ts";
+import type { Grant } from "../../access.ts";
+import { StreamError } from "../../protocol.ts";
+import { notFound, type Resources } from "../../resources.ts";
 
 /** Lets a request pass whose grant reaches what it is about; throws FORBIDDEN or NOT_FOUND otherwise. */
 export type Reach = (c: Context, grant: Grant, resources: Resources) => void | Promise<void>;
@@ -93,7 +93,7 @@ export function listed(c: Context, grant: Grant): void {
   }
 }
 
-/** What no limited grant reaches. */
+/** Something that no limited grant reaches. */
 export function unlimited(_c: Context, grant: Grant): void {
   if (grant.contextId !== null || grant.resourceId !== null) throw limitedTo(grant);
 }

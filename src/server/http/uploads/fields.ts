@@ -1,33 +1,48 @@
 /**
- * What the head of an upload request says: what is uploaded, how much, and with which digest.
+ * Fields of the head of an upload request: what is uploaded, how much, and with which digest.
  *
  * Fields are those of RFC 9530 (digests) and of draft-ietf-httpbis-resumable-upload (PROTOCOL.md 6.7).
  * @module
  */
 import type { Context } from "hono";
-import { guessMimeType, isText } from "../../mime.ts";
-import { DIGESTS, type ResourceMetadata, StreamError } from "../../protocol.ts";
-import { flag, inHeader, inQuery, type Kind, text, type Values } from "../parameters.ts";
+import { guessMimeType, isText } from "../../../mime.ts";
+import { DIGESTS, type ResourceMetadata, StreamError } from "../../../protocol.ts";
+import type { Content } from "../../../session/intake.ts";
+import {
+  flag,
+  inHeader,
+  inQuery,
+  type Kind,
+  secretInPath,
+  text,
+  type Values,
+} from "../../route/parameters.ts";
 import {
   saysInDictionary,
   structuredCount,
   structuredFlag,
   structuredNames,
-} from "../structured.ts";
-import { digestInHeader } from "./digest_fields.ts";
+} from "../../route/structured.ts";
+import { digestInHeader } from "../digest_fields.ts";
+import { resourceId } from "../listing.ts";
 
-/** What a request names, and what it says of that. */
+/** A resource as a creation announces it. */
 export interface Named {
   /** The id that the uploader chose, if it did. */
   id: string | undefined;
-  /** What is announced. */
+  /** Its metadata. */
   metadata: ResourceMetadata;
 }
 
 /** Ids that a client may choose; shorter ones may be names, e.g. a date. */
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** What curl says of content that it knows nothing of. */
+/** The media type of a PATCH that appends. */
+export const PARTIAL_UPLOAD = "application/partial-upload";
+/** The type that curl gives to content that it knows nothing of. */
 const NO_TYPE = "application/x-www-form-urlencoded";
+const HEX_DIGEST = /^[0-9a-fA-F]{32,64}$/;
+
+/** Whether the answer is to show the resource (RFC 7240). */
 const preferRepresentation: Kind<boolean> = {
   schema: { type: "string" },
   read: (text) => saysInDictionary(text.toLowerCase(), "return", "representation"),
@@ -35,10 +50,9 @@ const preferRepresentation: Kind<boolean> = {
 
 /** A digest in hexadecimal, in lower case. */
 const hexDigest: Kind<string> = {
-  schema: { type: "string", pattern: "^[0-9a-fA-F]{32,64}$" },
+  schema: { type: "string", pattern: HEX_DIGEST.source },
   read(text) {
-    const digest = text.trim().toLowerCase();
-    if (/^[0-9a-f]{32,64}$/.test(digest)) return digest;
+    if (HEX_DIGEST.test(text)) return text.toLowerCase();
     throw new StreamError("BAD_REQUEST", "Stream-Digest is no digest in hexadecimal");
   },
 };
@@ -54,6 +68,14 @@ const CONTENT_PARAMETERS = {
   reprDigest: digestInHeader("Repr-Digest", "digest of the whole"),
   contentDigest: digestInHeader("Content-Digest", "digest of the content of this request"),
 };
+
+/** The address of an upload that can be resumed. */
+export const OWNER = {
+  id: resourceId,
+  secret: secretInPath("secret", "secret of the upload: who knows it owns it"),
+};
+/** Values of that address. */
+export type Owner = Values<typeof OWNER>;
 
 /** Parameters of a creation. */
 export const CREATION_PARAMETERS = {
@@ -85,9 +107,9 @@ export const APPEND_PARAMETERS = {
   ),
 };
 
-/** What a creation says. */
+/** Values of a creation. */
 export type Creation = Values<typeof CREATION_PARAMETERS>;
-/** What an append says. */
+/** Values of an append. */
 export type Append = Values<typeof APPEND_PARAMETERS>;
 
 /**
@@ -129,7 +151,25 @@ export function checkCoding(c: Context): void {
 }
 
 /** The length of the content; null when the request does not say. */
-export function contentLength(c: Context): number | null {
+function contentLength(c: Context): number | null {
   const length = c.req.header("content-length");
   return length === undefined || !/^\d+$/.test(length) ? null : Number(length);
+}
+
+/** The content of a request. */
+export function contentOf(c: Context): Content {
+  return { body: c.req.raw.body, byteCount: contentLength(c) };
+}
+
+/** The size of the whole as a request says it, in one of two ways or in both. */
+export function announcedSize(
+  c: Context,
+  said: number | undefined,
+  offset: number,
+  isLast: boolean,
+): number | null | "INCONSISTENT" {
+  const length = isLast ? contentLength(c) : null;
+  const implied = length === null ? undefined : offset + length;
+  if (said !== undefined && implied !== undefined && said !== implied) return "INCONSISTENT";
+  return said ?? implied ?? null;
 }

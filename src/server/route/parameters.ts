@@ -3,12 +3,12 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError } from "../protocol.ts";
+import { StreamError } from "../../protocol.ts";
 import { oneOf, type Schema, TEXT } from "./schemas.ts";
 
-/** What a parameter's text stands for. */
+/** Kind of value that a parameter's text stands for. */
 export interface Kind<Value> {
-  /** What a value may be. */
+  /** The values that are allowed. */
   readonly schema: Schema;
   /**
    * Reads a value.
@@ -25,9 +25,9 @@ export interface Parameter<Value = unknown> {
   readonly in: "path" | "query" | "header";
   /** Its name there. */
   readonly name: string;
-  /** What it means. */
+  /** Its meaning. */
   readonly description: string;
-  /** What a value may be, with its default. */
+  /** The values that are allowed, and the default. */
   readonly schema: Schema;
   /** Whether who knows it owns something: it is kept out of logs. */
   readonly isSecret: boolean;
