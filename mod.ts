@@ -66,4 +66,5 @@ export type { FramesConnection } from "./src/runtime/frames/client.ts";
 export { connectFrames } from "./src/runtime/frames/client.ts";
 export type { LocalUploadOptions } from "./src/source/local.ts";
 export { discardUpload, uploadToDirectory } from "./src/source/local.ts";
+export { CHARSETS } from "./src/source/charsets.ts";
 export { transcodeToUtf8 } from "./src/source/text.ts";

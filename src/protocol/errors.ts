@@ -16,6 +16,7 @@ export const ERRORS = {
   MESSAGE_TOO_LARGE: { http: 413, close: 1009 },
   CREDIT_EXCEEDED: { http: 413, close: 1008 },
   NOT_FOUND: { http: 404, close: 1008 },
+  METHOD_NOT_ALLOWED: { http: 405, close: 1008 },
   RANGE_NOT_AVAILABLE: { http: 416, close: 1008 },
   LINES_NOT_AVAILABLE: { http: 416, close: 1008 },
   NO_LINE_ACCESS: { http: 409, close: 1008 },

@@ -7,8 +7,7 @@ import type { Runtime } from "../runtime.ts";
 /**
  * The adapter of the runtime this program runs on.
  *
- * @returns The adapter for Deno or Bun.
- * @throws {Error} On any other runtime.
+ * @returns The adapter for Deno or Bun; on Node the one that sees frames, which needs nothing but `node:http`.
  *
  * @example
  * ```ts
@@ -20,5 +19,5 @@ import type { Runtime } from "../runtime.ts";
 export async function loadRuntime(): Promise<Runtime> {
   if ("Bun" in globalThis) return (await import("./bun.ts")).bunRuntime();
   if ("Deno" in globalThis) return (await import("./deno.ts")).denoRuntime();
-  throw new Error("the server runs on Deno or Bun; this is neither");
+  return (await import("./frames.ts")).framesRuntime();
 }

@@ -5,7 +5,7 @@
 import type { Context } from "hono";
 import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
 import type { HeartbeatTimes } from "../session.ts";
-import { markStreamed, pathForLogs, requestId } from "./observer.ts";
+import { markStreamed } from "./observer.ts";
 import type { Ending, Sessions } from "./sessions.ts";
 
 /** Bun drops what it has not written when a response breaks off: what was sent last gets so much time, … */
@@ -21,7 +21,7 @@ const OVER = new StreamError("ABORTED", "the answer is over");
 /** Short bodies are made to their end. */
 const NEVER = new AbortController().signal;
 
-/** What a body is made of. */
+/** Source of a body. */
 export interface BodySource {
   /**
    * The chunks, not empty; what they throw breaks the response off.
@@ -34,14 +34,14 @@ export interface BodySource {
   release(): Promise<void> | void;
 }
 
-/** What answers need. */
+/** Parts that answers need. */
 export interface AnswerParts {
   /** All that is open. */
   sessions: Sessions;
   /** A reader that takes nothing for `deadAfterMs` is given up: it holds a connection and what is read for it. */
   heartbeat: HeartbeatTimes;
   /** Hears of faults of the server. */
-  failed(path: string, message: string, requestId: string): void;
+  failed(c: Context, message: string): void;
 }
 
 /**
@@ -192,7 +192,7 @@ class Body implements Ending {
 
   #report({ code, message }: StreamError): void {
     if (this.#over || !FAULTS.includes(code)) return;
-    this.#parts.failed(pathForLogs(this.#context.req.path), message, requestId(this.#context));
+    this.#parts.failed(this.#context, message);
   }
 
   async #end(): Promise<void> {
@@ -206,7 +206,7 @@ class Body implements Ending {
   }
 }
 
-/** What cannot be closed harms no reader. */
+/** Releases a source; one that cannot be closed harms no reader. */
 async function released(source: BodySource): Promise<void> {
   try {
     await source.release();

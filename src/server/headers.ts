@@ -1,20 +1,21 @@
 /**
- * Headers for browsers: which pages may read answers (CORS), and what a browser must not do with them.
+ * Headers of every answer: for browsers, which pages may read it (CORS) and what must not be done with it; the length
+ * of what HEAD leaves out.
  * @module
  */
-import type { Context, Hono } from "hono";
+import type { Context, Hono, Next } from "hono";
 import { cors } from "hono/cors";
 import { secureHeaders } from "hono/secure-headers";
 
 /** How long a browser may remember the answer to a preflight, in s. */
 const PREFLIGHT_MAX_AGE_S = 600;
 
-/** What an upload holds is somebody else's: shown in a browser, it runs nothing and is framed nowhere. */
+/** Content of uploads is somebody else's: shown in a browser, it runs nothing and is framed nowhere. */
 const SECURE = secureHeaders({
   contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"], sandbox: [] },
   crossOriginOpenerPolicy: false,
   originAgentCluster: false,
-  // Whoever ends TLS says that; a server behind it does not know.
+  // A proxy that ends TLS says that; a server behind it does not know.
   strictTransportSecurity: false,
   xDnsPrefetchControl: false,
   xDownloadOptions: false,
@@ -32,6 +33,7 @@ const SECURE = secureHeaders({
  */
 export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
   app.use(SECURE);
+  app.use((c, next) => c.req.method === "HEAD" ? tellLengthOfHead(c, next) : next());
   if (allowOrigins.length === 0) return;
   const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
   // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
@@ -44,4 +46,12 @@ export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
 
 function isPreflight(c: Context): boolean {
   return c.req.header("access-control-request-method") !== undefined;
+}
+
+/** Runtimes would tell the length of the empty body. */
+async function tellLengthOfHead(c: Context, next: Next): Promise<void> {
+  await next();
+  if (c.res.body === null) return;
+  const { byteLength } = await c.res.arrayBuffer();
+  c.res.headers.set("content-length", String(byteLength));
 }

@@ -9,6 +9,8 @@ import { CHUNK_BYTES, type Chunks, pull } from "./source.ts";
 
 /** Bytes kept in memory before the file is used. */
 const MEMORY_BYTES = 8 * 1024 * 1024;
+/** A reader that takes something so often is waited for: the file costs more than it would save. */
+const PATIENCE_MS = 20;
 
 /**
  * Reads a stream ahead of whoever reads the result, up to a limit; then the producer has to wait.
@@ -30,6 +32,7 @@ class Spool implements Chunks {
   readonly #memory: Uint8Array[] = [];
   readonly #filling: Promise<void>;
   #memoryBytes = 0;
+  #takenAtMs = -Infinity;
   #overflow: Overflow | null = null;
   #ended = false;
   #closed = false;
@@ -50,6 +53,7 @@ class Spool implements Chunks {
     for (;;) {
       const chunk = this.#fromMemory() ?? await this.#overflow?.read() ?? null;
       if (chunk !== null) {
+        this.#takenAtMs = performance.now();
         this.#room?.();
         return chunk;
       }
@@ -89,14 +93,33 @@ class Spool implements Chunks {
 
   /** In order: as long as the file holds something, what comes goes behind it. */
   async #keep(chunk: Uint8Array): Promise<void> {
-    const isOverflowing = (this.#overflow?.bytes ?? 0) > 0;
-    if (!isOverflowing && this.#memoryBytes + chunk.length <= MEMORY_BYTES) {
+    if (await this.#fitsInMemory(chunk.length)) {
       this.#memory.push(chunk);
       this.#memoryBytes += chunk.length;
       return;
     }
     this.#overflow ??= await Overflow.open(this.#limitBytes + CHUNK_BYTES);
     await this.#overflow.write(chunk);
+  }
+
+  /** Waits for room as long as somebody takes what is there. */
+  async #fitsInMemory(length: number): Promise<boolean> {
+    for (;;) {
+      const isOverflowing = (this.#overflow?.bytes ?? 0) > 0;
+      if (!isOverflowing && this.#memoryBytes + length <= MEMORY_BYTES) return true;
+      if (this.#closed || performance.now() - this.#takenAtMs > PATIENCE_MS) return false;
+      await this.#takenSoon();
+    }
+  }
+
+  #takenSoon(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, PATIENCE_MS);
+      this.#room = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   get #kept(): number {

@@ -23,13 +23,16 @@ import { openStdin } from "../../source/pipe.ts";
 import { isTransient } from "../../client/retry.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
+import { CHARSETS } from "../../source/charsets.ts";
 import { transcodeToUtf8 } from "../../source/text.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { printLine, visible } from "../output.ts";
-import { reportRetry, showProgress } from "../progress.ts";
+import { Announcer, visible } from "../output.ts";
+import { Progress, RETRY_NOTICES } from "../progress.ts";
 import { recallToken, rememberUpload } from "../resume_tokens.ts";
+import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+import { formatBytes } from "../units.ts";
 
 /** Most bytes of a pipe that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
@@ -47,7 +50,7 @@ export const pushCommand: Command = {
     charset: {
       kind: "text",
       value: "CHARSET",
-      help: "transcode from this charset to UTF-8 (default: bytes stay as they are)",
+      help: "transcode from this charset, one below, to UTF-8 (default: bytes stay as they are)",
     },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
     follow: {
@@ -65,7 +68,8 @@ export const pushCommand: Command = {
     "retry-for": {
       kind: "duration",
       value: "TIME",
-      help: "try a lost connection again for so long; 0s for never (default 10m)",
+      help:
+        "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
     },
     "spool-limit": {
       kind: "size",
@@ -80,6 +84,7 @@ export const pushCommand: Command = {
     ...TRANSPORT_OPTION,
     ...SERVER_OPTION,
   },
+  lists: { charsets: CHARSETS },
   examples: [
     "make 2>&1 | stream push - --name build.log --context run-17",
     "stream push test.log --follow --until-pid $!",
@@ -101,9 +106,7 @@ async function runPush(path: string, options: Options): Promise<number> {
     return EXIT.ok;
   } catch (error) {
     if (!cancel.aborted) throw error;
-    process.stderr.write(
-      "stream: interrupted; a resource that was begun is FAILED and keeps what arrived\n",
-    );
+    notice("interrupted; a resource that was begun is FAILED and keeps what arrived");
     return EXIT.interrupted;
   }
 }
@@ -122,8 +125,9 @@ async function pushSource(
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
   const forget = canGoOn ? await rememberUpload(upload) : () => Promise.resolve();
-  await printLine(visible(upload.reference));
+  const announcer = new Announcer();
   try {
+    await announcer.say(visible(upload.reference));
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();
   } catch (error) {
@@ -133,6 +137,7 @@ async function pushSource(
     if (!isTransient(reason) && reason.code !== "UNAUTHORIZED") await forget();
     throw error;
   }
+  announcer.done();
 }
 
 /** What contradicts itself is told before anything is opened. */
@@ -173,7 +178,7 @@ async function openUpload(
     token,
     signal,
     retryForMs: options.number("retry-for"),
-    onRetry: reportRetry,
+    ...RETRY_NOTICES,
     stepTransport: connectFrames,
     ...transportOf(options),
   };
@@ -190,13 +195,12 @@ async function transfer(
   size: number | null,
   cancel: AbortSignal,
 ): Promise<void> {
-  const progress = showProgress(bytes, upload, size);
-  try {
-    await progress.bytes.pipeTo(upload.writable, { signal: cancel });
-    await upload.done;
-  } finally {
-    progress.end();
-  }
+  using progress = new Progress(
+    size,
+    () => `acknowledged ${formatBytes(upload.status.currentSize)}`,
+  );
+  await progress.count(bytes).pipeTo(upload.writable, { signal: cancel });
+  await upload.done;
 }
 
 function isFollowing(options: Options): boolean {

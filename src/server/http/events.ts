@@ -1,22 +1,35 @@
 /**
- * What happens to a resource or in an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
+ * Events of a resource or an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
-import type { Context, Hono } from "hono";
+import type { Context } from "hono";
 import { Bell } from "../../bell.ts";
 import {
-  CONTEXTS_PATH,
   isFinal,
   isNewer,
-  RESOURCES_PATH,
   type ResourceStatus,
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
 import type { Resource, ResourceEvent, Resources, ResourceView } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import type { FaceParts } from "../face.ts";
+import { inHeader, type Kind } from "../route/parameters.ts";
+import { ofContext, ofResource } from "../access/reach.ts";
 import type { References } from "../references.ts";
-import type { RouteParts } from "../routes.ts";
+import { answer, answerOf, type Route, route } from "../route.ts";
+import {
+  CODE,
+  FLAG,
+  object,
+  RESOURCE,
+  type Schema,
+  STATUS,
+  STATUS_MEMBERS,
+  TEXT,
+} from "../route/schemas.ts";
+import { contextId, ONE_CONTEXT } from "./contexts.ts";
+import { ONE, resourceId } from "./listing.ts";
 
 /** Proxies give up what is silent for a minute. */
 const HEARTBEAT_MS = 15_000;
@@ -27,50 +40,102 @@ const PAGE_RESOURCES = 100;
 
 type Events = AsyncGenerator<Uint8Array, void, void>;
 
-/** Adds the routes. */
-export function eventsRoutes(app: Hono, parts: RouteParts): void {
-  app.get(`${RESOURCES_PATH}/:id/events`, async (c) => {
-    const seen = seenBy(c);
-    await using stack = new AsyncDisposableStack();
-    const opened = stack.use(await parts.resources.open(c.req.param("id")));
-    const { resource } = opened;
-    const { status } = resource;
-    if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
-      return c.body(null, 204);
-    }
-    const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
-    const response = await answer(c, parts, { chunks, release: () => opened.release() });
-    // The body releases it from now on.
-    stack.move();
-    return response;
-  });
-  app.get(`${CONTEXTS_PATH}/:id/events`, async (c) => {
-    const { id } = await parts.resources.getContext(c.req.param("id"));
-    const base = parts.references.base(c);
-    const chunks = (signal: AbortSignal) => contextEvents(parts, id, base, signal);
-    return answer(c, parts, { chunks, release: () => {} });
-  });
+const ONLY_ID = object({ id: TEXT });
+const METADATA = { filename: TEXT, mimeType: TEXT, supportsLineAccess: FLAG };
+
+/** OpenAPI 3.1 has no word for what events hold; `x-event-data` has a schema for each type of them. */
+function streamOf(eventData: Record<string, Schema>): Record<string, Schema> {
+  return { "text/event-stream": { ...TEXT, "x-event-data": eventData } };
 }
 
-function answer(c: Context, parts: RouteParts, source: BodySource): Promise<Response> {
+const SEEN = /^(\d{1,15})\.(\d{1,15})$/;
+
+/** The last status that a client saw before it connected again; null where it says nothing. */
+const seenStatus: Kind<StatusNumber | null> = {
+  schema: { type: "string", pattern: `${SEEN.source}|^$` },
+  read(text) {
+    if (text === "") return null;
+    const [, epoch, sequence] = SEEN.exec(text) ?? [];
+    if (epoch !== undefined) return { epoch: Number(epoch), sequence: Number(sequence) };
+    throw new StreamError(
+      "BAD_REQUEST",
+      `Last-Event-ID: ${text.slice(0, 80)} is not EPOCH.SEQUENCE, as the events have it`,
+    );
+  },
+};
+
+/** Routes of events. */
+export function eventsRoutes(parts: FaceParts): Route[] {
+  return [
+    route({
+      name: "followStatus",
+      method: "GET",
+      path: `${ONE}/events`,
+      section: "6.4",
+      summary: "Every new status, as server-sent events",
+      access: { scope: "read", reach: ofResource },
+      parameters: {
+        id: resourceId,
+        lastEventId: inHeader("Last-Event-ID", "the last status that was seen", seenStatus),
+      },
+      answers: {
+        200: answerOf("events", streamOf({ status: STATUS, deleted: ONLY_ID })),
+        204: answer("Last-Event-ID names the final status"),
+      },
+      errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
+      async handle(c, { id, lastEventId: seen = null }) {
+        await using stack = new AsyncDisposableStack();
+        const opened = stack.use(await parts.resources.open(id));
+        const { resource } = opened;
+        const { status } = resource;
+        if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
+          return c.body(null, 204);
+        }
+        const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
+        const response = await send(c, parts, { chunks, release: () => opened.release() });
+        // The body releases it from now on.
+        stack.move();
+        return response;
+      },
+    }),
+    route({
+      name: "followContext",
+      method: "GET",
+      path: `${ONE_CONTEXT}/events`,
+      section: "6.5",
+      summary: "What is in an upload context, then what happens in it, as server-sent events",
+      access: { scope: "read", reach: ofContext },
+      parameters: { id: contextId },
+      answers: {
+        200: answerOf(
+          "events",
+          streamOf({
+            resource: RESOURCE,
+            created: object({ id: TEXT, ...METADATA, reference: TEXT }),
+            status: object({ id: TEXT, ...STATUS_MEMBERS }),
+            refused: object({ ...METADATA, code: CODE, message: TEXT }),
+            deleted: ONLY_ID,
+          }),
+        ),
+      },
+      errors: ["CONTEXT_UNKNOWN", "LIMIT_REACHED"],
+      async handle(c, { id: asked }) {
+        const { id } = await parts.resources.getContext(asked);
+        const base = parts.references.base(c);
+        const chunks = (signal: AbortSignal) => contextEvents(parts, id, base, signal);
+        return send(c, parts, { chunks, release: () => {} });
+      },
+    }),
+  ];
+}
+
+function send(c: Context, parts: FaceParts, source: BodySource): Promise<Response> {
   return answerWith(c, parts, source, () => {
     c.header("content-type", "text/event-stream");
     c.header("cache-control", "no-store");
     // nginx would keep events back until its buffer is full.
     c.header("x-accel-buffering", "no");
   });
-}
-
-/** The last status that a client saw before it connected again. */
-function seenBy(c: Context): StatusNumber | null {
-  const text = c.req.header("last-event-id");
-  if (text === undefined || text === "") return null;
-  const [, epoch, sequence] = /^(\d{1,15})\.(\d{1,15})$/.exec(text) ?? [];
-  if (epoch !== undefined) return { epoch: Number(epoch), sequence: Number(sequence) };
-  throw new StreamError(
-    "BAD_REQUEST",
-    `Last-Event-ID: ${text.slice(0, 80)} is not EPOCH.SEQUENCE, as the events have it`,
-  );
 }
 
 /**
@@ -108,7 +173,7 @@ export async function* statusEvents(
   }
 }
 
-/** What waits for a reader about one resource, or one upload that was refused: the newest event of each kind. */
+/** News that wait for a reader, of one resource or one refused upload: the newest event of each kind. */
 type News = Map<string, unknown>;
 
 /**
@@ -161,7 +226,7 @@ export async function* contextEvents(
   }
 }
 
-/** What an event says, besides its type. */
+/** The data of an event, besides its type. */
 function dataOf(event: ResourceEvent, references: References, base: string): unknown {
   switch (event.type) {
     case "created": {

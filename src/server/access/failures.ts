@@ -12,7 +12,7 @@ const FORGIVE_AFTER_MS = 6000;
 /** Addresses remembered; the oldest are forgotten first. */
 const MAX_ADDRESSES = 10_000;
 
-/** What is left of an address's burst, and when that was counted. */
+/** Rest of an address's burst, and when that was counted. */
 interface Bucket {
   left: number;
   atMs: number;

@@ -1,7 +1,7 @@
 /**
  * Uploads by HTTP: each belongs to one request at a time, and to none between two of them.
  *
- * What a client sends in many small requests stays open for a moment after each, so that the next one need
+ * An upload in many small requests stays open for a moment after each, so that the next one need
  * neither open the log nor ask the catalog; only then the resume window begins.
  * @module
  */
@@ -22,12 +22,12 @@ const LINGER_MS = 1000;
 /** A request without a byte for so long is given up: HTTP has no heartbeat, and a log may be silent for hours. */
 const SILENCE_MS = 24 * 60 * 60 * 1000;
 
-/** What becomes of an upload whose last request ended well, but was not the last part. */
+/** End of an upload whose last request ended well, but was not the last part. */
 const NOTHING_CAME = new StreamError("INTERRUPTED", "the uploader sent no further request");
 /** No runtime tells when an answer has left; a connection that is closed before takes it along. */
 const FLUSH_MS = 100;
 
-/** What one upload works with. */
+/** Parts of one upload. */
 interface Parts {
   resources: Resources;
   silenceMs: number;
@@ -168,7 +168,7 @@ export class HttpUploads {
    */
   async find(id: string, secret: string): Promise<HttpUpload | CompletedUpload> {
     const open = this.#open.get(id);
-    // What was closed while the secret was compared must be taken over, too.
+    // An upload that was closed while the secret was compared must be taken over, too.
     if (open !== undefined && await open.belongsTo(secret) && this.#open.get(id) === open) {
       return open;
     }

@@ -1,38 +1,20 @@
 /**
- * An upload, as its source sees it, and what uploads to all kinds of servers have in common.
+ * Pushing: how an upload to a server is made, whatever kind of server that is.
  * @module
  */
 import {
   CONTEXT_PARAMETER,
   type DigestAlgorithm,
   type MessageOf,
-  type ResourceStatus,
   StreamError,
   UPLOAD_PATH,
   type UploadResult,
 } from "../protocol.ts";
+import type { Upload } from "../upload.ts";
 import type { RetryOptions } from "./retry.ts";
 import type { StepTransport } from "./step_transport.ts";
+import type { TokenProvider } from "./token.ts";
 import type { TransportOptions } from "./transport.ts";
-
-/** An upload that runs: to a server, into a directory, or nowhere. */
-export interface Upload {
-  /** Where the resource can be followed, from now on. */
-  readonly reference: string;
-  /** The newest status. */
-  readonly status: ResourceStatus;
-  /** Takes the bytes; a chunk that was written belongs to the upload and must not be changed. Closing it completes the upload. */
-  readonly writable: WritableStream<Uint8Array>;
-  /** Settles when the upload was acknowledged with the matching digest, or failed. */
-  readonly done: Promise<UploadResult>;
-  /** Every new status until the last, the newest at once; a slow reader gets the newest only. */
-  statuses(): AsyncIterableIterator<ResourceStatus>;
-  /**
-   * Gives the upload up: the resource becomes FAILED and keeps what arrived.
-   * @param cause Why; others are told.
-   */
-  abort(cause?: unknown): Promise<void>;
-}
 
 /** An upload to a server. */
 export interface PushedUpload extends Upload {
@@ -44,8 +26,11 @@ export interface PushedUpload extends Upload {
 export interface PushOptions extends RetryOptions, TransportOptions {
   /** Upload context to belong to; made if nobody did yet. */
   contextId?: string;
-  /** Bearer token for the server; it is sent to no other, and to none that is a Step server. */
-  token?: string;
+  /**
+   * Bearer token for the server, or what gives it; it is sent to no other, and to none that is a Step server. A provider
+   * is asked again when the server takes the token no longer.
+   */
+  token?: string | TokenProvider;
   /** Digest algorithms in order of preference; all that are known by default. */
   digests?: readonly DigestAlgorithm[];
   /** Gives the upload up when it aborts. */
@@ -63,18 +48,18 @@ export function abortWith(signal: AbortSignal, upload: Upload): void {
 }
 
 /**
- * What is wrong with an acknowledgement (PROTOCOL.md 3.2).
+ * Compares an acknowledgement with what was sent (PROTOCOL.md 3.2).
  * @param acknowledged What the server has.
  * @param sent What was sent.
- * @returns CHECKSUM_MISMATCH, or null when both are the same.
+ * @throws {StreamError} CHECKSUM_MISMATCH when they are not the same.
  */
-export function mismatchOf(
+export function checkAcknowledged(
   { size, checksum }: MessageOf<"UploadAcknowledged">,
   sent: Pick<UploadResult, "size" | "digest">,
-): StreamError | null {
+): void {
   const { algorithm, value } = sent.digest;
-  if (size === sent.size && checksum === value) return null;
-  return new StreamError(
+  if (size === sent.size && checksum === value) return;
+  throw new StreamError(
     "CHECKSUM_MISMATCH",
     `the server acknowledged ${size} bytes with ${algorithm} ${checksum}; ` +
       `${sent.size} bytes with ${value} were sent`,

@@ -2,9 +2,9 @@
  * The end of what was granted for a time.
  * @module
  */
-import type { Grant } from "../access.ts";
-import { StreamError } from "../protocol.ts";
-import { LONGEST_TIMER_MS } from "../timer.ts";
+import type { Grant } from "../../access.ts";
+import { StreamError } from "../../protocol.ts";
+import { LONGEST_TIMER_MS } from "../../timer.ts";
 
 /**
  * Waits for the end of a grant.
