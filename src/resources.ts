@@ -5,7 +5,6 @@
  * @module
  */
 import type {
-  Announcement,
   Catalog,
   ContextQuery,
   RecordChange,
@@ -13,14 +12,11 @@ import type {
   ResourceRecord,
   UploadContext,
 } from "./catalog.ts";
-import { chooseDigest, createDigest } from "./digest.ts";
 import {
   checkContextId,
   checkMetadata,
   isFinal,
-  isResourceId,
   LIMITS,
-  type ResourceMetadata,
   StreamError,
   toStreamError,
 } from "./protocol.ts";

@@ -20,6 +20,7 @@ export type {
   Durability,
   EventFilter,
   Meter,
+  NodeOptions,
   QuotaOptions,
   QuotaPolicy,
   QuotaSubject,

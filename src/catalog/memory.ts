@@ -21,9 +21,9 @@ type Deliver = (tell: () => void) => void;
 /** Records that several instances of {@link MemoryCatalog} share, as nodes share an engine. */
 export class MemoryRecords {
   /** Records of resources by id. */
-  readonly records = new Map<string, ResourceRecord>();
+  readonly records: Map<string, ResourceRecord> = new Map();
   /** Upload contexts by id. */
-  readonly contexts = new Map<string, UploadContext>();
+  readonly contexts: Map<string, UploadContext> = new Map();
   readonly #watchers = new Watchers();
   readonly #deliver: Deliver;
 

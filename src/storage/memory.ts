@@ -20,7 +20,7 @@ import { type Deliver, type OwnedTail, Tails } from "./tails.ts";
 class MemoryLog {
   readonly parts: { byteOffset: number; bytes: Uint8Array }[] = [];
   readonly breaks: number[] = [];
-  readonly counter = new LineCounter();
+  readonly counter: LineCounter = new LineCounter();
   size = 0;
 
   constructor(public options: LogOptions) {}
@@ -61,7 +61,7 @@ class MemoryLog {
 /** Logs that several instances of {@link MemoryStorage} share, as nodes share an engine. */
 export class MemoryLogs {
   /** The logs by id. */
-  readonly logs = new Map<string, MemoryLog>();
+  readonly logs: Map<string, MemoryLog> = new Map();
   /** Their tails. */
   readonly tails: Tails;
 
