@@ -17,7 +17,7 @@ const ABOUT: Schema = {
 };
 
 /** Routes that describe the server. */
-export function descriptionRoutes({ references, describe }: FaceParts): Route[] {
+export function descriptionRoutes({ references, describe, home }: FaceParts): Route[] {
   const document = {
     name: "getDescription",
     path: "/openapi.json",
@@ -49,7 +49,8 @@ export function descriptionRoutes({ references, describe }: FaceParts): Route[] 
         const supports = ["application/json", "text/html"];
         c.header("vary", "accept");
         const type = accepts(c, { header: "Accept", supports, default: "application/json" });
-        return type === "text/html" ? c.html(pageOf(about)) : json(c, about);
+        if (type !== "text/html") return json(c, about);
+        return home === null ? c.html(pageOf(about)) : home(c);
       },
     }),
     route({
