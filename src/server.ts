@@ -12,6 +12,7 @@ import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
+import { viewerFace, viewerHome } from "./server/viewer.ts";
 import { webSocketFace } from "./server/websocket.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
@@ -20,6 +21,7 @@ export type {
   Durability,
   EventFilter,
   Meter,
+  NodeOptions,
   QuotaOptions,
   QuotaPolicy,
   QuotaSubject,
@@ -63,6 +65,8 @@ export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
+  /** Whether people with a browser are shown resources, at `/` and `/view/ID`; true by default. */
+  viewer?: boolean;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
   heartbeat?: HeartbeatTimes;
   /** Where the server says what it does; nowhere by default. */
@@ -136,7 +140,7 @@ export function createServer(options: ServerOptions): StreamServer {
 }
 
 /** Protocols that every listener speaks; a further one is one more. */
-const FACES = [httpFace, webSocketFace];
+const FACES = [httpFace, webSocketFace, viewerFace];
 
 class Server implements StreamServer {
   readonly resources: Resources;
@@ -204,6 +208,7 @@ class Server implements StreamServer {
     return new Router({
       ...this.#options,
       faces: FACES,
+      home: this.#options.viewer === false ? null : viewerHome,
       runtime,
       resources: this.resources,
       sessions: this.#sessions,

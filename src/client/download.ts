@@ -98,12 +98,12 @@ export class ClientDownload implements Download {
     options: RetryOptions & TransportOptions,
     token: BearerToken,
   ) {
-    const { server, id, access } = location;
+    const { server, id, access, endpoint } = location;
     const query = access === undefined ? "" : `?access=${access}`;
     this.#id = id;
     const connector = new Connector({
       server,
-      path: `${DOWNLOAD_PATH}/${id}${query}`,
+      path: endpoint ?? `${DOWNLOAD_PATH}/${id}${query}`,
       token,
       byHttp: (handler) => HttpDownloadChannel.connect(location, token, handler),
     }, options);
@@ -248,7 +248,7 @@ export class ClientDownload implements Download {
     const send = (message: Message) => channel.send(message);
     return channel.native
       ? new FollowFeed(reading, send, epoch)
-      : new ChunkFeed(reading, send, () => this.status);
+      : new ChunkFeed(reading, send, () => this.status, (error) => this.#fail(error));
   }
 
   #receive(message: Message): void {

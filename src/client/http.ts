@@ -62,7 +62,7 @@ export class RefusedError extends StreamError {
 }
 
 /**
- * One request.
+ * One request, and a second one when the server does not take the token and there is another one now.
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
@@ -73,10 +73,25 @@ export class RefusedError extends StreamError {
 export async function fetchFrom(
   recipient: Recipient,
   path: string,
+  options: FetchOptions,
+): Promise<Response> {
+  const token = await recipient.token?.value();
+  try {
+    return await fetchWith(token, recipient, path, options);
+  } catch (error) {
+    const isRefused = error instanceof StreamError && error.code === "UNAUTHORIZED";
+    if (!isRefused || !await recipient.token?.renew(token)) throw error;
+    return await fetchWith(await recipient.token!.value(), recipient, path, options);
+  }
+}
+
+async function fetchWith(
+  token: string | undefined,
+  recipient: Recipient,
+  path: string,
   { method = "GET", headers, body, signal, followsRedirects = false }: FetchOptions,
 ): Promise<Response> {
   const { server } = recipient;
-  const token = await recipient.token?.value();
   const address = addressOf(recipient, path);
   const fields = new Headers(headers);
   if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
@@ -111,16 +126,6 @@ export async function request(
   path: string,
   method: string = "GET",
 ): Promise<string> {
-  try {
-    return await requestOnce(recipient, path, method);
-  } catch (error) {
-    const isRefused = error instanceof StreamError && error.code === "UNAUTHORIZED";
-    if (!isRefused || !await recipient.token?.renew()) throw error;
-    return await requestOnce(recipient, path, method);
-  }
-}
-
-async function requestOnce(recipient: Recipient, path: string, method: string): Promise<string> {
   const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
   return await reached(recipient.server, addressOf(recipient, path), response.text());

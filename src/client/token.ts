@@ -23,14 +23,14 @@ export class BearerToken {
   }
 
   /**
-   * Asks for another one, as the server does not take this one.
-   * @returns Whether it is another one.
+   * Asks for another one, unless there is another one already.
+   * @param refused The one that the server does not take.
+   * @returns Whether there is another one now.
    */
-  async renew(): Promise<boolean> {
+  async renew(refused: string | undefined): Promise<boolean> {
     if (typeof this.#given !== "function") return false;
-    const refused = await this.value();
-    this.#value = this.#ask();
-    return await this.#value !== refused;
+    if (await this.value() === refused) this.#value = this.#ask();
+    return await this.value() !== refused;
   }
 
   async #ask(): Promise<string | undefined> {

@@ -45,6 +45,7 @@ export class Connector {
   readonly #destination: Destination;
   readonly #onFallback: TransportOptions["onFallback"];
   #transport: Transport;
+  #presented: string | undefined;
 
   /** Nothing happens before the first connection. */
   constructor(destination: Destination, { transport = "auto", onFallback }: TransportOptions) {
@@ -60,6 +61,7 @@ export class Connector {
    */
   async connect(handler: ChannelHandler): Promise<Channel> {
     const { server, path, token, byHttp } = this.#destination;
+    this.#presented = await token.value();
     if (this.#transport === "ws") {
       return await WebSocketChannel.connect(server, path, handler, token);
     }
@@ -91,6 +93,6 @@ export class Connector {
    * @returns Whether there is another one.
    */
   async renewToken(): Promise<boolean> {
-    return await this.#destination.token.renew();
+    return await this.#destination.token.renew(this.#presented);
   }
 }

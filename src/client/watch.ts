@@ -142,7 +142,6 @@ async function* serverEvents(
       signal?.throwIfAborted();
       broken = toStreamError(error, "INTERRUPTED");
     }
-    if (broken.code === "UNAUTHORIZED" && await recipient.token?.renew()) continue;
     retries ??= new Retries(retry);
     if (!await retries.wait(broken, signal ?? new AbortController().signal)) {
       signal?.throwIfAborted();

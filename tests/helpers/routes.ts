@@ -6,6 +6,7 @@ import { ServerMetrics } from "../../src/server/metrics.ts";
 import type { Route } from "../../src/server/route.ts";
 import { Router, type RouterOptions } from "../../src/server/router.ts";
 import { Sessions } from "../../src/server/sessions.ts";
+import { viewerFace, viewerHome } from "../../src/server/viewer.ts";
 import { webSocketFace } from "../../src/server/websocket.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { memoryResources } from "./server.ts";
@@ -14,7 +15,8 @@ import { memoryResources } from "./server.ts";
 export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<Router> {
   const resources = options.resources ?? memoryResources();
   return new Router({
-    faces: [httpFace, webSocketFace],
+    faces: [httpFace, webSocketFace, viewerFace],
+    home: viewerHome,
     runtime: await loadRuntime(),
     resources,
     sessions: new Sessions(1),
