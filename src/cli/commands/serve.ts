@@ -3,7 +3,6 @@
  * @module
  */
 import { join } from "node:path";
-import process from "node:process";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
 import { framesRuntime } from "../../runtime/frames.ts";
