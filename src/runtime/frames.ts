@@ -189,6 +189,8 @@ class Port implements Listener {
     const { fetch } = this.#where;
     server.on("request", (message, out) => void serve(message, out, fetch));
     server.on("upgrade", (message, socket: Socket, head) => {
+      // Nobody listens before the answer: what comes meanwhile waits.
+      socket.pause();
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
       // That says the same as an error.

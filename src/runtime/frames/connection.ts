@@ -80,7 +80,7 @@ export class FrameConnection implements Connection {
   }
 
   /**
-   * Begins to receive.
+   * Begins to receive; the socket rests until now, so that nothing that comes meanwhile is lost.
    * @param session What the connection drives.
    * @param head What came together with the opening handshake.
    */
@@ -93,7 +93,7 @@ export class FrameConnection implements Connection {
     this.#socket.on("drain", () => this.#drained());
     this.#socket.on("end", () => this.#ended());
     this.#socket.on("close", () => this.#gone());
-    if (head.length > 0) void this.#receive(head);
+    void this.#receive(head).then(() => this.#socket.resume());
   }
 
   /** Sends one message. */
