@@ -26,7 +26,7 @@
 export * from "./src/client.ts";
 export * from "./src/server.ts";
 export { ERRORS, LIMITS, SUBPROTOCOL, VERSION } from "./src/protocol.ts";
-export type { BaseStatus } from "./src/protocol.ts";
+export type { StepStatus } from "./src/protocol.ts";
 export type {
   Announcement,
   Catalog,
@@ -66,4 +66,5 @@ export type { FramesConnection } from "./src/runtime/frames/client.ts";
 export { connectFrames } from "./src/runtime/frames/client.ts";
 export type { LocalUploadOptions } from "./src/source/local.ts";
 export { discardUpload, uploadToDirectory } from "./src/source/local.ts";
+export { CHARSETS } from "./src/source/charsets.ts";
 export { transcodeToUtf8 } from "./src/source/text.ts";

@@ -38,7 +38,7 @@ async function measure(bench: Bench, pace: Pace, followers: number): Promise<voi
   const seconds = bench.size(5, 4, 0.5);
   const server = await bench.startServer();
   await measureOn(bench, server, pace, followers, seconds, "");
-  if (pace !== LINES) return;
+  if (pace !== LINES || !bench.program!.yardsticks) return;
   await measureOn(bench, await bench.startRelay(), pace, followers, seconds, ", bare relay");
 }
 

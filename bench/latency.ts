@@ -22,18 +22,18 @@ export const latency: Part = {
 
 async function measure(bench: Bench): Promise<void> {
   const server = await bench.startServer();
-  const relay = await bench.startRelay();
+  const relay = bench.program!.yardsticks ? await bench.startRelay() : null;
   try {
     const slow = { intervalMs: 100, bursts: bench.size(200, 80, 5) };
     const fast = { intervalMs: FAST_INTERVAL_MS, bursts: bench.size(8000, 4000, 200) };
     await measureOne(bench, "10 lines/s", server, slow);
-    await measureOne(bench, "10 lines/s, bare relay", relay, half(slow));
+    if (relay) await measureOne(bench, "10 lines/s, bare relay", relay, half(slow));
     await measureOne(bench, "1000 lines/s", server, fast);
-    await measureOne(bench, "1000 lines/s, bare relay", relay, half(fast));
+    if (relay) await measureOne(bench, "1000 lines/s, bare relay", relay, half(fast));
     await measureTrailing(bench, server);
   } finally {
     await server.stop();
-    await relay.stop();
+    await relay?.stop();
   }
 }
 

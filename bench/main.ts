@@ -2,18 +2,19 @@
  * Measures servers in processes of their own, with yardsticks in the same run (docs/benchmarks.md):
  *
  *     deno task bench [--quick|--smoke] [--part NAME]... [--server deno|bun|binary]... [--clients bun|deno]
- *                     [--json FILE] [--markdown FILE]
+ *                     [--against DIR [--rounds N]] [--json FILE] [--markdown FILE]
  */
 import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { costCurve } from "./cost_curve.ts";
 import { fanout } from "./fanout.ts";
-import { Bench, type Extent, type Findings, OTHERS, type Part } from "./helpers/bench.ts";
+import { Bench, type Extent, type Findings, type Part, type Program } from "./helpers/bench.ts";
 import { ClientProcess } from "./helpers/client.ts";
 import { describeMachine } from "./helpers/machine.ts";
-import type { Kind, ScriptRuntime } from "./helpers/processes.ts";
-import { type Setting, toJson, toMarkdown } from "./helpers/report.ts";
+import { type Kind, ROOT, type ScriptRuntime } from "./helpers/processes.ts";
+import { otherColumn, type Setting, toJson, toMarkdown } from "./helpers/report.ts";
 import { latency } from "./latency.ts";
 import { many } from "./many.ts";
 import { randomAccess } from "./random_access.ts";
@@ -29,6 +30,9 @@ interface Options {
   parts: readonly Part[];
   servers: readonly Kind[];
   clients: ScriptRuntime;
+  /** Another checkout, measured in turn with this one. */
+  against?: string;
+  rounds: number;
   json?: string;
   markdown?: string;
 }
@@ -36,9 +40,9 @@ interface Options {
 function optionsOf(argv: string[]): Options {
   const given = parseArgs(argv, {
     boolean: ["quick", "smoke"],
-    string: ["part", "server", "clients", "json", "markdown"],
+    string: ["part", "server", "clients", "against", "rounds", "json", "markdown"],
     collect: ["part", "server"],
-    default: { clients: "bun" },
+    default: { clients: "bun", rounds: "3" },
     unknown: (argument) => refuse(`there is no option ${argument}`),
   });
   const extent = given.smoke ? "smoke" : given.quick ? "quick" : "full";
@@ -47,7 +51,13 @@ function optionsOf(argv: string[]): Options {
   const servers = chosen("--server", given.server, KINDS, extent === "full" ? [] : ["bun"]);
   const [clients] = chosen("--clients", [given.clients], RUNTIMES, []);
   const parts = PARTS.filter(({ name }) => names.includes(name));
-  return { extent, parts, servers, clients, json: given.json, markdown: given.markdown };
+  const { json, markdown } = given;
+  const against = given.against === undefined ? undefined : resolve(given.against);
+  const rounds = against === undefined ? 1 : Number(given.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    refuse(`--rounds ${given.rounds}: expected a number`);
+  }
+  return { extent, parts, servers, clients, against, rounds, json, markdown };
 }
 
 /** What was asked for of what there is; without a word all but a few. */
@@ -70,19 +80,31 @@ function refuse(why: string): never {
 
 async function measure(options: Options): Promise<Findings> {
   const findings: Findings = { series: [], failures: [] };
-  const { extent, clients } = options;
+  const { extent, clients, against } = options;
   for (const part of options.parts) {
-    const runs = options.servers.map((server) => () => {
-      const bench = new Bench(part.name, server, extent, clients, findings);
+    const runs = programsOf(options).map((program) => () => {
+      const bench = new Bench(part.name, program, extent, clients, findings);
       return bench.attempt("begins", () => part.run(bench));
     });
     // Nobody judges the times of a smoke run.
     if (extent === "smoke") await Promise.all(runs.map((run) => run()));
     else for (const run of runs) await run();
-    const bench = new Bench(part.name, OTHERS, extent, clients, findings);
-    if (part.others !== undefined) await bench.attempt("yardsticks", () => part.others!(bench));
+    const bench = new Bench(part.name, null, extent, clients, findings);
+    if (part.others === undefined || against !== undefined) continue;
+    await bench.attempt("yardsticks", () => part.others!(bench));
   }
   return findings;
+}
+
+/** The order of the runs: two builds take turns, and which begins does, too. */
+function programsOf({ servers, against, rounds }: Options): Program[] {
+  return servers.flatMap((kind) => {
+    const own: Program = { column: kind, kind, root: ROOT, yardsticks: against === undefined };
+    if (against === undefined) return [own];
+    const other = { ...own, column: otherColumn(kind), root: against };
+    return Array.from({ length: rounds }, (_, round) => round % 2 ? [other, own] : [own, other])
+      .flat();
+  });
 }
 
 const options = optionsOf(process.argv.slice(2));
@@ -97,6 +119,7 @@ const setting: Setting = {
   extent: options.extent,
   parts: options.parts,
   servers: [...options.servers],
+  against: options.against,
 };
 const markdown = toMarkdown(setting, findings);
 console.log(markdown);

@@ -8,7 +8,7 @@ import type { Client } from "./clients/connections.ts";
 import { type Bench, clientName, type Part, type Server, temporaryPath } from "./helpers/bench.ts";
 import { blockOf, blocksFor, type Form } from "./helpers/content.ts";
 import { Meter } from "./helpers/meter.ts";
-import { Process, streamCommand } from "./helpers/processes.ts";
+import { Process } from "./helpers/processes.ts";
 import { startNginx } from "./yardsticks/nginx.ts";
 import { measurePeers } from "./yardsticks/peers.ts";
 
@@ -58,11 +58,14 @@ async function measure(bench: Bench, form: Form): Promise<void> {
       live.cpuSeconds / (2 * bytes / 1e9),
     );
     bench.add(`${form}: peak RSS of the server`, "MB", peakRssMB);
-    const relay = await measureRelay(bench, form, blocks);
-    bench.add(`${form}: bare relay, upload + follow`, "MB/s moved", 2 * bytes / 1e3 / relay.liveMs);
-    bench.add(`${form}: bare relay, download`, "MB/s", bytes / 1e3 / relay.againMs);
-    bench.add(`${form}: upload + follow, of the relay`, "%", 100 * relay.liveMs / live.ms);
-    bench.add(`${form}: downloaded again, of the relay`, "%", 100 * relay.againMs / againMs);
+    if (bench.program!.yardsticks) {
+      const relay = await measureRelay(bench, form, blocks);
+      const liveRate = 2 * bytes / 1e3 / relay.liveMs;
+      bench.add(`${form}: bare relay, upload + follow`, "MB/s moved", liveRate);
+      bench.add(`${form}: bare relay, download`, "MB/s", bytes / 1e3 / relay.againMs);
+      bench.add(`${form}: upload + follow, of the relay`, "%", 100 * relay.liveMs / live.ms);
+      bench.add(`${form}: downloaded again, of the relay`, "%", 100 * relay.againMs / againMs);
+    }
     if (form === "binary") await measureHttp(bench, server, live.reference, bytes);
   } finally {
     await server.stop();
@@ -128,7 +131,7 @@ async function measureHttp(
   const { id } = parseReference(reference);
   let nginxSeconds = Infinity;
   // A smoke run installs nothing.
-  if (bench.extent !== "smoke") {
+  if (bench.extent !== "smoke" && bench.program!.yardsticks) {
     await bench.attempt("nginx", async () => {
       const nginx = await startNginx(server.directory);
       try {
@@ -182,7 +185,7 @@ async function measureLibrary(bench: Bench): Promise<void> {
 async function measureCommands(bench: Bench): Promise<void> {
   const { path, bytes } = await makeFile(bytesOf(bench));
   const server = await bench.startServer();
-  const stream = streamCommand(bench.column as "deno");
+  const stream = bench.command;
   try {
     const startedAtMs = performance.now();
     const pushing = new Process([...stream, "push", path, "--binary", "--server", server.url]);

@@ -1,7 +1,6 @@
 /** Part 7: from the start of the process until it listens. */
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { SqliteCatalog } from "../mod.ts";
 import { type Bench, type Part, temporaryPath } from "./helpers/bench.ts";
 
 export const start: Part = {
@@ -15,7 +14,7 @@ export const start: Part = {
     });
     await bench.attempt(`${resources} resources, ${repeats} times`, async () => {
       const directory = temporaryPath();
-      await fillCatalog(directory, resources);
+      await fillCatalog(bench.program!.root, directory, resources);
       for (let count = 0; count < repeats; count++) {
         await measure(bench, `${resources} resources`, directory);
       }
@@ -30,7 +29,9 @@ async function measure(bench: Bench, name: string, directory: string): Promise<v
 }
 
 /** Records of finished uploads; their data is not looked at when a server starts. */
-async function fillCatalog(directory: string, resources: number): Promise<void> {
+async function fillCatalog(root: string, directory: string, resources: number): Promise<void> {
+  // A catalog of another version than the program's would be migrated, or refused.
+  const { SqliteCatalog }: typeof import("../mod.ts") = await import(join(root, "mod.ts"));
   await mkdir(directory, { recursive: true });
   const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
   for (let count = 0; count < resources; count++) {

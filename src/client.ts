@@ -21,15 +21,12 @@
  * @module
  */
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
-import { type Recipient, request, requestJson } from "./client/http.ts";
+import { request, requestJson } from "./client/http.ts";
 import { StepUpload } from "./client/step_upload.ts";
-import {
-  ClientUpload,
-  type PushedUpload,
-  type PushOptions,
-  StepServerError,
-} from "./client/upload.ts";
+import { ClientUpload, StepServerError } from "./client/native_upload.ts";
+import type { PushedUpload, PushOptions } from "./client/upload.ts";
 import type { RetryOptions } from "./client/retry.ts";
+import { type ReferenceOptions, targetOf } from "./client/target.ts";
 import { tokenFor } from "./client/token.ts";
 import type { TransportOptions } from "./client/transport.ts";
 import {
@@ -42,10 +39,15 @@ import {
 } from "./protocol.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
+export { type ContextInfo, contexts, type ContextsOptions } from "./client/contexts.ts";
+export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/retry.ts";
+export { search, type SearchOptions } from "./client/search.ts";
+export type { CancelOptions, ReferenceOptions } from "./client/target.ts";
 export type { Transport, TransportOptions } from "./client/transport.ts";
-export type { StepConnection, StepHandler, StepTransport } from "./client/step_upload.ts";
-export type { PushedUpload, PushOptions } from "./client/upload.ts";
+export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
+export type { PushedUpload, PushOptions, Upload } from "./client/upload.ts";
+export { type ContextEvent, contextEvents, events, type EventsOptions } from "./client/watch.ts";
 export {
   type Digest,
   type DigestAlgorithm,
@@ -53,25 +55,15 @@ export {
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,
+  type SearchEnd,
+  type SearchMatch,
   StreamError,
   type TransferStatus,
-  type Upload,
   type UploadResult,
 } from "./protocol.ts";
 
 /** How a resource is opened. */
 export interface OpenOptions extends ReferenceOptions, RetryOptions, TransportOptions {}
-
-/** Where a reference that is a bare id belongs, and who asks. */
-export interface ReferenceOptions {
-  /** Base URL of the server. */
-  server?: string;
-  /**
-   * Bearer token for the server: for `server` where that is given, else for the one that the reference names. It is
-   * sent to no other, and not with a signed link, which needs none.
-   */
-  token?: string;
-}
 
 /** How a link is made. */
 export interface ShareOptions extends ReferenceOptions {
@@ -253,7 +245,7 @@ export async function getResource(
   reference: string,
   options: ReferenceOptions = {},
 ): Promise<ResourceInfo> {
-  const { recipient, path } = target(reference, options);
+  const { recipient, path } = targetOf(reference, options);
   return await requestJson(recipient, path);
 }
 
@@ -278,7 +270,7 @@ export async function deleteResource(
   reference: string,
   options: ReferenceOptions = {},
 ): Promise<void> {
-  const { recipient, path } = target(reference, options);
+  const { recipient, path } = targetOf(reference, options);
   await request(recipient, path, "DELETE");
 }
 
@@ -341,15 +333,4 @@ export async function* listResources(
     const { createdAt, id } = page[page.length - 1];
     query.set("after", `${Date.parse(createdAt)}_${id}`);
   }
-}
-
-/** Where one resource is shown, and what is presented there. */
-function target(
-  reference: string,
-  options: ReferenceOptions,
-): { recipient: Recipient; path: string } {
-  const location = parseReference(reference, options.server);
-  const { server, id, access } = location;
-  const token = tokenFor(location, options.server, options.token);
-  return { recipient: { server, token, access }, path: `${RESOURCES_PATH}/${id}` };
 }

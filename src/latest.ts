@@ -2,13 +2,14 @@
  * A value that changes, for readers who each want the newest.
  * @module
  */
+import { Bell } from "./bell.ts";
 
 /** Holds the newest value and hands it to any number of readers until it ends. */
 export class Latest<T> {
   #value: T;
   #version = 0;
   #ended = false;
-  #changed: { promise: Promise<void>; resolve: () => void } = Promise.withResolvers<void>();
+  readonly #changed = new Bell();
 
   /** @param value The first value. */
   constructor(value: T) {
@@ -24,13 +25,13 @@ export class Latest<T> {
   set(value: T): void {
     this.#value = value;
     this.#version++;
-    this.#signal();
+    this.#changed.ring();
   }
 
   /** Ends every reader after the newest value. */
   end(): void {
     this.#ended = true;
-    this.#signal();
+    this.#changed.ring();
   }
 
   /** The newest value at once, then every change a reader has time for. */
@@ -40,12 +41,7 @@ export class Latest<T> {
         seen = this.#version;
         yield this.#value;
       } else if (this.#ended) return;
-      else await this.#changed.promise;
+      else await this.#changed.rung();
     }
-  }
-
-  #signal(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
   }
 }

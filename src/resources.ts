@@ -9,6 +9,7 @@ import type {
   Catalog,
   ContextQuery,
   ResourceQuery,
+  ResourceRecord,
   UploadContext,
 } from "./catalog.ts";
 import { chooseDigest, createDigest } from "./digest.ts";
@@ -25,9 +26,9 @@ import {
 import type { Appender } from "./resources/writing/appender.ts";
 import { CreditPool } from "./resources/writing/credit.ts";
 import { type EventFilter, type ResourceEvent, ResourceEvents } from "./resources/events.ts";
-import { FinishedRecords } from "./resources/reading/finished.ts";
 import { Health } from "./resources/health.ts";
-import { HeldResources } from "./resources/reading/held.ts";
+import { notFound } from "./resources/find.ts";
+import { type OpenResource, ResourceCache, type ResourceView } from "./resources/reading/cache.ts";
 import { type Meter, NO_METER } from "./resources/meter.ts";
 import {
   type CompletedUpload,
@@ -36,8 +37,6 @@ import {
   type UploadOptions,
 } from "./resources/writing/ownership.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
-import { findRecord, newRecord, notFound, type ResourceView } from "./resources/record.ts";
-import type { Resource } from "./resources/reading/resource.ts";
 import { type RetentionOptions, sweep } from "./resources/retention.ts";
 import { hashSecret, newSecret } from "./resources/writing/secret.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
@@ -45,9 +44,26 @@ import type { Storage } from "./storage.ts";
 
 export type { ContextQuery, UploadContext } from "./catalog.ts";
 export type { EventFilter, ResourceEvent } from "./resources/events.ts";
-export type { CompletedUpload, OwnedUpload, UploadOptions } from "./resources/writing/ownership.ts";
+export { notFound } from "./resources/find.ts";
+export type { Meter } from "./resources/meter.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaSubject } from "./resources/quota.ts";
-export type { ResourceView } from "./resources/record.ts";
+export { followFrom, readFast, readRange } from "./resources/reading/bytes.ts";
+export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
+export { lineAt, type LineWindow, locateLines, readLinePage } from "./resources/reading/lines.ts";
+export { finderFor } from "./resources/reading/pattern.ts";
+export type { Resource } from "./resources/reading/resource.ts";
+export { search, type SearchBounds } from "./resources/reading/search.ts";
+export type { RetentionOptions } from "./resources/retention.ts";
+export type { UsageLimits } from "./resources/usage.ts";
+export type { Appender, Durability } from "./resources/writing/appender.ts";
+export { Credit, type CreditPool } from "./resources/writing/credit.ts";
+export {
+  type CompletedUpload,
+  mayComeBack,
+  type OwnedUpload,
+  type UploadOptions,
+} from "./resources/writing/ownership.ts";
+export { hashSecret, matchesSecret } from "./resources/writing/secret.ts";
 
 /** Limits and settings of a server's resources. */
 export interface ResourcesOptions
@@ -62,7 +78,7 @@ export interface ResourcesOptions
   requireContext?: boolean;
   /** Those who have one resource open at the same time; 20 000 by default. */
   maxFollowers?: number;
-  /** Who measures; nobody by default. */
+  /** Measures what happens to bytes; nothing does by default. */
   meter?: Meter;
   /** Received bytes that may wait to be written, all uploads together, in bytes; 128 MiB by default. */
   receiveBudgetBytes?: number;
@@ -141,8 +157,7 @@ export class Resources implements ServerResources {
   readonly #catalog: Catalog;
   readonly #storage: Storage;
   readonly #events: ResourceEvents;
-  readonly #held: HeldResources;
-  readonly #finished = new FinishedRecords();
+  readonly #cache: ResourceCache;
   readonly #usage: Usage;
   readonly #quota: Quota;
   readonly #ownership: Ownership;
@@ -150,7 +165,7 @@ export class Resources implements ServerResources {
   #sweeper: ReturnType<typeof setInterval> | undefined;
   #newestMs = 0;
 
-  /** Who measures. */
+  /** Measures what happens to bytes. */
   readonly meter: Meter;
   /** Budget of received bytes that wait to be written. */
   readonly creditPool: CreditPool;
@@ -163,13 +178,13 @@ export class Resources implements ServerResources {
     this.#storage = storage;
     const meter = this.meter = options.meter ?? NO_METER;
     const events = this.#events = new ResourceEvents(options.listenerFailed);
-    const held = this.#held = new HeldResources(
+    const cache = this.#cache = new ResourceCache(
       { catalog, storage, meter },
       options.maxFollowers,
     );
     const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
     const quota = this.#quota = new Quota(options);
-    const parts = { storage, catalog, held, quota, usage, events, meter, health: this.#health };
+    const parts = { storage, catalog, cache, quota, usage, events, meter, health: this.#health };
     this.#ownership = new Ownership(parts, options);
     const reservedBytes = this.#ownership.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
@@ -229,28 +244,22 @@ export class Resources implements ServerResources {
   }
 
   /**
-   * Opens a resource; whoever does so calls `release` with it once.
+   * Opens a resource, until it is released.
    * @param id Its id.
    * @param view What `get` said just now; asked for by default.
    * @throws {StreamError} NOT_FOUND, LIMIT_REACHED.
    */
-  open(id: string, view?: ResourceView): Promise<Resource> {
-    return this.#held.open(id, view);
+  open(id: string, view?: ResourceView): Promise<OpenResource> {
+    return this.#cache.open(id, view);
   }
 
-  /** Ends what `open` began. */
-  release(resource: Resource): Promise<void> {
-    return this.#held.release(resource);
-  }
-
-  async get(id: string): Promise<ResourceView> {
-    const record = await this.#finished.get(id, () => findRecord(this.#catalog, id));
-    return this.#held.view(record);
+  get(id: string): Promise<ResourceView> {
+    return this.#cache.get(id);
   }
 
   async list(query: ResourceQuery): Promise<ResourceView[]> {
     const records = await this.#catalog.list(query);
-    return records.map((record) => this.#held.view(record));
+    return records.map((record) => this.#cache.view(record));
   }
 
   async delete(id: string): Promise<void> {
@@ -260,10 +269,9 @@ export class Resources implements ServerResources {
     }
     // Two may delete it at the same time: it is counted and told once.
     const existed = await this.#catalog.delete(id);
-    this.#finished.deleted(id);
+    const closed = this.#cache.deleted(id);
     if (!existed) throw notFound(id);
     this.#usage.give(record.contextId, record.size);
-    const closed = this.#held.deleted(id);
     this.#events.emit({ type: "deleted", id, contextId: record.contextId });
     await closed;
     await this.#storage.delete(id);
@@ -317,7 +325,7 @@ export class Resources implements ServerResources {
     this.#health.state = "CLOSED";
     clearInterval(this.#sweeper);
     await this.#ownership.close();
-    await this.#held.close();
+    await this.#cache.close();
   }
 
   async #register(registration: Registration): Promise<OwnedUpload> {
@@ -332,7 +340,24 @@ export class Resources implements ServerResources {
     const digest = await createDigest(chooseDigest(digests));
     const secret = resumable ? newSecret() : null;
     const secretHash = secret === null ? null : await hashSecret(secret);
-    const record = newRecord(subject, digest, secretHash, announced, this.#nextTimeMs());
+    const nowMs = this.#nextTimeMs();
+    const record: ResourceRecord = {
+      ...subject,
+      createdAtMs: nowMs,
+      transferStatus: "INITIATED",
+      size: 0,
+      durableSize: 0,
+      lines: metadata.supportsLineAccess ? 0 : null,
+      epoch: 1,
+      sequence: 0,
+      failure: null,
+      digest: null,
+      digestState: { algorithm: digest.algorithm, byteOffset: 0, state: digest.save() },
+      secretHash,
+      announced,
+      updatedAtMs: nowMs,
+      revision: 0,
+    };
     const appender = await this.#ownership.create(record, digest);
     this.#events.emit({ type: "created", ...subject });
     return { appender, secret };
@@ -347,7 +372,7 @@ export class Resources implements ServerResources {
       throw new StreamError("BAD_METADATA", `${JSON.stringify(id)} is no resource id`);
     }
     // Those who follow a deleted resource have it open until they are told.
-    if (this.#held.find(id) !== undefined || await this.#catalog.get(id) !== null) {
+    if (this.#cache.find(id) !== undefined || await this.#catalog.get(id) !== null) {
       throw new StreamError("CONFLICT", `there is a resource ${id} already`);
     }
   }

@@ -6,30 +6,32 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
+import { httpFace } from "./server/http.ts";
 import { HttpUploads } from "./session/request.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
-import { Routes } from "./server/routes.ts";
+import { Router } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
+import { webSocketFace } from "./server/websocket.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
+  Durability,
   EventFilter,
+  Meter,
   QuotaOptions,
   QuotaPolicy,
   QuotaSubject,
   ResourceEvent,
   ResourcesOptions,
   ResourceView,
+  RetentionOptions,
   ServerResources,
   UploadOptions,
+  UsageLimits,
 } from "./resources.ts";
 export type { AccessEntry } from "./server/observer.ts";
-export type { Meter } from "./resources/meter.ts";
-export type { Durability } from "./resources/writing/appender.ts";
-export type { RetentionOptions } from "./resources/retention.ts";
-export type { UsageLimits } from "./resources/usage.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
 /** Receives what a server has to say about its work. */
@@ -133,6 +135,9 @@ export function createServer(options: ServerOptions): StreamServer {
   return new Server(options);
 }
 
+/** What every listener speaks; a further protocol is one more. */
+const FACES = [httpFace, webSocketFace];
+
 class Server implements StreamServer {
   readonly resources: Resources;
   readonly #options: ServerOptions;
@@ -140,7 +145,7 @@ class Server implements StreamServer {
   readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
-  readonly #routes: Routes;
+  readonly #router: Router;
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
 
@@ -151,11 +156,11 @@ class Server implements StreamServer {
     this.#metrics.observe(this.resources, this.#sessions);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources);
-    this.#routes = this.#makeRoutes(options.runtime, options.baseUrl);
+    this.#router = this.#makeRouter(options.runtime, options.baseUrl);
   }
 
   fetch(request: Request, env?: unknown): Response | Promise<Response> {
-    return this.#routes.fetch(request, env);
+    return this.#router.fetch(request, env);
   }
 
   recover(): Promise<void> {
@@ -166,13 +171,13 @@ class Server implements StreamServer {
   async listen(options: ListenerOptions = {}): Promise<{ port: number }> {
     await this.recover();
     const { hostname = "127.0.0.1", port = 8090, runtime, baseUrl } = options;
-    const routes = runtime === undefined && baseUrl === undefined
-      ? this.#routes
-      : this.#makeRoutes(runtime ?? this.#options.runtime, baseUrl);
+    const router = runtime === undefined && baseUrl === undefined
+      ? this.#router
+      : this.#makeRouter(runtime ?? this.#options.runtime, baseUrl);
     const listener = await (runtime ?? this.#options.runtime).listen({
       hostname,
       port,
-      fetch: (request, env) => routes.fetch(request, env),
+      fetch: (request, env) => router.fetch(request, env),
     });
     this.#listeners.push(listener);
     return { port: listener.port };
@@ -194,10 +199,11 @@ class Server implements StreamServer {
     this.#options.log?.info("recovered", { unfinished, tookMs });
   }
 
-  #makeRoutes(runtime: Runtime, baseUrl: string | undefined): Routes {
+  #makeRouter(runtime: Runtime, baseUrl: string | undefined): Router {
     const { heartbeat = HEARTBEAT, log } = this.#options;
-    return new Routes({
+    return new Router({
       ...this.#options,
+      faces: FACES,
       runtime,
       resources: this.resources,
       sessions: this.#sessions,

@@ -16,6 +16,7 @@ import {
   toStreamError,
 } from "./protocol.ts";
 import type { Connection, Session } from "./runtime.ts";
+import { LONGEST_TIMER_MS } from "./timer.ts";
 
 /** Times of the heartbeat (PROTOCOL.md 2.3). */
 export interface HeartbeatTimes {
@@ -49,7 +50,7 @@ export abstract class ControlSession implements Session {
   constructor(protected readonly connection: Connection, times: HeartbeatTimes) {
     this.native = connection.subprotocol === SUBPROTOCOL;
     if (this.native) {
-      const tickMs = Math.min(times.pingAfterMs, times.deadAfterMs) / 2;
+      const tickMs = Math.min(times.pingAfterMs / 2, times.deadAfterMs / 2, LONGEST_TIMER_MS);
       this.#heartbeat = setInterval(() => this.#beat(times), tickMs);
     }
   }

@@ -21,6 +21,16 @@ export type Extent = "full" | "quick" | "smoke";
 /** The column of what runs on no server of ours. */
 export const OTHERS = "others";
 
+/** A build of `stream` under test, and the column of its figures. */
+export interface Program {
+  column: string;
+  kind: Kind;
+  /** The checkout it is run from. */
+  root: string;
+  /** Whether yardsticks are measured beside it. */
+  yardsticks: boolean;
+}
+
 /** A server that listens. */
 export interface Server {
   url: string;
@@ -37,7 +47,7 @@ export interface Server {
 export interface Series {
   part: string;
   /** The program that was measured, or OTHERS. */
-  column: Kind | typeof OTHERS;
+  column: string;
   name: string;
   unit: string;
   values: number[];
@@ -82,11 +92,21 @@ export function temporaryPath(): string {
 export class Bench {
   constructor(
     readonly part: string,
-    readonly column: Kind | typeof OTHERS,
+    /** Null where only yardsticks are measured. */
+    readonly program: Program | null,
     readonly extent: Extent,
     readonly clients: ScriptRuntime,
     readonly findings: Findings,
   ) {}
+
+  get column(): string {
+    return this.program?.column ?? OTHERS;
+  }
+
+  /** The words that run the program under test. */
+  get command(): string[] {
+    return streamCommand(this.program!.kind, this.program!.root);
+  }
 
   /** A number for each extent. */
   size<T>(full: T, quick: T, smoke: T): T {
@@ -97,7 +117,7 @@ export class Bench {
   async startServer(given?: string): Promise<Server> {
     const directory = given ?? temporaryPath();
     const words = ["serve", "--port", "0", "--data", directory];
-    const server = await startServer([...streamCommand(this.column as Kind), ...words]);
+    const server = await startServer([...this.command, ...words]);
     const stop = async () => {
       await server.stop();
       if (given === undefined) await rm(directory, { recursive: true, force: true });
@@ -107,7 +127,7 @@ export class Bench {
 
   /** The bare relay on the runtime of the server under test; the binary is Bun. */
   async startRelay(): Promise<Server> {
-    const runtime = this.column === "deno" ? "deno" : "bun";
+    const runtime = this.program!.kind === "deno" ? "deno" : "bun";
     return {
       directory: "",
       ...await startServer(scriptCommand(runtime, "bench/yardsticks/relay.ts")),

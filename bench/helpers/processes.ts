@@ -33,18 +33,19 @@ function bunExecutable(): string {
   return bun;
 }
 
-/** The words that run a script. */
-export function scriptCommand(runtime: ScriptRuntime, path: string): string[] {
+/** The words that run a script of a checkout. */
+export function scriptCommand(runtime: ScriptRuntime, path: string, root = ROOT): string[] {
   const deno = process.env.STREAM_DENO ?? process.execPath;
   // Types are checked elsewhere, and would be part of every start.
-  if (runtime === "deno") return [deno, "run", "-A", "--no-check", join(ROOT, path)];
-  return [bunExecutable(), join(ROOT, path)];
+  if (runtime === "deno") return [deno, "run", "-A", "--no-check", join(root, path)];
+  return [bunExecutable(), join(root, path)];
 }
 
-/** The words that run `stream`. */
-export function streamCommand(kind: Kind): string[] {
-  if (kind !== "binary") return scriptCommand(kind, "cli.ts");
-  const path = process.env.STREAM_BIN ?? join(ROOT, "dist/stream-bun");
+/** The words that run the `stream` of a checkout. */
+export function streamCommand(kind: Kind, root = ROOT): string[] {
+  if (kind !== "binary") return scriptCommand(kind, "cli.ts", root);
+  const ours = root === ROOT ? process.env.STREAM_BIN : undefined;
+  const path = ours ?? join(root, "dist/stream-bun");
   if (existsSync(path)) return [path];
   throw new Error(`there is no binary at ${path}: run \`deno task compile:bun\` first`);
 }

@@ -10,6 +10,8 @@ export interface Setting {
   extent: Extent;
   machine: string[];
   servers: string[];
+  /** The checkout that was measured in turn with this one. */
+  against?: string;
   parts: readonly Part[];
   /** Most that the clocks of clients were seen to differ from ours, in ms. */
   clockSkewMs: number;
@@ -20,6 +22,11 @@ interface Figure extends Omit<Series, "values">, Spread {
   values: number[];
   goal?: Goal;
   reached?: boolean;
+}
+
+/** The column of the other build of a program. */
+export function otherColumn(server: string): string {
+  return `${server}, other`;
 }
 
 /** Figures, goals and failures for programs. */
@@ -43,8 +50,12 @@ export function toMarkdown(setting: Setting, findings: Findings): string {
     "repeats, with the least and the most in brackets. ✓ and ✗: the goal beside it was or was not reached.",
     machine.map((line) => `- ${line}`).join("\n"),
     `Clocks of clients differed by at most ${format(clockSkewMs)} ms from that of the harness.`,
-    ...setting.parts.map((part) => partTable(part, setting, figures)),
-    goalSummary(setting, figures),
+    ...setting.parts.map((part) =>
+      setting.against === undefined
+        ? partTable(part, setting, figures)
+        : ratioTable(part, setting, figures)
+    ),
+    setting.against === undefined ? goalSummary(setting, figures) : "",
     failureList(findings),
   ].join("\n\n") + "\n";
 }
@@ -74,6 +85,36 @@ function partTable(part: Part, { servers }: Setting, figures: Figure[]): string 
     `## ${part.name}: ${part.title}\n`,
     `| figure | unit | ${columns.join(" | ")} |`,
     `| --- | --- | ${columns.map(() => "--:").join(" | ")} |`,
+    ...rows,
+  ].join("\n");
+}
+
+/** Two builds beside each other: their medians, and the ratio with those of the single rounds. */
+function ratioTable(part: Part, { servers }: Setting, figures: Figure[]): string {
+  const own = figures.filter((figure) => figure.part === part.name);
+  const names = [...new Set(own.map(({ name }) => name))];
+  const cellsOf = (name: string, server: string) => {
+    const [here, there] = [server, otherColumn(server)].map((column) =>
+      own.find((figure) => figure.name === name && figure.column === column)
+    );
+    if (here === undefined || there === undefined) return ["", "", ""];
+    const ratios = here.values.slice(0, there.values.length)
+      .map((value, index) => value / there.values[index]);
+    const { min, max } = spreadOf(ratios);
+    const ratio = `**${format(here.median / there.median)}** (${format(min)}–${format(max)})`;
+    return [format(there.median), format(here.median), ratio];
+  };
+  const rows = names.map((name) => {
+    const { unit } = own.find((figure) => figure.name === name)!;
+    return `| ${name} | ${unit} | ${
+      servers.flatMap((server) => cellsOf(name, server)).join(" | ")
+    } |`;
+  });
+  const heads = servers.flatMap((server) => [otherColumn(server), server, "ratio"]);
+  return [
+    `## ${part.name}: ${part.title}\n`,
+    `| figure | unit | ${heads.join(" | ")} |`,
+    `| --- | --- | ${heads.map(() => "--:").join(" | ")} |`,
     ...rows,
   ].join("\n");
 }

@@ -73,6 +73,8 @@ export interface Command {
   positionals: string[];
   /** Its options by name. */
   options: Record<string, Option>;
+  /** Names that the help lists behind the options, by title. */
+  lists?: Record<string, readonly string[]>;
   /** Two examples. */
   examples: [string, string];
   /** Does it. Returns the exit code. */
@@ -149,7 +151,8 @@ export function readArguments(
 }
 
 /** The help of one command. */
-export function commandHelp({ name, summary, positionals, options, examples }: Command): string {
+export function commandHelp(command: Command): string {
+  const { name, summary, positionals, options, lists = {}, examples } = command;
   const rows = Object.entries({ ...options, ...COMMON_OPTIONS }).map(([option, about]) => {
     const short = about.short === undefined ? "    " : `-${about.short}, `;
     const value = about.value === undefined ? "" : ` ${about.value}`;
@@ -163,11 +166,23 @@ export function commandHelp({ name, summary, positionals, options, examples }: C
     "",
     "options:",
     ...table(rows),
+    ...Object.entries(lists).flatMap(([title, names]) => ["", `${title}:`, ...wrap(names)]),
     "",
     "examples:",
     ...examples.map((example) => `  ${example}`),
     "",
   ].join("\n");
+}
+
+/** Lines of at most 80 columns. */
+function wrap(names: readonly string[]): string[] {
+  const lines: string[] = [];
+  for (const name of names) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + name.length < 79) lines.push(`${lines.pop()} ${name}`);
+    else lines.push(`  ${name}`);
+  }
+  return lines;
 }
 
 /** Two columns. */

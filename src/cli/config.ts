@@ -2,6 +2,7 @@
  * The configuration file, and `stream config`, which shows what holds in the end.
  * @module
  */
+import { isUtf8 } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -79,7 +80,9 @@ function usualPath(): string {
 /** The document of a file; null when the usual one does not exist. */
 function load(path: string, isWanted: boolean): TomlTable | null {
   try {
-    return parse(readFileSync(path, "utf8"));
+    const bytes = readFileSync(path);
+    if (!isUtf8(bytes)) throw new Error("it is not UTF-8");
+    return parse(bytes.toString());
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     if (code === "ENOENT" && !isWanted) return null;

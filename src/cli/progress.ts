@@ -3,7 +3,8 @@
  * @module
  */
 import process from "node:process";
-import type { StreamError, Upload } from "../protocol.ts";
+import type { Upload } from "../client.ts";
+import type { StreamError } from "../protocol.ts";
 import { visible } from "./output.ts";
 import { formatBytes } from "./units.ts";
 

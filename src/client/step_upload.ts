@@ -19,6 +19,7 @@ import {
 } from "../protocol.ts";
 import { closeError } from "./channel.ts";
 import { initialStatus } from "./status.ts";
+import type { StepConnection, StepTransport } from "./step_transport.ts";
 import {
   abortWith,
   mismatchOf,
@@ -26,36 +27,6 @@ import {
   type PushOptions,
   uploadEndpoint,
 } from "./upload.ts";
-
-/** What a {@link StepConnection} drives. */
-export interface StepHandler {
-  /** A whole text message. */
-  text(message: string): void;
-  /** Bytes of a binary message. */
-  data(bytes: Uint8Array, final: boolean): void;
-  /** The connection is gone, once. */
-  closed(code: number, reason: string): void;
-}
-
-/** A WebSocket connection on which a message can be sent while it is made, as no WebSocket API of a platform can. */
-export interface StepConnection {
-  /** Sends a whole text message. */
-  send(text: string): Promise<void>;
-  /** Sends a part of one binary message at once; resolves when there is room for the next. */
-  sendPart(bytes: Uint8Array, final: boolean): Promise<void>;
-  /** Begins the closing handshake, after what was sent before. */
-  close(code: number, reason: string): void;
-}
-
-/**
- * Connects to a Step server; `connectFrames` is one, for Deno and Bun.
- *
- * @param url Address of the endpoint, `ws:` or `wss:`.
- * @param handler Hears what arrives.
- * @returns The connection; it offered no subprotocol.
- * @throws {StreamError} UNREACHABLE.
- */
-export type StepTransport = (url: string, handler: StepHandler) => Promise<StepConnection>;
 
 const NOTHING = new Uint8Array(0);
 

@@ -2,8 +2,9 @@
  * Deletes finished resources that are too old or too many, oldest first.
  * @module
  */
-import type { Resources } from "../resources.ts";
+import type { ResourceQuery } from "../catalog.ts";
 import { toStreamError } from "../protocol.ts";
+import type { ResourceView } from "./reading/cache.ts";
 
 /** What is kept. */
 export interface RetentionOptions {
@@ -11,6 +12,16 @@ export interface RetentionOptions {
   retentionMs?: number;
   /** Finished resources are deleted while all resources together hold more bytes; never by default. */
   maxTotalBytes?: number;
+}
+
+/** What is swept: all resources of a server. */
+export interface Sweepable {
+  /** Bytes of all resources. */
+  readonly totalBytes: number;
+  /** Records with their newest statuses. */
+  list(query: ResourceQuery): Promise<ResourceView[]>;
+  /** Deletes a resource with its bytes. */
+  delete(id: string): Promise<void>;
 }
 
 /** Records looked at together. */
@@ -25,7 +36,7 @@ const PAGE = 100;
  * @returns How many were deleted.
  */
 export async function sweep(
-  resources: Resources,
+  resources: Sweepable,
   { retentionMs = Infinity, maxTotalBytes = Infinity }: RetentionOptions,
   nowMs: number,
 ): Promise<number> {
@@ -51,7 +62,7 @@ export async function sweep(
 }
 
 /** Somebody else may have been faster, and what is just being completed is not deleted yet. */
-async function deleteIfThere(resources: Resources, id: string): Promise<boolean> {
+async function deleteIfThere(resources: Sweepable, id: string): Promise<boolean> {
   try {
     await resources.delete(id);
     return true;

@@ -5,7 +5,7 @@
 import type { Context } from "hono";
 import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
 import type { HeartbeatTimes } from "../session.ts";
-import { markStreamed, pathForLogs, requestId } from "./observer.ts";
+import { markStreamed } from "./observer.ts";
 import type { Ending, Sessions } from "./sessions.ts";
 
 /** Bun drops what it has not written when a response breaks off: what was sent last gets so much time, … */
@@ -41,7 +41,7 @@ export interface AnswerParts {
   /** A reader that takes nothing for `deadAfterMs` is given up: it holds a connection and what is read for it. */
   heartbeat: HeartbeatTimes;
   /** Hears of faults of the server. */
-  failed(path: string, message: string, requestId: string): void;
+  failed(c: Context, message: string): void;
 }
 
 /**
@@ -192,7 +192,7 @@ class Body implements Ending {
 
   #report({ code, message }: StreamError): void {
     if (this.#over || !FAULTS.includes(code)) return;
-    this.#parts.failed(pathForLogs(this.#context.req.path), message, requestId(this.#context));
+    this.#parts.failed(this.#context, message);
   }
 
   async #end(): Promise<void> {

@@ -4,9 +4,7 @@
  */
 import type { Grant } from "../access.ts";
 import { StreamError } from "../protocol.ts";
-
-/** Timers hold no longer than 2^31 - 1 ms. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+import { LONGEST_TIMER_MS } from "../timer.ts";
 
 /**
  * Waits for the end of a grant.

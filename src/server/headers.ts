@@ -1,8 +1,9 @@
 /**
- * Headers for browsers: which pages may read answers (CORS), and what a browser must not do with them.
+ * Headers of every answer: for browsers, which pages may read it (CORS) and what must not be done with it; the length
+ * of what HEAD leaves out.
  * @module
  */
-import type { Context, Hono } from "hono";
+import type { Context, Hono, Next } from "hono";
 import { cors } from "hono/cors";
 import { secureHeaders } from "hono/secure-headers";
 
@@ -32,6 +33,7 @@ const SECURE = secureHeaders({
  */
 export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
   app.use(SECURE);
+  app.use(tellLengthOfHead);
   if (allowOrigins.length === 0) return;
   const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
   // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
@@ -44,4 +46,12 @@ export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
 
 function isPreflight(c: Context): boolean {
   return c.req.header("access-control-request-method") !== undefined;
+}
+
+/** Runtimes would tell the length of the empty body. */
+async function tellLengthOfHead(c: Context, next: Next): Promise<void> {
+  await next();
+  if (c.req.method !== "HEAD" || c.res.body === null) return;
+  const { byteLength } = await c.res.arrayBuffer();
+  c.res.headers.set("content-length", String(byteLength));
 }

@@ -5,8 +5,7 @@
 import process from "node:process";
 import { Registry, type Sample } from "../metrics.ts";
 import { isFinal, VERSION } from "../protocol.ts";
-import type { ResourceEvent, Resources } from "../resources.ts";
-import type { Meter } from "../resources/meter.ts";
+import type { Meter, ResourceEvent, Resources } from "../resources.ts";
 import { CONNECTION_KINDS, type SessionEnd, type Sessions } from "./sessions.ts";
 
 /** From a fast disk's flush to what nobody should wait for. */

@@ -3,10 +3,10 @@
  * @module
  */
 import type { Context, Next } from "hono";
-import { matchedRoutes } from "hono/route";
 import { countBytes } from "./counted.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { References } from "./references.ts";
+import type { Route } from "./route.ts";
 import type { SessionEnd } from "./sessions.ts";
 
 /** One finished request, or one finished WebSocket connection. */
@@ -39,6 +39,8 @@ export interface ObserverParts {
   metrics: ServerMetrics;
   /** Knows where a request comes from. */
   references: References;
+  /** A path as it may be logged. */
+  pathForLogs(path: string): string;
   /** Takes the lines of the access log; there is none by default. */
   accessLog?: (entry: AccessEntry) => void;
 }
@@ -73,9 +75,25 @@ function isStreamed(c: Context): boolean {
   return streamed.has(c.req.raw);
 }
 
-/** A path as it may be logged: who knows the secret of an upload owns it. */
-export function pathForLogs(path: string): string {
-  return path.replace(/(\/uploads\/[^/]*\/).+/, "$1…");
+/** Tells the observer which path of a route a request is for. */
+export function markRoute(c: Context, path: string): void {
+  c.set("route", path);
+}
+
+/**
+ * Leaves out of paths what is secret in them, and all that follows it, whether a request fits the route or not.
+ * @param routes The routes.
+ * @returns A path as it may be logged.
+ */
+export function pathsForLogs(routes: readonly Route[]): (path: string) => string {
+  const beginnings = new Set(
+    routes.flatMap(({ path, parameters }) =>
+      Object.values(parameters).filter(({ isSecret }) => isSecret)
+        .map(({ name }) => path.split(`:${name}`)[0].replace(/:\w+/g, "[^/]*"))
+    ),
+  );
+  const secrets = [...beginnings].map((beginning) => new RegExp(`(${beginning}).+`));
+  return (path) => secrets.reduce((path, secret) => path.replace(secret, "$1…"), path);
 }
 
 /** Observes the requests of one listener. */
@@ -131,7 +149,7 @@ export class Observer {
 
   #entry(c: Context): Pick<AccessEntry, "path" | "remote" | "requestId" | "userAgent"> {
     return {
-      path: pathForLogs(c.req.path),
+      path: this.#parts.pathForLogs(c.req.path),
       remote: this.#parts.references.remoteAddress(c),
       requestId: requestId(c),
       userAgent: c.req.header("user-agent")?.slice(0, USER_AGENT_CHARS) ?? null,
@@ -139,7 +157,7 @@ export class Observer {
   }
 }
 
-/** The pattern that a request matched; `none` if it matched nothing. */
+/** The path of the route that a request is for; `none` if there is none. */
 function routeOf(c: Context): string {
-  return matchedRoutes(c).findLast(({ method }) => method !== "ALL")?.path ?? "none";
+  return c.get("route") ?? "none";
 }

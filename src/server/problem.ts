@@ -5,6 +5,7 @@
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ERRORS, type StreamError } from "../protocol.ts";
+import { json } from "./json.ts";
 import { requestId } from "./observer.ts";
 
 /**
@@ -17,8 +18,7 @@ export function problem(
   members: Record<string, string | number> = {},
 ): Response {
   const status = ERRORS[code].http as ContentfulStatusCode;
-  c.header("content-type", "application/problem+json");
   const instance = `urn:request:${requestId(c)}`;
   const told = { title: code, status, detail: message, code, instance, ...members };
-  return c.body(JSON.stringify(told), status);
+  return json(c, told, status, "application/problem+json");
 }

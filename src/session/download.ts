@@ -2,8 +2,8 @@
  * The server's side of a download: status at every checkpoint, chunks, lines, and following (PROTOCOL.md 4).
  * @module
  */
+import { Bell } from "../bell.ts";
 import {
-  type BaseStatus,
   checkStart,
   encodeMessage,
   isFinal,
@@ -11,12 +11,17 @@ import {
   type Message,
   type MessageOf,
   type ResourceStatus,
+  type StepStatus,
   StreamError,
 } from "../protocol.ts";
-import type { Resources } from "../resources.ts";
-import { readRange } from "../resources/reading/bytes.ts";
-import { locateLines, readLinePage } from "../resources/reading/lines.ts";
-import type { Resource } from "../resources/reading/resource.ts";
+import {
+  locateLines,
+  type OpenResource,
+  readLinePage,
+  readRange,
+  type Resource,
+  type Resources,
+} from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 
@@ -47,7 +52,7 @@ interface Following {
 /** Serves one reader. */
 export class DownloadSession extends ControlSession {
   readonly #options: DownloadSessionOptions;
-  #resource: Resource | null = null;
+  #opened: OpenResource | null = null;
   #unwatch = () => {};
   /** The newest status, while it could not be sent yet. */
   #unsent: ResourceStatus | null = null;
@@ -57,7 +62,7 @@ export class DownloadSession extends ControlSession {
   /** The request that is being answered, and one more. */
   readonly #requests: Request[] = [];
   #following: Following | null = null;
-  #wake: (() => void) | null = null;
+  readonly #progressed = new Bell();
 
   /**
    * @param connection The connection.
@@ -93,18 +98,19 @@ export class DownloadSession extends ControlSession {
 
   protected ended(): void {
     this.#unwatch();
-    this.#signal();
-    const resource = this.#resource;
-    if (resource === null) return;
+    this.#progressed.ring();
+    const opened = this.#opened;
+    if (opened === null) return;
     // An answer that is under way may read on; what it opens again must be closed, too.
-    void this.#answers.then(() => this.#options.resources.release(resource)).catch(() => {});
+    void this.#answers.then(() => opened.release()).catch(() => {});
   }
 
   async #open(): Promise<void> {
     const { resources, id } = this.#options;
-    const resource = await resources.open(id);
-    if (this.over) return await resources.release(resource);
-    this.#resource = resource;
+    const opened = await resources.open(id);
+    if (this.over) return await opened.release();
+    this.#opened = opened;
+    const { resource } = opened;
     this.#unsent = resource.status;
     this.#unwatch = resource.watch((status) => this.#changed(status));
     if (this.#requests.length === 0) this.#sendStatus();
@@ -120,7 +126,7 @@ export class DownloadSession extends ControlSession {
       );
     }
     this.#requests.push(request);
-    if (this.#resource !== null && !this.#answering) this.#answerRequests();
+    if (this.#opened !== null && !this.#answering) this.#answerRequests();
   }
 
   #answerRequests(): void {
@@ -152,13 +158,13 @@ export class DownloadSession extends ControlSession {
   }
 
   #changed(status: ResourceStatus): void {
-    if (this.#resource!.deleted) {
-      return this.fail(new StreamError("DELETED", `resource ${this.#resource!.id} was deleted`));
+    if (this.#resource.deleted) {
+      return this.fail(new StreamError("DELETED", `resource ${this.#resource.id} was deleted`));
     }
     this.#unsent = status;
     if (this.#following === null) {
       if (!this.#answering) this.#sendStatus();
-    } else if (!this.#pushNewest(this.#following, status)) this.#signal();
+    } else if (!this.#pushNewest(this.#following, status)) this.#progressed.ring();
   }
 
   /** Sends the newest status, once. */
@@ -170,7 +176,7 @@ export class DownloadSession extends ControlSession {
   }
 
   async #sendChunk({ startOffset, endOffset }: MessageOf<"RequestChunk">): Promise<void> {
-    const { currentSize } = this.#resource!.status;
+    const { currentSize } = this.#resource.status;
     if (startOffset > endOffset || endOffset > currentSize) {
       throw new StreamError(
         "RANGE_NOT_AVAILABLE",
@@ -183,14 +189,14 @@ export class DownloadSession extends ControlSession {
     }
     await this.connection.sendChunks(
       byteCount,
-      readRange(this.#resource!, startOffset, endOffset),
+      readRange(this.#resource, startOffset, endOffset),
     );
   }
 
   /** Sends a chunk without a copy, unless it is read in several pieces. */
   async #sendPiece(startOffset: number, byteCount: number): Promise<boolean> {
     let sent = false;
-    await this.#resource!.lend(startOffset, byteCount, async (bytes) => {
+    await this.#resource.lend(startOffset, byteCount, async (bytes) => {
       sent = bytes.length === byteCount;
       if (sent) await this.connection.send(bytes);
     });
@@ -199,7 +205,7 @@ export class DownloadSession extends ControlSession {
 
   async #sendLines(request: MessageOf<"RequestLines">): Promise<void> {
     const { startingLineIndex, linesCount, startingByteOffset = 0 } = request;
-    const resource = this.#resource!;
+    const resource = this.#resource;
     const available = resource.status.numberOfLines;
     if (available !== null && startingLineIndex + linesCount > available && !this.native) {
       throw new StreamError(
@@ -233,12 +239,12 @@ export class DownloadSession extends ControlSession {
   /** Where lines are, as far as they are there; a negative start counts from the end. */
   async #locateLines(request: MessageOf<"LocateLines">): Promise<void> {
     const { startingLineIndex, linesCount } = request;
-    const window = await locateLines(this.#resource!, startingLineIndex, linesCount);
+    const window = await locateLines(this.#resource, startingLineIndex, linesCount);
     await this.send({ "@": "LinesLocated", ...window });
   }
 
   async #follow({ from, to, epoch, window }: MessageOf<"Follow">): Promise<void> {
-    const { status } = this.#resource!;
+    const { status } = this.#resource;
     if (window < LIMITS.minDownloadWindowBytes) {
       throw new StreamError(
         "BAD_REQUEST",
@@ -258,7 +264,7 @@ export class DownloadSession extends ControlSession {
     };
     this.#following = following;
     const { meter } = this.#options.resources;
-    const leave = meter.follows(() => this.#resource!.status.currentSize - following.next);
+    const leave = meter.follows(() => this.#resource.status.currentSize - following.next);
     await this.#push(following).finally(leave);
     this.#following = null;
     if (!this.over) await this.send({ "@": "FollowEnd", offset: following.next });
@@ -266,7 +272,7 @@ export class DownloadSession extends ControlSession {
 
   /** Sends what can be read, as fast as it is consumed, until the end. */
   async #push(following: Following): Promise<void> {
-    const resource = this.#resource!;
+    const resource = this.#resource;
     while (!this.over) {
       this.#sendStatus();
       const { status } = resource;
@@ -277,7 +283,7 @@ export class DownloadSession extends ControlSession {
       else if (following.next >= following.end) return;
       else if (isFinal(status.transferStatus) && following.next >= status.currentSize) {
         return checkStart(status, following.next, null);
-      } else await new Promise<void>((resolve) => this.#wake = resolve);
+      } else await this.#progressed.rung();
     }
   }
 
@@ -289,9 +295,9 @@ export class DownloadSession extends ControlSession {
     const { next, end, consumed, window } = following;
     const byteCount = status.currentSize - next;
     const most = Math.min(LIMITS.dataMessageBytes, end - next - 1, consumed + window - next);
-    if (this.#wake === null || isFinal(status.transferStatus)) return false;
+    if (!this.#progressed.isAwaited || isFinal(status.transferStatus)) return false;
     if (byteCount <= 0 || byteCount > most) return false;
-    const bytes = this.#resource!.recall(next, byteCount);
+    const bytes = this.#resource.recall(next, byteCount);
     if (bytes === null || !this.connection.sendNow(statusMessage(status, this.native), bytes)) {
       return false;
     }
@@ -301,7 +307,7 @@ export class DownloadSession extends ControlSession {
   }
 
   #sendBytes(following: Following, byteCount: number): Promise<void> {
-    return this.#resource!.lend(following.next, byteCount, async (bytes) => {
+    return this.#resource.lend(following.next, byteCount, async (bytes) => {
       for (let at = 0; at < bytes.length && !this.over; at += LIMITS.dataMessageBytes) {
         const piece = bytes.subarray(at, at + LIMITS.dataMessageBytes);
         following.next += piece.length;
@@ -321,18 +327,18 @@ export class DownloadSession extends ControlSession {
       );
     }
     following.consumed = byteOffset;
-    this.#signal();
+    this.#progressed.ring();
   }
 
-  #signal(): void {
-    this.#wake?.();
-    this.#wake = null;
+  /** What is open; requests are answered only then. */
+  get #resource(): Resource {
+    return this.#opened!.resource;
   }
 }
 
 interface EncodedStatus {
   native: string;
-  base: string;
+  step: string;
 }
 
 /** A status is encoded once for all who are told. */
@@ -342,12 +348,12 @@ function statusMessage(status: ResourceStatus, native: boolean): string {
   let encoded = encodedStatuses.get(status);
   if (encoded === undefined) {
     const { transferStatus, currentSize, numberOfLines } = status;
-    const base: BaseStatus = { transferStatus, currentSize, numberOfLines };
+    const stepStatus: StepStatus = { transferStatus, currentSize, numberOfLines };
     encoded = {
       native: encodeMessage({ "@": "StatusChanged", resourceStatus: status }),
-      base: encodeMessage({ "@": "StatusChanged", resourceStatus: base }),
+      step: encodeMessage({ "@": "StatusChanged", resourceStatus: stepStatus }),
     };
     encodedStatuses.set(status, encoded);
   }
-  return native ? encoded.native : encoded.base;
+  return native ? encoded.native : encoded.step;
 }

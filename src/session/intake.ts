@@ -2,9 +2,10 @@
  * The content of one HTTP request on its way into a log.
  * @module
  */
+import { Bell } from "../bell.ts";
 import { StreamError } from "../protocol.ts";
-import type { Appender } from "../resources/writing/appender.ts";
-import { Credit, type CreditPool } from "../resources/writing/credit.ts";
+import { type Appender, Credit, type CreditPool } from "../resources.ts";
+import { startTimer } from "../timer.ts";
 
 /** A request that brings so little is written at once: it is over before the next checkpoint is due. */
 const SMALL_BYTES = 64 * 1024;
@@ -28,7 +29,7 @@ export class Intake {
   /** Nothing more comes that what waits could be joined with. */
   #isAllHere = false;
   #reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
-  #wake: (() => void) | null = null;
+  readonly #progressed = new Bell();
 
   /**
    * @param appender Where the bytes go.
@@ -44,7 +45,7 @@ export class Intake {
   /** Ends it: no byte of this request is appended from now on. */
   stop(error: StreamError): void {
     this.#stopped ??= error;
-    this.#wake?.();
+    this.#progressed.ring();
     // A read that waits ends at once.
     this.#reader?.cancel(error).catch(() => {});
   }
@@ -52,7 +53,7 @@ export class Intake {
   /** Hears that bytes are as safe as promised. */
   acknowledged(byteOffset: number): void {
     if (this.#credit.advance(byteOffset, performance.now())) this.#pace();
-    this.#wake?.();
+    this.#progressed.ring();
   }
 
   /**
@@ -105,21 +106,20 @@ export class Intake {
       const seconds = Math.round(this.#silenceMs / 1000);
       this.stop(new StreamError("PEER_SILENT", `nothing was heard for ${seconds} s`));
     };
-    const timer = setTimeout(silent, this.#silenceMs);
+    const stopTimer = startTimer(this.#silenceMs, silent);
     try {
       return await reader.read();
     } catch {
       this.#check();
       throw interrupted("its request broke off");
     } finally {
-      clearTimeout(timer);
+      stopTimer();
     }
   }
 
   async #progress(): Promise<void> {
     this.#check();
-    await new Promise<void>((resolve) => this.#wake = resolve);
-    this.#wake = null;
+    await this.#progressed.rung();
   }
 
   #check(): void {

@@ -6,10 +6,15 @@
  * @module
  */
 import { isFinal, StreamError, toStreamError, type UploadResult } from "../protocol.ts";
-import type { CompletedUpload, OwnedUpload, Resources } from "../resources.ts";
-import type { Appender } from "../resources/writing/appender.ts";
-import { mayComeBack } from "../resources/writing/ownership.ts";
-import { hashSecret, matchesSecret } from "../resources/writing/secret.ts";
+import {
+  type Appender,
+  type CompletedUpload,
+  hashSecret,
+  matchesSecret,
+  mayComeBack,
+  type OwnedUpload,
+  type Resources,
+} from "../resources.ts";
 import { type Content, Intake } from "./intake.ts";
 
 /** How long an upload stays open for the next request. */

@@ -2,6 +2,7 @@
  * The server's side of an upload (PROTOCOL.md 3).
  * @module
  */
+import { Bell } from "../bell.ts";
 import {
   LIMITS,
   type Message,
@@ -10,9 +11,7 @@ import {
   StreamError,
   type UploadResult,
 } from "../protocol.ts";
-import type { OwnedUpload, Resources } from "../resources.ts";
-import type { Appender } from "../resources/writing/appender.ts";
-import { Credit } from "../resources/writing/credit.ts";
+import { type Appender, Credit, type OwnedUpload, type Resources } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 
@@ -43,8 +42,8 @@ interface Running {
 
 type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 
-/** Bytes of a base upload that may wait before its sender is paused. */
-const BASE_WINDOW_BYTES = LIMITS.downloadWindowBytes;
+/** Bytes of a Step upload that may wait before its sender is paused. */
+const STEP_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
 /** What waits for its checkpoint longer has left the processor's caches, and is written at a higher cost. */
 const MAX_WRITE_AFTER_BYTES = 512 * 1024;
@@ -54,9 +53,9 @@ export class UploadSession extends ControlSession {
   readonly #options: UploadSessionOptions;
   #state: State = "NEW";
   #upload: Running | null = null;
-  /** A base upload is one binary message: whether it has ended. */
+  /** A Step upload is one binary message: whether it has ended. */
   #messageEnded = false;
-  #room: { promise: Promise<void>; resolve: () => void } | null = null;
+  readonly #room = new Bell();
 
   /**
    * @param connection The connection.
@@ -120,7 +119,7 @@ export class UploadSession extends ControlSession {
   }
 
   protected ended(error: StreamError | null, reason: string): void {
-    this.#room?.resolve();
+    this.#room.ring();
     if (this.#upload === null) return;
     const { appender, credit, unwatch } = this.#upload;
     unwatch();
@@ -194,20 +193,18 @@ export class UploadSession extends ControlSession {
     if (!this.over) void this.send({ "@": "StatusChanged", resourceStatus });
   }
 
-  /** Bytes left memory: who waited for room may send on. */
+  /** Bytes left memory: a sender that waited for room goes on. */
   #acknowledged(byteOffset: number): void {
     const { credit, appender } = this.#upload!;
-    this.#room?.resolve();
-    this.#room = null;
+    this.#room.ring();
     if (!this.native || this.over || !credit.advance(byteOffset, performance.now())) return;
     appender.writeAfterBytes = writeAfter(credit);
     void this.send({ "@": "Credit", limit: credit.limit, acknowledged: byteOffset });
   }
 
   #roomForMore(appender: Appender): Promise<void> | void {
-    if (appender.received - appender.acknowledged < BASE_WINDOW_BYTES) return;
-    this.#room ??= Promise.withResolvers<void>();
-    return this.#room.promise;
+    if (appender.received - appender.acknowledged < STEP_WINDOW_BYTES) return;
+    return this.#room.rung();
   }
 
   async #finishUpload({ checksum, size }: MessageOf<"FinishUpload">): Promise<void> {

@@ -5,6 +5,7 @@
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { Upload } from "../client.ts";
 import { createDigest, type RunningDigest } from "../digest.ts";
 import {
   checkMetadata,
@@ -15,7 +16,6 @@ import {
   type ResourceStatus,
   StreamError,
   toStreamError,
-  type Upload,
   type UploadResult,
 } from "../protocol.ts";
 

@@ -2,14 +2,17 @@
 import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { Hono } from "hono";
 import { createToken, revokeToken } from "../../src/access/token_file.ts";
 import { FileTokens, loadRuntime, SignedLinks } from "../../mod.ts";
 import { toStreamError } from "../../src/protocol.ts";
-import { accessRules, Guard, ROUTE_RULES } from "../../src/server/access.ts";
-import { problem } from "../../src/server/problem.ts";
-import { References } from "../../src/server/references.ts";
-import { allRoutes } from "../helpers/routes.ts";
+import { Guard } from "../../src/server/access.ts";
+import type { Face } from "../../src/server/face.ts";
+import { httpFace } from "../../src/server/http.ts";
+import { describeRoutes } from "../../src/server/openapi.ts";
+import { type Route, shapeOf } from "../../src/server/route.ts";
+import type { Router } from "../../src/server/router.ts";
+import { webSocketFace } from "../../src/server/websocket.ts";
+import { allRoutes, makeRouter } from "../helpers/routes.ts";
 import { memoryResources } from "../helpers/server.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
@@ -58,7 +61,10 @@ const TABLE: [routes: string[], statuses: string][] = [
     ["PUT /resources/a.log?context=run-17"],
     "401 401 401 401 204 403 403  403 403 204 403  403 401 403",
   ],
-  [["GET /resources?context=run-17"], "401 401 401 401 403 204 403  403 403 204 403  403 401 403"],
+  [
+    ["GET /resources?context=run-17", "GET /resources/?context=run-17"],
+    "401 401 401 401 403 204 403  403 403 204 403  403 401 403",
+  ],
   [["GET /contexts"], "401 401 401 401 403 204 403  403 403 403 403  403 401 403"],
   [["PUT /contexts/run-17"], "401 401 401 401 204 403 403  403 403 204 403  403 401 403"],
   [
@@ -70,11 +76,17 @@ const TABLE: [routes: string[], statuses: string][] = [
   [
     [
       ...["GET /healthz", "GET /readyz", "GET /openapi.json", "OPTIONS /resources"],
-      ...["OPTIONS /resources/:id", "OPTIONS /uploads/:id/secret"],
+      ...["OPTIONS /resources/", "OPTIONS /resources/:id", "OPTIONS /uploads/:id/secret", "GET /"],
+      // What a path may be asked is told by the document, too.
+      ...["OPTIONS /resources/:id/content", "OPTIONS /metrics"],
     ],
     "204 204 204 204 204 204 204  204 204 204 204  204 204 204",
   ],
-  [["GET /unlisted", "GET /"], "404 404 404 404 404 404 404  404 404 404 404  404 404 404"],
+  [
+    ["PATCH /resources", "POST /resources/:id", "DELETE /metrics", "POST /uploads/:id/secret"],
+    "405 405 405 405 405 405 405  405 405 405 405  405 405 405",
+  ],
+  [["GET /unlisted", "PUT /unlisted"], "404 404 404 404 404 404 404  404 404 404 404  404 404 404"],
 ];
 
 /** The id of a resource in the context run-17. */
@@ -138,21 +150,22 @@ async function credentials(
   };
 }
 
+/** All routes, whose handlers do nothing but answer. */
+const admitted: Face = (parts) =>
+  [...httpFace(parts), ...webSocketFace(parts)].map((route) => ({
+    ...route,
+    handle: (c) => c.body(null, 204),
+  }));
+
 test("every route in every state of a credential has the status of the table", async () => {
   const resources = memoryResources();
   const id = await resourceIn(resources);
   await using directory = await temporaryDirectory();
   const { guard, of } = await credentials(directory.path, id);
   let request = 0;
-  const app = new Hono();
-  app.onError((error, c) => problem(c, toStreamError(error)));
   // Each request from another address: what is limited by address has tests of its own.
   const runtime = { ...await loadRuntime(), remoteAddress: () => `10.0.0.${request++}` };
-  accessRules(app, { guard, resources, references: new References({ runtime }) });
-  for (const route of [...Object.keys(ROUTE_RULES), "GET /unlisted"]) {
-    const [method, path] = route.split(" ");
-    app.on(method, path, (c) => c.body(null, 204));
-  }
+  const router = await makeRouter({ faces: [admitted], guard, resources, runtime });
   for (const [routes, statuses] of TABLE) {
     for (const route of routes) {
       const [method, path] = route.replace(":id", id).split(" ");
@@ -160,7 +173,11 @@ test("every route in every state of a credential has the status of the table", a
       for (const state of STATES) {
         const { query = "", headers } = of[state];
         const url = query === "" ? path : path + (path.includes("?") ? "&" : "?") + query;
-        found[state] = (await app.request(url, { method, headers })).status;
+        const answer = await router.fetch(
+          new Request(`http://host${url}`, { method, headers }),
+          null,
+        );
+        found[state] = answer.status;
       }
       const wanted = statuses.split(/ +/).map((status, at) => [STATES[at], Number(status)]);
       assertEquals(found, Object.fromEntries(wanted), route);
@@ -169,27 +186,70 @@ test("every route in every state of a credential has the status of the table", a
   await resources.close();
 });
 
-/** A route as rules and handlers share it, whatever its parameters are called. */
-function shapeOf(route: string): string {
-  return route.replace(/:\w+(\{[^}]*\})?/g, ":");
+/** Methods and paths of routes, whatever their parameters are called. */
+function shapesOf(routes: readonly Route[]): string[] {
+  return routes.flatMap(({ method, path, alias }) =>
+    (alias ? [path, alias] : [path]).map((path) => `${method} ${shapeOf(path)}`)
+  );
 }
 
-test("the table has a row for every rule", () => {
+test("the table has a row for every rule", async () => {
   const rows = new Set(
     TABLE.flatMap(([routes]) => routes).map((route) =>
       shapeOf(route.split("?")[0].replace(/(contexts\/)run-17/, "$1:id").replace("/secret", "/:s"))
     ),
   );
-  const missing = Object.keys(ROUTE_RULES).filter((route) => !rows.has(shapeOf(route)));
+  const missing = shapesOf(await allRoutes()).filter((route) => !rows.has(route));
   assertEquals(missing, []);
 });
 
 test("every route of the server has a rule", async () => {
-  const handlers = (await allRoutes())
-    .filter(({ method, path }) => method !== "ALL" || path !== "/*");
-  assert(handlers.length > 0);
-  const rules = new Set(Object.keys(ROUTE_RULES).map(shapeOf));
-  const without = handlers.map(({ method, path }) => `${method} ${path}`)
-    .filter((route) => !rules.has(shapeOf(route)));
-  assertEquals(without, []);
+  const routes = await allRoutes();
+  assert(routes.length > 0);
+  const open = routes.filter(({ access }) => access === "everybody");
+  assertEquals(
+    new Set(shapesOf(open)),
+    new Set([
+      ...["GET /", "GET /healthz", "GET /readyz", "GET /openapi.json", "OPTIONS /resources"],
+      ...["OPTIONS /resources/", "OPTIONS /resources/:", "OPTIONS /uploads/:/:"],
+    ]),
+  );
+  for (const { access } of routes) {
+    if (access !== "everybody") assert(["upload", "read", "admin"].includes(access.scope));
+  }
+});
+
+/** The operations of a router's document. */
+function namesOf({ routes }: Router): string[] {
+  return [...JSON.stringify(describeRoutes(routes)).matchAll(/"operationId":"(\w+)"/g)]
+    .map(([, name]) => name);
+}
+
+test("a route that is taken out of the list is gone from routing, access and the document", async () => {
+  await using directory = await temporaryDirectory();
+  const resources = memoryResources();
+  const id = await resourceIn(resources);
+  const { guard, of } = await credentials(directory.path, id);
+  for (const name of (await allRoutes()).map(({ name }) => name)) {
+    const all = await makeRouter({ faces: [admitted], guard, resources });
+    const without = (parts: Parameters<Face>[0]) =>
+      admitted(parts).filter((route) => route.name !== name);
+    const left = await makeRouter({ faces: [without], guard, resources });
+    const { method, path } = all.routes.find((route) => route.name === name)!;
+    const isAlone = !left.routes.some((route) => shapeOf(route.path) === shapeOf(path));
+    const gone = isAlone ? 404 : method === "OPTIONS" ? 204 : 405;
+    const url = `http://host${path.replace(":id", id)}`;
+    for (const state of ["none", "read", "upload", "admin"]) {
+      const { headers } = of[state];
+      const answer = await left.fetch(new Request(url, { method, headers }), null);
+      assertEquals(answer.status, gone, `${method} ${path}`);
+      // Nobody is asked for a token where nothing is, and no method is named that is not there.
+      assertEquals(answer.headers.get("www-authenticate"), null);
+      const allowed = answer.headers.get("allow")?.split(", ") ?? [];
+      assertEquals(allowed.includes(method), method === "OPTIONS" && !isAlone);
+    }
+    assert(namesOf(all).includes(name));
+    assert(!namesOf(left).includes(name));
+  }
+  await resources.close();
 });

@@ -126,14 +126,15 @@ async function opened(directory: string) {
 async function served(directory: string, id: string) {
   await using resources = await opened(directory);
   const view = await resources.server.get(id);
-  const resource = await resources.server.open(id);
+  await using handle = await resources.server.open(id);
+  const { resource } = handle;
   const bytes = await readAll(resource);
   const { numberOfLines } = resource.status;
   const starts: number[] = [];
   for (let line = 0; line <= (numberOfLines ?? -1); line++) {
     starts.push(await resource.lineStart(line));
   }
-  await resources.server.release(resource);
+  await handle.release();
   return { view, bytes, starts };
 }
 

@@ -9,7 +9,7 @@ import { type Kind, own, Workspace } from "../helpers/cli.ts";
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
 /** A workspace with its usual configuration file. */
-async function configured(text: string): Promise<Workspace> {
+async function configured(text: string | Uint8Array): Promise<Workspace> {
   const workspace = await Workspace.open();
   await mkdir(workspace.path("stream"));
   await writeFile(workspace.path("stream/stream.toml"), text);
@@ -29,7 +29,7 @@ async function shown(
 }
 
 /** What is wrong with a configuration file. */
-async function complaint(text: string, args = ["ls"]): Promise<string> {
+async function complaint(text: string | Uint8Array, args = ["ls"]): Promise<string> {
   await using workspace = await configured(text);
   const { code, stdout, stderr } = await workspace.run(own, args);
   assertEquals([code, stdout], [2, ""]);
@@ -200,4 +200,9 @@ test("what is shown says where it was set", () => {
 
 test("what nobody set is not there", () => {
   assertEquals(settingsOf(brew, {}, { STREAM_BREW_GUEST: "" }, {}), new Map());
+});
+
+test("a configuration that is not UTF-8 is refused instead of read with other characters", async () => {
+  const latin1 = Uint8Array.from('data = "/srv/Ger\u00e4te"\n', (letter) => letter.charCodeAt(0));
+  assertMatch(await complaint(latin1), /stream\.toml cannot be read: it is not UTF-8$/);
 });

@@ -27,7 +27,7 @@ function serverImports(text: string): string[] {
 }
 
 test("the client bundles for a browser without anything from a server's runtime", async () => {
-  const { text, inputs } = await bundle(`export * from "../src/client.ts"`);
+  const { text, inputs } = await bundle(`export * from "./src/client.ts"`);
   assert(inputs.includes("src/client.ts"));
   assertEquals(serverImports(text), []);
 });

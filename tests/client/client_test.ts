@@ -17,9 +17,10 @@ import {
   type ResourceStatus,
   resumePush,
   StreamError,
+  type Upload,
 } from "../../mod.ts";
 import { Retries } from "../../src/client/retry.ts";
-import type { ErrorCode, Upload } from "../../src/protocol.ts";
+import type { ErrorCode } from "../../src/protocol.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";

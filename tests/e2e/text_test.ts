@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals, assertMatch } from "@std/assert";
 import { own, Workspace } from "../helpers/cli.ts";
+import { CHARSETS } from "../../src/source/charsets.ts";
 import { followLongLine } from "../helpers/text.ts";
 
 const TEXT = "Grüße\n𝄞 straße\r\nletzte Zeile";
@@ -69,12 +70,20 @@ test("a byte order mark that contradicts the charset fails the upload", async ()
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   await writeFile(workspace.path("a.txt"), utf16(TEXT, { bigEndian: false, mark: true }));
-  const { push, reference } = await workspace.push(own, ["a.txt", "--charset", "ISO-8859-1"]);
+  const { push, reference } = await workspace.push(own, ["a.txt", "--charset", "UTF-16BE"]);
   const { code, stderr } = await push.exit();
   assertEquals(code, 1);
-  assertMatch(stderr, /^stream: .*ISO-8859-1.*byte order mark of UTF-16LE.*\n$/);
+  assertMatch(stderr, /^stream: .*UTF-16BE.*byte order mark of UTF-16LE.*\n$/);
   const { transferStatus, currentSize } = await workspace.status(own, reference);
   assertEquals([transferStatus, currentSize], ["FAILED", 0]);
+});
+
+test("the help of push names every charset", async () => {
+  await using workspace = await Workspace.open();
+  const { code, stdout } = await workspace.run(own, ["push", "--help"]);
+  assertEquals(code, 0);
+  const listed = stdout.slice(stdout.indexOf("\ncharsets:\n"), stdout.indexOf("\nexamples:\n"));
+  assertEquals(listed.trim().split(/\s+/).slice(1), [...CHARSETS]);
 });
 
 test("a charset that nobody knows is refused before anything is registered", async () => {

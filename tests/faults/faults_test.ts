@@ -149,9 +149,10 @@ function open({ storage, catalog }: FaultyMachine, durability: Durability): Reso
 async function assertTrue(resources: Resources, id: string): Promise<ResourceView> {
   const view = await resources.get(id);
   const { currentSize, numberOfLines, transferStatus, failure } = view.status;
-  const resource = await resources.open(id);
+  await using opened = await resources.open(id);
+  const { resource } = opened;
   const bytes = await readAll(resource);
-  await resources.release(resource);
+  await opened.release();
   assertBytes(bytes, WHOLE.slice(0, currentSize));
   const lines = isFinal(transferStatus) ? linesOf(bytes) : lineBreaksOf(bytes).length;
   assertEquals(numberOfLines, lines);
@@ -221,7 +222,8 @@ async function assertPromises(
   assert(found.status.currentSize >= least, `${found.status.currentSize} of ${least} are there`);
   if (survival === "flushed" && found.status.transferStatus === "FAILED") {
     // A disk that refused a flush may have lost what came after the last one.
-    const resource = await resources.open(witness.id);
+    await using opened = await resources.open(witness.id);
+    const { resource } = opened;
     if (least > 0) assertBytes(await resource.read(0, least), WHOLE.slice(0, least));
     return;
   }

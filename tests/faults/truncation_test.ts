@@ -84,7 +84,8 @@ async function assertInLine(
   { id, metadata }: ResourceRecord,
   data: Uint8Array,
 ): Promise<void> {
-  const resource = await resources.open(id);
+  await using opened = await resources.open(id);
+  const { resource } = opened;
   const { currentSize, numberOfLines, transferStatus } = resource.status;
   assertEquals(currentSize, data.length);
   assertEquals(transferStatus, data.length === 0 ? "INITIATED" : "IN_PROGRESS");
@@ -95,7 +96,7 @@ async function assertInLine(
     const ends = await Promise.all(breaks.map((_, line) => resource.lineStart(line + 1)));
     assertEquals(ends, breaks.map((byteOffset) => byteOffset + 1));
   }
-  await resources.release(resource);
+  await opened.release();
 }
 
 async function assertFiles({ metadata }: ResourceRecord, path: string, data: Uint8Array) {

@@ -1,26 +1,33 @@
-/** What a server answers to, without a server. */
+/** The routes of a server, without a server. */
 import { loadRuntime } from "../../mod.ts";
 import { HttpUploads } from "../../src/session/request.ts";
+import { httpFace } from "../../src/server/http.ts";
 import { ServerMetrics } from "../../src/server/metrics.ts";
-import { Routes } from "../../src/server/routes.ts";
+import type { Route } from "../../src/server/route.ts";
+import { Router, type RouterOptions } from "../../src/server/router.ts";
 import { Sessions } from "../../src/server/sessions.ts";
+import { webSocketFace } from "../../src/server/websocket.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { memoryResources } from "./server.ts";
 
-/** Methods and paths of all handlers, those for pages of other origins, too. */
-export async function allRoutes(): Promise<{ method: string; path: string }[]> {
-  const resources = memoryResources();
-  const { app } = new Routes({
+/** A router of everything, in memory. */
+export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<Router> {
+  const resources = options.resources ?? memoryResources();
+  return new Router({
+    faces: [httpFace, webSocketFace],
     runtime: await loadRuntime(),
     resources,
     sessions: new Sessions(1),
     metrics: new ServerMetrics(),
     httpUploads: new HttpUploads(resources),
     heartbeat: HEARTBEAT,
-    allowOrigins: ["*"],
     guard: null,
     failed() {},
+    ...options,
   });
-  await resources.close();
-  return app.routes;
+}
+
+/** All routes. */
+export async function allRoutes(): Promise<readonly Route[]> {
+  return (await makeRouter()).routes;
 }

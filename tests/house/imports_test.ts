@@ -5,28 +5,39 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assert, assertEquals } from "@std/assert";
 
-/** One import: a path from the root of the project, and a path or a bare specifier. */
-type Arrow = readonly [from: string, to: string];
+/** One import: a path from the root of the project, and a path or a bare specifier; whether it wants types only. */
+type Arrow = readonly [from: string, to: string, types?: "types"];
 
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
-  ...["protocol", "digest", "distance", "latest", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics"],
+  ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
+  ...["server", "session", "resources", "metrics", "timer"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
+/** Protocols that the server speaks: rooms of their own within it. */
+const faces = ["server/http", "server/websocket"];
 const implementationRooms = interfaceRooms.map((room) => `${room}/*`);
-const libraryRooms = ["mod", ...wholeRooms, ...interfaceRooms, ...implementationRooms]
+const libraryRooms = ["mod", ...wholeRooms, ...faces, ...interfaceRooms, ...implementationRooms]
   .filter((room) => room !== "cli");
 
 /** Who may import whom. */
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "access", "metrics", "runtime", "mime", "protocol"],
-  session: ["session", "resources", "runtime", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "protocol"],
-  client: ["client", "digest", "latest", "protocol"],
+  server: [
+    ...["server", "session", "resources", "access", "metrics", "runtime", "mime", "bell", "timer"],
+    "protocol",
+  ],
+  "server/http": [
+    ...["server/http", "server", "session", "resources", "metrics", "mime", "bell", "protocol"],
+  ],
+  "server/websocket": [
+    ...["server/websocket", "server", "session", "resources", "runtime", "protocol"],
+  ],
+  session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
+  resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  client: ["client", "digest", "latest", "bell", "timer", "protocol"],
   source: ["source", "digest", "distance", "latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
@@ -39,15 +50,27 @@ const allowed: Record<string, readonly string[]> = {
   "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
   distance: [],
   metrics: [],
-  latest: [],
+  latest: ["bell"],
+  bell: [],
   mime: [],
-  protocol: [],
+  timer: [],
+  protocol: ["protocol"],
 };
+
+/** Whose types whom may use besides. */
+const allowedTypes: Record<string, readonly string[]> = {
+  source: ["client"],
+};
+
+/** The one place where the server knows its faces, by their doors. */
+const assembly: readonly Arrow[] = faces.map((face) => ["src/server.ts", `src/${face}.ts`]);
 
 /** The room a file of this project stands in; an empty string when it stands in none. */
 function roomOf(path: string): string {
   if (path === "mod.ts") return "mod";
   if (path === "cli.ts") return "cli";
+  const face = faces.find((face) => path.match(new RegExp(`^src/${face}[./]`)));
+  if (face !== undefined) return face;
   const [, name, inside] = path.match(/^src\/(\w+)(?:\.ts|(\/).+)$/) ?? [];
   if (wholeRooms.includes(name)) return name;
   if (interfaceRooms.includes(name)) return inside ? `${name}/*` : name;
@@ -58,10 +81,20 @@ function isOurs(path: string): boolean {
   return path.endsWith(".ts") && !path.includes(":");
 }
 
+/** Rooms that others enter by the file of their name, and nowhere else. */
+const doors = ["resources"];
+
+function passesDoor(from: string, to: string): boolean {
+  return doors.some((room) => to.startsWith(`src/${room}/`) && roomOf(from) !== room);
+}
+
 function wrongArrows(arrows: Arrow[]): string[] {
-  return arrows.filter(([from, to]) => {
+  return arrows.filter(([from, to, types]) => {
     const room = roomOf(from);
     if (!isOurs(to)) return room === "protocol";
+    if (assembly.some((arrow) => arrow[0] === from && arrow[1] === to)) return false;
+    if (passesDoor(from, to)) return true;
+    if (types !== undefined && allowedTypes[room]?.includes(roomOf(to))) return false;
     return !allowed[room]?.includes(roomOf(to));
   }).map(([from, to]) => `${from} → ${to}`);
 }
@@ -74,10 +107,37 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = ["client", "digest", "latest", "protocol"];
+  const browserRooms = ["client", "digest", "latest", "bell", "timer", "protocol"];
   return [...chains].filter(([path]) =>
     path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
   ).map(([, chain]) => chain);
+}
+
+/** Groups of files each of which imports all others of its group, by way of others or not. */
+function circles(arrows: Arrow[]): string[][] {
+  const found: string[][] = [];
+  const open: string[] = [];
+  const entered = new Map<string, number>();
+  const closed = new Set<string>();
+  /** The place of the earliest open file that a file reaches (Tarjan). */
+  const enter = (path: string): number => {
+    const at = entered.size;
+    let earliest = at;
+    entered.set(path, at);
+    open.push(path);
+    for (const [from, to] of arrows) {
+      if (from !== path || !isOurs(to) || closed.has(to)) continue;
+      earliest = Math.min(earliest, entered.get(to) ?? enter(to));
+    }
+    if (earliest === at) {
+      const group = open.splice(open.indexOf(path));
+      for (const member of group) closed.add(member);
+      if (group.length > 1) found.push(group.toSorted());
+    }
+    return earliest;
+  };
+  for (const [path] of arrows) if (!entered.has(path)) enter(path);
+  return found;
 }
 
 interface Info {
@@ -103,9 +163,10 @@ function importsOf(entry: string): Arrow[] {
   const path = (specifier: string) => specifier.replace(root.href, "");
   return modules.flatMap(({ specifier, error, dependencies = [] }) => {
     assertEquals(error, undefined, specifier);
-    return dependencies.map(({ code, type }) =>
-      [path(specifier), path((code ?? type)!.specifier)] as const
-    );
+    return dependencies.map(({ code, type }): Arrow => {
+      const to = path((code ?? type)!.specifier);
+      return code === undefined ? [path(specifier), to, "types"] : [path(specifier), to];
+    });
   }).filter(([from]) => !from.startsWith("vendor/"))
     .filter(([, to]) => !to.startsWith("vendor/"));
 }
@@ -115,6 +176,32 @@ test("every import goes the way ARCHITECTURE.md says", () => {
   assert(arrows.some(([from, to]) => from === "mod.ts" && to === "src/client.ts"));
   assert(arrows.some(([from]) => from === "cli.ts"));
   assertEquals(wrongArrows(arrows), []);
+});
+
+/** Circles that are being removed; their removal strikes them out here. */
+const KNOWN_CIRCLES = [
+  ["bulk", "paced", "random", "worker"].map((name) => `bench/clients/${name}.ts`),
+  ["decoder", "iso_2022_jp", "table"].map((name) => `src/source/${name}.ts`),
+];
+
+test("no files import each other in a circle", () => {
+  const entries = ["mod.ts", "cli.ts", "bench/main.ts", "bench/clients/worker.ts"];
+  assertEquals(new Set(circles(entries.flatMap(importsOf))), new Set(KNOWN_CIRCLES));
+});
+
+test("the check finds circles, however long, and nothing else", () => {
+  const arrows: Arrow[] = [
+    ["a.ts", "b.ts"],
+    ["b.ts", "c.ts"],
+    ["c.ts", "a.ts"],
+    ["c.ts", "d.ts"],
+    ["a.ts", "d.ts"],
+    ["d.ts", "e.ts"],
+    ["e.ts", "d.ts"],
+    ["e.ts", "f.ts"],
+    ["f.ts", "npm:hono@4"],
+  ];
+  assertEquals(circles(arrows), [["d.ts", "e.ts"], ["a.ts", "b.ts", "c.ts"]]);
 });
 
 test("no path leads from the client to server code or to node:", () => {
@@ -129,10 +216,16 @@ test("the check lets right arrows pass", () => {
       ["cli.ts", "node:process"],
       ["src/cli/push.ts", "src/cli/progress.ts"],
       ["src/server.ts", "npm:hono@4"],
+      ["src/server.ts", "src/server/http.ts"],
+      ["src/server/http.ts", "src/server/http/content.ts"],
+      ["src/server/http/content.ts", "src/server/route.ts"],
       ["src/client/upload.ts", "src/client.ts"],
       ["src/storage/file.ts", "src/storage.ts"],
       ["src/storage/file.ts", "src/storage/lines.ts"],
       ["src/storage.ts", "src/protocol.ts"],
+      ["src/session/upload.ts", "src/resources.ts"],
+      ["src/resources.ts", "src/resources/reading/resource.ts"],
+      ["src/source/local.ts", "src/client.ts", "types"],
     ]),
     [],
   );
@@ -156,9 +249,14 @@ test("the check refuses every arrow of a bad graph", () => {
     ["src/runtime/bun.ts", "src/session.ts"],
     ["src/source/file.ts", "src/client.ts"],
     ["mod.ts", "src/cli/push.ts"],
+    ["src/session/upload.ts", "src/resources/writing/appender.ts"],
+    ["mod.ts", "src/resources/reading/resource.ts"],
     ["src/server.ts", "src/utils.ts"],
     ["src/utils.ts", "src/protocol.ts"],
     ["src/server.ts", "scripts/demo.ts"],
+    ["src/server/router.ts", "src/server/http.ts"],
+    ["src/server.ts", "src/server/http/content.ts"],
+    ["src/server/http/content.ts", "src/server/websocket/upgrade.ts"],
   ];
   assertEquals(wrongArrows(bad), bad.map(([from, to]) => `${from} → ${to}`));
 });

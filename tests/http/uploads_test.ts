@@ -13,13 +13,10 @@ import {
   UPLOAD_PATH,
 } from "../../src/protocol.ts";
 import { HttpUploads } from "../../src/session/request.ts";
-import { ServerMetrics } from "../../src/server/metrics.ts";
-import { Routes } from "../../src/server/routes.ts";
-import { Sessions } from "../../src/server/sessions.ts";
-import { HEARTBEAT } from "../../src/session.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually, within } from "../helpers/frames/connection.ts";
 import { HttpRequest } from "../helpers/http_request.ts";
+import { makeRouter } from "../helpers/routes.ts";
 import {
   GatedStorage,
   isFailed,
@@ -54,11 +51,12 @@ const hex = (algorithm: string, text: string) => createHash(algorithm).update(te
 
 async function bytesOf({ server }: TestServer, id: string): Promise<string> {
   const resources = server.resources as Resources;
-  const resource = await resources.open(id);
+  await using opened = await resources.open(id);
+  const { resource } = opened;
   try {
     return Buffer.from(await readAll(resource)).toString();
   } finally {
-    await resources.release(resource);
+    await opened.release();
   }
 }
 
@@ -608,16 +606,7 @@ test("a shutdown ends requests with its reason, and the next server goes on", as
 
 test("a request without a byte for very long is given up", async () => {
   const resources = memoryResources();
-  const routes = new Routes({
-    runtime: await loadRuntime(),
-    resources,
-    sessions: new Sessions(1),
-    heartbeat: HEARTBEAT,
-    guard: null,
-    metrics: new ServerMetrics(),
-    httpUploads: new HttpUploads(resources, 20),
-    failed: () => {},
-  });
+  const router = await makeRouter({ resources, httpUploads: new HttpUploads(resources, 20) });
   let given = false;
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {
@@ -626,7 +615,7 @@ test("a request without a byte for very long is given up", async () => {
     },
   });
   const init = { method: "PUT", body, duplex: "half" } as RequestInit;
-  const response = await routes.fetch(new Request("http://host/resources/a", init), null);
+  const response = await router.fetch(new Request("http://host/resources/a", init), null);
   await assertProblem(response, 408, "PEER_SILENT");
   const [{ status }] = await resources.list({ limit: 1 });
   assertEquals([status.transferStatus, status.currentSize], ["FAILED", 3]);

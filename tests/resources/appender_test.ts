@@ -314,7 +314,8 @@ test("whatever happens in whatever order, a status never shows what cannot be re
         // With somebody who watches, the newest bytes come from memory.
         if (followed) upload.resource.watch(() => {});
         here.resources.listen((event) => event.type === "status" && model.see(event.status));
-        const resource = await here.resources.open(upload.resource.id);
+        await using opened = await here.resources.open(upload.resource.id);
+        const { resource } = opened;
         upload.writeAfterBytes = 60;
         for (const step of steps) await play(upload, model, step);
 
@@ -324,7 +325,7 @@ test("whatever happens in whatever order, a status never shows what cannot be re
         assertEquals(resource.status.transferStatus, end === "complete" ? "COMPLETED" : "FAILED");
         assertEquals(await readAll(resource), model.appended);
         await model.settled();
-        await here.resources.release(resource);
+        await opened.release();
       },
     ),
     { numRuns: 40 },

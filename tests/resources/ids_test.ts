@@ -124,7 +124,7 @@ async function upload(
   client.say({ "@": "StartUpload", metadata });
   await inbox.until("an answer", () => inbox.items.length > 0);
   const [refusal] = inbox.all("Error");
-  if (refusal !== undefined) return refusal.code;
+  if (refusal !== undefined) return refusal.code as ErrorCode;
   const { id } = await inbox.next("ReadyForUpload");
   client.give(new TextEncoder().encode(CONTENT));
   client.say({ "@": "FinishUpload", checksum: CONTENT_MD5 });

@@ -85,9 +85,8 @@ test("a registered resource can be found and followed before its first byte", as
     0,
   ]);
   assertEquals((await here.resources.list({ limit: 10 })).map((each) => each.id), [id]);
-  const opened = await here.resources.open(id);
-  assertEquals(await opened.read(0, 0), utf8(""));
-  await here.resources.release(opened);
+  await using opened = await here.resources.open(id);
+  assertEquals(await opened.resource.read(0, 0), utf8(""));
 });
 
 test("what is asked for while an upload runs is newer than its record", async () => {
@@ -390,7 +389,8 @@ test("a resource that is being uploaded cannot be deleted", async () => {
 test("deleting a resource takes its record and bytes and tells those who watch it", async () => {
   await using here = world();
   const { resource: { id } } = await uploaded(here, "one\n");
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   const seen: boolean[] = [];
   resource.watch(() => seen.push(resource.deleted));
   await here.resources.delete(id);
@@ -401,16 +401,17 @@ test("deleting a resource takes its record and bytes and tells those who watch i
   await assertFails("NOT_FOUND", () => here.resources.delete(id));
   assertEquals(await here.catalog.get(id), null);
   await assertFails("NOT_FOUND", () => here.storage.openReader(id));
-  await here.resources.release(resource);
+  await opened.release();
 });
 
 test("a resource that was deleted gives no lines, either", async () => {
   await using here = world();
   const { resource: { id } } = await uploaded(here, "one\ntwo\n");
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   await here.resources.delete(id);
   await assertFails("DELETED", () => resource.lineStart(1));
-  await here.resources.release(resource);
+  await opened.release();
 });
 
 /** A storage that counts its open readers. */
@@ -435,21 +436,25 @@ test("all who hold a resource share one reader, which waits for others until the
   await using here = world({ storage });
   const { resource: { id } } = await uploaded(here, "one\ntwo\n");
   const [first, second] = await Promise.all([here.resources.open(id), here.resources.open(id)]);
-  assert(first === second);
+  assert(first.resource === second.resource);
   assertEquals(counts, { open: 0, opened: 0 });
-  await Promise.all([first.read(0, 1), second.read(1, 1), first.lineStart(1)]);
+  await Promise.all([
+    first.resource.read(0, 1),
+    second.resource.read(1, 1),
+    first.resource.lineStart(1),
+  ]);
   assertEquals(counts, { open: 1, opened: 1 });
-  await here.resources.release(first);
-  assertEquals(await second.read(1, 1), utf8("n"));
+  await first.release();
+  assertEquals(await second.resource.read(1, 1), utf8("n"));
   assertEquals(counts.open, 1);
-  await here.resources.release(second);
+  await second.release();
   assertEquals(counts.open, 1);
 
   const third = await here.resources.open(id);
-  assertEquals(await readAll(third), utf8("one\ntwo\n"));
+  assertEquals(await readAll(third.resource), utf8("one\ntwo\n"));
   assertEquals(counts, { open: 1, opened: 1 });
   await here.resources.delete(id);
-  await here.resources.release(third);
+  await third.release();
   assertEquals(counts.open, 0);
 });
 
@@ -458,7 +463,7 @@ test("no more hold a resource at the same time than allowed", async () => {
   const { resource: { id } } = await uploaded(here, "one\n");
   const [first] = [await here.resources.open(id), await here.resources.open(id)];
   await assertFails("LIMIT_REACHED", () => here.resources.open(id));
-  await here.resources.release(first);
+  await first.release();
   await here.resources.open(id);
 });
 
@@ -467,9 +472,9 @@ test("an upload holds its resource until it ends", async () => {
   await using here = world({ storage });
   const upload = await running(here, "one\n");
   const follower = await here.resources.open(upload.resource.id);
-  assert(follower === upload.resource);
-  await follower.read(0, 1);
-  await here.resources.release(follower);
+  assert(follower.resource === upload.resource);
+  await follower.resource.read(0, 1);
+  await follower.release();
   assertEquals(counts.open, 1);
   await upload.fail(gone());
   await here.resources.delete(upload.resource.id);
@@ -480,9 +485,10 @@ test("readers of 64 resources wait for others, of an id that is used again none 
   const { storage, counts } = counting();
   await using here = world({ storage });
   const read = async (id: string) => {
-    const resource = await here.resources.open(id);
+    await using opened = await here.resources.open(id);
+    const { resource } = opened;
     const bytes = await readAll(resource);
-    await here.resources.release(resource);
+    await opened.release();
     return bytes;
   };
   const first = await uploaded(here, "first\n");
@@ -506,11 +512,12 @@ test("closing releases every reader", async () => {
   const { storage, counts } = counting();
   await using here = world({ storage });
   const { resource: { id } } = await uploaded(here, "one\n");
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   await resource.read(0, 1);
   await here.resources.close();
   assertEquals(counts.open, 0);
-  await here.resources.release(resource);
+  await opened.release();
   assertEquals(counts.open, 0);
 });
 
@@ -527,10 +534,11 @@ test("a log that could not be opened once is opened by the next read", async () 
   });
   await using here = world({ storage });
   const { resource: { id } } = await uploaded(here, "one\n");
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   await assertFails("STORAGE_FAILED", () => resource.read(0, 4));
   assertEquals(await resource.read(0, 4), utf8("one\n"));
-  await here.resources.release(resource);
+  await opened.release();
 });
 
 test("releasing a resource works after its log could not be opened", async () => {
@@ -539,33 +547,35 @@ test("releasing a resource works after its log could not be opened", async () =>
     storage: changed(new MemoryStorage(), { storage: { openReader: failing } }),
   });
   const { resource: { id } } = await uploaded(here, "one\n");
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   await assertFails("STORAGE_FAILED", () => resource.read(0, 4));
-  await here.resources.release(resource);
+  await opened.release();
 });
 
 test("who opens a resource the moment it is listed follows the upload, too", async () => {
   const memory = new MemoryCatalog();
   const listed = Promise.withResolvers<void>();
-  const opened = Promise.withResolvers<void>();
+  const isOpen = Promise.withResolvers<void>();
   const catalog = override(memory, {
     async create(record) {
       await memory.create(record);
       listed.resolve();
-      await opened.promise;
+      await isOpen.promise;
     },
   });
   await using here = world({ catalog });
   const registering = register(here);
   await listed.promise;
   const [{ id }] = await here.resources.list({ limit: 1 });
-  const resource = await here.resources.open(id);
-  opened.resolve();
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
+  isOpen.resolve();
   const upload = await registering;
   upload.append(utf8("one\n"));
   await upload.complete(await checksumOf(utf8("one\n")));
   assertEquals(resource.status.transferStatus, "COMPLETED");
-  await here.resources.release(resource);
+  await opened.release();
 });
 
 test("closing fails the uploads that cannot be resumed, with all their bytes", async () => {
@@ -632,7 +642,8 @@ test("recovery fails what cannot be resumed, with size and lines from the log", 
   const empty = (await here.resources.get(untouched.resource.id)).status;
   assertEquals([empty.transferStatus, empty.currentSize, empty.numberOfLines], ["FAILED", 0, 0]);
   assertEquals(await crashed.catalog.get(finished.id), before);
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   assertEquals(await readAll(resource), utf8("one\ntwo\nthree"));
 });
 
@@ -681,7 +692,8 @@ test("an owner that was recovered from changes nothing any more", async () => {
   upload.append(utf8("lost"));
   await assertFails("FENCED", () => upload.complete(checksum));
   assertEquals(await crashed.catalog.get(id), before);
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   assertEquals(await readAll(resource), utf8("one\n"));
 });
 

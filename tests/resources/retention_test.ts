@@ -219,11 +219,12 @@ test("deleting what the disk does not let go of is told, and counts and follower
   const storage = changed(new MemoryStorage(), { storage: { delete: stuck } });
   await using here = world({ storage });
   const id = await uploaded(here, 10);
-  const resource = await here.resources.open(id);
+  await using opened = await here.resources.open(id);
+  const { resource } = opened;
   await assertFails("STORAGE_FAILED", () => here.resources.delete(id));
   await assertFails("NOT_FOUND", () => here.resources.get(id));
   assertEquals([here.resources.totalBytes, resource.deleted], [0, true]);
-  await here.resources.release(resource);
+  await opened.release();
 });
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };

@@ -2,15 +2,10 @@ import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { StreamError } from "../../src/protocol.ts";
+import { type SearchEnd, type SearchMatch, StreamError } from "../../src/protocol.ts";
 import { finderFor, type SearchQuery } from "../../src/resources/reading/pattern.ts";
 import type { Resource } from "../../src/resources/reading/resource.ts";
-import {
-  search,
-  type SearchBounds,
-  type SearchEnd,
-  type SearchMatch,
-} from "../../src/resources/reading/search.ts";
+import { search, type SearchBounds } from "../../src/resources/reading/search.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { finished, readAll, register, running, type World, world } from "../helpers/resources.ts";
@@ -90,6 +85,37 @@ test("plain text in any case is found where its lower case is", async () => {
     assertEquals(matches.map(({ line }) => line), wanted);
   });
   await fc.assert(property, { numRuns: 200 });
+});
+
+const foldingLetters = fc.constantFrom(..."kK\u212asS\u017fßaAäÄiIıİµμΣςσ.[\n\n");
+
+test("a text in any case is found where the regular expression that is this text is", async () => {
+  const content = fc.string({ unit: foldingLetters, maxLength: 200, size: "max" });
+  const wanted = fc.string({
+    unit: foldingLetters.filter((letter) => letter !== "\n"),
+    minLength: 1,
+    maxLength: 3,
+  });
+  const property = fc.asyncProperty(content, wanted, async (content, pattern) => {
+    await using here = world();
+    const resource = await finished(here, content);
+    const plain = await searchAll(resource, { pattern, ignoreCase: true });
+    const expression = pattern.replace(/[.[]/g, "\\$&");
+    const regex = await searchAll(resource, { pattern: expression, ignoreCase: true, regex: true });
+    assertEquals(plain.matches, regex.matches);
+  });
+  await fc.assert(property, { numRuns: 300 });
+});
+
+test("letters of ASCII are the same as the others of their kind in any case", async () => {
+  await using here = world();
+  const resource = await finished(here, "273 \u212a\nMi\u017f\u017fi\u017f\u017fippi\n");
+  const matches = async (pattern: string) =>
+    (await searchAll(resource, { pattern, ignoreCase: true })).matches.map((match) =>
+      [match.line, match.offset, match.length] as const
+    );
+  assertEquals(await matches("3 k"), [[0, 2, 5]]);
+  assertEquals(await matches("ISSIP"), [[1, 14, 7]]);
 });
 
 /** Expressions that mean the same to RE2 and to JavaScript, with and without literals that must occur. */

@@ -3,12 +3,12 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
-  type BaseStatus,
   type ErrorCode,
   ERRORS,
   LIMITS,
   type MessageOf,
   type ResourceStatus,
+  type StepStatus,
   StreamError,
   SUBPROTOCOL,
 } from "../../src/protocol.ts";
@@ -133,7 +133,7 @@ const follow = (more: Partial<MessageOf<"Follow">> = {}): Said => ({
 });
 const consumed = (offset: number): Said => ({ "@": "Consumed", offset });
 
-const statuses = (peer: Peer): BaseStatus[] =>
+const statuses = (peer: Peer): StepStatus[] =>
   peer.inbox.all("StatusChanged").map(({ resourceStatus }) => resourceStatus);
 
 for (const subprotocol of [SUBPROTOCOL, ""]) {
@@ -414,7 +414,8 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     const source = await Source.completed("one\n");
     using peer = open(source);
     await peer.inbox.next("StatusChanged");
-    const resource = await source.resources.open(source.id);
+    await using opened = await source.resources.open(source.id);
+    const { resource } = opened;
     resource.lend = () => Promise.reject(new StreamError("STORAGE_FAILED", "a bad sector"));
     peer.say(chunk(0, 4));
     await assertClosed(peer, "STORAGE_FAILED");

@@ -35,6 +35,24 @@ test("a peer that is silent is pinged, each time with another number", async () 
   assertEquals(new Set(ids).size, 3);
 });
 
+test("a heartbeat of any length asks for no timer that the runtimes would fire at once", () => {
+  const { setInterval } = globalThis;
+  const delaysMs: number[] = [];
+  globalThis.setInterval = ((action: () => void, delayMs: number) => {
+    delaysMs.push(delayMs);
+    return setInterval(action, 1000);
+  }) as typeof setInterval;
+  try {
+    for (const ms of [30 * 86_400_000, 1e15, Infinity]) {
+      using _peer = uploader(memoryResources(), { pingAfterMs: ms, deadAfterMs: 2 * ms });
+    }
+  } finally {
+    globalThis.setInterval = setInterval;
+  }
+  assertEquals(delaysMs.length, 3);
+  for (const delayMs of delaysMs) assert(delayMs < 2 ** 31, `${delayMs} ms`);
+});
+
 test("a peer that is heard of is not pinged", async () => {
   const heartbeat = { pingAfterMs: 1000, deadAfterMs: never };
   using peer = uploader(memoryResources(), heartbeat);

@@ -65,12 +65,13 @@ async function begin(peer: Peer, message: Said = start): Promise<string> {
 }
 
 async function contentOf(resources: Resources, id: string): Promise<Uint8Array> {
-  const resource = await resources.open(id);
+  await using opened = await resources.open(id);
+  const { resource } = opened;
   try {
     const { currentSize } = resource.status;
     return currentSize === 0 ? new Uint8Array(0) : await resource.read(0, currentSize);
   } finally {
-    await resources.release(resource);
+    await opened.release();
   }
 }
 
@@ -797,9 +798,9 @@ test("native: ResumeUpload is only the first message of a native connection", as
   using resumed = native(resources);
   resumed.say(resume(id, secret), start);
   await assertClosed(resumed, "WRONG_STATE");
-  using base = step(resources);
-  base.say(resume(id, secret));
-  await assertClosed(base, "WRONG_STATE");
+  using old = step(resources);
+  old.say(resume(id, secret));
+  await assertClosed(old, "WRONG_STATE");
   await resources.close();
 });
 

@@ -10,7 +10,8 @@ import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { createDigest } from "../../src/digest.ts";
-import { DIGESTS, type ResourceStatus, StreamError, type Upload } from "../../src/protocol.ts";
+import type { Upload } from "../../src/client.ts";
+import { DIGESTS, type ResourceStatus, StreamError } from "../../src/protocol.ts";
 import { discardUpload, uploadToDirectory } from "../../src/source/local.ts";
 
 const root = mkdtempSync(join(tmpdir(), "stream-local-"));

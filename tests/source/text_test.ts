@@ -29,6 +29,12 @@ const javaVectors: [charset: string, hex: string, text: string][] = [
   ["windows-31j", "93fa87408160817c", "日①\u{ff5e}\u{ff0d}"],
   ["EUC-JP", "c6fccbdca1c18eb68fb0a1", "日本\u{301c}ｶ丂"],
   ["ISO-2022-JP", "611b2442467c1b284262", "a日b"],
+  ["ISO-2022-JP", "1b2442467c1b28421b2442245b1b2842", "日ほ"],
+  ["ISO-2022-JP", "1b2442467c1b2442245b1b2842", "日ほ"],
+  ["ISO-2022-JP", "0e31320f411b284931", "ｱｲAｱ"],
+  ["ISO-2022-JP", "1b24420e31320f2422", "ｱｲあ"],
+  ["ISO-2022-JP", "0e311b244224220f2422", 'ｱあ$"'],
+  ["ISO-2022-JP", "0e311b284a325c7e1b28425c7e", "ｱ2¥‾\\~"],
   ["EUC-KR", "c7d1b1b9beee", "한국어"],
   ["x-windows-949", "8c63b9e68141", "똠방갂"],
   ["GB2312", "d6d0cec4", "中文"],
@@ -36,6 +42,8 @@ const javaVectors: [charset: string, hex: string, text: string][] = [
   ["GB18030", "d6d0a2e381308a319439fc36", "中€ä😀"],
   ["Big5", "c163c5e9", "繁體"],
   ["Big5-HKSCS", "c163adbb", "繁香"],
+  ["x-mswin-936", "80a2e3", "€\ue76c"],
+  ["x-windows-950", "fa40a3e1", "\ue000€"],
   ["UTF-8", "61c3a4e282acf09f9880", "aä€😀"],
   ["UTF-16BE", "006120acd83dde00", "a€😀"],
   ["UTF-16LE", "6100ac203dd800de", "a€😀"],
@@ -108,6 +116,9 @@ test("an unknown charset is refused with its name and the nearest known ones", (
     assertEquals(refusal(name).code, "BAD_REQUEST");
     assert(refusal(name).message.includes(JSON.stringify(name)));
   }
+  for (const name of ["shift_jis:2004", "Big5-HKSCS-2001", "cp949", "x-IBM950", "ISO-8859-10"]) {
+    assertEquals(refusal(name).code, "BAD_REQUEST", "another charset");
+  }
   assert(refusal("uft-8").message.includes("UTF-8"));
   assert(refusal("ISO-8859-51").message.includes("ISO-8859-5"));
   assert(refusal("shiftjs").message.includes("Shift_JIS"));
@@ -130,15 +141,12 @@ test("a byte order mark of the declared charset is dropped, once", async () => {
   }
 });
 
-test("a byte order mark of another charset is an error that names both", async () => {
+test("a byte order mark of another form of Unicode is an error that names both", async () => {
   const cases: [charset: string, hex: string, found: string][] = [
     ["UTF-8", "feff0061", "UTF-16BE"],
     ["UTF-8", "fffe", "UTF-16LE"],
     ["UTF-8", "fffe0000", "UTF-32LE"],
     ["UTF-8", "0000feff", "UTF-32BE"],
-    ["ISO-8859-1", "efbbbf61", "UTF-8"],
-    ["US-ASCII", "fffe6100", "UTF-16LE"],
-    ["Shift_JIS", "efbbbf", "UTF-8"],
     ["UTF-16BE", "fffe6100", "UTF-16LE"],
     ["UTF-16LE", "feff0061", "UTF-16BE"],
     ["UTF-16", "efbbbf61", "UTF-8"],
@@ -152,6 +160,23 @@ test("a byte order mark of another charset is an error that names both", async (
       assertEquals(error.code, "SOURCE_FAILED");
       assert(error.message.includes(charset) && error.message.includes(found), error.message);
     }
+  }
+});
+
+test("where no form of Unicode is declared, the bytes of a mark are text", async () => {
+  const cases: [charset: string, hex: string, text: string][] = [
+    ["windows-1252", "fffe61", "ÿþa"],
+    ["windows-1252", "fffe", "ÿþ"],
+    ["ISO-8859-1", "efbbbf61", "ï»¿a"],
+    ["ISO-8859-1", "feff", "þÿ"],
+    ["ISO-8859-5", "fffe0000", "џў\0\0"],
+    ["windows-1251", "0000feff", "\0\0юя"],
+    ["Shift_JIS", "efbbbf", "\u{fffd}ｻｿ"],
+    ["GBK", "efbbbfc9", "锘可"],
+  ];
+  for (const [charset, hex, text] of cases) {
+    assertEquals(await textOf(charset, [bytesOf(hex)]), text, charset);
+    assertEquals(await textOf(charset, singly(bytesOf(hex))), text, `${charset}, byte by byte`);
   }
 });
 
@@ -174,12 +199,12 @@ test("bytes that only begin like a mark are text", async () => {
 });
 
 test("text is passed on before more arrives, but for what may become a mark", async () => {
-  const { writable, readable } = transcodeToUtf8("ISO-8859-1");
+  const { writable, readable } = transcodeToUtf8("UTF-16BE");
   const writer = writable.getWriter(), reader = readable.getReader();
-  writer.write(bytesOf("ef"));
-  writer.write(bytesOf("fc"));
-  assertEquals(Buffer.from((await reader.read()).value!).toString(), "ïü");
-  writer.write(bytesOf("61"));
+  writer.write(bytesOf("fe"));
+  writer.write(bytesOf("fc00ef"));
+  assertEquals(Buffer.from((await reader.read()).value!).toString(), "\ufefcï");
+  writer.write(bytesOf("0061"));
   assertEquals(Buffer.from((await reader.read()).value!).toString(), "a");
   await reader.cancel();
 });

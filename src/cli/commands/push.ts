@@ -3,13 +3,18 @@
  * @module
  */
 import process from "node:process";
-import { push, type PushedUpload, type PushOptions, resumePush } from "../../client.ts";
+import {
+  push,
+  type PushedUpload,
+  type PushOptions,
+  resumePush,
+  type Upload,
+} from "../../client.ts";
 import {
   parseReference,
   type ResourceMetadata,
   StreamError,
   toStreamError,
-  type Upload,
 } from "../../protocol.ts";
 import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
@@ -18,6 +23,7 @@ import { openStdin } from "../../source/pipe.ts";
 import { isTransient } from "../../client/retry.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
+import { CHARSETS } from "../../source/charsets.ts";
 import { transcodeToUtf8 } from "../../source/text.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -42,7 +48,7 @@ export const pushCommand: Command = {
     charset: {
       kind: "text",
       value: "CHARSET",
-      help: "transcode from this charset to UTF-8 (default: bytes stay as they are)",
+      help: "transcode from this charset, one below, to UTF-8 (default: bytes stay as they are)",
     },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
     follow: {
@@ -75,6 +81,7 @@ export const pushCommand: Command = {
     ...TRANSPORT_OPTION,
     ...SERVER_OPTION,
   },
+  lists: { charsets: CHARSETS },
   examples: [
     "make 2>&1 | stream push - --name build.log --context run-17",
     "stream push test.log --follow --until-pid $!",

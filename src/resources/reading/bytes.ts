@@ -2,6 +2,7 @@
  * The bytes of a resource in order: a range that is there, or all that comes until the transfer ends.
  * @module
  */
+import { Bell } from "../../bell.ts";
 import { StreamError } from "../../protocol.ts";
 import type { Resource } from "./resource.ts";
 
@@ -71,10 +72,9 @@ export async function* followFrom(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
   let next = first;
-  let wake = () => {};
-  const ring = () => wake();
-  const unwatch = resource.watch(ring);
-  signal.addEventListener("abort", ring);
+  const bell = new Bell();
+  const unwatch = resource.watch(bell.ring);
+  signal.addEventListener("abort", bell.ring);
   const leave = resource.meter.follows(() => resource.status.currentSize - next);
   try {
     for (;;) {
@@ -85,12 +85,12 @@ export async function* followFrom(
         next += bytes.length;
         yield bytes;
       } else if (hasEnded(resource, next)) return;
-      else await new Promise<void>((resolve) => wake = resolve);
+      else await bell.rung();
     }
   } finally {
     leave();
     unwatch();
-    signal.removeEventListener("abort", ring);
+    signal.removeEventListener("abort", bell.ring);
   }
 }
 

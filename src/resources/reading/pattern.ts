@@ -70,7 +70,7 @@ export function finderFor({ pattern, regex, ignoreCase }: SearchQuery): Finder {
     throw new StreamError("BAD_REQUEST", "a line holds no line break: search for one line's text");
   }
   if (!ignoreCase) return textFinder(pattern);
-  // Only the engine knows which letters of other alphabets are the same.
+  // Of other alphabets only the engine knows which letters are the same.
   // deno-lint-ignore no-control-regex
   return /^[\x00-\x7f]*$/.test(pattern)
     ? foldedFinder(pattern)
@@ -79,29 +79,41 @@ export function finderFor({ pattern, regex, ignoreCase }: SearchQuery): Finder {
 
 function textFinder(pattern: string): Finder {
   const wanted = latin1(pattern);
-  return wholeText(wanted.length, (text, from) => text.indexOf(wanted, from));
-}
-
-/** The runtime's own engine is safe here: a sequence of classes leaves it no choice to go back to. */
-function foldedFinder(pattern: string): Finder {
-  const classes = [...pattern].map((char) => {
-    const hex = (letter: string) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`;
-    return `[${hex(char.toLowerCase())}${hex(char.toUpperCase())}]`;
-  });
-  const expression = new RegExp(classes.join(""), "g");
-  return wholeText(pattern.length, (text, from) => {
-    expression.lastIndex = from;
-    return expression.exec(text)?.index ?? -1;
-  });
-}
-
-/** A finder whose candidates are matches. */
-function wholeText(length: number, candidate: Finder["candidate"]): Finder {
   return {
     lineBytes: Infinity,
-    overlapBytes: length - 1,
-    candidate,
-    match: (_line, at) => ({ start: at, end: at + length }),
+    overlapBytes: wanted.length - 1,
+    candidate: (text, from) => text.indexOf(wanted, from),
+    match: (_line, at) => ({ start: at, end: at + wanted.length }),
+  };
+}
+
+/** The letters beyond ASCII that are the same as one of it but for their case: KELVIN SIGN and LONG S. */
+const FOLDED: Record<string, string> = { k: latin1("\u212a"), s: latin1("\u017f") };
+
+/** The runtime's own engine is safe here: no two ways to read a letter begin alike, so it never goes back. */
+function foldedFinder(pattern: string): Finder {
+  const letters = [...pattern.toLowerCase()].map((letter) =>
+    [letter, letter.toUpperCase(), FOLDED[letter]].filter((form) => form !== undefined)
+  );
+  const hex = (byte: string) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  const source = letters.map((forms) =>
+    `(?:${forms.map((form) => [...form].map(hex).join("")).join("|")})`
+  ).join("");
+  const longest = letters.reduce((sum, forms) => sum + forms.at(-1)!.length, 0);
+  const anywhere = new RegExp(source, "g"), here = new RegExp(source, "y");
+  return {
+    lineBytes: Infinity,
+    overlapBytes: longest - 1,
+    candidate(text, from) {
+      anywhere.lastIndex = from;
+      return anywhere.exec(text)?.index ?? -1;
+    },
+    match(line, at) {
+      here.lastIndex = 0;
+      const text = Buffer.from(line.subarray(at, at + longest)).toString("latin1");
+      const found = here.exec(text);
+      return found === null ? null : { start: at, end: at + found[0].length };
+    },
   };
 }
 

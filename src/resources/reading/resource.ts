@@ -52,7 +52,7 @@ export class Resource {
     status: ResourceStatus,
     storage: Storage,
     recentBudget: RecentBudget,
-    /** Who measures. */
+    /** Measures what is read. */
     readonly meter: Meter,
     reader: Promise<LogReader> | null,
   ) {

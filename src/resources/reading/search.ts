@@ -7,6 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { setTimeout } from "node:timers/promises";
+import type { SearchEnd, SearchMatch } from "../../protocol.ts";
 import { readExactly } from "./lines.ts";
 import type { Finder, Span } from "./pattern.ts";
 import type { Resource } from "./resource.ts";
@@ -28,32 +29,6 @@ export interface SearchBounds {
   limit: number;
   /** Time at most, in ms. */
   budgetMs: number;
-}
-
-/** A line that matches, with its first match. */
-export interface SearchMatch {
-  /** Index of the line, from 0. */
-  line: number;
-  /** Byte of the resource with which the match begins. */
-  offset: number;
-  /** Bytes of the match. */
-  length: number;
-  /** The line without its line break; of a long one what is around the match. */
-  text: string;
-  /** Byte of the resource with which the text begins. */
-  textOffset: number;
-  /** Whether the text is not the whole line. */
-  cut: boolean;
-}
-
-/** How a search ended. */
-export interface SearchEnd {
-  /** Where another search goes on. */
-  nextLine: number;
-  /** Whether it ended before the last line that is there. */
-  truncated: boolean;
-  /** Lines that were not looked at as a whole and showed no match. */
-  partialLines: number;
 }
 
 /**

@@ -22,6 +22,7 @@ import {
   type UploadResult,
 } from "../../protocol.ts";
 import type { LogWriter } from "../../storage.ts";
+import { LONGEST_TIMER_MS } from "../../timer.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import type { Meter } from "../meter.ts";
 import { CheckpointPace } from "./pace.ts";
@@ -48,7 +49,7 @@ export interface AppenderOptions {
   durability: Durability;
   /** Shortest time between two checkpoints under load, in ms. */
   checkpointIntervalMs: number;
-  /** Who measures. */
+  /** Measures what is written. */
   meter: Meter;
   /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
   checkGrowth(size: number): void | Promise<void>;
@@ -287,7 +288,7 @@ export class Appender {
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
         this.#schedule();
-      }, Math.ceil(waitMs));
+      }, Math.min(Math.ceil(waitMs), LONGEST_TIMER_MS));
     }
   }
 

@@ -14,15 +14,16 @@ import {
   toStreamError,
   type UploadResult,
 } from "../../protocol.ts";
-import type { LogWriter, Storage } from "../../storage.ts";
+import type { LogOptions, LogWriter, Storage } from "../../storage.ts";
+import { startTimer } from "../../timer.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { ResourceEvents } from "../events.ts";
 import type { Health } from "../health.ts";
-import type { HeldResources } from "../reading/held.ts";
+import type { OpenResource, ResourceCache } from "../reading/cache.ts";
 import type { Meter } from "../meter.ts";
 import type { Quota } from "../quota.ts";
-import { findRecord, logOptions, statusOf } from "../record.ts";
-import type { Resource } from "../reading/resource.ts";
+import { findRecord } from "../find.ts";
+import { statusOf } from "../status.ts";
 import { restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { Turns } from "./turns.ts";
@@ -61,16 +62,16 @@ export interface OwnershipParts {
   /** Where records are. */
   catalog: Catalog;
   /** The resources that somebody has open. */
-  held: HeldResources;
+  cache: ResourceCache;
   /** Says whether a resource may grow. */
   quota: Quota;
-  /** Who measures. */
+  /** Measures what is written. */
   meter: Meter;
   /** Hears whether the disk takes bytes. */
   health: Health;
   /** Counts what is stored. */
   usage: Usage;
-  /** Who is told. */
+  /** Told of every status. */
   events: ResourceEvents;
 }
 
@@ -93,19 +94,25 @@ const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
 /** Records looked at together during recovery. */
 const RECOVERY_PAGE = 100;
 
+/** An upload that runs. */
+interface Running {
+  appender: Appender;
+  open: OpenResource;
+}
+
 /** An upload whose owner is gone, for the time it may come back. */
 interface Interrupted {
-  resource: Resource;
+  open: OpenResource;
   /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
   digest: RunningDigest | null;
-  timer: ReturnType<typeof setTimeout>;
+  stopTimer: () => void;
 }
 
 /** The owners of all unfinished uploads. */
 export class Ownership {
   readonly #parts: OwnershipParts;
   readonly #options: Required<UploadOptions>;
-  readonly #uploads = new Map<string, Appender>();
+  readonly #uploads = new Map<string, Running>();
   readonly #interrupted = new Map<string, Interrupted>();
   /** Steps that change who owns a log. */
   readonly #handovers = new Turns();
@@ -169,7 +176,7 @@ export class Ownership {
    * @param digest The digest of no bytes.
    */
   async create(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
-    const { storage, catalog, held } = this.#parts;
+    const { storage, catalog, cache } = this.#parts;
     const writer = await storage.create(record.id, logOptions(record));
     try {
       await catalog.create(record);
@@ -182,7 +189,7 @@ export class Ownership {
       await storage.delete(record.id);
       throw error;
     }
-    return this.#append(held.hold(record), record, writer, digest);
+    return this.#append(cache.hold(record), record, writer, digest);
   }
 
   /**
@@ -190,7 +197,7 @@ export class Ownership {
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
-    const { catalog, held } = this.#parts;
+    const { catalog, cache } = this.#parts;
     const { secretHash } = await findRecord(catalog, id);
     if (secretHash === null || !await matchesSecret(secret, secretHash)) {
       throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
@@ -198,7 +205,7 @@ export class Ownership {
     return await this.#handovers.take(id, async () => {
       await this.#detachOwner(id);
       const record = await findRecord(catalog, id);
-      const { transferStatus, failure } = held.view(record).status;
+      const { transferStatus, failure } = cache.view(record).status;
       if (transferStatus === "COMPLETED") return { completed: completedUpload(record) };
       if (isFinal(transferStatus)) {
         throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${failure}`);
@@ -220,7 +227,8 @@ export class Ownership {
     }
     await this.#handovers.take(id, async () => {
       // Whoever resumed in the meantime has detached it already.
-      if (this.#uploads.get(id) === appender) await this.#detach(appender, cause);
+      const running = this.#uploads.get(id);
+      if (running?.appender === appender) await this.#detach(running, cause);
     });
   }
 
@@ -248,25 +256,26 @@ export class Ownership {
   async close(): Promise<void> {
     this.#closed = true;
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
-    for (const { timer } of this.#interrupted.values()) clearTimeout(timer);
+    for (const { stopTimer } of this.#interrupted.values()) stopTimer();
     await this.#handovers.settled();
     await Promise.all(
-      [...this.#uploads.values()].map((upload) =>
-        upload.resumable ? upload.detach() : upload.fail(shutdown)
+      [...this.#uploads.values()].map(({ appender }) =>
+        appender.resumable ? appender.detach() : appender.fail(shutdown)
       ),
     );
   }
 
   /** Appends to a log from now on. */
   #append(
-    resource: Resource,
+    open: OpenResource,
     record: ResourceRecord,
     writer: LogWriter,
     digest: RunningDigest,
   ): Appender {
-    const { catalog, held, quota, usage, events, meter, health } = this.#parts;
+    const { catalog, quota, usage, events, meter, health } = this.#parts;
     const { durability, checkpointIntervalMs } = this.#options;
     const { id, metadata, contextId } = record;
+    const { resource } = open;
     const subject = { id, metadata, contextId };
     let counted = record.size;
     const appender = new Appender(resource, {
@@ -289,10 +298,10 @@ export class Ownership {
         // What was counted and then refused is not there.
         usage.give(contextId, counted - resource.status.currentSize);
         // An end that the catalog refused is remembered as long as this process lives.
-        if (recorded) return held.release(resource);
+        if (recorded) return open.release();
       },
     });
-    this.#uploads.set(id, appender);
+    this.#uploads.set(id, { appender, open });
     return appender;
   }
 
@@ -306,17 +315,17 @@ export class Ownership {
       digest ??= await restoreDigest(this.#parts.storage, next.record);
     } catch (error) {
       await next.writer.close();
-      this.#keep(next.resource, null, toStreamError(error));
+      this.#keep(next.open, null, toStreamError(error));
       throw error;
     }
-    return this.#append(next.resource, next.record, next.writer, digest);
+    return this.#append(next.open, next.record, next.writer, digest);
   }
 
   /** Opens the log of an unfinished upload for its next epoch; the log says how much there is. */
   async #nextEpoch(
     record: ResourceRecord,
-  ): Promise<{ resource: Resource; record: ResourceRecord; writer: LogWriter }> {
-    const { catalog, storage, held, usage } = this.#parts;
+  ): Promise<{ open: OpenResource; record: ResourceRecord; writer: LogWriter }> {
+    const { catalog, storage, cache, usage } = this.#parts;
     const { id } = record;
     // Claimed before it is used: after a failure halfway the next attempt has a greater one.
     const epoch = record.epoch + 1;
@@ -336,13 +345,15 @@ export class Ownership {
       throw error;
     }
     usage.give(record.contextId, record.size - updated.size);
-    clearTimeout(this.#interrupted.get(id)?.timer);
+    const interrupted = this.#interrupted.get(id);
+    interrupted?.stopTimer();
     this.#interrupted.delete(id);
-    // Who waited for its owner holds it already.
-    const resource = held.find(id) ?? held.hold(updated);
+    // An upload that waited for its owner is open already.
+    const open = interrupted?.open ?? cache.hold(updated);
+    const { resource } = open;
     const durableSize = Math.min(resource.status.durableSize, writer.size);
     resource.publish({ ...statusOf(updated), durableSize });
-    return { resource, record: updated, writer };
+    return { open, record: updated, writer };
   }
 
   /** Shuts the present owner of an upload out, if there is one. */
@@ -351,30 +362,30 @@ export class Ownership {
     if (owner === undefined) return;
     const fenced = new StreamError("FENCED", "the upload was resumed by another connection");
     await this.#detach(owner, fenced);
-    owner.disown(fenced);
+    owner.appender.disown(fenced);
   }
 
   /** Takes the log from an owner, unless the upload is over then. */
-  async #detach(owner: Appender, cause: StreamError): Promise<void> {
-    const digest = await owner.detach();
+  async #detach({ appender, open }: Running, cause: StreamError): Promise<void> {
+    const digest = await appender.detach();
     if (digest === null) return;
-    this.#uploads.delete(owner.resource.id);
-    this.#keep(owner.resource, digest, cause);
+    this.#uploads.delete(appender.resource.id);
+    this.#keep(open, digest, cause);
   }
 
   /** Waits for the owner of an upload to come back. */
-  #keep(resource: Resource, digest: RunningDigest | null, cause: StreamError): void {
+  #keep(open: OpenResource, digest: RunningDigest | null, cause: StreamError): void {
     if (this.#closed) return;
-    const { id } = resource;
-    const timer = setTimeout(() => {
+    const { id } = open.resource;
+    const stopTimer = startTimer(this.#options.resumeWindowMs, () => {
       this.#handovers.take(id, () => this.#giveUp(id, cause)).catch(() => {});
-    }, this.#options.resumeWindowMs);
-    this.#interrupted.set(id, { resource, digest, timer });
+    });
+    this.#interrupted.set(id, { open, digest, stopTimer });
   }
 
   /** Nobody came back: the upload is FAILED with everything it has. */
   async #giveUp(id: string, cause: StreamError): Promise<void> {
-    const { catalog, held, events } = this.#parts;
+    const { catalog, events } = this.#parts;
     const interrupted = this.#interrupted.get(id);
     if (interrupted === undefined) return;
     try {
@@ -386,9 +397,9 @@ export class Ownership {
       this.#interrupted.delete(id);
       const record = await this.#recordLost(id, toStreamError(error));
       const status = statusOf(record);
-      interrupted.resource.publish(status);
+      interrupted.open.resource.publish(status);
       events.emit({ type: "status", id, contextId: record.contextId, status });
-      await held.release(interrupted.resource);
+      await interrupted.open.release();
     }
   }
 
@@ -401,15 +412,15 @@ export class Ownership {
       const next = await this.#nextEpoch(record);
       if (record.secretHash === null || this.#options.resumeWindowMs === 0) {
         const digest = await createDigest("md5");
-        return await this.#append(next.resource, next.record, next.writer, digest).fail(cause);
+        return await this.#append(next.open, next.record, next.writer, digest).fail(cause);
       }
       await next.writer.close();
-      this.#keep(next.resource, null, cause);
+      this.#keep(next.open, null, cause);
     } catch (error) {
       const lost = toStreamError(error);
       if (lost.code === "NOT_FOUND") await this.#recordLost(record.id, lost);
       // What cannot be opened now may be when its owner is back, or when the window is over.
-      else this.#keep(this.#parts.held.hold(record), null, cause);
+      else this.#keep(this.#parts.cache.hold(record), null, cause);
     }
   }
 
@@ -442,4 +453,9 @@ function completedUpload({ size, lines, digest }: ResourceRecord): UploadResult 
 
 function shuttingDown(): StreamError {
   return new StreamError("SHUTDOWN", "the server is shutting down");
+}
+
+/** How the log of a resource is opened. */
+function logOptions(record: ResourceRecord): LogOptions {
+  return { lineAccess: record.metadata.supportsLineAccess, epoch: record.epoch };
 }

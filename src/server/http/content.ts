@@ -2,17 +2,25 @@
  * The bytes of a resource over HTTP: whole, in parts, and live (PROTOCOL.md 6.1).
  * @module
  */
-import { Buffer } from "node:buffer";
-import type { Context, Hono } from "hono";
+import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
-import { RESOURCES_PATH, type ResourceStatus, type StreamError } from "../../protocol.ts";
-import type { ResourceView } from "../../resources.ts";
-import { followFrom, readFast, readRange } from "../../resources/reading/bytes.ts";
-import type { Resource } from "../../resources/reading/resource.ts";
+import type { ResourceStatus, StreamError } from "../../protocol.ts";
+import {
+  followFrom,
+  type OpenResource,
+  readFast,
+  readRange,
+  type ResourceView,
+} from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import type { FaceParts } from "../face.ts";
+import { inHeader, inQuery, text, type Values } from "../parameters.ts";
+import { ofResource } from "../reach.ts";
+import { answer, answerOf, type Route, route } from "../route.ts";
+import { reprDigest } from "./digest_fields.ts";
+import { ONE, resourceId } from "./listing.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
-import type { RouteParts } from "../routes.ts";
 
 type Coding = "identity" | "gzip";
 
@@ -20,46 +28,80 @@ type Coding = "identity" | "gzip";
 const MIN_COMPRESSED_BYTES = 1024;
 /** A failure longer than this, or not in plain ASCII, is only told in JSON. */
 const FAILURE = /^[\x20-\x7e]{1,256}$/;
-/** Names of RFC 9530 for digests that have one. */
-const DIGEST_NAMES: Record<string, string> = { sha256: "sha-256", md5: "md5" };
 
-/** Adds the route; Hono has it answer HEAD, too. */
-export function contentRoutes(app: Hono, parts: RouteParts): void {
-  app.get(`${RESOURCES_PATH}/:id/content`, (c) => answer(c, parts, c.req.param("id")));
+const PARAMETERS = {
+  id: resourceId,
+  download: inQuery("download", "makes it an attachment, whatever the value", text),
+  range: inHeader(
+    "Range",
+    "the bytes to send; those to come, too, where the last is very large",
+    text,
+  ),
+  ifRange: inHeader("If-Range", "the ETag that the range is of", text),
+  ifNoneMatch: inHeader("If-None-Match", "ETags that are known", text),
+};
+
+type Asked = Values<typeof PARAMETERS>;
+
+const SENT = { "*/*": null };
+const HEADERS = [
+  ...["ETag", "Content-Disposition", "Accept-Ranges", "Repr-Digest"],
+  ...["Stream-Transfer-Status", "Stream-Failure"],
+];
+
+/** The route of the bytes. */
+export function contentRoutes(parts: FaceParts): Route[] {
+  return [route({
+    name: "getContent",
+    method: "GET",
+    path: `${ONE}/content`,
+    section: "6.1",
+    summary: "The bytes, live until the end",
+    access: { scope: "read", reach: ofResource },
+    parameters: PARAMETERS,
+    answers: {
+      200: answerOf("all bytes", SENT, ...HEADERS),
+      206: answerOf("the range", SENT, "Content-Range", ...HEADERS),
+      304: answer("not modified", "ETag"),
+    },
+    errors: [
+      ...["NOT_FOUND", "DELETED", "RANGE_NOT_AVAILABLE", "WRONG_STATE"] as const,
+      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+    ],
+    handle: (c, asked) => send(c, parts, asked),
+  })];
 }
 
-async function answer(c: Context, parts: RouteParts, id: string): Promise<Response> {
+async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Response> {
+  const { id } = asked;
   const record = await parts.resources.get(id);
-  const coding = codingOf(c, record);
+  const coding = codingOf(c, record, asked);
   const etag = etagOf(record, coding);
-  if (isKnown(c.req.header("if-none-match"), etag)) {
+  if (isKnown(asked.ifNoneMatch, etag)) {
     setCacheHeaders(c, record, etag);
     return c.body(null, 304);
   }
-  const part = choosePart(c, record.status, etag);
-  const resource = await parts.resources.open(id, record);
-  try {
-    const source = sourceOf(parts, resource, part, coding);
-    const response = await answerWith(c, parts, source, () => {
-      c.status(part.contentRange === null ? 200 : 206);
-      setCacheHeaders(c, record, etag);
-      setContentHeaders(c, record);
-      setPartHeaders(c, record, part, coding);
-    });
-    return coding === "gzip" ? compressed(response) : response;
-  } catch (error) {
-    await parts.resources.release(resource);
-    throw error;
-  }
+  const part = choosePart(c, record.status, etag, asked);
+  await using stack = new AsyncDisposableStack();
+  const opened = stack.use(await parts.resources.open(id, record));
+  const response = await answerWith(c, parts, sourceOf(opened, part, coding), () => {
+    c.status(part.contentRange === null ? 200 : 206);
+    setCacheHeaders(c, record, etag);
+    setContentHeaders(c, record, asked);
+    setPartHeaders(c, record, part, coding);
+  });
+  // The body releases it from now on.
+  stack.move();
+  return coding === "gzip" ? compressed(response) : response;
 }
 
 function sourceOf(
-  { resources }: RouteParts,
-  resource: Resource,
+  opened: OpenResource,
   { first, end }: ContentPart,
   coding: Coding,
 ): BodySource {
-  const release = () => resources.release(resource);
+  const { resource } = opened;
+  const release = () => opened.release();
   // Parts of what is there already are downloads; only who waits for more follows.
   if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
   // Who compresses a large piece keeps everybody else waiting.
@@ -76,8 +118,8 @@ function compressed(response: Response): Response {
 }
 
 /** What does not change any more, and is text, pays to be compressed; parts are parts of what is stored. */
-function codingOf(c: Context, { metadata, status }: ResourceView): Coding {
-  if (!isCompressible(metadata.mimeType, status) || c.req.header("range")) return "identity";
+function codingOf(c: Context, { metadata, status }: ResourceView, { range }: Asked): Coding {
+  if (!isCompressible(metadata.mimeType, status) || range) return "identity";
   const supports = ["gzip"];
   return accepts(c, { header: "Accept-Encoding", supports, default: "identity" }) as Coding;
 }
@@ -111,11 +153,14 @@ function isKnown(header: string | undefined, etag: string): boolean {
 }
 
 /** A range that is conditional on other content asks for everything. */
-function choosePart(c: Context, status: ResourceStatus, etag: string): ContentPart {
-  const range = c.req.header("range");
-  const condition = c.req.header("if-range");
+function choosePart(
+  c: Context,
+  status: ResourceStatus,
+  etag: string,
+  { range, ifRange }: Asked,
+): ContentPart {
   const applies = range !== undefined &&
-    (condition === undefined || condition === etag && !etag.startsWith("W/"));
+    (ifRange === undefined || ifRange === etag && !etag.startsWith("W/"));
   try {
     return partOf(status, applies ? parseRange(range) : null);
   } catch (error) {
@@ -132,12 +177,16 @@ function setCacheHeaders(c: Context, { metadata, status }: ResourceView, etag: s
   if (isCompressible(metadata.mimeType, status)) c.header("vary", "Accept-Encoding");
 }
 
-function setContentHeaders(c: Context, { metadata, status }: ResourceView): void {
+function setContentHeaders(
+  c: Context,
+  { metadata, status }: ResourceView,
+  { download }: Asked,
+): void {
   const { mimeType, filename } = metadata;
   const { transferStatus, failure } = status;
   // Nothing tells the charset; lines and searches read text as UTF-8, too.
   c.header("content-type", mimeType.startsWith("text/") ? `${mimeType};charset=utf-8` : mimeType);
-  c.header("content-disposition", disposition(filename, c.req.query("download") !== undefined));
+  c.header("content-disposition", disposition(filename, download !== undefined));
   c.header("accept-ranges", "bytes");
   // Whatever was uploaded must not act as a page of this server.
   c.header("x-content-type-options", "nosniff");
@@ -156,9 +205,8 @@ function setPartHeaders(
   // nginx holds answers back unless it is told not to.
   if (end === Infinity) c.header("x-accel-buffering", "no");
   if (coding !== "identity") return c.header("content-encoding", coding);
-  const name = DIGEST_NAMES[digest?.algorithm ?? ""];
-  if (name === undefined) return;
-  c.header("repr-digest", `${name}=:${Buffer.from(digest!.value, "hex").toString("base64")}:`);
+  const field = digest === null ? null : reprDigest(digest);
+  if (field !== null) c.header("repr-digest", field);
 }
 
 /** RFC 6266: the last part of the name, in ASCII for all clients and as it is for those that know RFC 8187. */

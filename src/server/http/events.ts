@@ -2,21 +2,34 @@
  * What happens to a resource or in an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
-import type { Context, Hono } from "hono";
+import type { Context } from "hono";
+import { Bell } from "../../bell.ts";
 import {
-  CONTEXTS_PATH,
   isFinal,
   isNewer,
-  RESOURCES_PATH,
   type ResourceStatus,
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
-import type { ResourceEvent, Resources, ResourceView } from "../../resources.ts";
-import type { Resource } from "../../resources/reading/resource.ts";
+import type { Resource, ResourceEvent, Resources, ResourceView } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import type { FaceParts } from "../face.ts";
+import { inHeader, type Kind } from "../parameters.ts";
+import { ofContext, ofResource } from "../reach.ts";
 import type { References } from "../references.ts";
-import type { RouteParts } from "../routes.ts";
+import { answer, answerOf, type Route, route } from "../route.ts";
+import {
+  CODE,
+  FLAG,
+  object,
+  RESOURCE,
+  type Schema,
+  STATUS,
+  STATUS_MEMBERS,
+  TEXT,
+} from "../schemas.ts";
+import { contextId, ONE_CONTEXT } from "./contexts.ts";
+import { ONE, resourceId } from "./listing.ts";
 
 /** Proxies give up what is silent for a minute. */
 const HEARTBEAT_MS = 15_000;
@@ -27,52 +40,102 @@ const PAGE_RESOURCES = 100;
 
 type Events = AsyncGenerator<Uint8Array, void, void>;
 
-/** Adds the routes. */
-export function eventsRoutes(app: Hono, parts: RouteParts): void {
-  app.get(`${RESOURCES_PATH}/:id/events`, async (c) => {
-    const seen = seenBy(c);
-    const resource = await parts.resources.open(c.req.param("id"));
-    const release = () => parts.resources.release(resource);
-    const { status } = resource;
-    if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
-      await release();
-      return c.body(null, 204);
-    }
-    try {
-      const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
-      return await answer(c, parts, { chunks, release });
-    } catch (error) {
-      await release();
-      throw error;
-    }
-  });
-  app.get(`${CONTEXTS_PATH}/:id/events`, async (c) => {
-    const { id } = await parts.resources.getContext(c.req.param("id"));
-    const base = parts.references.base(c);
-    const chunks = (signal: AbortSignal) => contextEvents(parts, id, base, signal);
-    return answer(c, parts, { chunks, release: () => {} });
-  });
+const ONLY_ID = object({ id: TEXT });
+const METADATA = { filename: TEXT, mimeType: TEXT, supportsLineAccess: FLAG };
+
+/** OpenAPI 3.1 has no word for what events hold; `x-event-data` has a schema for each type of them. */
+function streamOf(eventData: Record<string, Schema>): Record<string, Schema> {
+  return { "text/event-stream": { ...TEXT, "x-event-data": eventData } };
 }
 
-function answer(c: Context, parts: RouteParts, source: BodySource): Promise<Response> {
+const SEEN = /^(\d{1,15})\.(\d{1,15})$/;
+
+/** The last status that a client saw before it connected again; null where it says nothing. */
+const seenStatus: Kind<StatusNumber | null> = {
+  schema: { type: "string", pattern: `${SEEN.source}|^$` },
+  read(text) {
+    if (text === "") return null;
+    const [, epoch, sequence] = SEEN.exec(text) ?? [];
+    if (epoch !== undefined) return { epoch: Number(epoch), sequence: Number(sequence) };
+    throw new StreamError(
+      "BAD_REQUEST",
+      `Last-Event-ID: ${text.slice(0, 80)} is not EPOCH.SEQUENCE, as the events have it`,
+    );
+  },
+};
+
+/** Routes of events. */
+export function eventsRoutes(parts: FaceParts): Route[] {
+  return [
+    route({
+      name: "followStatus",
+      method: "GET",
+      path: `${ONE}/events`,
+      section: "6.4",
+      summary: "Every new status, as server-sent events",
+      access: { scope: "read", reach: ofResource },
+      parameters: {
+        id: resourceId,
+        lastEventId: inHeader("Last-Event-ID", "the last status that was seen", seenStatus),
+      },
+      answers: {
+        200: answerOf("events", streamOf({ status: STATUS, deleted: ONLY_ID })),
+        204: answer("Last-Event-ID names the final status"),
+      },
+      errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
+      async handle(c, { id, lastEventId: seen = null }) {
+        await using stack = new AsyncDisposableStack();
+        const opened = stack.use(await parts.resources.open(id));
+        const { resource } = opened;
+        const { status } = resource;
+        if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
+          return c.body(null, 204);
+        }
+        const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
+        const response = await send(c, parts, { chunks, release: () => opened.release() });
+        // The body releases it from now on.
+        stack.move();
+        return response;
+      },
+    }),
+    route({
+      name: "followContext",
+      method: "GET",
+      path: `${ONE_CONTEXT}/events`,
+      section: "6.5",
+      summary: "What is in an upload context, then what happens in it, as server-sent events",
+      access: { scope: "read", reach: ofContext },
+      parameters: { id: contextId },
+      answers: {
+        200: answerOf(
+          "events",
+          streamOf({
+            resource: RESOURCE,
+            created: object({ id: TEXT, ...METADATA, reference: TEXT }),
+            status: object({ id: TEXT, ...STATUS_MEMBERS }),
+            refused: object({ ...METADATA, code: CODE, message: TEXT }),
+            deleted: ONLY_ID,
+          }),
+        ),
+      },
+      errors: ["CONTEXT_UNKNOWN", "LIMIT_REACHED"],
+      async handle(c, { id: asked }) {
+        const { id } = await parts.resources.getContext(asked);
+        const base = parts.references.base(c);
+        const chunks = (signal: AbortSignal) => contextEvents(parts, id, base, signal);
+        return send(c, parts, { chunks, release: () => {} });
+      },
+    }),
+  ];
+}
+
+function send(c: Context, parts: FaceParts, source: BodySource): Promise<Response> {
   return answerWith(c, parts, source, () => {
     c.header("content-type", "text/event-stream");
     c.header("cache-control", "no-store");
     // nginx would keep events back until its buffer is full.
     c.header("x-accel-buffering", "no");
   });
-}
-
-/** The last status that a client saw before it connected again. */
-function seenBy(c: Context): StatusNumber | null {
-  const text = c.req.header("last-event-id");
-  if (text === undefined || text === "") return null;
-  const [, epoch, sequence] = /^(\d{1,15})\.(\d{1,15})$/.exec(text) ?? [];
-  if (epoch !== undefined) return { epoch: Number(epoch), sequence: Number(sequence) };
-  throw new StreamError(
-    "BAD_REQUEST",
-    `Last-Event-ID: ${text.slice(0, 80)} is not EPOCH.SEQUENCE, as the events have it`,
-  );
 }
 
 /**
@@ -89,8 +152,9 @@ export async function* statusEvents(
   signal: AbortSignal,
   heartbeatMs: number = HEARTBEAT_MS,
 ): Events {
-  const bell = new Bell(signal, heartbeatMs);
-  const unwatch = resource.watch(() => bell.ring());
+  const bell = new Bell();
+  signal.addEventListener("abort", bell.ring);
+  const unwatch = resource.watch(bell.ring);
   try {
     // Some runtimes send the head with the first byte of the body only.
     if (seen !== null && !isNewer(resource.status, seen)) yield comment("nothing new");
@@ -101,11 +165,11 @@ export async function* statusEvents(
         told = status;
         yield encode("status", status, `${status.epoch}.${status.sequence}`);
         if (isFinal(status.transferStatus)) return;
-      } else if (!await bell.rung()) yield comment("still here");
+      } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
   } finally {
     unwatch();
-    bell.stop();
+    signal.removeEventListener("abort", bell.ring);
   }
 }
 
@@ -130,7 +194,8 @@ export async function* contextEvents(
   heartbeatMs: number = HEARTBEAT_MS,
   maxWaiting: number = MAX_WAITING,
 ): Events {
-  const bell = new Bell(signal, heartbeatMs);
+  const bell = new Bell();
+  signal.addEventListener("abort", bell.ring);
   const waiting = new Map<string, News>();
   let refusals = 0;
   const stop = resources.listen((event) => {
@@ -153,11 +218,11 @@ export async function* contextEvents(
       if (key !== undefined) {
         waiting.delete(key);
         for (const [type, data] of news!) yield encode(type, data);
-      } else if (!await bell.rung()) yield comment("still here");
+      } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
   } finally {
     stop();
-    bell.stop();
+    signal.removeEventListener("abort", bell.ring);
   }
 }
 
@@ -197,39 +262,6 @@ function forget(waiting: Map<string, News>, { id, status }: ResourceView): void 
   const newer = news.get("status") as ResourceStatus | undefined;
   news.delete("created");
   if (newer !== undefined && !isNewer(newer, status)) news.delete("status");
-}
-
-/** Wakes one who waits: for a ring, for the time of a heartbeat, or for the end. */
-class Bell {
-  #rung = false;
-  #wake: (() => void) | null = null;
-
-  constructor(private readonly signal: AbortSignal, private readonly heartbeatMs: number) {
-    signal.addEventListener("abort", this.ring);
-  }
-
-  readonly ring = (): void => {
-    this.#rung = true;
-    this.#wake?.();
-  };
-
-  /** False when it was time for a heartbeat. */
-  async rung(): Promise<boolean> {
-    if (!this.#rung && !this.signal.aborted) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, this.heartbeatMs);
-      this.#wake = resolve;
-      await promise;
-      clearTimeout(timer);
-    }
-    const rung = this.#rung;
-    this.#rung = false;
-    return rung || this.signal.aborted;
-  }
-
-  stop(): void {
-    this.signal.removeEventListener("abort", this.ring);
-  }
 }
 
 const encoder = new TextEncoder();

@@ -2,20 +2,26 @@
  * Windows of lines over HTTP: their exact bytes, or JSON (PROTOCOL.md 6.2).
  * @module
  */
-import type { Context, Hono } from "hono";
+import type { Context } from "hono";
 import { accepts } from "hono/accepts";
-import { LIMITS, type LinePosition, RESOURCES_PATH, StreamError } from "../../protocol.ts";
-import { readRange } from "../../resources/reading/bytes.ts";
+import { LIMITS, type LinePosition, StreamError } from "../../protocol.ts";
 import {
   lineAt,
   type LineWindow,
   locateLines,
+  type OpenResource,
   readLinePage,
-} from "../../resources/reading/lines.ts";
-import type { Resource } from "../../resources/reading/resource.ts";
+  readRange,
+  type Resource,
+} from "../../resources.ts";
 import { answerWith } from "../answer.ts";
-import { flagIn, numberIn } from "./query.ts";
-import type { RouteParts } from "../routes.ts";
+import type { FaceParts } from "../face.ts";
+import { json } from "../json.ts";
+import { flag, inQuery, integer, type Values } from "../parameters.ts";
+import { ofResource } from "../reach.ts";
+import { answerOf, type Route, route } from "../route.ts";
+import { array, COUNT, object, orNull, type Schema, TEXT } from "../schemas.ts";
+import { ONE, resourceId } from "./listing.ts";
 
 const LINES = 100;
 const MAX_LINES = 10_000;
@@ -31,49 +37,101 @@ interface Wanted {
   byteOffset: number;
 }
 
-/** Adds the route. */
-export function linesRoutes(app: Hono, parts: RouteParts): void {
-  app.get(`${RESOURCES_PATH}/:id/lines`, async (c) => {
-    if (flagIn(c, "locate")) return await locateOnly(c, parts);
-    const wanted = wantedIn(c);
-    const resource = await parts.resources.open(c.req.param("id"));
-    const release = () => parts.resources.release(resource);
-    try {
-      const window = await locate(resource, wanted);
-      tellStatus(c, resource);
-      const type = accepts(c, {
-        header: "Accept",
-        supports: ["text/plain", "application/json"],
-        default: "text/plain",
-      });
-      if (type === "text/plain") return await asText(c, parts, resource, window, wanted);
-      const response = await asJson(c, resource, window, wanted);
-      await release();
-      return response;
-    } catch (error) {
-      await release();
-      throw error;
-    }
+const PARAMETERS = {
+  id: resourceId,
+  start: inQuery(
+    "start",
+    "index of the first line; a negative one counts from the end; 0 by default",
+    integer(-MAX, MAX),
+  ),
+  count: inQuery(
+    "count",
+    `most lines: at most ${MAX_LINES}, and ${LINES} by default; any number, and 0, with locate`,
+    integer(0, MAX),
+  ),
+  tail: inQuery("tail", "so many lines before the end, instead of the two", integer(0, MAX_LINES)),
+  offset: inQuery("offset", "bytes of the first line to leave out", integer(0, MAX), 0),
+  locate: inQuery("locate", "only where the lines are, cut to what is there", flag, false),
+};
+
+type Asked = Values<typeof PARAMETERS>;
+
+const WINDOW = {
+  startingLineIndex: COUNT,
+  linesCount: COUNT,
+  startOffset: COUNT,
+  endOffset: COUNT,
+};
+
+const LINES_LOCATED: Schema = { title: "LinesLocated", ...object(WINDOW) };
+
+const LINE_PAGE: Schema = {
+  title: "Lines",
+  ...object({
+    ...WINDOW,
+    lines: array(TEXT),
+    next: orNull(object({ lineIndex: COUNT, byteOffset: COUNT })),
+  }),
+};
+
+/** The route of lines. */
+export function linesRoutes(parts: FaceParts): Route[] {
+  return [route({
+    name: "getLines",
+    method: "GET",
+    path: `${ONE}/lines`,
+    section: "6.2",
+    summary: "Lines by their index",
+    access: { scope: "read", reach: ofResource },
+    parameters: PARAMETERS,
+    answers: {
+      200: answerOf(
+        "the lines, or where they are",
+        { "text/plain": TEXT, "application/json": { anyOf: [LINE_PAGE, LINES_LOCATED] } },
+        ...["Link", "Stream-Number-Of-Lines", "Stream-Transfer-Status"],
+      ),
+    },
+    errors: [
+      ...["NOT_FOUND", "DELETED", "NO_LINE_ACCESS", "LINES_NOT_AVAILABLE"] as const,
+      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+    ],
+    handle: (c, asked) => asked.locate ? locateOnly(c, parts, asked) : send(c, parts, asked),
+  })];
+}
+
+async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Response> {
+  const wanted = wantedIn(asked);
+  await using stack = new AsyncDisposableStack();
+  const opened = stack.use(await parts.resources.open(asked.id));
+  const { resource } = opened;
+  const window = await locate(resource, wanted);
+  tellStatus(c, resource);
+  const type = accepts(c, {
+    header: "Accept",
+    supports: ["text/plain", "application/json"],
+    default: "text/plain",
   });
+  if (type !== "text/plain") return await asJson(c, resource, window, wanted);
+  const response = await asText(c, parts, opened, window, wanted);
+  // The body releases it from now on.
+  stack.move();
+  return response;
 }
 
 /** Where lines are, as `LocateLines` tells it: any number of them, cut to what exists. */
-async function locateOnly(c: Context, { resources }: RouteParts): Promise<Response> {
-  const start = numberIn(c, "start", { min: -MAX, max: MAX }) ?? 0;
-  const count = numberIn(c, "count", { min: 0, max: MAX }) ?? 0;
-  const resource = await resources.open(c.req.param("id")!);
-  try {
-    return c.json(await locateLines(resource, start, count));
-  } finally {
-    await resources.release(resource);
-  }
+async function locateOnly(
+  c: Context,
+  { resources }: FaceParts,
+  { id, start = 0, count = 0 }: Asked,
+): Promise<Response> {
+  await using opened = await resources.open(id);
+  return json(c, await locateLines(opened.resource, start, count));
 }
 
-function wantedIn(c: Context): Wanted {
-  const tail = numberIn(c, "tail", { min: 0, max: MAX_LINES });
-  const start = numberIn(c, "start", { min: -MAX, max: MAX });
-  const count = numberIn(c, "count", { min: 0, max: MAX_LINES });
-  const byteOffset = numberIn(c, "offset", { min: 0, max: MAX }) ?? 0;
+function wantedIn({ tail, start, count, offset: byteOffset }: Asked): Wanted {
+  if (count !== undefined && count > MAX_LINES) {
+    throw new StreamError("BAD_REQUEST", `count=${count} is above ${MAX_LINES}`);
+  }
   if (tail === undefined) return { start: start ?? 0, count: count ?? LINES, byteOffset };
   if (start === undefined && count === undefined) return { start: -tail, count: tail, byteOffset };
   throw new StreamError("BAD_REQUEST", "tail stands for start and count: give either");
@@ -111,11 +169,12 @@ function tellStatus(c: Context, { status }: Resource): void {
 /** The exact bytes of the lines. */
 async function asText(
   c: Context,
-  parts: RouteParts,
-  resource: Resource,
+  parts: FaceParts,
+  opened: OpenResource,
   window: LineWindow,
   { byteOffset }: Wanted,
 ): Promise<Response> {
+  const { resource } = opened;
   const { startingLineIndex, linesCount, endOffset } = window;
   const start = window.startOffset + byteOffset;
   const end = Math.min(endOffset, start + TEXT_BYTES);
@@ -125,7 +184,7 @@ async function asText(
   const source = {
     chunks: (signal: AbortSignal) => readRange(resource, start, end, signal),
     byteCount: end - start,
-    release: () => parts.resources.release(resource),
+    release: () => opened.release(),
   };
   return await answerWith(c, parts, source, () => {
     linkTo(c, resource, next);
@@ -149,7 +208,7 @@ async function asJson(
       pageLines: LIMITS.linesAnswerCount,
     });
   linkTo(c, resource, page.next ?? { lineIndex: lineIndex + linesCount, byteOffset: 0 });
-  return c.json({ ...window, ...page });
+  return json(c, { ...window, ...page });
 }
 
 /** Links to the lines that follow, if there are any. */

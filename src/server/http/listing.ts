@@ -2,49 +2,84 @@
  * What there is: resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
  * @module
  */
-import type { Context, Hono } from "hono";
-import {
-  isResourceId,
-  RESOURCES_PATH,
-  StreamError,
-  TRANSFER_STATUSES,
-  type TransferStatus,
-} from "../../protocol.ts";
+import { isResourceId, RESOURCES_PATH, TRANSFER_STATUSES } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
-import { cursorOf, limitOf, page } from "./paging.ts";
-import type { RouteParts } from "../routes.ts";
+import type { FaceParts } from "../face.ts";
+import { json } from "../json.ts";
+import { choice, inPath, inQuery, listInQuery, text } from "../parameters.ts";
+import { listed, ofResource } from "../reach.ts";
+import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
+import { array, RESOURCE } from "../schemas.ts";
+import { cursor, limit, page } from "./paging.ts";
 
-/** Adds the routes. */
-export function listingRoutes(app: Hono, parts: RouteParts): void {
-  const { resources, references } = parts;
-  app.get(RESOURCES_PATH, (c) => list(c, parts));
-  app.get(`${RESOURCES_PATH}/:id`, async (c) => {
-    const record = await resources.get(c.req.param("id"));
-    return c.json(references.info(record, references.base(c)));
-  });
-  app.delete(`${RESOURCES_PATH}/:id`, async (c) => {
-    await resources.delete(c.req.param("id"));
-    return c.body(null, 204);
-  });
-}
+/** The path of the list, which uploads share. */
+export const LIST = { path: RESOURCES_PATH, alias: `${RESOURCES_PATH}/` };
+/** The path of one resource. */
+export const ONE = `${RESOURCES_PATH}/:id`;
 
-async function list(c: Context, { resources, references }: RouteParts): Promise<Response> {
-  const limit = limitOf(c);
-  const found = await resources.list({
-    limit: limit + 1,
-    contextId: grantOf(c)?.contextId ?? c.req.query("context"),
-    transferStatuses: statusesOf(c.req.queries("status")),
-    after: cursorOf(c, isResourceId),
-  });
-  const base = references.base(c);
-  return c.json(page(c, found, limit).map((record) => references.info(record, base)));
-}
+/** The resource that a path names. */
+export const resourceId = inPath("id", "id of a resource");
 
-function statusesOf(names: string[] | undefined): TransferStatus[] | undefined {
-  const wrong = names?.find((name) => !TRANSFER_STATUSES.includes(name as TransferStatus));
-  if (wrong === undefined) return names as TransferStatus[] | undefined;
-  throw new StreamError(
-    "BAD_REQUEST",
-    `status=${wrong} is none of ${TRANSFER_STATUSES.join(", ")}`,
-  );
+/** Routes of resources as such. */
+export function listingRoutes({ resources, references }: FaceParts): Route[] {
+  const one = { path: ONE, section: "6", parameters: { id: resourceId } };
+  return [
+    route({
+      ...LIST,
+      name: "listResources",
+      method: "GET",
+      section: "6",
+      summary: "Lists resources, newest first",
+      access: { scope: "read", reach: listed },
+      parameters: {
+        context: inQuery("context", "only those of one upload context", text),
+        status: listInQuery(
+          "status",
+          "only those with one of these",
+          choice(TRANSFER_STATUSES),
+          TRANSFER_STATUSES.length,
+        ),
+        limit,
+        after: cursor(isResourceId),
+      },
+      answers: { 200: answerOf("a page", jsonOf(array(RESOURCE)), "Link") },
+      errors: [],
+      async handle(c, { context, status, limit, after }) {
+        const found = await resources.list({
+          limit: limit + 1,
+          contextId: grantOf(c)?.contextId ?? context,
+          transferStatuses: status,
+          after,
+        });
+        const base = references.base(c);
+        return json(c, page(c, found, limit).map((record) => references.info(record, base)));
+      },
+    }),
+    route({
+      ...one,
+      name: "getResource",
+      method: "GET",
+      summary: "Shows a resource",
+      access: { scope: "read", reach: ofResource },
+      answers: { 200: answerOf("the resource", jsonOf(RESOURCE)) },
+      errors: ["NOT_FOUND"],
+      async handle(c, { id }) {
+        const record = await resources.get(id);
+        return json(c, references.info(record, references.base(c)));
+      },
+    }),
+    route({
+      ...one,
+      name: "deleteResource",
+      method: "DELETE",
+      summary: "Deletes a resource that is not being uploaded",
+      access: { scope: "admin", reach: ofResource },
+      answers: { 204: answer("deleted") },
+      errors: ["NOT_FOUND", "WRONG_STATE"],
+      async handle(c, { id }) {
+        await resources.delete(id);
+        return c.body(null, 204);
+      },
+    }),
+  ];
 }

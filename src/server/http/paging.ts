@@ -4,10 +4,11 @@
  */
 import type { Context } from "hono";
 import { StreamError } from "../../protocol.ts";
-import { numberIn } from "./query.ts";
+import { inQuery, integer, type Parameter } from "../parameters.ts";
 
 const PAGE_ENTRIES = 100;
 const MAX_PAGE_ENTRIES = 1000;
+const CURSOR = /^(\d{1,15})_(.+)$/;
 
 /** A place in a list that is ordered by time and id. */
 export interface Cursor {
@@ -17,25 +18,27 @@ export interface Cursor {
   id: string;
 }
 
-/**
- * How many entries the page has that a request asks for.
- * @throws {StreamError} BAD_REQUEST.
- */
-export function limitOf(c: Context): number {
-  return numberIn(c, "limit", { min: 1, max: MAX_PAGE_ENTRIES }) ?? PAGE_ENTRIES;
-}
+/** How many entries a page has. */
+export const limit: Parameter<number> = inQuery(
+  "limit",
+  "most entries of a page",
+  integer(1, MAX_PAGE_ENTRIES),
+  PAGE_ENTRIES,
+);
 
 /**
- * Where the page begins that a request asks for; what the cursor names may be gone by now.
+ * Where the page begins; what the cursor names may be gone by now.
  * @param isId Tells whether a text can be an id in this list.
- * @throws {StreamError} BAD_REQUEST.
  */
-export function cursorOf(c: Context, isId: (text: string) => boolean): Cursor | undefined {
-  const text = c.req.query("after");
-  if (text === undefined) return undefined;
-  const [, createdAtMs, id] = /^(\d{1,15})_(.+)$/.exec(text) ?? [];
-  if (id !== undefined && isId(id)) return { createdAtMs: Number(createdAtMs), id };
-  throw new StreamError("BAD_REQUEST", `after=${text} is not what a link to a next page has`);
+export function cursor(isId: (text: string) => boolean): Parameter<Cursor | undefined> {
+  return inQuery("after", "where the page begins, as the link to a next page has it", {
+    schema: { type: "string", pattern: CURSOR.source },
+    read(text) {
+      const [, createdAtMs, id] = CURSOR.exec(text) ?? [];
+      if (id !== undefined && isId(id)) return { createdAtMs: Number(createdAtMs), id };
+      throw new StreamError("BAD_REQUEST", `after=${text} is not what a link to a next page has`);
+    },
+  });
 }
 
 /**

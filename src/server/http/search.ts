@@ -2,18 +2,16 @@
  * Searching the lines of a resource over HTTP (PROTOCOL.md 6.3).
  * @module
  */
-import type { Context, Hono } from "hono";
-import { RESOURCES_PATH, StreamError } from "../../protocol.ts";
-import { finderFor } from "../../resources/reading/pattern.ts";
-import {
-  search,
-  type SearchBounds,
-  type SearchEnd,
-  type SearchMatch,
-} from "../../resources/reading/search.ts";
+import type { Context } from "hono";
+import { type SearchEnd, type SearchMatch, StreamError } from "../../protocol.ts";
+import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
-import { flagIn, numberIn } from "./query.ts";
-import type { RouteParts } from "../routes.ts";
+import type { FaceParts } from "../face.ts";
+import { flag, inQuery, integer, text, type Values } from "../parameters.ts";
+import { ofResource } from "../reach.ts";
+import { answerOf, type Route, route } from "../route.ts";
+import { COUNT, FLAG, object, type Schema, TEXT } from "../schemas.ts";
+import { ONE, resourceId } from "./listing.ts";
 
 const MATCHES = 1000;
 const MAX_MATCHES = 10_000;
@@ -23,54 +21,102 @@ const BUDGET_MS = 30_000;
 const MAX_SEARCHES = 4;
 const MAX_LINE = Number.MAX_SAFE_INTEGER;
 
-/** Adds the route. */
-export function searchRoutes(app: Hono, parts: RouteParts): void {
+const PARAMETERS = {
+  id: resourceId,
+  q: inQuery("q", "the text, 1 to 1024 bytes of UTF-8", text, ""),
+  regex: inQuery("regex", "whether it is a regular expression in the syntax of RE2", flag, false),
+  ignoreCase: inQuery("ignoreCase", "whether case does not matter", flag, false),
+  from: inQuery(
+    "from",
+    "index of the first line to look at; a negative one counts from the end",
+    integer(-MAX_LINE, MAX_LINE),
+    0,
+  ),
+  limit: inQuery("limit", "most matches", integer(1, MAX_MATCHES), MATCHES),
+};
+
+type Asked = Values<typeof PARAMETERS>;
+
+const HIT: Schema = {
+  title: "Hit",
+  ...object({
+    line: COUNT,
+    offset: COUNT,
+    length: COUNT,
+    text: TEXT,
+    textOffset: COUNT,
+    cut: FLAG,
+  }),
+};
+
+const SEARCH_END: Schema = {
+  title: "SearchEnd",
+  ...object({ end: { const: true }, nextLine: COUNT, truncated: FLAG, partialLines: COUNT }),
+};
+
+/** The route of searches. */
+export function searchRoutes(parts: FaceParts): Route[] {
   let running = 0;
-  app.get(`${RESOURCES_PATH}/:id/search`, async (c) => {
-    if (running >= MAX_SEARCHES) {
-      throw new StreamError("LIMIT_REACHED", `${running} searches are running: try again later`);
-    }
-    running++;
-    try {
-      return await answer(c, parts, () => void running--);
-    } catch (error) {
-      running--;
-      throw error;
-    }
-  });
+  return [route({
+    name: "searchLines",
+    method: "GET",
+    path: `${ONE}/search`,
+    section: "6.3",
+    summary: "Lines that match, then how the search ended",
+    access: { scope: "read", reach: ofResource },
+    parameters: PARAMETERS,
+    answers: {
+      200: answerOf("an object a line", {
+        "application/x-ndjson": { oneOf: [HIT, SEARCH_END] },
+      }),
+    },
+    errors: [
+      ...["NOT_FOUND", "DELETED", "NO_LINE_ACCESS", "LINES_NOT_AVAILABLE"] as const,
+      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+    ],
+    async handle(c, asked) {
+      if (running >= MAX_SEARCHES) {
+        throw new StreamError("LIMIT_REACHED", `${running} searches are running: try again later`);
+      }
+      running++;
+      try {
+        return await send(c, parts, asked, () => void running--);
+      } catch (error) {
+        running--;
+        throw error;
+      }
+    },
+  })];
 }
 
-async function answer(c: Context, parts: RouteParts, ended: () => void): Promise<Response> {
+async function send(
+  c: Context,
+  parts: FaceParts,
+  { id, q: pattern, regex, ignoreCase, from, limit }: Asked,
+  ended: () => void,
+): Promise<Response> {
   const { resources } = parts;
-  const finder = finderFor({
-    pattern: c.req.query("q") ?? "",
-    regex: flagIn(c, "regex"),
-    ignoreCase: flagIn(c, "ignoreCase"),
-  });
-  const bounds: SearchBounds = {
-    from: numberIn(c, "from", { min: -MAX_LINE, max: MAX_LINE }) ?? 0,
-    limit: numberIn(c, "limit", { min: 1, max: MAX_MATCHES }) ?? MATCHES,
-    budgetMs: BUDGET_MS,
+  const finder = finderFor({ pattern, regex, ignoreCase });
+  const bounds: SearchBounds = { from, limit, budgetMs: BUDGET_MS };
+  await using stack = new AsyncDisposableStack();
+  const opened = stack.use(await resources.open(id));
+  const { resource } = opened;
+  // What cannot be searched is refused before the answer begins.
+  await resource.lineStart(Math.max(0, bounds.from));
+  const source = {
+    chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),
+    release: () => {
+      ended();
+      return opened.release();
+    },
   };
-  const resource = await resources.open(c.req.param("id")!);
-  try {
-    // What cannot be searched is refused before the answer begins.
-    await resource.lineStart(Math.max(0, bounds.from));
-    const source = {
-      chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),
-      release: () => {
-        ended();
-        return resources.release(resource);
-      },
-    };
-    return await answerWith(c, parts, source, () => {
-      c.header("content-type", "application/x-ndjson; charset=utf-8");
-      c.header("cache-control", "no-store");
-    });
-  } catch (error) {
-    await resources.release(resource);
-    throw error;
-  }
+  const response = await answerWith(c, parts, source, () => {
+    c.header("content-type", "application/x-ndjson; charset=utf-8");
+    c.header("cache-control", "no-store");
+  });
+  // The body releases it from now on.
+  stack.move();
+  return response;
 }
 
 /** An object a line: the matches, and how the search ended. */

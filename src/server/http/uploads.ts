@@ -5,104 +5,221 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Context, Hono } from "hono";
+import type { Context } from "hono";
+import { serializeDictionary, serializeItem } from "structured-headers";
 import {
   type Digest,
+  DIGESTS,
   isFinal,
-  RESOURCES_PATH,
   StreamError,
   toStreamError,
   UPLOADS_PATH,
 } from "../../protocol.ts";
 import type { CompletedUpload } from "../../resources.ts";
-import type { HttpUpload, HttpUploads } from "../../session/request.ts";
 import type { Content, Intake } from "../../session/intake.ts";
+import type { HttpUpload } from "../../session/request.ts";
+import type { FaceParts } from "../face.ts";
+import { json } from "../json.ts";
+import { inPath, inQuery, secretInPath, text, type Values } from "../parameters.ts";
 import { problem } from "../problem.ts";
-import type { RouteParts } from "../routes.ts";
+import { namedResource, ofResource, unnamedResource } from "../reach.ts";
+import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
+import { RESOURCE } from "../schemas.ts";
+import { LIST, ONE, resourceId } from "./listing.ts";
 import {
+  type Append,
+  APPEND_PARAMETERS,
   checkCoding,
   contentLength,
-  digestIn,
-  digestNames,
+  contentType,
+  type Creation,
+  CREATION_PARAMETERS,
   named,
-  uploadComplete,
-  uploadNumber,
 } from "./upload_fields.ts";
-
-/** What uploads need besides what all routes do. */
-export interface UploadParts extends RouteParts {
-  /** Uploads by HTTP that are open. */
-  httpUploads: HttpUploads;
-}
 
 /** The media type of a PATCH that appends. */
 const PARTIAL_UPLOAD = "application/partial-upload";
 /** Where the draft's problem types are. */
 const PROBLEM_TYPES = "https://iana.org/assignments/http-problem-types#";
 
-/** Adds the routes. */
-export function uploadRoutes(app: Hono, parts: UploadParts): void {
-  const { httpUploads } = parts;
-  const answer = (step: (c: Context) => Promise<Response>) => (c: Context) =>
-    httpUploads.during(() => step(c));
-  app.on(["PUT", "POST"], RESOURCES_PATH, answer((c) => create(c, parts)));
-  app.on(["PUT", "POST"], `${RESOURCES_PATH}/`, answer((c) => create(c, parts)));
-  app.put(`${RESOURCES_PATH}/:name`, answer((c) => create(c, parts)));
-  const upload = `${UPLOADS_PATH}/:id/:secret`;
-  // HEAD is routed as GET, and says the same.
-  app.get(upload, answer((c) => tellOffset(c, parts)));
-  app.patch(upload, answer((c) => append(c, parts)));
-  app.delete(upload, answer((c) => cancel(c, parts)));
-  for (const path of [RESOURCES_PATH, `${RESOURCES_PATH}/:name`, upload]) {
-    app.options(path, (c) => {
+/** Errors of content that is taken in. */
+const CONTENT_ERRORS = [
+  ...["CONFLICT", "FENCED", "QUOTA_EXCEEDED", "CHECKSUM_MISMATCH", "INTERRUPTED"] as const,
+  ...["PEER_SILENT", "SHUTDOWN", "LIMIT_REACHED", "STORAGE_FAILED"] as const,
+];
+/** Errors of who is not the owner of an upload, or not any more. */
+const OWNER_ERRORS = ["NOT_FOUND", "NOT_OWNER", "WRONG_STATE", "FENCED", "LIMIT_REACHED"] as const;
+
+const OFFSET = ["Upload-Offset", "Upload-Complete"] as const;
+const AGREED = ["Upload-Limit", "Stream-Digest-Algorithm"] as const;
+const TOLD = [...OFFSET, ...AGREED, "Upload-Length", "Location"];
+
+/** The address of one upload. */
+const UPLOAD = {
+  path: `${UPLOADS_PATH}/:id/:secret`,
+  section: "6.7",
+  access: { scope: "upload", reach: ofResource },
+} as const;
+const OWNER = {
+  id: resourceId,
+  secret: secretInPath("secret", "secret of the upload: who knows it owns it"),
+};
+type Owner = Values<typeof OWNER>;
+const NAME = { id: inPath("id", "filename of the resource, or its id: a UUID in lower case") };
+
+/** Routes of uploads. */
+export function uploadRoutes(parts: FaceParts): Route[] {
+  return [...creationRoutes(parts), ...ownerRoutes(parts), ...optionsRoutes(parts)];
+}
+
+function creationRoutes(parts: FaceParts): Route[] {
+  const creation = {
+    section: "6.6",
+    summary: "Uploads a resource, readable while it is sent, or begins an upload in parts",
+    takes: "*/*",
+    answers: { 201: answerOf("the resource", jsonOf(RESOURCE), "Location", ...OFFSET, ...AGREED) },
+    errors: [
+      ...["BAD_REQUEST", "BAD_METADATA", "CONTEXT_REQUIRED", "CONTEXT_UNKNOWN"] as const,
+      ...["CONTEXT_CLOSED", ...CONTENT_ERRORS] as const,
+    ],
+  };
+  const unnamed = {
+    ...creation,
+    ...LIST,
+    access: { scope: "upload", reach: unnamedResource },
+    parameters: CREATION_PARAMETERS,
+    handle: (c: Context, said: Creation) => during(parts, () => create(c, parts, said, undefined)),
+  } as const;
+  return [
+    route({ ...unnamed, name: "createResource", method: "POST" }),
+    route({ ...unnamed, name: "uploadResource", method: "PUT" }),
+    route({
+      ...creation,
+      name: "putResource",
+      method: "PUT",
+      path: ONE,
+      access: { scope: "upload", reach: namedResource },
+      parameters: { ...NAME, ...CREATION_PARAMETERS },
+      handle: (c, said) => during(parts, () => create(c, parts, said, said.id)),
+    }),
+  ];
+}
+
+function ownerRoutes(parts: FaceParts): Route[] {
+  return [
+    route({
+      ...UPLOAD,
+      name: "getUpload",
+      method: "GET",
+      summary: "How many bytes arrived, and the resource; to HEAD without it",
+      parameters: OWNER,
+      answers: {
+        200: answerOf("to GET: the resource", jsonOf(RESOURCE), ...TOLD),
+        204: answer("to HEAD", ...TOLD),
+      },
+      errors: OWNER_ERRORS,
+      handle: (c, owner) => during(parts, () => tellOffset(c, parts, owner)),
+    }),
+    route({
+      ...UPLOAD,
+      name: "appendToUpload",
+      method: "PATCH",
+      summary: "Sends more bytes",
+      takes: PARTIAL_UPLOAD,
+      parameters: { ...OWNER, ...APPEND_PARAMETERS },
+      answers: {
+        200: answerOf("the resource", jsonOf(RESOURCE), "Location", ...OFFSET),
+        204: answer("more is awaited", ...OFFSET),
+      },
+      errors: ["BAD_REQUEST", ...OWNER_ERRORS, ...CONTENT_ERRORS],
+      handle: (c, said) => during(parts, () => append(c, parts, said)),
+    }),
+    route({
+      ...UPLOAD,
+      name: "abortUpload",
+      method: "DELETE",
+      summary: "Gives the upload up: it is FAILED and keeps what arrived",
+      parameters: { ...OWNER, reason: inQuery("reason", "why; others are told", text) },
+      answers: { 204: answer("given up") },
+      errors: OWNER_ERRORS,
+      handle: (c, said) => during(parts, () => cancel(c, parts, said)),
+    }),
+  ];
+}
+
+/** What a server can do, not what it has. */
+function optionsRoutes(parts: FaceParts): Route[] {
+  const options = {
+    method: "OPTIONS",
+    section: "6.7",
+    summary: "Tells which uploads are taken",
+    access: "everybody",
+    answers: { 204: answer("what is taken", "Allow", "Accept-Patch", "Upload-Limit") },
+    errors: [],
+    handle(c: Context) {
       c.header("accept-patch", PARTIAL_UPLOAD);
       return c.body(null, 204, { "upload-limit": limits(parts) });
-    });
-  }
+    },
+  } as const;
+  return [
+    route({ ...options, ...LIST, name: "optionsOfResources", parameters: {} }),
+    route({ ...options, path: ONE, name: "optionsOfResource", parameters: NAME }),
+    route({ ...options, path: UPLOAD.path, name: "optionsOfUpload", parameters: OWNER }),
+  ];
+}
+
+/** A server is not shut down before such a request is answered. */
+function during(
+  { httpUploads }: FaceParts,
+  step: () => Promise<Response>,
+): Promise<Response> {
+  return httpUploads.during(step);
 }
 
 /** `PUT /resources/NAME`: an upload, whole or as its first part. */
-async function create(c: Context, parts: UploadParts): Promise<Response> {
+async function create(
+  c: Context,
+  parts: FaceParts,
+  said: Creation,
+  segment: string | undefined,
+): Promise<Response> {
   const { resources, httpUploads } = parts;
-  const { id, metadata } = named(c, c.req.param("name"));
+  const { id, metadata } = named(c, said, segment);
   checkCoding(c);
-  const isComplete = uploadComplete(c);
+  const { complete: isComplete, contentDigest } = said;
   const isWhole = isComplete !== false;
-  const contentDigest = digestIn(c, "content-digest");
-  const digest = digestIn(c, "repr-digest") ?? (isWhole ? contentDigest : null);
+  const digest = said.reprDigest ?? (isWhole ? contentDigest : undefined);
   const content = contentOf(c);
-  const size = announcedSize(c, 0, isWhole);
-  if (isComplete !== null) c.header("upload-limit", limits(parts));
+  const size = announcedSize(c, said.length, 0, isWhole);
+  if (isComplete !== undefined) c.header("upload-limit", limits(parts));
   if (size === "INCONSISTENT") return inconsistentLength(c);
   const owned = await resources.register({
     id,
     metadata,
-    contextId: c.req.query("context") || null,
+    contextId: said.context || null,
     makeContext: true,
     resumable: !isWhole,
-    digests: digest === null ? digestNames(c) : [digest.algorithm],
+    digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
   const upload = httpUploads.open(owned);
   const { appender } = upload;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
   return await upload.own(async (intake) => {
-    await receive(upload, intake, content, digest === contentDigest ? null : contentDigest);
-    if (isWhole) return await complete(c, parts, upload, null, 201);
+    await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
+    if (isWhole) return await complete(c, parts, upload, said, null, 201);
     const base = parts.references.base(c);
     c.header("location", `${base}${UPLOADS_PATH}/${appender.resource.id}/${owned.secret}`);
     uploadState(c, appender.received, false);
     const record = await resources.get(appender.resource.id);
-    return c.json(parts.references.info(record, base), 201);
+    return json(c, parts.references.info(record, base), 201);
   });
 }
 
 /** `PATCH /uploads/ID/SECRET`: the next part. */
-async function append(c: Context, parts: UploadParts): Promise<Response> {
-  const type = c.req.header("content-type")?.split(";")[0].trim();
-  const offset = uploadNumber(c, "upload-offset");
-  const isLast = uploadComplete(c);
-  if (type !== PARTIAL_UPLOAD || offset === null || isLast === null) {
+async function append(c: Context, parts: FaceParts, said: Owner & Append): Promise<Response> {
+  const { offset, complete: isLast, contentDigest } = said;
+  if (contentType(c) !== PARTIAL_UPLOAD || offset === undefined || isLast === undefined) {
     throw new StreamError(
       "BAD_REQUEST",
       `an append has Content-Type: ${PARTIAL_UPLOAD}, Upload-Offset: BYTES and Upload-Complete: ?0 or ?1`,
@@ -110,16 +227,15 @@ async function append(c: Context, parts: UploadParts): Promise<Response> {
   }
   checkCoding(c);
   const content = contentOf(c);
-  const contentDigest = digestIn(c, "content-digest");
-  const upload = await find(c, parts);
+  const upload = await find(parts, said);
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
   return await upload.own(async (intake) => {
     const { appender } = upload;
     // What an earlier request brought may not be written yet.
     await upload.receive(intake, { body: null, byteCount: null });
     if (offset !== appender.received) return mismatchingOffset(c, appender.received, offset, false);
-    const checksum = checksumFor(c, upload);
-    const size = announcedSize(c, offset, isLast);
+    const checksum = checksumFor(said, upload);
+    const size = announcedSize(c, said.length, offset, isLast);
     const known = appender.announced.size;
     if (size === "INCONSISTENT" || size !== null && known !== null && size !== known) {
       return inconsistentLength(c);
@@ -129,33 +245,33 @@ async function append(c: Context, parts: UploadParts): Promise<Response> {
       checksum: checksum ?? appender.announced.checksum,
     };
     await receive(upload, intake, content, contentDigest);
-    if (isLast) return await complete(c, parts, upload, checksum, 200);
+    if (isLast) return await complete(c, parts, upload, said, checksum, 200);
     uploadState(c, appender.received, false);
-    return wantsRepresentation(c) ? await represent(c, parts) : c.body(null, 204);
+    // Who sends many parts wants to know how the resource stands, and may not be allowed to ask elsewhere.
+    return said.representation ? await represent(c, parts, said) : c.body(null, 204);
   });
 }
 
-/** RFC 7240: who sends many parts wants to know how the resource stands, and may not be allowed to ask elsewhere. */
-function wantsRepresentation(c: Context): boolean {
-  return /(?:^|[,;])\s*return=representation\s*(?:$|[,;])/i.test(c.req.header("prefer") ?? "");
-}
-
 /** The resource of an upload, for its owner. */
-async function represent(c: Context, { resources, references }: UploadParts): Promise<Response> {
-  const record = await resources.get(c.req.param("id")!);
-  return c.json(references.info(record, references.base(c)));
+async function represent(
+  c: Context,
+  { resources, references }: FaceParts,
+  { id }: Owner,
+): Promise<Response> {
+  const record = await resources.get(id);
+  return json(c, references.info(record, references.base(c)));
 }
 
 /** `HEAD` and `GET /uploads/ID/SECRET`: how much there is; a request that still goes on is ended. */
-async function tellOffset(c: Context, parts: UploadParts): Promise<Response> {
-  const answer = () => c.req.method === "HEAD" ? c.body(null, 204) : represent(c, parts);
-  const upload = await find(c, parts);
+async function tellOffset(c: Context, parts: FaceParts, owner: Owner): Promise<Response> {
+  const answer = () => c.req.method === "HEAD" ? c.body(null, 204) : represent(c, parts, owner);
+  const upload = await find(parts, owner);
   c.header("cache-control", "no-store");
   c.header("upload-limit", limits(parts));
   if ("completed" in upload) {
     const { size } = upload.completed;
     c.header("upload-length", String(size));
-    c.header("location", parts.references.url(c.req.param("id")!, parts.references.base(c)));
+    c.header("location", parts.references.url(owner.id, parts.references.base(c)));
     uploadState(c, size, true);
     return await answer();
   }
@@ -170,23 +286,26 @@ async function tellOffset(c: Context, parts: UploadParts): Promise<Response> {
 }
 
 /** `DELETE /uploads/ID/SECRET?reason=`: gives it up; what arrived stays. */
-async function cancel(c: Context, parts: UploadParts): Promise<Response> {
-  const upload = await find(c, parts);
+async function cancel(
+  c: Context,
+  parts: FaceParts,
+  { reason = "its owner gave the upload up", ...owner }: Owner & { reason?: string },
+): Promise<Response> {
+  const upload = await find(parts, owner);
   if ("completed" in upload) {
-    throw new StreamError(
-      "WRONG_STATE",
-      `upload ${c.req.param("id")} is completed: delete the resource`,
-    );
+    throw new StreamError("WRONG_STATE", `upload ${owner.id} is completed: delete the resource`);
   }
   return await upload.own(async () => {
-    const reason = c.req.query("reason") ?? "its owner gave the upload up";
     await upload.appender.fail(new StreamError("ABORTED", reason));
     return c.body(null, 204);
   });
 }
 
-function find(c: Context, { httpUploads }: UploadParts): Promise<HttpUpload | CompletedUpload> {
-  return httpUploads.find(c.req.param("id")!, c.req.param("secret")!);
+function find(
+  { httpUploads }: FaceParts,
+  { id, secret }: Owner,
+): Promise<HttpUpload | CompletedUpload> {
+  return httpUploads.find(id, secret);
 }
 
 /** Takes the content in and holds it against its digest. */
@@ -194,9 +313,9 @@ async function receive(
   upload: HttpUpload,
   intake: Intake,
   content: Content,
-  expected: Digest | null,
+  expected: Digest | undefined,
 ): Promise<void> {
-  if (expected === null) return await upload.receive(intake, content);
+  if (expected === undefined) return await upload.receive(intake, content);
   const hash = createHash(expected.algorithm);
   await upload.receive(intake, { ...content, seen: (bytes) => void hash.update(bytes) });
   const value = hash.digest("hex");
@@ -213,14 +332,15 @@ async function receive(
 /** Completes an upload and shows what became of it. */
 async function complete(
   c: Context,
-  { resources, references }: UploadParts,
+  { resources, references }: FaceParts,
   upload: HttpUpload,
+  { complete: isComplete }: Pick<Append, "complete">,
   checksum: string | null,
   status: 200 | 201,
 ): Promise<Response> {
   const { appender } = upload;
   const { id } = appender.resource;
-  if (uploadComplete(c) !== null) uploadState(c, appender.received, true);
+  if (isComplete !== undefined) uploadState(c, appender.received, true);
   try {
     await upload.complete(checksum);
   } catch (thrown) {
@@ -230,7 +350,7 @@ async function complete(
   }
   const base = references.base(c);
   c.header("location", references.url(id, base));
-  return c.json(references.info(await resources.get(id), base), status);
+  return json(c, references.info(await resources.get(id), base), status);
 }
 
 function contentOf(c: Context): Content {
@@ -240,30 +360,25 @@ function contentOf(c: Context): Content {
 /** The size of the whole as a request says it, in one of two ways or in both. */
 function announcedSize(
   c: Context,
+  said: number | undefined,
   offset: number,
   isLast: boolean,
 ): number | null | "INCONSISTENT" {
-  const said = uploadNumber(c, "upload-length");
   const length = isLast ? contentLength(c) : null;
-  const implied = length === null ? null : offset + length;
-  if (said !== null && implied !== null && said !== implied) return "INCONSISTENT";
-  return said ?? implied;
+  const implied = length === null ? undefined : offset + length;
+  if (said !== undefined && implied !== undefined && said !== implied) return "INCONSISTENT";
+  return said ?? implied ?? null;
 }
 
 /**
  * The digest of the whole that an append brings.
  * @throws {StreamError} BAD_REQUEST when it is of another algorithm than the upload's.
  */
-function checksumFor(c: Context, { appender }: HttpUpload): string | null {
+function checksumFor({ digest: own, reprDigest }: Append, { appender }: HttpUpload): string | null {
   const { digestAlgorithm } = appender;
-  const own = c.req.header("stream-digest")?.trim().toLowerCase();
-  if (own !== undefined && /^[0-9a-f]{32,64}$/.test(own)) return own;
-  if (own !== undefined) {
-    throw new StreamError("BAD_REQUEST", `Stream-Digest is no ${digestAlgorithm} in hexadecimal`);
-  }
-  const digest = digestIn(c, "repr-digest");
-  if (digest === null || digest.algorithm === digestAlgorithm) return digest?.value ?? null;
-  throw otherAlgorithm(digest, digestAlgorithm);
+  if (own !== undefined || reprDigest === undefined) return own ?? null;
+  if (reprDigest.algorithm === digestAlgorithm) return reprDigest.value;
+  throw otherAlgorithm(reprDigest, digestAlgorithm);
 }
 
 function otherAlgorithm({ algorithm }: Digest, agreed: string): StreamError {
@@ -276,12 +391,14 @@ function otherAlgorithm({ algorithm }: Digest, agreed: string): StreamError {
 
 function uploadState(c: Context, offset: number, isComplete: boolean): void {
   c.header("upload-offset", String(offset));
-  c.header("upload-complete", isComplete ? "?1" : "?0");
+  c.header("upload-complete", serializeItem(isComplete));
 }
 
-function limits({ resources }: RouteParts): string {
-  const maxAgeSeconds = Math.floor(resources.resumeWindowMs / 1000);
-  return `max-size=${resources.maxResourceBytes}, max-age=${maxAgeSeconds}`;
+function limits({ resources }: FaceParts): string {
+  return serializeDictionary({
+    "max-size": resources.maxResourceBytes,
+    "max-age": Math.floor(resources.resumeWindowMs / 1000),
+  });
 }
 
 function mismatchingOffset(

@@ -1,61 +1,24 @@
 /**
- * The WebSocket endpoints: requests become upload and download sessions (PROTOCOL.md 3 and 4).
+ * Upgrades: requests become sessions that are counted, observed, and end with their grants (PROTOCOL.md 2).
  * @module
  */
-import type { Context, Hono } from "hono";
-import {
-  CONTEXT_PARAMETER,
-  DOWNLOAD_PATH,
-  StreamError,
-  SUBPROTOCOL,
-  UPLOAD_PATH,
-} from "../../protocol.ts";
-import type { Runtime } from "../../runtime.ts";
-import { DownloadSession } from "../../session/download.ts";
-import { UploadSession } from "../../session/upload.ts";
-import { checkUpload, grantOf } from "../access.ts";
+import type { Context } from "hono";
+import { StreamError, SUBPROTOCOL } from "../../protocol.ts";
+import { grantOf } from "../access.ts";
 import { atExpiry } from "../expiry.ts";
-import type { Observer } from "../observer.ts";
-import type { RouteParts } from "../routes.ts";
+import type { FaceParts } from "../face.ts";
 import type { ConnectionKind, Open } from "../sessions.ts";
 
-/** What the endpoints need besides what all routes do. */
-export interface UpgradeParts extends RouteParts {
-  /** What upgrades the connections. */
-  runtime: Runtime;
-  /** Hears of the ends of sessions. */
-  observer: Observer;
-}
-
-/** Adds the endpoints. */
-export function upgradeRoutes(app: Hono, parts: UpgradeParts): void {
-  const { resources, references, heartbeat } = parts;
-  app.get(UPLOAD_PATH, (c) => {
-    const base = references.base(c);
-    const grant = grantOf(c);
-    return upgrade(c, parts, "upload", (connection) =>
-      new UploadSession(connection, {
-        resources,
-        contextId: c.req.query(CONTEXT_PARAMETER) || null,
-        referenceTo: (id) => references.reference(id, base),
-        check: (id) => checkUpload(grant, id, resources),
-        heartbeat,
-      }));
-  });
-  app.get(
-    `${DOWNLOAD_PATH}/:id`,
-    (c) =>
-      upgrade(
-        c,
-        parts,
-        "download",
-        (connection) =>
-          new DownloadSession(connection, { resources, id: c.req.param("id"), heartbeat }),
-      ),
-  );
-}
-
-function upgrade(c: Context, parts: UpgradeParts, kind: ConnectionKind, open: Open): Response {
+/**
+ * Makes a session of a request.
+ * @param c The request.
+ * @param parts What the server has for it.
+ * @param kind What the session is for.
+ * @param open Makes it of the connection.
+ * @returns The answer that upgrades.
+ * @throws {StreamError} BAD_REQUEST, LIMIT_REACHED.
+ */
+export function upgrade(c: Context, parts: FaceParts, kind: ConnectionKind, open: Open): Response {
   const { runtime, sessions, observer } = parts;
   const { req } = c;
   const grant = grantOf(c);

@@ -292,7 +292,7 @@ class Fuzzer {
     assertEquals(resources.totalBytes, bytes, "bytes in all");
     for (const { id } of records) {
       const opened = await times(SERVER.maxFollowers, () => resources.open(id));
-      for (const resource of opened) await resources.release(resource);
+      for (const each of opened) await each.release();
     }
     const uploads = await times(SERVER.maxUploads, () => resources.register(registration()));
     const enough = new StreamError("ABORTED", "enough");

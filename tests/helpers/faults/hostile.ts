@@ -167,7 +167,7 @@ function toldError(last: Inbox["items"][number] | undefined, reason: string): St
     `closed with ${JSON.stringify(reason)}, but no error was told`,
   );
   assert(Object.hasOwn(ERRORS, last.code), last.code);
-  return new StreamError(last.code, last.message);
+  return new StreamError(last.code as ErrorCode, last.message);
 }
 
 /** The error that a close reason names. */
@@ -223,7 +223,7 @@ export class UploadLine extends Line {
       if (this.id !== null) assert(size <= this.#next!, `${size} of ${this.#next} bytes`);
       // Who resumes what is complete is only told what it has.
       const ids = this.id === null ? [...this.named] : [this.id];
-      const digests = ids.map((id) => digestOf(digest, patternOf(id, 0, size)));
+      const digests = ids.map((id) => digestOf(digest as DigestAlgorithm, patternOf(id, 0, size)));
       assert((await Promise.all(digests)).includes(checksum), `${size} bytes of ${ids}`);
     }
   }

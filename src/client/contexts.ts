@@ -1,0 +1,56 @@
+/**
+ * Upload contexts, as the server tells of them (PROTOCOL.md 6.8).
+ * @module
+ */
+import { CONTEXTS_PATH, httpBase } from "../protocol.ts";
+import { requestJson } from "./http.ts";
+
+/** An upload context: what groups uploads. */
+export interface ContextInfo {
+  /** Its id. */
+  id: string;
+  /** When it was made, RFC 3339. */
+  createdAt: string;
+  /** When it was closed, RFC 3339; null while it takes uploads. */
+  closedAt: string | null;
+}
+
+/** How contexts are listed. */
+export interface ContextsOptions {
+  /** Contexts per request; 100 by default. */
+  pageSize?: number;
+  /** Bearer token for the server. */
+  token?: string;
+}
+
+/**
+ * Lists upload contexts, newest first, page by page as they are asked for.
+ *
+ * @param server Base URL of the server.
+ * @param options Size of a page, token.
+ * @returns The contexts.
+ * @throws {StreamError} UNREACHABLE, UNAUTHORIZED, FORBIDDEN.
+ *
+ * @example
+ * ```ts
+ * import { contexts } from "@stream/live/client";
+ *
+ * async function open(server: string) {
+ *   for await (const { id, closedAt } of contexts(server)) if (closedAt === null) console.log(id);
+ * }
+ * ```
+ */
+export async function* contexts(
+  server: string,
+  { pageSize = 100, token }: ContextsOptions = {},
+): AsyncIterableIterator<ContextInfo> {
+  const recipient = { server: httpBase(server), token };
+  const query = new URLSearchParams({ limit: String(pageSize) });
+  for (;;) {
+    const page: ContextInfo[] = await requestJson(recipient, `${CONTEXTS_PATH}?${query}`);
+    yield* page;
+    if (page.length < pageSize) return;
+    const { createdAt, id } = page[page.length - 1];
+    query.set("after", `${Date.parse(createdAt)}_${id}`);
+  }
+}

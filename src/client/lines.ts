@@ -1,0 +1,79 @@
+/**
+ * Windows of lines, asked for one by one (PROTOCOL.md 6.2).
+ * @module
+ */
+import type { LinePosition, TransferStatus } from "../protocol.ts";
+import { parseJson } from "./http.ts";
+import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
+
+/** How long a server may take for a window. */
+const ANSWER_TIMEOUT_MS = 60_000;
+
+/** Which lines are asked for. */
+export interface LinesOptions extends ReferenceOptions, CancelOptions {
+  /** Index of the first line; negative from the end; 0 by default. */
+  start?: number;
+  /** Lines, up to 10 000; 100 by default, and 0 to learn only where they are. */
+  count?: number;
+  /** Bytes of the first line to leave out, as `next` of the window before says. */
+  byteOffset?: number;
+}
+
+/** A window of lines. */
+export interface LinesWindow {
+  /** Index of the first line of what was asked for. */
+  startingLineIndex: number;
+  /** Lines of what was asked for, as far as they are there. */
+  linesCount: number;
+  /** Byte of the resource with which they begin. */
+  startOffset: number;
+  /** Byte of the resource behind them. */
+  endOffset: number;
+  /** Their text with line breaks, up to 256 KiB; the first and the last may be pieces of a line. */
+  lines: string[];
+  /** Where the rest of the window begins; null when this is all of it. */
+  next: LinePosition | null;
+  /** Lines of the resource that could be read when the server answered. */
+  numberOfLines: number;
+  /** State of the transfer then. */
+  transferStatus: TransferStatus;
+}
+
+/**
+ * Lines of a resource that are there now, as text.
+ *
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Which lines.
+ * @returns The lines, at most 256 KiB of text, and where to go on.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, NO_LINE_ACCESS; LINES_NOT_AVAILABLE for a start behind the last line.
+ *
+ * @example
+ * ```ts
+ * import { getLines } from "@stream/live/client";
+ *
+ * async function lastLines(reference: string) {
+ *   const { startingLineIndex, lines } = await getLines(reference, { start: -10, count: 10 });
+ *   for (const [at, text] of lines.entries()) console.log(startingLineIndex + at + 1, text.trimEnd());
+ * }
+ * ```
+ */
+export async function getLines(
+  reference: string,
+  options: LinesOptions = {},
+): Promise<LinesWindow> {
+  const { start = 0, count = 100, byteOffset = 0 } = options;
+  const { recipient, path } = targetOf(reference, options);
+  const query = new URLSearchParams({ start: String(start), count: String(count) });
+  if (byteOffset > 0) query.set("offset", String(byteOffset));
+  const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const signal = options.signal === undefined
+    ? timeout
+    : AbortSignal.any([options.signal, timeout]);
+  const response = await askFor(recipient, `${path}/lines?${query}`, "application/json", signal);
+  const window = parseJson<LinesWindow>(await response.text(), recipient.server);
+  return {
+    ...window,
+    numberOfLines: Number(response.headers.get("stream-number-of-lines")),
+    transferStatus: response.headers.get("stream-transfer-status") as TransferStatus,
+  };
+}

@@ -1,0 +1,68 @@
+/**
+ * Where the requests about a resource go, and what they present there.
+ * @module
+ */
+import { parseReference, RESOURCES_PATH } from "../protocol.ts";
+import { fetchFrom, type Recipient } from "./http.ts";
+import { tokenFor } from "./token.ts";
+
+/** Where a reference that is a bare id belongs, and who asks. */
+export interface ReferenceOptions {
+  /** Base URL of the server. */
+  server?: string;
+  /**
+   * Bearer token for the server: for `server` where that is given, else for the one that the reference names. It is
+   * sent to no other, and not with a signed link, which needs none.
+   */
+  token?: string;
+}
+
+/** How a request is given up. */
+export interface CancelOptions {
+  /** Ends what was asked for; it then fails with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/** A resource's own path, and whom requests about it go to. */
+export interface Target {
+  /** Whom they go to. */
+  recipient: Recipient;
+  /** Path of the resource. */
+  path: string;
+}
+
+/**
+ * Where one resource is shown, and what is presented there.
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Server of a bare id, token.
+ * @throws {StreamError} BAD_REQUEST for a text that is no reference.
+ */
+export function targetOf(reference: string, options: ReferenceOptions): Target {
+  const location = parseReference(reference, options.server);
+  const { server, id, access } = location;
+  const token = tokenFor(location, options.server, options.token);
+  return { recipient: { server, token, access }, path: `${RESOURCES_PATH}/${id}` };
+}
+
+/**
+ * One request that its caller may give up.
+ * @param recipient Whom it goes to.
+ * @param path Path and query.
+ * @param accept Media type of the answer.
+ * @param signal Ends the request and its answer.
+ * @returns The answer, which is no error; its content may still be under way.
+ * @throws {StreamError} UNREACHABLE, or the server's reason; the signal's reason.
+ */
+export async function askFor(
+  recipient: Recipient,
+  path: string,
+  accept: string,
+  signal: AbortSignal,
+): Promise<Response> {
+  try {
+    return await fetchFrom(recipient, path, { headers: { accept }, signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * What happens to a resource or in an upload context, as it happens (PROTOCOL.md 6.4 and 6.5).
+ * @module
+ */
+import {
+  CONTEXTS_PATH,
+  type ErrorCode,
+  httpBase,
+  isFinal,
+  type ResourceInfo,
+  type ResourceMetadata,
+  type ResourceStatus,
+  StreamError,
+  toStreamError,
+} from "../protocol.ts";
+import { eventsOf, type ServerSentEvent } from "./events.ts";
+import { parseJson, type Recipient } from "./http.ts";
+import { Retries, type RetryOptions } from "./retry.ts";
+import { statusIn } from "./status.ts";
+import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
+
+/** The server sends something every 15 s; who hears nothing for so long hears nothing any more. */
+const SILENT_AFTER_MS = 40_000;
+
+/** How events are listened to. */
+export interface EventsOptions extends RetryOptions, CancelOptions {}
+
+/** What happens in an upload context. */
+export type ContextEvent =
+  /** A resource of the context, as it is when one begins to listen. */
+  | { type: "resource"; resource: ResourceInfo }
+  /** A new resource. */
+  | { type: "created"; resource: ResourceMetadata & { id: string; reference: string } }
+  /** A new status of a resource. */
+  | { type: "status"; id: string; status: ResourceStatus }
+  /** An upload that was refused. */
+  | { type: "refused"; upload: ResourceMetadata & { code: ErrorCode; message: string } }
+  /** A resource is gone. */
+  | { type: "deleted"; id: string };
+
+/**
+ * The status of a resource: at once, at every change, and again after a connection that broke; the last one is final.
+ *
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Signal; how long a lost connection is tried again, and who hears of it.
+ * @returns The statuses; a reader that is slow misses what is outdated.
+ * @throws {StreamError} DELETED when the resource is deleted meanwhile, NOT_FOUND, UNREACHABLE; the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { events } from "@stream/live/client";
+ *
+ * async function waitForEnd(reference: string) {
+ *   for await (const { transferStatus, numberOfLines } of events(reference)) {
+ *     console.log(transferStatus, numberOfLines);
+ *   }
+ * }
+ * ```
+ */
+export async function* events(
+  reference: string,
+  options: EventsOptions & ReferenceOptions = {},
+): AsyncGenerator<ResourceStatus, void, void> {
+  const { recipient, path } = targetOf(reference, options);
+  for await (const { type, data } of serverEvents(recipient, `${path}/events`, options)) {
+    if (type === "deleted") throw new StreamError("DELETED", "the resource was deleted");
+    if (type !== "status") continue;
+    const status = statusIn(data);
+    yield status;
+    if (isFinal(status.transferStatus)) return;
+  }
+}
+
+/**
+ * What happens in an upload context: first each of its resources, oldest first, then what changes. After a connection
+ * that broke everything is told anew.
+ *
+ * @param server Base URL of the server.
+ * @param contextId The upload context.
+ * @param options Token, signal; how long a lost connection is tried again, and who hears of it.
+ * @returns The events; they end with the signal.
+ * @throws {StreamError} CONTEXT_UNKNOWN, UNREACHABLE; the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { contextEvents } from "@stream/live/client";
+ *
+ * async function announce(server: string, contextId: string) {
+ *   for await (const event of contextEvents(server, contextId)) {
+ *     if (event.type === "status") console.log(event.id, event.status.transferStatus);
+ *   }
+ * }
+ * ```
+ */
+export async function* contextEvents(
+  server: string,
+  contextId: string,
+  options: EventsOptions & Pick<ReferenceOptions, "token"> = {},
+): AsyncGenerator<ContextEvent, void, void> {
+  const recipient = { server: httpBase(server), token: options.token };
+  const path = `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}/events`;
+  for await (const event of serverEvents(recipient, path, options)) {
+    const known = contextEventOf(event, recipient.server);
+    if (known !== null) yield known;
+  }
+}
+
+/** Null for an event that this version does not know. */
+function contextEventOf({ type, data }: ServerSentEvent, server: string): ContextEvent | null {
+  switch (type) {
+    case "resource":
+      return { type, resource: parseJson(data, server) };
+    case "created":
+      return { type, resource: parseJson(data, server) };
+    case "status":
+      return { type, id: parseJson<{ id: string }>(data, server).id, status: statusIn(data) };
+    case "refused":
+      return { type, upload: parseJson(data, server) };
+    case "deleted":
+      return { type, id: parseJson<{ id: string }>(data, server).id };
+    default:
+      return null;
+  }
+}
+
+/** Events of one address, from as many connections as it takes; the caller knows which one is the last. */
+async function* serverEvents(
+  recipient: Recipient,
+  path: string,
+  { signal, ...retry }: EventsOptions,
+): AsyncGenerator<ServerSentEvent, void, void> {
+  for (let retries: Retries | null = null;;) {
+    let broken: StreamError;
+    try {
+      for await (const event of connectedEvents(recipient, path, signal)) {
+        retries = null;
+        yield event;
+      }
+      broken = new StreamError("INTERRUPTED", "the server ended the events");
+    } catch (error) {
+      signal?.throwIfAborted();
+      broken = toStreamError(error, "INTERRUPTED");
+    }
+    retries ??= new Retries(retry);
+    if (!await retries.wait(broken, signal ?? new AbortController().signal)) {
+      signal?.throwIfAborted();
+      throw broken;
+    }
+  }
+}
+
+/** Events of one connection. */
+async function* connectedEvents(
+  recipient: Recipient,
+  path: string,
+  outer: AbortSignal | undefined,
+): AsyncGenerator<ServerSentEvent, void, void> {
+  const stop = new AbortController();
+  const signal = outer === undefined ? stop.signal : AbortSignal.any([outer, stop.signal]);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      stop.abort(new StreamError("PEER_SILENT", "the server sent nothing any more"));
+    }, SILENT_AFTER_MS);
+  };
+  heard();
+  try {
+    const response = await askFor(recipient, path, "text/event-stream", signal);
+    yield* eventsOf(response.body!, heard);
+  } catch (error) {
+    throw stop.signal.aborted ? stop.signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+    stop.abort();
+  }
+}

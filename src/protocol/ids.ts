@@ -1,0 +1,58 @@
+/**
+ * Ids of resources and of upload contexts (PROTOCOL.md 1 and 3.1).
+ * @module
+ */
+import { StreamError } from "./errors.ts";
+import { LIMITS } from "./limits.ts";
+import { excerpt, utf8Length } from "./text.ts";
+
+/** UUIDs, and the other ids of adopted resources; long enough that no word a person types is one. */
+const RESOURCE_ID = /^[0-9a-f][0-9a-f-]{7,63}$/;
+
+/**
+ * Tells whether a text is a resource id, which is safe in paths and URLs as it is (PROTOCOL.md 1).
+ *
+ * @param text Anything a peer sent as an id.
+ * @returns True for an id.
+ *
+ * @example
+ * ```ts
+ * import { isResourceId } from "@stream/live/protocol";
+ *
+ * console.log(isResourceId(crypto.randomUUID()), isResourceId("../etc/passwd")); // true false
+ * ```
+ */
+export function isResourceId(text: string): boolean {
+  return RESOURCE_ID.test(text);
+}
+
+/**
+ * Checks the id of an upload context (PROTOCOL.md 3.1).
+ *
+ * @param contextId The id as a client gave it.
+ * @returns The id.
+ * @throws {StreamError} BAD_METADATA when it is empty, too long or holds control characters.
+ *
+ * @example
+ * ```ts
+ * import { checkContextId } from "@stream/live/protocol";
+ *
+ * console.log(checkContextId("run-17"));
+ * ```
+ */
+export function checkContextId(contextId: string): string {
+  // deno-lint-ignore no-control-regex
+  if (contextId === "" || /[\x00-\x1f\x7f-\x9f]/.test(contextId)) {
+    throw new StreamError(
+      "BAD_METADATA",
+      `the upload context ${excerpt(contextId)} is empty or holds control characters`,
+    );
+  }
+  if (utf8Length(contextId) > LIMITS.contextIdBytes) {
+    throw new StreamError(
+      "BAD_METADATA",
+      `the upload context ${excerpt(contextId)} is longer than ${LIMITS.contextIdBytes} bytes`,
+    );
+  }
+  return contextId;
+}

@@ -1,0 +1,15 @@
+/**
+ * Texts of peers, as errors show and limits measure them.
+ * @module
+ */
+/** The beginning of a text, as JSON: what an error shows of what a peer sent. */
+export function excerpt(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}
+
+const encoder = new TextEncoder();
+
+/** Length of a text in bytes of UTF-8. */
+export function utf8Length(text: string): number {
+  return encoder.encode(text).length;
+}

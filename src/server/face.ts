@@ -1,0 +1,36 @@
+/**
+ * A face: a protocol that the server speaks, with its routes.
+ * @module
+ */
+import type { Resources } from "../resources.ts";
+import type { Runtime } from "../runtime.ts";
+import type { HttpUploads } from "../session/request.ts";
+import type { Guard } from "./access.ts";
+import type { AnswerParts } from "./answer.ts";
+import type { ServerMetrics } from "./metrics.ts";
+import type { Observer } from "./observer.ts";
+import type { References } from "./references.ts";
+import type { Route } from "./route.ts";
+
+/** What a server gives its faces to work with. */
+export interface FaceParts extends AnswerParts {
+  /** What upgrades connections. */
+  runtime: Runtime;
+  /** All resources. */
+  resources: Resources;
+  /** Uploads by HTTP that are open. */
+  httpUploads: HttpUploads;
+  /** Builds references. */
+  references: References;
+  /** Knows credentials; null for a server that everybody may use. */
+  guard: Guard | null;
+  /** What is measured. */
+  metrics: ServerMetrics;
+  /** Hears of the ends of sessions. */
+  observer: Observer;
+  /** All routes of the listener as an OpenAPI document, without `servers`. */
+  describe(): Record<string, unknown>;
+}
+
+/** Brings the routes of a protocol. */
+export type Face = (parts: FaceParts) => Route[];

@@ -1,0 +1,142 @@
+/**
+ * The router of one listener: what every request passes, and the routes of all faces.
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import { StreamError, toStreamError } from "../protocol.ts";
+import { admit } from "./access.ts";
+import type { Face, FaceParts } from "./face.ts";
+import { headerRules } from "./headers.ts";
+import {
+  type AccessEntry,
+  markRoute,
+  Observer,
+  type ObserverParts,
+  pathsForLogs,
+  requestId,
+} from "./observer.ts";
+import { describeRoutes } from "./openapi.ts";
+import { problem } from "./problem.ts";
+import { References, type ReferenceSettings } from "./references.ts";
+import { type Route, shapeOf } from "./route.ts";
+
+/** What a listener brings, besides what is made for it. */
+type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;
+
+/** Parts and settings of a router. */
+export interface RouterOptions extends GivenParts, ReferenceSettings {
+  /** What the listener speaks. */
+  faces: readonly Face[];
+  /** Takes the lines of the access log. */
+  accessLog?: (entry: AccessEntry) => void;
+  /** Hears of faults of the server. */
+  failed(path: string, message: string, requestId: string): void;
+  /** Origins, besides the server's own, whose pages may connect; `*` for all. */
+  allowOrigins?: readonly string[];
+}
+
+/** Answers the requests of one listener. */
+export class Router {
+  /** Everything that is routed. */
+  readonly routes: readonly Route[];
+  readonly #options: RouterOptions;
+  readonly #app: Hono;
+  readonly #parts: FaceParts;
+  readonly #pathForLogs: ObserverParts["pathForLogs"];
+  #description: Record<string, unknown> | null = null;
+
+  /**
+   * Nothing happens before the first request.
+   * @param options Parts and settings.
+   */
+  constructor(options: RouterOptions) {
+    this.#options = options;
+    const references = new References(options);
+    const pathForLogs = (path: string) => this.#pathForLogs(path);
+    this.#parts = {
+      ...options,
+      references,
+      observer: new Observer({ ...options, references, pathForLogs }),
+      describe: () => this.#description ??= describeRoutes(this.routes),
+      failed: (c, message) => this.#fail(c, message),
+    };
+    this.routes = options.faces.flatMap((face) => face(this.#parts));
+    this.#pathForLogs = pathsForLogs(this.routes);
+    this.#app = new Hono().basePath(options.basePath ?? "/");
+    this.#app.onError((error, c) => this.#tell(error, c));
+    this.#app.notFound((c) =>
+      this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
+    );
+    this.#meetAll();
+    for (const routes of Map.groupBy(this.routes, ({ path }) => shapeOf(path)).values()) {
+      this.#add(routes);
+    }
+  }
+
+  /** Answers a request. */
+  fetch(request: Request, env: unknown): Response | Promise<Response> {
+    return this.#app.fetch(request, env as object);
+  }
+
+  /** What every request passes. */
+  #meetAll(): void {
+    const { observer } = this.#parts;
+    this.#app.use((c, next) => observer.around(c, next));
+    this.#app.use((c, next) => {
+      this.#checkOrigin(c);
+      return next();
+    });
+    headerRules(this.#app, this.#options.allowOrigins ?? []);
+  }
+
+  /** Adds the routes of one path; what it may be asked is no secret, as the document tells it to everybody. */
+  #add(routes: Route[]): void {
+    const methods = new Set(routes.map(({ method }) => method as string)).add("OPTIONS");
+    if (methods.has("GET")) methods.add("HEAD");
+    const allow = [...methods].toSorted().join(", ");
+    for (const route of routes) {
+      this.#app.on(route.method, pathsOf(route), async (c: Context) => {
+        markRoute(c, route.path);
+        if (route.method === "OPTIONS") c.header("allow", allow);
+        const { guard } = this.#parts;
+        if (guard !== null) await admit(c, route.access, guard, this.#parts);
+        return await route.handle(c);
+      });
+    }
+    const [{ path }] = routes;
+    this.#app.all(path, (c) => {
+      markRoute(c, path);
+      c.header("allow", allow);
+      if (c.req.method === "OPTIONS") return c.body(null, 204);
+      throw new StreamError("METHOD_NOT_ALLOWED", `${path} takes ${allow}, not ${c.req.method}`);
+    });
+  }
+
+  /** Pages of other sites must not reach a server that their reader can reach (RFC 6455, 10.2). */
+  #checkOrigin(c: Context): void {
+    const origin = c.req.header("origin");
+    if (origin === undefined) return;
+    const allowed = this.#options.allowOrigins ?? [];
+    if (allowed.includes("*") || allowed.includes(origin)) return;
+    if (URL.canParse(origin) && new URL(origin).host === this.#parts.references.host(c)) return;
+    throw new StreamError(
+      "ORIGIN_REFUSED",
+      `pages of ${origin} may not connect: see --allow-origin`,
+    );
+  }
+
+  #tell(thrown: unknown, c: Context): Response {
+    const error = toStreamError(thrown);
+    this.#options.metrics.refused(error.code);
+    if (error.code === "INTERNAL") this.#fail(c, error.message);
+    return problem(c, error);
+  }
+
+  #fail(c: Context, message: string): void {
+    this.#options.failed(this.#pathForLogs(c.req.path), message, requestId(c));
+  }
+}
+
+function pathsOf({ path, alias }: Route): string[] {
+  return alias === undefined ? [path] : [path, alias];
+}

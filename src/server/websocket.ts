@@ -1,0 +1,65 @@
+/**
+ * The face of the WebSocket endpoints (PROTOCOL.md 3 and 4).
+ * @module
+ */
+import { CONTEXT_PARAMETER, DOWNLOAD_PATH, UPLOAD_PATH } from "../protocol.ts";
+import { DownloadSession } from "../session/download.ts";
+import { UploadSession } from "../session/upload.ts";
+import { grantOf } from "./access.ts";
+import type { FaceParts } from "./face.ts";
+import { inPath, inQuery, text } from "./parameters.ts";
+import { checkUpload, newUpload, ofResource } from "./reach.ts";
+import { answer, type Route, route } from "./route.ts";
+import { upgrade } from "./websocket/upgrade.ts";
+
+/**
+ * Brings the WebSocket endpoints.
+ * @param parts What they work with.
+ */
+export function webSocketFace(parts: FaceParts): Route[] {
+  const { resources, references, heartbeat } = parts;
+  const endpoint = {
+    method: "GET",
+    answers: { 101: answer("a WebSocket connection") },
+    errors: ["BAD_REQUEST", "LIMIT_REACHED"],
+  } as const;
+  return [
+    route({
+      ...endpoint,
+      name: "connectUpload",
+      path: UPLOAD_PATH,
+      section: "3",
+      summary: "An upload over WebSocket",
+      access: { scope: "upload", reach: newUpload(CONTEXT_PARAMETER) },
+      parameters: { contextId: inQuery(CONTEXT_PARAMETER, "upload context", text, "") },
+      handle(c, { contextId }) {
+        const base = references.base(c);
+        const grant = grantOf(c);
+        return upgrade(c, parts, "upload", (connection) =>
+          new UploadSession(connection, {
+            resources,
+            contextId: contextId || null,
+            referenceTo: (id) => references.reference(id, base),
+            check: (id) => checkUpload(grant, id, resources),
+            heartbeat,
+          }));
+      },
+    }),
+    route({
+      ...endpoint,
+      name: "connectDownload",
+      path: `${DOWNLOAD_PATH}/:id`,
+      section: "4",
+      summary: "A download over WebSocket",
+      access: { scope: "read", reach: ofResource },
+      parameters: { id: inPath("id", "id of a resource") },
+      handle: (c, { id }) =>
+        upgrade(
+          c,
+          parts,
+          "download",
+          (connection) => new DownloadSession(connection, { resources, id, heartbeat }),
+        ),
+    }),
+  ];
+}

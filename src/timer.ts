@@ -1,0 +1,34 @@
+/**
+ * Timers of any length: those of the runtimes hold 24.8 days, and fire at once when more is asked for.
+ * @module
+ */
+
+/** The longest delay that the timers of the runtimes take, in ms. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * Calls a function once, after a delay of any length.
+ *
+ * @param delayMs The delay in ms; Infinity for never.
+ * @param action Called then.
+ * @returns Stops waiting; does nothing once the function was called.
+ *
+ * @example
+ * ```ts
+ * import { startTimer } from "./timer.ts";
+ *
+ * const stop = startTimer(30 * 86_400_000, () => console.log("a month is over"));
+ * stop();
+ * ```
+ */
+export function startTimer(delayMs: number, action: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  let leftMs = delayMs;
+  const step = () => {
+    const stepMs = Math.min(leftMs, LONGEST_TIMER_MS);
+    leftMs -= stepMs;
+    timer = setTimeout(leftMs > 0 ? step : action, stepMs);
+  };
+  step();
+  return () => clearTimeout(timer);
+}
