@@ -3,8 +3,6 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { TLSSocket } from "node:tls";
 
 /** Answers a request. */
@@ -40,9 +38,7 @@ export async function writeResponse(response: Response, out: ServerResponse): Pr
   out.statusCode = status;
   out.setHeaders(headers);
   try {
-    // The first byte of what is still being written may take its time.
-    if (ok && body !== null) out.flushHeaders();
-    if (ok && body !== null) await pipeline(Readable.fromWeb(body as never), out);
+    if (ok && body !== null) await writeBody(body, out);
     // An error is short: it is sent with its length, for clients that know no chunks.
     else out.end(new Uint8Array(await response.arrayBuffer()));
   } catch {
@@ -50,11 +46,36 @@ export async function writeResponse(response: Response, out: ServerResponse): Pr
   }
 }
 
+async function writeBody(body: ReadableStream<Uint8Array>, out: ServerResponse): Promise<void> {
+  const reader = body.getReader();
+  let wake = () => {};
+  out.once("close", () => {
+    void reader.cancel().catch(() => {});
+    wake();
+  });
+  out.on("drain", () => wake());
+  let leftBytes = Number(out.getHeader("content-length") ?? Infinity);
+  // The first byte of what is still being written may take its time.
+  const head = setImmediate(() => out.flushHeaders());
+  for (;;) {
+    const { done, value } = await reader.read().finally(() => clearImmediate(head));
+    if (done) break;
+    leftBytes -= value.length;
+    // With the last byte in one packet.
+    if (leftBytes === 0) out.end(value);
+    else if (!out.write(value) && !out.destroyed) {
+      await new Promise<void>((resolve) => wake = resolve);
+    }
+    if (out.destroyed) return;
+  }
+  if (!out.writableEnded) out.end();
+}
+
 function webRequest(message: IncomingMessage, signal?: AbortSignal): Request {
   const { method, rawHeaders, url, headers: { host = "localhost" } } = message;
-  const headers = new Headers();
+  const headers: [string, string][] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    headers.append(rawHeaders[at], rawHeaders[at + 1]);
+    headers.push([rawHeaders[at], rawHeaders[at + 1]]);
   }
   const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from(message);
   const init = { method, headers, body, signal, duplex: "half" };
