@@ -273,7 +273,8 @@ test("a route's own refusal reaches the peer in full, and its connection is clos
     [500, null],
   ]);
   assertEquals(sizes.slice(0, 3), [25, 12, 0]);
-  assertLess(long.length, sizes[3]);
+  // In chunks, or not.
+  assert(sizes[3] >= long.length);
 });
 
 test("a client that left before its handshake was answered leaves no session behind", async () => {

@@ -39,6 +39,8 @@ export interface ConnectionOptions {
 
 /** Bytes of messages that may wait behind another; with more the peer does not read at all. */
 const WAITING_BYTES = 8 * 1024 * 1024;
+/** Bytes that may wait in the socket for more to be sent at once. */
+const AT_ONCE_BYTES = 1024 * 1024;
 /** What a message costs while it waits, besides its bytes. */
 const MESSAGE_COST_BYTES = 512;
 /** RFC 6455, 7.1.5: the connection went away without a close frame. */
@@ -77,7 +79,9 @@ export class FrameConnection implements Connection {
   constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket;
     this.#options = options;
-    this.#codec = new FrameCodec(options.role, LIMITS.controlMessageBytes);
+    // Sessions tell native peers in their own way what is too long.
+    const most = LIMITS.controlMessageBytes * (options.subprotocol === "" ? 1 : 2);
+    this.#codec = new FrameCodec(options.role, most);
     this.subprotocol = options.subprotocol;
   }
 
@@ -110,7 +114,9 @@ export class FrameConnection implements Connection {
   sendNow(...messages: (string | Uint8Array)[]): boolean {
     const socket = this.#socket;
     if (this.#closing || !socket.writable) return true;
-    if (this.#unsent > 0 || this.#brokenOff || socket.writableNeedDrain) return false;
+    if (this.#unsent > 0 || this.#brokenOff || socket.writableLength > AT_ONCE_BYTES) {
+      return false;
+    }
     socket.cork();
     for (const message of messages) {
       // A copy: the memory is the sender's again at once.

@@ -3,7 +3,9 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setImmediate as turn } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
+import { ERRORS, toStreamError } from "../../protocol.ts";
 
 /** Answers a request. */
 export type Answer = (request: Request) => Response | Promise<Response>;
@@ -11,7 +13,7 @@ export type Answer = (request: Request) => Response | Promise<Response>;
 /**
  * Turns a message into a request and has it answered.
  * @param message What came in.
- * @param answer Who answers; where that fails, the answer is a plain 500.
+ * @param answer Answers it; where that throws, the answer is plain text.
  * @param signal Aborts the request.
  */
 export async function answerTo(
@@ -27,8 +29,10 @@ export async function answerTo(
   }
   try {
     return await answer(request);
-  } catch {
-    return new Response("the server failed\n", { status: 500 });
+  } catch (thrown) {
+    const { code, message } = toStreamError(thrown);
+    const text = code === "INTERNAL" ? "the server failed" : message;
+    return new Response(`${text}\n`, { status: ERRORS[code].http });
   }
 }
 
@@ -54,21 +58,47 @@ async function writeBody(body: ReadableStream<Uint8Array>, out: ServerResponse):
     wake();
   });
   out.on("drain", () => wake());
-  let leftBytes = Number(out.getHeader("content-length") ?? Infinity);
-  // The first byte of what is still being written may take its time.
-  const head = setImmediate(() => out.flushHeaders());
+  const write = async (bytes: Uint8Array) => {
+    if (!out.write(bytes) && !out.destroyed) await new Promise<void>((resolve) => wake = resolve);
+  };
+  if (out.hasHeader("content-length")) await writeMeasured(reader, out, write);
+  else await writeUnmeasured(reader, out, write);
+}
+
+type Reader = ReadableStreamDefaultReader<Uint8Array>;
+type Write = (bytes: Uint8Array) => Promise<void>;
+
+/** Writes a body of a known length: its last byte ends it, so that it leaves in one packet with what is before. */
+async function writeMeasured(reader: Reader, out: ServerResponse, write: Write): Promise<void> {
+  let leftBytes = Number(out.getHeader("content-length"));
   for (;;) {
-    const { done, value } = await reader.read().finally(() => clearImmediate(head));
-    if (done) break;
+    const { done, value } = await reader.read();
+    if (done || out.destroyed) break;
     leftBytes -= value.length;
-    // With the last byte in one packet.
-    if (leftBytes === 0) out.end(value);
-    else if (!out.write(value) && !out.destroyed) {
-      await new Promise<void>((resolve) => wake = resolve);
-    }
-    if (out.destroyed) return;
+    if (leftBytes <= 0) out.end(value);
+    else await write(value);
   }
   if (!out.writableEnded) out.end();
+}
+
+/** Writes a body whose length nobody knows; one that is there at once gets a length all the same. */
+async function writeUnmeasured(reader: Reader, out: ServerResponse, write: Write): Promise<void> {
+  // The first byte of what is still being written may take its time.
+  const head = setImmediate(() => out.flushHeaders());
+  const first = await reader.read().finally(() => clearImmediate(head));
+  if (first.done) return void out.end();
+  let next = reader.read();
+  if (await Promise.race([next.then(({ done }) => done), turn(false)])) {
+    return void out.end(first.value);
+  }
+  await write(first.value);
+  for (;;) {
+    const { done, value } = await next;
+    if (done || out.destroyed) break;
+    await write(value);
+    next = reader.read();
+  }
+  out.end();
 }
 
 function webRequest(message: IncomingMessage, signal?: AbortSignal): Request {
@@ -80,5 +110,7 @@ function webRequest(message: IncomingMessage, signal?: AbortSignal): Request {
   const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from(message);
   const init = { method, headers, body, signal, duplex: "half" };
   const scheme = (message.socket as TLSSocket).encrypted ? "https" : "http";
-  return new Request(new URL(url!, `${scheme}://${host}`), init as RequestInit);
+  // Not resolved against a base: a path of two slashes would be a host.
+  const target = url!.startsWith("/") ? `${scheme}://${host}${url}` : url!;
+  return new Request(target, init as RequestInit);
 }
