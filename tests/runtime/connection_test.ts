@@ -227,8 +227,10 @@ contract(
     );
     using client = await Client.open(mounted.host);
     const lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 1_000_000];
+    // Where frames are seen a text is a control message, and no longer than one may be.
+    const longest = adapter === "frames" ? 20_000 : Infinity;
     const sent = lengths.flatMap((length) => [
-      "é€😀\0\n".repeat(length).slice(0, length % 2 === 0 ? length : length - 1),
+      "é€😀\0\n".repeat(length).slice(0, Math.min(longest, length - length % 2)),
       new Uint8Array(randomBytes(length)),
     ]);
     for (const message of sent) client.socket.send(message);
