@@ -12,7 +12,7 @@ import type { Listener, ListenOptions, Runtime, Upgrade } from "../runtime.ts";
 import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
 import { CONNECTION_TIMES, type ConnectionTimes } from "./frames/connection.ts";
 import { Handshake } from "./frames/handshake.ts";
-import { answerTo, writeResponse } from "./frames/http.ts";
+import { answerEarly, answerTo, writeResponse } from "./frames/http.ts";
 
 export type { ConnectionTimes } from "./frames/connection.ts";
 
@@ -289,7 +289,12 @@ interface Untaken {
   sinceMs: number;
 }
 
-async function serve(message: IncomingMessage, out: ServerResponse, fetch: Fetch): Promise<void> {
+async function serve(
+  message: IncomingMessage,
+  out: ServerResponse,
+  fetch: Fetch,
+  closeWithinMs: number,
+): Promise<void> {
   const left = new AbortController();
   out.once("close", () => left.abort());
   const response = await answerTo(
@@ -297,7 +302,8 @@ async function serve(message: IncomingMessage, out: ServerResponse, fetch: Fetch
     (request) => fetch(request, message.socket),
     left.signal,
   );
-  await writeResponse(response, out);
+  if (message.complete || response.ok) await writeResponse(response, out);
+  else await answerEarly(message, response, out, closeWithinMs);
 }
 
 async function shakeHands(

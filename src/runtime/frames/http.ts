@@ -107,10 +107,72 @@ function webRequest(message: IncomingMessage, signal?: AbortSignal): Request {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     headers.push([rawHeaders[at], rawHeaders[at + 1]]);
   }
-  const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from(message);
+  const body = method === "GET" || method === "HEAD" ? null : bodyOf(message);
   const init = { method, headers, body, signal, duplex: "half" };
   const scheme = (message.socket as TLSSocket).encrypted ? "https" : "http";
   // Not resolved against a base: a path of two slashes would be a host.
   const target = url!.startsWith("/") ? `${scheme}://${host}${url}` : url!;
   return new Request(target, init as RequestInit);
+}
+
+/** What waits of a request's content before its sender is slowed down. */
+const BODY_BUFFER_BYTES = 64 * 1024;
+
+/**
+ * The content of a request, no faster than it is taken. Where it is cancelled the rest is dropped, not the
+ * connection, as its answer is still to come; the iterator of the message would drop both.
+ */
+function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
+  let isOver = false;
+  return new ReadableStream({
+    start(controller) {
+      message.on("data", (chunk: Uint8Array) => {
+        if (isOver) return;
+        controller.enqueue(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
+        if (controller.desiredSize! <= 0) message.pause();
+      });
+      message.once("end", () => {
+        if (!isOver) controller.close();
+        isOver = true;
+      });
+      message.once("close", () => {
+        if (!isOver) controller.error(new Error("the request broke off"));
+        isOver = true;
+      });
+      message.on("error", () => {});
+      message.pause();
+    },
+    pull: () => void message.resume(),
+    cancel() {
+      isOver = true;
+      message.resume();
+    },
+  }, new ByteLengthQueuingStrategy({ highWaterMark: BODY_BUFFER_BYTES }));
+}
+
+/**
+ * Answers a request whose content is still coming: its sender hears it, and has some time to stop.
+ * @param message The request.
+ * @param response The answer.
+ * @param out Where it goes; the connection ends with it.
+ * @param withinMs The sender's time.
+ */
+export async function answerEarly(
+  message: IncomingMessage,
+  response: Response,
+  out: ServerResponse,
+  withinMs: number,
+): Promise<void> {
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  out.shouldKeepAlive = false;
+  out.statusCode = response.status;
+  out.setHeaders(response.headers);
+  out.setHeader("content-length", bytes.length);
+  out.write(bytes);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, withinMs);
+  message.resume().once("end", resolve).once("close", resolve);
+  await promise;
+  clearTimeout(timer);
+  out.end();
 }
