@@ -16,7 +16,9 @@ const checks: Check[] = [
   { name: "format", command: [deno, "fmt", "--check"] },
   { name: "lint", command: [deno, "lint"] },
   { name: "types", command: [deno, "check"] },
+  { name: "viewer", command: [deno, "run", "-A", "scripts/viewer.ts", "--check"] },
   { name: "doc lint", command: [deno, "doc", "--lint", ...Object.values(config.exports)] },
+  { name: "doc lint of the library", command: [deno, "doc", "--lint", "mod.ts"] },
   { name: "publish", command: [deno, "publish", "--dry-run", "--allow-dirty"] },
   {
     // A machine that reaches only npm lacks the base Deno compiles onto; Deno itself stands in for
@@ -27,6 +29,7 @@ const checks: Check[] = [
   },
   { name: "compile:bun", command: [deno, "task", "compile:bun"] },
   { name: "binary", command: [deno, "run", "-A", "scripts/smoke.ts", "dist/stream-bun"] },
+  { name: "package", command: [deno, "run", "-A", "scripts/smoke_package.ts"] },
   { name: "bench", command: [deno, "run", "-A", "bench/main.ts", "--smoke"] },
   { name: "demo", command: ["npx", "-y", "deno@2", "task", "demo"] },
   // Deno brings its lock up to date by itself; one that was committed stale is different by now.

@@ -6,12 +6,15 @@
  * No runner's word is taken for a skipped test, an empty file, or an error outside a test: a test
  * that did not run has failed.
  */
+import { ensurePrograms } from "./programs.ts";
 import { run } from "./run.ts";
 
 const minuteMs = 60_000;
 const setUpLimitMs = 5 * minuteMs;
 const reports = "dist/tests";
 const binary = "dist/stream-bun";
+const progressEveryMs = 15_000;
+const startedAtMs = performance.now();
 
 const long = Deno.args.includes("--long");
 const suiteLimitMs = (long ? 60 : 10) * minuteMs;
@@ -24,6 +27,7 @@ interface Result {
 }
 
 const deno = Deno.execPath();
+if (!await ensurePrograms()) Deno.exit(1);
 const bun = await realBun();
 
 /** The command of each suite. All write a JUnit report, which the counts come from. */
@@ -37,7 +41,7 @@ const suites: Record<string, (files: string[], report: string) => string[]> = {
     ...["--reporter=junit", `--reporter-outfile=${report}`, ...files.map((file) => `./${file}`)],
   ],
   docs: (_files, report) => [
-    ...[deno, "test", "-A", "--doc", `--junit-path=${report}`, "mod.ts", "src", "README.md"],
+    ...[deno, "test", "-A", "--doc", `--junit-path=${report}`, ...documents()],
   ],
 };
 
@@ -57,6 +61,7 @@ async function setUp(): Promise<void> {
     [deno, "task", "--quiet", "compile:bun"],
   ];
   for (const step of steps) {
+    console.log(`set-up: ${step.join(" ")}`);
     if (await run(step, { limitMs: setUpLimitMs })) continue;
     console.error(`setting up failed: ${step.join(" ")}`);
     Deno.exit(1);
@@ -68,14 +73,21 @@ async function setUp(): Promise<void> {
 function chosenFiles(): string[] {
   const named = Deno.args.filter((argument) => argument.endsWith(".ts"));
   if (named.length > 0) return named;
-  return testsBelow("tests").filter((path) => path.startsWith("tests/long/") === long).sort();
+  return filesBelow("tests").filter((path) => path.endsWith("_test.ts"))
+    .filter((path) => path.startsWith("tests/long/") === long).sort();
 }
 
-function testsBelow(directory: string): string[] {
+function filesBelow(directory: string): string[] {
   return [...Deno.readDirSync(directory)].flatMap(({ name, isDirectory }) => {
     const path = `${directory}/${name}`;
-    return isDirectory ? testsBelow(path) : name.endsWith("_test.ts") ? [path] : [];
+    return isDirectory ? filesBelow(path) : [path];
   });
+}
+
+/** Named one by one: of a folder that holds a member of the workspace Deno takes no examples, and says nothing. */
+function documents(): string[] {
+  return ["README.md", "mod.ts", ...filesBelow("src").filter((path) => path.endsWith(".ts"))]
+    .filter((path) => Deno.readTextFileSync(path).includes("```ts\n"));
 }
 
 function chosenSuites(): string[] {
@@ -97,11 +109,27 @@ async function runSuite(name: string, files: string[]): Promise<Result> {
   const limitMs = suiteLimitMs;
   const succeeded = await run(suites[name](files, report), { env, limitMs, output });
   console.log(`\n--- ${name}\n${readOrEmpty(output)}`);
-  const expected = name === "docs" ? [] : files;
+  const expected = name === "docs" ? documents() : files;
   return judge(name, succeeded, readOrEmpty(report), [
     ...lines(readOrEmpty(uncaught)).map((error) => `not caught by any test: ${error}`),
     ...silentFiles(expected, readOrEmpty(report)).map((file) => `no test ran in ${file}`),
   ]);
+}
+
+/** Tells every now and then how many tests of each suite have ended. */
+function showProgress(names: string[]): Disposable {
+  const show = () => {
+    const seconds = Math.round((performance.now() - startedAtMs) / 1000);
+    const ended = names.map((name) => {
+      const tests = readOrEmpty(`${reports}/${name}.txt`).match(
+        /^\((pass|fail)\) |\.\.\. .*\(\d+/gm,
+      );
+      return `${name} ${tests?.length ?? 0}`;
+    });
+    console.log(`${seconds} s, tests that ended: ${ended.join(", ")}`);
+  };
+  const timer = setInterval(show, progressEveryMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** A runner that broke down leaves no report, and one without stray errors no list of them. */
@@ -117,9 +145,9 @@ function lines(text: string): string[] {
   return text.split("\n").filter((line) => line !== "");
 }
 
-/** Bun leaves a file that throws while it loads out of its report. */
+/** Bun leaves a file that throws while it loads out of its report; an example is named by its lines. */
 function silentFiles(files: string[], report: string): string[] {
-  return files.filter((file) => !report.includes(`${file}"`));
+  return files.filter((file) => !report.includes(`${file}"`) && !report.includes(`${file}#`));
 }
 
 function judge(name: string, succeeded: boolean, report: string, complaints: string[]): Result {
@@ -153,11 +181,13 @@ await setUp();
 const files = chosenFiles();
 // Side by side: most tests wait for other processes. Long ones measure, and need the machine.
 const results: [string, Result][] = [];
+const progress = showProgress(chosenSuites());
 if (long) { for (const name of chosenSuites()) results.push([name, await runSuite(name, files)]); }
 else {
   const running = chosenSuites().map((name) => runSuite(name, files));
   for (const [index, name] of chosenSuites().entries()) results.push([name, await running[index]]);
 }
+progress[Symbol.dispose]();
 const sources = judgeSources(files);
 if (sources.failed > 0) results.push(["source", sources]);
 

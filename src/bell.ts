@@ -10,7 +10,7 @@
  *
  * @example
  * ```ts
- * import { Bell } from "./src/bell.ts";
+ * import { Bell } from "./bell.ts";
  *
  * const bell = new Bell();
  * setTimeout(bell.ring, 1);

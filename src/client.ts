@@ -23,11 +23,11 @@
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
 import { request, requestJson } from "./client/http.ts";
 import { StepUpload } from "./client/step_upload.ts";
-import { ClientUpload, StepServerError } from "./client/native_upload.ts";
-import type { PushedUpload, PushOptions } from "./client/upload.ts";
+import { NativeUpload, StepServerError } from "./client/native_upload.ts";
+import type { PushedUpload, PushOptions } from "./client/push.ts";
 import type { RetryOptions } from "./client/retry.ts";
 import { type ReferenceOptions, targetOf } from "./client/target.ts";
-import { tokenFor } from "./client/token.ts";
+import { BearerToken, tokenFor, type TokenProvider } from "./client/token.ts";
 import type { TransportOptions } from "./client/transport.ts";
 import {
   checkMetadata,
@@ -36,6 +36,7 @@ import {
   type ResourceInfo,
   type ResourceMetadata,
   RESOURCES_PATH,
+  type TransferStatus,
 } from "./protocol.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
@@ -46,12 +47,15 @@ export { search, type SearchOptions } from "./client/search.ts";
 export type { CancelOptions, ReferenceOptions } from "./client/target.ts";
 export type { Transport, TransportOptions } from "./client/transport.ts";
 export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
-export type { PushedUpload, PushOptions, Upload } from "./client/upload.ts";
+export type { PushedUpload, PushOptions } from "./client/push.ts";
+export type { TokenProvider } from "./client/token.ts";
 export { type ContextEvent, contextEvents, events, type EventsOptions } from "./client/watch.ts";
+export type { Upload } from "./upload.ts";
 export {
   type Digest,
   type DigestAlgorithm,
   type ErrorCode,
+  type LinePosition,
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,
@@ -85,10 +89,12 @@ export interface SharedLink {
 export interface ListOptions {
   /** Only those of one upload context. */
   contextId?: string;
+  /** Only those in one of these states; of all by default. */
+  transferStatuses?: readonly TransferStatus[];
   /** Resources per request; 100 by default. */
   pageSize?: number;
-  /** Bearer token for the server. */
-  token?: string;
+  /** Bearer token for the server, or what gives it. */
+  token?: string | TokenProvider;
 }
 
 /**
@@ -125,11 +131,11 @@ export async function push(
   const base = httpBase(server);
   const checked = checkMetadata(metadata);
   try {
-    return await ClientUpload.start(base, checked, options);
+    return await NativeUpload.register(base, checked, options);
   } catch (error) {
     const { stepTransport } = options;
     if (!(error instanceof StepServerError) || stepTransport === undefined) throw error;
-    return await StepUpload.start(base, checked, options, stepTransport);
+    return await StepUpload.register(base, checked, options, stepTransport);
   }
 }
 
@@ -158,7 +164,7 @@ export async function resumePush(
   resumeToken: string,
   options: PushOptions = {},
 ): Promise<PushedUpload> {
-  return await ClientUpload.resume(httpBase(server), resumeToken, options);
+  return await NativeUpload.resume(httpBase(server), resumeToken, options);
 }
 
 /**
@@ -186,7 +192,7 @@ export async function open(
   options: OpenOptions = {},
 ): Promise<Download> {
   const location = parseReference(reference, options.server);
-  return await ClientDownload.open(
+  return await ClientDownload.connect(
     location,
     options,
     tokenFor(location, options.server, options.token),
@@ -298,7 +304,7 @@ export async function shareResource(
   const { expiresInS = 3600 } = options;
   const location = parseReference(reference, options.server);
   const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
-  const token = tokenFor(location, options.server, options.token);
+  const token = new BearerToken(tokenFor(location, options.server, options.token));
   return await requestJson({ server: location.server, token }, path, "POST");
 }
 
@@ -321,11 +327,12 @@ export async function shareResource(
  */
 export async function* listResources(
   server: string,
-  { contextId, pageSize = 100, token }: ListOptions = {},
+  { contextId, transferStatuses = [], pageSize = 100, token }: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
-  const recipient = { server: httpBase(server), token };
+  const recipient = { server: httpBase(server), token: new BearerToken(token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
+  for (const status of transferStatuses) query.append("status", status);
   for (;;) {
     const page: ResourceInfo[] = await requestJson(recipient, `${RESOURCES_PATH}?${query}`);
     yield* page;

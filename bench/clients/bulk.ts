@@ -2,8 +2,7 @@
 import { blockOf, digestOf, metadataOf } from "../helpers/content.ts";
 import { nowMs } from "../helpers/clock.ts";
 import { openFollower, startUpload } from "./connections.ts";
-import type { FollowJob, UploadJob } from "./jobs.ts";
-import type { Prepared } from "./worker.ts";
+import type { FollowJob, Prepared, UploadJob } from "./jobs.ts";
 
 export async function prepareUpload(job: UploadJob): Promise<Prepared<"upload">> {
   const block = blockOf(job.form);

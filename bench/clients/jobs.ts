@@ -82,3 +82,9 @@ export interface Effort {
   /** CPU time of the client from the begin of the work to its end. */
   cpuSeconds: number;
 }
+
+/** A job that waits for the word. */
+export interface Prepared<Name extends Job["do"]> {
+  ready: Answers[Name]["ready"];
+  go(): Promise<Answers[Name]["result"]>;
+}

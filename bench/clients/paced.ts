@@ -4,8 +4,7 @@ import { nowMs } from "../helpers/clock.ts";
 import { digestOf, linesOf, metadataOf } from "../helpers/content.ts";
 import { LIMITS } from "../../src/protocol.ts";
 import { type Follower, openFollower, startUpload, type Uploader } from "./connections.ts";
-import type { PaceJob, WatchJob } from "./jobs.ts";
-import type { Prepared } from "./worker.ts";
+import type { PaceJob, Prepared, WatchJob } from "./jobs.ts";
 
 /** Connections that are opened at once: a listener's queue is not endless. */
 const OPENED_AT_ONCE = 50;

@@ -3,9 +3,8 @@ import { type Download, getResource, open } from "../../mod.ts";
 import { DOWNLOAD_PATH, parseReference } from "../../src/protocol.ts";
 import { LINE_BYTES } from "../helpers/content.ts";
 import { nowMs } from "../helpers/clock.ts";
-import type { RandomJob } from "./jobs.ts";
+import type { Prepared, RandomJob } from "./jobs.ts";
 import { ThinClient } from "./thin.ts";
-import type { Prepared } from "./worker.ts";
 
 /** Reads once, somewhere; the number of bytes it got. */
 type Read = () => Promise<number>;

@@ -2,16 +2,10 @@
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { nowMs } from "../helpers/clock.ts";
-import type { Answers, Effort, Job } from "./jobs.ts";
+import type { Effort, Job, Prepared } from "./jobs.ts";
 import { prepareFollow, prepareUpload } from "./bulk.ts";
 import { preparePace, prepareWatch } from "./paced.ts";
 import { prepareRandom } from "./random.ts";
-
-/** A job that waits for the word. */
-export interface Prepared<Name extends Job["do"]> {
-  ready: Answers[Name]["ready"];
-  go(): Promise<Answers[Name]["result"]>;
-}
 
 function prepare(job: Job): Promise<Prepared<Job["do"]>> {
   switch (job.do) {

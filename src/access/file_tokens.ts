@@ -4,7 +4,7 @@
  */
 import { stat } from "node:fs/promises";
 import type { Authenticator, Grant } from "../access.ts";
-import { toStreamError } from "../protocol.ts";
+import { StreamError, toStreamError } from "../protocol.ts";
 import { hashToken, readTokens, type TokenRecord } from "./token_file.ts";
 
 /** How often the file is looked at, at most. */
@@ -45,6 +45,8 @@ export class FileTokens implements Authenticator {
   /** Grants by the hash of their token. */
   #grants = new Map<string, Grant>();
   #version = "";
+  /** Whether the file could be read when it was looked at last. */
+  #isReadable = true;
   #lookedAtMs: number;
   #looking: Promise<void> | null = null;
 
@@ -66,9 +68,15 @@ export class FileTokens implements Authenticator {
     return file;
   }
 
-  /** Checks a token. */
+  /**
+   * Checks a token.
+   * @throws {StreamError} UNREACHABLE while the file cannot be read: the token may be right.
+   */
   async authenticate(token: string): Promise<Grant | null> {
     await this.#refresh();
+    if (!this.#isReadable) {
+      throw new StreamError("UNREACHABLE", "the server cannot read its tokens: see its log");
+    }
     // The time that a search by hash takes tells of hashes at most, and no token follows from a hash.
     const found = this.#grants.get(hashToken(token)) ?? null;
     const expiresAtMs = found?.expiresAtMs ?? Infinity;
@@ -93,6 +101,7 @@ export class FileTokens implements Authenticator {
     } catch (error) {
       this.#grants = new Map();
       this.#version = version;
+      this.#isReadable = false;
       this.#warn(`no token is accepted: ${toStreamError(error).message}`);
     }
   }
@@ -101,6 +110,7 @@ export class FileTokens implements Authenticator {
     const records = await readTokens(this.#path);
     this.#grants = new Map(records.map((record) => [record.sha256, grantOf(record)]));
     this.#version = version;
+    this.#isReadable = true;
     const { mode } = await stat(this.#path);
     if ((mode & OTHERS_MODE) === 0) return;
     this.#warn(`others can get at ${this.#path}: chmod 600 it`);

@@ -6,7 +6,8 @@
  * @module
  */
 import { createHash, randomBytes } from "node:crypto";
-import { chmod, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { type Scope, SCOPES } from "../access.ts";
 import { checkContextId, isResourceId, StreamError } from "../protocol.ts";
 
@@ -107,12 +108,32 @@ async function change(
     const text = await readText(path);
     const records = apply(text === null ? [] : parseTokens(path, text));
     const lines = records.map((record) => `${JSON.stringify(record)}\n`);
-    await chmod(building, 0o600);
+    await giveToReader(building, path);
     await writeFile(building, lines.join(""), { flush: true });
     await rename(building, path);
   } finally {
     await rm(building, { force: true });
   }
+}
+
+/**
+ * Owner and mode stay what they are; a first file is its directory's owner's. Else a service could not read what
+ * root made, and every client would hear that its token is wrong.
+ */
+async function giveToReader(building: string, path: string): Promise<void> {
+  const [own, old, directory] = await Promise.all([
+    stat(building),
+    stat(path).catch(() => null),
+    stat(dirname(path)),
+  ]);
+  const { uid, gid } = old ?? (own.uid === 0 ? directory : own);
+  if (uid !== own.uid || gid !== own.gid) {
+    await chown(building, uid, gid).catch((error) => {
+      const message = `${path} belongs to user ${uid}, change it as that one or as root`;
+      throw new StreamError("STORAGE_FAILED", `${message}: ${error.message}`);
+    });
+  }
+  await chmod(building, old === null ? 0o600 : old.mode & 0o777);
 }
 
 /** Null without a file. */

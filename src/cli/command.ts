@@ -69,8 +69,13 @@ export interface Command {
   name: string;
   /** What it does, in one line. */
   summary: string;
-  /** Names of its positional arguments, as the help shows them; those in brackets may be missing. */
+  /**
+   * Names of its positional arguments, as the help shows them; those in brackets may be missing, one with an ellipsis may
+   * be repeated.
+   */
   positionals: string[];
+  /** Whether its arguments are another program's command line: what follows the first of them is not looked at. */
+  runsCommand?: true;
   /** Its options by name. */
   options: Record<string, Option>;
   /** Names that the help lists behind the options, by title. */
@@ -124,7 +129,10 @@ export function readArguments(
   const named = (wanted: (kind: Kind) => boolean) =>
     entries.filter(([, { kind }]) => wanted(kind)).map(([name]) => name);
   const unknown: string[] = [];
-  const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(argv, {
+  const valued = valueNames(command);
+  const ownLength = command.runsCommand ? startOfCommand(argv, valued) : argv.length;
+  const words = withEmptyValues(argv.slice(0, ownLength), valued);
+  const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(words, {
     string: ["_", "config", ...named((kind) => kind !== "flag")],
     boolean: ["help", ...named((kind) => kind === "flag")],
     default: Object.fromEntries(named((kind) => kind === "flag").map((name) => [name, undefined])),
@@ -140,8 +148,9 @@ export function readArguments(
   });
   if (parsed.help === true) return null;
   if (unknown.length > 0) throw unknownOption(command, unknown[0]);
-  const args = parsed._.map(String);
+  const args = [...parsed._.map(String), ...argv.slice(ownLength)];
   checkPositionals(command, args);
+  checkEnvironment(command, environment);
   const config = typed("config", CONFIG_OPTION, parsed.config) ??
     inEnvironment(["STREAM_CONFIG"], "text", environment);
   const file = readFile(command, config?.value as string | undefined);
@@ -152,7 +161,7 @@ export function readArguments(
 
 /** The help of one command. */
 export function commandHelp(command: Command): string {
-  const { name, summary, positionals, options, lists = {}, examples } = command;
+  const { summary, options, lists = {}, examples } = command;
   const rows = Object.entries({ ...options, ...COMMON_OPTIONS }).map(([option, about]) => {
     const short = about.short === undefined ? "    " : `-${about.short}, `;
     const value = about.value === undefined ? "" : ` ${about.value}`;
@@ -162,7 +171,7 @@ export function commandHelp(command: Command): string {
   return [
     `${summary}`,
     "",
-    `usage: stream ${[name, ...positionals].join(" ")} [options]`,
+    `usage: ${usageOf(command)}`,
     "",
     "options:",
     ...table(rows),
@@ -172,6 +181,11 @@ export function commandHelp(command: Command): string {
     ...examples.map((example) => `  ${example}`),
     "",
   ].join("\n");
+}
+
+function usageOf({ name, positionals, runsCommand }: Command): string {
+  const words = runsCommand ? ["[options]", "--", ...positionals] : [...positionals, "[options]"];
+  return ["stream", name, ...words].join(" ");
 }
 
 /** Lines of at most 80 columns. */
@@ -218,6 +232,50 @@ const COMMON_OPTIONS: Record<string, Option> = {
   help: { kind: "flag", short: "h", help: "show this help" },
 };
 
+/** What stands before the value of an option: `--name`, and `-n` where there is such a form. */
+function valueNames({ options }: Command): Set<string> {
+  const valued = Object.entries({ ...options, ...COMMON_OPTIONS })
+    .filter(([, { kind }]) => kind !== "flag");
+  return new Set(
+    valued.flatMap((
+      [name, { short }],
+    ) => [`--${name}`, ...short === undefined ? [] : [`-${short}`]]),
+  );
+}
+
+/** Index of the first word of another program's command line: behind two dashes, or the first that is no option of ours. */
+function startOfCommand(argv: string[], valued: Set<string>): number {
+  for (let at = 0; at < argv.length; at++) {
+    if (argv[at] === "--") return at + 1;
+    if (!argv[at].startsWith("-")) return at;
+    if (valued.has(argv[at])) at++;
+  }
+  return argv.length;
+}
+
+/** Ties empty values to their options: the parser would take them for arguments. */
+function withEmptyValues(argv: string[], names: Set<string>): string[] {
+  const words: string[] = [];
+  for (const word of argv) {
+    const before = words.at(-1) ?? "";
+    if (word === "" && names.has(before) && !words.includes("--")) words[words.length - 1] += "=";
+    else words.push(word);
+  }
+  return words;
+}
+
+/** @throws {UsageError} For a variable that is meant for this command and names none of its options. */
+function checkEnvironment(command: Command, environment: Environment): void {
+  const prefix = `STREAM_${command.name.toUpperCase()}_`;
+  const known = Object.keys(command.options).flatMap((name) => variablesOf(command, name));
+  for (const [name, value] of Object.entries(environment)) {
+    if (!value || !name.startsWith(prefix) || known.includes(name)) continue;
+    const suggestion = nearest(name, known);
+    const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
+    throw new UsageError(`${name} is set, and ${command.name} has no such option${hint}`);
+  }
+}
+
 function unknownOption(command: Command, argument: string): UsageError {
   const known = [...Object.keys(command.options), ...Object.keys(COMMON_OPTIONS)].map((name) =>
     `--${name}`
@@ -227,16 +285,21 @@ function unknownOption(command: Command, argument: string): UsageError {
   return new UsageError(`${command.name} has no option ${argument}${hint}`);
 }
 
-function checkPositionals({ name, positionals }: Command, args: string[]): void {
+function checkPositionals({ name, positionals, runsCommand }: Command, args: string[]): void {
   const required = positionals.filter((positional) => !positional.startsWith("["));
   if (args.length < required.length) {
     throw new UsageError(`${name} wants ${positionals[args.length]}`);
   }
-  if (args.length > positionals.length) {
+  const takesMore = positionals.at(-1)?.includes("…") === true;
+  if (args.length > positionals.length && !takesMore) {
     throw new UsageError(
       `${name} does not know what to do with ${JSON.stringify(args[positionals.length])}`,
     );
   }
+  const empty = args.indexOf("");
+  if (empty < 0 || runsCommand && empty > 0) return;
+  const wanted = positionals[Math.min(empty, positionals.length - 1)];
+  throw new UsageError(`${name} wants ${wanted}, which is empty`);
 }
 
 /**

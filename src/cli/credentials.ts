@@ -4,9 +4,12 @@
  */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
+import type { TokenProvider } from "../client.ts";
 import { tokenFor } from "../client/token.ts";
 import { parseReference, StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 import { type Options, serverOf } from "./command.ts";
+import { notice } from "./stderr.ts";
 
 /** Longer than any file that holds one token. */
 const MAX_TOKEN_CHARS = 8192;
@@ -22,26 +25,30 @@ const MAX_TOKEN_CHARS = 8192;
 export async function credentialsOf(
   options: Options,
   reference?: string,
-): Promise<{ server: string; token: string | undefined }> {
+): Promise<{ server: string; token: string | TokenProvider | undefined }> {
   const server = serverOf(options);
   const given = await givenToken(options);
   if (given === undefined || reference === undefined) return { server, token: given };
   const location = parseReference(reference, server);
   const token = tokenFor(location, server, given);
   if (token === undefined && location.access === undefined) {
-    process.stderr.write(
-      `stream: the token is for ${server} and is not sent to ${location.server}: see --server\n`,
-    );
+    notice(`the token is for ${server} and is not sent to ${location.server}: see --server`);
   }
   return { server, token };
 }
 
 /** Never an argument: everybody on a machine sees those. */
-async function givenToken(options: Options): Promise<string | undefined> {
+async function givenToken(options: Options): Promise<string | TokenProvider | undefined> {
   const path = options.text("token-file");
   if (path === undefined) return process.env.STREAM_TOKEN?.trim() || undefined;
+  await readToken(path);
+  // The file may be replaced while a transfer runs.
+  return () => readToken(path);
+}
+
+async function readToken(path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error) => {
-    throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${error.message}`);
+    throw new StreamError("SOURCE_FAILED", `cannot read the token in ${path}: ${reasonOf(error)}`);
   });
   const token = text.trim();
   if (token !== "" && token.length <= MAX_TOKEN_CHARS) return token;

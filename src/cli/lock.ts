@@ -11,6 +11,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { DatabaseSync } from "node:sqlite";
 import { StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 
 /**
  * Takes a data directory for this process.
@@ -32,7 +33,7 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
     };
   } catch (error) {
     if (error instanceof StreamError) throw error;
-    const reason = (error as Error).message;
+    const reason = reasonOf(error);
     throw new StreamError(
       "STORAGE_FAILED",
       `cannot use the data directory ${directory}: ${reason}`,

@@ -3,7 +3,9 @@
  * @module
  */
 import process from "node:process";
+import { inspect } from "node:util";
 import { type ErrorCode, StreamError, toStreamError, VERSION } from "../protocol.ts";
+import { adoptProxies } from "../runtime/proxies.ts";
 import {
   type Command,
   commandHelp,
@@ -21,13 +23,15 @@ import { ls } from "./commands/ls.ts";
 import { printLine, ReaderGone, visible } from "./output.ts";
 import { pushCommand } from "./commands/push.ts";
 import { rm } from "./commands/rm.ts";
+import { run } from "./commands/run.ts";
 import { serve } from "./commands/serve.ts";
 import { share } from "./commands/share.ts";
 import { status } from "./commands/status.ts";
+import { flush, notice, writeLine } from "./stderr.ts";
 import { token } from "./commands/token.ts";
 
 const CONFIGURED: readonly Command[] = [
-  ...[serve, pushCommand, follow, status, ls, rm, share, token, check, adopt],
+  ...[serve, pushCommand, run, follow, status, ls, rm, share, token, check, adopt],
 ];
 const readConfig = configReader(CONFIGURED);
 const COMMANDS: readonly Command[] = [...CONFIGURED, configCommand(CONFIGURED, readConfig)];
@@ -63,6 +67,8 @@ export async function main(argv: string[]): Promise<number> {
     return await dispatch(argv);
   } catch (error) {
     return report(error, argv[0]);
+  } finally {
+    await flush();
   }
 }
 
@@ -76,6 +82,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   const command = find(name);
   const read = readArguments(command, argv, process.env, readConfig);
   if (read === null) return print(commandHelp(command));
+  adoptProxies(process.env);
   return await command.run(read.args, read.options);
 }
 
@@ -118,11 +125,12 @@ function report(error: unknown, name: string | undefined): number {
   if (error instanceof UsageError) {
     const known = COMMANDS.some((command) => command.name === name);
     const where = known ? `stream ${name} --help` : "stream help";
-    process.stderr.write(`stream: ${visible(error.message)}\nsee '${where}'\n`);
+    notice(visible(error.message));
+    writeLine(`see '${where}'`);
     return EXIT.usage;
   }
   const { code, message } = toStreamError(error);
-  process.stderr.write(`stream: ${visible(message)} (${code})\n`);
-  if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) console.error(error);
+  notice(`${visible(message)} (${code})`);
+  if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) writeLine(inspect(error));
   return EXIT_BY_CODE[code] ?? EXIT.failed;
 }

@@ -5,8 +5,9 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
 import { StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 
-/** Whoever reads our output has seen enough. */
+/** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
 export class ReaderGone extends Error {}
 
 /** Takes bytes; a write resolves when the next one is welcome. */
@@ -17,18 +18,32 @@ export interface Output {
   close(): Promise<void>;
 }
 
-// A reader that leaves is reported to the write as well; without a listener it would end the process.
-process.stdout.on("error", () => {});
+/**
+ * Writes to stdout or stderr of this process and waits until the bytes are out.
+ * @param stream One of the two.
+ * @returns Throws {@link ReaderGone} when nobody reads any more, SOURCE_FAILED when they cannot be written.
+ */
+export function writer(stream: NodeJS.WriteStream): Output["write"] {
+  // A reader that leaves is reported to the write as well; without a listener it would end the process.
+  stream.on("error", () => {});
+  const name = stream === process.stdout ? "stdout" : "stderr";
+  return (bytes) =>
+    new Promise((resolve, reject) => {
+      const failed = (error: unknown) => {
+        if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
+        reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
+      };
+      try {
+        stream.write(bytes, (error) => error ? failed(error) : resolve());
+      } catch (error) {
+        // Deno throws where a file cannot be written.
+        failed(error);
+      }
+    });
+}
 
 const STANDARD_OUTPUT: Output = {
-  write: (bytes) =>
-    new Promise((resolve, reject) =>
-      process.stdout.write(bytes, (error) => {
-        if (error === null || error === undefined) resolve();
-        else if ((error as { code?: string }).code === "EPIPE") reject(new ReaderGone());
-        else reject(new StreamError("SOURCE_FAILED", `cannot write to stdout: ${error.message}`));
-      })
-    ),
+  write: writer(process.stdout),
   close: () => Promise.resolve(),
 };
 
@@ -50,7 +65,7 @@ export async function sizeOf(path: string): Promise<number> {
  */
 export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output> {
   const failed = (error: unknown) =>
-    new StreamError("SOURCE_FAILED", `cannot write ${path}: ${(error as Error).message}`);
+    new StreamError("SOURCE_FAILED", `cannot write ${path}: ${reasonOf(error)}`);
   let handle: FileHandle;
   try {
     handle = await open(path, flags);
@@ -72,6 +87,28 @@ export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output
 /** Writes a line to standard output and waits until it is out. */
 export function printLine(line: string): Promise<void> {
   return standardOutput().write(new TextEncoder().encode(`${line}\n`));
+}
+
+/**
+ * What a command tells while it does its work, which goes on whoever reads: a reader that left is not missed, and
+ * output that cannot be written fails the command when the work is done.
+ */
+export class Announcer {
+  #failure: unknown = null;
+
+  /** Prints a line, unless an earlier one failed. */
+  async say(line: string): Promise<void> {
+    if (this.#failure !== null) return;
+    await printLine(line).catch((error) => this.#failure = error);
+  }
+
+  /**
+   * The work is done.
+   * @throws {StreamError} SOURCE_FAILED when something could not be written.
+   */
+  done(): void {
+    if (this.#failure !== null && !(this.#failure instanceof ReaderGone)) throw this.#failure;
+  }
 }
 
 /** Control characters, and those that turn the direction of text around. */

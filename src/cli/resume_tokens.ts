@@ -8,6 +8,8 @@ import { join } from "node:path";
 import process from "node:process";
 import type { PushedUpload } from "../client.ts";
 import { isResourceId, StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
+import { notice } from "./stderr.ts";
 
 /**
  * Saves the token of an upload where only this user can read it.
@@ -24,8 +26,7 @@ export async function rememberUpload(upload: PushedUpload): Promise<() => Promis
     await writeFile(`${path}.new`, upload.resumeToken, { mode: 0o600 });
     await rename(`${path}.new`, path);
   } catch (error) {
-    const reason = (error as Error).message;
-    process.stderr.write(`stream: this push cannot be resumed after it is killed: ${reason}\n`);
+    notice(`this push cannot be resumed after it is killed: ${reasonOf(error)}`);
   }
   return () => rm(path, { force: true });
 }

@@ -2,9 +2,10 @@
  * What carries the connections of a command.
  * @module
  */
-import process from "node:process";
 import { type TransportOptions, TRANSPORTS } from "../client/transport.ts";
 import { type Option, type Options, UsageError } from "./command.ts";
+import { visible } from "./output.ts";
+import { notice } from "./stderr.ts";
 
 /** The option of every command that keeps a connection. */
 export const TRANSPORT_OPTION: Record<string, Option> = {
@@ -28,6 +29,6 @@ export function transportOf(options: Options): TransportOptions {
   }
   return {
     transport,
-    onFallback: ({ message }) => process.stderr.write(`stream: ${message}; going on by HTTP\n`),
+    onFallback: ({ message }) => notice(`${visible(message)}; going on by HTTP`),
   };
 }

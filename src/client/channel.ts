@@ -14,8 +14,8 @@ import {
   toStreamError,
   wsBase,
 } from "../protocol.ts";
-import { knownCode, request } from "./http.ts";
-import { checkToken } from "./token.ts";
+import { knownCode, NoServerError, RefusedError, request } from "./http.ts";
+import type { BearerToken } from "./token.ts";
 
 /** A ping is sent after so long a silence (PROTOCOL.md 2.3). */
 const PING_AFTER_MS = 20_000;
@@ -53,10 +53,10 @@ export interface Channel {
 }
 
 /** Something on the way lets no WebSocket pass, or the server takes none. */
-export class UpgradeRefusedError extends StreamError {
+export class UpgradeRefusedError extends NoServerError {
   /** @param base HTTP base URL of the server. */
   constructor(base: string) {
-    super("UNREACHABLE", `the server at ${base} refused the WebSocket connection`);
+    super(`the server at ${base} refused the WebSocket connection`);
   }
 }
 
@@ -95,24 +95,22 @@ export class WebSocketChannel implements Channel {
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse; {@link UpgradeRefusedError} where a server
    * is there and takes no WebSocket.
    */
-  static async open(
+  static async connect(
     base: string,
     path: string,
     handler: ChannelHandler,
-    token?: string,
+    token: BearerToken,
     withinMs: number = CONNECT_TIMEOUT_MS,
   ): Promise<WebSocketChannel> {
     const url = wsBase(base) + path;
-    const protocols = token === undefined
-      ? [SUBPROTOCOL]
-      : [SUBPROTOCOL, TOKEN_SUBPROTOCOL + checkToken(token)];
-    const channel = new WebSocketChannel(new WebSocket(url, protocols), handler);
+    const channel = new WebSocketChannel(new WebSocket(url, await protocolsWith(token)), handler);
     const first = await channel.#opens(withinMs);
     if (first === "open") return channel;
     // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
     const native = await isNative(base, path, token);
     if (native && first === "late") throw new UpgradeRefusedError(base);
-    const second = new WebSocketChannel(new WebSocket(url, native ? protocols : []), handler);
+    const protocols = native ? await protocolsWith(token) : [];
+    const second = new WebSocketChannel(new WebSocket(url, protocols), handler);
     if (await second.#opens(native ? withinMs : CONNECT_TIMEOUT_MS) === "open") return second;
     throw new UpgradeRefusedError(base);
   }
@@ -238,19 +236,25 @@ export class WebSocketChannel implements Channel {
   }
 }
 
+/** Subprotocols that are offered; a browser can present a token nowhere else. */
+async function protocolsWith(token: BearerToken): Promise<string[]> {
+  const value = await token.value();
+  return value === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, TOKEN_SUBPROTOCOL + value];
+}
+
 /**
  * A WebSocket hides why it was refused; the same request without an upgrade is told.
  * @returns Whether the server is one of ours; it may only just have come back.
  * @throws {StreamError} What the server refused it for.
  */
-async function isNative(base: string, path: string, token?: string): Promise<boolean> {
+async function isNative(base: string, path: string, token: BearerToken): Promise<boolean> {
   try {
     await request({ server: base, token }, path);
     return false;
   } catch (error) {
     const { code } = error as StreamError;
     if (code === "BAD_REQUEST") return true;
-    if (code === "INTERNAL") return false;
+    if (code === "INTERNAL" || error instanceof RefusedError && error.status === 500) return false;
     throw error;
   }
 }

@@ -4,6 +4,7 @@
  */
 import { CONTEXTS_PATH, httpBase } from "../protocol.ts";
 import { requestJson } from "./http.ts";
+import { BearerToken, type TokenProvider } from "./token.ts";
 
 /** An upload context: what groups uploads. */
 export interface ContextInfo {
@@ -19,8 +20,8 @@ export interface ContextInfo {
 export interface ContextsOptions {
   /** Contexts per request; 100 by default. */
   pageSize?: number;
-  /** Bearer token for the server. */
-  token?: string;
+  /** Bearer token for the server, or what gives it. */
+  token?: string | TokenProvider;
 }
 
 /**
@@ -44,7 +45,7 @@ export async function* contexts(
   server: string,
   { pageSize = 100, token }: ContextsOptions = {},
 ): AsyncIterableIterator<ContextInfo> {
-  const recipient = { server: httpBase(server), token };
+  const recipient = { server: httpBase(server), token: new BearerToken(token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   for (;;) {
     const page: ContextInfo[] = await requestJson(recipient, `${CONTEXTS_PATH}?${query}`);

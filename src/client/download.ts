@@ -11,12 +11,13 @@ import {
   type ResourceLocation,
   type ResourceStatus,
   StreamError,
-  toStreamError,
 } from "../protocol.ts";
 import type { Channel } from "./channel.ts";
 import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
 import { HttpDownloadChannel } from "./http_download.ts";
-import { Retries, type RetryOptions } from "./retry.ts";
+import type { RetryOptions } from "./retry.ts";
+import { type Conversation, SteadyConnection } from "./steady_connection.ts";
+import { BearerToken, type TokenProvider } from "./token.ts";
 import { Connector, type TransportOptions } from "./transport.ts";
 
 /** Which bytes to read. */
@@ -69,7 +70,7 @@ export interface Download {
   close(): void;
 }
 
-/** How long a server may take for the first status; a Java server says nothing at all of an unknown id. */
+/** How long a server may take for the first status, in ms. */
 const FIRST_STATUS_TIMEOUT_MS = 30_000;
 /** Lines of one request to a Step server, whose answers are not bounded. */
 const STEP_LINES = 1000;
@@ -82,43 +83,45 @@ interface Asked {
 
 /** One resource, over as many connections as it takes. */
 export class ClientDownload implements Download {
-  readonly #location: ResourceLocation;
-  readonly #retry: RetryOptions;
-  readonly #connector: Connector;
-  readonly #stop = new AbortController();
-  #channel: Channel | null = null;
-  #opened: PromiseWithResolvers<void> | null = null;
+  readonly #id: string;
+  readonly #connection: SteadyConnection;
   #status: Latest<ResourceStatus> | null = null;
   #reading: Reading | null = null;
   #feed: Feed | null = null;
   #asked: Asked | null = null;
   #failure: StreamError | null = null;
+  /** What was there when the connection broke. */
+  #seen: Pick<ResourceStatus, "epoch" | "currentSize"> = { epoch: 0, currentSize: 0 };
 
   private constructor(
     location: ResourceLocation,
     options: RetryOptions & TransportOptions,
-    token: string | undefined,
+    token: BearerToken,
   ) {
-    const { server, id, access } = location;
+    const { server, id, access, endpoint } = location;
     const query = access === undefined ? "" : `?access=${access}`;
-    this.#location = location;
-    this.#retry = options;
-    this.#connector = new Connector({
+    this.#id = id;
+    const connector = new Connector({
       server,
-      path: `${DOWNLOAD_PATH}/${id}${query}`,
+      path: endpoint ?? `${DOWNLOAD_PATH}/${id}${query}`,
       token,
-      byHttp: (handler) => HttpDownloadChannel.open(location, token, handler),
+      byHttp: (handler) => HttpDownloadChannel.connect(location, token, handler),
     }, options);
+    this.#connection = new SteadyConnection(connector, options, {
+      converse: () => this.#converse(),
+      lost: () => this.#lost(),
+      failed: (error) => this.#fail(error),
+    });
   }
 
   /** Connects; see `open`. */
-  static async open(
+  static async connect(
     location: ResourceLocation,
     options: RetryOptions & TransportOptions,
-    token?: string,
+    token?: string | TokenProvider,
   ): Promise<ClientDownload> {
-    const download = new ClientDownload(location, options, token);
-    await download.#connect();
+    const download = new ClientDownload(location, options, new BearerToken(token));
+    await download.#connection.connect();
     return download;
   }
 
@@ -134,7 +137,8 @@ export class ClientDownload implements Download {
     this.#checkIdle();
     const reading = new Reading(from, to ?? null);
     this.#reading = reading;
-    this.#feed = this.#startFeed(reading, null);
+    const { channel } = this.#connection;
+    if (channel !== null) this.#feed = this.#startFeed(channel, reading, null);
     return new ReadableStream<Uint8Array>({
       pull: (controller) => this.#pull(reading, controller),
       cancel: () => this.close(),
@@ -175,7 +179,7 @@ export class ClientDownload implements Download {
   }
 
   get locatesLines(): boolean {
-    return this.#channel?.native ?? true;
+    return this.#connection.channel?.native ?? true;
   }
 
   async locateLines(startingLineIndex: number, linesCount: number): Promise<LineRange> {
@@ -194,75 +198,57 @@ export class ClientDownload implements Download {
   }
 
   close(): void {
-    this.#channel?.close("Client Session closed");
+    void this.#connection.close("Client Session closed");
     this.#fail(new StreamError("ABORTED", "the download was closed"));
   }
 
-  async #connect(): Promise<void> {
-    const { id } = this.#location;
-    const opened = this.#opened = Promise.withResolvers<void>();
-    const timer = setTimeout(() => {
-      opened.reject(new StreamError("NOT_FOUND", `the server says nothing of resource ${id}`));
-      this.#channel?.close("no status");
-    }, FIRST_STATUS_TIMEOUT_MS);
-    try {
-      this.#channel = await this.#connector.open({
-        message: (message) => this.#receive(message),
-        data: (bytes) => this.#receiveData(bytes),
-        closed: (reason) => this.#disconnected(reason),
-      });
-      if (this.#failure !== null) {
-        this.#channel.close("Client Session closed");
-        throw this.#failure;
-      }
-      await opened.promise;
-    } finally {
-      clearTimeout(timer);
-    }
+  /** One connection: the server's first status, and what comes after. */
+  #converse(): Conversation {
+    const first = Promise.withResolvers<void>();
+    return {
+      message: (message) => {
+        this.#receive(message);
+        if (message["@"] === "StatusChanged") first.resolve();
+      },
+      data: (bytes) => this.#receiveData(bytes),
+      begin: async (channel) => {
+        await within(FIRST_STATUS_TIMEOUT_MS, first.promise, () => this.#nothingSaid(channel));
+        this.#goOn(channel);
+      },
+    };
   }
 
-  #disconnected(reason: StreamError): void {
-    this.#channel = null;
+  /** A Java server says nothing at all of an unknown id. */
+  #nothingSaid({ native }: Channel): StreamError {
+    const message = `the server says nothing of resource ${this.#id}`;
+    return new StreamError(native ? "PEER_SILENT" : "NOT_FOUND", message);
+  }
+
+  #lost(): void {
     this.#feed?.stop();
     this.#feed = null;
-    if (this.#opened !== null) {
-      this.#opened.reject(reason);
-      this.#opened = null;
-    } else if (this.#failure === null) {
-      this.#reconnect(reason).catch((error) => this.#fail(toStreamError(error)));
-    }
+    this.#seen = this.status;
   }
 
-  /** Connects again and asks again for what was not answered. */
-  async #reconnect(reason: StreamError): Promise<void> {
-    const retries = new Retries(this.#retry);
-    const { epoch, currentSize } = this.status;
-    for (let error = reason; await retries.wait(error, this.#stop.signal);) {
-      try {
-        await this.#connect();
-        const reading = this.#reading;
-        if (reading?.ended === false) {
-          // What waits is asked for again: a reader that stalls must not hold a window of every connection.
-          reading.restart();
-          // What was only waited for was not seen, and cannot be lost.
-          this.#feed = this.#startFeed(reading, reading.received <= currentSize ? epoch : null);
-        }
-        if (this.#asked !== null) this.#channel?.send(this.#asked.request);
-        return;
-      } catch (thrown) {
-        error = reason = toStreamError(thrown);
-      }
+  /** Asks again for what was not answered on the last connection. */
+  #goOn(channel: Channel): void {
+    const reading = this.#reading;
+    if (reading?.ended === false) {
+      // What waits is asked for again: a reader that stalls must not hold a window of every connection.
+      reading.restart();
+      // What was only waited for was not seen, and cannot be lost.
+      const { epoch, currentSize } = this.#seen;
+      const seenEpoch = reading.received <= currentSize ? epoch : null;
+      this.#feed = this.#startFeed(channel, reading, seenEpoch);
     }
-    this.#fail(reason);
+    if (this.#asked !== null) channel.send(this.#asked.request);
   }
 
-  #startFeed(reading: Reading, epoch: number | null): Feed | null {
-    const channel = this.#channel;
-    if (channel === null) return null;
+  #startFeed(channel: Channel, reading: Reading, epoch: number | null): Feed {
     const send = (message: Message) => channel.send(message);
     return channel.native
       ? new FollowFeed(reading, send, epoch)
-      : new ChunkFeed(reading, send, () => this.status);
+      : new ChunkFeed(reading, send, () => this.status, (error) => this.#fail(error));
   }
 
   #receive(message: Message): void {
@@ -284,8 +270,6 @@ export class ClientDownload implements Download {
   #setStatus(status: ResourceStatus): void {
     if (this.#status === null) this.#status = new Latest(status);
     else this.#status.set(status);
-    this.#opened?.resolve();
-    this.#opened = null;
     this.#feed?.arrived();
   }
 
@@ -317,7 +301,7 @@ export class ClientDownload implements Download {
     this.#checkIdle();
     const answer = Promise.withResolvers<Message>();
     this.#asked = { request, answer };
-    this.#channel?.send(request);
+    this.#connection.channel?.send(request);
     return await answer.promise as Answer;
   }
 
@@ -330,7 +314,7 @@ export class ClientDownload implements Download {
 
   #fail(error: StreamError): void {
     this.#failure ??= error;
-    this.#stop.abort();
+    this.#connection.stop();
     this.#feed?.stop();
     this.#asked?.answer.reject(error);
     this.#asked = null;
@@ -342,4 +326,26 @@ export class ClientDownload implements Download {
 /** A Step server does not say where the next page begins; an empty one is the last. */
 function nextStepPage({ lineIndex }: LinePosition, linesCount: number): LinePosition | null {
   return linesCount === 0 ? null : { lineIndex: lineIndex + linesCount, byteOffset: 0 };
+}
+
+/**
+ * What a promise gives, unless that takes too long.
+ * @param limitMs How long it may take, in ms.
+ * @param promise The promise.
+ * @param late The error if it takes longer.
+ */
+async function within<T>(
+  limitMs: number,
+  promise: Promise<T>,
+  late: () => StreamError,
+): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(late()), limitMs);
+  });
+  try {
+    return await Promise.race([promise, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -3,10 +3,14 @@
  * @module
  */
 import { type ErrorCode, ERRORS, StreamError } from "../protocol.ts";
-import { checkToken } from "./token.ts";
+import { reasonOf } from "../reasons.ts";
+import type { BearerToken } from "./token.ts";
 
 /** How long a server may take for a short answer. */
 const ANSWER_TIMEOUT_MS = 20_000;
+
+/** Statuses below 500 of what may pass by itself: Request Timeout, Too Early, Too Many Requests (RFC 9110, RFC 8470, RFC 6585). */
+const MAY_PASS: ReadonlySet<number> = new Set([408, 425, 429]);
 
 /** What stands in an address and is not to be shown: whoever has it owns an upload, or may read by a signed link. */
 const SECRETS = /(\/uploads\/[^/\s]+\/|[?&]access=)[^\s/?&)]+/g;
@@ -16,7 +20,7 @@ export interface Recipient {
   /** HTTP base URL of the server. */
   server: string;
   /** Bearer token. */
-  token?: string;
+  token?: BearerToken;
   /** What a signed link carries. */
   access?: string;
 }
@@ -48,6 +52,8 @@ export class RefusedError extends StreamError {
   constructor(
     code: ErrorCode,
     message: string,
+    /** Status of the answer. */
+    readonly status: number,
     /** Header fields of the answer. */
     readonly headers: Headers,
   ) {
@@ -56,7 +62,7 @@ export class RefusedError extends StreamError {
 }
 
 /**
- * One request.
+ * One request, and a second one when the server does not take the token and there is another one now.
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
@@ -67,12 +73,28 @@ export class RefusedError extends StreamError {
 export async function fetchFrom(
   recipient: Recipient,
   path: string,
+  options: FetchOptions,
+): Promise<Response> {
+  const token = await recipient.token?.value();
+  try {
+    return await fetchWith(token, recipient, path, options);
+  } catch (error) {
+    const isRefused = error instanceof StreamError && error.code === "UNAUTHORIZED";
+    if (!isRefused || !await recipient.token?.renew(token)) throw error;
+    return await fetchWith(await recipient.token!.value(), recipient, path, options);
+  }
+}
+
+async function fetchWith(
+  token: string | undefined,
+  recipient: Recipient,
+  path: string,
   { method = "GET", headers, body, signal, followsRedirects = false }: FetchOptions,
 ): Promise<Response> {
-  const { server, token } = recipient;
+  const { server } = recipient;
   const address = addressOf(recipient, path);
   const fields = new Headers(headers);
-  if (token !== undefined) fields.set("authorization", `Bearer ${checkToken(token)}`);
+  if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
   const isSecret = token !== undefined || holdsSecrets(address);
   const request = fetch(address, {
     method,
@@ -140,17 +162,26 @@ export function parseJson<T>(text: string, server?: string): T {
   }
 }
 
+/** What answers is no server of ours, and will hardly become one. */
+export class NoServerError extends StreamError {
+  /**
+   * @param message What shows that.
+   * @param options The error that caused this one.
+   */
+  constructor(message: string, options?: { cause?: unknown }) {
+    super("UNREACHABLE", message, options);
+  }
+}
+
 /**
  * The error of an answer that none of our servers gives.
  * @param cause What is wrong with it; one of our errors is shown.
  * @param server HTTP base URL of the server, to be named.
  */
-export function noServer(cause?: unknown, server?: string): StreamError {
+export function noServer(cause?: unknown, server?: string): NoServerError {
   const where = server === undefined ? "there" : `at ${server}`;
   const detail = cause instanceof StreamError ? `: ${cause.message}` : "";
-  return new StreamError("UNREACHABLE", `what answers ${where} is no stream server${detail}`, {
-    cause,
-  });
+  return new NoServerError(`what answers ${where} is no stream server${detail}`, { cause });
 }
 
 /** The code of an error that a server told; a newer one may have codes we do not know. */
@@ -168,12 +199,9 @@ async function reached<T>(server: string, address: string, arrival: Promise<T>):
   try {
     return await arrival;
   } catch (error) {
-    const { message, cause } = error as Error;
-    // Deno tells in the cause what happened.
-    const reason = cause instanceof Error ? cause.message : message;
     throw new StreamError(
       "UNREACHABLE",
-      `the server at ${server} cannot be reached: ${withoutSecrets(reason)}`,
+      `the server at ${server} cannot be reached: ${withoutSecrets(reasonOf(error))}`,
       // Errors of every runtime know the address.
       holdsSecrets(address) ? undefined : { cause: error },
     );
@@ -187,16 +215,21 @@ function refusal(
   answer: string,
 ): RefusedError {
   const { code, detail } = problemIn(answer);
-  // A proxy before a server that is gone answers in its place.
-  const unsaid = status >= 502 ? "UNREACHABLE" : "INTERNAL";
   const message = typeof detail === "string"
     ? detail
     : `the server at ${server} answered ${asked} with ${status}: is it a stream server?`;
+  const isOurs = typeof code === "string" && Object.hasOwn(ERRORS, code);
   return new RefusedError(
-    typeof code === "string" ? knownCode(code) : unsaid,
+    isOurs ? code as ErrorCode : codeOf(status),
     withoutSecrets(message),
+    status,
     headers,
   );
+}
+
+/** What an answer means that none of our servers gave: a proxy answers in the place of one that is gone or busy. */
+function codeOf(status: number): ErrorCode {
+  return status >= 500 || MAY_PASS.has(status) ? "UNREACHABLE" : "INTERNAL";
 }
 
 /** What an error says of itself; nothing if it is not one of ours. */

@@ -19,10 +19,11 @@ import {
   toStreamError,
 } from "../protocol.ts";
 import type { Channel, ChannelHandler } from "./channel.ts";
-import { eventsOf } from "./events.ts";
+import { eventsOf } from "./server_sent_events.ts";
 import { parseJson, type Recipient } from "./http.ts";
 import { HttpRequests, SILENT_AFTER_MS } from "./requests.ts";
 import { statusIn } from "./status.ts";
+import type { BearerToken } from "./token.ts";
 
 /** Last position of a range that follows content while it grows (RFC 8673). */
 const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;
@@ -73,9 +74,9 @@ export class HttpDownloadChannel implements Channel {
    * @param handler Hears what arrives.
    * @throws {StreamError} UNREACHABLE, NOT_FOUND, or another reason of the server.
    */
-  static async open(
+  static async connect(
     { server, id, access }: ResourceLocation,
-    token: string | undefined,
+    token: BearerToken,
     handler: ChannelHandler,
   ): Promise<HttpDownloadChannel> {
     const channel = new HttpDownloadChannel({ server, token, access }, id, handler);

@@ -3,9 +3,13 @@
  * @module
  */
 import type { ErrorCode, StreamError } from "../protocol.ts";
+import { startTimer } from "../timer.ts";
+import { NoServerError, RefusedError } from "./http.ts";
 
-/** Longest time that a lost connection is tried again, unless the caller says otherwise. */
+/** How long a lost connection is tried again, unless the caller says otherwise, in ms. */
 export const RETRY_FOR_MS = 600_000;
+/** The same for a first connection, in ms: a server that starts at the same time is waited for, a wrong address is not. */
+export const FIRST_RETRY_FOR_MS = 5000;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 10_000;
 
@@ -14,6 +18,7 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   "INTERRUPTED",
   "LIMIT_REACHED",
   "PEER_SILENT",
+  "RATE_LIMITED",
   "SHUTDOWN",
   "UNREACHABLE",
 ]);
@@ -25,44 +30,65 @@ export function isTransient({ code }: StreamError): boolean {
 
 /** How a connection that broke is taken up again. */
 export interface RetryOptions {
-  /** How long a lost connection is tried again, in ms; 600 000 by default, 0 for never. */
+  /**
+   * How long a connection is tried again, in ms; 0 for never. By default 600 000 for one that was lost, and 5000 for the
+   * first one.
+   */
   retryForMs?: number;
   /** Called before each further attempt, with what went wrong and the time until it, in ms. */
   onRetry?: (error: StreamError, delayMs: number) => void;
+  /** Called when a connection that was lost stands again. */
+  onReconnect?: () => void;
 }
 
-/** One series of attempts, from a break until the connection stands again. */
+/** One series of attempts, until a connection stands. */
 export class Retries {
   readonly #options: RetryOptions;
+  readonly #isFirst: boolean;
   readonly #endsAtMs: number;
   #delayMs = FIRST_DELAY_MS;
 
-  /** @param options How long, and who is told. */
-  constructor(options: RetryOptions) {
+  /**
+   * @param options How long, and who is told.
+   * @param isFirst Whether there was no connection before: then an address where something else answers is a wrong one.
+   */
+  constructor(options: RetryOptions, isFirst = false) {
     this.#options = options;
-    this.#endsAtMs = performance.now() + (options.retryForMs ?? RETRY_FOR_MS);
+    this.#isFirst = isFirst;
+    const { retryForMs = isFirst ? FIRST_RETRY_FOR_MS : RETRY_FOR_MS } = options;
+    this.#endsAtMs = performance.now() + retryForMs;
   }
 
   /**
    * Waits before the next attempt: exponentially longer, with jitter, so that a thousand clients of a
-   * restarted server do not come at once.
+   * restarted server do not come at once. A server that says when to come is not asked earlier, except for a last time
+   * at the end.
    * @param error What went wrong.
    * @param stop Ends the wait.
    * @returns False when there is to be no further attempt.
    */
   async wait(error: StreamError, stop: AbortSignal): Promise<boolean> {
-    if (!isTransient(error) || performance.now() >= this.#endsAtMs || stop.aborted) {
-      return false;
-    }
-    const delayMs = Math.round(this.#delayMs * (0.5 + Math.random() / 2));
+    const leftMs = this.#endsAtMs - performance.now();
+    if (this.#isFirst && error instanceof NoServerError) return false;
+    if (!isTransient(error) || leftMs <= 0 || stop.aborted) return false;
+    const jitteredMs = Math.round(this.#delayMs * (0.5 + Math.random() / 2));
+    const delayMs = Math.max(jitteredMs, Math.min(retryAfterMs(error), Math.ceil(leftMs)));
     this.#delayMs = Math.min(this.#delayMs * 2, LONGEST_DELAY_MS);
     this.#options.onRetry?.(error, delayMs);
     const { promise, resolve } = Promise.withResolvers<unknown>();
-    const timer = setTimeout(resolve, delayMs);
+    const stopTimer = startTimer(delayMs, () => resolve(undefined));
     stop.addEventListener("abort", resolve);
     await promise;
-    clearTimeout(timer);
+    stopTimer();
     stop.removeEventListener("abort", resolve);
     return !stop.aborted;
   }
+}
+
+/** Time that a server wants to have before the next request (RFC 9110, 10.2.3), in ms; 0 where it does not say. */
+function retryAfterMs(error: StreamError): number {
+  const text = error instanceof RefusedError ? error.headers.get("retry-after") ?? "" : "";
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  const atMs = Date.parse(text);
+  return Number.isNaN(atMs) ? 0 : Math.max(0, atMs - Date.now());
 }

@@ -1,22 +1,9 @@
 /**
- * Statuses, as the client gets them: before the server said one, in answers by HTTP, and late.
+ * Statuses in answers by HTTP.
  * @module
  */
 import { decodeMessage, type MessageOf, type ResourceStatus } from "../protocol.ts";
 import { noServer } from "./http.ts";
-
-/** The status of an upload before anything was heard of it. */
-export function initialStatus(): ResourceStatus {
-  return {
-    transferStatus: "INITIATED",
-    currentSize: 0,
-    numberOfLines: null,
-    durableSize: 0,
-    epoch: 0,
-    sequence: 0,
-    failure: null,
-  };
-}
 
 /**
  * The status that JSON shows, checked like the message of a WebSocket.

@@ -4,17 +4,18 @@
  */
 import { parseReference, RESOURCES_PATH } from "../protocol.ts";
 import { fetchFrom, type Recipient } from "./http.ts";
-import { tokenFor } from "./token.ts";
+import { BearerToken, tokenFor, type TokenProvider } from "./token.ts";
 
 /** Where a reference that is a bare id belongs, and who asks. */
 export interface ReferenceOptions {
   /** Base URL of the server. */
   server?: string;
   /**
-   * Bearer token for the server: for `server` where that is given, else for the one that the reference names. It is
-   * sent to no other, and not with a signed link, which needs none.
+   * Bearer token, or what gives it, for the server: for `server` where that is given, else for the one that the
+   * reference names. It is sent to no other, and not with a signed link, which needs none. A provider is asked again
+   * when the server takes the token no longer.
    */
-  token?: string;
+  token?: string | TokenProvider;
 }
 
 /** How a request is given up. */
@@ -40,7 +41,7 @@ export interface Target {
 export function targetOf(reference: string, options: ReferenceOptions): Target {
   const location = parseReference(reference, options.server);
   const { server, id, access } = location;
-  const token = tokenFor(location, options.server, options.token);
+  const token = new BearerToken(tokenFor(location, options.server, options.token));
   return { recipient: { server, token, access }, path: `${RESOURCES_PATH}/${id}` };
 }
 

@@ -1,8 +1,43 @@
 /**
- * What a token looks like, and whom it is for.
+ * Tokens: what they look like, whom they are for, and when another one is asked for.
  * @module
  */
 import { httpBase, type ResourceLocation, StreamError } from "../protocol.ts";
+
+/** Gives the token to present: asked at first, and again when the server takes the last one no longer. */
+export type TokenProvider = () => string | undefined | Promise<string | undefined>;
+
+/** The token that is presented to one server. */
+export class BearerToken {
+  readonly #given: string | TokenProvider | undefined;
+  #value: Promise<string | undefined> | null = null;
+
+  /** @param given The token, what gives it, or undefined for none. */
+  constructor(given: string | TokenProvider | undefined) {
+    this.#given = given;
+  }
+
+  /** The token; undefined for none. */
+  value(): Promise<string | undefined> {
+    return this.#value ??= this.#ask();
+  }
+
+  /**
+   * Asks for another one, unless there is another one already.
+   * @param refused The one that the server does not take.
+   * @returns Whether there is another one now.
+   */
+  async renew(refused: string | undefined): Promise<boolean> {
+    if (typeof this.#given !== "function") return false;
+    if (await this.value() === refused) this.#value = this.#ask();
+    return await this.value() !== refused;
+  }
+
+  async #ask(): Promise<string | undefined> {
+    const token = typeof this.#given === "function" ? await this.#given() : this.#given;
+    return token === undefined ? undefined : checkToken(token);
+  }
+}
 
 /**
  * The token to present where a reference leads. A reference may come from anybody: what it names gets no token that
@@ -10,14 +45,14 @@ import { httpBase, type ResourceLocation, StreamError } from "../protocol.ts";
  *
  * @param location What the reference names.
  * @param server Server that the token is meant for; undefined for the one that the reference names.
- * @param token The token.
- * @returns The token, or undefined where it must not go.
+ * @param token The token, or what gives it.
+ * @returns The same, or undefined where it must not go.
  */
 export function tokenFor(
   location: ResourceLocation,
   server: string | undefined,
-  token: string | undefined,
-): string | undefined {
+  token: string | TokenProvider | undefined,
+): string | TokenProvider | undefined {
   const isMeant = server === undefined ||
     new URL(httpBase(server)).origin === new URL(location.server).origin;
   return location.access === undefined && isMeant ? token : undefined;

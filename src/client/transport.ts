@@ -9,6 +9,7 @@ import {
   UpgradeRefusedError,
   WebSocketChannel,
 } from "./channel.ts";
+import type { BearerToken } from "./token.ts";
 
 /** How long a WebSocket may take to open, and the server then for its first word, before HTTP is tried. */
 const FALLBACK_AFTER_MS = 3000;
@@ -34,7 +35,7 @@ export interface Destination {
   /** Path and query of the WebSocket endpoint. */
   path: string;
   /** Bearer token to present. */
-  token: string | undefined;
+  token: BearerToken;
   /** Connects by HTTP requests. */
   byHttp(handler: ChannelHandler): Channel | Promise<Channel>;
 }
@@ -44,6 +45,7 @@ export class Connector {
   readonly #destination: Destination;
   readonly #onFallback: TransportOptions["onFallback"];
   #transport: Transport;
+  #presented: string | undefined;
 
   /** Nothing happens before the first connection. */
   constructor(destination: Destination, { transport = "auto", onFallback }: TransportOptions) {
@@ -57,15 +59,22 @@ export class Connector {
    * @param handler Hears what arrives.
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
    */
-  async open(handler: ChannelHandler): Promise<Channel> {
+  async connect(handler: ChannelHandler): Promise<Channel> {
     const { server, path, token, byHttp } = this.#destination;
+    this.#presented = await token.value();
     if (this.#transport === "ws") {
-      return await WebSocketChannel.open(server, path, handler, token);
+      return await WebSocketChannel.connect(server, path, handler, token);
     }
     if (this.#transport === "http") return await byHttp(handler);
     let reason: StreamError;
     try {
-      const channel = await WebSocketChannel.open(server, path, handler, token, FALLBACK_AFTER_MS);
+      const channel = await WebSocketChannel.connect(
+        server,
+        path,
+        handler,
+        token,
+        FALLBACK_AFTER_MS,
+      );
       if (!channel.native || await channel.speaks(FALLBACK_AFTER_MS)) return channel;
       void channel.close("no answer");
       reason = new StreamError("UNREACHABLE", `nothing comes through a WebSocket to ${server}`);
@@ -77,5 +86,13 @@ export class Connector {
     this.#transport = "http";
     this.#onFallback?.(reason);
     return channel;
+  }
+
+  /**
+   * Asks for another token, as the server does not take this one.
+   * @returns Whether there is another one.
+   */
+  async renewToken(): Promise<boolean> {
+    return await this.#destination.token.renew(this.#presented);
   }
 }

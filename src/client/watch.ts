@@ -13,11 +13,12 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { eventsOf, type ServerSentEvent } from "./events.ts";
+import { eventsOf, type ServerSentEvent } from "./server_sent_events.ts";
 import { parseJson, type Recipient } from "./http.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 import { statusIn } from "./status.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
+import { BearerToken } from "./token.ts";
 
 /** The server sends something every 15 s; who hears nothing for so long hears nothing any more. */
 const SILENT_AFTER_MS = 40_000;
@@ -97,7 +98,7 @@ export async function* contextEvents(
   contextId: string,
   options: EventsOptions & Pick<ReferenceOptions, "token"> = {},
 ): AsyncGenerator<ContextEvent, void, void> {
-  const recipient = { server: httpBase(server), token: options.token };
+  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
   const path = `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}/events`;
   for await (const event of serverEvents(recipient, path, options)) {
     const known = contextEventOf(event, recipient.server);

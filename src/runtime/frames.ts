@@ -212,11 +212,13 @@ class Port implements Listener {
       ? createServer(options)
       : createSecureServer({ ...options, ...tls });
     const { fetch } = this.#where;
-    server.on("connection", (socket: Socket) => this.#accept(socket));
+    server.on(
+      tls === null ? "connection" : "secureConnection",
+      (socket: Socket) => this.#accept(socket),
+    );
     server.on("request", (message, out) => {
-      if (isRefused(message.method ?? "", () => this.#makeRoom())) {
-        void writeResponse(noRoom(), out);
-      } else void serve(message, out, fetch);
+      if (this.#refuses(message)) void writeResponse(noRoom(), out);
+      else void serve(message, out, fetch, this.#settings.closeWithinMs);
     });
     server.on("upgrade", (message, socket: Socket, head) => {
       // Nobody listens before the answer: what comes meanwhile waits.

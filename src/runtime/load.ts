@@ -17,8 +17,7 @@ export interface LoadOptions {
  * The adapter of the runtime this program runs on.
  *
  * @param options Whom it serves.
- * @returns The adapter for Deno or Bun.
- * @throws {Error} On any other runtime.
+ * @returns The adapter for Deno or Bun; on Node the one that sees frames, which needs nothing but `node:http`.
  *
  * @example
  * ```ts
@@ -35,5 +34,5 @@ export async function loadRuntime(
     const { denoRuntime, denoServeRuntime } = await import("./deno.ts");
     return trustedNetwork ? denoServeRuntime() : denoRuntime();
   }
-  throw new Error("the server runs on Deno or Bun; this is neither");
+  return (await import("./frames.ts")).framesRuntime();
 }

@@ -6,16 +6,16 @@ import type { Context } from "hono";
 import type { Access, Grant, Scope } from "../access.ts";
 import { StreamError, TOKEN_SUBPROTOCOL } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
-import { FailureLimit } from "./failures.ts";
-import type { Reach } from "./reach.ts";
+import { FailureLimit } from "./access/failures.ts";
+import type { Reach } from "./access/reach.ts";
 import type { References } from "./references.ts";
 
-/** Who may use a route: a scope and what limited grants may reach; or everybody. */
+/** Rule of a route: a scope and what limited grants may reach; or everybody. */
 export type AccessRule =
   | { scope: Scope; reach: Reach; links?: false }
   | "everybody";
 
-/** What access is decided with. */
+/** Parts that access is decided with. */
 interface AccessParts {
   /** All resources. */
   resources: Resources;
@@ -23,11 +23,11 @@ interface AccessParts {
   references: References;
 }
 
-/** What one server knows of credentials, whichever port they come to. */
+/** Credentials of one server, whichever port they come to. */
 export class Guard {
   /** Knows credentials. */
   readonly access: Access;
-  /** Who presented wrong ones. */
+  /** Addresses that presented wrong ones. */
   readonly failures = new FailureLimit();
 
   /** @param access Knows credentials. */
@@ -40,7 +40,7 @@ const REALM = `Bearer realm="stream"`;
 /** Longer than any token; what is hashed or parsed for a stranger has a bound. */
 const MAX_CREDENTIAL_CHARS = 8192;
 
-/** What a request was granted; null on a server that everybody may use. */
+/** The grant of a request; null on a server that everybody may use. */
 export function grantOf(c: Context): Grant | null {
   return c.get("grant") ?? null;
 }

@@ -22,7 +22,7 @@ const OVER = new StreamError("ABORTED", "the answer is over");
 /** Short bodies are made to their end. */
 const NEVER = new AbortController().signal;
 
-/** What a body is made of. */
+/** Source of a body. */
 export interface BodySource {
   /**
    * The chunks, not empty; what they throw breaks the response off.
@@ -35,7 +35,7 @@ export interface BodySource {
   release(): Promise<void> | void;
 }
 
-/** What answers need. */
+/** Parts that answers need. */
 export interface AnswerParts {
   /** All that is open. */
   sessions: Sessions;
@@ -219,7 +219,7 @@ class Body implements Ending {
   }
 }
 
-/** What cannot be closed harms no reader. */
+/** Releases a source; one that cannot be closed harms no reader. */
 async function released(source: BodySource): Promise<void> {
   try {
     await source.release();

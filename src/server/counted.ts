@@ -21,7 +21,7 @@ export async function countBytes(
     done(0);
     return response;
   }
-  // What is short is sent as it was, with its length.
+  // A short body is sent as it was, with its length.
   if (!isStreamed) {
     const bytes = await response.arrayBuffer();
     done(bytes.byteLength);

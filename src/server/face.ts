@@ -2,9 +2,10 @@
  * A face: a protocol that the server speaks, with its routes.
  * @module
  */
+import type { Context } from "hono";
 import type { Resources } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
-import type { HttpUploads } from "../session/request.ts";
+import type { HttpUploads } from "../session/http_upload.ts";
 import type { Guard } from "./access.ts";
 import type { AnswerParts } from "./answer.ts";
 import type { ServerMetrics } from "./metrics.ts";
@@ -12,9 +13,9 @@ import type { Observer } from "./observer.ts";
 import type { References } from "./references.ts";
 import type { Route } from "./route.ts";
 
-/** What a server gives its faces to work with. */
+/** Parts of a server that its faces work with. */
 export interface FaceParts extends AnswerParts {
-  /** What upgrades connections. */
+  /** Upgrades connections. */
   runtime: Runtime;
   /** All resources. */
   resources: Resources;
@@ -24,10 +25,12 @@ export interface FaceParts extends AnswerParts {
   references: References;
   /** Knows credentials; null for a server that everybody may use. */
   guard: Guard | null;
-  /** What is measured. */
+  /** Counts and measures. */
   metrics: ServerMetrics;
   /** Hears of the ends of sessions. */
   observer: Observer;
+  /** Answers a browser that asks for `/`; null for a server without the viewer. */
+  home: ((c: Context) => Response | Promise<Response>) | null;
   /** All routes of the listener as an OpenAPI document, without `servers`. */
   describe(): Record<string, unknown>;
 }

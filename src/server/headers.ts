@@ -10,12 +10,12 @@ import { secureHeaders } from "hono/secure-headers";
 /** How long a browser may remember the answer to a preflight, in s. */
 const PREFLIGHT_MAX_AGE_S = 600;
 
-/** What an upload holds is somebody else's: shown in a browser, it runs nothing and is framed nowhere. */
+/** Content of uploads is somebody else's: shown in a browser, it runs nothing and is framed nowhere. */
 const SECURE = secureHeaders({
   contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"], sandbox: [] },
   crossOriginOpenerPolicy: false,
   originAgentCluster: false,
-  // Whoever ends TLS says that; a server behind it does not know.
+  // A proxy that ends TLS says that; a server behind it does not know.
   strictTransportSecurity: false,
   xDnsPrefetchControl: false,
   xDownloadOptions: false,
@@ -33,7 +33,7 @@ const SECURE = secureHeaders({
  */
 export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
   app.use(SECURE);
-  app.use(tellLengthOfHead);
+  app.use((c, next) => c.req.method === "HEAD" ? tellLengthOfHead(c, next) : next());
   if (allowOrigins.length === 0) return;
   const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
   // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
@@ -51,7 +51,7 @@ function isPreflight(c: Context): boolean {
 /** Runtimes would tell the length of the empty body. */
 async function tellLengthOfHead(c: Context, next: Next): Promise<void> {
   await next();
-  if (c.req.method !== "HEAD" || c.res.body === null) return;
+  if (c.res.body === null) return;
   const { byteLength } = await c.res.arrayBuffer();
   c.res.headers.set("content-length", String(byteLength));
 }

@@ -1,5 +1,5 @@
 /**
- * What a server measures of itself.
+ * Metrics of a server.
  * @module
  */
 import process from "node:process";

@@ -27,13 +27,13 @@ export interface AccessEntry {
   remote: string | null;
   /** Id of the request. */
   requestId: string;
-  /** What the client says it is. */
+  /** The client's name for itself. */
   userAgent: string | null;
   /** Code of the error it ended with; only of a connection. */
   error?: string;
 }
 
-/** What the observer works with. */
+/** Parts of an observer. */
 export interface ObserverParts {
   /** Counts requests. */
   metrics: ServerMetrics;

@@ -53,7 +53,7 @@ export class References {
     return forwarded === undefined ? new URL(c.req.url).protocol : `${forwarded}:`;
   }
 
-  /** What our proxy says; what stands before the last comma is what others told it. */
+  /** The word of our proxy; before the last comma stands what others told it. */
   #forwarded(c: Context, what: "for" | "host" | "proto"): string | undefined {
     if (!this.#settings.trustProxy) return undefined;
     return c.req.header(`x-forwarded-${what}`)?.split(",").at(-1)?.trim() || undefined;

@@ -5,15 +5,15 @@
 import type { Context } from "hono";
 import type { ErrorCode } from "../protocol.ts";
 import type { AccessRule } from "./access.ts";
-import type { Parameters, Values } from "./parameters.ts";
-import { type Schema, TEXT } from "./schemas.ts";
+import type { Parameters, Values } from "./route/parameters.ts";
+import { type Schema, TEXT } from "./route/schemas.ts";
 
 /** Methods of routes; HEAD is answered by the route of GET. */
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS";
 
 /** One answer of a route. */
 export interface Answer {
-  /** What it means. */
+  /** Its meaning. */
   readonly description: string;
   /** Schemas of its body by media type; null where any bytes may come. */
   readonly body: Readonly<Record<string, Schema | null>>;
@@ -21,9 +21,9 @@ export interface Answer {
   readonly headers: readonly string[];
 }
 
-/** What is said of a route, whatever its parameters are. */
+/** Everything of a route that does not depend on its parameters. */
 interface RouteFacts {
-  /** What programs call it: the operationId of OpenAPI. */
+  /** Its name for programs: the operationId of OpenAPI. */
   readonly name: string;
   /** Its method. */
   readonly method: Method;
@@ -33,9 +33,9 @@ interface RouteFacts {
   readonly alias?: string;
   /** The section of PROTOCOL.md that tells more. */
   readonly section: string;
-  /** What it does. */
+  /** Its effect, in a line. */
   readonly summary: string;
-  /** Who may use it, and what limited grants may reach by it. */
+  /** The scope it wants, and what limited grants may reach by it. */
   readonly access: AccessRule;
   /** Media type of the content that it takes. */
   readonly takes?: string;

@@ -1,10 +1,11 @@
 /**
- * The router of one listener: what every request passes, and the routes of all faces.
+ * The router of one listener: the way of every request, and the routes of all faces.
  * @module
  */
 import { type Context, Hono } from "hono";
+import { getPath } from "hono/utils/url";
 import { StreamError, toStreamError } from "../protocol.ts";
-import { admit } from "./access.ts";
+import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules } from "./headers.ts";
 import {
@@ -15,17 +16,21 @@ import {
   pathsForLogs,
   requestId,
 } from "./observer.ts";
-import { describeRoutes } from "./openapi.ts";
-import { problem } from "./problem.ts";
+import { describeRoutes } from "./route/openapi.ts";
+import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
 
-/** What a listener brings, besides what is made for it. */
+/** The id of a resource, where paths have one. */
+const UUID_IN_PATH =
+  /(?<=\/(?:resources|uploads|download)\/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\/|$)/i;
+
+/** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;
 
 /** Parts and settings of a router. */
 export interface RouterOptions extends GivenParts, ReferenceSettings {
-  /** What the listener speaks. */
+  /** Protocols that the listener speaks. */
   faces: readonly Face[];
   /** Takes the lines of the access log. */
   accessLog?: (entry: AccessEntry) => void;
@@ -62,7 +67,7 @@ export class Router {
     };
     this.routes = options.faces.flatMap((face) => face(this.#parts));
     this.#pathForLogs = pathsForLogs(this.routes);
-    this.#app = new Hono().basePath(options.basePath ?? "/");
+    this.#app = new Hono({ getPath: pathWithFoldedId }).basePath(options.basePath ?? "/");
     this.#app.onError((error, c) => this.#tell(error, c));
     this.#app.notFound((c) =>
       this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
@@ -78,7 +83,7 @@ export class Router {
     return this.#app.fetch(request, env as object);
   }
 
-  /** What every request passes. */
+  /** Adds what every request passes. */
   #meetAll(): void {
     const { observer } = this.#parts;
     this.#app.use((c, next) => observer.around(c, next));
@@ -95,12 +100,11 @@ export class Router {
     if (methods.has("GET")) methods.add("HEAD");
     const allow = [...methods].toSorted().join(", ");
     for (const route of routes) {
-      this.#app.on(route.method, pathsOf(route), async (c: Context) => {
+      this.#app.on(route.method, pathsOf(route), (c: Context) => {
         markRoute(c, route.path);
         if (route.method === "OPTIONS") c.header("allow", allow);
         const { guard } = this.#parts;
-        if (guard !== null) await admit(c, route.access, guard, this.#parts);
-        return await route.handle(c);
+        return guard === null ? route.handle(c) : this.#admit(c, route, guard);
       });
     }
     const [{ path }] = routes;
@@ -110,6 +114,11 @@ export class Router {
       if (c.req.method === "OPTIONS") return c.body(null, 204);
       throw new StreamError("METHOD_NOT_ALLOWED", `${path} takes ${allow}, not ${c.req.method}`);
     });
+  }
+
+  async #admit(c: Context, route: Route, guard: Guard): Promise<Response> {
+    await admit(c, route.access, guard, this.#parts);
+    return await route.handle(c);
   }
 
   /** Pages of other sites must not reach a server that their reader can reach (RFC 6455, 10.2). */
@@ -139,4 +148,9 @@ export class Router {
 
 function pathsOf({ path, alias }: Route): string[] {
   return alias === undefined ? [path] : [path, alias];
+}
+
+/** Path of a request; the UUID of a resource may be written in upper case. */
+function pathWithFoldedId(request: Request): string {
+  return getPath(request).replace(UUID_IN_PATH, (id) => id.toLowerCase());
 }

@@ -13,12 +13,12 @@ export type Open = (connection: Connection) => ControlSession;
 /** All kinds of connections: the last is a response that streams. */
 export const CONNECTION_KINDS = ["upload", "download", "http"] as const;
 
-/** What a connection is for. */
+/** Purpose of a connection. */
 export type ConnectionKind = typeof CONNECTION_KINDS[number];
 
-/** What is known of a session when its connection is gone. */
+/** A session whose connection is gone. */
 export interface SessionEnd {
-  /** What it was for. */
+  /** Its purpose. */
   kind: ConnectionKind;
   /** The code the connection was closed with. */
   closeCode: number;
@@ -35,7 +35,7 @@ export interface SessionEnd {
 /** How long a shutdown waits for the peers' side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 2000;
 
-/** What is open and can be ended: a session, or a response that streams. */
+/** Something open that can be ended: a session, or a response that streams. */
 export interface Ending {
   /** Ends it before its time. */
   fail(error: StreamError): void;

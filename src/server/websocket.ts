@@ -7,8 +7,8 @@ import { DownloadSession } from "../session/download.ts";
 import { UploadSession } from "../session/upload.ts";
 import { grantOf } from "./access.ts";
 import type { FaceParts } from "./face.ts";
-import { inPath, inQuery, text } from "./parameters.ts";
-import { checkUpload, newUpload, ofResource } from "./reach.ts";
+import { inPath, inQuery, text } from "./route/parameters.ts";
+import { checkUpload, newUpload, ofResource } from "./access/reach.ts";
 import { answer, type Route, route } from "./route.ts";
 import { upgrade } from "./websocket/upgrade.ts";
 

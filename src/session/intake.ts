@@ -10,7 +10,7 @@ import { startTimer } from "../timer.ts";
 /** A request that brings so little is written at once: it is over before the next checkpoint is due. */
 const SMALL_BYTES = 64 * 1024;
 
-/** What a request has to give. */
+/** Content of a request. */
 export interface Content {
   /** The bytes. */
   body: ReadableStream<Uint8Array> | null;

@@ -5,19 +5,17 @@
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { Upload } from "../client.ts";
 import { createDigest, type RunningDigest } from "../digest.ts";
 import {
   checkMetadata,
   type DigestAlgorithm,
   DIGESTS,
-  isFinal,
   type ResourceMetadata,
   type ResourceStatus,
   StreamError,
   toStreamError,
-  type UploadResult,
 } from "../protocol.ts";
+import { INITIAL_STATUS, type Upload, UploadShell } from "../upload.ts";
 
 /** Longest name taken over from the metadata; date, time and number come before it, 255 is the limit. */
 const NAME_BYTES = 200;
@@ -116,62 +114,47 @@ const NOWHERE: Target = {
 };
 
 /** An upload whose bytes, statuses and end are all made here. */
-class LocalUpload implements Upload {
+class LocalUpload extends UploadShell {
   readonly reference: string;
-  readonly writable: WritableStream<Uint8Array>;
-  readonly done: Promise<UploadResult>;
-  readonly #done = Promise.withResolvers<UploadResult>();
   readonly #target: Target;
   readonly #digest: RunningDigest;
   readonly #lines: LineCounter | null;
-  #controller!: WritableStreamDefaultController;
-  #status: ResourceStatus;
-  #changed = Promise.withResolvers<void>();
   #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(target: Target, supportsLineAccess: boolean, digest: RunningDigest) {
+    super({ ...INITIAL_STATUS, numberOfLines: supportsLineAccess ? 0 : null });
     this.reference = target.reference;
     this.#target = target;
     this.#digest = digest;
     this.#lines = supportsLineAccess ? new LineCounter() : null;
-    this.#status = {
-      transferStatus: "INITIATED",
-      currentSize: 0,
-      numberOfLines: supportsLineAccess ? 0 : null,
-      durableSize: 0,
-      epoch: 0,
-      sequence: 0,
-      failure: null,
-    };
-    this.done = this.#done.promise;
-    // Who only looks at `writable` hears of a failure there.
-    this.done.catch(() => {});
-    this.writable = new WritableStream<Uint8Array>({
-      start: (controller) => void (this.#controller = controller),
-      write: (chunk) => this.#inTurn(() => this.#write(chunk)),
-      close: () => this.#inTurn(() => this.#finish()),
-      abort: (cause) => this.abort(cause),
+  }
+
+  protected write(chunk: Uint8Array): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#attempt(() => this.#target.write(chunk));
+      this.#digest.update(chunk);
+      this.#lines?.add(chunk);
+      this.#publish({
+        transferStatus: "IN_PROGRESS",
+        currentSize: this.status.currentSize + chunk.length,
+        numberOfLines: this.#lines?.complete ?? null,
+      });
     });
   }
 
-  get status(): ResourceStatus {
-    return this.#status;
+  protected finish(): Promise<void> {
+    return this.#inTurn(async () => {
+      const size = this.status.currentSize;
+      const durableSize = await this.#attempt(() => this.#target.complete(size));
+      const numberOfLines = this.#lines?.total ?? null;
+      this.#publish({ transferStatus: "COMPLETED", durableSize, numberOfLines });
+      const digest = { algorithm: this.#digest.algorithm, value: this.#digest.value() };
+      this.succeed({ size, numberOfLines, digest });
+    });
   }
 
-  async *statuses(): AsyncGenerator<ResourceStatus, void, void> {
-    for (let seen = -1;;) {
-      const status = this.#status;
-      if (status.sequence === seen) await this.#changed.promise;
-      else yield status;
-      if (isFinal(status.transferStatus)) return;
-      seen = status.sequence;
-    }
-  }
-
-  async abort(cause?: unknown): Promise<void> {
-    const error = toStreamError(cause ?? "the upload was aborted", "ABORTED");
-    this.#controller.error(error);
-    await this.#inTurn(() => this.#fail(error));
+  protected giveUp(error: StreamError): Promise<void> {
+    return this.#inTurn(() => this.#failWith(error));
   }
 
   /** One step after the other: an abort must not close the file under a write. */
@@ -181,51 +164,29 @@ class LocalUpload implements Upload {
     return turn;
   }
 
-  async #write(chunk: Uint8Array): Promise<void> {
-    await this.#attempt(() => this.#target.write(chunk));
-    this.#digest.update(chunk);
-    this.#lines?.add(chunk);
-    this.#publish({
-      transferStatus: "IN_PROGRESS",
-      currentSize: this.#status.currentSize + chunk.length,
-      numberOfLines: this.#lines?.complete ?? null,
-    });
-  }
-
-  async #finish(): Promise<void> {
-    const size = this.#status.currentSize;
-    const durableSize = await this.#attempt(() => this.#target.complete(size));
-    const numberOfLines = this.#lines?.total ?? null;
-    this.#publish({ transferStatus: "COMPLETED", durableSize, numberOfLines });
-    const digest = { algorithm: this.#digest.algorithm, value: this.#digest.value() };
-    this.#done.resolve({ size, numberOfLines, digest });
-  }
-
   async #attempt<T>(action: () => Promise<T>): Promise<T> {
     try {
       return await action();
     } catch (thrown) {
       const error = storageFailed(`cannot write ${this.reference}`, thrown);
-      await this.#fail(error);
+      await this.#failWith(error);
       throw error;
     }
   }
 
-  async #fail(error: StreamError): Promise<void> {
-    if (isFinal(this.#status.transferStatus)) return;
-    await this.#target.fail(this.#status.currentSize).catch(() => {});
+  async #failWith(error: StreamError): Promise<void> {
+    if (this.isOver) return;
+    await this.#target.fail(this.status.currentSize).catch(() => {});
     this.#publish({
       transferStatus: "FAILED",
       numberOfLines: this.#lines?.total ?? null,
       failure: error.message,
     });
-    this.#done.reject(error);
+    this.fail(error);
   }
 
   #publish(change: Partial<ResourceStatus>): void {
-    this.#status = { ...this.#status, ...change, sequence: this.#status.sequence + 1 };
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
+    this.tell({ ...change, sequence: this.status.sequence + 1 });
   }
 }
 

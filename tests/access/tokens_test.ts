@@ -1,14 +1,15 @@
 /** What makes credentials and knows them: files of tokens, JWTs, signed links; and the limit of failures. */
-import { chmod, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, chown, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
 import { FileTokens, JwksTokens, linkKey, SignedLinks } from "../../mod.ts";
 import { createToken, readTokens, revokeToken } from "../../src/access/token_file.ts";
-import { FailureLimit, networkOf } from "../../src/server/failures.ts";
+import { FailureLimit, networkOf } from "../../src/server/access/failures.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
@@ -27,6 +28,25 @@ test("a token is shown once, and its file holds the hash only and belongs to its
   for (const wrong of ["", token.slice(1), `${token} `, token.toUpperCase(), record.sha256]) {
     assertEquals(await tokens.authenticate(wrong), null, wrong);
   }
+});
+
+test("a file keeps its owner and mode when it is changed, and a first one is its directory's owner's", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  // Others than root can give nothing away: for them it is all theirs.
+  const isRoot = process.getuid!() === 0;
+  const service = isRoot ? { uid: 12_345, gid: 12_346 } : await stat(directory.path);
+  await chown(directory.path, service.uid, service.gid);
+  await createToken(path, { name: "first", scopes: ["read"] });
+  const owned = async () => {
+    const { uid, gid, mode } = await stat(path);
+    return [uid, gid, mode & 0o777];
+  };
+  assertEquals(await owned(), [service.uid, service.gid, 0o600]);
+  await chmod(path, 0o640);
+  await createToken(path, { name: "second", scopes: ["read"] });
+  await revokeToken(path, "first");
+  assertEquals(await owned(), [service.uid, service.gid, 0o640]);
 });
 
 test("a token ends at its expiry", async () => {
@@ -56,7 +76,7 @@ test("the file is read again when it changes, once a second: revoking needs no r
   assertEquals((await Promise.all(both)).map((grant) => grant?.name), [undefined, "second"]);
 });
 
-test("a file that became unreadable grants nothing, says so once, and never shows a line", async () => {
+test("a file that became unreadable grants nothing and calls no token wrong, says so once, and never shows a line", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "tokens");
   const token = await createToken(path, { name: "a", scopes: ["read"] });
@@ -67,7 +87,8 @@ test("a file that became unreadable grants nothing, says so once, and never show
   const tokens = await FileTokens.open({ path, warn, now: () => clock.ms });
   await writeFile(path, `${right}hush hush\n`);
   for (clock.ms = 1000; clock.ms <= 3000; clock.ms += 1000) {
-    assertEquals(await tokens.authenticate(token), null);
+    const error = await assertFails("UNREACHABLE", () => tokens.authenticate(token));
+    assert(!error.message.includes("hush") && !error.message.includes(path));
   }
   assertEquals(warnings, [`no token is accepted: ${path}, line 2: it is no JSON`]);
   await writeFile(path, right);

@@ -1,4 +1,5 @@
 /** `stream check`: every kind of damage is found, what can be mended is, and nothing else is touched. */
+import fs from "node:fs";
 import {
   appendFile,
   mkdir,
@@ -39,23 +40,24 @@ interface Checked {
 }
 
 async function check(directory: string, ...options: string[]): Promise<Checked> {
-  const { stdout, stderr } = process;
-  const original = { stdout: stdout.write, stderr: stderr.write };
+  const { stdout } = process;
+  const original = { stdout: stdout.write, stderr: fs.write };
   const written = { stdout: "", stderr: "" };
-  const collect = (name: "stdout" | "stderr") =>
-    ((bytes: string | Uint8Array, ...rest: unknown[]) => {
-      written[name] += typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes);
-      (rest.at(-1) as (() => void) | undefined)?.();
-      return true;
-    }) as typeof stdout.write;
-  stdout.write = collect("stdout");
-  stderr.write = collect("stderr");
+  stdout.write = ((bytes: string | Uint8Array, ...rest: unknown[]) => {
+    written.stdout += typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes);
+    (rest.at(-1) as (() => void) | undefined)?.();
+    return true;
+  }) as typeof stdout.write;
+  fs.write = ((_descriptor: number, bytes: Uint8Array, ...rest: unknown[]) => {
+    written.stderr += new TextDecoder().decode(bytes);
+    (rest.at(-1) as (error: null, byteCount: number) => void)(null, bytes.length);
+  }) as typeof fs.write;
   try {
     const code = await main(["check", "--data", directory, ...options]);
     return { code, lines: written.stdout.split("\n").slice(0, -1), stderr: written.stderr };
   } finally {
     stdout.write = original.stdout;
-    stderr.write = original.stderr;
+    fs.write = original.stderr;
   }
 }
 

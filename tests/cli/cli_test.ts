@@ -110,6 +110,27 @@ test("a value that is missing or wrong is named, with what would be right", () =
   assert(message(["pot", "--volume", "5q"]).startsWith("--volume 5q: that is not a size such as"));
 });
 
+test("an empty value is named with its option, an empty argument by what it should be", () => {
+  for (const argv of [["pot", "--kind", ""], ["--kind", "", "pot"], ["pot", "-k", ""]]) {
+    assertEquals(message(argv), "--kind wants a value: KIND");
+  }
+  assertEquals(message(["pot", "--guest", "Ann", "--guest", ""]), "--guest wants a value: NAME");
+  assertEquals(message([""]), "brew wants POT, which is empty");
+  assertEquals(message(["--strong", ""]), "brew wants POT, which is empty");
+  assertEquals(message(["--", "--kind", ""]), 'brew does not know what to do with ""');
+});
+
+test("an environment variable that is meant for the command and names no option is an error", () => {
+  const hint = "did you mean STREAM_BREW_VOLUME?";
+  assertEquals(
+    message(["pot"], { STREAM_BREW_VOLUM: "1GB" }),
+    `STREAM_BREW_VOLUM is set, and brew has no such option; ${hint}`,
+  );
+  assert(message(["pot"], { STREAM_BREW_X: "1" }).startsWith("STREAM_BREW_X is set"));
+  const others = { STREAM_BREW_X: "", STREAM_SERVE_X: "1", STREAM_BREWER_X: "1", STREAM_X: "1" };
+  assertEquals(read(["pot"], { ...others, STREAM_BREW_CUPS: "2" }).options.number("cups"), 2);
+});
+
 test("the nearest name is found by typing errors and by its beginning", () => {
   const names = ["serve", "push", "follow", "status", "ls", "rm", "help"];
   const suggestions: [string, string | undefined][] = [

@@ -42,7 +42,7 @@ for (const kind of KINDS) {
     await using workspace = await configured('[serve]\nlog-format = "json"\nport = 0\n');
     const started = async (args: string[], env: Record<string, string> = {}) => {
       const server = workspace.start(kind, ["serve", ...args], { env });
-      await server.stdout.until((text) => text.startsWith("listening on"));
+      await server.stdout.until((text) => /"listening"|^listening on/.test(text));
       const log = await server.stderr.until((text) => text.includes("recovered"));
       await server.kill("SIGTERM");
       return log.startsWith("{") ? "json" : "human";
@@ -82,7 +82,7 @@ test("config without a command shows all of them, and names the file", async () 
   assert(stdout.startsWith(`file: ${workspace.path("stream/stream.toml")}\n`));
   const sections = [...stdout.matchAll(/^\[(\w+)\]$/gm)].map(([, name]) => name);
   assertEquals(sections, [
-    ...["serve", "push", "follow", "status", "ls", "rm", "share", "token", "check", "adopt"],
+    ...["serve", "push", "run", "follow", "status", "ls", "rm", "share", "token", "check", "adopt"],
   ]);
   const { code, stderr } = await workspace.run(own, ["config", "brew"]);
   assertEquals(code, 2);

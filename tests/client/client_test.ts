@@ -592,7 +592,7 @@ test("a signal forgets uploads that are over, and attempts that were made", asyn
   await upload.writable.close();
   assertEquals(listeners.size, 0);
   await server.close();
-  await assertFails("UNREACHABLE", () => push(server.url, metadata, { signal }));
+  await assertFails("UNREACHABLE", () => push(server.url, metadata, { signal, retryForMs: 0 }));
   assertEquals(listeners.size, 0);
 
   const retries = new Retries({});
@@ -606,9 +606,10 @@ test("nobody there is UNREACHABLE, whatever is asked", async () => {
   const server = await startServer();
   await server.close();
   const reference = `${server.url}/resources/${crypto.randomUUID()}`;
-  await assertFails("UNREACHABLE", () => push(server.url, metadata));
-  await assertFails("UNREACHABLE", () => open(reference));
-  await assertFails("UNREACHABLE", () => readAll(follow(reference)));
+  const atOnce = { retryForMs: 0 };
+  await assertFails("UNREACHABLE", () => push(server.url, metadata, atOnce));
+  await assertFails("UNREACHABLE", () => open(reference, atOnce));
+  await assertFails("UNREACHABLE", () => readAll(follow(reference, atOnce)));
   await assertFails("UNREACHABLE", () => getResource(reference));
   await assertFails("UNREACHABLE", () => deleteResource(reference));
   await assertFails("UNREACHABLE", () => Array.fromAsync(listResources(server.url)));
@@ -636,9 +637,9 @@ test("a server of another kind is an error with a code", async () => {
 });
 
 test("an error that is none of ours is an error of the server, whatever it holds", async () => {
-  let answer = "";
+  let answer = "", status = 500;
   const other = createHttpServer((_request, response) => {
-    response.writeHead(500, { "content-type": "application/problem+json" }).end(answer);
+    response.writeHead(status, { "content-type": "application/problem+json" }).end(answer);
   });
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   const url = `http://127.0.0.1:${(other.address() as { port: number }).port}`;
@@ -648,8 +649,15 @@ test("an error that is none of ours is an error of the server, whatever it holds
     for (const transport of ["auto", "http"] as const) {
       for (const value of answers) {
         answer = JSON.stringify(value);
-        const error = await assertFails("INTERNAL", () => push(url, metadata, { transport }));
-        assertMatch(error.message, /answered .* with 500: is it a stream server\?$/);
+        for (const [code, meant] of [[500, "UNREACHABLE"], [400, "INTERNAL"]] as const) {
+          status = code;
+          const options = { transport, retryForMs: 0 };
+          const error = await assertFails(meant, () => push(url, metadata, options));
+          assertMatch(
+            error.message,
+            new RegExp(`answered .* with ${code}: is it a stream server\\?$`),
+          );
+        }
       }
     }
   } finally {
@@ -670,9 +678,9 @@ test("an upload that is refused rejects with the server's code and words", async
   const error = await assertFails("QUOTA_EXCEEDED", () => push(full.url, metadata));
   assertEquals(error.message, "the shelf is full");
   await using busy = await startServer({ maxUploads: 0 });
-  await assertFails("LIMIT_REACHED", () => push(busy.url, metadata));
+  await assertFails("LIMIT_REACHED", () => push(busy.url, metadata, { retryForMs: 0 }));
   await using closed = await startServer({ maxConnections: 0 });
-  await assertFails("LIMIT_REACHED", () => push(closed.url, metadata));
+  await assertFails("LIMIT_REACHED", () => push(closed.url, metadata, { retryForMs: 0 }));
   await assertFails("BAD_METADATA", () => push(closed.url, { ...metadata, filename: "" }));
 });
 

@@ -150,8 +150,8 @@ onEach("a wrong digest is told with 422", async ({ place, url }) => {
       place.path("a"),
       `${url}/resources/a`,
     );
-  assertMatch(await put("hello"), /"algorithm":"sha256".*201$/);
-  assertMatch(await put("hullo"), /"code":"CHECKSUM_MISMATCH".*422$/);
+  assertMatch(await put("hello"), /"algorithm":"sha256".*\n201$/);
+  assertMatch(await put("hullo"), /"code":"CHECKSUM_MISMATCH".*\n422$/);
 });
 
 onEach("--data-binary uploads, by its name in the query", async ({ place, url }) => {
@@ -201,9 +201,9 @@ for (const kind of kinds) {
     const server = await place.serve(kind);
     using upload = new Curl(["-w", "%{http_code}", "-T", ".", `${place.server}/resources/a.log`]);
     upload.write("one\n");
-    for (let found = "[]"; found === "[]";) found = await curl(`${place.server}/resources`);
+    for (let found = "[]"; found.trim() === "[]";) found = await curl(`${place.server}/resources`);
     server.signal("SIGTERM");
-    assertMatch(await upload.text(), /"code":"SHUTDOWN".*503$/);
+    assertMatch(await upload.text(), /"code":"SHUTDOWN".*\n503$/);
     assertEquals((await server.exit()).code, 0);
   });
 }

@@ -184,7 +184,9 @@ test("an unknown id, a wrong reference and a missing server are told apart", asy
   assertMatch(wrong.stderr, /^stream: "http:\/\/127\.0\.0\.1:9\/nothing" is no reference.*\n$/);
 
   await server.kill("SIGTERM");
-  for (const command of [["follow", UNKNOWN], ["push", "-"], ["status", UNKNOWN], ["ls"]]) {
+  const atOnce = ["--retry-for", "0s"];
+  const commands = [["follow", UNKNOWN, ...atOnce], ["push", "-", ...atOnce], ["status", UNKNOWN]];
+  for (const command of [...commands, ["ls"]]) {
     const { code, stdout, stderr } = await workspace.run(own, command);
     assertEquals([code, stdout], [4, ""], command[0]);
     const message = `stream: the server at ${workspace.server} cannot be reached: `;

@@ -170,7 +170,9 @@ test("killing the pusher leaves a FAILED resource with all that arrived", async 
   push.write(text);
   await follow.stdout.until((received) => received === text);
   await push.kill("SIGKILL");
-  assertEquals(await follow.exit(), { code: 3, stdout: text, stderr: "" });
+  const followed = await follow.exit();
+  assertEquals([followed.code, followed.stdout], [3, text]);
+  assertMatch(followed.stderr, /^stream: the resource is FAILED: INTERRUPTED: .*\n$/);
   const { transferStatus, numberOfLines, failure } = await workspace.status(own, reference);
   assertEquals([transferStatus, numberOfLines], ["FAILED", 3]);
   assertMatch(String(failure), /^INTERRUPTED: /);

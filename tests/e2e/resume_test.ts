@@ -82,7 +82,10 @@ for (const kind of kinds) {
     await writeFile(workspace.path("done"), "");
     const pushed = await push.exit();
     assertEquals([pushed.code, pushed.stdout], [0, `${reference}\n`]);
-    assertMatch(pushed.stderr, /^(stream: .*; trying again in \d\.\d s\n)+$/);
+    assertMatch(
+      pushed.stderr,
+      /^((stream: .*; trying again in \d\.\d s\n)+stream: connected again\n){2,}$/,
+    );
     const followed = await follow.exit();
     assertEquals(followed.code, 0);
     assertBytes(follow.stdout.bytes, BYTES);

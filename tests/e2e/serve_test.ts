@@ -153,7 +153,8 @@ test("--log-format json logs one object a line", async () => {
   await workspace.run(own, ["push", "text.txt", "--name", 'a "name"\nin two lines']);
   server.signal("SIGTERM");
   const { stdout, stderr } = await server.exit();
-  assertMatch(stdout, /^listening on \S+\n$/);
+  const { event, address } = JSON.parse(stdout);
+  assertEquals([event, address], ["listening", workspace.server]);
   const entries = stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
   const [started, ended, stopping] = entries.slice(-3);
   assertEquals([started.event, started.filename], ["upload started", 'a "name"\nin two lines']);

@@ -63,6 +63,8 @@ export interface StartOptions {
   env?: Record<string, string>;
   /** Whether its stdout is collected, true by default; if not, it is there to be read from `output`. */
   collect?: boolean;
+  /** A command of a shell in which `"$@"` is the program: `exec "$@" 2>/dev/full`. */
+  shell?: string;
 }
 
 /** A directory with the processes that work in it; all of them are gone after it was disposed of. */
@@ -90,8 +92,26 @@ export class Workspace implements AsyncDisposable {
   }
 
   /** Starts the program with its stdin open. */
-  start(kind: Kind, args: string[], { env, collect = true }: StartOptions = {}): Program {
-    const [command, ...words] = [...PROGRAMS[kind], ...args];
+  start(kind: Kind, args: string[], options: StartOptions = {}): Program {
+    const { shell } = options;
+    const words = shell === undefined
+      ? [...PROGRAMS[kind], ...args]
+      : ["sh", "-c", shell, "sh", ...PROGRAMS[kind], ...args];
+    return this.#start(words, `${kind}: stream ${args.join(" ")}`, options);
+  }
+
+  /** Starts the program at a terminal of its own: what is written is typed there, stdout is what it shows. */
+  terminal(kind: Kind, args: string[], options: StartOptions = {}): Program {
+    const line = [...PROGRAMS[kind], ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
+    const words = ["script", "-qefc", `exec ${line.join(" ")}`, "/dev/null"];
+    return this.#start(words, `${kind}: stream ${args.join(" ")} at a terminal`, options);
+  }
+
+  #start(
+    [command, ...words]: string[],
+    title: string,
+    { env, collect = true }: StartOptions,
+  ): Program {
     const child = spawn(command, words, {
       cwd: this.#directory,
       // Tokens of uploads that can be resumed are state, and stay here, too.
@@ -103,7 +123,7 @@ export class Workspace implements AsyncDisposable {
         ...env,
       },
     });
-    const program = new Program(child, `${kind}: stream ${args.join(" ")}`, collect);
+    const program = new Program(child, title, collect);
     this.#programs.push(program);
     return program;
   }
@@ -119,7 +139,9 @@ export class Workspace implements AsyncDisposable {
   async serve(kind: Kind, args: string[] = []): Promise<Program> {
     const program = this.start(kind, ["serve", "--port", "0", "--data", "data", ...args]);
     const line = await program.stdout.until((text) => text.includes("\n"));
-    const match = /^listening on (https?:\/\/\S+)\n$/.exec(line);
+    const match =
+      /^(?:listening on |\{.*"event":"listening","address":")(https?:\/\/[^\s"]+)("\})?\n$/
+        .exec(line);
     if (match === null) throw new Error(`a server said ${JSON.stringify(line)}`);
     this.#server = match[1];
     return program;
@@ -201,6 +223,11 @@ export class Program {
   /** Closes its stdout at our side, as `head` does. */
   leave(): void {
     this.#child.stdout!.destroy();
+  }
+
+  /** Closes its stderr at our side. */
+  leaveStderr(): void {
+    this.#child.stderr!.destroy();
   }
 
   /** Sends a signal, if it still runs. */

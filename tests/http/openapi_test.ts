@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { type ErrorCode, ERRORS, VERSION } from "../../src/protocol.ts";
-import { describeRoutes } from "../../src/server/openapi.ts";
+import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { allRoutes } from "../helpers/routes.ts";
 import { startServer } from "../helpers/server.ts";
 

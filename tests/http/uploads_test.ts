@@ -12,7 +12,7 @@ import {
   SUBPROTOCOL,
   UPLOAD_PATH,
 } from "../../src/protocol.ts";
-import { HttpUploads } from "../../src/session/request.ts";
+import { HttpUploads } from "../../src/session/http_upload.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually, within } from "../helpers/frames/connection.ts";
 import { HttpRequest } from "../helpers/http_request.ts";

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { brotliDecompressSync } from "node:zlib";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { charsetOf, CHARSETS } from "../../src/source/charsets.ts";
-import { loadDecoder } from "../../src/source/decoder.ts";
+import { loadDecoder } from "../../src/source/decoders.ts";
 import { transcodeToUtf8 } from "../../src/source/text.ts";
 
 type Run = [first: string, text: string] | [first: string, codePoint: number, count: number];

@@ -148,7 +148,7 @@ test("an upload that is given up is FAILED with its bytes and the cause", async 
 
 test("an upload whose signal aborted before it began is ABORTED, too", async () => {
   const options = { signal: AbortSignal.abort(new Error("too early")) };
-  const start = () => StepUpload.start("http://127.0.0.1:9", LOG, options, connectFrames);
+  const start = () => StepUpload.register("http://127.0.0.1:9", LOG, options, connectFrames);
   const error = await assertRejects(start, StreamError, "too early");
   assertEquals(error.code, "ABORTED");
 });

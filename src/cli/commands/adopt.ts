@@ -20,13 +20,14 @@ import {
   toStreamError,
 } from "../../protocol.ts";
 import { guessMimeType, isText } from "../../mime.ts";
+import { reasonOf } from "../../reasons.ts";
 import { bringLog, dropOriginal } from "../../storage/bring.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { indexPath, logPath } from "../../storage/layout.ts";
 import { findFiles, type FoundFile, inspectLog, rebuildIndex } from "../../storage/verify.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
-import { printLine, ReaderGone, visible } from "../output.ts";
+import { Announcer, visible } from "../output.ts";
 
 /** Registers what a Java server left behind. */
 export const adopt: Command = {
@@ -101,7 +102,7 @@ async function filesIn(directory: string): Promise<FoundFile[]> {
   } catch (error) {
     throw new StreamError(
       "SOURCE_FAILED",
-      `cannot adopt ${directory}: ${(error as Error).message}`,
+      `cannot adopt ${directory}: ${reasonOf(error)}`,
     );
   }
   throw new StreamError(
@@ -146,7 +147,7 @@ async function readNames(
   const names = new Map<string, { name: string; type: string | undefined }>();
   if (path === undefined) return names;
   const text = await readFile(path, "utf8").catch((error) => {
-    throw new StreamError("SOURCE_FAILED", `cannot read ${path}: ${error.message}`);
+    throw new StreamError("SOURCE_FAILED", `cannot read ${path}: ${reasonOf(error)}`);
   });
   for (const [index, line] of text.split(/\r?\n/).entries()) {
     if (line === "") continue;
@@ -168,6 +169,7 @@ interface AdoptSettings {
 
 class AdoptRun {
   readonly #storage: FileStorage;
+  readonly #announcer = new Announcer();
   readonly #brought = { linked: 0, copied: 0 };
   #adopted = 0;
   #known = 0;
@@ -188,11 +190,12 @@ class AdoptRun {
     if (contextId !== null) await this.catalog.createContext(contextId);
     for (const file of files) await this.#one(file);
     const { linked, copied } = this.#brought;
-    if (linked + copied > 0) await printLine(`${linked} moved, ${copied} copied`);
-    await printLine(
+    if (linked + copied > 0) await this.#announcer.say(`${linked} moved, ${copied} copied`);
+    await this.#announcer.say(
       `${this.#adopted} adopted, ${this.#known} already there, ${this.#built} indexes built, ` +
         `${this.#rebuilt} rebuilt, ${this.#left} left alone`,
     );
+    this.#announcer.done();
     return this.#left === 0 ? EXIT.ok : EXIT.failed;
   }
 
@@ -207,9 +210,8 @@ class AdoptRun {
       else await this.#recognize(record, path);
       if (!this.settings.copy) await dropOriginal(path, logPath(this.directory, id));
     } catch (error) {
-      if (error instanceof ReaderGone) throw error;
       this.#left++;
-      await printLine(visible(`${path}: left alone: ${toStreamError(error).message}`));
+      await this.#announcer.say(visible(`${path}: left alone: ${toStreamError(error).message}`));
     }
   }
 
@@ -246,10 +248,11 @@ class AdoptRun {
       digestState: null,
       secretHash: null,
       announced: { size: null, checksum: null },
+      owner: null,
       updatedAtMs: writtenAtMs,
       revision: 0,
     });
-    await this.catalog.sync();
+    await this.catalog.sync?.();
     this.#adopted++;
   }
 
@@ -266,7 +269,7 @@ class AdoptRun {
     if (!facts.indexIsRight) await this.#mendIndex(id, path);
     const log = await this.#storage.recover(id, { lineAccess, epoch: 1 });
     try {
-      await log.sync();
+      await log.flush?.();
     } finally {
       await log.close();
     }
@@ -284,7 +287,7 @@ class AdoptRun {
     if (!isThere) this.#built++;
     else {
       this.#rebuilt++;
-      await printLine(`${index}: did not name the line breaks; built anew`);
+      await this.#announcer.say(`${index}: did not name the line breaks; built anew`);
     }
   }
 }

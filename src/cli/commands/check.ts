@@ -11,7 +11,7 @@ import { isFinal, StreamError } from "../../protocol.ts";
 import { logPath } from "../../storage/layout.ts";
 import { ageMs, findFiles, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
 import { type Command, EXIT } from "../command.ts";
-import { printLine } from "../output.ts";
+import { Announcer } from "../output.ts";
 
 /** Verifies a data directory. */
 export const check: Command = {
@@ -34,7 +34,7 @@ export const check: Command = {
       const run = new CheckRun(directory, catalog, options.flag("repair"));
       await run.resources();
       await run.orphans();
-      await printLine(`${run.checked} resources checked, ${run.problems} problems`);
+      await run.sum();
       return run.problems === 0 ? EXIT.ok : EXIT.failed;
     } finally {
       await catalog.close();
@@ -48,8 +48,9 @@ const PAGE = 100;
 const ORPHAN_AGE_MS = 60_000;
 
 class CheckRun {
-  checked = 0;
   problems = 0;
+  readonly #announcer = new Announcer();
+  #checked = 0;
 
   constructor(
     private readonly directory: string,
@@ -94,7 +95,7 @@ class CheckRun {
     );
     // The server may have deleted it meanwhile.
     if (await this.catalog.get(id) === null) return;
-    this.checked++;
+    this.#checked++;
     if (facts === null) {
       if (record.size > 0 || record.transferStatus === "COMPLETED") {
         await this.#lost(record, "its data is gone", { size: 0, lines: lineAccess ? 0 : null });
@@ -129,6 +130,12 @@ class CheckRun {
 
   async #problem(id: string, what: string, remedy: string): Promise<void> {
     this.problems++;
-    await printLine(`${id}: ${what}${this.repair ? `; ${remedy}` : ""}`);
+    await this.#announcer.say(`${id}: ${what}${this.repair ? `; ${remedy}` : ""}`);
+  }
+
+  /** Tells what came of it. */
+  async sum(): Promise<void> {
+    await this.#announcer.say(`${this.#checked} resources checked, ${this.problems} problems`);
+    this.#announcer.done();
   }
 }

@@ -6,9 +6,11 @@ import { type Download, open, type ReadOptions } from "../../client.ts";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { fileOutput, type Output, sizeOf, standardOutput } from "../output.ts";
-import { reportRetry } from "../progress.ts";
+import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output.ts";
+import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+import { formatBytes } from "../units.ts";
 
 /** Reads a resource, live until it ends. */
 export const follow: Command = {
@@ -16,7 +18,12 @@ export const follow: Command = {
   summary: "read a resource, live while it is being written",
   positionals: ["REF"],
   options: {
-    output: { kind: "text", short: "o", value: "FILE", help: "write to a file instead of stdout" },
+    output: {
+      kind: "text",
+      short: "o",
+      value: "FILE",
+      help: "write to a file instead of stdout (-)",
+    },
     continue: { kind: "flag", help: "with -o: go on where the file ends" },
     from: { kind: "size", value: "OFFSET", help: "first byte, from 0 (default 0)" },
     to: { kind: "size", value: "OFFSET", help: "byte after the last (default: the end)" },
@@ -30,7 +37,8 @@ export const follow: Command = {
     "retry-for": {
       kind: "duration",
       value: "TIME",
-      help: "try a lost connection again for so long; 0s for never (default 10m)",
+      help:
+        "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
     },
     ...TRANSPORT_OPTION,
     ...SERVER_OPTION,
@@ -54,17 +62,42 @@ async function runFollow(reference: string, options: Options): Promise<number> {
   const download = await open(reference, {
     ...await credentialsOf(options, reference),
     retryForMs: options.number("retry-for"),
-    onRetry: reportRetry,
+    ...RETRY_NOTICES,
     ...transportOf(options),
   });
   try {
     const output = await openOutput(options, selection, download.status.currentSize);
-    await copy(download, selection, live, output);
+    await copyShown(download, selection, live, output, pathOf(options) !== undefined);
     await output.close();
-    return download.status.transferStatus === "FAILED" ? EXIT.resourceFailed : EXIT.ok;
+    const { transferStatus, failure } = download.status;
+    if (transferStatus !== "FAILED") return EXIT.ok;
+    notice(`the resource is FAILED: ${visible(failure ?? "the server does not say why")}`);
+    return EXIT.resourceFailed;
   } finally {
     download.close();
   }
+}
+
+/** The file to write to; undefined for stdout. */
+function pathOf(options: Options): string | undefined {
+  const path = options.text("output");
+  return path === "-" ? undefined : path;
+}
+
+/** Copies, and shows how far it is where the bytes themselves are not to be seen. */
+async function copyShown(
+  download: Download,
+  selection: Selection,
+  live: boolean,
+  output: Output,
+  isFile: boolean,
+): Promise<void> {
+  if (!isFile) return await copy(download, selection, live, output);
+  using progress = new Progress(
+    null,
+    () => `${download.status.transferStatus} ${formatBytes(download.status.currentSize)}`,
+  );
+  await copy(download, selection, live, progress.countWritten(output));
 }
 
 /** Where the bytes go; a file that is continued moves the selection to its end. */
@@ -73,7 +106,7 @@ async function openOutput(
   selection: Selection,
   currentSize: number,
 ): Promise<Output> {
-  const path = options.text("output");
+  const path = pathOf(options);
   if (!options.flag("continue")) {
     return path === undefined ? standardOutput() : await fileOutput(path, "w");
   }

@@ -21,16 +21,19 @@ import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source
 import { guessMimeType, isText } from "../../mime.ts";
 import { openStdin } from "../../source/pipe.ts";
 import { isTransient } from "../../client/retry.ts";
+import { MAX_PID } from "../../source/process.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
 import { CHARSETS } from "../../source/charsets.ts";
 import { transcodeToUtf8 } from "../../source/text.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { printLine, visible } from "../output.ts";
-import { reportRetry, showProgress } from "../progress.ts";
+import { Announcer, visible } from "../output.ts";
+import { Progress, RETRY_NOTICES } from "../progress.ts";
 import { recallToken, rememberUpload } from "../resume_tokens.ts";
+import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+import { formatBytes } from "../units.ts";
 
 /** Most bytes of a pipe that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
@@ -66,7 +69,8 @@ export const pushCommand: Command = {
     "retry-for": {
       kind: "duration",
       value: "TIME",
-      help: "try a lost connection again for so long; 0s for never (default 10m)",
+      help:
+        "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
     },
     "spool-limit": {
       kind: "size",
@@ -103,9 +107,7 @@ async function runPush(path: string, options: Options): Promise<number> {
     return EXIT.ok;
   } catch (error) {
     if (!cancel.aborted) throw error;
-    process.stderr.write(
-      "stream: interrupted; a resource that was begun is FAILED and keeps what arrived\n",
-    );
+    notice("interrupted; a resource that was begun is FAILED and keeps what arrived");
     return EXIT.interrupted;
   }
 }
@@ -124,8 +126,9 @@ async function pushSource(
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
   const forget = canGoOn ? await rememberUpload(upload) : () => Promise.resolve();
-  await printLine(visible(upload.reference));
+  const announcer = new Announcer();
   try {
+    await announcer.say(visible(upload.reference));
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();
   } catch (error) {
@@ -135,6 +138,7 @@ async function pushSource(
     if (!isTransient(reason) && reason.code !== "UNAUTHORIZED") await forget();
     throw error;
   }
+  announcer.done();
 }
 
 /** What contradicts itself is told before anything is opened. */
@@ -149,8 +153,9 @@ function checkOptions(path: string, options: Options): void {
   if (path === "-" && options.text("resume") !== undefined) {
     throw new UsageError("--resume is for files: a pipe cannot be read again");
   }
-  if (options.number("until-pid") === 0) {
-    throw new UsageError("--until-pid 0: there is no such process");
+  const pid = options.number("until-pid");
+  if (pid === 0 || pid !== undefined && pid > MAX_PID) {
+    throw new UsageError(`--until-pid ${pid}: there is no such process`);
   }
 }
 
@@ -175,7 +180,7 @@ async function openUpload(
     token,
     signal,
     retryForMs: options.number("retry-for"),
-    onRetry: reportRetry,
+    ...RETRY_NOTICES,
     stepTransport: connectFrames,
     ...transportOf(options),
   };
@@ -192,13 +197,12 @@ async function transfer(
   size: number | null,
   cancel: AbortSignal,
 ): Promise<void> {
-  const progress = showProgress(bytes, upload, size);
-  try {
-    await progress.bytes.pipeTo(upload.writable, { signal: cancel });
-    await upload.done;
-  } finally {
-    progress.end();
-  }
+  using progress = new Progress(
+    size,
+    () => `acknowledged ${formatBytes(upload.status.currentSize)}`,
+  );
+  await progress.count(bytes).pipeTo(upload.writable, { signal: cancel });
+  await upload.done;
 }
 
 function isFollowing(options: Options): boolean {
@@ -216,7 +220,7 @@ async function openSource(
     const source = openStdin();
     return {
       ...source,
-      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES),
+      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, notice),
     };
   }
   if (stop === null) return await openFile(path);

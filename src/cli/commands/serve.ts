@@ -20,7 +20,8 @@ import { FileStorage } from "../../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { accessOf, AUTH_OPTIONS, checkExposure } from "../auth.ts";
 import { lockDirectory } from "../lock.ts";
-import { printLine, visibleJson } from "../output.ts";
+import { Announcer, visibleJson } from "../output.ts";
+import { writeLine } from "../stderr.ts";
 import { Tls } from "../tls.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
@@ -119,10 +120,16 @@ export const serve: Command = {
       kind: "flag",
       help: "believe the X-Forwarded-… headers: every request comes through one proxy",
     },
+    "trusted-network": {
+      kind: "flag",
+      help:
+        "on Deno: the runtime's own, faster server, which bounds neither connections nor messages",
+    },
     "access-log": {
       kind: "flag",
       help: "log every finished request and WebSocket connection, without queries and secrets",
     },
+    "no-viewer": { kind: "flag", help: "show people with a browser no pages, only the interface" },
     "log-format": {
       kind: "text",
       value: "FORMAT",
@@ -154,7 +161,7 @@ async function runServer(options: Options): Promise<number> {
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
     try {
-      const runtime = await loadRuntime();
+      const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
       const access = await accessOf(options, directory, log);
       const parts = { runtime, storage, catalog, access, log, accessLog };
       const server = createServer({ ...parts, ...settings });
@@ -179,6 +186,7 @@ function settingsOf(options: Options) {
     requireContext: options.flag("require-context"),
     allowOrigins: options.list("allow-origin"),
     trustProxy: options.flag("trust-proxy"),
+    viewer: !options.flag("no-viewer"),
     maxUploads: options.number("max-uploads"),
     maxConnections: options.number("max-connections"),
     maxFollowers: options.number("max-followers"),
@@ -195,7 +203,7 @@ async function listenUntilStopped(
   main: ListenerOptions,
   step: ListenerOptions | null,
   scheme: string,
-  log: ServerLog,
+  log: Log,
 ): Promise<void> {
   logUploads(server.resources, log);
   const stopped = stopSignal();
@@ -205,7 +213,8 @@ async function listenUntilStopped(
       address: await listen(server, step, scheme),
     });
   }
-  await printLine(`listening on ${address}`);
+  // The work goes on whoever reads.
+  await new Announcer().say(log.listening(address));
   log.info("stopping", { signal: await stopped });
   await server.close();
 }
@@ -299,20 +308,30 @@ function toAccessLog(log: ServerLog): (entry: AccessEntry) => void {
   return (entry) => log.info("access", { ...entry });
 }
 
-function serverLog(format: string): ServerLog {
+/** A log, and the line on stdout that says where the server listens, in the same format. */
+interface Log extends ServerLog {
+  listening(address: string): string;
+}
+
+function serverLog(format: string): Log {
   if (format !== "human" && format !== "json") {
     throw new UsageError(`--log-format ${format}: that is neither human nor json`);
   }
-  const write = (level: string, event: string, fields: Record<string, unknown>) => {
+  const lineOf = (level: string, event: string, fields: Record<string, unknown>) => {
     const time = new Date().toISOString();
-    const line = format === "json"
-      ? visibleJson({ time, level, event, ...fields })
-      : [time, level.padEnd(5), event, ...Object.entries(fields).map(pair)].join(" ");
-    process.stderr.write(`${line}\n`);
+    if (format === "json") return visibleJson({ time, level, event, ...fields });
+    return [time, level.padEnd(5), event, ...Object.entries(fields).map(pair)].join(" ");
+  };
+  let lost = 0;
+  const write = (level: string, event: string, fields: Record<string, unknown>) => {
+    if (lost > 0 && writeLine(lineOf("error", "log lines were lost", { lines: lost }))) lost = 0;
+    if (!writeLine(lineOf(level, event, fields))) lost++;
   };
   return {
     info: (event, fields) => write("info", event, fields),
     error: (event, fields) => write("error", event, fields),
+    listening: (address) =>
+      format === "json" ? lineOf("info", "listening", { address }) : `listening on ${address}`,
   };
 }
 

@@ -4,8 +4,9 @@
  */
 import { type Scope, SCOPES } from "../../access.ts";
 import { createToken, readTokens, revokeToken, type TokenRecord } from "../../access/token_file.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
 import { type Command, EXIT, nearest, type Options, UsageError } from "../command.ts";
-import { printLine, visible } from "../output.ts";
+import { printLine, ReaderGone, visible } from "../output.ts";
 
 /** Makes, lists and revokes tokens in a file. */
 export const token: Command = {
@@ -39,7 +40,7 @@ export const token: Command = {
     }
     switch (action) {
       case "create":
-        await printLine(await create(path, options));
+        await create(path, options);
         return EXIT.ok;
       case "list":
         await list(path, options.flag("json"));
@@ -54,13 +55,26 @@ export const token: Command = {
   },
 };
 
-async function create(path: string, options: Options): Promise<string> {
+/** A token that nobody has seen is none: it stands nowhere else. */
+async function create(path: string, options: Options): Promise<void> {
+  const name = options.text("name") ?? await freeName(path);
+  const token = await make(path, name, options);
+  try {
+    await printLine(token);
+  } catch (error) {
+    await revokeToken(path, name);
+    const reason = error instanceof ReaderGone ? "nobody reads it" : toStreamError(error).message;
+    throw new StreamError("SOURCE_FAILED", `the token was not printed and is revoked: ${reason}`);
+  }
+}
+
+async function make(path: string, name: string, options: Options): Promise<string> {
   const expiresMs = options.number("expires");
   const expiresAt = expiresMs === undefined
     ? undefined
     : new Date(Date.now() + expiresMs).toISOString();
   return await createToken(path, {
-    name: options.text("name") ?? await freeName(path),
+    name,
     scopes: scopesOf(options),
     contextId: options.text("context"),
     resourceId: options.text("resource"),

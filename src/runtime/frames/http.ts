@@ -124,7 +124,7 @@ const BODY_BUFFER_BYTES = 64 * 1024;
  */
 function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
   let isOver = false;
-  return new ReadableStream({
+  return new ReadableStream<Uint8Array>({
     start(controller) {
       message.on("data", (chunk: Uint8Array) => {
         if (isOver) return;
@@ -147,7 +147,7 @@ function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
       isOver = true;
       message.resume();
     },
-  }, new ByteLengthQueuingStrategy({ highWaterMark: BODY_BUFFER_BYTES }));
+  }, { highWaterMark: BODY_BUFFER_BYTES, size: ({ length }) => length });
 }
 
 /**

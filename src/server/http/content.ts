@@ -15,8 +15,8 @@ import {
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { inHeader, inQuery, text, type Values } from "../parameters.ts";
-import { ofResource } from "../reach.ts";
+import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
+import { ofResource } from "../access/reach.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import { reprDigest } from "./digest_fields.ts";
 import { ONE, resourceId } from "./listing.ts";
@@ -104,7 +104,7 @@ function sourceOf(
   const release = () => opened.release();
   // Parts of what is there already are downloads; only who waits for more follows.
   if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
-  // Who compresses a large piece keeps everybody else waiting.
+  // Compressing a large piece would keep everybody else waiting.
   if (coding === "gzip") {
     return { chunks: (signal) => readRange(resource, first, end, signal), release };
   }
@@ -117,7 +117,7 @@ function compressed(response: Response): Response {
   return new Response(body && body.pipeThrough(new CompressionStream("gzip")), response);
 }
 
-/** What does not change any more, and is text, pays to be compressed; parts are parts of what is stored. */
+/** Text that does not change any more pays to be compressed; parts are parts of what is stored. */
 function codingOf(c: Context, { metadata, status }: ResourceView, { range }: Asked): Coding {
   if (!isCompressible(metadata.mimeType, status) || range) return "identity";
   const supports = ["gzip"];

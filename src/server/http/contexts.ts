@@ -5,11 +5,11 @@
 import { CONTEXTS_PATH, toStreamError } from "../../protocol.ts";
 import type { UploadContext } from "../../resources.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
-import { inPath } from "../parameters.ts";
-import { ofContext, unlimited } from "../reach.ts";
+import { json } from "../answer/json.ts";
+import { inPath } from "../route/parameters.ts";
+import { ofContext, unlimited } from "../access/reach.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
-import { array, object, orNull, type Schema, TEXT, TIME } from "../schemas.ts";
+import { array, object, orNull, type Schema, TEXT, TIME } from "../route/schemas.ts";
 import { cursor, limit, page } from "./paging.ts";
 
 const CONTEXT: Schema = {

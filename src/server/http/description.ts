@@ -1,14 +1,15 @@
 /**
- * What a server says of itself: a page for people, the OpenAPI document for programs.
+ * Descriptions of the server: a page for people, the OpenAPI document for programs.
  * @module
  */
 import { accepts } from "hono/accepts";
 import { html } from "hono/html";
 import { VERSION } from "../../protocol.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
+import { json } from "../answer/json.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
-import { object, type Schema, TEXT } from "../schemas.ts";
+import { object, type Schema, TEXT } from "../route/schemas.ts";
+import { READY_PATH } from "./health.ts";
 
 const ABOUT: Schema = {
   title: "About",
@@ -16,11 +17,11 @@ const ABOUT: Schema = {
 };
 
 /** Routes that describe the server. */
-export function descriptionRoutes({ references, describe }: FaceParts): Route[] {
+export function descriptionRoutes({ references, describe, home }: FaceParts): Route[] {
   const document = {
     name: "getDescription",
     path: "/openapi.json",
-    summary: "This document: OpenAPI 3.1 of all routes",
+    summary: "Describes all this: OpenAPI 3.1",
   };
   const open = {
     method: "GET",
@@ -43,12 +44,13 @@ export function descriptionRoutes({ references, describe }: FaceParts): Route[] 
           name: "stream",
           version: VERSION,
           description: base + document.path,
-          health: `${base}/readyz`,
+          health: base + READY_PATH,
         };
         const supports = ["application/json", "text/html"];
         c.header("vary", "accept");
         const type = accepts(c, { header: "Accept", supports, default: "application/json" });
-        return type === "text/html" ? c.html(pageOf(about)) : json(c, about);
+        if (type !== "text/html") return json(c, about);
+        return home === null ? c.html(pageOf(about)) : home(c);
       },
     }),
     route({

@@ -1,5 +1,5 @@
 /**
- * What happens to a resource or in an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
+ * Events of a resource or an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
 import type { Context } from "hono";
@@ -14,8 +14,8 @@ import {
 import type { Resource, ResourceEvent, Resources, ResourceView } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { inHeader, type Kind } from "../parameters.ts";
-import { ofContext, ofResource } from "../reach.ts";
+import { inHeader, type Kind } from "../route/parameters.ts";
+import { ofContext, ofResource } from "../access/reach.ts";
 import type { References } from "../references.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import {
@@ -27,7 +27,7 @@ import {
   STATUS,
   STATUS_MEMBERS,
   TEXT,
-} from "../schemas.ts";
+} from "../route/schemas.ts";
 import { contextId, ONE_CONTEXT } from "./contexts.ts";
 import { ONE, resourceId } from "./listing.ts";
 
@@ -173,7 +173,7 @@ export async function* statusEvents(
   }
 }
 
-/** What waits for a reader about one resource, or one upload that was refused: the newest event of each kind. */
+/** News that wait for a reader, of one resource or one refused upload: the newest event of each kind. */
 type News = Map<string, unknown>;
 
 /**
@@ -226,7 +226,7 @@ export async function* contextEvents(
   }
 }
 
-/** What an event says, besides its type. */
+/** The data of an event, besides its type. */
 function dataOf(event: ResourceEvent, references: References, base: string): unknown {
   switch (event.type) {
     case "created": {

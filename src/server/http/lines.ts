@@ -16,11 +16,11 @@ import {
 } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
-import { flag, inQuery, integer, type Values } from "../parameters.ts";
-import { ofResource } from "../reach.ts";
+import { json } from "../answer/json.ts";
+import { flag, inQuery, integer, type Values } from "../route/parameters.ts";
+import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
-import { array, COUNT, object, orNull, type Schema, TEXT } from "../schemas.ts";
+import { array, COUNT, object, orNull, type Schema, TEXT } from "../route/schemas.ts";
 import { ONE, resourceId } from "./listing.ts";
 
 const LINES = 100;
@@ -29,7 +29,7 @@ const MAX_LINES = 10_000;
 const TEXT_BYTES = 16 * 1024 * 1024;
 const MAX = Number.MAX_SAFE_INTEGER;
 
-/** What is asked for. */
+/** The lines that are asked for. */
 interface Wanted {
   start: number;
   count: number;

@@ -1,15 +1,15 @@
 /**
- * What there is: resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
+ * Resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
  * @module
  */
 import { isResourceId, RESOURCES_PATH, TRANSFER_STATUSES } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
-import { choice, inPath, inQuery, listInQuery, text } from "../parameters.ts";
-import { listed, ofResource } from "../reach.ts";
+import { json } from "../answer/json.ts";
+import { choice, inPath, inQuery, listInQuery, text } from "../route/parameters.ts";
+import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
-import { array, RESOURCE } from "../schemas.ts";
+import { array, RESOURCE } from "../route/schemas.ts";
 import { cursor, limit, page } from "./paging.ts";
 
 /** The path of the list, which uploads share. */

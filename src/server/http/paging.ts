@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import { StreamError } from "../../protocol.ts";
-import { inQuery, integer, type Parameter } from "../parameters.ts";
+import { inQuery, integer, type Parameter } from "../route/parameters.ts";
 
 const PAGE_ENTRIES = 100;
 const MAX_PAGE_ENTRIES = 1000;

@@ -4,7 +4,7 @@
  */
 import { LIMITS, type ResourceStatus, StreamError } from "../../protocol.ts";
 
-/** What a Range header asks for: bytes from one position to another (Infinity without one), or the last ones. */
+/** Bytes of a Range header: from one position to another (Infinity without one), or the last ones. */
 export type ByteRange = { first: number; last: number } | { suffix: number };
 
 /** The bytes that answer a request. */

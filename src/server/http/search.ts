@@ -7,10 +7,10 @@ import { type SearchEnd, type SearchMatch, StreamError } from "../../protocol.ts
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { flag, inQuery, integer, text, type Values } from "../parameters.ts";
-import { ofResource } from "../reach.ts";
+import { flag, inQuery, integer, text, type Values } from "../route/parameters.ts";
+import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
-import { COUNT, FLAG, object, type Schema, TEXT } from "../schemas.ts";
+import { COUNT, FLAG, object, type Schema, TEXT } from "../route/schemas.ts";
 import { ONE, resourceId } from "./listing.ts";
 
 const MATCHES = 1000;
@@ -101,7 +101,7 @@ async function send(
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await resources.open(id));
   const { resource } = opened;
-  // What cannot be searched is refused before the answer begins.
+  // A resource that cannot be searched is refused before the answer begins.
   await resource.lineStart(Math.max(0, bounds.from));
   const source = {
     chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),

@@ -6,11 +6,11 @@ import type { Context } from "hono";
 import { StreamError } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../json.ts";
-import { inQuery, integer } from "../parameters.ts";
-import { ofResource } from "../reach.ts";
+import { json } from "../answer/json.ts";
+import { inQuery, integer } from "../route/parameters.ts";
+import { ofResource } from "../access/reach.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
-import { ADDRESS, object, type Schema, TIME } from "../schemas.ts";
+import { ADDRESS, object, type Schema, TIME } from "../route/schemas.ts";
 import { ONE, resourceId } from "./listing.ts";
 
 const EXPIRES_S = 3600;

@@ -5,7 +5,7 @@
 import type { Context } from "hono";
 import { StreamError, SUBPROTOCOL } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
-import { atExpiry } from "../expiry.ts";
+import { atExpiry } from "../access/expiry.ts";
 import type { FaceParts } from "../face.ts";
 import type { ConnectionKind, Open } from "../sessions.ts";
 

@@ -1,0 +1,129 @@
+/**
+ * Packs the library as anybody would, and uses it where it is installed: client and server on Node and
+ * Bun, types, a bundle for browsers, the program; an older Node is told what is missing.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import * as esbuild from "esbuild";
+import config from "../deno.json" with { type: "json" };
+
+const limitMs = 120_000;
+const directory = await Deno.makeTempDir({ prefix: "stream-package-" });
+const node = ["npx", "-y", "node@22"];
+const oldNode = ["npx", "-y", "node@20"];
+const bun = ["npx", "-y", "bun@1"];
+
+const use = `
+import { strictEqual } from "node:assert";
+import { createServer, FileStorage, loadRuntime, SqliteCatalog } from "@stream/live";
+import { follow, push } from "@stream/live/client";
+
+const server = createServer({
+  runtime: await loadRuntime(),
+  storage: new FileStorage("./data"),
+  catalog: new SqliteCatalog("./data/catalog.sqlite"),
+});
+const { port } = await server.listen({ port: 0 });
+for (const transport of ["ws", "http"]) {
+  const upload = await push("http://127.0.0.1:" + port, {
+    filename: "hello.txt",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  }, { transport });
+  const text = new Response(follow(upload.reference, {}, { transport })).text();
+  const writer = upload.writable.getWriter();
+  for (let line = 0; line < 10_000; line++) {
+    await writer.write(new TextEncoder().encode("line " + line + "\\n"));
+  }
+  await writer.close();
+  strictEqual((await upload.done).numberOfLines, 10_000);
+  strictEqual((await text).length, (await upload.done).size);
+}
+await server.close();
+console.log("used");
+`;
+
+const types = `
+import { createServer, loadRuntime, MemoryCatalog, MemoryStorage } from "@stream/live";
+import { follow, push } from "@stream/live/client";
+import { LIMITS } from "@stream/live/protocol";
+
+const runtime = await loadRuntime();
+createServer({ runtime, storage: new MemoryStorage(), catalog: new MemoryCatalog() });
+const upload = await push("", { filename: "a", mimeType: "b", supportsLineAccess: false });
+const bytes: ReadableStream<Uint8Array> = follow(upload.reference);
+const size: number = (await upload.done).size;
+// @ts-expect-error a name is a text
+await push("", { filename: 1 });
+export { bytes, LIMITS, size };
+`;
+
+interface Ended {
+  success: boolean;
+  stdout: string;
+  stderr: string;
+}
+
+async function runHere(words: string[], cwd = directory): Promise<Ended> {
+  const [command, ...args] = words;
+  const signal = AbortSignal.timeout(limitMs);
+  const output = await new Deno.Command(command, { args, cwd, stdin: "null", signal }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { success: output.success, stdout: text(output.stdout), stderr: text(output.stderr) };
+}
+
+async function succeed(words: string[], cwd = directory): Promise<string> {
+  const { success, stdout, stderr } = await runHere(words, cwd);
+  assert(success, `${words.join(" ")}\n${stdout}${stderr}`);
+  return stdout;
+}
+
+/** The program on Node, whichever this machine has. */
+async function wrapped(program: string): Promise<string> {
+  const [path] = (await succeed([...node, "-p", "process.execPath"])).split("\n");
+  const wrapper = `${directory}/stream`;
+  const text = `#!/bin/sh\nexec '${path}' '${directory}/${program}' "$@"\n`;
+  await Deno.writeTextFile(wrapper, text, { mode: 0o755 });
+  return wrapper;
+}
+
+async function bundleForBrowser(): Promise<void> {
+  const result = await esbuild.build({
+    stdin: { contents: `export * from "@stream/live/client"`, resolveDir: directory },
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    write: false,
+    logLevel: "silent",
+  });
+  await esbuild.stop();
+  assertEquals(result.outputFiles[0].text.match(/["'\`]node:\w+/g), null);
+}
+
+try {
+  const packed = await succeed(["npm", "pack", "--pack-destination", directory], ".");
+  const tarball = packed.trim().split("\n").at(-1)!;
+  await Deno.writeTextFile(`${directory}/package.json`, '{ "type": "module" }');
+  await succeed(["npm", "install", "--no-audit", "--no-fund", `./${tarball}`]);
+  await Deno.writeTextFile(`${directory}/use.mjs`, use);
+  await Deno.writeTextFile(`${directory}/types.ts`, types);
+  await Deno.writeTextFile(`${directory}/client.mjs`, 'import "@stream/live/client";\n');
+
+  assertEquals(await succeed([...node, "use.mjs"]), "used\n");
+  assertEquals(await succeed([...bun, "use.mjs"]), "used\n");
+  await succeed([Deno.execPath(), "check", "types.ts"]);
+  await bundleForBrowser();
+
+  const program = "node_modules/.bin/stream";
+  assertEquals(await succeed([...node, program, "--version"]), `stream ${config.version}\n`);
+  await succeed([Deno.execPath(), "run", "-A", "scripts/smoke.ts", await wrapped(program)], ".");
+  const refused = await runHere([...oldNode, "client.mjs"]);
+  assertEquals(refused.success, false);
+  assertMatch(refused.stderr, /^Error: @stream\/live needs Node 22 or newer/m);
+  const refusedProgram = await runHere([...oldNode, program, "--version"]);
+  assertMatch(refusedProgram.stderr, /^stream: this is Node 20\.\S+; Node 22 or newer is needed$/m);
+  console.log(
+    "packed, installed, used on Node and Bun, checked, bundled, refused by an older Node",
+  );
+} finally {
+  await Deno.remove(directory, { recursive: true });
+}

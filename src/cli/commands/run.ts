@@ -1,0 +1,236 @@
+/**
+ * `stream run`.
+ * @module
+ */
+import { fstatSync } from "node:fs";
+import { constants } from "node:os";
+import { basename, extname } from "node:path";
+import process from "node:process";
+import { push, type PushedUpload } from "../../client.ts";
+import { RETRY_FOR_MS } from "../../client/retry.ts";
+import { guessMimeType } from "../../mime.ts";
+import { type ResourceMetadata, StreamError } from "../../protocol.ts";
+import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";
+import { connectFrames } from "../../runtime/frames/client.ts";
+import { merge } from "../../source/merge.ts";
+import { spool } from "../../source/spool.ts";
+import { Tee } from "../../source/tee.ts";
+import { startTimer } from "../../timer.ts";
+import { BackgroundUpload } from "../background_upload.ts";
+import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+import { ReaderGone, visible, writer } from "../output.ts";
+import { startAtTerminal } from "../script.ts";
+import { passSignals } from "../signals.ts";
+import { notice } from "../stderr.ts";
+import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+
+/** Most bytes of the output that are kept while they cannot be sent. */
+const SPOOL_BYTES = 256_000_000;
+/** Time for processes that a command leaves behind. */
+const LINGER_MS = 5000;
+
+/** Runs a command and uploads its output. */
+export const run: Command = {
+  name: "run",
+  summary: "run a command and upload its output while it is printed",
+  positionals: ["CMD", "[ARG…]"],
+  runsCommand: true,
+  options: {
+    name: { kind: "text", value: "NAME", help: "name of the resource (default: CMD.log)" },
+    context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
+    split: { kind: "flag", help: "stdout and stderr become two resources of one context" },
+    tty: {
+      kind: "flag",
+      short: "t",
+      help: "give the command a terminal, so that it prints colours, and lines at once",
+    },
+    linger: {
+      kind: "duration",
+      value: "TIME",
+      help: "wait so long for processes that the command leaves behind (default 5s)",
+    },
+    "no-best-effort": {
+      kind: "flag",
+      help: "let the command wait for the server, and fail when the upload does",
+    },
+    quiet: { kind: "flag", short: "q", help: "say nothing on stderr" },
+    "retry-for": {
+      kind: "duration",
+      value: "TIME",
+      help: "try a lost connection again for so long; 0s for never (default 10m)",
+    },
+    "spool-limit": {
+      kind: "size",
+      value: "SIZE",
+      help: "keep so much of the output while it cannot be sent (default 256MB)",
+    },
+    ...TRANSPORT_OPTION,
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "stream run --context run-17 -- make -j4",
+    "stream run --tty --name tests.log -- npm test",
+  ],
+  run: (words, options) => runCommand(words, options),
+};
+
+async function runCommand(words: string[], options: Options): Promise<number> {
+  const { tty, split } = { tty: options.flag("tty"), split: options.flag("split") };
+  if (tty && split) throw new UsageError("--tty and --split exclude each other: a terminal is one");
+  transportOf(options);
+  const credentials = await credentialsOf(options);
+  let child: Child;
+  try {
+    child = tty
+      ? await startAtTerminal(words)
+      : await startChild(words, { joined: !split && outputsAreOne() });
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    notice(visible(error.message));
+    return error.exitCode;
+  }
+  return await new Run(child, words, options, credentials).over();
+}
+
+/** Whether stdout and stderr of this process are the same file, pipe or terminal. */
+function outputsAreOne(): boolean {
+  try {
+    const [out, err] = [fstatSync(1), fstatSync(2)];
+    return out.ino === err.ino && out.dev === err.dev && out.rdev === err.rdev;
+  } catch {
+    return false;
+  }
+}
+
+type Credentials = Awaited<ReturnType<typeof credentialsOf>>;
+
+/** One command with its uploads. */
+class Run {
+  readonly #child: Child;
+  readonly #options: Options;
+  readonly #bestEffort: boolean;
+  readonly #credentials: Credentials;
+  readonly #tees: Tee[];
+  readonly #uploads: BackgroundUpload[];
+
+  constructor(
+    child: Child,
+    words: string[],
+    options: Options,
+    credentials: Credentials,
+  ) {
+    this.#child = child;
+    this.#options = options;
+    this.#bestEffort = !options.flag("no-best-effort");
+    this.#credentials = credentials;
+    const watchers = [writer(process.stdout), writer(process.stderr)];
+    this.#tees = child.outputs.map((output, index) =>
+      new Tee(output, watchers[index], (failure) => failure instanceof ReaderGone)
+    );
+    const name = options.text("name") ?? `${basename(words[0])}.log`;
+    const split = options.flag("split");
+    const context = options.text("context") ?? (split ? `run-${crypto.randomUUID()}` : undefined);
+    this.#uploads = split
+      ? this.#tees.map((tee, index) => this.#upload([tee], splitName(name, index), context))
+      : [this.#upload(this.#tees, name, context)];
+  }
+
+  /** Waits for the end of everything; returns the exit code. */
+  async over(): Promise<number> {
+    const signals = passSignals(this.#child);
+    const exit = await this.#child.exit;
+    await this.#outputsEnd();
+    for (const upload of this.#uploads) upload.ends();
+    signals.interrupted.then(() => {
+      const reason = new StreamError("ABORTED", "interrupted after the end of the command");
+      for (const upload of this.#uploads) upload.giveUp(reason);
+    });
+    const failures = await Promise.all(this.#uploads.map(({ over }) => over));
+    return this.#exitCode(exit, failures.find((failure) => failure !== null));
+  }
+
+  /** Waits for all output, but not for ever for that of processes which the command left behind. */
+  async #outputsEnd(): Promise<void> {
+    const all = Promise.all(this.#tees.map(({ done }) => done));
+    const lingerMs = this.#options.number("linger") ?? LINGER_MS;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const stopTimer = startTimer(lingerMs, resolve);
+    await Promise.race([all, late]);
+    stopTimer();
+    await Promise.all(this.#tees.map((tee) => tee.stop()));
+  }
+
+  #exitCode({ exitCode, signal }: ChildExit, failure: StreamError | undefined): number {
+    const code = exitCode ?? 128 + constants.signals[signal as NodeJS.Signals];
+    if (code !== 0) return code;
+    if (failure !== undefined && !this.#bestEffort) throw failure;
+    const unwritten = this.#tees.map(({ failure }) => failure)
+      .find((failure) => failure !== null && !(failure instanceof ReaderGone));
+    if (unwritten !== undefined) throw unwritten;
+    return code;
+  }
+
+  #upload(tees: Tee[], filename: string, contextId: string | undefined): BackgroundUpload {
+    const mimeType = guessMimeType(filename);
+    const metadata = { filename, mimeType, supportsLineAccess: true };
+    const limitBytes = this.#options.number("spool-limit") ?? SPOOL_BYTES;
+    const upload = new BackgroundUpload({
+      bytes: spool(
+        merge(tees.map(({ stream }) => stream)),
+        limitBytes,
+        (message) => this.#say(message),
+      ),
+      begin: (signal) => this.#push(metadata, contextId, signal),
+      begun: ({ reference }) => this.#say(`${filename}: ${reference}`),
+      beforeEnd: async () => void await this.#child.exit,
+      heldMs: () => Math.max(...tees.map(({ heldMs }) => heldMs)),
+      bestEffort: this.#bestEffort,
+    });
+    upload.over.then((failure) => {
+      if (failure !== null && this.#bestEffort) {
+        this.#say(`${filename} is not uploaded as a whole: ${failure.message}`);
+      }
+    });
+    return upload;
+  }
+
+  #push(
+    metadata: ResourceMetadata,
+    contextId: string | undefined,
+    signal: AbortSignal,
+  ): Promise<PushedUpload> {
+    const { server, token } = this.#credentials;
+    const retryForMs = this.#options.number("retry-for");
+    let isAway = false;
+    return push(server, metadata, {
+      contextId,
+      token,
+      signal,
+      // A server that is not there yet costs nothing as long as nobody waits for it.
+      retryForMs: retryForMs ?? (this.#bestEffort ? RETRY_FOR_MS : undefined),
+      onRetry: ({ message }) => {
+        if (!isAway) this.#say(`${message}; ${metadata.filename} is kept until it can be sent`);
+        isAway = true;
+      },
+      onReconnect: () => {
+        this.#say("connected again");
+        isAway = false;
+      },
+      stepTransport: connectFrames,
+      ...transportOf(this.#options),
+    });
+  }
+
+  #say(text: string): void {
+    if (!this.#options.flag("quiet")) notice(visible(text));
+  }
+}
+
+/** `build.log` as `build.stdout.log` and `build.stderr.log`. */
+function splitName(name: string, index: number): string {
+  const extension = extname(name);
+  return `${name.slice(0, name.length - extension.length)}.${
+    ["stdout", "stderr"][index]
+  }${extension}`;
+}

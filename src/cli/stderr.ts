@@ -1,0 +1,100 @@
+/**
+ * Standard error: notices, logs, and one line of progress at a terminal.
+ *
+ * It is never a reason to stop. What cannot be written is dropped, and a reader that takes nothing holds nobody up.
+ * @module
+ */
+import fs from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isatty } from "node:tty";
+
+const STDERR_FD = 2;
+/** Characters that wait for a reader; what comes when there are more is dropped. */
+const MAX_WAITING_CHARS = 1024 * 1024;
+/** Pause before another try where somebody else made the descriptor one that does not block, in ms. */
+const AGAIN_MS = 20;
+/** How long the end of the program waits for a reader, in ms. */
+const FLUSH_MS = 1000;
+/** To the beginning of the line, which becomes empty. */
+const CLEAR = "\r\x1b[K";
+
+let waiting = "";
+let progress = "";
+let writing: Promise<void> | null = null;
+
+/** Whether a person watches. */
+export const isTerminal: boolean = isatty(STDERR_FD);
+
+/**
+ * Writes a line, above that of the progress.
+ *
+ * @param line The line without its break.
+ * @returns False when it was dropped, as too much waits to be read.
+ */
+export function writeLine(line: string): boolean {
+  if (waiting.length + line.length > MAX_WAITING_CHARS) return false;
+  put(progress === "" ? `${line}\n` : `${CLEAR}${line}\n${progress}`);
+  return true;
+}
+
+/** Writes a line for people that says which program says so. */
+export function notice(message: string): void {
+  writeLine(`stream: ${message}`);
+}
+
+/**
+ * Shows the progress in place of what was shown before.
+ * @param line The progress; empty when there is none any more.
+ */
+export function showLine(line: string): void {
+  if (line === progress) return;
+  progress = line;
+  if (waiting.length < MAX_WAITING_CHARS) put(`${CLEAR}${line}`);
+}
+
+/** Leaves the progress where it is, above all that is written from now on. */
+export function keepLine(): void {
+  if (progress !== "") put("\n");
+  progress = "";
+}
+
+/** Waits until all is written, but not for ever. */
+export async function flush(): Promise<void> {
+  if (writing === null) return;
+  const late = new AbortController();
+  await Promise.race([
+    writing,
+    sleep(FLUSH_MS, undefined, { signal: late.signal }).catch(() => {}),
+  ]);
+  late.abort();
+}
+
+function put(text: string): void {
+  waiting += text;
+  writing ??= drain();
+}
+
+/** One write at a time, where the runtime can beside the loop that moves bytes: a pipe may be full. */
+async function drain(): Promise<void> {
+  while (waiting !== "") {
+    const bytes = new TextEncoder().encode(waiting);
+    waiting = "";
+    for (let at = 0; at < bytes.length;) at += await writeSome(bytes.subarray(at));
+  }
+  writing = null;
+}
+
+/** How many bytes are done with. */
+async function writeSome(bytes: Uint8Array): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number | null>();
+  try {
+    fs.write(STDERR_FD, bytes, 0, bytes.length, null, (error, written) => {
+      resolve(error === null ? written : error.code === "EAGAIN" ? null : bytes.length);
+    });
+  } catch {
+    return bytes.length;
+  }
+  const written = await promise;
+  if (written === null) await sleep(AGAIN_MS);
+  return written ?? 0;
+}

@@ -1,0 +1,131 @@
+/**
+ * Connections to one endpoint, one after the other, so that what is said on them goes on when one breaks.
+ * @module
+ */
+import { type Message, StreamError, toStreamError } from "../protocol.ts";
+import type { Channel } from "./channel.ts";
+import { Retries, type RetryOptions } from "./retry.ts";
+import type { Connector } from "./transport.ts";
+
+/** What is said on one connection. */
+export interface Conversation {
+  /** Takes a message, also before the conversation begins. */
+  message(message: Message): void;
+  /** Takes data. */
+  data(bytes: Uint8Array): void;
+  /** Speaks first; resolves when the server agreed to begin, or to go on. */
+  begin(channel: Channel): Promise<void>;
+}
+
+/** What a steady connection drives. */
+export interface Speaker {
+  /** A conversation for the next connection. */
+  converse(): Conversation;
+  /** A connection broke on which a conversation had begun; it will be tried again. */
+  lost(reason: StreamError): void;
+  /** A connection that broke could not be had again. */
+  failed(error: StreamError): void;
+}
+
+/** A connection that is made again when it breaks. */
+export class SteadyConnection {
+  readonly #connector: Connector;
+  readonly #options: RetryOptions;
+  readonly #speaker: Speaker;
+  readonly #stop = new AbortController();
+  #open: Channel | null = null;
+  #channel: Channel | null = null;
+
+  /**
+   * Nothing happens before `connect`.
+   * @param connector Opens the connections.
+   * @param options How long a connection is tried again.
+   * @param speaker Says something on them.
+   */
+  constructor(connector: Connector, options: RetryOptions, speaker: Speaker) {
+    this.#connector = connector;
+    this.#options = options;
+    this.#speaker = speaker;
+  }
+
+  /** What carries the conversation; null while nothing does. */
+  get channel(): Channel | null {
+    return this.#channel;
+  }
+
+  /**
+   * Makes the first connection.
+   * @throws {StreamError} Why there is none.
+   */
+  async connect(): Promise<void> {
+    await this.#connectUntil(new Retries(this.#options, true), null);
+  }
+
+  /** Tries nothing again from now on. */
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  /** Ends the connection that there is, and all attempts. */
+  async close(reason: string): Promise<void> {
+    this.stop();
+    await this.#open?.close(reason);
+  }
+
+  /** @param reason What ended the last connection; null before the first one. */
+  async #connectUntil(retries: Retries, reason: StreamError | null): Promise<void> {
+    for (let error = reason;;) {
+      if (error !== null && !await this.#mayTryAgain(retries, error)) throw error;
+      try {
+        return await this.#attempt();
+      } catch (thrown) {
+        error = toStreamError(thrown);
+      }
+    }
+  }
+
+  async #mayTryAgain(retries: Retries, error: StreamError): Promise<boolean> {
+    if (this.#stop.signal.aborted) return false;
+    if (error.code === "UNAUTHORIZED") return await this.#connector.renewToken();
+    return await retries.wait(error, this.#stop.signal);
+  }
+
+  async #attempt(): Promise<void> {
+    const conversation = this.#speaker.converse();
+    const broken = Promise.withResolvers<never>();
+    // It may break before anybody waits for that.
+    broken.promise.catch(() => {});
+    let hasBegun = false;
+    let end = null as StreamError | null;
+    const channel = await this.#connector.connect({
+      message: (message) => conversation.message(message),
+      data: (bytes) => conversation.data(bytes),
+      closed: (reason) => {
+        end = reason;
+        if (hasBegun) this.#lost(reason);
+        else broken.reject(reason);
+      },
+    });
+    this.#open = channel;
+    try {
+      if (this.#stop.signal.aborted) throw new StreamError("ABORTED", "no longer wanted");
+      await Promise.race([conversation.begin(channel), broken.promise]);
+      if (end !== null) throw end;
+    } catch (error) {
+      this.#open = null;
+      await channel.close("not begun");
+      throw error;
+    }
+    hasBegun = true;
+    this.#channel = channel;
+  }
+
+  #lost(reason: StreamError): void {
+    this.#open = this.#channel = null;
+    if (this.#stop.signal.aborted) return;
+    this.#speaker.lost(reason);
+    this.#connectUntil(new Retries(this.#options), reason)
+      .then(() => this.#options.onReconnect?.())
+      .catch((error) => this.#speaker.failed(toStreamError(error)));
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Reach: what a grant that is limited to an upload context or a resource is held against (PROTOCOL.md 8.1).
+ * @module
+ */
+import type { Context } from "hono";
+import type { Grant } from "../../access.ts";
+import { StreamError } from "../../protocol.ts";
+import { notFound, type Resources } from "../../resources.ts";
+
+/** Lets a request pass whose grant reaches what it is about; throws FORBIDDEN or NOT_FOUND otherwise. */
+export type Reach = (c: Context, grant: Grant, resources: Resources) => void | Promise<void>;
+
+/**
+ * Checks a WebSocket upload when its first message says what it is about.
+ * @param grant What its request was granted.
+ * @param resourceId The upload that is to go on; null for a new one.
+ * @param resources All resources.
+ * @throws {StreamError} FORBIDDEN, NOT_FOUND.
+ */
+export async function checkUpload(
+  grant: Grant | null,
+  resourceId: string | null,
+  resources: Resources,
+): Promise<void> {
+  if (grant === null) return;
+  if (resourceId !== null) return await checkResource(grant, resourceId, resources);
+  if (grant.resourceId !== null) throw limitedTo(grant);
+}
+
+function limitedTo({ contextId, resourceId }: Grant): StreamError {
+  const limits = [
+    ...(contextId === null ? [] : [`the upload context ${JSON.stringify(contextId)}`]),
+    ...(resourceId === null ? [] : [`the resource ${resourceId}`]),
+  ];
+  return new StreamError("FORBIDDEN", `the token is limited to ${limits.join(" and ")}`);
+}
+
+/** Another resource of a limited context is answered as one that does not exist. */
+async function checkResource(grant: Grant, id: string, resources: Resources): Promise<void> {
+  if (grant.resourceId !== null && grant.resourceId !== id) throw limitedTo(grant);
+  if (grant.contextId === null) return;
+  const { contextId } = await resources.get(id);
+  if (contextId !== grant.contextId) throw notFound(id);
+}
+
+/** The resource that the path names. */
+export function ofResource(c: Context, grant: Grant, resources: Resources): Promise<void> {
+  return checkResource(grant, c.req.param("id")!, resources);
+}
+
+/** The upload context that the path names. */
+export function ofContext(c: Context, grant: Grant): void {
+  if (grant.resourceId !== null) throw limitedTo(grant);
+  if (grant.contextId !== null && grant.contextId !== c.req.param("id")) throw limitedTo(grant);
+}
+
+/** New uploads name the context that their token is limited to, in this query parameter. */
+export function newUpload(parameter: string): Reach {
+  return (c, grant) => {
+    const asked = c.req.query(parameter);
+    if (grant.contextId !== null && grant.contextId !== asked) throw limitedTo(grant);
+  };
+}
+
+const inContext = newUpload("context");
+
+/** A new resource, whose id nobody chose. */
+export function unnamedResource(
+  c: Context,
+  grant: Grant,
+  resources: Resources,
+): void | Promise<void> {
+  if (grant.resourceId !== null) throw limitedTo(grant);
+  return inContext(c, grant, resources);
+}
+
+/** A new resource; a grant that is limited to one may choose just that id. */
+export function namedResource(
+  c: Context,
+  grant: Grant,
+  resources: Resources,
+): void | Promise<void> {
+  if (grant.resourceId !== null && grant.resourceId !== c.req.param("id")) throw limitedTo(grant);
+  return inContext(c, grant, resources);
+}
+
+/** A list, which its handler filters to the context. */
+export function listed(c: Context, grant: Grant): void {
+  if (grant.resourceId !== null) throw limitedTo(grant);
+  const asked = c.req.query("context");
+  if (grant.contextId !== null && asked !== undefined && asked !== grant.contextId) {
+    throw limitedTo(grant);
+  }
+}
+
+/** Something that no limited grant reaches. */
+export function unlimited(_c: Context, grant: Grant): void {
+  if (grant.contextId !== null || grant.resourceId !== null) throw limitedTo(grant);
+}

@@ -1,0 +1,175 @@
+/**
+ * Fields of the head of an upload request: what is uploaded, how much, and with which digest.
+ *
+ * Fields are those of RFC 9530 (digests) and of draft-ietf-httpbis-resumable-upload (PROTOCOL.md 6.7).
+ * @module
+ */
+import type { Context } from "hono";
+import { guessMimeType, isText } from "../../../mime.ts";
+import { DIGESTS, type ResourceMetadata, StreamError } from "../../../protocol.ts";
+import type { Content } from "../../../session/intake.ts";
+import {
+  flag,
+  inHeader,
+  inQuery,
+  type Kind,
+  secretInPath,
+  text,
+  type Values,
+} from "../../route/parameters.ts";
+import {
+  saysInDictionary,
+  structuredCount,
+  structuredFlag,
+  structuredNames,
+} from "../../route/structured.ts";
+import { digestInHeader } from "../digest_fields.ts";
+import { resourceId } from "../listing.ts";
+
+/** A resource as a creation announces it. */
+export interface Named {
+  /** The id that the uploader chose, if it did. */
+  id: string | undefined;
+  /** Its metadata. */
+  metadata: ResourceMetadata;
+}
+
+/** Ids that a client may choose; shorter ones may be names, e.g. a date. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** The media type of a PATCH that appends. */
+export const PARTIAL_UPLOAD = "application/partial-upload";
+/** The type that curl gives to content that it knows nothing of. */
+const NO_TYPE = "application/x-www-form-urlencoded";
+const HEX_DIGEST = /^[0-9a-fA-F]{32,64}$/;
+
+/** Whether the answer is to show the resource (RFC 7240). */
+const preferRepresentation: Kind<boolean> = {
+  schema: { type: "string" },
+  read: (text) => saysInDictionary(text.toLowerCase(), "return", "representation"),
+};
+
+/** A digest in hexadecimal, in lower case. */
+const hexDigest: Kind<string> = {
+  schema: { type: "string", pattern: HEX_DIGEST.source },
+  read(text) {
+    if (HEX_DIGEST.test(text)) return text.toLowerCase();
+    throw new StreamError("BAD_REQUEST", "Stream-Digest is no digest in hexadecimal");
+  },
+};
+
+/** Fields of all requests that bring content. */
+const CONTENT_PARAMETERS = {
+  complete: inHeader(
+    "Upload-Complete",
+    "whether the content is the last: ?0 or ?1",
+    structuredFlag,
+  ),
+  length: inHeader("Upload-Length", "bytes of the whole", structuredCount),
+  reprDigest: digestInHeader("Repr-Digest", "digest of the whole"),
+  contentDigest: digestInHeader("Content-Digest", "digest of the content of this request"),
+};
+
+/** The address of an upload that can be resumed. */
+export const OWNER = {
+  id: resourceId,
+  secret: secretInPath("secret", "secret of the upload: who knows it owns it"),
+};
+/** Values of that address. */
+export type Owner = Values<typeof OWNER>;
+
+/** Parameters of a creation. */
+export const CREATION_PARAMETERS = {
+  name: inQuery("name", "filename; the last part of the path by default", text),
+  type: inQuery(
+    "type",
+    "MIME type; that of Content-Type, or a guess by the name, by default",
+    text,
+  ),
+  lines: inQuery("lines", "whether lines can be asked for; by default for text", flag),
+  context: inQuery("context", "upload context; made if nobody made it", text),
+  ...CONTENT_PARAMETERS,
+  digests: inHeader(
+    "Stream-Digests",
+    `digests in the order of preference, of ${DIGESTS.join(", ")}`,
+    structuredNames,
+  ),
+};
+
+/** Parameters of an append. */
+export const APPEND_PARAMETERS = {
+  offset: inHeader("Upload-Offset", "offset of the first byte that is sent", structuredCount),
+  ...CONTENT_PARAMETERS,
+  digest: inHeader("Stream-Digest", "digest of the whole in hexadecimal", hexDigest),
+  representation: inHeader(
+    "Prefer",
+    "return=representation answers with the resource",
+    preferRepresentation,
+  ),
+};
+
+/** Values of a creation. */
+export type Creation = Values<typeof CREATION_PARAMETERS>;
+/** Values of an append. */
+export type Append = Values<typeof APPEND_PARAMETERS>;
+
+/**
+ * The metadata of a new resource.
+ * @param c The request.
+ * @param creation What it says.
+ * @param segment The last part of the path; undefined where the path has none.
+ * @throws {StreamError} BAD_METADATA.
+ */
+export function named(c: Context, creation: Creation, segment: string | undefined): Named {
+  const id = segment !== undefined && UUID.test(segment) ? segment : undefined;
+  const filename = creation.name ?? segment;
+  if (filename === undefined) {
+    throw new StreamError(
+      "BAD_METADATA",
+      "the upload has no name: PUT /resources/NAME or POST /resources?name=NAME",
+    );
+  }
+  const said = contentType(c);
+  const known = said === NO_TYPE || said === "" ? undefined : said;
+  const mimeType = creation.type ?? known ?? guessMimeType(filename);
+  const supportsLineAccess = creation.lines ?? isText(mimeType);
+  return { id, metadata: { filename, mimeType, supportsLineAccess } };
+}
+
+/** The media type of the content, without parameters. */
+export function contentType(c: Context): string | undefined {
+  return c.req.header("content-type")?.split(";")[0].trim();
+}
+
+/** Refuses content that is not stored as it comes. */
+export function checkCoding(c: Context): void {
+  const coding = c.req.header("content-encoding");
+  if (coding === undefined || coding === "identity") return;
+  throw new StreamError(
+    "BAD_REQUEST",
+    `Content-Encoding ${coding} is not decoded here: send the bytes as they are`,
+  );
+}
+
+/** The length of the content; null when the request does not say. */
+function contentLength(c: Context): number | null {
+  const length = c.req.header("content-length");
+  return length === undefined || !/^\d+$/.test(length) ? null : Number(length);
+}
+
+/** The content of a request. */
+export function contentOf(c: Context): Content {
+  return { body: c.req.raw.body, byteCount: contentLength(c) };
+}
+
+/** The size of the whole as a request says it, in one of two ways or in both. */
+export function announcedSize(
+  c: Context,
+  said: number | undefined,
+  offset: number,
+  isLast: boolean,
+): number | null | "INCONSISTENT" {
+  const length = isLast ? contentLength(c) : null;
+  const implied = length === null ? undefined : offset + length;
+  if (said !== undefined && implied !== undefined && said !== implied) return "INCONSISTENT";
+  return said ?? implied ?? null;
+}

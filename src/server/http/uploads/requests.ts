@@ -1,0 +1,229 @@
+/**
+ * Requests of uploads: created, appended to, asked for their offset, given up.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Context } from "hono";
+import {
+  type Digest,
+  DIGESTS,
+  isFinal,
+  StreamError,
+  toStreamError,
+  UPLOADS_PATH,
+} from "../../../protocol.ts";
+import type { CompletedUpload } from "../../../resources.ts";
+import type { HttpUpload } from "../../../session/http_upload.ts";
+import type { Content, Intake } from "../../../session/intake.ts";
+import { json } from "../../answer/json.ts";
+import { problem } from "../../answer/problem.ts";
+import type { FaceParts } from "../../face.ts";
+import {
+  alreadyCompleted,
+  inconsistentLength,
+  limits,
+  mismatchingOffset,
+  represent,
+  uploadState,
+} from "./answers.ts";
+import {
+  announcedSize,
+  type Append,
+  checkCoding,
+  contentOf,
+  contentType,
+  type Creation,
+  named,
+  type Owner,
+  PARTIAL_UPLOAD,
+} from "./fields.ts";
+
+/** `PUT /resources/NAME`: an upload, whole or as its first part. */
+export async function create(
+  c: Context,
+  parts: FaceParts,
+  said: Creation,
+  segment: string | undefined,
+): Promise<Response> {
+  const { resources, httpUploads } = parts;
+  const { id, metadata } = named(c, said, segment);
+  checkCoding(c);
+  const { complete: isComplete, contentDigest } = said;
+  const isWhole = isComplete !== false;
+  const digest = said.reprDigest ?? (isWhole ? contentDigest : undefined);
+  const content = contentOf(c);
+  const size = announcedSize(c, said.length, 0, isWhole);
+  if (isComplete !== undefined) c.header("upload-limit", limits(parts));
+  if (size === "INCONSISTENT") return inconsistentLength(c);
+  const owned = await resources.register({
+    id,
+    metadata,
+    contextId: said.context || null,
+    makeContext: true,
+    resumable: !isWhole,
+    digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
+    announced: { size, checksum: digest?.value ?? null },
+  });
+  const upload = httpUploads.open(owned);
+  const { appender } = upload;
+  c.header("stream-digest-algorithm", appender.digestAlgorithm);
+  return await upload.own(async (intake) => {
+    await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
+    if (isWhole) return await complete(c, parts, upload, said, null, 201);
+    const base = parts.references.base(c);
+    c.header("location", `${base}${UPLOADS_PATH}/${appender.resource.id}/${owned.secret}`);
+    uploadState(c, appender.received, false);
+    const record = await resources.get(appender.resource.id);
+    return json(c, parts.references.info(record, base), 201);
+  });
+}
+
+/** `PATCH /uploads/ID/SECRET`: the next part. */
+export async function append(
+  c: Context,
+  parts: FaceParts,
+  said: Owner & Append,
+): Promise<Response> {
+  const { offset, complete: isLast, contentDigest } = said;
+  if (contentType(c) !== PARTIAL_UPLOAD || offset === undefined || isLast === undefined) {
+    throw new StreamError(
+      "BAD_REQUEST",
+      `an append has Content-Type: ${PARTIAL_UPLOAD}, Upload-Offset: BYTES and Upload-Complete: ?0 or ?1`,
+    );
+  }
+  checkCoding(c);
+  const content = contentOf(c);
+  const upload = await find(parts, said);
+  if ("completed" in upload) return alreadyCompleted(c, upload, offset);
+  return await upload.own(async (intake) => {
+    const { appender } = upload;
+    // Bytes of an earlier request may not be written yet.
+    await upload.receive(intake, { body: null, byteCount: null });
+    if (offset !== appender.received) return mismatchingOffset(c, appender.received, offset, false);
+    const checksum = checksumFor(said, upload);
+    const size = announcedSize(c, said.length, offset, isLast);
+    const known = appender.announced.size;
+    if (size === "INCONSISTENT" || size !== null && known !== null && size !== known) {
+      return inconsistentLength(c);
+    }
+    appender.announced = {
+      size: size ?? known,
+      checksum: checksum ?? appender.announced.checksum,
+    };
+    await receive(upload, intake, content, contentDigest);
+    if (isLast) return await complete(c, parts, upload, said, checksum, 200);
+    uploadState(c, appender.received, false);
+    // An owner that sends many parts wants to know how the resource stands, and may not be allowed to ask elsewhere.
+    return said.representation ? await represent(c, parts, said) : c.body(null, 204);
+  });
+}
+
+/** `HEAD` and `GET /uploads/ID/SECRET`: how much there is; a request that still goes on is ended. */
+export async function tellOffset(c: Context, parts: FaceParts, owner: Owner): Promise<Response> {
+  const answer = () => c.req.method === "HEAD" ? c.body(null, 204) : represent(c, parts, owner);
+  const upload = await find(parts, owner);
+  c.header("cache-control", "no-store");
+  c.header("upload-limit", limits(parts));
+  if ("completed" in upload) {
+    const { size } = upload.completed;
+    c.header("upload-length", String(size));
+    c.header("location", parts.references.url(owner.id, parts.references.base(c)));
+    uploadState(c, size, true);
+    return await answer();
+  }
+  return await upload.own(async (intake) => {
+    await upload.receive(intake, { body: null, byteCount: null });
+    const { received, announced, digestAlgorithm } = upload.appender;
+    if (announced.size !== null) c.header("upload-length", String(announced.size));
+    c.header("stream-digest-algorithm", digestAlgorithm);
+    uploadState(c, received, false);
+    return await answer();
+  });
+}
+
+/** `DELETE /uploads/ID/SECRET?reason=`: gives it up; what arrived stays. */
+export async function cancel(
+  c: Context,
+  parts: FaceParts,
+  { reason = "its owner gave the upload up", ...owner }: Owner & { reason?: string },
+): Promise<Response> {
+  const upload = await find(parts, owner);
+  if ("completed" in upload) {
+    throw new StreamError("WRONG_STATE", `upload ${owner.id} is completed: delete the resource`);
+  }
+  return await upload.own(async () => {
+    await upload.appender.fail(new StreamError("ABORTED", reason));
+    return c.body(null, 204);
+  });
+}
+
+function find(
+  { httpUploads }: FaceParts,
+  { id, secret }: Owner,
+): Promise<HttpUpload | CompletedUpload> {
+  return httpUploads.find(id, secret);
+}
+
+/** Takes the content in and holds it against its digest. */
+async function receive(
+  upload: HttpUpload,
+  intake: Intake,
+  content: Content,
+  expected: Digest | undefined,
+): Promise<void> {
+  if (expected === undefined) return await upload.receive(intake, content);
+  const hash = createHash(expected.algorithm);
+  await upload.receive(intake, { ...content, seen: (bytes) => void hash.update(bytes) });
+  const value = hash.digest("hex");
+  if (value === expected.value) return;
+  // The bytes can be read already: they cannot be taken back, only be disowned with all others.
+  const error = new StreamError(
+    "CHECKSUM_MISMATCH",
+    `Content-Digest says ${expected.algorithm} ${expected.value}, what arrived has ${value}`,
+  );
+  await upload.appender.fail(error);
+  throw error;
+}
+
+/** Completes an upload and shows what became of it. */
+async function complete(
+  c: Context,
+  { resources, references }: FaceParts,
+  upload: HttpUpload,
+  { complete: isComplete }: Pick<Append, "complete">,
+  checksum: string | null,
+  status: 200 | 201,
+): Promise<Response> {
+  const { appender } = upload;
+  const { id } = appender.resource;
+  if (isComplete !== undefined) uploadState(c, appender.received, true);
+  try {
+    await upload.complete(checksum);
+  } catch (thrown) {
+    const error = toStreamError(thrown);
+    if (!isFinal(appender.resource.status.transferStatus)) throw error;
+    return problem(c, error);
+  }
+  const base = references.base(c);
+  c.header("location", references.url(id, base));
+  return json(c, references.info(await resources.get(id), base), status);
+}
+
+/**
+ * The digest of the whole that an append brings.
+ * @throws {StreamError} BAD_REQUEST when it is of another algorithm than the upload's.
+ */
+function checksumFor({ digest: own, reprDigest }: Append, { appender }: HttpUpload): string | null {
+  const { digestAlgorithm } = appender;
+  if (own !== undefined || reprDigest === undefined) return own ?? null;
+  if (reprDigest.algorithm === digestAlgorithm) return reprDigest.value;
+  throw otherAlgorithm(reprDigest, digestAlgorithm);
+}
+
+function otherAlgorithm({ algorithm }: Digest, agreed: string): StreamError {
+  return new StreamError(
+    "BAD_REQUEST",
+    `Repr-Digest is ${algorithm}, this upload's digest is ${agreed}: create it with ` +
+      `Stream-Digests: ${algorithm}`,
+  );
+}

@@ -1,0 +1,349 @@
+/** `stream run`, by the real program: what the command, its terminal and its server see of it. */
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import process from "node:process";
+import { test } from "node:test";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
+import { limitedServer } from "../helpers/faults/limited_server.ts";
+
+/** What a run tests: its own program, and the binary once. */
+const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+/** A port that nobody listens on. */
+const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
+
+/** What `ls --json` shows, oldest first. */
+async function listed(workspace: Workspace): Promise<Record<string, unknown>[]> {
+  const { stdout } = await workspace.run(own, ["ls", "--json"]);
+  return JSON.parse(stdout).reverse();
+}
+
+async function content(workspace: Workspace, reference: unknown): Promise<string> {
+  return (await workspace.run(own, ["follow", String(reference)])).stdout;
+}
+
+/** The first resource, when there is one and it has so many bytes. */
+async function arrived(workspace: Workspace, bytes: number): Promise<string> {
+  for (;;) {
+    const [first] = await listed(workspace);
+    if (first === undefined) continue;
+    await workspace.run(own, ["follow", String(first.reference), "--to", String(bytes)]);
+    return String(first.reference);
+  }
+}
+
+function runs(program: Program): Promise<string> {
+  return program.stdout.until((text) => text.includes("runs\n"));
+}
+
+for (const kind of kinds) {
+  test(`${kind}: output and exit code of a command are its own; the resource has its output`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "echo one; echo two >&2; echo three >/dev/stdout; exit 3";
+    const { code, stdout, stderr } = await workspace.run(
+      kind,
+      ["run", "--context", "job", "--name", "build.log", "--", "sh", "-c", script],
+    );
+    assertEquals([code, stdout], [3, "one\nthree\n"]);
+    assertMatch(stderr, /^(two\n)?stream: build\.log: \S+\n(two\n)?$/);
+    assertStringIncludes(stderr, "two\n");
+    const [resource] = await listed(workspace);
+    assertEquals(
+      [resource.transferStatus, resource.filename, resource.contextId, resource.numberOfLines],
+      ["COMPLETED", "build.log", "job", 3],
+    );
+    const lines = (await content(workspace, resource.reference)).split("\n").sort();
+    assertEquals(lines, ["", "one", "three", "two"]);
+  });
+
+  test(`${kind}: stdout and stderr keep their order where they go to the same place`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done";
+    const wanted = Array.from({ length: 9 }, (_, i) => `out ${i + 1}\nerr ${i + 1}\n`).join("");
+    const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script], {
+      shell: `exec "$@" 2>&1`,
+    });
+    assertEquals((await program.exit()).stdout, wanted);
+    assertEquals(await content(workspace, (await listed(workspace))[0].reference), wanted);
+  });
+
+  test(`${kind}: --split makes two resources of one context`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "echo one; echo two >&2";
+    const { code } = await workspace.run(kind, ["run", "--split", "--", "sh", "-c", script]);
+    assertEquals(code, 0);
+    const [first, second] = (await listed(workspace)).sort((a, b) =>
+      String(b.filename).localeCompare(String(a.filename))
+    );
+    assertEquals([first.filename, second.filename], ["sh.stdout.log", "sh.stderr.log"]);
+    assertMatch(String(first.contextId), /^run-/);
+    assertEquals(first.contextId, second.contextId);
+    assertEquals(await content(workspace, first.reference), "one\n");
+    assertEquals(await content(workspace, second.reference), "two\n");
+  });
+
+  test(`${kind}: a command that is killed ends as in a shell; its output is there`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const { code, stdout } = await workspace.run(
+      kind,
+      ["run", "--", "sh", "-c", "echo one; kill -9 $$"],
+    );
+    assertEquals([code, stdout], [137, "one\n"]);
+    assertEquals(await content(workspace, (await listed(workspace))[0].reference), "one\n");
+  });
+
+  test(`${kind}: signals are passed on, and the command decides what they mean`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"] as const) {
+      const script = `trap 'echo got it; exit 7' ${signal.slice(3)}; ` +
+        "echo runs; while :; do sleep 0.05; done";
+      const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script]);
+      await runs(program);
+      program.signal(signal);
+      const { code, stdout } = await program.exit();
+      assertEquals([signal, code, stdout], [signal, 7, "runs\ngot it\n"]);
+    }
+  });
+
+  test(`${kind}: a command that ignores SIGTERM goes on to its end`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "trap '' TERM; echo runs; while ! test -e done; do sleep 0.05; done; echo end";
+    const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script]);
+    await runs(program);
+    program.signal("SIGTERM");
+    await writeFile(workspace.path("done"), "");
+    const { code, stdout } = await program.exit();
+    assertEquals([code, stdout], [0, "runs\nend\n"]);
+    const [{ transferStatus, reference }] = await listed(workspace);
+    assertEquals(transferStatus, "COMPLETED");
+    assertEquals(await content(workspace, reference), "runs\nend\n");
+  });
+
+  test(`${kind}: Ctrl-C at a terminal reaches the command once`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "trap 'echo got it' INT; echo runs; " +
+      "while ! test -e done; do sleep 0.05; done; echo end; exit 4";
+    const program = workspace.terminal(kind, ["run", "-q", "--", "sh", "-c", script]);
+    await program.stdout.until((text) => text.includes("runs\r\n"));
+    await program.write("\x03");
+    await program.stdout.until((text) => text.includes("got it\r\n"));
+    await writeFile(workspace.path("done"), "");
+    const { code, stdout } = await program.exit();
+    assertEquals([code, stdout.replaceAll("^C", "")], [4, "runs\r\ngot it\r\nend\r\n"]);
+  });
+
+  test(`${kind}: --tty gives the command a terminal, and its exit code back`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = 'test -t 1 && test -t 2 && echo "a terminal, it\'s $0"; exit 5';
+    const { code, stdout } = await workspace.run(
+      kind,
+      ["run", "--tty", "-q", "--", "sh", "-c", script, "a 'name'"],
+    );
+    assertEquals([code, stdout], [5, "a terminal, it's a 'name'\r\n"]);
+    assertEquals(await content(workspace, (await listed(workspace))[0].reference), stdout);
+  });
+
+  test(`${kind}: signals reach a command that has a terminal, and it decides what they mean`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "trap 'echo got it; exit 7' TERM; echo runs; while :; do sleep 0.05; done";
+    const program = workspace.start(kind, ["run", "--tty", "-q", "--", "sh", "-c", script]);
+    await program.stdout.until((text) => text.includes("runs\r\n"));
+    program.signal("SIGTERM");
+    const { code, stdout } = await program.exit();
+    assertEquals([code, stdout], [7, "runs\r\ngot it\r\n"]);
+  });
+
+  test(`${kind}: a process that the command leaves behind is waited for only as long as --linger`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "(while ! test -e done; do sleep 0.05; done; echo late) & echo one; exit 0";
+    const { code, stdout } = await workspace.run(
+      kind,
+      ["run", "--linger", "200ms", "--", "sh", "-c", script],
+    );
+    await writeFile(workspace.path("done"), "");
+    assertEquals([code, stdout], [0, "one\n"]);
+    const [{ transferStatus, reference }] = await listed(workspace);
+    assertEquals(transferStatus, "COMPLETED");
+    assertEquals(await content(workspace, reference), "one\n");
+  });
+
+  test(`${kind}: what a process that is left behind prints in time is not lost`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "(sleep 0.3; echo late) & echo one";
+    const { stdout } = await workspace.run(kind, ["run", "--", "sh", "-c", script]);
+    assertEquals(stdout, "one\nlate\n");
+    assertEquals(await content(workspace, (await listed(workspace))[0].reference), "one\nlate\n");
+  });
+
+  test(`${kind}: without a server the command runs, prints and ends as it would`, async () => {
+    await using workspace = await Workspace.open();
+    const script = "echo one; echo two >&2; exit 6";
+    const { code, stdout, stderr } = await workspace.run(
+      kind,
+      ["run", "--", "sh", "-c", script],
+      { env: NOBODY },
+    );
+    assertEquals([code, stdout], [6, "one\n"]);
+    assertStringIncludes(stderr, "two\n");
+    assertStringIncludes(stderr, "sh.log is not uploaded as a whole");
+  });
+
+  test(`${kind}: without a server and without best effort a command that did well ends with 4`, async () => {
+    await using workspace = await Workspace.open();
+    const args = ["run", "--no-best-effort", "--retry-for", "0s", "--"];
+    const well = await workspace.run(kind, [...args, "echo", "one"], { env: NOBODY });
+    assertEquals([well.code, well.stdout], [4, "one\n"]);
+    const badly = await workspace.run(kind, [...args, "sh", "-c", "exit 6"], { env: NOBODY });
+    assertEquals(badly.code, 6);
+  });
+
+  test(`${kind}: a server that dies for ever in the middle holds up nothing`, async () => {
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(own);
+    const script = "echo runs; while ! test -e done; do sleep 0.05; done; seq 200000; exit 2";
+    const program = workspace.start(
+      kind,
+      ["run", "--spool-limit", "100KB", "--", "sh", "-c", script],
+    );
+    await arrived(workspace, "runs\n".length);
+    await server.kill("SIGKILL");
+    await writeFile(workspace.path("done"), "");
+    const { code, stdout, stderr } = await program.exit();
+    assertEquals([code, stdout.length, stdout.slice(-7)], [2, 5 + 1_288_895, "200000\n"]);
+    assertStringIncludes(stderr, "no more can be kept");
+  });
+
+  test(`${kind}: a server that comes back in time gets everything`, async () => {
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(own);
+    const script = "echo runs; while ! test -e done; do sleep 0.05; done; seq 20000; exit 2";
+    const program = workspace.start(kind, ["run", "--", "sh", "-c", script]);
+    const reference = await arrived(workspace, "runs\n".length);
+    await server.kill("SIGKILL");
+    await writeFile(workspace.path("done"), "");
+    await program.stdout.until((text) => text.endsWith("\n20000\n"));
+    await workspace.serve(own, ["--port", new URL(workspace.server).port]);
+    const { code, stdout } = await program.exit();
+    assertEquals(code, 2);
+    assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+    assertEquals(await content(workspace, reference), stdout);
+  });
+
+  test(`${kind}: a full disk at the server is told, and the command goes on`, async () => {
+    await using workspace = await Workspace.open();
+    await mkdir(workspace.path("full"));
+    await using server = await limitedServer(workspace.path("full"), { fileBytes: 512 * 1024 });
+    const { code, stdout, stderr } = await workspace.run(
+      kind,
+      ["run", "--server", server.url, "--", "sh", "-c", "seq 200000; exit 9"],
+    );
+    assertEquals([code, stdout.length], [9, 1_288_895]);
+    assertMatch(stderr, /^stream: sh\.log is not uploaded as a whole: .*$/m);
+  });
+
+  test(`${kind}: a reader that leaves is told to the command as without us`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const program = workspace.start(kind, ["run", "-q", "--", "yes"], { collect: false });
+    await new Promise((resolve) => program.output.once("data", resolve));
+    program.leave();
+    assertEquals((await program.exit()).code, 128 + 13);
+    const [{ transferStatus }] = await listed(workspace);
+    assertEquals(transferStatus, "COMPLETED");
+  });
+
+  test(`${kind}: a command that is not there is named, with the exit code of shells`, async () => {
+    await using workspace = await Workspace.open();
+    const missing = await workspace.run(kind, ["run", "--", "no-such-command"], { env: NOBODY });
+    assertEquals(missing, {
+      code: 127,
+      stdout: "",
+      stderr: "stream: there is no command no-such-command\n",
+    });
+    await writeFile(workspace.path("plain"), "");
+    await chmod(workspace.path("plain"), 0o644);
+    const plain = await workspace.run(kind, ["run", "--", "./plain"], { env: NOBODY });
+    assertEquals(plain.code, 126);
+  });
+}
+
+test("--tty without script of util-linux is refused before anything runs", async () => {
+  await using workspace = await Workspace.open();
+  const bin = workspace.path("bin");
+  await mkdir(bin);
+  await writeFile(`${bin}/script`, "#!/bin/sh\necho script of somebody else\n");
+  await chmod(`${bin}/script`, 0o755);
+  const { code, stdout, stderr } = await workspace.run(own, ["run", "--tty", "--", "echo", "one"], {
+    env: { ...NOBODY, PATH: `${bin}:${process.env.PATH}` },
+  });
+  assertEquals([code, stdout], [2, ""]);
+  assertStringIncludes(stderr, "--tty wants the program script of util-linux");
+});
+
+test("the options of a command are its own", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  const script = "echo $#$1$2$3";
+  const words = ["sh", "-c", script, "sh", "--help", "--name", ""];
+  for (const args of [["-q", ...words], ["-q", "--name", "a", "--", ...words]]) {
+    const { stdout } = await workspace.run(own, ["run", ...args]);
+    assertEquals(stdout, "3--help--name\n");
+  }
+});
+
+test("a command reads our stdin", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  const program = workspace.start(own, ["run", "-q", "--", "sed", "s/a/b/"]);
+  await program.write("banana\n");
+  program.end();
+  assertEquals((await program.exit()).stdout, "bbnana\n");
+});
+
+test("output that cannot be written is no success", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  const program = workspace.start(own, ["run", "-q", "--", "echo", "one"], {
+    shell: `exec "$@" >/dev/full`,
+  });
+  const { code, stderr } = await program.exit();
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "cannot write to stdout");
+  assertEquals(await content(workspace, (await listed(workspace))[0].reference), "one\n");
+});
+
+test("a command runs where no pipe with a name can be made", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  const env = { TMPDIR: workspace.path("missing") };
+  const script = "echo one; echo two >&2; exit 3";
+  const { code, stdout, stderr } = await workspace.run(
+    own,
+    ["run", "-q", "--", "sh", "-c", script],
+    { env },
+  );
+  assertEquals([code, stdout, stderr], [3, "one\n", "two\n"]);
+  const [{ numberOfLines }] = await listed(workspace);
+  assertEquals(numberOfLines, 2);
+});
+
+test("nothing of a command's output is left in the temporary directory", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  const temporary = workspace.path("tmp");
+  await mkdir(temporary);
+  const { stdout } = await workspace.run(own, ["run", "-q", "--", "ls", "-A", temporary], {
+    env: { TMPDIR: temporary },
+  });
+  assertEquals(stdout, "");
+});
