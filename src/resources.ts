@@ -90,7 +90,8 @@ export interface ServerResources {
   /** Bytes of all resources. */
   readonly totalBytes: number;
   /**
-   * Hears of what happens, in order.
+   * Hears of what happens, in order: of uploads of this node everything, of those of other nodes what their records
+   * tell, which is one status a second at most. What is refused is told on the node that refused it only.
    * @returns Ends it.
    */
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void;
