@@ -6,14 +6,12 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
-import { httpFace } from "./server/http.ts";
+import { FACES, viewerHome } from "./server/faces.ts";
 import { HttpUploads } from "./session/http_upload.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
-import { viewerFace, viewerHome } from "./server/viewer.ts";
-import { webSocketFace } from "./server/websocket.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
@@ -21,6 +19,7 @@ export type {
   Durability,
   EventFilter,
   Meter,
+  NodeOptions,
   QuotaOptions,
   QuotaPolicy,
   QuotaSubject,
@@ -113,6 +112,8 @@ export interface StreamServer {
 }
 
 const MAX_CONNECTIONS = 20_000;
+/** Connections on a port that may wait for a request, or hear that there is no room, besides those that count. */
+const SPARE_CONNECTIONS = 100;
 
 /**
  * Makes a server out of parts.
@@ -137,9 +138,6 @@ const MAX_CONNECTIONS = 20_000;
 export function createServer(options: ServerOptions): StreamServer {
   return new Server(options);
 }
-
-/** Protocols that every listener speaks; a further one is one more. */
-const FACES = [httpFace, webSocketFace, viewerFace];
 
 class Server implements StreamServer {
   readonly resources: Resources;
@@ -180,6 +178,7 @@ class Server implements StreamServer {
     const listener = await (runtime ?? this.#options.runtime).listen({
       hostname,
       port,
+      maxConnections: (this.#options.maxConnections ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
       fetch: (request, env) => router.fetch(request, env),
     });
     this.#listeners.push(listener);

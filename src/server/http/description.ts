@@ -9,6 +9,7 @@ import type { FaceParts } from "../face.ts";
 import { json } from "../answer/json.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
 import { object, type Schema, TEXT } from "../route/schemas.ts";
+import { READY_PATH } from "./health.ts";
 
 const ABOUT: Schema = {
   title: "About",
@@ -43,7 +44,7 @@ export function descriptionRoutes({ references, describe, home }: FaceParts): Ro
           name: "stream",
           version: VERSION,
           description: base + document.path,
-          health: `${base}/readyz`,
+          health: base + READY_PATH,
         };
         const supports = ["application/json", "text/html"];
         c.header("vary", "accept");
