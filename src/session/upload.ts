@@ -55,6 +55,8 @@ export class UploadSession extends ControlSession {
   #upload: Running | null = null;
   /** A Step upload is one binary message: whether it has ended. */
   #messageEnded = false;
+  /** Length of the native message under way, as far as it has come. */
+  #messageBytes = 0;
   readonly #room = new Bell();
 
   /**
@@ -95,12 +97,14 @@ export class UploadSession extends ControlSession {
     this.#expect("RECEIVING", "binary data");
     const { appender, credit } = this.#upload!;
     if (this.native) {
-      if (bytes.length > LIMITS.dataMessageBytes) {
+      this.#messageBytes += bytes.length;
+      if (this.#messageBytes > LIMITS.dataMessageBytes) {
         throw new StreamError(
           "MESSAGE_TOO_LARGE",
-          `a data message of ${bytes.length} bytes is above ${LIMITS.dataMessageBytes}`,
+          `a data message of ${this.#messageBytes} bytes is above ${LIMITS.dataMessageBytes}`,
         );
       }
+      if (final) this.#messageBytes = 0;
       if (appender.received + bytes.length > credit.limit) {
         throw new StreamError(
           "CREDIT_EXCEEDED",
