@@ -3,6 +3,7 @@
  * @module
  */
 import { shareResource } from "../../client.ts";
+import { StreamError } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { printLine } from "../output.ts";
@@ -18,10 +19,11 @@ export const share: Command = {
       value: "TIME",
       help: "the link holds so long, at most 7d (default 1h)",
     },
+    view: { kind: "flag", help: "a link to the page that shows it in a browser" },
     ...SERVER_OPTION,
   },
   examples: [
-    "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d",
+    "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d --view",
     "curl $(stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11)",
   ],
   async run([reference], options) {
@@ -29,7 +31,11 @@ export const share: Command = {
     if (expiresMs < 1000) throw new UsageError("--expires must be 1s or longer");
     const credentials = await credentialsOf(options, reference);
     const expiresInS = Math.floor(expiresMs / 1000);
-    await printLine((await shareResource(reference, { ...credentials, expiresInS })).url);
+    const { url, view } = await shareResource(reference, { ...credentials, expiresInS });
+    if (options.flag("view") && view === null) {
+      throw new StreamError("NOT_FOUND", "this server shows no pages: it runs with --no-viewer");
+    }
+    await printLine(options.flag("view") ? view! : url);
     return EXIT.ok;
   },
 };
