@@ -36,10 +36,16 @@ import {
   type ResourceInfo,
   type ResourceMetadata,
   RESOURCES_PATH,
+  type TransferStatus,
 } from "./protocol.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
-export { type ContextInfo, contexts, type ContextsOptions } from "./client/contexts.ts";
+export {
+  closeContext,
+  type ContextInfo,
+  contexts,
+  type ContextsOptions,
+} from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
@@ -88,6 +94,8 @@ export interface SharedLink {
 export interface ListOptions {
   /** Only those of one upload context. */
   contextId?: string;
+  /** Only those in one of these states. */
+  transferStatuses?: readonly TransferStatus[];
   /** Resources per request; 100 by default. */
   pageSize?: number;
   /** Bearer token for the server, or what gives it. */
@@ -324,11 +332,12 @@ export async function shareResource(
  */
 export async function* listResources(
   server: string,
-  { contextId, pageSize = 100, token }: ListOptions = {},
+  { contextId, transferStatuses = [], pageSize = 100, token }: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
   const recipient = { server: httpBase(server), token: new BearerToken(token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
+  for (const status of transferStatuses) query.append("status", status);
   for (;;) {
     const page: ResourceInfo[] = await requestJson(recipient, `${RESOURCES_PATH}?${query}`);
     yield* page;
