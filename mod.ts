@@ -32,6 +32,8 @@ export type {
   Catalog,
   ContextQuery,
   DigestState,
+  Owner,
+  RecordChange,
   ResourceChange,
   ResourceQuery,
   ResourceRecord,
@@ -40,11 +42,19 @@ export type {
 export { type JwksOptions, JwksTokens } from "./src/access/jwks.ts";
 export { linkKey, SignedLinks, type SignedLinksOptions } from "./src/access/links.ts";
 export { FileTokens, type FileTokensOptions } from "./src/access/file_tokens.ts";
-export { MemoryCatalog } from "./src/catalog/memory.ts";
+export { MemoryCatalog, MemoryRecords } from "./src/catalog/memory.ts";
 export { SqliteCatalog } from "./src/catalog/sqlite.ts";
-export type { LogOptions, LogReader, LogWriter, Storage } from "./src/storage.ts";
+export type {
+  FollowedTail,
+  LogEnd,
+  LogOptions,
+  LogReader,
+  LogWriter,
+  Storage,
+  TailListener,
+} from "./src/storage.ts";
 export { FileStorage } from "./src/storage/file.ts";
-export { MemoryStorage } from "./src/storage/memory.ts";
+export { MemoryLogs, MemoryStorage } from "./src/storage/memory.ts";
 export type {
   Connection,
   Listener,

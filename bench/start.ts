@@ -59,5 +59,6 @@ function recordOf(index: number) {
     digest: { algorithm: "xxh128" as const, value: "0".repeat(32) },
     ...{ digestState: null, secretHash: null, revision: 1 },
     announced: { size: null, checksum: null },
+    owner: null,
   };
 }

@@ -16,6 +16,7 @@ const checks: Check[] = [
   { name: "format", command: [deno, "fmt", "--check"] },
   { name: "lint", command: [deno, "lint"] },
   { name: "types", command: [deno, "check"] },
+  { name: "viewer", command: [deno, "run", "-A", "scripts/viewer.ts", "--check"] },
   { name: "doc lint", command: [deno, "doc", "--lint", ...Object.values(config.exports)] },
   { name: "doc lint of the library", command: [deno, "doc", "--lint", "mod.ts"] },
   { name: "publish", command: [deno, "publish", "--dry-run", "--allow-dirty"] },

@@ -77,6 +77,15 @@ async function succeed(words: string[], cwd = directory): Promise<string> {
   return stdout;
 }
 
+/** The program on Node, whichever this machine has. */
+async function wrapped(program: string): Promise<string> {
+  const [path] = (await succeed([...node, "-p", "process.execPath"])).split("\n");
+  const wrapper = `${directory}/stream`;
+  const text = `#!/bin/sh\nexec '${path}' '${directory}/${program}' "$@"\n`;
+  await Deno.writeTextFile(wrapper, text, { mode: 0o755 });
+  return wrapper;
+}
+
 async function bundleForBrowser(): Promise<void> {
   const result = await esbuild.build({
     stdin: { contents: `export * from "@stream/live/client"`, resolveDir: directory },
@@ -106,6 +115,7 @@ try {
 
   const program = "node_modules/.bin/stream";
   assertEquals(await succeed([...node, program, "--version"]), `stream ${config.version}\n`);
+  await succeed([Deno.execPath(), "run", "-A", "scripts/smoke.ts", await wrapped(program)], ".");
   const refused = await runHere([...oldNode, "client.mjs"]);
   assertEquals(refused.success, false);
   assertMatch(refused.stderr, /^Error: @stream\/live needs Node 22 or newer/m);

@@ -22,6 +22,14 @@ export interface Announcement {
   checksum: string | null;
 }
 
+/** Whose an unfinished upload is: a node may take it over when this is its own, has run out, or is not there. */
+export interface Owner {
+  /** Id of the node. */
+  node: string;
+  /** When it runs out unless it is renewed, in ms since 1970; Infinity for never. */
+  untilMs: number;
+}
+
 /** What the catalog knows of a resource; while it is written, its log knows better. */
 export interface ResourceRecord {
   /** Id of the resource. */
@@ -54,7 +62,9 @@ export interface ResourceRecord {
   secretHash: string | null;
   /** What the uploader said of the whole in advance. */
   announced: Announcement;
-  /** Time of the last update, in ms since 1970. */
+  /** Which node appends to it, or waits for its uploader; null for none. */
+  owner: Owner | null;
+  /** Time of the last update of the status, in ms since 1970. */
   updatedAtMs: number;
   /** Counts updates; an update must know the current one. */
   revision: number;
@@ -97,7 +107,15 @@ export interface ResourceQuery {
   limit: number;
 }
 
-/** A place for records; every write is compare-and-set. */
+/** A change of a record: it was made (`was` is null), changed, or deleted (`is` is null). */
+export interface RecordChange {
+  /** What it was before. */
+  was: ResourceRecord | null;
+  /** What it is now. */
+  is: ResourceRecord | null;
+}
+
+/** A place for records, which several instances may share; every write is compare-and-set. */
 export interface Catalog {
   /** Adds a record; CONFLICT when the id exists. */
   create(record: ResourceRecord): Promise<void>;
@@ -123,8 +141,15 @@ export interface Catalog {
   listContexts(query: ContextQuery): Promise<UploadContext[]>;
   /** Bytes of all resources, by upload context. */
   usage(): Promise<{ contextId: string | null; bytes: number }[]>;
-  /** Brings everything written to disk. */
-  sync(): Promise<void>;
+  /**
+   * Hears of every change of a record, in order for each. A change made through this instance is told before its
+   * promise resolves, one made elsewhere soon after.
+   * @param listener Hears of it; it must not change what it is given.
+   * @returns Ends it.
+   */
+  watch(listener: (change: RecordChange) => void): () => void;
+  /** Brings everything written to disk; missing where a write is as safe as it gets. */
+  sync?(): Promise<void>;
   /** Releases everything. */
   close(): Promise<void>;
 }

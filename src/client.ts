@@ -94,7 +94,7 @@ export interface SharedLink {
 export interface ListOptions {
   /** Only those of one upload context. */
   contextId?: string;
-  /** Only those in one of these states. */
+  /** Only those in one of these states; of all by default. */
   transferStatuses?: readonly TransferStatus[];
   /** Resources per request; 100 by default. */
   pageSize?: number;
@@ -236,7 +236,7 @@ export function follow(
 }
 
 /**
- * What the server knows of a resource (PROTOCOL.md 6).
+ * Asks what the server knows of a resource (PROTOCOL.md 6).
  *
  * @param reference What a push printed, its HTTP form, or an id.
  * @param options Server of a bare id.

@@ -5,21 +5,18 @@
  * @module
  */
 import type {
-  Announcement,
   Catalog,
   ContextQuery,
+  RecordChange,
   ResourceQuery,
   ResourceRecord,
   UploadContext,
 } from "./catalog.ts";
-import { chooseDigest, createDigest } from "./digest.ts";
 import {
   checkContextId,
   checkMetadata,
   isFinal,
-  isResourceId,
   LIMITS,
-  type ResourceMetadata,
   StreamError,
   toStreamError,
 } from "./protocol.ts";
@@ -30,16 +27,16 @@ import { Health } from "./resources/health.ts";
 import { notFound } from "./resources/find.ts";
 import { type OpenResource, ResourceCache, type ResourceView } from "./resources/reading/cache.ts";
 import { type Meter, NO_METER } from "./resources/meter.ts";
-import {
-  type CompletedUpload,
-  type OwnedUpload,
-  Ownership,
-  type UploadOptions,
-} from "./resources/writing/ownership.ts";
+import { Admission } from "./resources/writing/admission.ts";
+import { type CompletedUpload, Handover, type OwnedUpload } from "./resources/writing/handover.ts";
+import { Lease, type NodeOptions } from "./resources/writing/lease.ts";
+import { Recovery } from "./resources/writing/recovery.ts";
+import { Registrar, type Registration, unknownContext } from "./resources/writing/registration.ts";
+import { type UploadOptions, Uploads } from "./resources/writing/uploads.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
 import { type RetentionOptions, sweep } from "./resources/retention.ts";
-import { hashSecret, newSecret } from "./resources/writing/secret.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
+import { statusOf } from "./resources/status.ts";
 import type { Storage } from "./storage.ts";
 
 export type { ContextQuery, UploadContext } from "./catalog.ts";
@@ -61,13 +58,15 @@ export {
   type CompletedUpload,
   mayComeBack,
   type OwnedUpload,
-  type UploadOptions,
-} from "./resources/writing/ownership.ts";
+} from "./resources/writing/handover.ts";
+export type { NodeOptions } from "./resources/writing/lease.ts";
+export type { Registration } from "./resources/writing/registration.ts";
+export type { UploadOptions } from "./resources/writing/uploads.ts";
 export { hashSecret, matchesSecret } from "./resources/writing/secret.ts";
 
 /** Limits and settings of a server's resources. */
 export interface ResourcesOptions
-  extends UploadOptions, QuotaOptions, UsageLimits, RetentionOptions {
+  extends UploadOptions, QuotaOptions, UsageLimits, RetentionOptions, NodeOptions {
   /** Where bytes are. */
   storage: Storage;
   /** Where records are. */
@@ -91,7 +90,8 @@ export interface ServerResources {
   /** Bytes of all resources. */
   readonly totalBytes: number;
   /**
-   * Hears of what happens, in order.
+   * Hears of what happens, in order: of uploads of this node everything, of those of other nodes what their records
+   * tell, which is one status a second at most. What is refused is told on the node that refused it only.
    * @returns Ends it.
    */
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void;
@@ -126,28 +126,10 @@ export interface ServerResources {
   delete(id: string): Promise<void>;
 }
 
-/** How an upload is registered. */
-export interface Registration {
-  /** Id that the uploader chose; a new UUID by default. */
-  id?: string;
-  /** What the upload announces. */
-  metadata: ResourceMetadata;
-  /** Upload context; null without one. */
-  contextId: string | null;
-  /** Whether the upload can be resumed after its connection broke. */
-  resumable: boolean;
-  /** Whether an upload context nobody made yet is made now; otherwise it counts as none. */
-  makeContext: boolean;
-  /** Digest algorithms, in the uploader's order of preference. */
-  digests: readonly string[];
-  /** What the uploader says of the whole in advance; nothing by default. */
-  announced?: Announcement;
-}
-
-/** What most uploaders say in advance. */
-const NOTHING: Announcement = { size: null, checksum: null };
 /** Received bytes that may wait to be written, all uploads together. */
 const RECEIVE_BUDGET_BYTES = 128 * 1024 * 1024;
+/** How long an interrupted upload can be resumed. */
+const RESUME_WINDOW_MS = 60_000;
 /** Time between two looks for resources that need not be kept. */
 const SWEEP_MS = 60_000;
 
@@ -160,10 +142,14 @@ export class Resources implements ServerResources {
   readonly #cache: ResourceCache;
   readonly #usage: Usage;
   readonly #quota: Quota;
-  readonly #ownership: Ownership;
+  readonly #uploads: Uploads;
+  readonly #admission: Admission;
+  readonly #handover: Handover;
+  readonly #registrar: Registrar;
+  readonly #recovery: Recovery;
   readonly #health = new Health();
+  readonly #unwatch: () => void;
   #sweeper: ReturnType<typeof setInterval> | undefined;
-  #newestMs = 0;
 
   /** Measures what happens to bytes. */
   readonly meter: Meter;
@@ -184,9 +170,25 @@ export class Resources implements ServerResources {
     );
     const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
     const quota = this.#quota = new Quota(options);
-    const parts = { storage, catalog, cache, quota, usage, events, meter, health: this.#health };
-    this.#ownership = new Ownership(parts, options);
-    const reservedBytes = this.#ownership.maxUploads * LIMITS.minUploadWindowBytes;
+    const lease = new Lease(options);
+    const health = this.#health;
+    const parts = { storage, catalog, lease, cache, quota, usage, events, meter, health };
+    const uploads = this.#uploads = new Uploads(parts, options);
+    const admission = this.#admission = new Admission(() => uploads.count, options.maxUploads);
+    const { resumeWindowMs } = this;
+    const handover = this.#handover = new Handover({
+      ...parts,
+      uploads,
+      admission,
+      resumeWindowMs,
+    });
+    this.#registrar = new Registrar(
+      { ...parts, uploads, admission, handover },
+      options.requireContext,
+    );
+    this.#recovery = new Recovery({ catalog, cache, lease, handover });
+    this.#unwatch = catalog.watch((change) => this.#changed(change));
+    const reservedBytes = admission.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
   }
 
@@ -195,7 +197,7 @@ export class Resources implements ServerResources {
   }
 
   get uploads(): number {
-    return this.#ownership.uploads;
+    return this.#uploads.count;
   }
 
   /** Largest size of one resource, in bytes. */
@@ -205,7 +207,7 @@ export class Resources implements ServerResources {
 
   /** How long an interrupted upload can be resumed, in ms. */
   get resumeWindowMs(): number {
-    return this.#ownership.resumeWindowMs;
+    return this.#options.resumeWindowMs ?? RESUME_WINDOW_MS;
   }
 
   /**
@@ -217,7 +219,7 @@ export class Resources implements ServerResources {
     const { metadata, contextId } = registration;
     try {
       const checked = { ...registration, metadata: checkMetadata(metadata) };
-      return await this.#ownership.admit(() => this.#register(checked));
+      return await this.#admission.admit(() => this.#registrar.register(checked));
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#health.stored(error);
@@ -231,7 +233,7 @@ export class Resources implements ServerResources {
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
   resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
-    return this.#ownership.resume(id, secret);
+    return this.#handover.resume(id, secret);
   }
 
   /**
@@ -240,7 +242,7 @@ export class Resources implements ServerResources {
    * @param cause Why; told to everybody if it does not come back.
    */
   interrupt(appender: Appender, cause: StreamError): Promise<void> {
-    return this.#ownership.interrupt(appender, cause);
+    return this.#handover.interrupt(appender, cause);
   }
 
   /**
@@ -267,13 +269,10 @@ export class Resources implements ServerResources {
     if (!isFinal(record.status.transferStatus)) {
       throw new StreamError("WRONG_STATE", `resource ${id} is still being uploaded`);
     }
-    // Two may delete it at the same time: it is counted and told once.
+    // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
     const existed = await this.#catalog.delete(id);
-    const closed = this.#cache.deleted(id);
+    await this.#cache.deleted(id);
     if (!existed) throw notFound(id);
-    this.#usage.give(record.contextId, record.size);
-    this.#events.emit({ type: "deleted", id, contextId: record.contextId });
-    await closed;
     await this.#storage.delete(id);
   }
 
@@ -282,7 +281,7 @@ export class Resources implements ServerResources {
   }
 
   async getContext(id: string): Promise<UploadContext> {
-    return await this.#catalog.getContext(id) ?? unknownContext(id);
+    return await this.#catalog.getContext(id) ?? refuse(unknownContext(id));
   }
 
   listContexts(query: ContextQuery): Promise<UploadContext[]> {
@@ -290,7 +289,7 @@ export class Resources implements ServerResources {
   }
 
   async closeContext(id: string): Promise<UploadContext> {
-    return await this.#catalog.closeContext(id) ?? unknownContext(id);
+    return await this.#catalog.closeContext(id) ?? refuse(unknownContext(id));
   }
 
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void {
@@ -304,7 +303,8 @@ export class Resources implements ServerResources {
    */
   async recover(): Promise<number> {
     await this.#usage.load(this.#catalog);
-    const recovered = await this.#ownership.recover();
+    const recovered = await this.#recovery.recover();
+    this.#recovery.start();
     await this.#startSweeping();
     this.#health.state = "SERVING";
     return recovered;
@@ -315,96 +315,42 @@ export class Resources implements ServerResources {
     return this.#health.reasons(await this.#usage.isDiskFull());
   }
 
-  /** Bytes that can still be stored. */
-  freeBytes(): Promise<number> {
-    return this.#storage.freeBytes();
+  /** Bytes that can still be stored; Infinity where nobody knows. */
+  async freeBytes(): Promise<number> {
+    return await this.#storage.freeBytes?.() ?? Infinity;
   }
 
   /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
   async close(): Promise<void> {
     this.#health.state = "CLOSED";
     clearInterval(this.#sweeper);
-    await this.#ownership.close();
+    this.#recovery.close();
+    this.#uploads.close();
+    this.#admission.close();
+    await this.#handover.close();
+    this.#unwatch();
     await this.#cache.close();
   }
 
-  async #register(registration: Registration): Promise<OwnedUpload> {
-    const { id = crypto.randomUUID(), metadata, digests, resumable, announced = NOTHING } =
-      registration;
-    if (registration.id !== undefined) await this.#checkFree(id);
-    const contextId = await this.#context(registration);
-    const subject = { id, metadata, contextId };
-    if (announced.size !== null) await this.#quota.checkGrowth(subject, announced.size);
-    await this.#usage.take(contextId, 0);
-    await this.#quota.checkRegistration(subject);
-    const digest = await createDigest(chooseDigest(digests));
-    const secret = resumable ? newSecret() : null;
-    const secretHash = secret === null ? null : await hashSecret(secret);
-    const nowMs = this.#nextTimeMs();
-    const record: ResourceRecord = {
-      ...subject,
-      createdAtMs: nowMs,
-      transferStatus: "INITIATED",
-      size: 0,
-      durableSize: 0,
-      lines: metadata.supportsLineAccess ? 0 : null,
-      epoch: 1,
-      sequence: 0,
-      failure: null,
-      digest: null,
-      digestState: { algorithm: digest.algorithm, byteOffset: 0, state: digest.save() },
-      secretHash,
-      announced,
-      updatedAtMs: nowMs,
-      revision: 0,
-    };
-    const appender = await this.#ownership.create(record, digest);
-    this.#events.emit({ type: "created", ...subject });
-    return { appender, secret };
-  }
-
-  /**
-   * Tells that an id which an uploader chose can be used.
-   * @throws {StreamError} CONFLICT when it is taken; an id that only storage has, storage refuses.
-   */
-  async #checkFree(id: string): Promise<void> {
-    if (!isResourceId(id)) {
-      throw new StreamError("BAD_METADATA", `${JSON.stringify(id)} is no resource id`);
+  /** A record changed: what follows from it here, and what those who listen hear of other nodes. */
+  #changed(change: RecordChange): void {
+    const { was, is } = change;
+    const { id, contextId, metadata } = (is ?? was)!;
+    this.#usage.changed(change);
+    if (is === null) {
+      void this.#cache.deleted(id);
+      // A registration that was taken back was never told of.
+      if (!this.#registrar.isRegistering(id)) this.#events.emit({ type: "deleted", id, contextId });
+      return;
     }
-    // Those who follow a deleted resource have it open until they are told.
-    if (this.#cache.find(id) !== undefined || await this.#catalog.get(id) !== null) {
-      throw new StreamError("CONFLICT", `there is a resource ${id} already`);
+    this.#registrar.registered(is);
+    this.#handover.changed(is);
+    if (this.#handover.isOurs(id)) return;
+    this.#cache.changed(is);
+    if (was === null) this.#events.emit({ type: "created", id, contextId, metadata });
+    else if (showsMore(is, was)) {
+      this.#events.emit({ type: "status", id, contextId, status: statusOf(is) });
     }
-  }
-
-  /** The time, later than any before, so that lists keep the order of registration. */
-  #nextTimeMs(): number {
-    this.#newestMs = Math.max(Date.now(), this.#newestMs + 1);
-    return this.#newestMs;
-  }
-
-  /** The upload context a registration belongs to; null for none. */
-  async #context({ contextId, makeContext }: Registration): Promise<string | null> {
-    const required = this.#options.requireContext ?? false;
-    if (contextId === null) {
-      if (!required) return null;
-      throw new StreamError(
-        "CONTEXT_REQUIRED",
-        "this server wants an upload context with every upload: stream push --context ID",
-      );
-    }
-    const context = makeContext
-      ? await this.createContext(contextId)
-      : await this.#catalog.getContext(contextId);
-    if (context === null) {
-      if (!required) return null;
-      unknownContext(contextId);
-    }
-    if (context.closedAtMs === null) return contextId;
-    throw new StreamError(
-      "CONTEXT_CLOSED",
-      `the upload context ${contextId} was closed: it takes no more uploads`,
-    );
   }
 
   async #startSweeping(): Promise<void> {
@@ -423,6 +369,12 @@ export class Resources implements ServerResources {
   }
 }
 
-function unknownContext(id: string): never {
-  throw new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${JSON.stringify(id)}`);
+/** Whether a record shows another status than before; a claim or a renewed lease alone does not. */
+function showsMore(is: ResourceRecord, was: ResourceRecord): boolean {
+  return is.transferStatus !== was.transferStatus || is.size !== was.size ||
+    is.lines !== was.lines || is.durableSize !== was.durableSize;
+}
+
+function refuse(error: StreamError): never {
+  throw error;
 }

@@ -6,13 +6,12 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
-import { httpFace } from "./server/http.ts";
+import { FACES, viewerHome } from "./server/faces.ts";
 import { HttpUploads } from "./session/http_upload.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
-import { webSocketFace } from "./server/websocket.ts";
 import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
@@ -20,6 +19,7 @@ export type {
   Durability,
   EventFilter,
   Meter,
+  NodeOptions,
   QuotaOptions,
   QuotaPolicy,
   QuotaSubject,
@@ -63,6 +63,8 @@ export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
+  /** Whether people with a browser are shown resources, at `/` and `/view/ID`; true by default. */
+  viewer?: boolean;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
   heartbeat?: HeartbeatTimes;
   /** Where the server says what it does; nowhere by default. */
@@ -135,9 +137,6 @@ export function createServer(options: ServerOptions): StreamServer {
   return new Server(options);
 }
 
-/** Protocols that every listener speaks; a further one is one more. */
-const FACES = [httpFace, webSocketFace];
-
 class Server implements StreamServer {
   readonly resources: Resources;
   readonly #options: ServerOptions;
@@ -204,6 +203,7 @@ class Server implements StreamServer {
     return new Router({
       ...this.#options,
       faces: FACES,
+      home: this.#options.viewer === false ? null : viewerHome,
       runtime,
       resources: this.resources,
       sessions: this.#sessions,

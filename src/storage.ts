@@ -1,7 +1,11 @@
 /**
  * Where the bytes of resources are: one log each with, on request, an index of its line breaks.
+ *
+ * Several instances may share one place, each in a process of its own: what one writes the others read, and the
+ * fence that a greater epoch makes holds for all of them.
  * @module
  */
+import type { ResourceStatus } from "./protocol.ts";
 
 /** What a log is opened with. */
 export interface LogOptions {
@@ -11,29 +15,66 @@ export interface LogOptions {
   epoch: number;
 }
 
-/** The one place that appends to a log, until another writer is opened with a greater epoch. */
-export interface LogWriter {
+/** Where a log ends. */
+export interface LogEnd {
   /** Bytes appended. */
   readonly size: number;
   /** Line breaks among them; 0 without line access. */
   readonly lineBreaks: number;
   /** Lines among them, a last one without a line break included; 0 without line access. */
   readonly lines: number;
+}
+
+/**
+ * The one place that appends to a log, until another writer is opened with a greater epoch.
+ *
+ * Where `flushData` and `flush` are missing, an append is as safe as it gets when it returns; where `settle`
+ * is, whatever was appended can be read.
+ */
+export interface LogWriter extends LogEnd {
   /**
-   * Appends all parts or, when it throws, nothing.
+   * Appends all parts or, when it throws, nothing. With a status it is a checkpoint, too: all that was appended
+   * can be read, the line break index included, before those who follow the tail hear the status.
    * @param byteOffset Where the caller believes the log ends; CONFLICT if it does not.
-   * @param parts The bytes.
-   * @throws {StreamError} FENCED after a newer writer was opened; STORAGE_FAILED when the disk refuses.
+   * @param parts The bytes; none for a checkpoint of what is there.
+   * @param statusOf The status, called once with the end behind the parts; it may be called before they are stored.
+   * @throws {StreamError} FENCED after a newer writer was opened; DELETED; STORAGE_FAILED when the disk refuses.
    */
-  append(byteOffset: number, parts: readonly Uint8Array[]): Promise<void>;
-  /** Makes everything appended visible to readers, the line break index included. */
-  checkpoint(): Promise<void>;
+  append(
+    byteOffset: number,
+    parts: readonly Uint8Array[],
+    statusOf?: (end: LogEnd) => ResourceStatus,
+  ): Promise<void>;
+  /**
+   * Tells those who follow the tail of a status that brings no bytes: an end, a new owner. It gets out even where
+   * the disk takes nothing any more.
+   * @throws {StreamError} FENCED after a newer writer was opened; DELETED.
+   */
+  announce(status: ResourceStatus): Promise<void>;
+  /** Makes everything appended visible to readers without a status, as an upload that fails needs it. */
+  settle?(): Promise<void>;
   /** Brings the bytes appended to disk; what follows from them (the index) may be rebuilt after a crash. */
-  syncData(): Promise<void>;
-  /** Brings everything appended, its index and its directory entries to disk. */
-  sync(): Promise<void>;
+  flushData?(): Promise<void>;
+  /** Brings everything appended, its index and its directory entries to disk; readers see it then, too. */
+  flush?(): Promise<void>;
   /** Releases the writer, once; what was appended after the last checkpoint is made visible, too. */
   close(): Promise<void>;
+}
+
+/** Hears the tail of a log, in order, wherever it is written; it must not throw. */
+export interface TailListener {
+  /** Bytes were appended, which no status shows yet; the blocks are shared, and must not be changed. */
+  appended(byteOffset: number, blocks: readonly Uint8Array[]): void;
+  /** There is a new status; everything it shows can be read. */
+  told(status: ResourceStatus): void;
+}
+
+/** The tail of a log that somebody follows. */
+export interface FollowedTail {
+  /** The newest status when the listener began to hear; null where storage knows none: then the record does. */
+  readonly status: ResourceStatus | null;
+  /** Ends it: the listener hears nothing any more. */
+  close(): void;
 }
 
 /** Positional reads of a log; the caller knows how far it may read. */
@@ -75,8 +116,14 @@ export interface Storage {
   openReader(id: string): Promise<LogReader>;
   /** Deletes a log with its index; false when there was none. Readers that are open may read on. */
   delete(id: string): Promise<boolean>;
-  /** Bytes that can still be stored; Infinity where nobody knows. */
-  freeBytes(): Promise<number>;
+  /**
+   * Follows the tail of a log, whether anybody writes it now or not.
+   * @param id Id of the log.
+   * @param listener Hears what comes after the status that is returned.
+   */
+  follow(id: string, listener: TailListener): Promise<FollowedTail>;
+  /** Bytes that can still be stored; missing where nobody knows. */
+  freeBytes?(): Promise<number>;
   /** Releases everything. */
   close(): Promise<void>;
 }

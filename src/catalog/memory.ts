@@ -2,15 +2,54 @@
  * A catalog in memory, for tests and for servers that need not outlive their process.
  * @module
  */
+import { setImmediate } from "node:timers";
 import { StreamError } from "../protocol.ts";
 import type {
   Catalog,
   ContextQuery,
+  RecordChange,
   ResourceChange,
   ResourceQuery,
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
+import { Watchers } from "./watchers.ts";
+
+/** Hands something to those who watch, in order: at once, or later. */
+type Deliver = (tell: () => void) => void;
+
+/** Records that several instances of {@link MemoryCatalog} share, as nodes share an engine. */
+export class MemoryRecords {
+  /** Records of resources by id. */
+  readonly records: Map<string, ResourceRecord> = new Map();
+  /** Upload contexts by id. */
+  readonly contexts: Map<string, UploadContext> = new Map();
+  readonly #watchers = new Watchers();
+  readonly #deliver: Deliver;
+
+  /** @param deliver Hands changes to those who watch, in order; in a later turn of the event loop by default. */
+  constructor(deliver: Deliver = (tell) => void setImmediate(tell)) {
+    this.#deliver = deliver;
+  }
+
+  /** Adds somebody who watches. */
+  watch(listener: (change: RecordChange) => void): () => void {
+    return this.#watchers.add(listener);
+  }
+
+  /**
+   * A record changed.
+   * @returns When everybody who watches was told.
+   */
+  changed(was: ResourceRecord | null, is: ResourceRecord | null): Promise<void> {
+    return new Promise((resolve) =>
+      this.#deliver(() => {
+        this.#watchers.tell({ was, is });
+        resolve();
+      })
+    );
+  }
+}
 
 /**
  * Catalog in memory; nothing survives the process.
@@ -24,8 +63,18 @@ import type {
  * ```
  */
 export class MemoryCatalog implements Catalog {
-  readonly #records = new Map<string, ResourceRecord>();
-  readonly #contexts = new Map<string, UploadContext>();
+  readonly #shared: MemoryRecords;
+  readonly #records: Map<string, ResourceRecord>;
+  readonly #contexts: Map<string, UploadContext>;
+  readonly #isAlone: boolean;
+
+  /** @param shared Records that other instances have, too; by default it has its own. */
+  constructor(shared?: MemoryRecords) {
+    this.#isAlone = shared === undefined;
+    this.#shared = shared ?? new MemoryRecords((tell) => tell());
+    this.#records = this.#shared.records;
+    this.#contexts = this.#shared.contexts;
+  }
 
   /** Adds a record. */
   create(record: ResourceRecord): Promise<void> {
@@ -34,8 +83,9 @@ export class MemoryCatalog implements Catalog {
         new StreamError("CONFLICT", `the resource ${record.id} exists already`),
       );
     }
-    this.#records.set(record.id, structuredClone(record));
-    return Promise.resolve();
+    const created = structuredClone(record);
+    this.#records.set(record.id, created);
+    return this.#shared.changed(null, created);
   }
 
   /** The record, or null. */
@@ -45,22 +95,20 @@ export class MemoryCatalog implements Catalog {
   }
 
   /** Changes a record if nobody did since it was read. */
-  update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord> {
+  async update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord> {
     const record = this.#records.get(id);
-    if (record === undefined) {
-      return Promise.reject(new StreamError("NOT_FOUND", `there is no resource ${id}`));
-    }
+    if (record === undefined) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
     if (record.revision !== revision) {
-      return Promise.reject(
-        new StreamError(
-          "CONFLICT",
-          `resource ${id} is at revision ${record.revision}, not ${revision}`,
-        ),
+      throw new StreamError(
+        "CONFLICT",
+        `resource ${id} is at revision ${record.revision}, not ${revision}`,
       );
     }
     const changed = { ...record, ...structuredClone(change), revision: revision + 1 };
     this.#records.set(id, changed);
-    return Promise.resolve(structuredClone(changed));
+    const copy = structuredClone(changed);
+    await this.#shared.changed(record, changed);
+    return copy;
   }
 
   /** Records in the order asked for. */
@@ -76,8 +124,17 @@ export class MemoryCatalog implements Catalog {
   }
 
   /** Removes a record. */
-  delete(id: string): Promise<boolean> {
-    return Promise.resolve(this.#records.delete(id));
+  async delete(id: string): Promise<boolean> {
+    const record = this.#records.get(id);
+    if (record === undefined) return false;
+    this.#records.delete(id);
+    await this.#shared.changed(record, null);
+    return true;
+  }
+
+  /** Hears of every change of a record, through whichever instance. */
+  watch(listener: (change: RecordChange) => void): () => void {
+    return this.#shared.watch(listener);
   }
 
   /** Makes an upload context unless it exists. */
@@ -116,15 +173,12 @@ export class MemoryCatalog implements Catalog {
     return Promise.resolve(Array.from(bytes, ([contextId, bytes]) => ({ contextId, bytes })));
   }
 
-  /** Memory is as durable as it gets. */
-  sync(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  /** Forgets everything. */
+  /** Forgets everything that no other instance has. */
   close(): Promise<void> {
-    this.#records.clear();
-    this.#contexts.clear();
+    if (this.#isAlone) {
+      this.#records.clear();
+      this.#contexts.clear();
+    }
     return Promise.resolve();
   }
 }

@@ -13,11 +13,13 @@ import { type DigestAlgorithm, isFinal, StreamError, type TransferStatus } from 
 import type {
   Catalog,
   ContextQuery,
+  RecordChange,
   ResourceChange,
   ResourceQuery,
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
+import { Watchers } from "./watchers.ts";
 
 const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
 
@@ -68,6 +70,10 @@ const MIGRATIONS = [
   UPDATE resources SET durable_size = size WHERE transfer_status = 'COMPLETED'
     OR transfer_status = 'FAILED' AND failure NOT LIKE 'STORAGE_FAILED:%';
   `,
+  `
+  ALTER TABLE resources ADD COLUMN owner_node TEXT;
+  ALTER TABLE resources ADD COLUMN owner_until INTEGER;
+  `,
 ];
 
 const COLUMNS = [
@@ -94,6 +100,8 @@ const COLUMNS = [
   "announced_size",
   "announced_checksum",
   "durable_size",
+  "owner_node",
+  "owner_until",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -114,6 +122,7 @@ export class SqliteCatalog implements Catalog {
   readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #watchers = new Watchers();
 
   /**
    * Opens the file.
@@ -148,6 +157,7 @@ export class SqliteCatalog implements Catalog {
       if (added.changes === 0) {
         throw new StreamError("CONFLICT", `the resource ${record.id} exists already`);
       }
+      this.#watchers.tell({ was: null, is: { ...record } });
     });
   }
 
@@ -170,6 +180,7 @@ export class SqliteCatalog implements Catalog {
         const message = `resource ${id} is at revision ${record.revision}, not ${revision}`;
         throw new StreamError("CONFLICT", message);
       }
+      this.#watchers.tell({ was: record, is: changed });
       return changed;
     });
   }
@@ -212,9 +223,18 @@ export class SqliteCatalog implements Catalog {
 
   /** Removes a record. */
   delete(id: string): Promise<boolean> {
-    return this.#attempt(() =>
-      Number(this.#prepare("DELETE FROM resources WHERE id = :id").run({ id }).changes) > 0
-    );
+    return this.#attempt(() => {
+      const record = this.#get(id);
+      const { changes } = this.#prepare("DELETE FROM resources WHERE id = :id").run({ id });
+      if (record === null || changes === 0) return false;
+      this.#watchers.tell({ was: record, is: null });
+      return true;
+    });
+  }
+
+  /** Hears of every change of a record through this instance: one process has the file. */
+  watch(listener: (change: RecordChange) => void): () => void {
+    return this.#watchers.add(listener);
   }
 
   /** Makes an upload context unless it exists. */
@@ -349,6 +369,8 @@ function toRow(record: ResourceRecord): Row {
     announced_size: record.announced.size,
     announced_checksum: record.announced.checksum,
     durable_size: record.durableSize,
+    owner_node: record.owner?.node ?? null,
+    owner_until: finiteOrNull(record.owner?.untilMs),
   };
 }
 
@@ -383,9 +405,18 @@ function fromRow(row: Row): ResourceRecord {
       checksum: row.announced_checksum as string | null,
     },
     durableSize: Number(row.durable_size),
+    owner: row.owner_node === null ? null : {
+      node: String(row.owner_node),
+      untilMs: row.owner_until === null ? Infinity : Number(row.owner_until),
+    },
     updatedAtMs: Number(row.updated_at),
     revision: Number(row.revision),
   };
+}
+
+/** A column of integers has no Infinity. */
+function finiteOrNull(value: number | undefined): number | null {
+  return value === undefined || value === Infinity ? null : value;
 }
 
 function contextFromRow(row: Row): UploadContext {

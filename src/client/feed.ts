@@ -2,7 +2,15 @@
  * How the bytes of a reading are asked for: a native server pushes them, a Step server answers chunk by chunk.
  * @module
  */
-import { isFinal, LIMITS, type Message, type ResourceStatus } from "../protocol.ts";
+import {
+  checkStart,
+  isFinal,
+  LIMITS,
+  type Message,
+  type ResourceStatus,
+  type StreamError,
+  toStreamError,
+} from "../protocol.ts";
 
 /** Unreported bytes from which an empty buffer is reported (PROTOCOL.md 4.4). */
 const REPORT_BYTES = 32 * 1024;
@@ -129,6 +137,7 @@ export class ChunkFeed implements Feed {
   readonly #reading: Reading;
   readonly #send: (message: Message) => void;
   readonly #status: () => ResourceStatus;
+  readonly #fail: (error: StreamError) => void;
   /** Where the chunk that was asked for ends. */
   #asked: number;
 
@@ -137,11 +146,18 @@ export class ChunkFeed implements Feed {
    * @param reading What is being read.
    * @param send Sends on the connection.
    * @param status The newest status.
+   * @param fail Ends the reading with an error.
    */
-  constructor(reading: Reading, send: (message: Message) => void, status: () => ResourceStatus) {
+  constructor(
+    reading: Reading,
+    send: (message: Message) => void,
+    status: () => ResourceStatus,
+    fail: (error: StreamError) => void,
+  ) {
     this.#reading = reading;
     this.#send = send;
     this.#status = status;
+    this.#fail = fail;
     this.#asked = reading.received;
     this.arrived();
   }
@@ -150,7 +166,13 @@ export class ChunkFeed implements Feed {
     const { received, buffer, to } = this.#reading;
     // The next one is asked for when the last one was handed over.
     if (received < this.#asked || buffer.length > 0) return;
-    const { currentSize, transferStatus } = this.#status();
+    const status = this.#status();
+    const { currentSize, transferStatus } = status;
+    try {
+      checkStart(status, received, null);
+    } catch (error) {
+      return this.#fail(toStreamError(error));
+    }
     const end = Math.min(to ?? Infinity, currentSize);
     if (received < end) {
       this.#asked = Math.min(received + CHUNK_BYTES, end);

@@ -12,20 +12,20 @@ const ANSWER_TIMEOUT_MS = 20_000;
 /** Statuses below 500 of what may pass by itself: Request Timeout, Too Early, Too Many Requests (RFC 9110, RFC 8470, RFC 6585). */
 const MAY_PASS: ReadonlySet<number> = new Set([408, 425, 429]);
 
-/** What stands in an address and is not to be shown: whoever has it owns an upload, or may read by a signed link. */
+/** Parts of an address that are not to be shown: they let anybody own an upload, or read by a signed link. */
 const SECRETS = /(\/uploads\/[^/\s]+\/|[?&]access=)[^\s/?&)]+/g;
 
-/** Whom requests go to, and what is presented there. */
+/** Receiver of requests, and what is presented there. */
 export interface Recipient {
   /** HTTP base URL of the server. */
   server: string;
   /** Bearer token. */
   token?: BearerToken;
-  /** What a signed link carries. */
+  /** Value of `access` in a signed link. */
   access?: string;
 }
 
-/** What is asked of a server. */
+/** Content of a request. */
 export interface Asking {
   /** HTTP method; GET by default. */
   method?: string;
@@ -62,7 +62,7 @@ export class RefusedError extends StreamError {
 }
 
 /**
- * One request.
+ * One request, and a second one when the server does not take the token and there is another one now.
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
@@ -73,10 +73,25 @@ export class RefusedError extends StreamError {
 export async function fetchFrom(
   recipient: Recipient,
   path: string,
+  options: FetchOptions,
+): Promise<Response> {
+  const token = await recipient.token?.value();
+  try {
+    return await fetchWith(token, recipient, path, options);
+  } catch (error) {
+    const isRefused = error instanceof StreamError && error.code === "UNAUTHORIZED";
+    if (!isRefused || !await recipient.token?.renew(token)) throw error;
+    return await fetchWith(await recipient.token!.value(), recipient, path, options);
+  }
+}
+
+async function fetchWith(
+  token: string | undefined,
+  recipient: Recipient,
+  path: string,
   { method = "GET", headers, body, signal, followsRedirects = false }: FetchOptions,
 ): Promise<Response> {
   const { server } = recipient;
-  const token = await recipient.token?.value();
   const address = addressOf(recipient, path);
   const fields = new Headers(headers);
   if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
@@ -88,7 +103,7 @@ export async function fetchFrom(
     signal,
     // A status that was kept somewhere is an old one.
     cache: "no-store",
-    // Whoever is redirected to was not named by the user.
+    // The user did not name the server that another one redirects to.
     redirect: followsRedirects && !isSecret ? "follow" : "error",
   });
   const response = await reached(server, address, request);
@@ -111,16 +126,6 @@ export async function request(
   path: string,
   method: string = "GET",
 ): Promise<string> {
-  try {
-    return await requestOnce(recipient, path, method);
-  } catch (error) {
-    const isRefused = error instanceof StreamError && error.code === "UNAUTHORIZED";
-    if (!isRefused || !await recipient.token?.renew()) throw error;
-    return await requestOnce(recipient, path, method);
-  }
-}
-
-async function requestOnce(recipient: Recipient, path: string, method: string): Promise<string> {
   const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
   return await reached(recipient.server, addressOf(recipient, path), response.text());
@@ -157,7 +162,7 @@ export function parseJson<T>(text: string, server?: string): T {
   }
 }
 
-/** What answers is no server of ours, and will hardly become one. */
+/** Something answers that is no server of ours, and will hardly become one. */
 export class NoServerError extends StreamError {
   /**
    * @param message What shows that.
@@ -222,12 +227,12 @@ function refusal(
   );
 }
 
-/** What an answer means that none of our servers gave: a proxy answers in the place of one that is gone or busy. */
+/** Meaning of an answer that none of our servers gave: a proxy answers in the place of one that is gone or busy. */
 function codeOf(status: number): ErrorCode {
   return status >= 500 || MAY_PASS.has(status) ? "UNREACHABLE" : "INTERNAL";
 }
 
-/** What an error says of itself; nothing if it is not one of ours. */
+/** Code and text of an error; nothing if it is not one of ours. */
 function problemIn(answer: string): { code?: unknown; detail?: unknown } {
   try {
     return JSON.parse(answer) ?? {};

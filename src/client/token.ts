@@ -18,19 +18,25 @@ export class BearerToken {
   }
 
   /** The token; undefined for none. */
-  value(): Promise<string | undefined> {
-    return this.#value ??= this.#ask();
+  async value(): Promise<string | undefined> {
+    const asked = this.#value ??= this.#ask();
+    try {
+      return await asked;
+    } catch (error) {
+      if (this.#value === asked) this.#value = null;
+      throw error;
+    }
   }
 
   /**
-   * Asks for another one, as the server does not take this one.
-   * @returns Whether it is another one.
+   * Asks for another one, unless there is another one already.
+   * @param refused The one that the server does not take.
+   * @returns Whether there is another one now.
    */
-  async renew(): Promise<boolean> {
+  async renew(refused: string | undefined): Promise<boolean> {
     if (typeof this.#given !== "function") return false;
-    const refused = await this.value();
-    this.#value = this.#ask();
-    return await this.#value !== refused;
+    if (await this.value() === refused) this.#value = this.#ask();
+    return await this.value() !== refused;
   }
 
   async #ask(): Promise<string | undefined> {

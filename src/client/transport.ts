@@ -1,5 +1,5 @@
 /**
- * What carries a connection: a WebSocket, or HTTP requests where something on the way lets no WebSocket pass.
+ * The carrier of a connection: a WebSocket, or HTTP requests where something on the way lets no WebSocket pass.
  * @module
  */
 import { StreamError } from "../protocol.ts";
@@ -20,7 +20,7 @@ export type Transport = "auto" | "ws" | "http";
 /** All of them. */
 export const TRANSPORTS: readonly Transport[] = ["auto", "ws", "http"];
 
-/** What carries the connections to a server. */
+/** Choice of the carrier of connections to a server. */
 export interface TransportOptions {
   /** `auto` by default: a WebSocket, or HTTP requests where none can be opened. */
   transport?: Transport;
@@ -45,6 +45,7 @@ export class Connector {
   readonly #destination: Destination;
   readonly #onFallback: TransportOptions["onFallback"];
   #transport: Transport;
+  #presented: string | undefined;
 
   /** Nothing happens before the first connection. */
   constructor(destination: Destination, { transport = "auto", onFallback }: TransportOptions) {
@@ -60,6 +61,7 @@ export class Connector {
    */
   async connect(handler: ChannelHandler): Promise<Channel> {
     const { server, path, token, byHttp } = this.#destination;
+    this.#presented = await token.value();
     if (this.#transport === "ws") {
       return await WebSocketChannel.connect(server, path, handler, token);
     }
@@ -91,6 +93,6 @@ export class Connector {
    * @returns Whether there is another one.
    */
   async renewToken(): Promise<boolean> {
-    return await this.#destination.token.renew();
+    return await this.#destination.token.renew(this.#presented);
   }
 }

@@ -27,6 +27,24 @@ export function isResourceId(text: string): boolean {
 }
 
 /**
+ * The id that a text means: some programs write UUIDs in upper case, as `uuidgen` of macOS does (PROTOCOL.md 1).
+ *
+ * @param text An id, or any other text.
+ * @returns An id in lower case; other texts as they are.
+ *
+ * @example
+ * ```ts
+ * import { foldResourceId } from "@stream/live/protocol";
+ *
+ * console.log(foldResourceId("0E9B1F9E-6C53-4F7C-A5A8-3B6D1F1C8A11")); // 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11
+ * ```
+ */
+export function foldResourceId(text: string): string {
+  const folded = text.toLowerCase();
+  return isResourceId(folded) ? folded : text;
+}
+
+/**
  * Checks the id of an upload context (PROTOCOL.md 3.1).
  *
  * @param contextId The id as a client gave it.

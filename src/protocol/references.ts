@@ -3,13 +3,16 @@
  * @module
  */
 import { StreamError } from "./errors.ts";
-import { isResourceId } from "./ids.ts";
-import { DOWNLOAD_PATH, RESOURCES_PATH } from "./names.ts";
+import { foldResourceId, isResourceId } from "./ids.ts";
+import { DOWNLOAD_PATH, RESOURCES_PATH, UPLOAD_PATH } from "./names.ts";
 import { excerpt } from "./text.ts";
 
-/** Address, id, and what a signed link carries; links to the content have a path of their own. */
+/** Address, id, and what a signed link carries; the content of a resource means the resource, too. */
 const REFERENCE =
-  /^(.*)(?:\/ws\/streaming\/download|\/resources)\/([^/?#]+)(?:\/(?:content(?=\?))?)?(?:\?access=([\w.-]+))?$/;
+  /^(.*)(?:\/ws\/streaming\/download|\/resources)\/([^/?#]+)(?:\/(?:content)?)?(?:\?access=([\w.-]+))?$/;
+
+/** Server, endpoint and id: a Step server has ids, paths and queries of its own. */
+const STEP_REFERENCE = /^(wss?:\/\/[^/?#\s]+)((?:\/[^/?#\s]+)*\/([^/?#\s]+)(?:\?[^#\s]*)?)$/;
 
 /** Where a resource is: the parts of a reference (PROTOCOL.md 1.2). */
 export interface ResourceLocation {
@@ -17,13 +20,15 @@ export interface ResourceLocation {
   server: string;
   /** Id of the resource. */
   id: string;
-  /** What a signed link carries (PROTOCOL.md 8.3); missing in other references. */
+  /** Value of `access` in a signed link (PROTOCOL.md 8.3); missing in other references. */
   access?: string;
+  /** Path and query of the download endpoint, where a Step server has others than ours. */
+  endpoint?: string;
 }
 
 /**
- * Reads a reference in any of its forms: what a push printed, its HTTP form, a signed link, or a bare id
- * (PROTOCOL.md 1.2).
+ * Reads a reference in any of its forms: what a push printed, its HTTP form or that of its content, a signed link, what a
+ * Step server gives, or a bare id (PROTOCOL.md 1.2).
  *
  * @param text The reference.
  * @param server Base URL for bare ids.
@@ -39,23 +44,35 @@ export interface ResourceLocation {
  * ```
  */
 export function parseReference(text: string, server?: string): ResourceLocation {
-  if (isResourceId(text)) {
-    if (server !== undefined) return { server: httpBase(server), id: text };
+  const bareId = foldResourceId(text);
+  if (isResourceId(bareId)) {
+    if (server !== undefined) return { server: httpBase(server), id: bareId };
     throw new StreamError(
       "BAD_REQUEST",
       `the reference ${text} is a bare id: say which server, too`,
     );
   }
-  const match = REFERENCE.exec(text);
-  if (match === null || !isResourceId(match[2])) {
-    throw new StreamError(
-      "BAD_REQUEST",
-      `${excerpt(text)} is no reference: expected ws://HOST${DOWNLOAD_PATH}/ID, ` +
-        `http://HOST${RESOURCES_PATH}/ID or an id`,
-    );
-  }
-  const location = { server: httpBase(match[1]), id: match[2] };
-  return match[3] === undefined ? location : { ...location, access: match[3] };
+  const location = ownReference(text) ?? stepReference(text);
+  if (location !== null) return location;
+  throw new StreamError(
+    "BAD_REQUEST",
+    `${excerpt(text)} is no reference: expected ws://HOST${DOWNLOAD_PATH}/ID, ` +
+      `http://HOST${RESOURCES_PATH}/ID or an id`,
+  );
+}
+
+function ownReference(text: string): ResourceLocation | null {
+  const [, server, written, access] = REFERENCE.exec(text) ?? [];
+  const id = foldResourceId(written ?? "");
+  if (!isResourceId(id)) return null;
+  return { server: httpBase(server), id, ...(access === undefined ? {} : { access }) };
+}
+
+function stepReference(text: string): ResourceLocation | null {
+  const [, server, endpoint, id] = STEP_REFERENCE.exec(text) ?? [];
+  // An address for uploads is a likely mistake.
+  if (id === undefined || endpoint.includes(UPLOAD_PATH)) return null;
+  return { server: httpBase(server), id, endpoint };
 }
 
 /**

@@ -2,7 +2,7 @@
  * How many bytes there are, in all and by upload context, and how many there may be.
  * @module
  */
-import type { Catalog } from "../catalog.ts";
+import type { Catalog, RecordChange } from "../catalog.ts";
 import { StreamError } from "../protocol.ts";
 import type { Storage } from "../storage.ts";
 
@@ -19,12 +19,60 @@ export interface UsageLimits {
 /** How old a reading of the free space may be. */
 const FREE_SPACE_AGE_MS = 1000;
 
+/** What is counted of an upload that this node appends to; its record is up to a second behind. */
+export class UploadAccount {
+  readonly #usage: Usage;
+  readonly #close: () => void;
+  #counted: number;
+
+  /** Use {@link Usage.open}. */
+  constructor(
+    usage: Usage,
+    readonly contextId: string | null,
+    /** Bytes of the record, as those who watch the catalog were told. */
+    public recorded: number,
+    close: () => void,
+  ) {
+    this.#usage = usage;
+    this.#counted = recorded;
+    this.#close = close;
+  }
+
+  /** Bytes that are counted. */
+  get counted(): number {
+    return this.#counted;
+  }
+
+  /**
+   * Counts what is to be stored.
+   * @param size Size of the resource then, in bytes.
+   * @throws {StreamError} QUOTA_EXCEEDED, and nothing is counted.
+   */
+  async grow(size: number): Promise<void> {
+    await this.#usage.take(this.contextId, size - this.#counted);
+    this.#counted = size;
+  }
+
+  /** What was counted and then refused is not there. */
+  settle(size: number): void {
+    this.#usage.give(this.contextId, this.#counted - size);
+    this.#counted = size;
+  }
+
+  /** From now on the record counts. */
+  close(): void {
+    this.settle(this.recorded);
+    this.#close();
+  }
+}
+
 /** Counts what is stored and refuses what would be too much. */
 export class Usage {
   readonly #limits: UsageLimits;
   readonly #storage: Storage;
   readonly #makeRoom: (bytes: number) => Promise<unknown>;
   readonly #contexts = new Map<string, number>();
+  readonly #accounts = new Map<string, UploadAccount>();
   #total = 0;
   /** Free bytes at the last reading, less what was written since. */
   #freeBytes = Infinity;
@@ -53,9 +101,36 @@ export class Usage {
 
   /** Starts again, with what the catalog knows. */
   async load(catalog: Catalog): Promise<void> {
+    const counts = await catalog.usage();
     this.#total = 0;
     this.#contexts.clear();
-    for (const { contextId, bytes } of await catalog.usage()) this.#count(contextId, bytes);
+    for (const { contextId, bytes } of counts) this.#count(contextId, bytes);
+    for (const { contextId, counted, recorded } of this.#accounts.values()) {
+      this.#count(contextId, counted - recorded);
+    }
+  }
+
+  /**
+   * Counts an upload of this node by itself, and no more by its record.
+   * @param id Id of the resource.
+   * @param contextId Upload context; null without one.
+   * @param size Bytes of its record.
+   */
+  open(id: string, contextId: string | null, size: number): UploadAccount {
+    const account = new UploadAccount(this, contextId, size, () => {
+      if (this.#accounts.get(id) === account) this.#accounts.delete(id);
+    });
+    this.#accounts.set(id, account);
+    return account;
+  }
+
+  /** A record changed, here or on another node. */
+  changed({ was, is }: RecordChange): void {
+    const { id, contextId } = (is ?? was)!;
+    const account = this.#accounts.get(id);
+    if (account === undefined) return this.#count(contextId, (is?.size ?? 0) - (was?.size ?? 0));
+    account.recorded = is?.size ?? 0;
+    if (is === null) account.close();
   }
 
   /**
@@ -120,7 +195,7 @@ export class Usage {
     const nowMs = performance.now();
     if (nowMs - this.#readAtMs >= FREE_SPACE_AGE_MS || this.#freeBytes < wanted) {
       this.#readAtMs = nowMs;
-      this.#freeBytes = await this.#storage.freeBytes();
+      this.#freeBytes = await this.#storage.freeBytes?.() ?? Infinity;
     }
   }
 }

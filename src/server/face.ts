@@ -2,6 +2,7 @@
  * A face: a protocol that the server speaks, with its routes.
  * @module
  */
+import type { Context } from "hono";
 import type { Resources } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
 import type { HttpUploads } from "../session/http_upload.ts";
@@ -28,6 +29,8 @@ export interface FaceParts extends AnswerParts {
   metrics: ServerMetrics;
   /** Hears of the ends of sessions. */
   observer: Observer;
+  /** Answers a browser that asks for `/`; null for a server without the viewer. */
+  home: ((c: Context) => Response | Promise<Response>) | null;
   /** All routes of the listener as an OpenAPI document, without `servers`. */
   describe(): Record<string, unknown>;
 }

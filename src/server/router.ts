@@ -3,6 +3,7 @@
  * @module
  */
 import { type Context, Hono } from "hono";
+import { getPath } from "hono/utils/url";
 import { StreamError, toStreamError } from "../protocol.ts";
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
@@ -19,6 +20,10 @@ import { describeRoutes } from "./route/openapi.ts";
 import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
+
+/** The id of a resource, where paths have one. */
+const UUID_IN_PATH =
+  /(?<=\/(?:resources|uploads|download)\/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\/|$)/i;
 
 /** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;
@@ -62,7 +67,7 @@ export class Router {
     };
     this.routes = options.faces.flatMap((face) => face(this.#parts));
     this.#pathForLogs = pathsForLogs(this.routes);
-    this.#app = new Hono().basePath(options.basePath ?? "/");
+    this.#app = new Hono({ getPath: pathWithFoldedId }).basePath(options.basePath ?? "/");
     this.#app.onError((error, c) => this.#tell(error, c));
     this.#app.notFound((c) =>
       this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
@@ -143,4 +148,9 @@ export class Router {
 
 function pathsOf({ path, alias }: Route): string[] {
   return alias === undefined ? [path] : [path, alias];
+}
+
+/** Path of a request; the UUID of a resource may be written in upper case. */
+function pathWithFoldedId(request: Request): string {
+  return getPath(request).replace(UUID_IN_PATH, (id) => id.toLowerCase());
 }

@@ -2,11 +2,11 @@
  * Files as sources: read to their end, or followed while they grow.
  * @module
  */
-import { existsSync, type FSWatcher, type Stats, watch } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { existsSync, type FSWatcher, watch } from "node:fs";
 import { basename } from "node:path";
-import process from "node:process";
-import { StreamError, toStreamError } from "../protocol.ts";
+import { StreamError } from "../protocol.ts";
+import { OpenFile } from "./open_file.ts";
+import { WatchedProcess } from "./process.ts";
 import { CHUNK_BYTES, type Chunks, pull, type Source } from "./source.ts";
 
 /** Time between two looks at a file that just grew; small writes are gathered for as long. */
@@ -28,7 +28,7 @@ export interface GrowingFileOptions extends FileOptions {
   stop?: AbortSignal;
   /** Ends the stream when the file has not grown for so many milliseconds. */
   untilIdleMs?: number;
-  /** Ends the stream when the process with this id is gone and what it wrote is read. */
+  /** Ends the stream when the process with this id is gone, a zombie included, and what it wrote is read. */
   untilPid?: number;
   /** Ends the stream when something exists at this path and what is there by then is read. */
   untilFile?: string;
@@ -39,7 +39,7 @@ export interface GrowingFileOptions extends FileOptions {
  *
  * @param path Path of the file.
  * @param options Where to start, in bytes.
- * @returns The source; its stream fails with SOURCE_FAILED when the file shrinks while it is read.
+ * @returns The source; its stream fails with SOURCE_FAILED when the file shrinks or is rewritten while it is read.
  * @throws {StreamError} SOURCE_FAILED, naming the path, when it is missing, a directory, not permitted or
  * shorter than the start.
  */
@@ -48,7 +48,7 @@ export async function openFile(path: string, options: FileOptions = {}): Promise
   const stream = pull({
     async next() {
       const chunk = await file.read();
-      if (chunk === null) file.expectSize(file.offset);
+      if (chunk === null) await file.expectUnchanged();
       return chunk;
     },
     close: () => file.close(),
@@ -64,131 +64,46 @@ export async function openFile(path: string, options: FileOptions = {}): Promise
  *
  * @param path Path of the file.
  * @param options Where to start, in bytes, and what ends it.
- * @returns The source; its stream fails with SOURCE_FAILED when the file shrinks or is replaced.
+ * @returns The source; its stream fails with SOURCE_FAILED when the file shrinks, is replaced or is rewritten:
+ * truncated and written again, or changed in place, so that the first or the last 1024 bytes that were read are not there.
  * @throws {StreamError} SOURCE_FAILED, naming the path, when it is missing, no regular file, not permitted
- * or shorter than the start.
+ * or shorter than the start; BAD_REQUEST for what is no id of a process.
  */
 export async function openGrowingFile(
   path: string,
   options: GrowingFileOptions = {},
 ): Promise<Source> {
+  const { untilPid } = options;
+  const producer = untilPid === undefined ? null : new WatchedProcess(untilPid);
   const file = await OpenFile.open(path, options.from ?? 0);
   if (!file.isRegular) {
     await file.close();
     throw new StreamError("SOURCE_FAILED", `${path} is no regular file and cannot be followed`);
   }
-  return { stream: pull(new GrowingFile(file, options)), size: null, name: basename(path) };
-}
-
-/** A file that is read in order through one handle. */
-class OpenFile {
-  /** Where the next read starts. */
-  offset: number;
-  /** The largest size seen. */
-  size: number;
-  readonly path: string;
-  readonly isRegular: boolean;
-  readonly #handle: FileHandle;
-  readonly #opened: Stats;
-  #buffer: Uint8Array | null = null;
-  #reading: Promise<unknown> = Promise.resolve();
-  #closing: Promise<void> | null = null;
-
-  private constructor(path: string, handle: FileHandle, opened: Stats, from: number) {
-    this.path = path;
-    this.#handle = handle;
-    this.#opened = opened;
-    this.isRegular = opened.isFile();
-    this.size = this.isRegular ? opened.size : 0;
-    this.offset = from;
-  }
-
-  static async open(path: string, from: number): Promise<OpenFile> {
-    const handle = await open(path).catch((error) => {
-      throw unreadable(path, error);
-    });
-    try {
-      const stats = await handle.stat();
-      if (stats.isDirectory()) throw new StreamError("SOURCE_FAILED", `${path} is a directory`);
-      const file = new OpenFile(path, handle, stats, from);
-      if (from <= file.size) return file;
-      const message = `${path} has ${file.size} bytes, reading cannot start at byte ${from}`;
-      throw new StreamError("SOURCE_FAILED", message);
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
-  }
-
-  /** The next bytes before `end`; null when there are none now. */
-  async read(end = Infinity): Promise<Uint8Array | null> {
-    const buffer = this.#buffer ??= new Uint8Array(CHUNK_BYTES);
-    const length = Math.min(buffer.length, end - this.offset);
-    const reading = this.#handle.read(buffer, 0, length, this.isRegular ? this.offset : null);
-    this.#reading = reading.catch(() => {});
-    const { bytesRead } = await reading.catch((error) => {
-      throw unreadable(`${this.path} at byte ${this.offset}`, error);
-    });
-    if (bytesRead === 0) return null;
-    this.offset += bytesRead;
-    this.size = Math.max(this.size, this.offset);
-    // A few bytes are copied: a window full of short chunks would hold a buffer of 64 KiB for each.
-    if (bytesRead < buffer.length) return buffer.slice(0, bytesRead);
-    this.#buffer = null;
-    return buffer;
-  }
-
-  /** Fails when the file is smaller than it was. */
-  expectSize(size: number): void {
-    if (size >= this.size) return;
-    throw new StreamError(
-      "SOURCE_FAILED",
-      `${this.path} shrank from ${this.size} to ${size} bytes when ${this.offset} were read`,
-    );
-  }
-
-  /** The size as it is now. */
-  async measure(): Promise<number> {
-    const { size } = await this.#handle.stat();
-    this.expectSize(size);
-    return this.size = size;
-  }
-
-  /** Fails when there is another file at the path; there may be none. */
-  async expectSameFile(): Promise<void> {
-    const named = await stat(this.path).catch((error) => {
-      if (error.code === "ENOENT") return this.#opened;
-      throw unreadable(this.path, error);
-    });
-    if (named.ino === this.#opened.ino && named.dev === this.#opened.dev) return;
-    throw new StreamError(
-      "SOURCE_FAILED",
-      `${this.path} was replaced by another file when ${this.offset} bytes were read`,
-    );
-  }
-
-  /** Closes the handle, but not under a read: its number could be another file's by then. */
-  async close(): Promise<void> {
-    this.#closing ??= this.#reading.then(() => this.#handle.close());
-    // The read of a silent pipe may never end.
-    if (this.isRegular) await this.#closing;
-  }
+  return {
+    stream: pull(new GrowingFile(file, producer, options)),
+    size: null,
+    name: basename(path),
+  };
 }
 
 /** The bytes of a file while it grows. */
 class GrowingFile implements Chunks {
   readonly #file: OpenFile;
   readonly #options: GrowingFileOptions;
+  readonly #producer: WatchedProcess | null;
   readonly #bell = new Bell();
   readonly #ring = () => this.#bell.ring();
   #watcher: FSWatcher | null | undefined;
   #grownAtMs = performance.now();
   #caughtUp = false;
+  #isLast = false;
   #end = Infinity;
   #closed = false;
 
-  constructor(file: OpenFile, options: GrowingFileOptions) {
+  constructor(file: OpenFile, producer: WatchedProcess | null, options: GrowingFileOptions) {
     this.#file = file;
+    this.#producer = producer;
     this.#options = options;
     options.stop?.addEventListener("abort", this.#ring);
   }
@@ -198,13 +113,14 @@ class GrowingFile implements Chunks {
       if (this.#caughtUp && !this.#isDone()) await this.#change();
       if (this.#closed) return null;
       // Measured before reading, so that a producer that goes on cannot hold up the end.
-      if (this.#end === Infinity && this.#isDone()) this.#end = await this.#file.measure();
+      if (!this.#isLast && this.#isDone()) await this.#measureEnd();
       const chunk = await this.#file.read(this.#end);
       this.#caughtUp = chunk === null || chunk.length < CHUNK_BYTES;
       if (chunk !== null) return this.#grown(chunk);
-      await this.#file.measure();
+      const isOver = this.#isLast || this.#isIdle();
+      await this.#file.look(isOver);
       await this.#file.expectSameFile();
-      if (this.#end < Infinity || this.#isIdle()) return null;
+      if (isOver) return null;
     }
   }
 
@@ -216,10 +132,16 @@ class GrowingFile implements Chunks {
     await this.#file.close();
   }
 
+  /** Where to end; where the system tells a size that cannot be right, at the first end of the file. */
+  async #measureEnd(): Promise<void> {
+    await this.#file.look();
+    this.#isLast = true;
+    if (this.#file.size > 0 && this.#file.size >= this.#file.offset) this.#end = this.#file.size;
+  }
+
   #isDone(): boolean {
-    const { stop, untilPid, untilFile } = this.#options;
-    return stop?.aborted === true ||
-      untilPid !== undefined && isGone(untilPid) ||
+    const { stop, untilFile } = this.#options;
+    return stop?.aborted === true || this.#producer?.isGone() === true ||
       untilFile !== undefined && existsSync(untilFile);
   }
 
@@ -266,24 +188,4 @@ function watched(path: string, changed: () => void): FSWatcher | null {
   } catch {
     return null;
   }
-}
-
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "ESRCH";
-  }
-}
-
-const REASONS: Record<string, string> = {
-  ENOENT: "there is no such file",
-  EACCES: "permission is denied",
-};
-
-function unreadable(what: string, error: unknown): StreamError {
-  const reason = REASONS[(error as NodeJS.ErrnoException).code ?? ""] ??
-    toStreamError(error).message;
-  return new StreamError("SOURCE_FAILED", `cannot read ${what}: ${reason}`, { cause: error });
 }

@@ -5,6 +5,7 @@
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { reasonOf } from "../reasons.ts";
 import { CHUNK_BYTES, type Chunks, pull } from "./source.ts";
 
 /** Bytes kept in memory before the file is used. */
@@ -13,34 +14,44 @@ const MEMORY_BYTES = 8 * 1024 * 1024;
 const PATIENCE_MS = 20;
 
 /**
- * Reads a stream ahead of whoever reads the result, up to a limit; then the producer has to wait.
+ * Reads a stream ahead of the reader of the result, up to a limit; then the producer has to wait. It waits earlier
+ * where the temporary file cannot be made, or has no room: nothing of that ends the stream.
  *
  * @param source What a pipe delivers.
  * @param limitBytes Most bytes to keep.
+ * @param warn Hears once why the producer has to wait earlier.
  * @returns The same bytes.
  */
 export function spool(
   source: ReadableStream<Uint8Array>,
   limitBytes: number,
+  warn: (message: string) => void = () => {},
 ): ReadableStream<Uint8Array> {
-  return pull(new Spool(source, limitBytes));
+  return pull(new Spool(source, limitBytes, warn));
 }
 
 class Spool implements Chunks {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #limitBytes: number;
+  #warn: ((message: string) => void) | null;
   readonly #memory: Uint8Array[] = [];
   readonly #filling: Promise<void>;
   #memoryBytes = 0;
   #takenAtMs = -Infinity;
   #overflow: Overflow | null = null;
+  #hasDisk = true;
   #ended = false;
   #closed = false;
   #failure: unknown = null;
   #wake: (() => void) | null = null;
   #room: (() => void) | null = null;
 
-  constructor(source: ReadableStream<Uint8Array>, limitBytes: number) {
+  constructor(
+    source: ReadableStream<Uint8Array>,
+    limitBytes: number,
+    warn: (message: string) => void,
+  ) {
+    this.#warn = warn;
     this.#reader = source.getReader();
     this.#limitBytes = limitBytes;
     this.#filling = this.#fill().catch((error) => this.#failure = error).finally(() => {
@@ -83,23 +94,47 @@ class Spool implements Chunks {
     while (!this.#closed) {
       const { done, value } = await this.#reader.read();
       if (done) return;
-      await this.#keep(value);
-      this.#wake?.();
-      while (this.#kept >= this.#limitBytes && !this.#closed) {
-        await new Promise<void>((resolve) => this.#room = resolve);
+      for (let rest = value; rest.length > 0 && !this.#closed;) {
+        const taken = await this.#keep(rest);
+        this.#wake?.();
+        rest = rest.subarray(taken);
+        if (rest.length > 0 && this.#kept > 0 && !this.#closed) await this.#taken();
       }
+      while (this.#kept >= this.#limitBytes && !this.#closed) await this.#taken();
     }
   }
 
-  /** In order: as long as the file holds something, what comes goes behind it. */
-  async #keep(chunk: Uint8Array): Promise<void> {
+  /** Waits until the reader took something. */
+  async #taken(): Promise<void> {
+    await new Promise<void>((resolve) => this.#room = resolve);
+  }
+
+  /**
+   * In order: as long as the file holds something, what comes goes behind it.
+   * @returns How many bytes found room.
+   */
+  async #keep(chunk: Uint8Array): Promise<number> {
     if (await this.#fitsInMemory(chunk.length)) {
       this.#memory.push(chunk);
       this.#memoryBytes += chunk.length;
-      return;
+      return chunk.length;
     }
-    this.#overflow ??= await Overflow.open(this.#limitBytes + CHUNK_BYTES);
-    await this.#overflow.write(chunk);
+    if (!this.#hasDisk) return 0;
+    try {
+      this.#overflow ??= await Overflow.open(this.#limitBytes + CHUNK_BYTES);
+    } catch (error) {
+      this.#hasDisk = false;
+      this.#warnOnce(`no temporary file can be made in ${tmpdir()}: ${reasonOf(error)}`);
+      return 0;
+    }
+    return await this.#overflow.write(chunk, (error) => {
+      this.#warnOnce(`the temporary file in ${tmpdir()} takes no more: ${reasonOf(error)}`);
+    });
+  }
+
+  #warnOnce(reason: string): void {
+    this.#warn?.(`${reason}; the producer of the pipe has to wait earlier`);
+    this.#warn = null;
   }
 
   /** Waits for room as long as somebody takes what is there. */
@@ -142,18 +177,37 @@ class Overflow {
 
   static async open(capacityBytes: number): Promise<Overflow> {
     const directory = await mkdtemp(join(tmpdir(), "stream-spool-"));
-    const file = await open(join(directory, "spool"), "wx+", 0o600);
-    return new Overflow(file, directory, capacityBytes);
+    try {
+      const file = await open(join(directory, "spool"), "wx+", 0o600);
+      return new Overflow(file, directory, capacityBytes);
+    } catch (error) {
+      await rm(directory, { recursive: true, force: true });
+      throw error;
+    }
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.length;) {
-      const length = Math.min(chunk.length - at, this.capacityBytes - this.#writeAt);
-      const { bytesWritten } = await this.file.write(chunk, at, length, this.#writeAt);
-      at += bytesWritten;
-      this.#writeAt = (this.#writeAt + bytesWritten) % this.capacityBytes;
-      this.bytes += bytesWritten;
+  /**
+   * Writes behind what is there.
+   * @param chunk The bytes.
+   * @param failed Hears why there was no room for all of them.
+   * @returns How many were written.
+   */
+  async write(chunk: Uint8Array, failed: (error: unknown) => void): Promise<number> {
+    // What an empty file has of the disk is used again.
+    if (this.bytes === 0) this.#readAt = this.#writeAt = 0;
+    let at = 0;
+    try {
+      while (at < chunk.length) {
+        const length = Math.min(chunk.length - at, this.capacityBytes - this.#writeAt);
+        const { bytesWritten } = await this.file.write(chunk, at, length, this.#writeAt);
+        at += bytesWritten;
+        this.#writeAt = (this.#writeAt + bytesWritten) % this.capacityBytes;
+        this.bytes += bytesWritten;
+      }
+    } catch (error) {
+      failed(error);
     }
+    return at;
   }
 
   /** The next bytes; null when there are none now. */

@@ -11,11 +11,19 @@ import { closeSync, existsSync, openSync } from "node:fs";
 import { mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
-import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
+import type {
+  FollowedTail,
+  LogOptions,
+  LogReader,
+  LogWriter,
+  Storage,
+  TailListener,
+} from "../storage.ts";
 import { attempt, failed, systemCode } from "./file/errors.ts";
 import { Disk, FileReader } from "./file/reader.ts";
 import { FileWriter } from "./file/writer.ts";
 import { indexPath, logPath } from "./layout.ts";
+import { Tails } from "./tails.ts";
 
 /** How often a directory that another deletion removed is made again. */
 const CREATE_ATTEMPTS = 5;
@@ -37,8 +45,7 @@ const CREATE_ATTEMPTS = 5;
  */
 export class FileStorage implements Storage {
   readonly #directory: string;
-  /** The newest epoch of every log that has a writer. */
-  readonly #epochs = new Map<string, number>();
+  readonly #tails = new Tails();
   readonly #disk = new Disk();
 
   /**
@@ -55,8 +62,7 @@ export class FileStorage implements Storage {
     const data = await attempt(`create ${path}`, () => createFile(path));
     try {
       const index = options.lineAccess ? openSync(indexPath(path), "wx+") : null;
-      this.#epochs.set(id, options.epoch);
-      return new FileWriter(path, data, index, () => this.#owner(id, options.epoch));
+      return new FileWriter(path, data, index, this.#tails.create(id, options.epoch));
     } catch (error) {
       closeSync(data);
       await removeIfThere(() => unlink(path));
@@ -67,16 +73,15 @@ export class FileStorage implements Storage {
   /** Takes over an existing log at its end. */
   async recover(id: string, options: LogOptions): Promise<LogWriter> {
     const path = this.#path(id);
-    const current = this.#epochs.get(id) ?? 0;
-    if (options.epoch <= current) throw fenced(options.epoch, current);
     const data = await attempt(`open ${path}`, () => openSync(path, "r+"));
-    this.#epochs.set(id, options.epoch);
     let index: number | null = null;
     try {
+      // Nothing is waited for from here on, so that no other owner can come between.
+      const tail = this.#tails.takeOver(id, options.epoch);
       if (options.lineAccess) {
         index = openSync(indexPath(path), existsSync(indexPath(path)) ? "r+" : "wx+");
       }
-      const writer = new FileWriter(path, data, index, () => this.#owner(id, options.epoch));
+      const writer = new FileWriter(path, data, index, tail);
       writer.alignIndex();
       return writer;
     } catch (error) {
@@ -99,11 +104,16 @@ export class FileStorage implements Storage {
     return new FileReader(path, data, index, this.#disk);
   }
 
+  /** Follows the tail of a log that this instance writes. */
+  follow(id: string, listener: TailListener): Promise<FollowedTail> {
+    return Promise.resolve(this.#tails.follow(id, listener));
+  }
+
   /** Deletes a log, its index and directories that are empty then. */
   async delete(id: string): Promise<boolean> {
     if (!isResourceId(id)) return false;
     const path = this.#path(id);
-    this.#epochs.delete(id);
+    this.#tails.delete(id);
     await removeIfThere(() => unlink(indexPath(path)));
     const existed = await removeIfThere(() => unlink(path));
     const removed = await removeIfThere(() => rmdir(dirname(path)));
@@ -122,7 +132,7 @@ export class FileStorage implements Storage {
 
   /** Writers and readers are closed by those who opened them; nothing else is held. */
   close(): Promise<void> {
-    this.#epochs.clear();
+    this.#tails.clear();
     return Promise.resolve();
   }
 
@@ -132,23 +142,26 @@ export class FileStorage implements Storage {
     }
     return logPath(this.#directory, id);
   }
-
-  #owner(id: string, epoch: number): void {
-    const current = this.#epochs.get(id);
-    if (current === undefined) throw new StreamError("DELETED", `the log ${id} was deleted`);
-    if (current !== epoch) throw fenced(epoch, current);
-  }
 }
 
 async function createFile(path: string): Promise<number> {
   for (let attempts = 1;; attempts++) {
-    await mkdir(dirname(path), { recursive: true });
+    await makeDirectory(dirname(path));
     try {
       return openSync(path, "wx+");
     } catch (error) {
       // A deletion may remove the empty directory between the two calls.
       if (systemCode(error) !== "ENOENT" || attempts === CREATE_ATTEMPTS) throw error;
     }
+  }
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    // Deno says so of one that was there, and was removed before it looked again.
+    if (systemCode(error) !== "EEXIST") throw error;
   }
 }
 
@@ -161,8 +174,4 @@ async function removeIfThere(remove: () => Promise<void>): Promise<boolean> {
     if (code === "ENOENT" || code === "ENOTEMPTY" || code === "EEXIST") return false;
     throw failed("delete a log", error);
   }
-}
-
-function fenced(epoch: number, current: number): StreamError {
-  return new StreamError("FENCED", `epoch ${epoch} is over: epoch ${current} owns the log`);
 }

@@ -2,20 +2,36 @@
  * Logs in memory, for tests and for servers that need not outlive their process.
  * @module
  */
+import { setImmediate } from "node:timers";
 import { StreamError } from "../protocol.ts";
-import type { LogOptions, LogReader, LogWriter, Storage } from "../storage.ts";
+import type {
+  FollowedTail,
+  LogOptions,
+  LogReader,
+  LogWriter,
+  Storage,
+  TailListener,
+} from "../storage.ts";
 import { decodeEntry, INDEX_ENTRY_BYTES } from "./layout.ts";
 import { LineCounter } from "./line_counter.ts";
+import { type Deliver, type OwnedTail, Tails } from "./tails.ts";
 
 /** One log: what was appended, in order. */
 class MemoryLog {
   readonly parts: { byteOffset: number; bytes: Uint8Array }[] = [];
   readonly breaks: number[] = [];
-  readonly counter = new LineCounter();
+  readonly counter: LineCounter = new LineCounter();
   size = 0;
-  deleted = false;
 
   constructor(public options: LogOptions) {}
+
+  get lineBreaks(): number {
+    return this.counter.lineBreaks;
+  }
+
+  get lines(): number {
+    return this.counter.lines;
+  }
 
   append(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
@@ -42,6 +58,19 @@ class MemoryLog {
   }
 }
 
+/** Logs that several instances of {@link MemoryStorage} share, as nodes share an engine. */
+export class MemoryLogs {
+  /** The logs by id. */
+  readonly logs: Map<string, MemoryLog> = new Map();
+  /** Their tails. */
+  readonly tails: Tails;
+
+  /** @param deliver Hands what is told to those who follow, in order; in a later turn of the event loop by default. */
+  constructor(deliver: Deliver | null = (tell) => void setImmediate(tell)) {
+    this.tails = new Tails(deliver);
+  }
+}
+
 /**
  * Storage in memory; nothing survives the process.
  *
@@ -56,7 +85,17 @@ class MemoryLog {
  * ```
  */
 export class MemoryStorage implements Storage {
-  readonly #logs = new Map<string, MemoryLog>();
+  readonly #logs: Map<string, MemoryLog>;
+  readonly #tails: Tails;
+  readonly #isShared: boolean;
+
+  /** @param shared Logs that other instances have, too; by default it has its own. */
+  constructor(shared?: MemoryLogs) {
+    const { logs, tails } = shared ?? new MemoryLogs(null);
+    this.#logs = logs;
+    this.#tails = tails;
+    this.#isShared = shared !== undefined;
+  }
 
   /** Makes a new, empty log. */
   create(id: string, options: LogOptions): Promise<LogWriter> {
@@ -64,7 +103,7 @@ export class MemoryStorage implements Storage {
       if (this.#logs.has(id)) throw new StreamError("CONFLICT", `the log ${id} exists already`);
       const log = new MemoryLog({ ...options });
       this.#logs.set(id, log);
-      return writer(log, options.epoch);
+      return writer(log, this.#tails.create(id, options.epoch));
     });
   }
 
@@ -72,9 +111,9 @@ export class MemoryStorage implements Storage {
   recover(id: string, options: LogOptions): Promise<LogWriter> {
     return attempt(() => {
       const log = this.#get(id);
-      if (options.epoch <= log.options.epoch) throw fenced(options.epoch, log.options.epoch);
+      const tail = this.#tails.takeOver(id, options.epoch);
       log.options = { ...options };
-      return writer(log, options.epoch);
+      return writer(log, tail);
     });
   }
 
@@ -85,19 +124,21 @@ export class MemoryStorage implements Storage {
 
   /** Deletes a log. */
   delete(id: string): Promise<boolean> {
-    const log = this.#logs.get(id);
-    if (log !== undefined) log.deleted = true;
+    this.#tails.delete(id);
     return Promise.resolve(this.#logs.delete(id));
   }
 
-  /** Memory has no limit that it would tell. */
-  freeBytes(): Promise<number> {
-    return Promise.resolve(Infinity);
+  /** Follows the tail of a log, whichever instance writes it. */
+  follow(id: string, listener: TailListener): Promise<FollowedTail> {
+    return attempt(() => this.#tails.follow(id, listener));
   }
 
-  /** Forgets every log. */
+  /** Forgets every log that no other instance has. */
   close(): Promise<void> {
-    this.#logs.clear();
+    if (!this.#isShared) {
+      this.#logs.clear();
+      this.#tails.clear();
+    }
     return Promise.resolve();
   }
 
@@ -108,8 +149,7 @@ export class MemoryStorage implements Storage {
   }
 }
 
-function writer(log: MemoryLog, epoch: number): LogWriter {
-  const done = () => Promise.resolve();
+function writer(log: MemoryLog, tail: OwnedTail): LogWriter {
   return {
     get size() {
       return log.size;
@@ -120,17 +160,20 @@ function writer(log: MemoryLog, epoch: number): LogWriter {
     get lines() {
       return log.counter.lines;
     },
-    append: (byteOffset, parts) =>
+    append: (byteOffset, parts, statusOf) =>
       attempt(() => {
-        if (log.deleted) throw new StreamError("DELETED", "the log was deleted");
-        if (epoch !== log.options.epoch) throw fenced(epoch, log.options.epoch);
+        tail.check();
         if (byteOffset !== log.size) throw misplaced(byteOffset, log.size);
         for (const part of parts) log.append(part);
+        if (parts.length > 0) tail.appended(byteOffset, parts);
+        if (statusOf !== undefined) tail.tell(statusOf(log));
       }),
-    checkpoint: done,
-    syncData: done,
-    sync: done,
-    close: done,
+    announce: (status) =>
+      attempt(() => {
+        tail.check();
+        tail.tell(status);
+      }),
+    close: () => attempt(() => tail.release()),
   };
 }
 
@@ -161,10 +204,6 @@ function reader(log: MemoryLog): LogReader {
 /** Runs a synchronous step so that what it throws rejects the promise. */
 function attempt<T>(step: () => T): Promise<T> {
   return new Promise((resolve) => resolve(step()));
-}
-
-function fenced(epoch: number, current: number): StreamError {
-  return new StreamError("FENCED", `epoch ${epoch} is over: epoch ${current} owns the log`);
 }
 
 function misplaced(byteOffset: number, size: number): StreamError {

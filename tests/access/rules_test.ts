@@ -7,11 +7,10 @@ import { FileTokens, loadRuntime, SignedLinks } from "../../mod.ts";
 import { toStreamError } from "../../src/protocol.ts";
 import { Guard } from "../../src/server/access.ts";
 import type { Face } from "../../src/server/face.ts";
-import { httpFace } from "../../src/server/http.ts";
+import { FACES } from "../../src/server/faces.ts";
 import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { type Route, shapeOf } from "../../src/server/route.ts";
 import type { Router } from "../../src/server/router.ts";
-import { webSocketFace } from "../../src/server/websocket.ts";
 import { allRoutes, makeRouter } from "../helpers/routes.ts";
 import { memoryResources } from "../helpers/server.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
@@ -77,6 +76,8 @@ const TABLE: [routes: string[], statuses: string][] = [
     [
       ...["GET /healthz", "GET /readyz", "GET /openapi.json", "OPTIONS /resources"],
       ...["OPTIONS /resources/", "OPTIONS /resources/:id", "OPTIONS /uploads/:id/secret", "GET /"],
+      // Pages without data, which ask for it as any other client.
+      ...["GET /view/:id", "GET /view", "GET /viewer/:id"],
       // What a path may be asked is told by the document, too.
       ...["OPTIONS /resources/:id/content", "OPTIONS /metrics"],
     ],
@@ -152,7 +153,7 @@ async function credentials(
 
 /** All routes, whose handlers do nothing but answer. */
 const admitted: Face = (parts) =>
-  [...httpFace(parts), ...webSocketFace(parts)].map((route) => ({
+  FACES.flatMap((face) => face(parts)).map((route) => ({
     ...route,
     handle: (c) => c.body(null, 204),
   }));
@@ -212,6 +213,7 @@ test("every route of the server has a rule", async () => {
     new Set([
       ...["GET /", "GET /healthz", "GET /readyz", "GET /openapi.json", "OPTIONS /resources"],
       ...["OPTIONS /resources/", "OPTIONS /resources/:", "OPTIONS /uploads/:/:"],
+      ...["GET /view/:", "GET /view", "GET /viewer/:"],
     ]),
   );
   for (const { access } of routes) {

@@ -6,17 +6,30 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import type { Catalog, ResourceQuery, ResourceRecord, UploadContext } from "../../src/catalog.ts";
-import { MemoryCatalog } from "../../src/catalog/memory.ts";
+import type {
+  Catalog,
+  RecordChange,
+  ResourceQuery,
+  ResourceRecord,
+  UploadContext,
+} from "../../src/catalog.ts";
+import { MemoryCatalog, MemoryRecords } from "../../src/catalog/memory.ts";
 import { SqliteCatalog } from "../../src/catalog/sqlite.ts";
 import { StreamError, TRANSFER_STATUSES } from "../../src/protocol.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { inTurn } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
-/** The same behaviour of both catalogs. */
+/** The same behaviour of both catalogs, and of two instances that share their records, each doing every other step. */
 function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>): void {
   test(`MemoryCatalog: ${behaviour}`, async () => {
     const catalog = new MemoryCatalog();
+    await check(catalog);
+    await catalog.close();
+  });
+  test(`MemoryCatalog of two nodes: ${behaviour}`, async () => {
+    const records = new MemoryRecords();
+    const catalog = inTurn(new MemoryCatalog(records), new MemoryCatalog(records));
     await check(catalog);
     await catalog.close();
   });
@@ -55,6 +68,7 @@ function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
     digestState: null,
     secretHash: null,
     announced: { size: null, checksum: null },
+    owner: null,
     updatedAtMs: 1_700_000_000_000,
     revision: 0,
     ...given,
@@ -86,6 +100,7 @@ const full = () =>
     secretHash: "cd".repeat(32),
     durableSize: 2 ** 40 - 1,
     announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
+    owner: { node: "node ü", untilMs: 2 ** 50 },
     updatedAtMs: 1_700_000_000_501,
   });
 
@@ -107,6 +122,53 @@ contract("the state of a digest comes back as plain bytes", async (catalog) => {
     assertEquals(found.constructor, Uint8Array);
     assertEquals(found, state);
   }
+});
+
+contract("whose an upload is comes back, with and without an end", async (catalog) => {
+  for (const untilMs of [0, 1_700_000_000_000, Infinity]) {
+    const created = record({ owner: { node: "a", untilMs } });
+    await catalog.create(created);
+    assertEquals(await catalog.get(created.id), created);
+    const { owner } = await catalog.update(created.id, 0, { owner: null });
+    assertEquals([owner, (await catalog.get(created.id))?.owner], [null, null]);
+  }
+});
+
+contract(
+  "whoever watches is told what a record was and is, before the change is done",
+  async (catalog) => {
+    const changes: RecordChange[] = [];
+    const unwatch = catalog.watch((change) => changes.push(structuredClone(change)));
+    const created = record();
+    await catalog.create(created);
+    assertEquals(changes.splice(0), [{ was: null, is: created }]);
+    const updated = await catalog.update(created.id, 0, { size: 5, digestState: null });
+    assertEquals(changes.splice(0), [{ was: created, is: updated }]);
+    await assertFails("CONFLICT", () => catalog.create(record({ id: created.id })));
+    await assertFails("CONFLICT", () => catalog.update(created.id, 0, { size: 6 }));
+    await assertFails("NOT_FOUND", () => catalog.update(crypto.randomUUID(), 0, { size: 6 }));
+    assertEquals(await catalog.delete(crypto.randomUUID()), false);
+    assertEquals(changes, []);
+    await catalog.delete(created.id);
+    assertEquals(changes.splice(0), [{ was: updated, is: null }]);
+    unwatch();
+    await catalog.create(record());
+    assertEquals(changes, []);
+  },
+);
+
+contract("a watcher that throws harms neither the change nor the others", async (catalog) => {
+  let told = 0;
+  const unwatch = [
+    catalog.watch(() => {
+      throw new Error("boom");
+    }),
+    catalog.watch(() => void told++),
+  ];
+  const created = record();
+  await catalog.create(created);
+  assertEquals([await catalog.get(created.id), told], [created, 1]);
+  for (const end of unwatch) end();
 });
 
 contract("creating an id twice is a conflict that changes nothing", async (catalog) => {
@@ -343,10 +405,10 @@ contract("changing what was given or returned changes nothing in the catalog", a
 });
 
 contract("bringing everything to disk works before, between and after writes", async (catalog) => {
-  await catalog.sync();
+  await catalog.sync?.();
   await catalog.create(record());
-  await Promise.all([catalog.sync(), catalog.create(record()), catalog.sync()]);
-  await catalog.sync();
+  await Promise.all([catalog.sync?.(), catalog.create(record()), catalog.sync?.()]);
+  await catalog.sync?.();
   assertEquals((await catalog.list({ limit: 10 })).length, 2);
 });
 
@@ -420,6 +482,8 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE resources DROP COLUMN owner_node;
+    ALTER TABLE resources DROP COLUMN owner_until;
     ALTER TABLE resources DROP COLUMN durable_size;
     ALTER TABLE resources DROP COLUMN announced_size;
     ALTER TABLE resources DROP COLUMN announced_checksum;

@@ -64,6 +64,32 @@ for (const kind of KINDS) {
     assertEquals((await run(["follow", link])).stdout, LINES, "a link outlives a restart");
   });
 
+  test(`${kind}: a token file that changes while a push runs is read again`, async () => {
+    await using workspace = await Workspace.open();
+    const scope = ["--scope", "upload,read"];
+    const old = await made(workspace, kind, [...scope, "--name", "old"]);
+    const fresh = await made(workspace, kind, [...scope, "--name", "fresh"]);
+    await workspace.serve(kind, ["--auth", "tokens"]);
+    await writeFile(workspace.path("token"), old);
+    const args = ["-", "--token-file", "token", "--transport", "http"];
+    const { push, reference } = await workspace.push(kind, args);
+    await push.write("one\n");
+    await writeFile(workspace.path("token"), fresh);
+    await workspace.run(kind, ["token", "revoke", "old", "--auth", "tokens"]);
+    const status = (token: string) =>
+      workspace.run(kind, ["status", reference], { env: { STREAM_TOKEN: token } });
+    // The server looks at the file once a second.
+    const deadlineAtMs = Date.now() + 5000;
+    while ((await status(old)).code === 0 && Date.now() < deadlineAtMs);
+    assertEquals((await status(old)).code, 5);
+    await push.write("two\n");
+    push.end();
+    const { code, stderr } = await push.exit();
+    assertEquals([code, stderr], [0, ""]);
+    const followed = await workspace.run(kind, ["follow", reference, "--token-file", "token"]);
+    assertEquals(followed.stdout, "one\ntwo\n");
+  });
+
   test(`${kind}: tokens are listed without their text, and revoked while the server runs`, async () => {
     await using workspace = await Workspace.open();
     const ci = await made(workspace, kind, [

@@ -19,7 +19,7 @@ function unread(workspace: Workspace, kind: Kind, args: string[]): Program {
 
 /** Starts the program with a descriptor that leads to a full disk. */
 function full(workspace: Workspace, kind: Kind, args: string[], descriptor: 1 | 2): Program {
-  return workspace.start(kind, args, { redirect: `${descriptor}>/dev/full` });
+  return workspace.start(kind, args, { shell: `exec "$@" ${descriptor}>/dev/full` });
 }
 
 async function resources(workspace: Workspace): Promise<Record<string, unknown>[]> {

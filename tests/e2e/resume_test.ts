@@ -228,6 +228,29 @@ test("a push and a follow give up with exit code 4 when the server stays away", 
   }
 });
 
+test("a push and a follow wait for a server that starts later", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own);
+  const first = await workspace.push(own, ["-"]);
+  await first.push.write(part(0));
+  first.push.end();
+  await first.push.exit();
+  await server.stop("SIGTERM");
+  const push = workspace.start(own, ["push", "-", "--retry-for", "1m"]);
+  const follow = workspace.start(own, ["follow", first.reference, "--retry-for", "1m"]);
+  for (const { stderr } of [push, follow]) {
+    await stderr.until((text) => text.includes("trying again"));
+  }
+  await server.again();
+  await push.write(part(1));
+  push.end();
+  const { code, stdout } = await push.exit();
+  assertEquals(code, 0);
+  await assertCompleted(workspace, own, stdout.trim(), part(1));
+  assertEquals((await follow.exit()).code, 0);
+  assertBytes(follow.stdout.bytes, part(0));
+});
+
 test("a push that may not retry gives up at once", async () => {
   await using workspace = await Workspace.open();
   const server = await Server.start(workspace, own);

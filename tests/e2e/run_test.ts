@@ -62,7 +62,7 @@ for (const kind of kinds) {
     const script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done";
     const wanted = Array.from({ length: 9 }, (_, i) => `out ${i + 1}\nerr ${i + 1}\n`).join("");
     const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script], {
-      redirect: "2>&1",
+      shell: `exec "$@" 2>&1`,
     });
     assertEquals((await program.exit()).stdout, wanted);
     assertEquals(await content(workspace, (await listed(workspace))[0].reference), wanted);
@@ -314,7 +314,7 @@ test("output that cannot be written is no success", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const program = workspace.start(own, ["run", "-q", "--", "echo", "one"], {
-    redirect: ">/dev/full",
+    shell: `exec "$@" >/dev/full`,
   });
   const { code, stderr } = await program.exit();
   assertEquals(code, 1);

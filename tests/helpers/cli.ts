@@ -63,8 +63,8 @@ export interface StartOptions {
   env?: Record<string, string>;
   /** Whether its stdout is collected, true by default; if not, it is there to be read from `output`. */
   collect?: boolean;
-  /** A redirection as shells write it: `2>/dev/full`. */
-  redirect?: string;
+  /** A command of a shell in which `"$@"` is the program: `exec "$@" 2>/dev/full`. */
+  shell?: string;
 }
 
 /** A directory with the processes that work in it; all of them are gone after it was disposed of. */
@@ -93,10 +93,10 @@ export class Workspace implements AsyncDisposable {
 
   /** Starts the program with its stdin open. */
   start(kind: Kind, args: string[], options: StartOptions = {}): Program {
-    const { redirect } = options;
-    const words = redirect === undefined
+    const { shell } = options;
+    const words = shell === undefined
       ? [...PROGRAMS[kind], ...args]
-      : ["sh", "-c", `exec "$@" ${redirect}`, "sh", ...PROGRAMS[kind], ...args];
+      : ["sh", "-c", shell, "sh", ...PROGRAMS[kind], ...args];
     return this.#start(words, `${kind}: stream ${args.join(" ")}`, options);
   }
 

@@ -1,12 +1,11 @@
 /** The routes of a server, without a server. */
 import { loadRuntime } from "../../mod.ts";
 import { HttpUploads } from "../../src/session/http_upload.ts";
-import { httpFace } from "../../src/server/http.ts";
+import { FACES, viewerHome } from "../../src/server/faces.ts";
 import { ServerMetrics } from "../../src/server/metrics.ts";
 import type { Route } from "../../src/server/route.ts";
 import { Router, type RouterOptions } from "../../src/server/router.ts";
 import { Sessions } from "../../src/server/sessions.ts";
-import { webSocketFace } from "../../src/server/websocket.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { memoryResources } from "./server.ts";
 
@@ -14,7 +13,8 @@ import { memoryResources } from "./server.ts";
 export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<Router> {
   const resources = options.resources ?? memoryResources();
   return new Router({
-    faces: [httpFace, webSocketFace],
+    faces: FACES,
+    home: viewerHome,
     runtime: await loadRuntime(),
     resources,
     sessions: new Sessions(1),

@@ -30,16 +30,16 @@ export class GatedStorage extends MemoryStorage {
     const writer = await super.create(id, options);
     return Object.create(writer, {
       append: {
-        value: async (byteOffset: number, parts: readonly Uint8Array[]) => {
+        value: async (...args: Parameters<LogWriter["append"]>) => {
           await this.appending.passed();
           if (this.failure !== null) throw this.failure;
-          await writer.append(byteOffset, parts);
+          await writer.append(...args);
         },
       },
-      sync: {
+      flush: {
         value: async () => {
           await this.syncing.passed();
-          await writer.sync();
+          await writer.flush?.();
         },
       },
     });

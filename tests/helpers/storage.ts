@@ -1,7 +1,7 @@
 /** Storages that behave like a real one on a bad day. */
 import { setImmediate as turn } from "node:timers/promises";
 import { StreamError } from "../../src/protocol.ts";
-import type { LogReader, LogWriter, Storage } from "../../src/storage.ts";
+import type { LogEnd, LogReader, LogWriter, Storage } from "../../src/storage.ts";
 
 /** What is done differently. */
 export interface Changes {
@@ -20,11 +20,27 @@ export function changed(inner: Storage, { writer, reader, storage }: Changes): S
       const log = await inner.openReader(id);
       return reader ? override(log, reader(log)) : log;
     },
+    follow: (id, listener) => inner.follow(id, listener),
     delete: (id) => inner.delete(id),
-    freeBytes: () => inner.freeBytes(),
+    freeBytes: inner.freeBytes?.bind(inner),
     close: () => inner.close(),
     ...storage,
   };
+}
+
+/** Two instances over the same logs or records: each call goes to the other one than the call before. */
+export function inTurn<T extends object>(first: T, second: T): T {
+  let calls = 0;
+  return new Proxy(first, {
+    get(_, name) {
+      const value = first[name as keyof T];
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        const target = calls++ % 2 === 0 ? first : second;
+        return (target[name as keyof T] as (...args: unknown[]) => unknown).apply(target, args);
+      };
+    },
+  });
 }
 
 /** An object that does what `changes` says, and else what `inner` does. */
@@ -45,19 +61,26 @@ export function strict(inner: Storage): Storage {
   const none = { size: 0, lineBreaks: 0 };
   const slowly = (id: string, log: LogWriter): LogWriter =>
     override(log, {
-      async append(byteOffset, parts) {
+      async append(byteOffset, parts, statusOf) {
         await turn();
-        await log.append(byteOffset, parts);
+        await log.append(
+          byteOffset,
+          parts,
+          statusOf && ((end) => {
+            visible.set(id, snapshot(end));
+            return statusOf(end);
+          }),
+        );
         await turn();
       },
-      async checkpoint() {
+      async settle() {
         await turn();
-        await log.checkpoint();
+        await log.settle?.();
         show(id, log);
       },
-      async sync() {
+      async flush() {
         await turn();
-        await log.sync();
+        await log.flush?.();
         show(id, log);
       },
     });
@@ -84,7 +107,7 @@ export function strict(inner: Storage): Storage {
   });
 }
 
-function snapshot({ size, lineBreaks }: LogWriter): { size: number; lineBreaks: number } {
+function snapshot({ size, lineBreaks }: LogEnd): { size: number; lineBreaks: number } {
   return { size, lineBreaks };
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { framesRuntime, loadRuntime } from "../../mod.ts";
@@ -220,6 +221,8 @@ test("a slow reader of a context gets the newest of every resource, and nothing 
     uploads[1].append(utf8("a"));
     await statusWhere(uploads[1].resource, ({ currentSize }) => currentSize === size);
   }
+  // Those who listen hear of it right after those who watch.
+  await turn();
   const { data } = await next(events, "status");
   assertEquals([data.id, data.currentSize], [uploads[1].resource.id, 40]);
   await uploads[0].complete(await checksumOf(utf8("a".repeat(20))));

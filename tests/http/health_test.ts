@@ -57,7 +57,7 @@ test("a server is not ready before it has recovered, nor when it is closed, but 
 test("a server is not ready while less than --min-free is free", async () => {
   let freeBytes = 99;
   class Disk extends MemoryStorage {
-    override freeBytes(): Promise<number> {
+    freeBytes(): Promise<number> {
       return Promise.resolve(freeBytes);
     }
   }

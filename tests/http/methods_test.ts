@@ -1,20 +1,25 @@
 /** Methods that a path does not take, HEAD, and answers for terminals and browsers. */
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { framesRuntime } from "../../mod.ts";
+import { framesRuntime, type ServerOptions } from "../../mod.ts";
 import { VERSION } from "../../src/protocol.ts";
+import { ASSETS } from "../../src/server/viewer/assets.ts";
 import { shapeOf } from "../../src/server/route.ts";
 import { allRoutes } from "../helpers/routes.ts";
 import { mountServer, type Problem, startServer, type TestServer } from "../helpers/server.ts";
 
 /** One behaviour of every listener. */
-function both(behaviour: string, check: (server: TestServer) => Promise<void>) {
+function both(
+  behaviour: string,
+  check: (server: TestServer) => Promise<void>,
+  options: Partial<ServerOptions> = {},
+) {
   test(behaviour, async () => {
-    await using server = await startServer();
+    await using server = await startServer(options);
     await check(server);
   });
   test(`over node:http: ${behaviour}`, async () => {
-    await using server = await startServer({ runtime: framesRuntime() });
+    await using server = await startServer({ ...options, runtime: framesRuntime() });
     await check(server);
   });
 }
@@ -102,7 +107,7 @@ both("JSON ends with a line break", async (server) => {
 /** What a browser sends. */
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
 
-both("/ is a page for browsers, and JSON for all others", async ({ url }) => {
+both("without the viewer / is a page for browsers, and JSON for all others", async ({ url }) => {
   const page = await fetch(`${url}/`, { headers: { accept: BROWSER } });
   assertEquals(page.status, 200);
   assertMatch(page.headers.get("content-type")!, /^text\/html; charset=utf-8$/i);
@@ -121,10 +126,18 @@ both("/ is a page for browsers, and JSON for all others", async ({ url }) => {
       health: `${url}/readyz`,
     });
   }
+}, { viewer: false });
+
+both("/ is the viewer for browsers, and JSON for all others", async ({ url }) => {
+  const page = await fetch(`${url}/`, { headers: { accept: BROWSER } });
+  assertMatch(page.headers.get("content-type")!, /^text\/html; charset=utf-8$/i);
+  assertStringIncludes(page.headers.get("vary")!, "accept");
+  assertStringIncludes(await page.text(), `src="./viewer/${ASSETS.script}"`);
+  assertEquals((await (await fetch(`${url}/`)).json()).name, "stream");
 });
 
 test("the page shows addresses as text", async () => {
-  await using server = await startServer({ baseUrl: "http://host/a&lt;b'c" });
+  await using server = await startServer({ baseUrl: "http://host/a&lt;b'c", viewer: false });
   const response = await fetch(`${server.url}/`, { headers: { accept: "text/html" } });
   assertStringIncludes(await response.text(), `href="http://host/a&amp;lt;b&#39;c/readyz"`);
 });

@@ -336,6 +336,9 @@ test("a reference is read in all its forms", () => {
     [`wss://host/logs/ws/streaming/download/${id}`]: "https://host/logs",
     [`https://host/a/b/resources/${id}`]: "https://host/a/b",
     [`https://host/resources/resources/${id}`]: "https://host/resources",
+    [`https://host/resources/${id}/content`]: "https://host",
+    [`http://host/resources/${id.toUpperCase()}`]: "http://host",
+    [`ws://host/ws/streaming/download/${id.toUpperCase()}`]: "http://host",
   };
   for (const [text, server] of Object.entries(references)) {
     assertEquals(parseReference(text), { server, id }, text);
@@ -345,8 +348,23 @@ test("a reference is read in all its forms", () => {
 
 test("a bare id is a reference where the server is known", () => {
   assertEquals(parseReference(id, "wss://host/logs/"), { server: "https://host/logs", id });
+  assertEquals(parseReference(id.toUpperCase(), "http://host"), { server: "http://host", id });
   assertEquals(codeOf(() => parseReference(id)), "BAD_REQUEST");
   assertEquals(codeOf(() => parseReference(id, "host")), "BAD_REQUEST");
+});
+
+test("whatever a Step server gives is a reference", () => {
+  const endpoints: [endpoint: string, id: string][] = [
+    ["/ws/streaming/download/Build_42.log", "Build_42.log"],
+    [`/ws/streaming/download/${id}?session=7&x=%20`, id],
+    ["/logs/ws/streaming/download/42?session=7", "42"],
+    ["/files/down/2026/a%20b", "a%20b"],
+  ];
+  for (const [endpoint, id] of endpoints) {
+    for (const [ws, http] of [["ws://host:81", "http://host:81"], ["wss://host", "https://host"]]) {
+      assertEquals(parseReference(ws + endpoint), { server: http, id, endpoint });
+    }
+  }
 });
 
 test("what is no reference is BAD_REQUEST", () => {
@@ -357,8 +375,16 @@ test("what is no reference is BAD_REQUEST", () => {
     ...[`http://host/resources/${id}/more`, `http://host/resources/${id}?x=1`],
     ...[`http://host/resources/${id}#x`, `http://host/resources/`, `http://host/resources/42`],
     ...[`http://host/other/${id}`, `ws://host/ws/streaming/upload/${id}`],
-    ...[`http://host/resources/${id.toUpperCase()}`, `http://host?/resources/${id}`],
+    ...[`http://host/resources/${id}/content/x`, `http://host?/resources/${id}`],
     ...[`http://host/resources/${id} `, ` http://host/resources/${id}`],
+    ...[
+      "ws://host",
+      "ws://host/",
+      "ws://host/a#b",
+      "ws://ho st/a",
+      "ws://host:99999/a",
+      "wss:///a",
+    ],
   ];
   for (const text of texts) assertEquals(codeOf(() => parseReference(text)), "BAD_REQUEST", text);
 });

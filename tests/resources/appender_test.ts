@@ -3,7 +3,7 @@ import { setImmediate as turn, setTimeout as delay } from "node:timers/promises"
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertLessOrEqual, assertMatch } from "@std/assert";
 import fc from "fast-check";
-import type { ResourceChange } from "../../src/catalog.ts";
+import type { Catalog, ResourceChange } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { createDigest } from "../../src/digest.ts";
 import { isFinal, LIMITS, type ResourceStatus, StreamError } from "../../src/protocol.ts";
@@ -108,11 +108,14 @@ test("a burst that was written before its checkpoint is readable without a furth
     failed: () => {},
   });
   upload.resource.watch(({ currentSize }) => told.push(`readable ${currentSize}`));
-  upload.append(utf8("first\n"));
-  await turn();
+  for (const text of ["1", "2", "3", "4"]) {
+    upload.append(utf8(text));
+    await turn();
+  }
+  assertEquals(told.splice(0, 6).at(-1), "written 3");
   upload.append(new Uint8Array(upload.writeAfterBytes));
-  await statusWhere(upload.resource, ofSize(65542));
-  assertEquals(told, ["written 6", "readable 6", "written 65542", "readable 65542"]);
+  await statusWhere(upload.resource, ofSize(65540));
+  assertEquals(told, ["readable 4", "written 4", "written 65540", "readable 65540"]);
 });
 
 test("what waits for the interval is written, but not readable, when it is enough", async () => {
@@ -139,7 +142,7 @@ test("with durability `disk` a byte is acknowledged, and shown, after it was flu
   let flushed = 0;
   const storage = changed(memory, {
     writer: (log) => ({
-      async syncData() {
+      async flushData() {
         const { size } = log;
         await delay(2); // That long the disk takes.
         flushed = size;
@@ -394,14 +397,14 @@ test("COMPLETED is told after bytes and record were brought to disk, in this ord
   await using here = world({
     storage: changed(new MemoryStorage(), {
       writer: (log) => ({
-        async sync() {
+        async flush() {
           await turn();
           calls.push("bytes on disk");
-          await log.sync();
+          await log.flush?.();
         },
       }),
     }),
-    catalog: override(catalog, {
+    catalog: override<Catalog>(catalog, {
       update(id: string, revision: number, change: ResourceChange) {
         if (change.transferStatus === "COMPLETED") calls.push("record written");
         return catalog.update(id, revision, change);
@@ -409,7 +412,6 @@ test("COMPLETED is told after bytes and record were brought to disk, in this ord
       async sync() {
         await turn();
         calls.push("record on disk");
-        await catalog.sync();
       },
     }),
   });
@@ -465,10 +467,10 @@ function refusing(refused: number) {
   let appends = 0;
   return changed(memory, {
     writer: (log) => ({
-      async append(byteOffset, parts) {
+      async append(byteOffset, parts, statusOf) {
         await turn();
         if (++appends === refused) throw full();
-        await log.append(byteOffset, parts);
+        await log.append(byteOffset, parts, statusOf);
       },
     }),
   });
@@ -519,7 +521,7 @@ test("a digest of the bytes before a refused append does not complete the upload
 
 test("an upload whose bytes cannot be brought to disk fails, with all that is readable", async () => {
   const storage = changed(new MemoryStorage(), {
-    writer: () => ({ sync: () => Promise.reject(full()) }),
+    writer: () => ({ flush: () => Promise.reject(full()) }),
   });
   await using here = world({ storage });
   const upload = await register(here);
@@ -549,7 +551,7 @@ const unflushed: [string, (upload: Appender, checksum: string) => Promise<unknow
 for (const [what, end, failure] of unflushed) {
   test(`an upload that ${what} and cannot be brought to disk never claims it is, not even later`, async () => {
     const storage = changed(new MemoryStorage(), {
-      writer: () => ({ sync: () => Promise.reject(full()) }),
+      writer: () => ({ flush: () => Promise.reject(full()) }),
     });
     await using here = world({ storage });
     const upload = await register(here);
@@ -570,7 +572,7 @@ for (const [what, end, failure] of unflushed) {
 
 test("after a flush failed, one that succeeds at the end does not make the bytes durable", async () => {
   const storage = changed(new MemoryStorage(), {
-    writer: () => ({ syncData: () => Promise.reject(full()) }),
+    writer: () => ({ flushData: () => Promise.reject(full()) }),
   });
   await using here = world({ storage, durability: "disk" });
   const upload = await register(here);
@@ -585,7 +587,7 @@ test("after a flush failed, one that succeeds at the end does not make the bytes
 test("an upload whose record cannot be brought to disk fails, and has no digest", async () => {
   const catalog = new MemoryCatalog();
   await using here = world({
-    catalog: override(catalog, { sync: () => Promise.reject(full()) }),
+    catalog: override<Catalog>(catalog, { sync: () => Promise.reject(full()) }),
   });
   const upload = await register(here);
   const statuses = record(upload.resource);
@@ -598,7 +600,11 @@ test("an upload whose record cannot be brought to disk fails, and has no digest"
 
 test("an index that cannot be written fails the upload before its lines are told", async () => {
   const storage = changed(new MemoryStorage(), {
-    writer: () => ({ checkpoint: () => Promise.reject(full()) }),
+    writer: (log) => ({
+      append: (byteOffset, parts, statusOf) =>
+        statusOf ? Promise.reject(full()) : log.append(byteOffset, parts),
+      settle: () => Promise.reject(full()),
+    }),
   });
   await using here = world({ storage });
   const upload = await register(here);
@@ -610,11 +616,31 @@ test("an index that cannot be written fails the upload before its lines are told
   assertEquals(statuses.map(({ transferStatus }) => transferStatus), ["FAILED"]);
 });
 
+test("an upload whose record another owner has is FENCED, not FAILED, and leaves the record alone", async () => {
+  for (const when of ["it is told", "it looks"]) {
+    const catalog = new MemoryCatalog();
+    await using here = world({
+      catalog: when === "it looks" ? override(catalog, { watch: () => () => {} }) : catalog,
+    });
+    const upload = await register(here);
+    const statuses = record(upload.resource);
+    const { id } = upload.resource;
+    const told = failureOf(upload);
+    const theirs = await here.catalog.update(id, 0, { epoch: 5, owner: null });
+    upload.append(utf8("a\n"));
+    assertEquals((await told).code, "FENCED");
+    await assertFails("FENCED", async () => upload.complete(await checksumOf(utf8("a\n"))));
+    assertEquals(statuses.filter(isOver), []);
+    assertEquals(await here.catalog.get(id), theirs);
+    assertEquals(here.resources.uploads, 0);
+  }
+});
+
 test("an upload whose record somebody else changed fails and leaves the record alone", async () => {
   await using here = world();
   const upload = await register(here);
   const { id } = upload.resource;
-  const theirs = await here.catalog.update(id, 0, { epoch: 5, failure: "theirs" });
+  const theirs = await here.catalog.update(id, 0, { failure: "theirs" });
   const told = failureOf(upload);
   upload.append(utf8("a\n"));
   assertEquals((await told).code, "CONFLICT");
@@ -623,7 +649,7 @@ test("an upload whose record somebody else changed fails and leaves the record a
   await assertFails("CONFLICT", async () => upload.complete(await checksumOf(utf8("a\n"))));
 });
 
-test("an upload whose log somebody else took over fails and writes nothing more", async () => {
+test("an upload whose log somebody else took over is FENCED, not FAILED, and writes nothing more", async () => {
   await using here = world({ checkpointIntervalMs: 0 });
   const upload = await register(here);
   const { id } = upload.resource;
@@ -633,7 +659,8 @@ test("an upload whose log somebody else took over fails and writes nothing more"
   const told = failureOf(upload);
   upload.append(utf8("lost\n"));
   assertEquals((await told).code, "FENCED");
-  await statusWhere(upload.resource, isOver);
+  await assertFails("FENCED", () => upload.complete("", 5));
+  assertEquals(upload.resource.status.transferStatus, "IN_PROGRESS");
   await theirs.append(5, [utf8("theirs\n")]);
   await theirs.close();
   const log = await here.storage.openReader(id);

@@ -674,9 +674,9 @@ for (const when of ["before its owner is back", "after its owner is back"]) {
         wrap: (storage) =>
           changed(storage, {
             writer: (log) => ({
-              async sync() {
+              async flush() {
                 await syncing.passed();
-                await log.sync();
+                await log.flush?.();
               },
             }),
           }),

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { FileStorage, getResource, open, push, SqliteCatalog } from "../../mod.ts";
-import type { ResourceRecord } from "../../src/catalog.ts";
+import type { Catalog, ResourceRecord } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { isFinal, StreamError, type TransferStatus } from "../../src/protocol.ts";
 import { sweep } from "../../src/resources/retention.ts";
@@ -46,6 +46,7 @@ function recordOf({ began, ended, size = 0, transferStatus = "COMPLETED" }: Past
     digestState: null,
     secretHash: null,
     announced: { size: null, checksum: null },
+    owner: null,
     updatedAtMs: NOW_MS - ended * HOUR_MS,
     revision: 1,
   };
@@ -195,7 +196,7 @@ test("an upload that needs room is not harmed by one that is just being complete
   const syncing = new Gate();
   const catalog = new MemoryCatalog();
   let syncs = 0;
-  const slow = override(catalog, {
+  const slow = override<Catalog>(catalog, {
     sync: () => ++syncs === 1 ? syncing.passed() : Promise.resolve(),
   });
   await using here = world({ catalog: slow, maxTotalBytes: 100 });

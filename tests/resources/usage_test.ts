@@ -142,10 +142,10 @@ class Play {
   constructor(readonly chance: Chance, limits: Partial<ResourcesOptions>) {
     const refusing = changed(new MemoryStorage(), {
       writer: (log) => ({
-        append: (byteOffset, parts) =>
+        append: (byteOffset, parts, statusOf) =>
           chance.happens(this.refusesOften)
             ? Promise.reject(new StreamError("STORAGE_FAILED", "the disk refused"))
-            : log.append(byteOffset, parts),
+            : log.append(byteOffset, parts, statusOf),
       }),
     });
     const parts = { storage: refusing, catalog: new MemoryCatalog(), checkpointIntervalMs: 0 };

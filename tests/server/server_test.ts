@@ -249,12 +249,37 @@ test("a resource can be deleted as soon as its final status was seen", async () 
   }
 });
 
+test("an id in upper case is the same id, wherever it stands", async () => {
+  await using server = await startServer();
+  const id = crypto.randomUUID();
+  const written = id.toUpperCase();
+  const path = `${server.url}/resources/${written}`;
+  const put = await fetch(`${path}?name=A.log&type=text/plain`, { method: "PUT", body: "one\n" });
+  const made = await put.json();
+  assertEquals([put.status, made.id, made.filename], [201, id, "A.log"]);
+  assertEquals(await (await fetch(`${path}/content`)).text(), "one\n");
+  using client = await RawClient.open(`${server.ws}${downloadPath}/${written}`, SUBPROTOCOL);
+  const { resourceStatus } = await client.inbox.next("StatusChanged");
+  assertEquals(resourceStatus.currentSize, 4);
+  const named = await fetch(`${server.url}/resources/${written}.LOG`, { method: "PUT", body: "" });
+  assertEquals((await named.json()).filename, `${written}.LOG`);
+  assertEquals((await fetch(path, { method: "DELETE" })).status, 204);
+});
+
 test("whatever looks like an id and is none is NOT_FOUND", async () => {
   await using server = await startServer();
   const id = await uploaded(server);
   const ids = [
     ...["42", "..%2f..%2fetc%2fpasswd", "..%5c", "%00", `${id}%00`, "%zz", "%ff", "__proto__"],
-    ...[id.toUpperCase(), `${id}%20`, `%20${id}`, `{${id}}`, "é", "x".repeat(2000), `..%2f${id}`],
+    ...[
+      `${id.toUpperCase()}x`,
+      `${id}%20`,
+      `%20${id}`,
+      `{${id}}`,
+      "é",
+      "x".repeat(2000),
+      `..%2f${id}`,
+    ],
     ...["constructor", "null", "undefined", `${id}.bin`, "%2e%2e%5c", `${id}%2f`],
   ];
   for (const wrong of ids) {

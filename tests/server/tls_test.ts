@@ -101,7 +101,7 @@ for (const { server: kind, client } of pairs) {
     await renew(workspace, server, "two", "two");
     await server.stderr.until((text) => text.includes("certificate renewed"));
     assertEquals(await presented(workspace.server), "two");
-    assertEquals(await presented(stepAddress(server)), "two");
+    assertEquals(await presented(await stepAddress(server)), "two");
 
     await renew(workspace, server, "one", "two");
     const log = await server.stderr.until((text) => text.includes("certificate refused"));
@@ -123,15 +123,16 @@ async function renew(workspace: Workspace, server: Program, cert: string, key: s
   server.signal("SIGHUP");
 }
 
-function stepAddress(server: Program): string {
-  return /listening for Step clients address="(https:[^"]+)"/.exec(server.stderr.text)![1];
+async function stepAddress(server: Program): Promise<string> {
+  const line = /listening for Step clients address="(https:[^"]+)"/;
+  return line.exec(await server.stderr.until((text) => line.test(text)))![1];
 }
 
 test("a Step client at frame level connects over TLS, if it knows the authority", async () => {
   const { workspace, server, env } = await secured(own, "--step-port", "0");
   await using _workspace = workspace;
   await writeFile(workspace.path("a.txt"), LINES);
-  const url = stepAddress(server);
+  const url = await stepAddress(server);
   const push = await workspace.run(own, ["push", "a.txt", "--server", url], { env });
   assertEquals(push.code, 0);
   // Here, nobody told this process of the authority.

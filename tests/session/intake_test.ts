@@ -96,7 +96,7 @@ test("bytes that an appender did not take are never acknowledged", async () => {
   await using here = world();
   const upload = await register(here);
   const intake = intakeFor(upload);
-  await upload.detach();
+  await upload.detach(null);
   const content = { body: new Blob(["one"]).stream(), byteCount: 3 };
   await assertFails("FENCED", () => intake.receive(content));
   assert(upload.received === 0);

@@ -8,10 +8,13 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -23,6 +26,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
 import { StreamError } from "../../src/protocol.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../src/source/file.ts";
+import { WatchedProcess } from "../../src/source/process.ts";
 import type { Source } from "../../src/source/source.ts";
 import { eventually } from "../helpers/frames/connection.ts";
 
@@ -180,6 +184,56 @@ test("a file that shrinks while it is read is an error", async () => {
   await assertClosed(path);
 });
 
+test("a file that is rewritten while it is read is an error, whatever its size is then", async () => {
+  for (const size of [100_000, 130_000, 200_000]) {
+    const path = fileWith("a".repeat(100_000));
+    const reader = (await openFile(path)).stream.getReader();
+    await reader.read();
+    writeFileSync(path, "b".repeat(size));
+    const reading = (async () => {
+      while (!(await reader.read()).done);
+    })();
+    const error = await assertRejects(() => within(reading), StreamError, "was rewritten");
+    assertEquals(error.code, "SOURCE_FAILED");
+    await assertClosed(path);
+  }
+});
+
+test("a file whose bytes are changed in place while it is read is an error", async () => {
+  const path = fileWith("a".repeat(200_000));
+  const reader = (await openFile(path)).stream.getReader();
+  await reader.read();
+  await aTick(path);
+  const file = openSync(path, "r+");
+  writeSync(file, "b", 100_000);
+  closeSync(file);
+  const reading = (async () => {
+    while (!(await reader.read()).done);
+  })();
+  await assertRejects(() => within(reading), StreamError, "was rewritten");
+});
+
+/** Waits until the time of a change now is another than that of the file: systems count it in ticks. */
+async function aTick(path: string): Promise<void> {
+  const { mtimeNs } = statSync(path, { bigint: true });
+  const probe = fileWith("");
+  while (statSync(probe, { bigint: true }).mtimeNs === mtimeNs) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    writeFileSync(probe, "x");
+  }
+}
+
+test("a file whose size the system does not know is read to its end, as a whole and growing", async () => {
+  if (!onLinux) return;
+  // Sizes of 4096 and of 0 bytes are told, which neither file has.
+  for (const path of ["/sys/kernel/mm/transparent_hugepage/enabled", "/proc/version"]) {
+    const content = execFileSync("cat", [path]).toString();
+    assertEquals(await textOf(await openFile(path)), content);
+    const growing = await openGrowingFile(path, { stop: AbortSignal.abort() });
+    assertEquals(await textOf(growing), content);
+  }
+});
+
 test("what cannot be read is an error that names the path", async () => {
   const short = fileWith("short");
   const cases: [path: string, from: number, reason: string][] = [
@@ -323,6 +377,49 @@ test("a process that is gone already lets everything be read", async () => {
   assertEquals(await textOf(source), "all");
 });
 
+test("a process that ended and that nobody waits for is gone", async () => {
+  if (!onLinux) return;
+  // A program that does not know of its child becomes the parent of a zombie.
+  const parent = spawn("sh", ["-c", "sleep 0.1 & echo $!; exec sleep 60"]);
+  const [line] = await once(parent.stdout, "data");
+  const zombie = Number(String(line));
+  const isZombie = () => /\) Z/.test(readFileSync(`/proc/${zombie}/stat`, "latin1"));
+  await eventually("the zombie", isZombie);
+  const source = await openGrowingFile(fileWith("all"), { untilPid: zombie });
+  assertEquals(await textOf(source), "all");
+  parent.kill();
+});
+
+test("what is no id of a process is refused, and the largest is one that is gone", async () => {
+  for (const pid of [0, -1, 1.5, 2 ** 31, 99_999_999_999, NaN]) {
+    const error = await assertRejects(
+      () => openGrowingFile(fileWith("all"), { untilPid: pid }),
+      StreamError,
+      `there is no process ${pid}`,
+    );
+    assertEquals(error.code, "BAD_REQUEST");
+  }
+  const source = await openGrowingFile(fileWith("all"), { untilPid: 2 ** 31 - 1 });
+  assertEquals(await textOf(source), "all");
+});
+
+test("a process whose id belongs to another one by now is gone", () => {
+  const stat = (state: string, start: number) =>
+    `77 (a) Z (b) ${state} 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 ${start} 0 0`;
+  let now: string | null = stat("S", 1000);
+  const watched = new WatchedProcess(process.pid, () => now);
+  assertEquals(watched.isGone(), false);
+  now = stat("R", 1000);
+  assertEquals(watched.isGone(), false);
+  now = stat("S", 2000);
+  assertEquals(watched.isGone(), true);
+  now = stat("Z", 1000);
+  assertEquals(watched.isGone(), true);
+  // Where nothing is told, signals tell.
+  now = null;
+  assertEquals(watched.isGone(), false);
+});
+
 test("the appearance of a file ends the stream after what is there", async () => {
   const path = fileWith("one"), flag = `${path}.done`;
   const follower = await Follower.of(path, { untilFile: flag });
@@ -340,6 +437,48 @@ test("a growing file that shrinks is an error that says from where to where", as
     truncateSync(follower.path, size);
     await follower.fails("shrank", `from 10 to ${size} bytes`, "10 were read");
   }
+});
+
+test("a growing file that was truncated and has regrown between two looks is an error", async () => {
+  for (const text of ["abcdefghij", "abcdefghijklm", "x"]) {
+    const follower = await Follower.of(fileWith("0123456789"));
+    await follower.expect("0123456789");
+    await aTick(follower.path);
+    writeFileSync(follower.path, text.repeat(10).slice(0, Math.max(10, text.length)));
+    await follower.fails("was rewritten", "10 bytes were read");
+  }
+});
+
+test("nothing of what a rewritten file holds is passed on, and the end of the producer does not complete it", async () => {
+  const follower = await Follower.of(fileWith("0123456789"));
+  await follower.expect("0123456789");
+  writeFileSync(follower.path, "another text that is longer");
+  follower.stop();
+  await follower.fails("was rewritten");
+});
+
+test("a log that loses its first bytes to copytruncate while its producer goes on is an error", async () => {
+  const path = fileWith("");
+  const producer = openSync(path, "w");
+  writeSync(producer, "before the rotation\n");
+  const follower = await Follower.of(path);
+  await follower.expect("before the rotation\n");
+  truncateSync(path, 0);
+  // Without O_APPEND it goes on at its offset, and the file begins with zeros.
+  writeSync(producer, "after it\n");
+  closeSync(producer);
+  await follower.fails("was rewritten");
+});
+
+test("a growing file that is only touched goes on", async () => {
+  const follower = await Follower.of(fileWith("one"));
+  await follower.expect("one");
+  await aTick(follower.path);
+  utimesSync(follower.path, new Date(), new Date());
+  appendFileSync(follower.path, "two");
+  await follower.expect("two");
+  follower.stop();
+  assertEquals(await follower.rest(), "");
 });
 
 test("a growing file that is replaced is an error, after what was in it", async () => {

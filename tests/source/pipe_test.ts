@@ -12,12 +12,11 @@ import { assert, assertEquals } from "@std/assert";
 const directory = mkdtempSync(join(tmpdir(), "stream-stdin-"));
 after(() => rmSync(directory, { recursive: true }));
 
+const pipeModule = new URL("../../src/source/pipe.ts", import.meta.url).href;
 /** Starts of programs that this runtime runs with `source` as the source of their standard input. */
 const prelude = `
   import process from "node:process";
-  import { openStdin } from ${
-  JSON.stringify(new URL("../../src/source/pipe.ts", import.meta.url).href)
-};
+  import { openStdin } from ${JSON.stringify(pipeModule)};
   const source = openStdin();
 `;
 const copy = `${prelude}
@@ -79,10 +78,47 @@ test("a file is read exactly as standard input", async () => {
 });
 
 test("an empty standard input ends at once", async () => {
-  for (const input of ["< /dev/null", "<&-"]) {
-    const { output, code } = await resultOf(shell(`exec "$@" ${input}`, copy));
-    assertEquals([output.length, code], [0, 0], input);
+  const { output, code } = await resultOf(shell('exec "$@" < /dev/null', copy));
+  assertEquals([output.length, code], [0, 0]);
+});
+
+test("a standard input that is closed or a directory is an error, and not an empty one", async () => {
+  const failure = `
+    import process from "node:process";
+    import { openStdin } from ${JSON.stringify(pipeModule)};
+    try {
+      openStdin();
+    } catch (error) {
+      process.stdout.write(error.code + " " + error.message);
+    }`;
+  for (const [input, reason] of [["<&-", "it is closed"], ["< /", "it is a directory"]]) {
+    const { output } = await resultOf(shell(`exec "$@" ${input}`, failure));
+    assertEquals(`${output}`, `SOURCE_FAILED standard input cannot be read: ${reason}`);
   }
+});
+
+test("a file as standard input is read from where the shell left it", async () => {
+  const path = join(directory, "lines");
+  writeFileSync(path, "first\nsecond\nthird\n");
+  const { output, code } = await resultOf(shell(`(read -r line; exec "$@") < ${path}`, copy));
+  assertEquals([`${output}`, code], ["second\nthird\n", 0]);
+});
+
+test("a file as standard input that is rewritten while it is read is an error", async () => {
+  const path = join(directory, "rewritten");
+  writeFileSync(path, "a".repeat(100_000));
+  const failure = `${prelude}
+    import { writeFileSync } from "node:fs";
+    const reader = source.stream.getReader();
+    await reader.read();
+    writeFileSync(${JSON.stringify(path)}, "b".repeat(100_000));
+    try {
+      while (!(await reader.read()).done);
+    } catch (error) {
+      process.stdout.write(error.code + " " + error.message);
+    }`;
+  const { output } = await resultOf(shell(`exec "$@" < ${path}`, failure));
+  assert(`${output}`.startsWith("SOURCE_FAILED standard input was rewritten"), `${output}`);
 });
 
 test("a producer that is killed ends the stream after what it wrote", async () => {

@@ -215,6 +215,40 @@ test("in whatever order bytes are given and taken, they are the same, and the fi
     await untilGone(files);
   }));
 
+test("without a directory for temporary files memory is all there is, which is said once", async () => {
+  await using files = await temporaryFiles();
+  process.env.TMPDIR += "/missing";
+  const warnings: string[] = [];
+  const producer = new Producer();
+  const stream = spool(producer.stream, 64 * MIB, (message) => warnings.push(message));
+  const consumer = new Consumer(stream);
+  const total = 40 * MIB;
+  const given = give(producer, total).then(() => producer.end());
+  await eventually("full memory", () => producer.taken >= MEMORY_BYTES);
+  for (let turns = 0; turns < 20; turns++) await turn();
+  assert(producer.taken <= MEMORY_BYTES + CHUNK_BYTES, `${producer.taken} bytes were taken`);
+  await Promise.all([consumer.takeAll(), given]);
+  assertEquals(consumer.read, total);
+  assertEquals(warnings.length, 1);
+  assert(warnings[0].includes("/missing: there is no such file"), warnings[0]);
+  assertEquals(await files.names(), []);
+});
+
+test("cancelling ends the wait of a producer that found no room at all", async () => {
+  await using _files = await temporaryFiles();
+  process.env.TMPDIR += "/missing";
+  for (let delay = 0; delay < 20; delay++) {
+    const producer = new Producer();
+    const consumer = new Consumer(spool(producer.stream, 64 * MIB));
+    await give(producer, MEMORY_BYTES);
+    await producer.asked();
+    producer.give(bytesAt(producer.taken, 1000));
+    for (let turns = 0; turns < delay; turns++) await turn();
+    await within("the end", consumer.cancel());
+    assert(producer.cancelled);
+  }
+});
+
 test("an error of the producer comes after all that came before it", async () => {
   await using files = await temporaryFiles();
   const producer = new Producer();

@@ -12,6 +12,7 @@ import {
 } from "../../mod.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { StepProxy } from "../helpers/step/proxy.ts";
 import { stepOnly } from "../helpers/step/server.ts";
 
 /** A running upload, its reference on the Step port, and how to write to it. */
@@ -67,6 +68,34 @@ test("lines of a Step server come as text, as far as they are there", async () =
   assertEquals(await Array.fromAsync(download.lines(1, 10)), ["two\r\n", "last"]);
   assertEquals(await Array.fromAsync(download.lines(3, 10)), []);
   download.close();
+});
+
+test("a Step server's own ids and queries are followed", async () => {
+  await using place = await running();
+  await place.writer.write(utf8("one\n"));
+  await place.writer.close();
+  const id = place.reference.split("/").at(-1)!;
+  const asked: string[] = [];
+  await using proxy = await StepProxy.open(place.reference, (path) => {
+    asked.push(path);
+    return path.replace("Build_42.log?session=7", id);
+  });
+  const reference = `${proxy.ws}/ws/streaming/download/Build_42.log?session=7`;
+  assertEquals(await new Response(follow(reference)).text(), "one\n");
+  assert(asked.every((path) => path === "/ws/streaming/download/Build_42.log?session=7"));
+});
+
+test("a byte behind the end of a finished resource is RANGE_NOT_AVAILABLE on every server", async () => {
+  await using place = await running();
+  await place.writer.write(utf8("one\n"));
+  await place.writer.close();
+  for (const reference of [place.reference, place.upload.reference]) {
+    for (const transport of ["ws", "auto"] as const) {
+      const read = (from: number) => new Response(follow(reference, { from, transport })).text();
+      assertEquals(await read(4), "");
+      await assertFails("RANGE_NOT_AVAILABLE", () => read(5));
+    }
+  }
 });
 
 test("an unknown resource of a Step server fails, and is not tried again", async () => {

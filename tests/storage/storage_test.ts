@@ -8,17 +8,20 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { setImmediate } from "node:timers";
+import { setImmediate as turn } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import type { LogReader, LogWriter, Storage } from "../../src/storage.ts";
+import type { ResourceStatus } from "../../src/protocol.ts";
+import type { LogEnd, LogReader, LogWriter, Storage, TailListener } from "../../src/storage.ts";
 import { FileStorage } from "../../src/storage/file.ts";
 import { Disk, FileReader } from "../../src/storage/file/reader.ts";
-import { MemoryStorage } from "../../src/storage/memory.ts";
+import { MemoryLogs, MemoryStorage } from "../../src/storage/memory.ts";
 import { arbitraryBytes, concat, lineBreaksOf, linesOf, utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import type { FullDisk } from "../helpers/faults/full_disk.ts";
+import { inTurn } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const withLines = { lineAccess: true, epoch: 1 };
@@ -26,9 +29,13 @@ const withoutLines = { lineAccess: false, epoch: 1 };
 /** More than a writer keeps back before it writes to the index. */
 const manyLines = 2 * 8192 + 5;
 
-/** The same behaviour of both storages. */
+/** The same behaviour of both storages, and of two instances that share their logs, each doing every other step. */
 function contract(behaviour: string, check: (storage: Storage) => Promise<void>): void {
   test(`MemoryStorage: ${behaviour}`, () => check(new MemoryStorage()));
+  test(`MemoryStorage of two nodes: ${behaviour}`, () => {
+    const logs = new MemoryLogs();
+    return check(inTurn(new MemoryStorage(logs), new MemoryStorage(logs)));
+  });
   test(`FileStorage: ${behaviour}`, async () => {
     await using directory = await temporaryDirectory();
     await check(new FileStorage(directory.path));
@@ -66,6 +73,22 @@ async function reading<T>(
     await reader.close();
   }
 }
+
+/** A status of epoch 1 that shows everything up to an end. */
+function shown({ size, lineBreaks }: LogEnd, sequence = 1): ResourceStatus {
+  return {
+    transferStatus: "IN_PROGRESS",
+    currentSize: size,
+    numberOfLines: lineBreaks,
+    durableSize: 0,
+    epoch: 1,
+    sequence,
+    failure: null,
+  };
+}
+
+/** Makes all that was appended readable. */
+const checkpoint = (log: LogWriter) => log.append(log.size, [], shown);
 
 function assertCounts(log: LogWriter, bytes: Uint8Array): void {
   const { size, lineBreaks, lines } = log;
@@ -110,7 +133,7 @@ contract("all parts of an append can be read, from any place", async (storage) =
   const log = await storage.create(id, withoutLines);
   await log.append(0, [utf8("ab"), utf8("cde")]);
   await log.append(5, [utf8("f")]);
-  await log.checkpoint();
+  await checkpoint(log);
   await reading(storage, id, async (reader) => {
     for (let start = 0; start <= 6; start++) {
       for (let end = start; end <= 6; end++) {
@@ -221,7 +244,7 @@ contract("a log without line access counts no lines and has no line breaks", asy
   const id = crypto.randomUUID();
   const log = await storage.create(id, withoutLines);
   await log.append(0, [utf8("a\nb\n")]);
-  await log.checkpoint();
+  await checkpoint(log);
   assertEquals([log.size, log.lineBreaks, log.lines], [4, 0, 0]);
   await reading(storage, id, async (reader) => {
     await assertFails("STORAGE_FAILED", () => reader.lineBreak(0));
@@ -236,7 +259,7 @@ contract("a checkpoint shows everything before it while the writer goes on", asy
   await reading(storage, id, async (reader) => {
     for (let round = 0; round < 3; round++) {
       await log.append(round * 4, [utf8(`${round}a\n\n`)]);
-      await log.checkpoint();
+      await checkpoint(log);
       assertEquals(await reader.read(round * 4, 4), utf8(`${round}a\n\n`));
       assertEquals(await reader.lineBreak(round * 2 + 1), round * 4 + 3);
     }
@@ -255,7 +278,7 @@ contract("an index of tens of thousands of lines is complete", async (storage) =
       await log.append(at, [bytes.subarray(at, at + pieceBytes)]);
     }
     assertCounts(log, bytes);
-    await log.sync();
+    await log.flush?.();
     await reading(storage, id, async (reader) => {
       for (const index of [0, 8191, 8192, 8193, manyLines - 1]) {
         assertEquals(await reader.lineBreak(index), 2 * index + 1);
@@ -269,11 +292,11 @@ contract("an index of tens of thousands of lines is complete", async (storage) =
 contract("bytes and index can be brought to disk at any time", async (storage) => {
   const id = crypto.randomUUID();
   const log = await storage.create(id, withLines);
-  await Promise.all([log.sync(), log.syncData()]);
+  await Promise.all([log.flush?.(), log.flushData?.()]);
   await log.append(0, [utf8("a\n")]);
-  await log.syncData();
+  await log.flushData?.();
   await log.append(2, [utf8("b\n")]);
-  await log.sync();
+  await log.flush?.();
   await assertHolds(storage, id, utf8("a\nb\n"));
   await log.close();
 });
@@ -286,14 +309,14 @@ contract("closing a writer again harms nobody who opened a log meanwhile", async
   const later = await storage.create(other, withLines);
   await log.close();
   await later.append(0, [utf8("two\nthree\n")]);
-  await later.sync();
+  await later.flush?.();
   await later.close();
   await assertHolds(storage, id, utf8("one\n"));
   await assertHolds(storage, other, utf8("two\nthree\n"));
 });
 
 contract("there is room for something", async (storage) => {
-  assert(await storage.freeBytes() > 0);
+  assert((await storage.freeBytes?.() ?? Infinity) > 0);
 });
 
 contract("who takes over stands at the end and goes on counting", async (storage) => {
@@ -378,6 +401,132 @@ contract("a writer of a deleted log is told so, and does not bring it back", asy
   await assertFails("NOT_FOUND", () => storage.openReader(id));
 });
 
+/** What somebody hears who follows a log. */
+class Heard implements TailListener {
+  readonly news: (string | number)[] = [];
+
+  /** Bytes are heard as text, a status as its size. */
+  appended(byteOffset: number, blocks: readonly Uint8Array[]): void {
+    this.news.push(`${byteOffset} ${new TextDecoder().decode(concat(blocks))}`);
+  }
+
+  told(status: ResourceStatus): void {
+    this.news.push(status.currentSize);
+  }
+
+  async assert(expected: (string | number)[]): Promise<void> {
+    for (let turns = 0; turns < 100 && this.news.length < expected.length; turns++) await turn();
+    assertEquals(this.news, expected);
+  }
+}
+
+contract("a follower hears bytes, then the status that shows them, in order", async (storage) => {
+  const id = crypto.randomUUID();
+  const log = await storage.create(id, withLines);
+  const heard = new Heard();
+  const tail = await storage.follow(id, heard);
+  assertEquals(tail.status, null);
+  await log.append(0, [utf8("a\n"), utf8("b")]);
+  await log.append(3, [utf8("c\n")], shown);
+  await checkpoint(log);
+  await log.announce({ ...shown(log), currentSize: 77 });
+  await heard.assert(["0 a\nb", "3 c\n", 5, 5, 77]);
+  tail.close();
+  await log.append(5, [utf8("d")], shown);
+  await turn();
+  await heard.assert(["0 a\nb", "3 c\n", 5, 5, 77]);
+  await log.close();
+});
+
+contract(
+  "a follower that comes late is given the newest status, and hears what follows",
+  async (storage) => {
+    const id = crypto.randomUUID();
+    const log = await storage.create(id, withLines);
+    await log.append(0, [utf8("a\n")], shown);
+    const heard = new Heard();
+    const tail = await storage.follow(id, heard);
+    assertEquals(tail.status, shown(log));
+    await log.append(2, [utf8("b")], shown);
+    await heard.assert(["2 b", 3]);
+    tail.close();
+    await log.close();
+  },
+);
+
+contract(
+  "bytes can be read when their status is heard, the line break index included",
+  async (storage) => {
+    const id = crypto.randomUUID();
+    const log = await storage.create(id, withLines);
+    const read = Promise.withResolvers<[Uint8Array, number]>();
+    await reading(storage, id, async (reader) => {
+      const told = () =>
+        Promise.all([reader.read(0, 4), reader.lineBreak(1)]).then(read.resolve, read.reject);
+      const tail = await storage.follow(id, { appended() {}, told });
+      await log.append(0, [utf8("a\nb\n")], shown);
+      assertEquals(await read.promise, [utf8("a\nb\n"), 3]);
+      tail.close();
+    });
+    await log.close();
+  },
+);
+
+contract(
+  "a follower hears the next owner, and nothing of one that was shut out",
+  async (storage) => {
+    const id = crypto.randomUUID();
+    const older = await storage.create(id, withLines);
+    const heard = new Heard();
+    const tail = await storage.follow(id, heard);
+    await older.append(0, [utf8("a")], shown);
+    const newer = await storage.recover(id, { lineAccess: true, epoch: 2 });
+    let asked = 0;
+    const status = (end: LogEnd) => {
+      asked++;
+      return shown(end);
+    };
+    await assertFails("FENCED", () => older.append(1, [utf8("lost")], status));
+    await assertFails("FENCED", () => older.append(1, [], status));
+    await assertFails("FENCED", () => older.announce(shown(older)));
+    assertEquals(asked, 0);
+    await newer.append(1, [utf8("b")], shown);
+    await heard.assert(["0 a", 1, "1 b", 2]);
+    tail.close();
+    await Promise.all([older.close(), newer.close()]);
+  },
+);
+
+contract(
+  "a log of which the end was told is followed as one that nobody writes",
+  async (storage) => {
+    const id = crypto.randomUUID();
+    const log = await storage.create(id, withLines);
+    await log.append(0, [utf8("a")], shown);
+    await log.announce({ ...shown(log), transferStatus: "COMPLETED" });
+    await log.close();
+    const tail = await storage.follow(id, new Heard());
+    assert(tail.status === null || tail.status.transferStatus === "COMPLETED");
+    tail.close();
+  },
+);
+
+contract("any number follow a log, and each ends by itself", async (storage) => {
+  const id = crypto.randomUUID();
+  const log = await storage.create(id, withoutLines);
+  const [first, second] = [new Heard(), new Heard()];
+  const tails = [await storage.follow(id, first), await storage.follow(id, second)];
+  await log.append(0, [utf8("a")], shown);
+  await Promise.all([first.assert(["0 a", 1]), second.assert(["0 a", 1])]);
+  tails[0].close();
+  tails[0].close();
+  await log.append(1, [utf8("b")], shown);
+  await second.assert(["0 a", 1, "1 b", 2]);
+  assertEquals(first.news.length, 2);
+  tails[1].close();
+  await log.close();
+});
+
 const strangeIds = [
   "",
   ".",
@@ -407,7 +556,7 @@ contract("an id that is no resource id has no log", async (storage) => {
 
 /** Chunks, each with whether the writer is replaced before it. */
 const arbitraryChunks = fc.array(
-  fc.record({ bytes: arbitraryBytes(50), takeover: fc.boolean(), checkpoint: fc.boolean() }),
+  fc.record({ bytes: arbitraryBytes(50), takeover: fc.boolean(), shows: fc.boolean() }),
   { maxLength: 30, size: "max" },
 );
 
@@ -417,14 +566,14 @@ contract("any chunking of any bytes, under any owners, gives the same log", asyn
       const id = crypto.randomUUID();
       let log = await storage.create(id, withLines);
       let epoch = 1;
-      for (const { bytes, takeover, checkpoint } of chunks) {
+      for (const { bytes, takeover, shows } of chunks) {
         if (takeover) {
           await log.close();
           log = await storage.recover(id, { lineAccess: true, epoch: ++epoch });
         }
         const half = bytes.length >> 1;
         await log.append(log.size, [bytes.slice(0, half), bytes.slice(half)]);
-        if (checkpoint) await log.checkpoint();
+        if (shows) await checkpoint(log);
       }
       const whole = concat(chunks.map(({ bytes }) => bytes));
       assertCounts(log, whole);
@@ -479,7 +628,7 @@ onDisk("a log without line access has no index", async (storage, directory) => {
   const id = crypto.randomUUID();
   const log = await storage.create(id, withoutLines);
   await log.append(0, [utf8("a\nb\n")]);
-  await log.sync();
+  await log.flush?.();
   await log.close();
   assertEquals(filesBelow(directory), [dataPath(directory, id)]);
 });

@@ -248,10 +248,11 @@ class AdoptRun {
       digestState: null,
       secretHash: null,
       announced: { size: null, checksum: null },
+      owner: null,
       updatedAtMs: writtenAtMs,
       revision: 0,
     });
-    await this.catalog.sync();
+    await this.catalog.sync?.();
     this.#adopted++;
   }
 
@@ -268,7 +269,7 @@ class AdoptRun {
     if (!facts.indexIsRight) await this.#mendIndex(id, path);
     const log = await this.#storage.recover(id, { lineAccess, epoch: 1 });
     try {
-      await log.sync();
+      await log.flush?.();
     } finally {
       await log.close();
     }

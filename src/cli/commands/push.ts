@@ -21,6 +21,7 @@ import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source
 import { guessMimeType, isText } from "../../mime.ts";
 import { openStdin } from "../../source/pipe.ts";
 import { isTransient } from "../../client/retry.ts";
+import { MAX_PID } from "../../source/process.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
 import { CHARSETS } from "../../source/charsets.ts";
@@ -152,8 +153,9 @@ function checkOptions(path: string, options: Options): void {
   if (path === "-" && options.text("resume") !== undefined) {
     throw new UsageError("--resume is for files: a pipe cannot be read again");
   }
-  if (options.number("until-pid") === 0) {
-    throw new UsageError("--until-pid 0: there is no such process");
+  const pid = options.number("until-pid");
+  if (pid === 0 || pid !== undefined && pid > MAX_PID) {
+    throw new UsageError(`--until-pid ${pid}: there is no such process`);
   }
 }
 
@@ -218,7 +220,7 @@ async function openSource(
     const source = openStdin();
     return {
       ...source,
-      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES),
+      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, notice),
     };
   }
   if (stop === null) return await openFile(path);

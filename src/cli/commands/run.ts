@@ -15,6 +15,7 @@ import { connectFrames } from "../../runtime/frames/client.ts";
 import { merge } from "../../source/merge.ts";
 import { spool } from "../../source/spool.ts";
 import { Tee } from "../../source/tee.ts";
+import { startTimer } from "../../timer.ts";
 import { BackgroundUpload } from "../background_upload.ts";
 import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -153,9 +154,10 @@ class Run {
   async #outputsEnd(): Promise<void> {
     const all = Promise.all(this.#tees.map(({ done }) => done));
     const lingerMs = this.#options.number("linger") ?? LINGER_MS;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([all, new Promise((resolve) => timer = setTimeout(resolve, lingerMs))]);
-    clearTimeout(timer);
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const stopTimer = startTimer(lingerMs, resolve);
+    await Promise.race([all, late]);
+    stopTimer();
     await Promise.all(this.#tees.map((tee) => tee.stop()));
   }
 
@@ -174,7 +176,11 @@ class Run {
     const metadata = { filename, mimeType, supportsLineAccess: true };
     const limitBytes = this.#options.number("spool-limit") ?? SPOOL_BYTES;
     const upload = new BackgroundUpload({
-      bytes: spool(merge(tees.map(({ stream }) => stream)), limitBytes),
+      bytes: spool(
+        merge(tees.map(({ stream }) => stream)),
+        limitBytes,
+        (message) => this.#say(message),
+      ),
       begin: (signal) => this.#push(metadata, contextId, signal),
       begun: ({ reference }) => this.#say(`${filename}: ${reference}`),
       beforeEnd: async () => void await this.#child.exit,

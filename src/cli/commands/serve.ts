@@ -124,6 +124,7 @@ export const serve: Command = {
       kind: "flag",
       help: "log every finished request and WebSocket connection, without queries and secrets",
     },
+    "no-viewer": { kind: "flag", help: "show people with a browser no pages, only the interface" },
     "log-format": {
       kind: "text",
       value: "FORMAT",
@@ -180,6 +181,7 @@ function settingsOf(options: Options) {
     requireContext: options.flag("require-context"),
     allowOrigins: options.list("allow-origin"),
     trustProxy: options.flag("trust-proxy"),
+    viewer: !options.flag("no-viewer"),
     maxUploads: options.number("max-uploads"),
     maxConnections: options.number("max-connections"),
     maxFollowers: options.number("max-followers"),

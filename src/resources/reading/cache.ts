@@ -7,7 +7,7 @@
  */
 import type { Catalog, ResourceRecord } from "../../catalog.ts";
 import { isFinal, type ResourceStatus, StreamError } from "../../protocol.ts";
-import type { LogReader, Storage } from "../../storage.ts";
+import type { FollowedTail, LogReader, Storage, TailListener } from "../../storage.ts";
 import { findRecord, notFound } from "../find.ts";
 import type { Meter } from "../meter.ts";
 import { statusOf } from "../status.ts";
@@ -59,7 +59,13 @@ export class OpenResource implements AsyncDisposable {
 interface Held {
   readonly resource: Resource;
   readonly createdAtMs: number;
+  /** Whether it was opened for its upload, so that nobody else can have ended it before. */
+  readonly isOwn: boolean;
   holders: number;
+  /** Where its news come from; null once there are none to come. */
+  tail: FollowedTail | null;
+  /** While it begins to be followed. */
+  following: Promise<void> | null;
 }
 
 /** What is kept of a resource that nobody has open. */
@@ -94,7 +100,7 @@ export class ResourceCache {
   /** The ones that were used first come first. */
   readonly #idle = new Map<string, Idle>();
   readonly #recentBudget: RecentBudget = { freeBytes: RECENT_BYTES };
-  #deletions = 0;
+  #changes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -112,7 +118,12 @@ export class ResourceCache {
    * @throws {StreamError} NOT_FOUND.
    */
   async get(id: string): Promise<ResourceView> {
-    return this.view(await this.#record(id));
+    const view = this.view(await this.#record(id));
+    if (isFinal(view.status.transferStatus) || this.#held.has(id)) return view;
+    // The record of an upload of another node is up to a second older than its tail.
+    const tail = await this.#parts.storage.follow(id, DEAF);
+    tail.close();
+    return tail.status === null ? view : { ...view, status: tail.status };
   }
 
   /**
@@ -122,9 +133,11 @@ export class ResourceCache {
    * @throws {StreamError} NOT_FOUND, LIMIT_REACHED.
    */
   async open(id: string, record?: ResourceRecord): Promise<OpenResource> {
-    // Somebody else may have opened it while the catalog was asked.
-    const held = this.#held.get(id) ??
-      this.#hold(record ?? await findRecord(this.#parts.catalog, id));
+    let held = this.#held.get(id);
+    if (held === undefined || held.resource.deleted) {
+      // Somebody else may have opened it while the catalog was asked.
+      held = this.#hold(record ?? await findRecord(this.#parts.catalog, id));
+    }
     if (held.resource.deleted) throw notFound(id);
     if (held.holders >= this.#maxFollowers) {
       throw new StreamError(
@@ -132,12 +145,23 @@ export class ResourceCache {
         `${this.#maxFollowers} have resource ${id} open: try again later`,
       );
     }
-    return this.#handle(held);
+    return await this.#handle(held);
   }
 
-  /** Opens a resource for its upload, which no limit keeps out. */
-  hold(record: ResourceRecord): OpenResource {
-    return this.#handle(this.#hold(record));
+  /** Opens a resource for its upload, whose record nobody else changes; no limit keeps it out. */
+  hold(record: ResourceRecord): Promise<OpenResource> {
+    return this.#handle(this.#hold(record, true));
+  }
+
+  /** Opens a resource like `hold`, even where its tail cannot be followed now; see `reach`. */
+  holdUnreached(record: ResourceRecord): OpenResource {
+    return this.#open(this.#hold(record, true));
+  }
+
+  /** Follows the tail of a resource that is open, unless it is followed. */
+  async reach(id: string): Promise<void> {
+    const held = this.#held.get(id);
+    if (held !== undefined) await this.#followed(held);
   }
 
   /** The resource, if somebody has it open. */
@@ -150,17 +174,36 @@ export class ResourceCache {
     return { ...record, status: this.find(record.id)?.status ?? statusOf(record) };
   }
 
+  /** A record was changed by another node: its end is told here, too, and nothing older is believed. */
+  changed(record: ResourceRecord): void {
+    this.#changes++;
+    const idle = this.#idle.get(record.id);
+    if (idle !== undefined) idle.record = null;
+    const held = this.#held.get(record.id);
+    // Until then the tail knows better.
+    if (held === undefined || !isFinal(record.transferStatus)) return;
+    if (!isFinal(held.resource.status.transferStatus)) held.resource.publish(statusOf(record));
+    endTail(held);
+  }
+
   /** A resource was deleted: tells those who have it open, and keeps nothing of it. */
   async deleted(id: string): Promise<void> {
-    this.#deletions++;
-    this.find(id)?.markDeleted();
+    this.#changes++;
+    const held = this.#held.get(id);
+    if (held !== undefined && !held.resource.deleted) {
+      endTail(held);
+      held.resource.markDeleted();
+    }
     await this.#drop(id);
   }
 
   /** Closes every resource, whoever has it open. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
-    const closing = Array.from(this.#held.values(), ({ resource }) => resource.close());
+    const closing = Array.from(this.#held.values(), (held) => {
+      endTail(held);
+      return held.resource.close();
+    });
     this.#held.clear();
     await Promise.all([...closing, ...Array.from(this.#idle.keys(), (id) => this.#drop(id))]);
   }
@@ -168,29 +211,72 @@ export class ResourceCache {
   async #record(id: string): Promise<ResourceRecord> {
     const idle = this.#idle.get(id);
     if (idle?.record && this.#now() < idle.believedUntilMs) return idle.record;
-    const deletions = this.#deletions;
+    const changes = this.#changes;
     const record = await findRecord(this.#parts.catalog, id);
-    // What was deleted meanwhile is not there any more.
-    if (isFinal(record.transferStatus) && deletions === this.#deletions) {
+    // What was changed or deleted meanwhile is not what was read.
+    if (isFinal(record.transferStatus) && changes === this.#changes) {
       this.#keep(id, { record, believedUntilMs: this.#now() + BELIEVED_MS });
     }
     return record;
   }
 
-  #handle(held: Held): OpenResource {
+  async #handle(held: Held): Promise<OpenResource> {
+    const opened = this.#open(held);
+    try {
+      // Of what is finished there is no news.
+      if (held.tail === null && !isFinal(held.resource.status.transferStatus)) {
+        await this.#followed(held);
+      }
+      if (held.resource.deleted) throw notFound(held.resource.id);
+    } catch (error) {
+      await opened.release();
+      throw error;
+    }
+    return opened;
+  }
+
+  #open(held: Held): OpenResource {
     held.holders++;
     return new OpenResource(held.resource, () => this.#release(held));
   }
 
-  #hold(record: ResourceRecord): Held {
+  /** Waits until the tail of a resource is followed. */
+  #followed(held: Held): Promise<void> {
+    if (held.tail !== null) return Promise.resolve();
+    return held.following ??= this.#follow(held).finally(() => held.following = null);
+  }
+
+  /** Follows the tail of a resource, from the newest status on. */
+  async #follow(held: Held): Promise<void> {
+    const { resource } = held;
+    const { storage, catalog } = this.#parts;
+    const tail = await storage.follow(resource.id, {
+      appended: (byteOffset, blocks) => resource.remember(byteOffset, blocks),
+      told: (status) => {
+        resource.publish(status);
+        if (isFinal(status.transferStatus)) endTail(held);
+      },
+    });
+    // What ended before that may be told nowhere but in the record.
+    const asksRecord = tail.status === null && !held.isOwn;
+    const record = asksRecord ? await catalog.get(resource.id) : null;
+    const status = tail.status ?? (record && statusOf(record));
+    if (status !== null) resource.publish(status);
+    const isOver = isFinal(resource.status.transferStatus) || resource.deleted;
+    if (isOver || held.holders === 0) tail.close();
+    else held.tail = tail;
+  }
+
+  #hold(record: ResourceRecord, isOwn = false): Held {
     const { id, metadata, createdAtMs } = record;
     let held = this.#held.get(id);
-    if (held === undefined) {
+    // An id may be used again while some still have the old resource open.
+    if (held === undefined || held.resource.deleted && held.createdAtMs !== createdAtMs) {
       const { storage, meter } = this.#parts;
       const reader = this.#take(id, createdAtMs);
       const budget = this.#recentBudget;
       const resource = new Resource(id, metadata, statusOf(record), storage, budget, meter, reader);
-      held = { resource, createdAtMs, holders: 0 };
+      held = { resource, createdAtMs, isOwn, holders: 0, tail: null, following: null };
       this.#held.set(id, held);
     }
     return held;
@@ -198,9 +284,11 @@ export class ResourceCache {
 
   async #release(held: Held): Promise<void> {
     const { resource, createdAtMs } = held;
-    if (--held.holders > 0 || this.#held.get(resource.id) !== held) return;
-    this.#held.delete(resource.id);
-    if (resource.deleted) return await resource.close();
+    if (--held.holders > 0) return;
+    endTail(held);
+    const isCurrent = this.#held.get(resource.id) === held;
+    if (isCurrent) this.#held.delete(resource.id);
+    if (!isCurrent || resource.deleted) return await resource.close();
     const reader = resource.leave();
     if (reader === null) return;
     this.#keep(resource.id, { reader, createdAtMs, openUntilMs: performance.now() + IDLE_MS });
@@ -241,6 +329,15 @@ export class ResourceCache {
     }
     this.#timer = left ? setTimeout(() => this.#closeOld(), IDLE_MS) : undefined;
   }
+}
+
+/** For a look at the newest status only. */
+const DEAF: TailListener = { appended() {}, told() {} };
+
+/** No news are to come. */
+function endTail(held: Held): void {
+  held.tail?.close();
+  held.tail = null;
 }
 
 async function closeQuietly(reader: Promise<LogReader>): Promise<void> {

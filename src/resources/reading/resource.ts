@@ -4,6 +4,7 @@
  */
 import {
   isFinal,
+  isNewer,
   type ResourceMetadata,
   type ResourceStatus,
   StreamError,
@@ -84,8 +85,11 @@ export class Resource {
     };
   }
 
-  /** Makes a status the newest one. */
+  /** Makes a status the newest one, unless a newer one was heard. */
   publish(status: ResourceStatus): void {
+    if (status === this.#status || isNewer(this.#status, status)) return;
+    // A new owner may have found less than an earlier one had told of.
+    if (status.epoch !== this.#status.epoch) this.#forgetRecent();
     this.#status = status;
     this.#tell();
     if (isFinal(status.transferStatus)) this.#forgetRecent();

@@ -9,6 +9,7 @@ import type {
   Announcement,
   Catalog,
   DigestState,
+  Owner,
   ResourceChange,
   ResourceRecord,
 } from "../../catalog.ts";
@@ -21,9 +22,10 @@ import {
   type TransferStatus,
   type UploadResult,
 } from "../../protocol.ts";
-import type { LogWriter } from "../../storage.ts";
+import type { LogEnd, LogWriter } from "../../storage.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
+import type { Lease } from "./lease.ts";
 import type { Meter } from "../meter.ts";
 import { CheckpointPace } from "./pace.ts";
 import { BLOCK_BYTES, Received } from "./received.ts";
@@ -43,6 +45,10 @@ export interface AppenderOptions {
   catalog: Catalog;
   /** The record as it stands. */
   record: ResourceRecord;
+  /** The newest status of this epoch. */
+  status: ResourceStatus;
+  /** For how long the upload is this node's. */
+  lease: Lease;
   /** The digest of what the log holds. */
   digest: RunningDigest;
   /** What an acknowledged byte survives: the end of the server's process, or of its machine. */
@@ -57,15 +63,25 @@ export interface AppenderOptions {
   stored(error: StreamError | null): void;
   /** Called with every new status, after those who watch the resource. */
   published(status: ResourceStatus): void;
-  /** Called once when the upload is over for good; `recorded` tells whether the catalog knows how. */
-  ended(recorded: boolean): void | Promise<void>;
+  /**
+   * Called once when nothing more comes from this appender, unless it was detached.
+   * @param end How it ended.
+   * @param size Bytes of the log that count, as far as this appender knows.
+   */
+  ended(end: AppenderEnd, size: number): void | Promise<void>;
 }
+
+/**
+ * How an appender ends: `RECORDED` completed or failed, and the catalog knows; `UNRECORDED` failed where the catalog
+ * took nothing any more; `FENCED` when log and record are another owner's.
+ */
+export type AppenderEnd = "RECORDED" | "UNRECORDED" | "FENCED";
 
 /** What the owner of an upload is told. */
 export interface AppenderEvents {
   /** So many bytes are as safe as the durability promises. */
   acknowledged(byteOffset: number): void;
-  /** The upload failed here, at the server. */
+  /** The upload failed here, at the server, or goes on elsewhere (FENCED). */
   failed(error: StreamError): void;
 }
 
@@ -73,6 +89,10 @@ export interface AppenderEvents {
 export class Appender {
   readonly #options: AppenderOptions;
   #record: ResourceRecord;
+  /** The newest status that was told. */
+  #status: ResourceStatus;
+  /** The one that travels with the bytes that are being appended. */
+  #next: ResourceStatus | null = null;
   #events: AppenderEvents | null = null;
   readonly #waiting = new Received();
   readonly #pace: CheckpointPace;
@@ -83,6 +103,8 @@ export class Appender {
   #acknowledged: number;
   #durable: number;
   #catalogedAtMs = -Infinity;
+  /** Whether the record does not know the newest checkpoint. */
+  #isUnrecorded = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
   /** Lines up to the last checkpoint, if that were the end. */
@@ -93,6 +115,10 @@ export class Appender {
   #ending: Promise<void> | null = null;
   /** Whether the record says how it ended. */
   #recorded = true;
+  /** Set once another owner has the log: what is in it, and what becomes of it, is that one's to say. */
+  #fence: StreamError | null = null;
+  /** Updates of the record, one after the other. */
+  #updating: Promise<unknown> = Promise.resolve();
   /** Whether the record would survive the machine, as what is acknowledged must be found again. */
   #recordFlushed = false;
   /** A flush that failed may have lost bytes for good, and a later one that succeeds would not tell. */
@@ -111,16 +137,17 @@ export class Appender {
   ) {
     this.#options = options;
     this.#record = options.record;
+    this.#status = options.status;
     this.announced = options.record.announced;
     this.#pace = new CheckpointPace(options.checkpointIntervalMs);
     this.#written = this.#received = this.#acknowledged = options.writer.size;
-    this.#durable = resource.status.durableSize;
+    this.#durable = options.status.durableSize;
     this.#readableLines = this.#finalLines();
   }
 
   /** Ownership of the log. */
   get epoch(): number {
-    return this.resource.status.epoch;
+    return this.#status.epoch;
   }
 
   /** Algorithm of the digest that completes the upload. */
@@ -131,6 +158,11 @@ export class Appender {
   /** Whether its owner may come back after its connection broke. */
   get resumable(): boolean {
     return this.#record.secretHash !== null;
+  }
+
+  /** Whether it takes nothing any more. */
+  get isOver(): boolean {
+    return this.#closing;
   }
 
   /** Bytes received, written or not. */
@@ -152,6 +184,22 @@ export class Appender {
   disown(error: StreamError): void {
     this.#events?.failed(error);
     this.#events = null;
+  }
+
+  /** Another owner has the log: this one leaves log and record alone from now on, and tells its uploader. */
+  fence(): void {
+    this.#lose(new StreamError("FENCED", "the upload was resumed elsewhere"));
+  }
+
+  /** Stays the owner for another lease, where that is necessary. */
+  async renew(): Promise<void> {
+    if (this.#closing || !this.#options.lease.isDue(this.#record.owner)) return;
+    try {
+      await this.#update({});
+    } catch (error) {
+      // What the catalog refuses now it may take the next time.
+      if (this.#fence !== null) this.#failed(error);
+    }
   }
 
   /** Bytes that may wait for the next checkpoint before they are written. */
@@ -187,17 +235,17 @@ export class Appender {
       checkSize(this.announced.size, this.#written);
       checkDigest(checksum, digest);
       checkDigest(this.announced.checksum, digest);
-      const { writer } = this.#options;
-      await this.#flush(() => writer.sync());
-      const status = this.#status("COMPLETED", writer.size, this.#finalLines(), writer.size);
-      await this.#catalog(status, { digest, digestState: null });
-      await this.#options.catalog.sync();
-      this.#publish(status);
+      const { writer, catalog } = this.#options;
+      if (writer.flush !== undefined) await this.#flush(() => writer.flush!());
+      const status = this.#statusWith("COMPLETED", writer.size, this.#finalLines(), writer.size);
+      await this.#catalog(status, { digest, digestState: null, owner: null });
+      await catalog.sync?.();
+      await this.#announce(status);
       result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
       return "OVER";
     });
     if (result === null) {
-      throw new StreamError("ABORTED", this.resource.status.failure ?? "the upload is over");
+      throw new StreamError("ABORTED", this.#status.failure ?? "the upload is over");
     }
     return result;
   }
@@ -212,13 +260,14 @@ export class Appender {
 
   /**
    * Lets go of the log with everything received, so that the next owner can take over.
-   * @returns The digest to continue; null when the upload is over.
+   * @param owner Whose the upload is until then.
+   * @returns The digest to continue; null when the upload is over, or another owner's.
    */
-  async detach(): Promise<RunningDigest | null> {
+  async detach(owner: Owner | null): Promise<RunningDigest | null> {
     let digest: RunningDigest | null = null;
     await this.#end(async () => {
       await this.#drain();
-      await this.#catalog(this.resource.status, { digestState: this.#digestState() });
+      await this.#catalog(this.#status, { digestState: this.#digestState(), owner });
       digest = this.#options.digest;
       return "DETACHED";
     }).catch(() => {});
@@ -234,44 +283,60 @@ export class Appender {
   async #runEnd(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);
-    let end: "OVER" | "DETACHED" = "OVER";
+    let isDetached = false;
     try {
       await this.#running;
-      end = await step();
+      isDetached = await step() === "DETACHED";
     } catch (error) {
-      await this.#failNow(toStreamError(error));
-      throw error;
+      if (this.#fence === null) await this.#failNow(toStreamError(error));
+      throw this.#fence ?? error;
     } finally {
       await this.#options.writer.close().catch(() => {});
-      if (end === "OVER") await this.#options.ended(this.#recorded);
+      if (!isDetached) await this.#options.ended(this.#endedAs(), this.#status.currentSize);
     }
+  }
+
+  #endedAs(): AppenderEnd {
+    if (this.#fence !== null) return "FENCED";
+    return this.#recorded ? "RECORDED" : "UNRECORDED";
   }
 
   /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
   async #failNow(error: StreamError): Promise<void> {
     const { writer, catalog } = this.#options;
     const failure = `${error.code}: ${error.message}`;
-    let { currentSize: size, durableSize } = this.resource.status;
+    let { currentSize: size, durableSize } = this.#status;
     let lines = this.#readableLines;
     try {
-      await this.#write();
+      await this.#write(false);
     } catch { /* What was not written never counts; the first error is the one to tell. */ }
+    if (this.#fence !== null) return;
     try {
-      await writer.checkpoint();
+      await writer.settle?.();
       size = writer.size;
       lines = this.#finalLines();
-      await writer.sync();
+      await writer.flush?.();
       if (!this.#flushFailed) durableSize = size;
     } catch { /* The disk refuses: what was readable stays so. */ }
-    const status = { ...this.#status("FAILED", size, lines, durableSize), failure };
+    const status = { ...this.#statusWith("FAILED", size, lines, durableSize), failure };
     try {
-      await this.#catalog(status, { failure, digest: null, digestState: null });
-      await catalog.sync();
+      await this.#catalog(status, { failure, digest: null, digestState: null, owner: null });
+      await catalog.sync?.();
     } catch (refusal) {
       // Recovery finds the record unfinished. One that is somebody else's by now is not ours to judge.
       this.#recorded = toStreamError(refusal).code !== "STORAGE_FAILED";
     }
-    this.#publish(status);
+    if (this.#fence === null) await this.#announce(status);
+  }
+
+  /** Tells everybody of an end; where the tail takes nothing any more, the record tells those elsewhere. */
+  async #announce(status: ResourceStatus): Promise<void> {
+    try {
+      await this.#options.writer.announce(status);
+    } catch {
+      this.resource.publish(status);
+    }
+    this.#told(status);
   }
 
   #schedule(): void {
@@ -292,30 +357,47 @@ export class Appender {
     }
   }
 
-  async #run(): Promise<void> {
-    await this.#write();
-    await this.#acknowledge();
-    if (this.#pace.untilNextMs(performance.now()) <= 0) await this.#checkpoint();
+  #run(): Promise<void> {
+    return this.#advance(this.#pace.untilNextMs(performance.now()) <= 0);
   }
 
   #failed(error: unknown): void {
-    const failure = toStreamError(error);
+    const failure = this.#fence ?? toStreamError(error);
     this.#events?.failed(failure);
     void this.fail(failure);
   }
 
+  /** The log is another owner's. */
+  #lose(fence: StreamError): void {
+    if (this.#fence !== null) return;
+    this.#fence = fence;
+    this.#failed(fence);
+  }
+
   get #readable(): number {
-    return this.resource.status.currentSize;
+    return this.#status.currentSize;
   }
 
-  async #drain(): Promise<void> {
-    await this.#write();
+  #drain(): Promise<void> {
+    return this.#advance(true);
+  }
+
+  /**
+   * Writes what waits.
+   * @param shows Whether it becomes readable, too: in the same step, unless it must be flushed before.
+   */
+  async #advance(shows: boolean): Promise<void> {
+    const flushes = this.#options.durability === "disk" &&
+      this.#options.writer.flushData !== undefined;
+    await this.#write(shows && !flushes);
     await this.#acknowledge();
-    if (this.#written > this.#readable) await this.#checkpoint();
+    if (!shows) return;
+    await this.#checkpoint();
+    await this.#recordProgress();
   }
 
-  /** Writes what waits. */
-  async #write(): Promise<void> {
+  /** Writes what waits, with or without a checkpoint. */
+  async #write(shows: boolean): Promise<void> {
     if (this.#broken !== null) throw this.#broken;
     const { byteCount, sinceMs } = this.#waiting;
     if (byteCount === 0) return;
@@ -325,17 +407,27 @@ export class Appender {
     try {
       checkEnd(this.announced.size, byteOffset + byteCount);
       await this.#options.checkGrowth(byteOffset + byteCount);
-      await this.#options.writer.append(byteOffset, blocks);
+      await this.#append(byteOffset, blocks, shows);
     } catch (error) {
       this.#broken = toStreamError(error);
-      this.#options.stored(this.#broken);
+      if (this.#fence === null) this.#options.stored(this.#broken);
       throw error;
     }
     this.#options.stored(null);
     this.#options.meter.written(byteCount);
     this.#written = byteOffset + byteCount;
     for (const block of blocks) this.#options.digest.update(block);
-    this.resource.remember(byteOffset, blocks);
+    if (shows) this.#shown();
+  }
+
+  async #append(byteOffset: number, blocks: Uint8Array[], shows: boolean): Promise<void> {
+    try {
+      await this.#options.writer.append(byteOffset, blocks, shows ? this.#statusOf : undefined);
+    } catch (error) {
+      const refusal = toStreamError(error);
+      if (refusal.code === "FENCED") this.#fence ??= refusal;
+      throw error;
+    }
   }
 
   /** Makes what was written as safe as promised; one flush covers all that came during the last. */
@@ -343,8 +435,9 @@ export class Appender {
     if (this.#acknowledged === this.#written) return;
     const written = this.#written;
     if (this.#options.durability === "disk") {
-      await this.#flush(() => this.#options.writer.syncData());
-      if (!this.#recordFlushed) await this.#options.catalog.sync();
+      const { writer, catalog } = this.#options;
+      if (writer.flushData !== undefined) await this.#flush(() => writer.flushData!());
+      if (!this.#recordFlushed) await catalog.sync?.();
       this.#recordFlushed = true;
       this.#durable = written;
     }
@@ -364,23 +457,40 @@ export class Appender {
     this.#options.meter.flushed(performance.now() - startedAtMs);
   }
 
-  /** Makes what was written readable and tells everybody. */
+  /** Makes what was written readable, unless it is. */
   async #checkpoint(): Promise<void> {
-    const { writer } = this.#options;
-    const written = this.#written;
-    if (written === this.#readable) return;
-    await writer.checkpoint();
+    if (this.#written === this.#readable) return;
+    await this.#append(this.#written, [], true);
+    this.#shown();
+  }
+
+  /** The status of a checkpoint. */
+  readonly #statusOf = ({ size, lineBreaks }: LogEnd): ResourceStatus => {
+    const { durability, writer } = this.#options;
+    const isDurable = durability === "disk" && writer.flushData === undefined;
+    const lines = this.#record.metadata.supportsLineAccess ? lineBreaks : null;
+    this.#next = this.#statusWith("IN_PROGRESS", size, lines, isDurable ? size : this.#durable);
+    return this.#next;
+  };
+
+  /** A checkpoint was made. */
+  #shown(): void {
     const nowMs = performance.now();
     this.#pace.made(nowMs);
     this.#readableLines = this.#finalLines();
-    const lines = this.#record.metadata.supportsLineAccess ? writer.lineBreaks : null;
-    const status = this.#status("IN_PROGRESS", written, lines, this.#durable);
-    this.#publish(status);
-    this.#options.meter.checkpointed(performance.now() - this.#writtenSinceMs!);
+    this.#told(this.#next!);
+    this.#options.meter.checkpointed(nowMs - this.#writtenSinceMs!);
     this.#writtenSinceMs = null;
-    if (nowMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
+    this.#isUnrecorded = true;
+  }
+
+  /** Tells the catalog of the newest checkpoint, unless it heard of one just now. */
+  async #recordProgress(): Promise<void> {
+    const nowMs = performance.now();
+    if (!this.#isUnrecorded || nowMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
+    this.#isUnrecorded = false;
     this.#catalogedAtMs = nowMs;
-    await this.#catalog(status, { digestState: this.#digestState() });
+    await this.#catalog(this.#status, { digestState: this.#digestState() });
   }
 
   #digestState(): DigestState {
@@ -388,8 +498,8 @@ export class Appender {
     return { algorithm: digest.algorithm, byteOffset: this.#written, state: digest.save() };
   }
 
-  #publish(status: ResourceStatus): void {
-    this.resource.publish(status);
+  #told(status: ResourceStatus): void {
+    this.#status = status;
     this.#options.published(status);
   }
 
@@ -397,13 +507,13 @@ export class Appender {
     return this.#record.metadata.supportsLineAccess ? this.#options.writer.lines : null;
   }
 
-  #status(
+  #statusWith(
     transferStatus: TransferStatus,
     currentSize: number,
     numberOfLines: number | null,
     durableSize: number,
   ): ResourceStatus {
-    const { epoch, sequence } = this.resource.status;
+    const { epoch, sequence } = this.#status;
     return {
       transferStatus,
       currentSize,
@@ -415,9 +525,8 @@ export class Appender {
     };
   }
 
-  async #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
-    const { catalog } = this.#options;
-    this.#record = await catalog.update(this.#record.id, this.#record.revision, {
+  #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
+    return this.#update({
       transferStatus: status.transferStatus,
       size: status.currentSize,
       durableSize: status.durableSize,
@@ -428,5 +537,31 @@ export class Appender {
       updatedAtMs: Date.now(),
       ...change,
     });
+  }
+
+  /** Changes the record, and renews the lease with it. */
+  async #update(change: ResourceChange): Promise<void> {
+    const before = this.#updating;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#updating = promise;
+    await before;
+    const { catalog, lease } = this.#options;
+    const { id, revision } = this.#record;
+    try {
+      this.#record = await catalog.update(id, revision, { owner: lease.owner(), ...change });
+    } catch (error) {
+      await this.#lookForFence(toStreamError(error));
+      throw this.#fence ?? error;
+    } finally {
+      resolve();
+    }
+  }
+
+  /** A record that somebody else changed may be another owner's by now. */
+  async #lookForFence({ code }: StreamError): Promise<void> {
+    if (code !== "CONFLICT") return;
+    const record = await this.#options.catalog.get(this.#record.id).catch(() => null);
+    if (record === null || record.epoch <= this.epoch) return;
+    this.#fence ??= new StreamError("FENCED", "the upload was resumed elsewhere");
   }
 }

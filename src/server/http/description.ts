@@ -9,6 +9,7 @@ import type { FaceParts } from "../face.ts";
 import { json } from "../answer/json.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
 import { object, type Schema, TEXT } from "../route/schemas.ts";
+import { READY_PATH } from "./health.ts";
 
 const ABOUT: Schema = {
   title: "About",
@@ -16,7 +17,7 @@ const ABOUT: Schema = {
 };
 
 /** Routes that describe the server. */
-export function descriptionRoutes({ references, describe }: FaceParts): Route[] {
+export function descriptionRoutes({ references, describe, home }: FaceParts): Route[] {
   const document = {
     name: "getDescription",
     path: "/openapi.json",
@@ -43,12 +44,13 @@ export function descriptionRoutes({ references, describe }: FaceParts): Route[] 
           name: "stream",
           version: VERSION,
           description: base + document.path,
-          health: `${base}/readyz`,
+          health: base + READY_PATH,
         };
         const supports = ["application/json", "text/html"];
         c.header("vary", "accept");
         const type = accepts(c, { header: "Accept", supports, default: "application/json" });
-        return type === "text/html" ? c.html(pageOf(about)) : json(c, about);
+        if (type !== "text/html") return json(c, about);
+        return home === null ? c.html(pageOf(about)) : home(c);
       },
     }),
     route({

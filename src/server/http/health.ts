@@ -9,6 +9,9 @@ import type { FaceParts } from "../face.ts";
 import { unlimited } from "../access/reach.ts";
 import { answerOf, PLAIN_TEXT, type Route, route } from "../route.ts";
 
+/** The path that tells whether uploads can be sent here. */
+export const READY_PATH = "/readyz";
+
 /** Routes of operation. */
 export function healthRoutes({ resources, metrics }: FaceParts): Route[] {
   const probe = {
@@ -39,7 +42,7 @@ export function healthRoutes({ resources, metrics }: FaceParts): Route[] {
     route({
       ...probe,
       name: "getReadiness",
-      path: "/readyz",
+      path: READY_PATH,
       summary: "Tells whether uploads can be sent here, or the reasons why not",
       errors: ["NOT_READY"],
       async handle(c) {

@@ -5,10 +5,11 @@
 import { closeSync, fdatasync, fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { StreamError } from "../../protocol.ts";
-import type { LogWriter } from "../../storage.ts";
+import { type ResourceStatus, StreamError } from "../../protocol.ts";
+import type { LogEnd, LogWriter } from "../../storage.ts";
 import { decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
 import { LineCounter } from "../line_counter.ts";
+import type { OwnedTail } from "../tails.ts";
 import { attempt } from "./errors.ts";
 
 /** Index entries kept back before they are written; 8192 entries cost 40 KiB an upload. */
@@ -34,8 +35,7 @@ export class FileWriter implements LogWriter {
     private readonly path: string,
     private readonly data: number,
     private readonly index: number | null,
-    /** Throws when somebody else owns the log now. */
-    private readonly checkOwner: () => void,
+    private readonly tail: OwnedTail,
   ) {}
 
   get lineBreaks(): number {
@@ -46,9 +46,13 @@ export class FileWriter implements LogWriter {
     return this.#counter.lines;
   }
 
-  append(byteOffset: number, parts: readonly Uint8Array[]): Promise<void> {
+  append(
+    byteOffset: number,
+    parts: readonly Uint8Array[],
+    statusOf?: (end: LogEnd) => ResourceStatus,
+  ): Promise<void> {
     return attempt(`write ${this.path}`, () => {
-      this.checkOwner();
+      this.tail.check();
       if (byteOffset !== this.size) {
         throw new StreamError(
           "CONFLICT",
@@ -63,12 +67,22 @@ export class FileWriter implements LogWriter {
           end += block.length;
         }
         if (this.index !== null) this.#indexBreaks(parts);
+        if (statusOf !== undefined) this.#flushIndex();
       } catch (error) {
         this.#counter.restore(before);
         this.#cut(before.lineBreaks);
         throw error;
       }
       this.size = end;
+      if (parts.length > 0) this.tail.appended(byteOffset, parts);
+      if (statusOf !== undefined) this.tail.tell(statusOf(this));
+    });
+  }
+
+  announce(status: ResourceStatus): Promise<void> {
+    return attempt(`write ${this.path}`, () => {
+      this.tail.check();
+      this.tail.tell(status);
     });
   }
 
@@ -76,11 +90,14 @@ export class FileWriter implements LogWriter {
     for (const part of parts) this.#counter.add(part, (found) => this.#addEntries(found));
   }
 
-  checkpoint(): Promise<void> {
-    return attempt(`write ${indexPath(this.path)}`, () => this.#flushIndex());
+  settle(): Promise<void> {
+    return attempt(`write ${indexPath(this.path)}`, () => {
+      this.tail.check();
+      this.#flushIndex();
+    });
   }
 
-  async syncData(): Promise<void> {
+  async flushData(): Promise<void> {
     await attempt(`flush ${this.path}`, () => flush(this.data));
     if (this.#directorySynced) return;
     for (let depth = 0, at = dirname(this.path); depth < 3; depth++, at = dirname(at)) {
@@ -89,11 +106,11 @@ export class FileWriter implements LogWriter {
     this.#directorySynced = true;
   }
 
-  async sync(): Promise<void> {
-    await this.checkpoint();
+  async flush(): Promise<void> {
+    await this.settle();
     const { index } = this;
     if (index !== null) await attempt(`flush ${indexPath(this.path)}`, () => flush(index));
-    await this.syncData();
+    await this.flushData();
   }
 
   close(): Promise<void> {
@@ -104,8 +121,12 @@ export class FileWriter implements LogWriter {
 
   async #close(): Promise<void> {
     try {
-      await this.checkpoint();
+      // Entries that are left are those of bytes before the next owner, which has written them itself.
+      await this.settle().catch((error) => {
+        if (error.code !== "FENCED" && error.code !== "DELETED") throw error;
+      });
     } finally {
+      this.tail.release();
       closeSync(this.data);
       if (this.index !== null) closeSync(this.index);
     }

@@ -137,6 +137,7 @@ export class FaultyMachine {
             id,
             async () => this.#faultyReader(id, await memory.openReader(id)),
           ),
+        follow: (id, listener) => this.#step("follow", id, () => memory.follow(id, listener)),
         delete: (id) =>
           this.#step("delete", id, () => {
             this.#logs.delete(id);
@@ -148,13 +149,28 @@ export class FaultyMachine {
 
   #faultyWriter(id: string, writer: LogWriter): LogWriter {
     const log = this.#logs.get(id)!;
-    const append = async (byteOffset: number, parts: readonly Uint8Array[]) => {
-      await writer.append(byteOffset, parts);
+    const append: LogWriter["append"] = async (byteOffset, parts, statusOf) => {
+      await writer.append(byteOffset, parts, statusOf);
       log.size = writer.size;
     };
     const torn = async (byteOffset: number, parts: readonly Uint8Array[]) => {
       const bytes = concat(parts);
       await append(byteOffset, [bytes.slice(0, this.#chance.whole(0, bytes.length))]);
+    };
+    // Writing and the checkpoint behind it may fail each by itself, and neither leaves a trace then.
+    const appendAndShow: LogWriter["append"] = (byteOffset, parts, statusOf) => {
+      const write = () =>
+        this.#step(
+          "append",
+          id,
+          () => append(byteOffset, parts, statusOf),
+          () => torn(byteOffset, parts),
+        );
+      if (statusOf === undefined) return write();
+      if (parts.length === 0) {
+        return this.#step("checkpoint", id, () => append(byteOffset, [], statusOf));
+      }
+      return this.#step("checkpoint", id, write, () => torn(byteOffset, parts));
     };
     const flush = async (name: string, step: () => Promise<void>) => {
       try {
@@ -168,11 +184,11 @@ export class FaultyMachine {
       }
     };
     return override(writer, {
-      append: (byteOffset, parts) =>
-        this.#step("append", id, () => append(byteOffset, parts), () => torn(byteOffset, parts)),
-      checkpoint: () => this.#step("checkpoint", id, () => writer.checkpoint()),
-      syncData: () => flush("syncData", () => writer.syncData()),
-      sync: () => flush("sync", () => writer.sync()),
+      append: appendAndShow,
+      announce: (status) => this.#step("announce", id, () => writer.announce(status)),
+      settle: () => this.#step("settle", id, async () => await writer.settle?.()),
+      flushData: () => flush("flushData", async () => await writer.flushData?.()),
+      flush: () => flush("flush", async () => await writer.flush?.()),
       close: () => this.#step("close", id, () => writer.close()),
     });
   }

@@ -1,0 +1,360 @@
+/**
+ * Uploads between two owners: interrupted, resumed, given up, lost to another node.
+ *
+ * A log has one owner at a time, the appender of the newest epoch. An upload whose owner is gone waits for
+ * it, and is FAILED when nobody comes back in time.
+ * @module
+ */
+import type { ResourceRecord } from "../../catalog.ts";
+import { createDigest, type RunningDigest } from "../../digest.ts";
+import {
+  type ErrorCode,
+  isFinal,
+  StreamError,
+  toStreamError,
+  type UploadResult,
+} from "../../protocol.ts";
+import { startTimer } from "../../timer.ts";
+import { findRecord } from "../find.ts";
+import type { OpenResource } from "../reading/cache.ts";
+import { statusOf } from "../status.ts";
+import type { Admission } from "./admission.ts";
+import type { Appender } from "./appender.ts";
+import { restoreDigest } from "./restore.ts";
+import { matchesSecret } from "./secret.ts";
+import { takeLog } from "./takeover.ts";
+import { Turns } from "./turns.ts";
+import type { OpenUpload, RunningUpload, Uploads, WritingParts } from "./uploads.ts";
+
+/** An upload that was registered or taken over. */
+export interface OwnedUpload {
+  /** Where its bytes go. */
+  appender: Appender;
+  /** What proves ownership; null when the upload cannot be resumed. */
+  secret: string | null;
+}
+
+/** A resumed upload that needs nothing more: it was completed before its owner heard of it. */
+export interface CompletedUpload {
+  /** Its size, lines and digest. */
+  completed: UploadResult;
+}
+
+/** Errors after which the owner of an upload may come back; all others are final. */
+const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
+  "FENCED",
+  "INTERRUPTED",
+  "PEER_SILENT",
+  "SHUTDOWN",
+  "UNAUTHORIZED",
+]);
+
+/** How often a takeover is tried again, as the owner on another node updates the record once a second. */
+const ATTEMPTS = 5;
+
+/** An upload whose owner is gone, for the time it may come back. */
+interface Interrupted {
+  open: OpenResource;
+  /** The epoch that its owner had. */
+  epoch: number;
+  /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
+  digest: RunningDigest | null;
+  stopTimer: () => void;
+}
+
+/** What hands uploads over. */
+export interface HandoverParts extends WritingParts {
+  /** The uploads that run. */
+  uploads: Uploads;
+  /** Lets uploads begin. */
+  admission: Admission;
+  /** How long an interrupted upload can be resumed, in ms. */
+  resumeWindowMs: number;
+}
+
+/** Changes the owners of uploads, one step at a time for each. */
+export class Handover {
+  readonly #parts: HandoverParts;
+  readonly #interrupted = new Map<string, Interrupted>();
+  readonly #turns = new Turns();
+  /** Uploads whose record this node is changing. */
+  readonly #handling = new Set<string>();
+  #closed = false;
+
+  /** @param parts What it works with. */
+  constructor(parts: HandoverParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether this node says what becomes of an upload. */
+  isOurs(id: string): boolean {
+    return this.#parts.uploads.find(id) !== undefined || this.#interrupted.has(id) ||
+      this.#handling.has(id);
+  }
+
+  /** Runs a step that makes or changes the record of an upload, after all earlier ones of its id. */
+  take<T>(id: string, step: () => Promise<T>): Promise<T> {
+    return this.#turns.take(id, async () => {
+      this.#handling.add(id);
+      try {
+        return await step();
+      } finally {
+        this.#handling.delete(id);
+      }
+    });
+  }
+
+  /**
+   * Takes an upload over for whoever knows its secret; an owner that is still connected is shut out, here or on
+   * another node.
+   * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
+   */
+  async resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
+    const { secretHash } = await findRecord(this.#parts.catalog, id);
+    if (secretHash === null || !await matchesSecret(secret, secretHash)) {
+      throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
+    }
+    return await this.take(id, async () => {
+      await this.#detachOwner(id);
+      for (let attempts = 1;; attempts++) {
+        try {
+          return await this.#resumeNow(id, secret);
+        } catch (error) {
+          const { code } = toStreamError(error);
+          if (code === "CONFLICT" && attempts < ATTEMPTS) continue;
+          if (code === "CONFLICT" || code === "FENCED") await this.#lookAt(id);
+          throw error;
+        }
+      }
+    });
+  }
+
+  /**
+   * The owner of an upload is gone: it may come back for a while, if it can be resumed after that at all.
+   * @param appender What the owner appended with.
+   * @param cause Why; told to everybody if it does not come back.
+   */
+  async interrupt(appender: Appender, cause: StreamError): Promise<void> {
+    const { id } = appender.resource;
+    if (!mayComeBack(appender, cause) || this.#parts.resumeWindowMs === 0) {
+      return await appender.fail(cause);
+    }
+    await this.take(id, async () => {
+      const running = this.#parts.uploads.find(id);
+      // Whoever resumed in the meantime has detached it already.
+      if (running?.appender === appender) await this.#detach(running, cause);
+    });
+  }
+
+  /**
+   * Takes an upload over that nobody appends to any more, in its turn: it waits for its uploader or, if that
+   * cannot come back, is FAILED.
+   * @throws {StreamError} CONFLICT, FENCED when another node was faster; NOT_FOUND, STORAGE_FAILED.
+   */
+  async adopt(record: ResourceRecord, cause: StreamError): Promise<void> {
+    const mayWait = record.secretHash !== null && this.#parts.resumeWindowMs > 0;
+    const upload = await this.#nextEpoch(record, mayWait);
+    if (mayWait) {
+      await upload.writer.close();
+      return this.wait(upload.open, upload.record.epoch, null, cause);
+    }
+    await this.#parts.uploads.start(upload, await createDigest("md5")).fail(cause);
+  }
+
+  /**
+   * Waits for the owner of an upload to come back.
+   * @param open The resource.
+   * @param epoch The epoch that its owner had.
+   * @param digest The digest of what the log holds; null when it must be brought up to date.
+   * @param cause Why the owner is gone; told to everybody if it does not come back.
+   */
+  wait(
+    open: OpenResource,
+    epoch: number,
+    digest: RunningDigest | null,
+    cause: StreamError,
+  ): void {
+    if (this.#closed) return;
+    const { id } = open.resource;
+    const stopTimer = startTimer(this.#parts.resumeWindowMs, () => {
+      this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
+    });
+    this.#interrupted.set(id, { open, epoch, digest, stopTimer });
+  }
+
+  /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
+  changed({ id, epoch, transferStatus }: ResourceRecord): void {
+    if (this.#handling.has(id)) return;
+    const running = this.#parts.uploads.find(id);
+    if (running !== undefined && epoch > running.appender.epoch) {
+      this.#parts.uploads.detached(id, running);
+      running.appender.fence();
+      void running.open.release();
+    }
+    const interrupted = this.#interrupted.get(id);
+    if (interrupted === undefined) return;
+    if (epoch > interrupted.epoch || isFinal(transferStatus)) void this.#drop(id);
+  }
+
+  /** Lets go of all uploads, so that they can be resumed elsewhere, or here after a restart. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
+    for (const { stopTimer } of this.#interrupted.values()) stopTimer();
+    await this.#turns.settled();
+    await Promise.all([
+      ...this.#parts.uploads.all().map(({ appender }) =>
+        appender.resumable ? appender.detach(null) : appender.fail(shutdown)
+      ),
+      ...Array.from(this.#interrupted.keys(), (id) => this.#disown(id)),
+    ]);
+  }
+
+  async #resumeNow(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
+    const { catalog, cache, admission, uploads } = this.#parts;
+    const record = await findRecord(catalog, id);
+    const { transferStatus, failure } = cache.view(record).status;
+    if (transferStatus === "COMPLETED") return { completed: completedUpload(record) };
+    if (isFinal(transferStatus)) {
+      throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${failure}`);
+    }
+    const interrupted = this.#interrupted.get(id);
+    return await admission.admit(async () => {
+      const upload = await this.#nextEpoch(record, false);
+      // Another node may have appended since.
+      const known = interrupted?.epoch === record.epoch ? interrupted.digest : null;
+      const digest = known ?? await this.#restoreDigest(upload);
+      return { appender: uploads.start(upload, digest), secret };
+    });
+  }
+
+  /** The digest of what a log holds that was taken over. */
+  async #restoreDigest({ open, record, writer }: OpenUpload): Promise<RunningDigest> {
+    try {
+      return await restoreDigest(this.#parts.storage, record);
+    } catch (error) {
+      await writer.close();
+      this.wait(open, record.epoch, null, toStreamError(error));
+      throw error;
+    }
+  }
+
+  /** Opens the log of an unfinished upload for its next epoch. */
+  async #nextEpoch(record: ResourceRecord, waits: boolean): Promise<OpenUpload> {
+    const { catalog, storage, cache, lease, resumeWindowMs } = this.#parts;
+    const { id } = record;
+    const interrupted = this.#interrupted.get(id);
+    // An upload that waited for its owner is open already.
+    const open = interrupted?.open ?? await cache.hold(record);
+    try {
+      await cache.reach(id);
+      const { durableSize } = open.resource.status;
+      const owner = lease.owner(waits ? resumeWindowMs : 0);
+      const taken = await takeLog(storage, catalog, record, durableSize, owner);
+      interrupted?.stopTimer();
+      this.#interrupted.delete(id);
+      // The tail may bring it later, and what follows is decided by it.
+      open.resource.publish(taken.status);
+      return { open, ...taken };
+    } catch (error) {
+      if (interrupted === undefined) await open.release();
+      throw error;
+    }
+  }
+
+  /** Shuts the present owner of an upload out, if it is on this node. */
+  async #detachOwner(id: string): Promise<void> {
+    const running = this.#parts.uploads.find(id);
+    if (running === undefined) return;
+    const fenced = new StreamError("FENCED", "the upload was resumed by another connection");
+    await this.#detach(running, fenced);
+    running.appender.disown(fenced);
+  }
+
+  /** Takes the log from an owner, unless the upload is over then. */
+  async #detach(running: RunningUpload, cause: StreamError): Promise<void> {
+    const { uploads, lease, resumeWindowMs } = this.#parts;
+    const { appender, open } = running;
+    const digest = await appender.detach(lease.owner(resumeWindowMs));
+    if (digest === null) return;
+    uploads.detached(appender.resource.id, running);
+    this.wait(open, appender.epoch, digest, cause);
+  }
+
+  /** Nobody came back: the upload is FAILED with everything it has. */
+  async #giveUp(id: string, cause: StreamError): Promise<void> {
+    const { catalog, lease, uploads } = this.#parts;
+    const interrupted = this.#interrupted.get(id);
+    if (interrupted === undefined) return;
+    try {
+      const record = await findRecord(catalog, id);
+      if (isFinal(record.transferStatus) || !lease.mayTake(record)) return await this.#drop(id);
+      const upload = await this.#nextEpoch(record, false);
+      // The digest of a failed upload is not asked for.
+      await uploads.start(upload, await createDigest("md5")).fail(cause);
+    } catch (thrown) {
+      const error = toStreamError(thrown);
+      if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
+      this.#interrupted.delete(id);
+      await this.lose(id, error);
+      await interrupted.open.release();
+    }
+  }
+
+  /**
+   * The log of an upload is gone or cannot be opened: it is FAILED, and that is no reason not to serve the others.
+   * @param error What the log was refused with.
+   */
+  async lose(id: string, error: StreamError): Promise<void> {
+    const { catalog, cache, events } = this.#parts;
+    const isGone = error.code === "NOT_FOUND";
+    const record = await findRecord(catalog, id);
+    const lost = await catalog.update(id, record.revision, {
+      transferStatus: "FAILED",
+      sequence: record.sequence + 1,
+      ...(isGone
+        ? { size: 0, durableSize: 0, lines: record.metadata.supportsLineAccess ? 0 : null }
+        : {}),
+      failure: `STORAGE_FAILED: ${error.message}`,
+      digestState: null,
+      owner: null,
+      updatedAtMs: Date.now(),
+    });
+    const status = statusOf(lost);
+    cache.find(id)?.publish(status);
+    events.emit({ type: "status", id, contextId: lost.contextId, status });
+  }
+
+  /** Another node says what becomes of an upload that waited here. */
+  async #drop(id: string): Promise<void> {
+    const interrupted = this.#interrupted.get(id);
+    this.#interrupted.delete(id);
+    interrupted?.stopTimer();
+    await interrupted?.open.release();
+  }
+
+  /** Looks whether an upload that could not be taken over is another node's. */
+  async #lookAt(id: string): Promise<void> {
+    const record = await this.#parts.catalog.get(id).catch(() => null);
+    if (record !== null && !this.#parts.lease.mayTake(record)) await this.#drop(id);
+  }
+
+  /** Leaves an upload that waits here to whichever node comes first. */
+  async #disown(id: string): Promise<void> {
+    const { catalog, lease } = this.#parts;
+    // A node that is alone finds it again.
+    if (lease.ms === Infinity) return;
+    const record = await catalog.get(id).catch(() => null);
+    if (record === null || record.owner?.node !== lease.node) return;
+    await catalog.update(id, record.revision, { owner: null }).catch(() => {});
+  }
+}
+
+/** Tells whether an upload waits for its owner after an error. */
+export function mayComeBack({ resumable }: Appender, { code }: StreamError): boolean {
+  return resumable && INTERRUPTIONS.has(code);
+}
+
+function completedUpload({ size, lines, digest }: ResourceRecord): UploadResult {
+  return { size, numberOfLines: lines, digest: digest! };
+}

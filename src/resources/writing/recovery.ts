@@ -1,0 +1,116 @@
+/**
+ * Uploads that a node left unfinished: by this one before it started, by another whose lease ran out.
+ * @module
+ */
+import type { Catalog, ResourceQuery, ResourceRecord } from "../../catalog.ts";
+import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
+import { LONGEST_TIMER_MS } from "../../timer.ts";
+import type { ResourceCache } from "../reading/cache.ts";
+import type { Handover } from "./handover.ts";
+import type { Lease } from "./lease.ts";
+
+/** Records looked at together. */
+const PAGE = 100;
+
+/** How often a takeover is tried again whose record changed meanwhile. */
+const ATTEMPTS = 5;
+
+/** What recovery works with. */
+export interface RecoveryParts {
+  /** Where records are. */
+  catalog: Catalog;
+  /** The resources that somebody has open. */
+  cache: ResourceCache;
+  /** Says whose an upload is. */
+  lease: Lease;
+  /** Takes them over. */
+  handover: Handover;
+}
+
+/** Brings uploads whose owners are gone in line with their logs. */
+export class Recovery {
+  readonly #parts: RecoveryParts;
+  #rounds: ReturnType<typeof setInterval> | undefined;
+
+  /** @param parts What it works with. */
+  constructor(parts: RecoveryParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Takes over every unfinished upload that is this node's, or nobody's any more, and runs neither here nor elsewhere.
+   * @returns How many there were.
+   */
+  async recover(): Promise<number> {
+    let recovered = 0;
+    let after: ResourceQuery["after"];
+    for (;;) {
+      const records = await this.#parts.catalog.list({
+        transferStatuses: ["INITIATED", "IN_PROGRESS"],
+        limit: PAGE,
+        after,
+      });
+      for (const record of records) if (await this.#recoverOne(record)) recovered++;
+      if (records.length < PAGE) return recovered;
+      after = records[records.length - 1];
+    }
+  }
+
+  /** Looks for leases that ran out, again and again; those of a node that is alone do not. */
+  start(): void {
+    const { lease } = this.#parts;
+    if (lease.ms === Infinity) return;
+    // What fails now is tried again then.
+    const round = () => void this.recover().catch(() => {});
+    this.#rounds ??= setInterval(round, Math.min(lease.ms / 3, LONGEST_TIMER_MS));
+  }
+
+  /** Looks for nothing any more. */
+  close(): void {
+    clearInterval(this.#rounds);
+  }
+
+  async #recoverOne(record: ResourceRecord): Promise<boolean> {
+    const { handover, lease, cache } = this.#parts;
+    const { id } = record;
+    if (handover.isOurs(id) || !lease.mayTake(record)) return false;
+    // An end that the catalog refused is believed as long as this process lives.
+    const known = cache.find(id)?.status.transferStatus;
+    if (known !== undefined && isFinal(known)) return false;
+    return await handover.take(id, () => this.#adopt(record));
+  }
+
+  /** Takes an upload over, unless somebody else does. */
+  async #adopt(found: ResourceRecord): Promise<boolean> {
+    const { catalog, handover, cache, lease } = this.#parts;
+    let record: ResourceRecord | null = found;
+    for (let attempts = 1; attempts <= ATTEMPTS; attempts++) {
+      try {
+        await handover.adopt(record, abandoned());
+        return true;
+      } catch (error) {
+        const lost = toStreamError(error);
+        if (lost.code === "NOT_FOUND") await handover.lose(record.id, lost);
+        // What cannot be opened now may be when its owner is back, or when the window is over.
+        else if (lost.code !== "CONFLICT" && lost.code !== "FENCED") {
+          handover.wait(cache.holdUnreached(record), record.epoch, null, abandoned());
+        } else {
+          // Its last owner may just have written what it had; another node may have been faster.
+          record = await catalog.get(record.id);
+          if (record === null || isFinal(record.transferStatus)) return false;
+          if (lease.mayTake(record)) continue;
+          return false;
+        }
+        return true;
+      }
+    }
+    return false;
+  }
+}
+
+function abandoned(): StreamError {
+  return new StreamError(
+    "INTERRUPTED",
+    "the server ended while this was being uploaded, and the uploader did not come back",
+  );
+}

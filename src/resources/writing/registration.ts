@@ -1,0 +1,215 @@
+/**
+ * How an upload is registered: what it may be, its record, its log.
+ * @module
+ */
+import type { Announcement, ResourceRecord, UploadContext } from "../../catalog.ts";
+import { chooseDigest, createDigest, type RunningDigest } from "../../digest.ts";
+import {
+  checkContextId,
+  isResourceId,
+  type ResourceMetadata,
+  StreamError,
+} from "../../protocol.ts";
+import type { QuotaSubject } from "../quota.ts";
+import type { OpenResource } from "../reading/cache.ts";
+import { statusOf } from "../status.ts";
+import type { Admission } from "./admission.ts";
+import type { Appender } from "./appender.ts";
+import type { Handover, OwnedUpload } from "./handover.ts";
+import { hashSecret, newSecret } from "./secret.ts";
+import type { Uploads, WritingParts } from "./uploads.ts";
+
+/** How an upload is registered. */
+export interface Registration {
+  /** Id that the uploader chose; a new UUID by default. */
+  id?: string;
+  /** What the upload announces. */
+  metadata: ResourceMetadata;
+  /** Upload context; null without one. */
+  contextId: string | null;
+  /** Whether the upload can be resumed after its connection broke. */
+  resumable: boolean;
+  /** Whether an upload context nobody made yet is made now; otherwise it counts as none. */
+  makeContext: boolean;
+  /** Digest algorithms, in the uploader's order of preference. */
+  digests: readonly string[];
+  /** What the uploader says of the whole in advance; nothing by default. */
+  announced?: Announcement;
+}
+
+/** What most uploaders say in advance. */
+const NOTHING: Announcement = { size: null, checksum: null };
+
+/** What registers uploads. */
+export interface RegistrarParts extends WritingParts {
+  /** The uploads that run. */
+  uploads: Uploads;
+  /** Lets uploads begin. */
+  admission: Admission;
+  /** Says which uploads are this node's. */
+  handover: Handover;
+}
+
+/** Registers uploads. */
+export class Registrar {
+  readonly #parts: RegistrarParts;
+  readonly #requireContext: boolean;
+  #newestMs = 0;
+  /** Uploads nobody was told of yet. */
+  readonly #registering = new Set<string>();
+
+  /**
+   * @param parts What it works with.
+   * @param requireContext Whether uploads without an upload context are refused.
+   */
+  constructor(parts: RegistrarParts, requireContext = false) {
+    this.#parts = parts;
+    this.#requireContext = requireContext;
+  }
+
+  /** A resource was registered, here or on another node: those that follow are newer. */
+  registered({ createdAtMs }: ResourceRecord): void {
+    this.#newestMs = Math.max(this.#newestMs, createdAtMs);
+  }
+
+  /** Whether an upload is being registered here, of which nobody was told yet. */
+  isRegistering(id: string): boolean {
+    return this.#registering.has(id);
+  }
+
+  /**
+   * Registers an upload whose metadata are checked.
+   * @throws {StreamError} CONTEXT_REQUIRED, CONTEXT_UNKNOWN, CONTEXT_CLOSED; BAD_METADATA, CONFLICT for a chosen id;
+   * QUOTA_EXCEEDED, SHUTDOWN, STORAGE_FAILED.
+   */
+  async register(registration: Registration): Promise<OwnedUpload> {
+    const { quota, usage, events } = this.#parts;
+    const { id = crypto.randomUUID(), metadata, digests, resumable, announced = NOTHING } =
+      registration;
+    if (registration.id !== undefined) await this.#checkFree(id);
+    const contextId = await this.#context(registration);
+    const subject = { id, metadata, contextId };
+    if (announced.size !== null) await quota.checkGrowth(subject, announced.size);
+    await usage.take(contextId, 0);
+    await quota.checkRegistration(subject);
+    const digest = await createDigest(chooseDigest(digests));
+    const secret = resumable ? newSecret() : null;
+    const secretHash = secret === null ? null : await hashSecret(secret);
+    const record = this.#newRecord(subject, digest, secretHash, announced);
+    const appender = await this.#parts.handover.take(id, () => this.#create(record, digest));
+    events.emit({ type: "created", ...subject });
+    return { appender, secret };
+  }
+
+  /** Makes log and record of a new upload, or neither. */
+  async #create(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
+    const { storage, catalog, uploads } = this.#parts;
+    const { id, epoch, metadata } = record;
+    const writer = await storage.create(id, { lineAccess: metadata.supportsLineAccess, epoch });
+    this.#registering.add(id);
+    try {
+      await catalog.create(record);
+      const open = await this.#openNew(record);
+      return uploads.start({ open, record, status: statusOf(record), writer }, digest);
+    } catch (error) {
+      await writer.close();
+      await storage.delete(id);
+      throw error;
+    } finally {
+      this.#registering.delete(id);
+    }
+  }
+
+  /** Opens the resource of a new record, or takes the record back. */
+  async #openNew(record: ResourceRecord): Promise<OpenResource> {
+    const { catalog, cache, admission } = this.#parts;
+    try {
+      admission.checkOpen();
+      return await cache.hold(record);
+    } catch (error) {
+      await catalog.delete(record.id);
+      throw error;
+    }
+  }
+
+  #newRecord(
+    subject: QuotaSubject,
+    digest: RunningDigest,
+    secretHash: string | null,
+    announced: Announcement,
+  ): ResourceRecord {
+    const nowMs = this.#nextTimeMs();
+    return {
+      ...subject,
+      createdAtMs: nowMs,
+      transferStatus: "INITIATED",
+      size: 0,
+      durableSize: 0,
+      lines: subject.metadata.supportsLineAccess ? 0 : null,
+      epoch: 1,
+      sequence: 0,
+      failure: null,
+      digest: null,
+      digestState: { algorithm: digest.algorithm, byteOffset: 0, state: digest.save() },
+      secretHash,
+      announced,
+      owner: this.#parts.lease.owner(),
+      updatedAtMs: nowMs,
+      revision: 0,
+    };
+  }
+
+  /** The time, later than any before, so that lists keep the order of registration. */
+  #nextTimeMs(): number {
+    this.#newestMs = Math.max(Date.now(), this.#newestMs + 1);
+    return this.#newestMs;
+  }
+
+  /**
+   * Tells that an id which an uploader chose can be used.
+   * @throws {StreamError} CONFLICT when it is taken; an id that only storage has, storage refuses.
+   */
+  async #checkFree(id: string): Promise<void> {
+    const { cache, catalog } = this.#parts;
+    if (!isResourceId(id)) {
+      throw new StreamError("BAD_METADATA", `${JSON.stringify(id)} is no resource id`);
+    }
+    // Those who follow a deleted resource have it open until they are told.
+    if (cache.find(id) !== undefined || await catalog.get(id) !== null) {
+      throw new StreamError("CONFLICT", `there is a resource ${id} already`);
+    }
+  }
+
+  /** The upload context a registration belongs to; null for none. */
+  async #context({ contextId, makeContext }: Registration): Promise<string | null> {
+    if (contextId === null) {
+      if (!this.#requireContext) return null;
+      throw new StreamError(
+        "CONTEXT_REQUIRED",
+        "this server wants an upload context with every upload: stream push --context ID",
+      );
+    }
+    const context = await this.#findContext(contextId, makeContext);
+    if (context === null) {
+      if (!this.#requireContext) return null;
+      throw unknownContext(contextId);
+    }
+    if (context.closedAtMs === null) return contextId;
+    throw new StreamError(
+      "CONTEXT_CLOSED",
+      `the upload context ${contextId} was closed: it takes no more uploads`,
+    );
+  }
+
+  async #findContext(contextId: string, makes: boolean): Promise<UploadContext | null> {
+    const { catalog } = this.#parts;
+    return makes
+      ? await catalog.createContext(checkContextId(contextId))
+      : await catalog.getContext(contextId);
+  }
+}
+
+/** There is no such upload context. */
+export function unknownContext(id: string): StreamError {
+  return new StreamError("CONTEXT_UNKNOWN", `there is no upload context ${JSON.stringify(id)}`);
+}

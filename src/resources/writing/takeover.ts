@@ -1,0 +1,58 @@
+/**
+ * Taking an unfinished upload over: its record and its log get a new owner, with the next epoch.
+ * @module
+ */
+import type { Catalog, Owner, ResourceRecord } from "../../catalog.ts";
+import type { ResourceStatus } from "../../protocol.ts";
+import type { LogWriter, Storage } from "../../storage.ts";
+import { statusOf } from "../status.ts";
+
+/** A log that was taken over. */
+export interface TakenLog {
+  /** The record as it is now. */
+  record: ResourceRecord;
+  /** What those who follow the log were told. */
+  status: ResourceStatus;
+  /** The log, opened for its new epoch. */
+  writer: LogWriter;
+}
+
+/**
+ * Opens the log of an unfinished upload for its next epoch; the log says how much there is.
+ *
+ * @param storage Where the log is.
+ * @param catalog Where the record is.
+ * @param record The record as it is.
+ * @param durableSize Bytes that are known to be on disk.
+ * @param owner Whose the upload is then.
+ * @throws {StreamError} CONFLICT when the record changed meanwhile, FENCED when somebody else was faster; NOT_FOUND,
+ * STORAGE_FAILED.
+ */
+export async function takeLog(
+  storage: Storage,
+  catalog: Catalog,
+  record: ResourceRecord,
+  durableSize: number,
+  owner: Owner,
+): Promise<TakenLog> {
+  const { id, metadata: { supportsLineAccess } } = record;
+  // Claimed before it is used: after a failure halfway the next attempt has a greater one.
+  const epoch = record.epoch + 1;
+  const { revision } = await catalog.update(id, record.revision, { epoch, sequence: 0, owner });
+  const writer = await storage.recover(id, { lineAccess: supportsLineAccess, epoch });
+  try {
+    const taken = await catalog.update(id, revision, {
+      transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
+      size: writer.size,
+      durableSize: Math.min(record.durableSize, writer.size),
+      lines: supportsLineAccess ? writer.lineBreaks : null,
+      updatedAtMs: Date.now(),
+    });
+    const status = { ...statusOf(taken), durableSize: Math.min(durableSize, writer.size) };
+    await writer.announce(status);
+    return { record: taken, status, writer };
+  } catch (error) {
+    await writer.close();
+    throw error;
+  }
+}

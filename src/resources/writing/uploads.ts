@@ -1,0 +1,185 @@
+/**
+ * The uploads that this node appends to.
+ * @module
+ */
+import type { Catalog, ResourceRecord } from "../../catalog.ts";
+import type { RunningDigest } from "../../digest.ts";
+import type { ResourceStatus } from "../../protocol.ts";
+import type { LogWriter, Storage } from "../../storage.ts";
+import { LONGEST_TIMER_MS } from "../../timer.ts";
+import type { ResourceEvents } from "../events.ts";
+import type { Health } from "../health.ts";
+import type { Meter } from "../meter.ts";
+import type { Quota } from "../quota.ts";
+import type { OpenResource, ResourceCache } from "../reading/cache.ts";
+import type { UploadAccount, Usage } from "../usage.ts";
+import { Appender, type Durability } from "./appender.ts";
+import type { Lease } from "./lease.ts";
+
+/** How uploads run. */
+export interface UploadOptions {
+  /** Shortest time between two checkpoints of one resource under load, in ms; 50 by default. */
+  checkpointIntervalMs?: number;
+  /** What an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
+  durability?: Durability;
+  /** How long an interrupted upload can be resumed before it is FAILED, in ms; 60 000 by default. */
+  resumeWindowMs?: number;
+  /** Uploads at the same time; 1000 by default. */
+  maxUploads?: number;
+}
+
+/** What the writing wing works with. */
+export interface WritingParts {
+  /** Where bytes are. */
+  storage: Storage;
+  /** Where records are. */
+  catalog: Catalog;
+  /** For how long uploads are this node's. */
+  lease: Lease;
+  /** The resources that somebody has open. */
+  cache: ResourceCache;
+  /** Says whether a resource may grow. */
+  quota: Quota;
+  /** Measures what is written. */
+  meter: Meter;
+  /** Hears whether the disk takes bytes. */
+  health: Health;
+  /** Counts what is stored. */
+  usage: Usage;
+  /** Told of every status. */
+  events: ResourceEvents;
+}
+
+/** An upload whose log is open for this node to append to. */
+export interface OpenUpload {
+  /** The resource. */
+  open: OpenResource;
+  /** Its record. */
+  record: ResourceRecord;
+  /** Its newest status. */
+  status: ResourceStatus;
+  /** Its log. */
+  writer: LogWriter;
+}
+
+/** An upload that runs. */
+export interface RunningUpload {
+  /** Appends to it. */
+  appender: Appender;
+  /** The resource. */
+  open: OpenResource;
+  /** What is counted of it. */
+  account: UploadAccount;
+}
+
+const CHECKPOINT_INTERVAL_MS = 50;
+
+/** Appenders by the id of their resource. */
+export class Uploads {
+  readonly #parts: WritingParts;
+  readonly #options: UploadOptions;
+  readonly #running = new Map<string, RunningUpload>();
+  #renewals: ReturnType<typeof setInterval> | undefined;
+
+  /**
+   * @param parts What appenders work with.
+   * @param options How uploads run.
+   */
+  constructor(parts: WritingParts, options: UploadOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  /** How many run. */
+  get count(): number {
+    return this.#running.size;
+  }
+
+  /** The upload of a resource, if it runs here. */
+  find(id: string): RunningUpload | undefined {
+    return this.#running.get(id);
+  }
+
+  /** All that run. */
+  all(): RunningUpload[] {
+    return [...this.#running.values()];
+  }
+
+  /**
+   * Appends to a log from now on.
+   * @param upload The log.
+   * @param digest The digest of what it holds.
+   */
+  start({ open, record, status, writer }: OpenUpload, digest: RunningDigest): Appender {
+    const { catalog, lease, quota, usage, events, meter, health } = this.#parts;
+    const { durability = "os", checkpointIntervalMs = CHECKPOINT_INTERVAL_MS } = this.#options;
+    const { id, metadata, contextId } = record;
+    const subject = { id, metadata, contextId };
+    const account = usage.open(id, contextId, record.size);
+    const appender = new Appender(open.resource, {
+      writer,
+      catalog,
+      record,
+      status,
+      lease,
+      digest,
+      durability,
+      checkpointIntervalMs,
+      meter,
+      stored: (error) => health.stored(error),
+      checkGrowth: async (size) => {
+        await quota.checkGrowth(subject, size);
+        await account.grow(size);
+      },
+      published: (status) => events.emit({ type: "status", id, contextId, status }),
+      ended: async (end, size) => {
+        // An end that the catalog refused is remembered as long as this process lives.
+        if (end === "UNRECORDED") {
+          account.settle(size);
+          this.#forget(id, appender);
+        } else await this.#release(id, appender);
+      },
+    });
+    this.#running.set(id, { appender, open, account });
+    this.#startRenewing();
+    return appender;
+  }
+
+  /** An upload that was detached waits for its next owner. */
+  detached(id: string, { account, appender }: RunningUpload): void {
+    account.close();
+    this.#forget(id, appender);
+  }
+
+  /** Renews nothing any more. */
+  close(): void {
+    clearInterval(this.#renewals);
+  }
+
+  async #release(id: string, appender: Appender): Promise<void> {
+    const running = this.#running.get(id);
+    if (running?.appender !== appender) return;
+    running.account.close();
+    this.#running.delete(id);
+    await running.open.release();
+  }
+
+  #forget(id: string, appender: Appender): void {
+    if (this.#running.get(id)?.appender === appender) this.#running.delete(id);
+  }
+
+  /** Leases that do not run out cost nothing. */
+  #startRenewing(): void {
+    const { lease } = this.#parts;
+    if (lease.ms === Infinity) return;
+    this.#renewals ??= setInterval(
+      () => void this.#renew(),
+      Math.min(lease.ms / 4, LONGEST_TIMER_MS),
+    );
+  }
+
+  /** One after the other; those that append all the time have renewed theirs already. */
+  async #renew(): Promise<void> {
+    for (const { appender } of this.all()) await appender.renew();
+  }
+}

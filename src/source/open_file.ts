@@ -1,0 +1,219 @@
+/**
+ * A file that is read in order, and looked at again: what was read must still be there.
+ * @module
+ */
+import type { BigIntStats } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
+import { CHUNK_BYTES } from "./source.ts";
+
+/** Length of what is compared: the first bytes that were read, and the last ones. */
+const COMPARED_BYTES = 1024;
+/** Bytes that are read in a row between two comparisons. */
+const COMPARE_EVERY_BYTES = 16 * 1024 * 1024;
+
+/** What reads need of a file handle. */
+export interface ReadHandle {
+  /** Reads at an offset, or where the last read ended. */
+  read(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    position: number | null,
+  ): Promise<{ bytesRead: number }>;
+  /** What the system says of it. */
+  stat(options: { bigint: true }): Promise<BigIntStats>;
+  /** Closes it. */
+  close(): Promise<void>;
+}
+
+/** A file that is read in order through one handle. */
+export class OpenFile {
+  /** Where the next read starts. */
+  offset: number;
+  /** Size that the system told last, in bytes; 0 of what is no regular file. */
+  size: number;
+  /** Path, for people. */
+  readonly path: string;
+  /** Whether it is a regular file. */
+  readonly isRegular: boolean;
+  readonly #handle: ReadHandle;
+  readonly #isInOrder: boolean;
+  readonly #from: number;
+  #opened: BigIntStats;
+  #looked: BigIntStats;
+  #head = new Uint8Array(0);
+  #tail = new Uint8Array(0);
+  #comparedAt: number;
+  #isCaughtUp = false;
+  #buffer: Uint8Array | null = null;
+  #reading: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | null = null;
+
+  /**
+   * @param path Path, for people.
+   * @param handle The file.
+   * @param opened What the system says of it.
+   * @param from Offset of the first byte to read.
+   * @param isInOrder Whether reads begin where the one before ended, as those of an inherited descriptor must.
+   */
+  constructor(
+    path: string,
+    handle: ReadHandle,
+    opened: BigIntStats,
+    from: number,
+    isInOrder: boolean = !opened.isFile(),
+  ) {
+    this.path = path;
+    this.#handle = handle;
+    this.#isInOrder = isInOrder;
+    this.#opened = this.#looked = opened;
+    this.isRegular = opened.isFile();
+    this.size = this.isRegular ? Number(opened.size) : 0;
+    this.offset = this.#from = this.#comparedAt = from;
+  }
+
+  /**
+   * Opens a file.
+   * @param path Its path.
+   * @param from Offset of the first byte to read.
+   * @throws {StreamError} SOURCE_FAILED that names the path.
+   */
+  static async open(path: string, from: number): Promise<OpenFile> {
+    const handle: FileHandle = await open(path).catch((error) => {
+      throw unreadable(path, error);
+    });
+    try {
+      const stats = await handle.stat({ bigint: true });
+      if (stats.isDirectory()) throw new StreamError("SOURCE_FAILED", `${path} is a directory`);
+      const file = new OpenFile(path, handle, stats, from);
+      if (from <= file.size) return file;
+      const message = `${path} has ${file.size} bytes, reading cannot start at byte ${from}`;
+      throw new StreamError("SOURCE_FAILED", message);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /**
+   * The next bytes before `end`; null when there are none now.
+   * @throws {StreamError} SOURCE_FAILED; also when what was read before is not in the file any more.
+   */
+  async read(end = Infinity): Promise<Uint8Array | null> {
+    if (this.offset === this.#from) {
+      await this.look();
+      this.#opened = this.#looked;
+    }
+    const buffer = this.#buffer ??= new Uint8Array(CHUNK_BYTES);
+    const length = Math.min(buffer.length, end - this.offset);
+    const bytesRead = await this.#readAt(buffer, length, this.#isInOrder ? null : this.offset);
+    const wasCaughtUp = this.#isCaughtUp;
+    this.#isCaughtUp = bytesRead < length;
+    if (bytesRead === 0) return null;
+    // Looked at after the read: what is there now was there when these bytes were read.
+    if (wasCaughtUp || this.offset - this.#comparedAt >= COMPARE_EVERY_BYTES) await this.look();
+    const bytes = buffer.subarray(0, bytesRead);
+    this.offset += bytesRead;
+    this.#remember(bytes);
+    // A few bytes are copied: a window full of short chunks would hold a buffer of 64 KiB for each.
+    if (bytesRead < buffer.length) return bytes.slice();
+    this.#buffer = null;
+    return buffer;
+  }
+
+  /**
+   * Looks at the file as it is now, and compares what was read if anything changed.
+   * @param always Whether to compare in any case.
+   * @throws {StreamError} SOURCE_FAILED when the file shrank, or when what was read is not in it any more.
+   */
+  async look(always = false): Promise<void> {
+    const before = this.#looked;
+    const now = this.#looked = await this.#handle.stat({ bigint: true });
+    this.size = this.isRegular ? Number(now.size) : 0;
+    if (now.size < before.size) throw this.#shrank(Number(before.size));
+    const isSame = now.mtimeNs === before.mtimeNs && now.size === before.size;
+    // Some systems tell sizes that are not those of the content: nothing follows from them.
+    if (isSame && !always || this.size < this.offset) return;
+    this.#comparedAt = this.offset;
+    await this.#compare(this.#from, this.#head);
+    await this.#compare(this.offset - this.#tail.length, this.#tail);
+  }
+
+  /**
+   * Looks at the file for the last time, when there was nothing more to read.
+   * @throws {StreamError} SOURCE_FAILED as `look`, and when bytes were changed in place while they were read.
+   */
+  async expectUnchanged(): Promise<void> {
+    await this.look(this.size === this.offset);
+    const { mtimeNs, size } = this.#looked;
+    const isAsLong = size === this.#opened.size && this.size === this.offset;
+    if (isAsLong && mtimeNs !== this.#opened.mtimeNs) throw this.#rewritten();
+  }
+
+  /** Fails when there is another file at the path; there may be none. */
+  async expectSameFile(): Promise<void> {
+    const named = await stat(this.path, { bigint: true }).catch((error) => {
+      if (error.code === "ENOENT") return this.#opened;
+      throw unreadable(this.path, error);
+    });
+    if (named.ino === this.#opened.ino && named.dev === this.#opened.dev) return;
+    throw this.#changed(`was replaced by another file when ${this.offset} bytes`);
+  }
+
+  /** Closes the handle, but not under a read: its number could be another file's by then. */
+  async close(): Promise<void> {
+    this.#closing ??= this.#reading.then(() => this.#handle.close());
+    // The read of a silent pipe may never end.
+    if (this.isRegular) await this.#closing;
+  }
+
+  async #readAt(buffer: Uint8Array, length: number, position: number | null): Promise<number> {
+    const reading = this.#handle.read(buffer, 0, length, position);
+    this.#reading = reading.catch(() => {});
+    const { bytesRead } = await reading.catch((error) => {
+      throw unreadable(`${this.path} at byte ${position ?? this.offset}`, error);
+    });
+    return bytesRead;
+  }
+
+  #remember(bytes: Uint8Array): void {
+    const missing = COMPARED_BYTES - this.#head.length;
+    if (missing > 0) this.#head = joined(this.#head, bytes.subarray(0, missing));
+    this.#tail = joined(this.#tail, bytes.subarray(-COMPARED_BYTES)).slice(-COMPARED_BYTES);
+  }
+
+  async #compare(at: number, bytes: Uint8Array): Promise<void> {
+    const found = new Uint8Array(bytes.length);
+    const bytesRead = await this.#readAt(found, found.length, at);
+    if (bytesRead < bytes.length) throw this.#shrank(this.offset);
+    if (bytes.some((byte, index) => byte !== found[index])) throw this.#rewritten();
+  }
+
+  #shrank(fromSize: number): StreamError {
+    return this.#changed(`shrank from ${fromSize} to ${this.size} bytes when ${this.offset}`);
+  }
+
+  #rewritten(): StreamError {
+    const how = "was rewritten (truncated and written again, or changed in place)";
+    return this.#changed(`${how} when ${this.offset} bytes`);
+  }
+
+  #changed(how: string): StreamError {
+    return new StreamError("SOURCE_FAILED", `${this.path} ${how} were read`);
+  }
+}
+
+/** A source that cannot be read, and why. */
+export function unreadable(what: string, error: unknown): StreamError {
+  const message = `cannot read ${what}: ${reasonOf(error)}`;
+  return new StreamError("SOURCE_FAILED", message, { cause: error });
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}

@@ -1,0 +1,431 @@
+/**
+ * One log as it is looked at: its status, the lines near the view, what is folded, searched and selected.
+ * @module
+ */
+import type { ResourceInfo, ResourceStatus, StreamError } from "../../client.ts";
+import { isFinal, toStreamError } from "../../protocol.ts";
+import { type CachedLine, LineCache } from "./line_cache.ts";
+import { foldedLines, type Group, markOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
+import { complement, type LineRange, RowMap, united } from "./row_map.ts";
+import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
+import type { SettingsStore } from "./settings.ts";
+import type { LogSource } from "./source.ts";
+import { PLAIN, type Style } from "./style.ts";
+import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter } from "./terminal.ts";
+import { styleBefore } from "./style_before.ts";
+
+/** Whether statuses arrive. */
+export type Link =
+  | { state: "connecting" | "live" | "ended" | "asleep" }
+  /** Nobody knows what happens meanwhile. */
+  | { state: "lost"; reason: string; retryAtMs: number };
+
+/** Logs up to this size are looked through for groups and errors by themselves. */
+const OUTLINE_BYTES = 32 * 1024 * 1024;
+/** Lines that are shown together when some of them go back to earlier ones. */
+const AREA_LINES = 400;
+const MAX_STYLES = 50_000;
+
+/** One log. */
+export class Log {
+  readonly source: LogSource;
+  readonly cache: LineCache;
+  readonly search: Searcher;
+  readonly outliner: Searcher;
+  readonly settings: SettingsStore;
+  outline = new Outline();
+  info: ResourceInfo | null = null;
+  status: ResourceStatus | null = null;
+  link: Link = { state: "connecting" };
+  /** Why nothing can be shown; null while something can. */
+  problem: StreamError | null = null;
+  /** Only hits, with lines around them. */
+  filtered = false;
+  /** The rows of the lines that are there. */
+  map = new RowMap(0);
+  /** What search marks in the text shown. */
+  matcher: RegExp | null = null;
+  readonly #listeners = new Set<() => void>();
+  readonly #toggled = new Map<number, boolean>();
+  readonly #rows = new Map<number, Row>();
+  readonly #styles = new Map<number, Style>();
+  /** Styles at the first line of what is loaded, looked up behind its edge. */
+  readonly #edges = new Map<number, Style>();
+  #overwritten: LineRange[] = [];
+  #stop = new AbortController();
+  #sawEscapes = false;
+
+  /**
+   * @param source Where it comes from.
+   * @param settings What the reader has chosen.
+   */
+  constructor(source: LogSource, settings: SettingsStore) {
+    this.source = source;
+    this.settings = settings;
+    this.cache = new LineCache(
+      (start, count, signal) => source.lines(start, count, signal),
+      () => this.#arrived(),
+      (error) => this.#failed(error),
+    );
+    const find: Find = source.find ?? nothing;
+    this.search = new Searcher(find, () => this.#searched());
+    const outline = this.outline;
+    this.outliner = new Searcher(
+      (query, from, limit, signal) => outlined(find(query, from, limit, signal), outline),
+      () => this.#outlined(),
+    );
+  }
+
+  /** Lines that can be read. */
+  get lines(): number {
+    return this.status?.numberOfLines ?? 0;
+  }
+
+  /** Whether more may come. */
+  get live(): boolean {
+    return this.status !== null && !isFinal(this.status.transferStatus);
+  }
+
+  /** Hears of every change; returns its end. */
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Reads what the resource is, and listens to what becomes of it. */
+  async open(): Promise<void> {
+    this.#stop.abort();
+    const { signal } = this.#stop = new AbortController();
+    try {
+      this.info = await this.source.info();
+      if (signal.aborted) return;
+      this.problem = null;
+      this.#take(this.info);
+      if (!this.live) return;
+      await this.#watch(signal);
+      this.info = await this.source.info();
+      this.#take(this.info);
+    } catch (error) {
+      if (!signal.aborted) this.#end(toStreamError(error));
+    }
+  }
+
+  /** Stops listening while nobody looks. */
+  sleep(): void {
+    if (!this.live) return;
+    this.#stop.abort();
+    this.link = { state: "asleep" };
+    this.changed();
+  }
+
+  /** Asks once what became of it, while nobody looks. */
+  async peek(): Promise<void> {
+    const info = await this.source.info().catch(() => null);
+    if (info === null || this.link.state !== "asleep") return;
+    this.info = info;
+    this.#take(info);
+    if (this.live) this.link = { state: "asleep" };
+  }
+
+  /** Ends everything. */
+  close(): void {
+    this.#stop.abort();
+    this.search.cancel();
+    this.outliner.cancel();
+    this.cache.want([]);
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    const onRetry = (error: StreamError, delayMs: number) => {
+      this.link = { state: "lost", reason: error.message, retryAtMs: Date.now() + delayMs };
+      this.changed();
+    };
+    for await (const status of this.source.statuses(signal, onRetry)) {
+      this.link = { state: "live" };
+      this.#take(status);
+    }
+  }
+
+  #take(status: ResourceStatus): void {
+    const before = this.status;
+    this.status = status;
+    if (before !== null && status.epoch !== before.epoch) this.#reread(before);
+    this.link = { state: this.live ? "live" : "ended" };
+    this.#remap();
+    this.search.grow(this.lines);
+    this.#look();
+    this.changed();
+  }
+
+  /** After a server came back, lines may be gone that were never on its disk. */
+  #reread(before: ResourceStatus): void {
+    if (this.lines >= (before.numberOfLines ?? 0)) return;
+    this.cache.forget(this.lines);
+    this.#edges.clear();
+    this.#clearRows();
+  }
+
+  #end(error: StreamError): void {
+    this.link = { state: "ended" };
+    this.problem = error;
+    this.changed();
+  }
+
+  #failed(thrown: unknown): void {
+    const error = toStreamError(thrown);
+    if (["NOT_FOUND", "DELETED", "UNAUTHORIZED", "FORBIDDEN"].includes(error.code)) {
+      this.#end(error);
+      return;
+    }
+    // What is wanted is still wanted: the view asks again.
+    setTimeout(() => this.changed(), 1000);
+  }
+
+  /** Looks for groups and errors, by itself where that is cheap. */
+  #look(): void {
+    const { currentSize = 0 } = this.status ?? {};
+    if (this.outliner.query !== null) this.outliner.grow(this.lines);
+    else if (currentSize <= OUTLINE_BYTES && this.source.find !== null) this.findOutline();
+  }
+
+  /** Looks for groups and errors. */
+  findOutline(): void {
+    if (this.outliner.query !== null) return;
+    this.outliner.start({ pattern: OUTLINE_PATTERN, regex: true, ignoreCase: false }, this.lines);
+  }
+
+  #outlined(): void {
+    this.#remap();
+    this.changed();
+  }
+
+  #searched(): void {
+    if (this.filtered) this.#remap();
+    this.changed();
+  }
+
+  /** Begins a search; null ends it. */
+  find(query: Query | null): void {
+    this.matcher = query === null ? null : matcherOf(query);
+    this.search.start(query, this.lines);
+    if (query === null) this.filter(false);
+  }
+
+  /** Shows hits only, or everything. */
+  filter(filtered: boolean): void {
+    this.filtered = filtered;
+    this.#remap();
+    this.changed();
+  }
+
+  /** Tells whether a group stands open. */
+  isOpen(group: Group): boolean {
+    const chosen = this.#toggled.get(group.head);
+    if (chosen !== undefined) return chosen;
+    return group.startsOpen || group.failed || group.end === Infinity;
+  }
+
+  /** Folds or opens a group. */
+  toggle(group: Group): void {
+    this.#toggled.set(group.head, !this.isOpen(group));
+    this.#remap();
+    this.changed();
+  }
+
+  /** Folds or opens all groups. */
+  toggleAll(open: boolean): void {
+    for (const { head } of this.outline.groups) this.#toggled.set(head, open);
+    this.#remap();
+    this.changed();
+  }
+
+  /** Opens all that hides a line. */
+  reveal(line: number): void {
+    if (!this.map.isHidden(line)) return;
+    if (this.filtered) this.filtered = false;
+    for (const group of this.outline.groups) {
+      if (group.head < line && line < group.end) this.#toggled.set(group.head, true);
+    }
+    this.#remap();
+    this.changed();
+  }
+
+  /** The group that begins with a line. */
+  groupAt(line: number): Group | undefined {
+    const { groups } = this.outline;
+    let low = 0, high = groups.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (groups[middle].head < line) low = middle + 1;
+      else high = middle;
+    }
+    return groups[low]?.head === line ? groups[low] : undefined;
+  }
+
+  /** Text of a line as it is shown; null for one without a row, or that is not there. */
+  shownText(line: number): string | null {
+    return this.map.isHidden(line) ? null : this.row(line)?.row.text ?? null;
+  }
+
+  /** Tells whether a line tells of an error. */
+  isError(line: number): boolean {
+    const { errors } = this.outline;
+    let low = 0, high = errors.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (errors[middle] < line) low = middle + 1;
+      else high = middle;
+    }
+    return errors[low] === line;
+  }
+
+  /** How many groups a line stands in. */
+  depthOf(line: number): number {
+    const group = this.outline.around(line);
+    if (group === null) return 0;
+    return group.head === line ? group.depth : group.depth + 1;
+  }
+
+  #remap(): void {
+    this.map = new RowMap(this.lines, this.#hidden());
+  }
+
+  #hidden(): LineRange[] {
+    if (this.settings.all.raw && !this.filtered) return [];
+    if (!this.filtered) {
+      const folded = foldedLines(this.outline.groups, (group) => this.isOpen(group), this.lines);
+      return [...folded, ...this.#overwritten];
+    }
+    const { context } = this.settings.all;
+    const shown = this.search.hits.map((line): LineRange => [
+      Math.max(0, line - context),
+      line + context + 1,
+    ]);
+    return complement(united(shown), this.lines);
+  }
+
+  /** What a line shows; null while it is not there. */
+  row(line: number): { row: Row; cached: CachedLine } | null {
+    const cached = this.cache.get(line);
+    if (cached === undefined) return null;
+    let row = this.#rows.get(line);
+    if (row === undefined) this.#rows.set(line, row = this.#makeRow(line, cached.text));
+    return { row, cached };
+  }
+
+  #makeRow(line: number, text: string): Row {
+    const { raw, colours } = this.settings.all;
+    if (raw) return rawRow(text);
+    const title = this.groupAt(line)?.title;
+    if (title !== undefined && markOf(text)?.kind !== "header") return { text: title, spans: [] };
+    const row = rowOf(text, this.#styleAt(line));
+    return colours ? row : { ...row, spans: [] };
+  }
+
+  /** The style in which a line begins, as far as lines before it are there. */
+  #styleAt(line: number): Style {
+    let start = line;
+    while (start > 0 && !this.#styles.has(start) && this.cache.get(start - 1) !== undefined) {
+      start--;
+    }
+    let style = this.#styles.get(start) ?? this.#edges.get(start) ?? PLAIN;
+    for (let at = start; at < line; at++) {
+      style = styleAfter(this.cache.get(at)!.text, style);
+      this.#styles.set(at + 1, style);
+    }
+    if (this.#styles.size > MAX_STYLES) this.#styles.clear();
+    return style;
+  }
+
+  /**
+   * Finds out in which style a line begins whose predecessors are not there, and shows it.
+   * @param line The first line seen.
+   */
+  async lookBehind(line: number): Promise<void> {
+    if (this.settings.all.raw) return;
+    let start = line;
+    while (start > 0 && this.cache.get(start - 1) !== undefined) start--;
+    if (start === 0 || this.#edges.has(start)) return;
+    this.#edges.set(start, PLAIN);
+    try {
+      const read = (from: number, count: number) =>
+        this.source.lines(from, count, this.#stop.signal);
+      const style = await styleBefore(start, this.#sawEscapes, read);
+      if (style === PLAIN) return;
+      this.#edges.set(start, style);
+      this.#clearRows();
+      this.changed();
+    } catch {
+      this.#edges.delete(start);
+    }
+  }
+
+  /** Forgets how lines are shown, as that was chosen anew. */
+  redraw(): void {
+    this.#clearRows();
+    this.#remap();
+    this.changed();
+  }
+
+  #clearRows(): void {
+    this.#rows.clear();
+    this.#styles.clear();
+  }
+
+  #arrived(): void {
+    this.#clearRows();
+    this.#overwrite();
+    this.changed();
+  }
+
+  /** Shows lines together some of which write over others. */
+  #overwrite(): void {
+    if (this.settings.all.raw) return;
+    const moving = [...this.cache.linesWhere((text) => {
+      if (!text.includes("\x1b")) return false;
+      this.#sawEscapes = true;
+      return movesUp(text);
+    })].sort((a, b) => a - b);
+    if (moving.length === 0) return;
+    const hidden: LineRange[] = [...this.#overwritten];
+    for (let at = 0; at < moving.length;) {
+      const [from, to] = this.#areaAround(moving[at]);
+      while (at < moving.length && moving[at] < to) at++;
+      const texts = Array.from({ length: to - from }, (_, i) => this.cache.get(from + i)!.text);
+      for (const [index, row] of rowsOf(texts, this.#styleAt(from)).entries()) {
+        if (row === null) hidden.push([from + index, from + index + 1]);
+        else this.#rows.set(from + index, row);
+      }
+    }
+    this.#overwritten = united(hidden);
+    this.#remap();
+  }
+
+  #areaAround(line: number): LineRange {
+    let from = line, to = line + 1;
+    while (from > 0 && line - from < AREA_LINES && this.cache.get(from - 1) !== undefined) from--;
+    while (to - line < 2 * AREA_LINES && this.cache.get(to) !== undefined) to++;
+    return [from, to];
+  }
+
+  /** Tells everybody. */
+  changed(): void {
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+/** Finds nothing, where nothing can be searched. */
+// deno-lint-ignore require-yield
+async function* nothing(): ReturnType<Find> {
+  return { nextLine: Infinity, truncated: false };
+}
+
+/** Lets the outline see what a search finds. */
+async function* outlined(found: ReturnType<Find>, outline: Outline): ReturnType<Find> {
+  for (;;) {
+    const { done, value } = await found.next();
+    if (done) return value;
+    if ("text" in value) outline.add(value.line, value.text);
+    yield value;
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * The outline of a log: groups as CI systems write them, and lines that tell of errors.
+ * @module
+ */
+import type { LineRange } from "./row_map.ts";
+
+/** What the server is asked for: every line that may begin or end a group, or tell of an error; RE2. */
+export const OUTLINE_PATTERN = String
+  .raw`^(?:\S{10,40} )?(?:::(?:group|endgroup)::|##\[(?:group|endgroup)\]|(?:\x1b\[0K|\r)*section_(?:start|end):\d+:|(?:\x1b\[[0-9;]*m)*(?:---|\+\+\+|~~~) \S)|` +
+  String
+    .raw`(?i:\b(?:error|fatal|panic(?:ked)?|exception|traceback|failed|failure|segfault)\b)|##\[error\]|::error`;
+
+/** What a line means for the outline. */
+export type Mark =
+  | { kind: "open"; title: string; key: string | null; system: System }
+  | { kind: "close"; key: string | null; system: System }
+  /** Begins a group and ends the one before it. */
+  | { kind: "header"; title: string; open: boolean }
+  | { kind: "error" };
+
+type System = "github" | "gitlab";
+
+/** A group of lines. */
+export interface Group {
+  /** Line of its head. */
+  head: number;
+  /** Behind its last line; Infinity while nothing has closed it. */
+  end: number;
+  title: string;
+  depth: number;
+  /** Whether it holds an error. */
+  failed: boolean;
+  /** Whether it stands open unless somebody folds it. */
+  startsOpen: boolean;
+}
+
+const GITHUB = /^(?:\S{10,40} )?(?:::|##\[)(group|endgroup)(?:::|\])(.*)$/;
+// deno-lint-ignore no-control-regex
+const GITLAB = /section_(start|end):\d+:([\w.-]+)(?:\[[^\]]*\])?\r?(?:\x1b\[0K)?(.*)$/;
+// deno-lint-ignore no-control-regex
+const BUILDKITE = /^(?:\x1b\[[0-9;]*m)*(---|\+\+\+|~~~) (\S.*)$/;
+const NEGATED =
+  /\b(?:0|no|without|zero) (?:errors?|failures?|failed)\b|\b(?:errors?|failed|failures?)\s*[:=]\s*0\b|\b0 failed\b/i;
+const ERROR =
+  /\b(?:error|fatal|panic(?:ked)?|exception|traceback|failed|failure|segfault)\b|##\[error\]|::error/i;
+// deno-lint-ignore no-control-regex
+const SEQUENCES = /\x1b\[[0-9;:?]*[ -/]*[@-~]/g;
+
+/** What a line means; null for most. */
+export function markOf(line: string): Mark | null {
+  const github = GITHUB.exec(line);
+  if (github !== null) {
+    const title = clean(github[2]);
+    return github[1] === "group"
+      ? { kind: "open", title, key: null, system: "github" }
+      : { kind: "close", key: null, system: "github" };
+  }
+  const gitlab = GITLAB.exec(line);
+  if (gitlab !== null) {
+    const [, what, key, rest] = gitlab;
+    if (what === "end") return { kind: "close", key, system: "gitlab" };
+    return { kind: "open", title: clean(rest) || key, key, system: "gitlab" };
+  }
+  const buildkite = BUILDKITE.exec(line);
+  if (buildkite !== null) {
+    return { kind: "header", title: clean(buildkite[2]), open: buildkite[1] === "+++" };
+  }
+  return isError(line) ? { kind: "error" } : null;
+}
+
+/** Tells whether a line tells of an error; one that counts none does not. */
+export function isError(line: string): boolean {
+  return ERROR.test(line) && !NEGATED.test(line);
+}
+
+function clean(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replace(SEQUENCES, "").replace(/[\r\x00-\x1f]/g, "").trim();
+}
+
+/** Groups and errors, as the lines that make them come in. */
+export class Outline {
+  readonly #groups: Group[] = [];
+  readonly #errors: number[] = [];
+  /** Groups that nothing has closed yet, outermost first. */
+  readonly #open: { group: Group; key: string | null; system: System | "buildkite" }[] = [];
+
+  /** All groups in the order of their heads. */
+  get groups(): readonly Group[] {
+    return this.#groups;
+  }
+
+  /** Lines with errors, in order. */
+  get errors(): readonly number[] {
+    return this.#errors;
+  }
+
+  /** Takes a line that matched; lines come in order. */
+  add(line: number, text: string): void {
+    const mark = markOf(text);
+    switch (mark?.kind) {
+      case "error":
+        this.#errors.push(line);
+        for (const { group } of this.#open) group.failed = true;
+        break;
+      case "header":
+        this.#closeHeader(line);
+        this.#begin(line, mark.title, null, "buildkite", mark.open);
+        break;
+      case "open":
+        this.#begin(line, mark.title, mark.key, mark.system, false);
+        break;
+      case "close":
+        this.#close(line, mark);
+        break;
+    }
+  }
+
+  /** The innermost group around a line, its head included; null outside of all. */
+  around(line: number): Group | null {
+    let found: Group | null = null;
+    for (const group of this.#groups) {
+      if (group.head > line) break;
+      if (line < group.end) found = group;
+    }
+    return found;
+  }
+
+  #begin(
+    head: number,
+    title: string,
+    key: string | null,
+    system: System | "buildkite",
+    startsOpen: boolean,
+  ): void {
+    const depth = this.#open.length;
+    const group = { head, end: Infinity, title, depth, failed: false, startsOpen };
+    this.#groups.push(group);
+    this.#open.push({ group, key, system });
+  }
+
+  /** A header of Buildkite ends the group of the one before it, and whatever was left open in that. */
+  #closeHeader(line: number): void {
+    const at = this.#open.findIndex(({ system }) => system === "buildkite");
+    if (at !== -1) this.#endFrom(at, line);
+  }
+
+  /** Ends the innermost group that fits; an end without a beginning is a line like any other. */
+  #close(line: number, { key, system }: { key: string | null; system: System }): void {
+    const at = this.#open.findLastIndex((open) => open.system === system && open.key === key);
+    if (at !== -1) this.#endFrom(at, line + 1);
+  }
+
+  #endFrom(at: number, end: number): void {
+    for (const { group } of this.#open.splice(at)) group.end = end;
+  }
+}
+
+/**
+ * Lines that folded groups hide.
+ * @param groups All groups.
+ * @param isOpen Tells whether one stands open.
+ * @param lines Lines that are there.
+ */
+export function foldedLines(
+  groups: readonly Group[],
+  isOpen: (group: Group) => boolean,
+  lines: number,
+): LineRange[] {
+  return groups.filter((group) => !isOpen(group))
+    .map(({ head, end }): LineRange => [head + 1, Math.min(end, lines)]);
+}

@@ -1,0 +1,155 @@
+/**
+ * Where a log comes from: a resource of a server, or one long line of it cut into pieces.
+ * @module
+ */
+import {
+  events,
+  getLines,
+  getResource,
+  type ResourceInfo,
+  type ResourceStatus,
+  search,
+  type StreamError,
+} from "../../client.ts";
+import type { LoadedLines } from "./line_cache.ts";
+import type { Find } from "./searcher.ts";
+
+/** Where a resource is, and what is presented there. */
+export interface Address {
+  /** Reference with the signed link, if there is one. */
+  reference: string;
+  token: string | undefined;
+}
+
+/** Hears that a connection is lost, and when it is tried again. */
+export type OnRetry = (error: StreamError, delayMs: number) => void;
+
+/** What a log is made of. */
+export interface LogSource {
+  /** What the resource is, and its status. */
+  info(): Promise<ResourceInfo>;
+  /** Statuses until the last. */
+  statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus>;
+  /** Some lines. */
+  lines(start: number, count: number, signal: AbortSignal): Promise<LoadedLines>;
+  /** Searches; null where nothing can be searched. */
+  readonly find: Find | null;
+}
+
+/** A resource of a server. */
+export class ResourceSource implements LogSource {
+  /**
+   * @param address Where it is.
+   * @param watch Tells its statuses in another way than by a connection of its own.
+   */
+  constructor(
+    private readonly address: Address,
+    private readonly watch?: (
+      signal: AbortSignal,
+      onRetry: OnRetry,
+    ) => AsyncIterable<ResourceStatus>,
+  ) {}
+
+  info(): Promise<ResourceInfo> {
+    const { reference, token } = this.address;
+    return getResource(reference, { token });
+  }
+
+  statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus> {
+    const { reference, token } = this.address;
+    return this.watch?.(signal, onRetry) ??
+      events(reference, { token, signal, onRetry, retryForMs: Infinity });
+  }
+
+  lines(start: number, count: number, signal: AbortSignal): Promise<LoadedLines> {
+    const { reference, token } = this.address;
+    return getLines(reference, { start, count, signal, token });
+  }
+
+  readonly find: Find = ({ pattern, ...how }, from, limit, signal) => {
+    const { reference, token } = this.address;
+    return search(reference, pattern, { ...how, from, limit, signal, token });
+  };
+}
+
+/** Bytes of a piece of a long line. */
+export const PIECE_BYTES = 4096;
+/** Longest character of UTF-8. */
+const CHARACTER_BYTES = 4;
+
+/** Reads bytes of a resource. */
+export type ReadBytes = (from: number, to: number, signal: AbortSignal) => Promise<Uint8Array>;
+
+/** One long line, in pieces that are shown like lines. */
+export class LongLineSource implements LogSource {
+  readonly find = null;
+  #window: { startOffset: number; bytes: number } | null = null;
+
+  /**
+   * @param whole The log of the line.
+   * @param line Index of the line.
+   * @param read Reads bytes of the log.
+   */
+  constructor(
+    private readonly whole: LogSource,
+    private readonly line: number,
+    private readonly read: ReadBytes,
+  ) {}
+
+  async info(): Promise<ResourceInfo> {
+    const info = await this.whole.info();
+    const { startOffset, endOffset, lines } = await this.whole.lines(
+      this.line,
+      1,
+      new AbortController().signal,
+    );
+    const isWhole = lines.at(-1)?.endsWith("\n") ?? false;
+    const bytes = endOffset - startOffset - (isWhole ? 1 : 0);
+    this.#window = { startOffset, bytes };
+    const numberOfLines = Math.max(1, Math.ceil(bytes / PIECE_BYTES));
+    return { ...info, numberOfLines, currentSize: bytes, transferStatus: "COMPLETED" };
+  }
+
+  async *statuses(): AsyncGenerator<ResourceStatus> {}
+
+  async lines(start: number, count: number, signal: AbortSignal): Promise<LoadedLines> {
+    const { startOffset, bytes } = this.#window!;
+    const from = start * PIECE_BYTES;
+    const to = Math.min(bytes, (start + count) * PIECE_BYTES);
+    const before = Math.min(from, CHARACTER_BYTES);
+    const after = Math.min(bytes - to, CHARACTER_BYTES);
+    const read = await this.read(startOffset + from - before, startOffset + to + after, signal);
+    const lines = piecesOfBytes(read, before, to - from);
+    return { lines, next: null, startOffset: from, endOffset: to };
+  }
+}
+
+/**
+ * The text of pieces of equal length; a character on an edge belongs to the piece in which it begins.
+ * @param bytes The bytes, with some before and behind.
+ * @param start Where the first piece begins.
+ * @param length Bytes of all pieces.
+ */
+export function piecesOfBytes(bytes: Uint8Array, start: number, length: number): string[] {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const pieces: string[] = [];
+  for (let at = 0; at < length; at += PIECE_BYTES) {
+    const from = characterFrom(bytes, start + at);
+    const to = characterFrom(bytes, start + Math.min(length, at + PIECE_BYTES));
+    pieces.push(decoder.decode(bytes.subarray(from, to)));
+  }
+  return pieces;
+}
+
+/** The next place that is not within a character. */
+function characterFrom(bytes: Uint8Array, at: number): number {
+  let place = at;
+  while (place < bytes.length && place - at < CHARACTER_BYTES && isContinuation(bytes[place])) {
+    place++;
+  }
+  return at === 0 ? 0 : place;
+}
+
+function isContinuation(byte: number): boolean {
+  return (byte & 0xc0) === 0x80;
+}

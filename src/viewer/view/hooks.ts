@@ -1,0 +1,74 @@
+/**
+ * What components share: redrawing, clocks, themes.
+ * @module
+ */
+import { useEffect, useState } from "preact/hooks";
+import type { Theme } from "../model/colour.ts";
+import type { Log } from "../model/log.ts";
+import { SettingsStore } from "../model/settings.ts";
+
+/** The settings of this browser; where it keeps nothing, of this page. */
+export const settings = new SettingsStore({
+  getItem: (key) => localStorage.getItem(key),
+  setItem: (key, value) => localStorage.setItem(key, value),
+});
+
+/** Redraws a component, at most once a frame. */
+export function useRedraw(): () => void {
+  const [, set] = useState(0);
+  const [redraw] = useState(() => {
+    let waiting = false;
+    return () => {
+      if (waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => {
+        waiting = false;
+        set((count) => count + 1);
+      });
+    };
+  });
+  return redraw;
+}
+
+/** Redraws a component whenever a log changes. */
+export function useLog(log: Log): void {
+  const redraw = useRedraw();
+  useEffect(() => log.listen(redraw), [log]);
+}
+
+/** Redraws a component every second while it has to. */
+export function useSeconds(active: boolean): void {
+  const redraw = useRedraw();
+  useEffect(() => {
+    if (!active) return;
+    const timer = setInterval(redraw, 1000);
+    return () => clearInterval(timer);
+  }, [active]);
+}
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** The theme that is shown. */
+export function themeNow(): Theme {
+  const { theme } = settings.all;
+  if (theme !== "system") return theme;
+  return dark.matches ? "dark" : "light";
+}
+
+/** Shows the chosen theme, and hears when the system's changes. */
+export function applyTheme(): void {
+  document.documentElement.dataset.theme = themeNow();
+}
+
+/** Hears when the system's theme changes; returns its end. */
+export function onSystemTheme(listener: () => void): () => void {
+  dark.addEventListener("change", listener);
+  return () => dark.removeEventListener("change", listener);
+}
+
+/** Calls back when the page is hidden or shown; returns its end. */
+export function onVisibility(listener: (visible: boolean) => void): () => void {
+  const changed = () => listener(document.visibilityState === "visible");
+  document.addEventListener("visibilitychange", changed);
+  return () => document.removeEventListener("visibilitychange", changed);
+}

@@ -1,0 +1,216 @@
+/**
+ * The page of all resources: what runs and what ended, newest first.
+ * @module
+ */
+import { useEffect, useRef, useState } from "preact/hooks";
+import {
+  listResources,
+  type ResourceInfo,
+  type StreamError,
+  type TransferStatus,
+} from "../../client.ts";
+import { toStreamError } from "../../protocol.ts";
+import { onVisibility, useRedraw } from "./hooks.ts";
+import { Problem, State, ThemeTool, Time, Top } from "./parts.tsx";
+import { contextAddress, server, token, viewAddress } from "./place.ts";
+import { bytesText } from "./row.ts";
+
+const PAGE = 100;
+/** While somebody looks the list is brought up to date so often, in ms. */
+const REFRESH_MS = 3000;
+
+const STATES: [value: string, label: string, statuses: TransferStatus[]][] = [
+  ["", "all", []],
+  ["running", "running", ["INITIATED", "IN_PROGRESS"]],
+  ["completed", "completed", ["COMPLETED"]],
+  ["failed", "failed", ["FAILED"]],
+];
+
+/** Which resources are listed. */
+interface Filter {
+  state: string;
+  name: string;
+  context: string;
+}
+
+/** The list of resources. */
+export function ListPage() {
+  const redraw = useRedraw();
+  const [filter, setFilter] = useState<Filter>(filterIn(location.search));
+  const [resources, setResources] = useState<ResourceInfo[] | null>(null);
+  const [more, setMore] = useState(false);
+  const [problem, setProblem] = useState<StreamError | null>(null);
+  const count = useRef(PAGE);
+  const running = useRef(new AbortController());
+
+  const load = async () => {
+    running.current.abort();
+    const { signal } = running.current = new AbortController();
+    try {
+      const found = await read(filter, count.current + 1);
+      if (signal.aborted) return;
+      setResources(found.slice(0, count.current));
+      setMore(found.length > count.current);
+      setProblem(null);
+    } catch (error) {
+      if (!signal.aborted) setProblem(toStreamError(error));
+    }
+  };
+  useEffect(() => {
+    count.current = PAGE;
+    history.replaceState(history.state, "", addressFor(filter));
+    document.title = "stream";
+    void load();
+    let timer = setInterval(load, REFRESH_MS);
+    const ends = onVisibility((visible) => {
+      clearInterval(timer);
+      if (!visible) return;
+      void load();
+      timer = setInterval(load, REFRESH_MS);
+    });
+    return () => {
+      clearInterval(timer);
+      ends();
+      running.current.abort();
+    };
+  }, [filter]);
+
+  const isFatal = problem !== null && problem.code !== "UNREACHABLE";
+  return (
+    <>
+      <Top>
+        <h1>Resources</h1>
+        <span class="spring" />
+        <ThemeTool onChange={redraw} />
+      </Top>
+      <main class="list">
+        <Filters filter={filter} change={setFilter} />
+        {problem !== null && !isFatal && (
+          <p class="ending failed" role="status">connection lost, again in a few seconds</p>
+        )}
+        {isFatal
+          ? <Problem error={problem} retry={() => void load()} />
+          : <Resources resources={resources} />}
+        {more && !isFatal && (
+          <button
+            type="button"
+            class="more"
+            onClick={() => {
+              count.current += 5 * PAGE;
+              void load();
+            }}
+          >
+            Show older ones
+          </button>
+        )}
+      </main>
+    </>
+  );
+}
+
+function Filters({ filter, change }: { filter: Filter; change: (filter: Filter) => void }) {
+  return (
+    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+      <label>
+        Name{" "}
+        <input
+          type="search"
+          value={filter.name}
+          spellcheck={false}
+          onInput={(event) => change({ ...filter, name: event.currentTarget.value })}
+        />
+      </label>
+      <label>
+        Context{" "}
+        <input
+          type="search"
+          value={filter.context}
+          spellcheck={false}
+          onInput={(event) => change({ ...filter, context: event.currentTarget.value })}
+        />
+      </label>
+      <label>
+        State{" "}
+        <select
+          value={filter.state}
+          onChange={(event) => change({ ...filter, state: event.currentTarget.value })}
+        >
+          {STATES.map(([value, label]) => <option key={value} value={value}>{label}</option>)}
+        </select>
+      </label>
+    </form>
+  );
+}
+
+function Resources({ resources }: { resources: ResourceInfo[] | null }) {
+  if (resources === null) return <p class="empty">Reading …</p>;
+  if (resources.length === 0) return <p class="empty">There is nothing here yet.</p>;
+  return (
+    <table class="resources">
+      <thead>
+        <tr>
+          <th scope="col">State</th>
+          <th scope="col">Name</th>
+          <th scope="col" class="number">Lines</th>
+          <th scope="col" class="number">Size</th>
+          <th scope="col">Context</th>
+          <th scope="col">Begun</th>
+        </tr>
+      </thead>
+      <tbody>
+        {resources.map((info) => (
+          <tr key={info.id}>
+            <td>
+              <State status={info.transferStatus} />
+            </td>
+            <td class="name">
+              <a href={viewAddress(info.id)}>{info.filename}</a>
+              {info.failure !== null && <span class="failure">{info.failure}</span>}
+            </td>
+            <td class="number">{info.numberOfLines?.toLocaleString("en") ?? "–"}</td>
+            <td class="number">{bytesText(info.currentSize)}</td>
+            <td>
+              {info.contextId !== null && (
+                <a href={contextAddress(info.contextId)}>{info.contextId}</a>
+              )}
+            </td>
+            <td class="when">
+              <Time at={info.createdAt} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+async function read(filter: Filter, count: number): Promise<ResourceInfo[]> {
+  const { context, name, state } = filter;
+  const [, , transferStatuses] = STATES.find(([value]) => value === state) ?? STATES[0];
+  const found: ResourceInfo[] = [];
+  const options = {
+    contextId: context === "" ? undefined : context,
+    transferStatuses,
+    pageSize: Math.min(1000, count),
+    token: token(),
+  };
+  for await (const info of listResources(server, options)) {
+    if (!info.filename.includes(name)) continue;
+    found.push(info);
+    if (found.length >= count) break;
+  }
+  return found;
+}
+
+function filterIn(search: string): Filter {
+  const query = new URLSearchParams(search);
+  const of = (name: string) => query.get(name) ?? "";
+  return { state: of("state"), name: of("name"), context: of("context") };
+}
+
+function addressFor(filter: Filter): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(filter)) if (value !== "") query.set(name, value);
+  const text = query.toString();
+  return text === "" ? location.pathname : `?${text}`;
+}

@@ -1,0 +1,314 @@
+/**
+ * One log with its tools.
+ * @module
+ */
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Log } from "../model/log.ts";
+import type { Query } from "../model/searcher.ts";
+import { copySelection } from "./copy.ts";
+import { onSystemTheme, settings, themeNow, useLog, useRedraw, useSeconds } from "./hooks.ts";
+import { keysOf } from "./keys.ts";
+import { LogView } from "./log_view.ts";
+import { Help, Problem, State, ThemeTool, Tool } from "./parts.tsx";
+import { contentAddress } from "./place.ts";
+import { bytesText } from "./row.ts";
+import { SearchBar } from "./search_bar.tsx";
+import { Announcer } from "./announcer.tsx";
+
+/** Shows one log. */
+export function LogPane({ log, id, active = true, children }: {
+  log: Log;
+  id: string;
+  /** Whether keys are for this one. */
+  active?: boolean;
+  children?: preact.ComponentChildren;
+}) {
+  useLog(log);
+  const redraw = useRedraw();
+  const frame = useRef<HTMLDivElement>(null);
+  const input = useRef<HTMLInputElement>(null);
+  const [searching, setSearching] = useState(false);
+  const [help, setHelp] = useState(false);
+  const [asking, setAsking] = useState(false);
+  const [notice, setNotice] = useState("");
+  const view = useMemo(() => new LogView(log, redraw), [log]);
+  useEffect(() => {
+    frame.current!.prepend(view.element, view.marks);
+    view.refresh(themeNow());
+    const ends = onSystemTheme(() => view.refresh(themeNow()));
+    return () => {
+      ends();
+      view.close();
+    };
+  }, [view]);
+
+  const refresh = () => {
+    log.redraw();
+    view.refresh(themeNow());
+    redraw();
+  };
+  const change = (changed: Parameters<typeof settings.set>[0]) => {
+    settings.set(changed);
+    refresh();
+  };
+  const openSearch = () => {
+    setSearching(true);
+    queueMicrotask(() => requestAnimationFrame(() => input.current?.select()));
+  };
+  const closeSearch = () => {
+    log.find(null);
+    view.forgetCurrent();
+    setSearching(false);
+    view.element.focus();
+  };
+  const actions = {
+    next: () => goTo(log.search.after(view.position) ?? log.search.hits[0]),
+    previous: () => goTo(log.search.before(view.position) ?? log.search.hits.at(-1)),
+    close: closeSearch,
+  };
+  const errors = {
+    next: () => error(nextIn(log.outline.errors, view.position)),
+    previous: () => error(previousIn(log.outline.errors, view.position)),
+  };
+  const goTo = (line: number | undefined) => {
+    if (line !== undefined) view.goToLine(line, true);
+  };
+  const error = (line: number | undefined) => {
+    if (log.outliner.query === null) log.findOutline();
+    goTo(line);
+  };
+  useFirstHit(log, view, searching);
+  const { all } = settings;
+  const state = view.state;
+
+  useEffect(() => {
+    if (!active) return;
+    const keyed = keysOf({
+      view,
+      searchInput: () => input.current,
+      openSearch,
+      closeSearch,
+      searching: () => searching,
+      nextHit: actions.next,
+      previousHit: actions.previous,
+      nextError: errors.next,
+      previousError: errors.previous,
+      filter: () => log.search.query !== null && log.filter(!log.filtered),
+      wrap: () => change({ wrap: !settings.all.wrap }),
+      raw: () => change({ raw: !settings.all.raw }),
+      times: () => change({ times: nextTimes(settings.all.times) }),
+      ask: () => setAsking(true),
+      foldAll: (open) => log.toggleAll(open),
+      help: () => setHelp(true),
+    });
+    const copied = (event: ClipboardEvent) =>
+      copySelection(event, log, view.selection, id, setNotice);
+    document.addEventListener("keydown", keyed);
+    document.addEventListener("copy", copied);
+    return () => {
+      document.removeEventListener("keydown", keyed);
+      document.removeEventListener("copy", copied);
+    };
+  });
+
+  const failures = log.outline.errors.length;
+  return (
+    <section class="pane" aria-label={log.info?.filename ?? id}>
+      <div class="bar">
+        {children}
+        <Status log={log} />
+        <span class="spring" />
+        <Tool
+          label="Search"
+          keys="/"
+          pressed={searching}
+          onClick={searching ? closeSearch : openSearch}
+        >
+          Search
+        </Tool>
+        <Tool
+          label="Previous error"
+          keys="E"
+          disabled={failures === 0}
+          onClick={errors.previous}
+        >
+          ↑!
+        </Tool>
+        <span class="errors" title="lines that tell of an error">
+          {log.outliner.query === null ? "" : failures.toLocaleString("en")}
+        </span>
+        <Tool label="Next error" keys="e" onClick={errors.next}>↓!</Tool>
+        {log.outline.groups.length > 0 && (
+          <>
+            <Tool label="Fold all groups" keys="[" onClick={() => log.toggleAll(false)}>▸</Tool>
+            <Tool label="Open all groups" keys="]" onClick={() => log.toggleAll(true)}>▾</Tool>
+          </>
+        )}
+        <Tool
+          label="Wrap long lines"
+          keys="w"
+          pressed={all.wrap}
+          onClick={() => change({ wrap: !all.wrap })}
+        >
+          Wrap
+        </Tool>
+        <Tool
+          label="Colours"
+          pressed={all.colours}
+          onClick={() => change({ colours: !all.colours })}
+        >
+          Colours
+        </Tool>
+        <Tool
+          label="Raw: everything as it is stored"
+          keys="r"
+          pressed={all.raw}
+          onClick={() => change({ raw: !all.raw })}
+        >
+          Raw
+        </Tool>
+        <Tool label="Go to a line" keys=":" onClick={() => setAsking(!asking)}>Go to</Tool>
+        <a class="tool" href={contentAddress(id, false)}>Text</a>
+        <a class="tool" href={contentAddress(id, true)} download={log.info?.filename}>Download</a>
+        <ThemeTool onChange={refresh} />
+        <Tool label="Keys" keys="?" onClick={() => setHelp(true)}>?</Tool>
+      </div>
+      {asking && (
+        <GoTo
+          lines={log.lines}
+          go={(line) => {
+            setAsking(false);
+            view.goToLine(line);
+            view.element.focus();
+          }}
+          close={() => setAsking(false)}
+        />
+      )}
+      {searching && (
+        <SearchBar
+          log={log}
+          input={input}
+          position={state.current}
+          actions={actions}
+        />
+      )}
+      <div class="frame" ref={frame}>
+        {log.problem !== null && <Problem error={log.problem} retry={() => location.reload()} />}
+        {log.live && !state.following && (
+          <button
+            type="button"
+            class="missed"
+            onClick={() => view.goToEnd()}
+          >
+            {state.missed > 0
+              ? `${state.missed.toLocaleString("en")} new lines – to the end`
+              : "Follow – to the end"}
+          </button>
+        )}
+        {notice !== "" && (
+          <div class="notice" role="status">
+            {notice}{" "}
+            <button type="button" onClick={() => setNotice("")} aria-label="Dismiss">✕</button>
+          </div>
+        )}
+      </div>
+      <Ending log={log} />
+      <Announcer log={log} following={state.following} />
+      {help && <Help close={() => setHelp(false)} />}
+    </section>
+  );
+}
+
+/** Goes to the first hit at or behind the view as soon as it is there. */
+function useFirstHit(log: Log, view: LogView, searching: boolean): void {
+  const gone = useRef<Query | null>(null);
+  const start = useRef(0);
+  useEffect(() => {
+    if (!searching) return;
+    const { query } = log.search;
+    if (query === null || query === gone.current) {
+      if (query === null) start.current = view.position;
+      return;
+    }
+    const hit = log.search.after(start.current - 1) ??
+      (log.search.running ? undefined : log.search.hits[0]);
+    if (hit === undefined || hit === null) return;
+    gone.current = query;
+    view.goToLine(hit, true);
+  });
+}
+
+/** What is known of the end: never more than that. */
+function Status({ log }: { log: Log }) {
+  const { status, link } = log;
+  useSeconds(link.state === "lost");
+  if (status === null) return <span class="state">{log.problem === null ? "opening" : ""}</span>;
+  const lines = status.numberOfLines === null
+    ? ""
+    : `${status.numberOfLines.toLocaleString("en")} lines, `;
+  const seconds = link.state === "lost"
+    ? Math.max(0, Math.ceil((link.retryAtMs - Date.now()) / 1000))
+    : 0;
+  return (
+    <>
+      {link.state === "lost"
+        ? (
+          <span class="state lost" role="status" title={link.reason}>
+            connection lost, again in {seconds} s
+          </span>
+        )
+        : <State status={status.transferStatus} />}
+      <span class="size">{lines}{bytesText(status.currentSize)}</span>
+    </>
+  );
+}
+
+/** How a log ended, below its last line. */
+function Ending({ log }: { log: Log }) {
+  const { status } = log;
+  if (status?.transferStatus !== "FAILED") return null;
+  return (
+    <p class="ending failed" role="status">
+      FAILED – {status.failure ?? "no reason was given"}. Everything that arrived is shown.
+    </p>
+  );
+}
+
+function GoTo(
+  { lines, go, close }: { lines: number; go: (line: number) => void; close: () => void },
+) {
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => input.current!.focus(), []);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const line = Number(input.current!.value.replace(/[^\d]/g, ""));
+    if (line >= 1) go(Math.min(line, lines) - 1);
+  };
+  return (
+    <form class="goto" onSubmit={submit}>
+      <label>
+        Line{" "}
+        <input
+          ref={input}
+          inputMode="numeric"
+          autocomplete="off"
+          onKeyDown={(event) => event.key === "Escape" && close()}
+        />
+      </label>{" "}
+      of {lines.toLocaleString("en")} <button type="submit">Go</button>
+    </form>
+  );
+}
+
+function nextTimes(times: typeof settings.all.times): typeof settings.all.times {
+  const all = ["off", "clock", "utc", "ago", "elapsed"] as const;
+  return all[(all.indexOf(times) + 1) % all.length];
+}
+
+function nextIn(lines: readonly number[], line: number): number | undefined {
+  return lines.find((other) => other > line) ?? lines[0];
+}
+
+function previousIn(lines: readonly number[], line: number): number | undefined {
+  return lines.findLast((other) => other < line) ?? lines.at(-1);
+}

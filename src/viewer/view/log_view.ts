@@ -1,0 +1,568 @@
+/**
+ * Shows the lines of a log that are in view, and no others: places them, scrolls, follows.
+ * @module
+ */
+import type { Theme } from "../model/colour.ts";
+import type { Log } from "../model/log.ts";
+import { fragmentOf, linesIn, type LinkedLines } from "../model/permalink.ts";
+import type { LineRange } from "../model/row_map.ts";
+import { fromScroll, type Heights, scrollHeight, toScroll } from "../model/scale.ts";
+import { hitsIn } from "../model/searcher.ts";
+import type { Row } from "../model/terminal.ts";
+import { drawMarks } from "./marks.ts";
+import { drawRow, type Placed } from "./row.ts";
+import { LogSelection } from "./selection.ts";
+
+/** Rows drawn beyond each edge of the view. */
+const SPARE_ROWS = 4;
+/** Lines read beyond each edge. */
+const SPARE_LINES = 150;
+/** After so long without a scroll event the bar is put where it belongs, in ms. */
+const IDLE_MS = 150;
+const MAX_ROUNDS = 6;
+
+/** What the page can tell of a view. */
+export interface ViewState {
+  /** Whether the view stays at the end. */
+  following: boolean;
+  /** Lines that came since it stopped following. */
+  missed: number;
+  /** First line in view. */
+  top: number;
+  /** The hit or error that was gone to. */
+  current: number | null;
+}
+
+/** The view of one log. */
+export class LogView {
+  readonly element: HTMLElement;
+  readonly selection: LogSelection;
+  readonly #log: Log;
+  readonly #spacer = document.createElement("div");
+  readonly #layer = document.createElement("div");
+  readonly #rows = document.createElement("div");
+  readonly #marks = document.createElement("canvas");
+  readonly #told: (state: ViewState) => void;
+  readonly #drawn = new Map<number, { element: HTMLElement; key: string }>();
+  readonly #ended = new AbortController();
+  #theme: Theme = "light";
+  #rowPx = 18;
+  #anchor = { line: 0, px: 0 };
+  #stick = false;
+  #seenLines = 0;
+  /** Lines shown while following: those whose text is there. */
+  #shownLines = 0;
+  #linked: LinkedLines | null = null;
+  #current: number | null = null;
+  #expectedTop = 0;
+  #dragging = false;
+  #frame = 0;
+  #idle: ReturnType<typeof setTimeout> | undefined;
+  #widest = 0;
+  #opened = false;
+
+  /**
+   * @param log What is shown.
+   * @param told Hears where the view is.
+   */
+  constructor(log: Log, told: (state: ViewState) => void) {
+    this.#log = log;
+    this.#told = told;
+    this.element = this.#makeElement();
+    this.selection = new LogSelection(log, this.#rows);
+    this.#linked = linesIn(location.hash);
+    const { signal } = this.#ended;
+    const unlisten = log.listen(() => this.#logChanged());
+    signal.addEventListener("abort", unlisten);
+    this.element.addEventListener("scroll", () => this.#scrolled(), { signal, passive: true });
+    this.element.addEventListener("pointerdown", (event) => {
+      this.#dragging = event.offsetX >= this.element.clientWidth && event.target === this.element;
+    }, { signal });
+    addEventListener("pointerup", () => this.#dragging = false, { signal });
+    this.#rows.addEventListener("click", (event) => this.#clicked(event), { signal });
+    addEventListener("hashchange", () => this.goToLinked(), { signal });
+    document.addEventListener("selectionchange", () => this.selection.changed(), { signal });
+    const observer = new ResizeObserver(() => this.#resized());
+    observer.observe(this.element);
+    signal.addEventListener("abort", () => observer.disconnect());
+  }
+
+  /** What there is to tell. */
+  get state(): ViewState {
+    return {
+      following: this.#stick && this.#log.live,
+      missed: this.#stick ? 0 : Math.max(0, this.#log.lines - this.#seenLines),
+      top: this.#anchor.line,
+      current: this.#current,
+    };
+  }
+
+  /** Ends the view. */
+  close(): void {
+    this.#ended.abort();
+    clearTimeout(this.#idle);
+    cancelAnimationFrame(this.#frame);
+    this.element.remove();
+  }
+
+  /** Draws everything anew, as colours or settings have changed. */
+  refresh(theme: Theme): void {
+    this.#theme = theme;
+    this.element.classList.toggle("wrap", this.#log.settings.all.wrap);
+    this.#widest = 0;
+    this.#drawn.clear();
+    this.#rows.replaceChildren();
+    this.#measureRow();
+    this.schedule();
+  }
+
+  /** Scrolls by rows. */
+  moveBy(rows: number): void {
+    this.#nudge(rows * this.#rowPx);
+  }
+
+  /** Scrolls by views. */
+  pageBy(views: number): void {
+    this.#nudge(views * Math.max(this.#rowPx, this.element.clientHeight - 2 * this.#rowPx));
+  }
+
+  /** Shows the first line. */
+  goToStart(): void {
+    this.#setAnchor(this.#log.map.lineAt(0), 0);
+    this.#stop();
+    this.schedule(true);
+  }
+
+  /** Shows the last line, and follows what comes. */
+  goToEnd(): void {
+    this.#stick = true;
+    this.schedule(true);
+  }
+
+  /** Shows a line, some way down the view. */
+  goToLine(line: number, current = false): void {
+    this.#log.reveal(line);
+    this.#stop();
+    if (current) this.#current = line;
+    const above = Math.floor(this.element.clientHeight / 3 / this.#rowPx) * this.#rowPx;
+    this.#setAnchor(Math.min(line, Math.max(0, this.#log.lines - 1)), -above);
+    this.schedule(true);
+  }
+
+  /** Shows the lines that the address names. */
+  goToLinked(): void {
+    this.#linked = linesIn(location.hash);
+    if (this.#linked !== null) this.goToLine(this.#linked.first);
+    else this.schedule();
+  }
+
+  /** The hit that was gone to last; or where the view is. */
+  get position(): number {
+    return this.#current ?? this.#anchor.line;
+  }
+
+  /** Forgets the hit that was gone to. */
+  forgetCurrent(): void {
+    this.#current = null;
+    this.schedule();
+  }
+
+  #makeElement(): HTMLElement {
+    const scroller = document.createElement("div");
+    scroller.className = "log";
+    scroller.tabIndex = 0;
+    scroller.setAttribute("role", "log");
+    scroller.setAttribute("aria-live", "off");
+    scroller.setAttribute("aria-label", "Lines");
+    this.#spacer.className = "spacer";
+    this.#layer.className = "layer";
+    this.#rows.className = "rows";
+    this.#marks.className = "marks";
+    this.#marks.setAttribute("aria-hidden", "true");
+    this.#layer.append(this.#rows);
+    this.#spacer.append(this.#layer);
+    scroller.append(this.#spacer);
+    return scroller;
+  }
+
+  /** The strip of marks; it lies over the edge of the view, not in what scrolls. */
+  get marks(): HTMLElement {
+    return this.#marks;
+  }
+
+  get #heights(): Heights {
+    return {
+      contentPx: this.#log.map.rows * this.#rowPx,
+      viewPx: this.element.clientHeight,
+    };
+  }
+
+  #measureRow(): void {
+    const probe = document.createElement("div");
+    probe.className = "row";
+    probe.textContent = "0";
+    this.#rows.append(probe);
+    this.#rowPx = probe.getBoundingClientRect().height || 18;
+    probe.remove();
+  }
+
+  #resized(): void {
+    this.#layer.style.height = `${this.element.clientHeight}px`;
+    this.#measureRow();
+    this.schedule();
+  }
+
+  #logChanged(): void {
+    if (!this.#opened && this.#log.status !== null) this.#open();
+    if (this.#stick) this.#seenLines = this.#log.lines;
+    this.schedule();
+  }
+
+  /** Where a log opens: at the lines that were linked, at the end while it grows, else at its start. */
+  #open(): void {
+    this.#opened = true;
+    this.#seenLines = this.#log.lines;
+    if (this.#linked !== null) this.goToLinked();
+    else this.#stick = this.#log.live;
+  }
+
+  #stop(): void {
+    if (this.#stick) this.#seenLines = this.#log.lines;
+    this.#stick = false;
+  }
+
+  #setAnchor(line: number, px: number): void {
+    this.#anchor = { line, px };
+  }
+
+  #nudge(px: number): void {
+    this.#anchor.px += px;
+    if (px < 0) this.#stop();
+    this.schedule(true);
+  }
+
+  /** The browser has scrolled: by a wheel or a finger as many pixels, by the thumb to a place. */
+  #scrolled(): void {
+    const top = this.element.scrollTop;
+    const delta = top - this.#expectedTop;
+    if (Math.abs(delta) < 1) return;
+    this.#expectedTop = top;
+    const heights = this.#heights;
+    const isFar = Math.abs(delta) > 3 * heights.viewPx;
+    if (this.#dragging || isFar) {
+      const place = fromScroll(top, heights);
+      const row = Math.floor(place / this.#rowPx);
+      this.#setAnchor(this.#log.map.lineAt(row), place - row * this.#rowPx);
+      if (delta < 0) this.#stop();
+      if (top >= scrollHeight(heights) - heights.viewPx - 2) this.#stick = true;
+    } else this.#nudge(delta);
+    this.schedule();
+    this.#settle();
+  }
+
+  #settle(): void {
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      this.#placeBar();
+      void this.#log.lookBehind(this.#firstShown());
+    }, IDLE_MS);
+  }
+
+  #firstShown(): number {
+    return Math.min(...this.#drawn.keys(), this.#anchor.line);
+  }
+
+  /** Puts the bar where the view is. */
+  #placeBar(): void {
+    const heights = this.#heights;
+    const row = this.#log.map.rowOf(this.#anchor.line);
+    const wanted = this.#stick
+      ? scrollHeight(heights) - heights.viewPx
+      : toScroll(row * this.#rowPx + this.#anchor.px, heights);
+    if (Math.abs(wanted - this.element.scrollTop) >= 1) this.element.scrollTop = wanted;
+    this.#expectedTop = this.element.scrollTop;
+  }
+
+  /**
+   * Draws in the next frame.
+   * @param moved Whether the bar has to follow.
+   */
+  schedule(moved = false): void {
+    if (moved) this.#moved = true;
+    if (this.#frame !== 0) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#draw();
+    });
+  }
+
+  #moved = false;
+
+  #draw(): void {
+    const { map } = this.#log;
+    const viewPx = this.element.clientHeight;
+    if (viewPx === 0) return;
+    this.#spacer.style.height = `${scrollHeight(this.#heights)}px`;
+    const end = this.#endOfRows();
+    for (let round = 0; round < MAX_ROUNDS && !this.#place(end, viewPx); round++);
+    if (this.#moved || this.#stick) this.#placeBar();
+    if (this.#moved) this.#settle();
+    this.#moved = false;
+    this.#want();
+    this.selection.restore();
+    drawMarks(this.#marks, this.#log, map, this.#theme);
+    this.#told(this.state);
+  }
+
+  /** While following, lines are shown when their text is there, so that nothing flickers. */
+  #endOfRows(): number {
+    const { map, lines, cache } = this.#log;
+    if (!this.#stick) {
+      this.#shownLines = lines;
+      return map.rows;
+    }
+    const view = Math.ceil(this.element.clientHeight / this.#rowPx) + SPARE_ROWS;
+    const isThere = cache.has([Math.max(0, map.lineAt(Math.max(0, map.rows - view))), lines]);
+    if (isThere || this.#shownLines === 0 || this.#shownLines > lines) this.#shownLines = lines;
+    return this.#shownLines === lines ? map.rows : map.rowOf(this.#shownLines);
+  }
+
+  /** Draws the rows around the anchor; false when that has to move first. */
+  #place(end: number, viewPx: number): boolean {
+    const { map } = this.#log;
+    const inView = Math.ceil(viewPx / this.#rowPx) + 1;
+    if (this.#stick) return this.#placeEnd(end, viewPx, inView);
+    const anchorRow = Math.max(0, Math.min(map.rowOf(this.#anchor.line), end - 1));
+    if (this.#log.settings.all.wrap === false) {
+      return this.#placeEven(anchorRow, end, viewPx, inView);
+    }
+    return this.#placeUneven(anchorRow, end, viewPx, inView);
+  }
+
+  /** Rows of one height: where they are is known before they are drawn. */
+  #placeEven(anchorRow: number, end: number, viewPx: number, inView: number): boolean {
+    const maxPx = Math.max(0, end * this.#rowPx - viewPx);
+    const px = anchorRow * this.#rowPx + this.#anchor.px;
+    const place = Math.max(0, Math.min(px, maxPx));
+    if (px > maxPx && this.#log.live && maxPx > 0) this.#reachEnd();
+    const row = Math.max(0, Math.min(Math.floor(place / this.#rowPx), end - 1));
+    this.#setAnchor(end === 0 ? 0 : this.#log.map.lineAt(row), place - row * this.#rowPx);
+    const first = Math.max(0, row - SPARE_ROWS);
+    this.#fill(first, Math.min(end, row + inView + SPARE_ROWS));
+    this.#shift((first - row) * this.#rowPx - this.#anchor.px);
+    return true;
+  }
+
+  /** Wrapped rows: drawn first, measured then. */
+  #placeUneven(anchorRow: number, end: number, viewPx: number, inView: number): boolean {
+    const { map } = this.#log;
+    const back = this.#anchor.px < 0 ? Math.ceil(-this.#anchor.px / this.#rowPx) : 0;
+    const first = Math.max(0, anchorRow - back - SPARE_ROWS);
+    const ahead = this.#anchor.px > 0 ? Math.ceil(this.#anchor.px / this.#rowPx) : 0;
+    const last = Math.min(end, anchorRow + ahead + inView + SPARE_ROWS);
+    const heights = this.#fill(first, last);
+    // Where the anchor's row begins, from the top of what is drawn.
+    const sum = (count: number) => heights.slice(0, count).reduce((all, px) => all + px, 0);
+    let place = sum(anchorRow - first) + this.#anchor.px;
+    const total = sum(heights.length);
+    if (place < 0 && first === 0) place = 0;
+    if (last === end && place > total - viewPx) {
+      if (this.#log.live && this.#anchor.px > 0) this.#reachEnd();
+      const bottom = total - viewPx;
+      if (bottom < 0 && first > 0) return this.#restart(first, bottom);
+      place = Math.max(0, bottom);
+    }
+    let row = first, at = 0;
+    while (row < last - 1 && at + heights[row - first] <= place) at += heights[row++ - first];
+    if (place < 0) return this.#restart(first, place);
+    this.#setAnchor(end === 0 ? 0 : map.lineAt(row), place - at);
+    this.#shift(-place);
+    return true;
+  }
+
+  #restart(row: number, px: number): boolean {
+    this.#setAnchor(this.#log.map.lineAt(row), px);
+    return false;
+  }
+
+  #placeEnd(end: number, viewPx: number, inView: number): boolean {
+    const first = Math.max(0, end - inView - SPARE_ROWS);
+    const heights = this.#fill(first, end);
+    const total = heights.reduce((all, px) => all + px, 0);
+    const top = Math.max(0, total - viewPx);
+    let row = first, at = 0;
+    while (row < end - 1 && at + heights[row - first] <= top) at += heights[row++ - first];
+    this.#setAnchor(end === 0 ? 0 : this.#log.map.lineAt(row), top - at);
+    this.#shift(-top);
+    return true;
+  }
+
+  #reachEnd(): void {
+    this.#stick = true;
+    this.#seenLines = this.#log.lines;
+  }
+
+  #shift(px: number): void {
+    this.#rows.style.transform = `translateY(${Math.round(px)}px)`;
+  }
+
+  /** Draws exactly these rows; their heights. */
+  #fill(first: number, end: number): number[] {
+    const { map } = this.#log;
+    const wrap = this.#log.settings.all.wrap;
+    const wanted = new Set<number>();
+    let before: Element | null = null;
+    for (let row = first; row < end; row++) {
+      const line = map.lineAt(row);
+      wanted.add(line);
+      const element = this.#rowElement(line);
+      const place: Element | null = before === null
+        ? this.#rows.firstElementChild
+        : before.nextElementSibling;
+      if (place !== element) this.#rows.insertBefore(element, place);
+      before = element;
+    }
+    for (const [line, { element }] of this.#drawn) {
+      if (wanted.has(line)) continue;
+      element.remove();
+      this.#drawn.delete(line);
+    }
+    this.#widen(wrap, end);
+    if (!wrap) return Array.from({ length: end - first }, () => this.#rowPx);
+    return [...wanted].map((line) => this.#drawn.get(line)!.element.getBoundingClientRect().height);
+  }
+
+  /** The content is as wide as the widest row seen: the bar does not jump. */
+  #widen(wrap: boolean, end: number): void {
+    const digits = String(Math.max(1, this.#log.lines, end)).length;
+    this.element.style.setProperty("--digits", String(Math.max(3, digits)));
+    if (wrap) {
+      this.#spacer.style.minWidth = "0";
+      return;
+    }
+    const width = this.#rows.scrollWidth;
+    if (width <= this.#widest) return;
+    this.#widest = width;
+    this.#spacer.style.minWidth = width > this.element.clientWidth ? `${width}px` : "0";
+  }
+
+  /** The element of a line, drawn again only if something about it has changed. */
+  #rowElement(line: number): HTMLElement {
+    const log = this.#log;
+    const shown = log.row(line);
+    const group = log.groupAt(line);
+    const groupOpen = group !== undefined && log.isOpen(group);
+    const hits = shown === null ? [] : hitsIn(shown.row.text, log.matcher);
+    const gap = log.filtered ? log.map.gapBefore(line) : 0;
+    const classes = this.#classesOf(line, group?.depth ?? null);
+    const time = { text: "", title: "" };
+    const key = [
+      shown === null ? "-" : identityOf(shown.row),
+      group === undefined ? "" : `${groupOpen}`,
+      hits.length === 0 ? "" : log.matcher!.source + log.matcher!.flags,
+      gap,
+      classes,
+      time.text,
+    ].join("\n");
+    const drawn = this.#drawn.get(line);
+    if (drawn?.key === key) return drawn.element;
+    const element = drawRow({
+      line,
+      row: shown?.row ?? null,
+      hits,
+      longBytes: shown?.cached.longBytes ?? null,
+      open: false,
+      group,
+      groupOpen,
+      gap,
+      time: time.text,
+      timeTitle: time.title,
+      classes,
+    }, this.#theme);
+    drawn?.element.replaceWith(element);
+    this.#drawn.set(line, { element, key });
+    return element;
+  }
+
+  #classesOf(line: number, depth: number | null): string {
+    const names: string[] = [];
+    const { first, last } = this.#linked ?? { first: -1, last: -1 };
+    if (line >= first && line <= last) names.push("linked");
+    if (line === this.#current) names.push("current");
+    if (this.#log.isError(line)) names.push("error");
+    if (depth !== null) names.push("head");
+    const around = this.#log.outline.groups.length > 0 ? this.#log.depthOf(line) : 0;
+    if (around > 0) names.push(`in${Math.min(around, 4)}`);
+    return names.join(" ");
+  }
+
+  /** Says which lines are to be read: those in view, then those around. */
+  #want(): void {
+    const { map, cache, lines } = this.#log;
+    if (lines === 0) return;
+    const drawn = [...this.#drawn.keys()].sort((a, b) => a - b);
+    const ranges: LineRange[] = [];
+    if (this.#stick) {
+      const inView = Math.ceil(this.element.clientHeight / this.#rowPx) + 2 * SPARE_ROWS;
+      ranges.push(...rangesOf(map, Math.max(0, map.rows - inView), map.rows));
+    }
+    ranges.push(...runsOf(drawn));
+    if (!this.#stick || !this.#log.live) {
+      const top = map.rowOf(drawn[0] ?? 0);
+      const bottom = map.rowOf(drawn.at(-1) ?? 0) + 1;
+      if (!this.#log.filtered) {
+        ranges.push(...rangesOf(map, bottom, Math.min(map.rows, bottom + SPARE_LINES)));
+        ranges.push(...rangesOf(map, Math.max(0, top - SPARE_LINES), top));
+      }
+    }
+    cache.want(ranges.map(([from, to]) => [from, Math.min(to, lines)]));
+  }
+
+  #clicked(event: MouseEvent): void {
+    const target = event.target as Element;
+    const row = target.closest<Placed>(".row");
+    if (row?.line === undefined) return;
+    if (target.closest(".number")) {
+      event.preventDefault();
+      this.#link(row.line, event.shiftKey);
+    } else if (target.closest(".fold")) {
+      const group = this.#log.groupAt(row.line);
+      if (group !== undefined) this.#log.toggle(group);
+    } else if (target.closest(".gap")) {
+      this.#log.filter(false);
+      this.goToLine(row.line);
+    }
+  }
+
+  /** Makes the address one of a line, or of all lines from the one before; history stays as it is. */
+  #link(line: number, extend: boolean): void {
+    const start = extend && this.#linked !== null ? this.#linked.first : line;
+    const end = extend && this.#linked !== null && line < start ? this.#linked.last : line;
+    const linked = { first: Math.min(start, line), last: Math.max(end, line) };
+    this.#linked = linked;
+    history.replaceState(history.state, "", fragmentOf(linked));
+    this.#stop();
+    this.schedule();
+  }
+}
+
+/** Rows are made anew when lines arrive; equal ones are drawn once. */
+function identityOf({ text, spans }: Row): string {
+  return spans.length === 0 ? `=${text}` : `=${text}\n${JSON.stringify(spans)}`;
+}
+
+/** Numbers in order as ranges. */
+function runsOf(lines: readonly number[]): LineRange[] {
+  const runs: [number, number][] = [];
+  for (const line of lines) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[1] === line) last[1]++;
+    else runs.push([line, line + 1]);
+  }
+  return runs;
+}
+
+/** The lines of some rows as ranges. */
+function rangesOf(map: { lineAt(row: number): number }, from: number, to: number): LineRange[] {
+  return runsOf(Array.from({ length: Math.max(0, to - from) }, (_, at) => map.lineAt(from + at)));
+}

@@ -1,0 +1,205 @@
+/**
+ * Small parts of every page.
+ * @module
+ */
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { ResourceInfo, StreamError, TransferStatus } from "../../client.ts";
+import { applyTheme, settings } from "./hooks.ts";
+import { server, setToken, token } from "./place.ts";
+
+const STATES: Record<TransferStatus, string> = {
+  INITIATED: "waiting",
+  IN_PROGRESS: "running",
+  COMPLETED: "completed",
+  FAILED: "failed",
+};
+
+/** State of a transfer, in a word that needs no colour. */
+export function State({ status }: { status: TransferStatus }) {
+  return <span class={`state ${STATES[status]}`}>{STATES[status]}</span>;
+}
+
+/** A button that says what it does. */
+export function Tool(
+  { label, pressed, disabled, onClick, children, keys }: {
+    label: string;
+    pressed?: boolean;
+    disabled?: boolean;
+    onClick: () => void;
+    children: ComponentChildren;
+    keys?: string;
+  },
+) {
+  return (
+    <button
+      type="button"
+      class="tool"
+      aria-label={label}
+      aria-pressed={pressed}
+      title={keys === undefined ? label : `${label} (${keys})`}
+      disabled={disabled}
+      onClick={onClick}
+    >
+      {children}
+    </button>
+  );
+}
+
+const THEMES = ["system", "light", "dark"] as const;
+
+/** Chooses the theme. */
+export function ThemeTool({ onChange }: { onChange: () => void }) {
+  const { theme } = settings.all;
+  const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+  const choose = () => {
+    settings.set({ theme: next });
+    applyTheme();
+    onChange();
+  };
+  const signs = { system: "◐", light: "☀", dark: "☾" };
+  return <Tool label={`Theme: ${theme}`} onClick={choose}>{signs[theme]}</Tool>;
+}
+
+/** The top of a page. */
+export function Top({ children }: { children?: ComponentChildren }) {
+  return (
+    <header class="top">
+      <a class="home" href={`${server}/`} aria-label="All resources">stream</a>
+      {children}
+    </header>
+  );
+}
+
+const REASONS: Partial<Record<string, string>> = {
+  NOT_FOUND: "There is no such resource, or it was deleted.",
+  DELETED: "This resource was deleted.",
+  UNAUTHORIZED: "This server wants a token, or the one presented has expired.",
+  FORBIDDEN: "The token presented does not allow this.",
+};
+
+/** Why nothing is shown, and what can be done. */
+export function Problem({ error, retry }: { error: StreamError; retry: () => void }) {
+  const asks = error.code === "UNAUTHORIZED" || error.code === "FORBIDDEN";
+  return (
+    <div class="problem" role="alert">
+      <h2>{REASONS[error.code] ?? "This cannot be shown."}</h2>
+      <p class="detail">{error.code}: {error.message}</p>
+      {asks ? <TokenForm done={retry} /> : <button type="button" onClick={retry}>Try again</button>}
+    </div>
+  );
+}
+
+/** Takes a token, for this tab only. */
+export function TokenForm({ done }: { done: () => void }) {
+  const input = useRef<HTMLInputElement>(null);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    setToken(input.current!.value.trim());
+    done();
+  };
+  return (
+    <form class="token" onSubmit={submit}>
+      <label>
+        Token <input ref={input} type="password" autocomplete="off" spellcheck={false} required />
+      </label>
+      <button type="submit">Use for this tab</button>
+      {token() !== undefined && (
+        <button
+          type="button"
+          onClick={() => {
+            setToken("");
+            done();
+          }}
+        >
+          Forget
+        </button>
+      )}
+    </form>
+  );
+}
+
+const KEYS: [keys: string, what: string][] = [
+  ["j k ↓ ↑", "one line down, up"],
+  ["Space, Page Down", "one page down; with Shift, Page Up: up"],
+  ["g Home", "first line"],
+  ["G End", "last line; follows what comes"],
+  ["/ Ctrl F", "search; a second Ctrl F is the browser's"],
+  ["n N", "next, previous hit"],
+  ["e E", "next, previous error"],
+  ["f", "only hits, or everything"],
+  ["w", "wrap long lines"],
+  ["r", "raw: show everything as it is stored"],
+  ["t", "times of lines"],
+  [":", "go to a line or a time"],
+  ["[ ]", "fold, open all groups"],
+  ["Esc", "end search, close"],
+  ["?", "this list"],
+];
+
+/** Lists the keys. */
+export function Help({ close }: { close: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current!.showModal(), []);
+  return (
+    <dialog ref={dialog} class="help" aria-labelledby="help-title" onClose={close}>
+      <h2 id="help-title">Keys</h2>
+      <table>
+        <tbody>
+          {KEYS.map(([keys, what]) => (
+            <tr key={keys}>
+              <th scope="row">
+                {keys.split(" ").map((key) => <kbd key={key}>{key}</kbd>)}
+              </th>
+              <td>{what}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <form method="dialog">
+        <button type="submit">Close</button>
+      </form>
+    </dialog>
+  );
+}
+
+/** A time, told in the reader's way; its title has it in UTC. */
+export function Time({ at }: { at: string }) {
+  const date = new Date(at);
+  return <time dateTime={at} title={`${at} (UTC)`}>{date.toLocaleString()}</time>;
+}
+
+/** What a resource is, in a few words. */
+export function Facts({ info }: { info: ResourceInfo }) {
+  const [open, setOpen] = useState(false);
+  const { createdAt, updatedAt, mimeType, digest, id } = info;
+  return (
+    <div class="facts">
+      <button type="button" class="tool" aria-expanded={open} onClick={() => setOpen(!open)}>
+        Facts
+      </button>
+      {open && (
+        <dl>
+          <dt>Id</dt>
+          <dd>{id}</dd>
+          <dt>Type</dt>
+          <dd>{mimeType}</dd>
+          <dt>Begun</dt>
+          <dd>
+            <Time at={createdAt} />
+          </dd>
+          <dt>Last change</dt>
+          <dd>
+            <Time at={updatedAt} />
+          </dd>
+          {digest !== null && (
+            <>
+              <dt>{digest.algorithm}</dt>
+              <dd class="mono">{digest.value}</dd>
+            </>
+          )}
+        </dl>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,153 @@
+/**
+ * Draws a line: its number, its text in pieces, and what can be done with it.
+ * @module
+ */
+import { paintOf, type Theme } from "../model/colour.ts";
+import type { Group } from "../model/outline.ts";
+import { type Piece, piecesOf, type Range } from "../model/pieces.ts";
+import type { Row } from "../model/terminal.ts";
+
+/** What a row shows. */
+export interface RowView {
+  line: number;
+  /** Null while it is not there. */
+  row: Row | null;
+  hits: readonly Range[];
+  /** Bytes of a line that is cut; null for a whole one. */
+  longBytes: number | null;
+  /** Whether the line is not ended yet. */
+  open: boolean;
+  /** The group it begins. */
+  group: Group | undefined;
+  groupOpen: boolean;
+  /** Lines that are hidden before it, of which it should tell. */
+  gap: number;
+  /** When it arrived, as it is shown; empty for no column. */
+  time: string;
+  timeTitle: string;
+  classes: string;
+}
+
+/** Elements of the page that know which part of the log they show. */
+export interface Placed extends HTMLElement {
+  /** Line of a row. */
+  line?: number;
+  /** Characters of a piece. */
+  range?: Range;
+}
+
+/** Draws a row. */
+export function drawRow(view: RowView, theme: Theme): HTMLElement {
+  const row: Placed = element("div", `row ${view.classes}`);
+  row.line = view.line;
+  if (view.gap > 0) row.append(gapElement(view.gap));
+  row.append(numberElement(view.line));
+  if (view.time !== "") {
+    const time = element("span", "time", view.time);
+    time.title = view.timeTitle;
+    row.append(time);
+  }
+  if (view.group !== undefined) row.append(foldElement(view.group, view.groupOpen));
+  row.append(textElement(view, theme));
+  if (view.longBytes !== null) row.append(longElement(view.line, view.longBytes));
+  return row;
+}
+
+/** The text of a row. */
+function textElement({ row, hits, open }: RowView, theme: Theme): HTMLElement {
+  const text = element("span", "text");
+  text.dir = "auto";
+  if (row === null) {
+    text.classList.add("waiting");
+    text.textContent = "…";
+    return text;
+  }
+  for (const piece of piecesOf(row, hits)) text.append(pieceNode(piece, theme));
+  if (open) text.append(element("span", "unended", "⏎ not ended yet"));
+  return text;
+}
+
+function pieceNode(piece: Piece, theme: Theme): HTMLElement {
+  const { text, style, link, hit, mark } = piece;
+  const node = (link === null ? element(hit ? "mark" : "span", "") : linkElement(link)) as Placed;
+  node.range = { start: piece.start, end: piece.end };
+  if (mark !== null) {
+    node.classList.add("trick");
+    node.textContent = mark;
+    node.title = mark === "\ufffd" ? "invalid UTF-8, or U+FFFD" : "a character that is not shown";
+  } else node.textContent = text;
+  if (hit && link !== null) node.classList.add("hit");
+  const { foreground, background } = paintOf(style, theme);
+  if (foreground !== null && !hit) node.style.color = foreground;
+  if (background !== null && !hit) node.style.backgroundColor = background;
+  if (style.bold) node.classList.add("bold");
+  if (style.italic) node.classList.add("italic");
+  if (style.hidden) node.classList.add("hidden");
+  if (style.underline) node.classList.add("underline");
+  if (style.strike) node.classList.add("strike");
+  return node;
+}
+
+function linkElement(target: string): HTMLElement {
+  const link = document.createElement("a");
+  link.href = target;
+  link.rel = "noopener noreferrer nofollow";
+  link.target = "_blank";
+  link.title = target;
+  return link;
+}
+
+function numberElement(line: number): HTMLElement {
+  const number = document.createElement("a");
+  number.className = "number";
+  number.href = `#L${line + 1}`;
+  number.tabIndex = -1;
+  number.textContent = String(line + 1);
+  return number;
+}
+
+function foldElement({ title, end }: Group, isOpen: boolean): HTMLElement {
+  const fold = button("fold", isOpen ? "▾" : "▸");
+  fold.setAttribute("aria-expanded", String(isOpen));
+  fold.setAttribute("aria-label", `${isOpen ? "Fold" : "Open"} ${title}`);
+  if (end === Infinity) fold.title = "nothing has ended this group";
+  return fold;
+}
+
+function gapElement(lines: number): HTMLElement {
+  const gap = element("div", "gap", `⋯ ${lines.toLocaleString("en")} lines`);
+  return gap;
+}
+
+function longElement(line: number, bytes: number): HTMLElement {
+  const more = document.createElement("a");
+  more.className = "more";
+  more.href = `?line=${line + 1}`;
+  more.dataset.line = String(line);
+  more.textContent = `… show all (${bytesText(bytes)})`;
+  return more;
+}
+
+function button(classes: string, text: string): HTMLButtonElement {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = classes;
+  made.textContent = text;
+  return made;
+}
+
+function element(name: string, classes: string, text?: string): HTMLElement {
+  const made = document.createElement(name);
+  if (classes !== "") made.className = classes;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+/** A number of bytes, as people say it. */
+export function bytesText(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes, unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  const digits = unit === 0 || value >= 100 ? 0 : 1;
+  return `${value.toFixed(digits)} ${units[unit]}`;
+}
