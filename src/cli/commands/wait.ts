@@ -12,9 +12,13 @@ import {
 import { isFinal } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { inParallel } from "../parallel.ts";
 import { printLine, visible, visibleJson } from "../output.ts";
 import { RETRY_NOTICES } from "../progress.ts";
 import { REFERENCE_HELP, resourceOf } from "../references.ts";
+
+/** Resources that are waited for at once. */
+const AT_ONCE = 64;
 
 /** Waits for the end of resources. */
 export const wait: Command = {
@@ -49,9 +53,7 @@ async function runWait(references: string[], options: Options): Promise<number> 
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => late.abort(), timeoutMs);
   const waiting = new Waiting(options, late.signal);
   try {
-    if (context === undefined) {
-      for (const reference of references) await waiting.named(reference);
-    } else await waiting.context(context);
+    await (context === undefined ? waiting.named(references) : waiting.context(context));
   } catch (error) {
     if (!late.signal.aborted) throw error;
     return EXIT.late;
@@ -67,10 +69,11 @@ class Waiting {
 
   constructor(private readonly options: Options, private readonly signal: AbortSignal) {}
 
-  async named(text: string): Promise<void> {
-    const { reference, ...credentials } = await resourceOf(this.options, text);
-    await this.#end(reference, credentials);
-    await this.#tell(await getResource(reference, credentials));
+  async named(texts: string[]): Promise<void> {
+    await inParallel(texts, AT_ONCE, async (text) => {
+      const { reference, ...credentials } = await resourceOf(this.options, text);
+      await this.#end(reference, credentials);
+    });
   }
 
   /** All that are there, and those that begin while others are waited for. */
@@ -79,13 +82,13 @@ class Waiting {
     const told = new Set<string>();
     for (let isWaiting = true; isWaiting;) {
       isWaiting = false;
-      for await (const { id, transferStatus } of listResources(server, { contextId, token })) {
-        if (told.has(id)) continue;
+      const resources = listResources(server, { contextId, token });
+      await inParallel(resources, AT_ONCE, async ({ id, transferStatus }) => {
+        if (told.has(id)) return;
+        told.add(id);
         isWaiting ||= !isFinal(transferStatus);
         await this.#end(id, { server, token });
-        await this.#tell(await getResource(id, { server, token }));
-        told.add(id);
-      }
+      });
     }
     if (told.size === 0) {
       throw new StreamError("NOT_FOUND", `no resource is in the upload context ${contextId}`);
@@ -103,6 +106,8 @@ class Waiting {
       ...RETRY_NOTICES,
     });
     for await (const _status of listening);
+    this.signal.throwIfAborted();
+    await this.#tell(await getResource(reference, credentials));
   }
 
   async #tell(info: ResourceInfo): Promise<void> {
