@@ -231,7 +231,7 @@ export function follow(
 }
 
 /**
- * What the server knows of a resource (PROTOCOL.md 6).
+ * Asks what the server knows of a resource (PROTOCOL.md 6).
  *
  * @param reference What a push printed, its HTTP form, or an id.
  * @param options Server of a bare id.

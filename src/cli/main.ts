@@ -5,6 +5,7 @@
 import process from "node:process";
 import { inspect } from "node:util";
 import { type ErrorCode, StreamError, toStreamError, VERSION } from "../protocol.ts";
+import { adoptProxies } from "../runtime/proxies.ts";
 import {
   type Command,
   commandHelp,
@@ -81,6 +82,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   const command = find(name);
   const read = readArguments(command, argv, process.env, readConfig);
   if (read === null) return print(commandHelp(command));
+  adoptProxies(process.env);
   return await command.run(read.args, read.options);
 }
 

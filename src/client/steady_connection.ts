@@ -7,7 +7,7 @@ import type { Channel } from "./channel.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 import type { Connector } from "./transport.ts";
 
-/** What is said on one connection. */
+/** Everything that is said on one connection. */
 export interface Conversation {
   /** Takes a message, also before the conversation begins. */
   message(message: Message): void;
@@ -17,7 +17,7 @@ export interface Conversation {
   begin(channel: Channel): Promise<void>;
 }
 
-/** What a steady connection drives. */
+/** Listener of a steady connection, who speaks on it. */
 export interface Speaker {
   /** A conversation for the next connection. */
   converse(): Conversation;
@@ -48,7 +48,7 @@ export class SteadyConnection {
     this.#speaker = speaker;
   }
 
-  /** What carries the conversation; null while nothing does. */
+  /** Carrier of the conversation; null while there is none. */
   get channel(): Channel | null {
     return this.#channel;
   }

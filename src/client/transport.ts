@@ -1,5 +1,5 @@
 /**
- * What carries a connection: a WebSocket, or HTTP requests where something on the way lets no WebSocket pass.
+ * The carrier of a connection: a WebSocket, or HTTP requests where something on the way lets no WebSocket pass.
  * @module
  */
 import { StreamError } from "../protocol.ts";
@@ -20,7 +20,7 @@ export type Transport = "auto" | "ws" | "http";
 /** All of them. */
 export const TRANSPORTS: readonly Transport[] = ["auto", "ws", "http"];
 
-/** What carries the connections to a server. */
+/** Choice of the carrier of connections to a server. */
 export interface TransportOptions {
   /** `auto` by default: a WebSocket, or HTTP requests where none can be opened. */
   transport?: Transport;

@@ -18,6 +18,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { Readable } from "node:stream";
 import { StreamError } from "../protocol.ts";
+import { environmentForOthers } from "./proxies.ts";
 
 const CHUNK_BYTES = 64 * 1024;
 /** A chunk that is filled less than this is copied, so that a line does not hold 64 KiB. */
@@ -115,7 +116,8 @@ async function spawned(
   [command, ...args]: readonly string[],
   options: SpawnOptions,
 ): Promise<ChildProcess> {
-  const child = spawn(command, args, options);
+  const env = environmentForOthers(process.env);
+  const child = spawn(command, args, { ...options, env });
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
     child.once("error", (error: NodeJS.ErrnoException) => reject(cannotStart(command, error)));

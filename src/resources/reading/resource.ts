@@ -87,7 +87,7 @@ export class Resource {
 
   /** Makes a status the newest one, unless a newer one was heard. */
   publish(status: ResourceStatus): void {
-    if (isNewer(this.#status, status)) return;
+    if (status === this.#status || isNewer(this.#status, status)) return;
     // A new owner may have found less than an earlier one had told of.
     if (status.epoch !== this.#status.epoch) this.#forgetRecent();
     this.#status = status;

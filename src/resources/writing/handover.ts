@@ -253,6 +253,8 @@ export class Handover {
       const taken = await takeLog(storage, catalog, record, durableSize, owner);
       interrupted?.stopTimer();
       this.#interrupted.delete(id);
+      // The tail may bring it later, and what follows is decided by it.
+      open.resource.publish(taken.status);
       return { open, ...taken };
     } catch (error) {
       if (interrupted === undefined) await open.release();
@@ -309,6 +311,7 @@ export class Handover {
     const record = await findRecord(catalog, id);
     const lost = await catalog.update(id, record.revision, {
       transferStatus: "FAILED",
+      sequence: record.sequence + 1,
       ...(isGone
         ? { size: 0, durableSize: 0, lines: record.metadata.supportsLineAccess ? 0 : null }
         : {}),

@@ -1,0 +1,618 @@
+/** Several nodes over the same storage and catalog: what one does, all see, and each upload has one owner. */
+import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
+import { test } from "node:test";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { open, push } from "../../mod.ts";
+import { MemoryCatalog } from "../../src/catalog/memory.ts";
+import { isFinal, type ResourceStatus, StreamError } from "../../src/protocol.ts";
+import type { ResourceEvent, Resources } from "../../src/resources.ts";
+import type { Appender, OwnedUpload } from "../../src/resources.ts";
+import { contextEvents } from "../../src/server/http/events.ts";
+import { References } from "../../src/server/references.ts";
+import { MemoryStorage } from "../../src/storage/memory.ts";
+import { framesRuntime } from "../../mod.ts";
+import { concat, utf8 } from "../helpers/bytes.ts";
+import { assertFails } from "../helpers/errors.ts";
+import { Proxy } from "../helpers/faults/proxy.ts";
+import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
+import { Cluster, LEASE_MS, sluggish } from "../helpers/nodes.ts";
+import { withChance } from "../helpers/random.ts";
+import { checksumOf, readAll, registration, statusWhere } from "../helpers/resources.ts";
+import { startServer, type TestServer } from "../helpers/server.ts";
+import { changed, override } from "../helpers/storage.ts";
+
+const RESUMABLE = registration({ resumable: true });
+const gone = () => new StreamError("INTERRUPTED", "the connection broke");
+const ofSize = (size: number) => ({ currentSize }: ResourceStatus) => currentSize === size;
+const isOver = ({ transferStatus }: ResourceStatus) => isFinal(transferStatus);
+
+/** An upload on a node, with a text that can be read there. */
+async function uploading(node: Resources, text: string, given = RESUMABLE): Promise<OwnedUpload> {
+  const upload = await node.register(given);
+  await write(upload.appender, text);
+  return upload;
+}
+
+async function write(appender: Appender, text: string): Promise<void> {
+  appender.append(utf8(text));
+  await statusWhere(appender.resource, ofSize(appender.received));
+}
+
+async function resumeOn(node: Resources, { appender, secret }: OwnedUpload): Promise<Appender> {
+  const resumed = await node.resume(appender.resource.id, secret!);
+  assert("appender" in resumed);
+  return resumed.appender;
+}
+
+function eventsOf(node: Resources): ResourceEvent[] {
+  const events: ResourceEvent[] = [];
+  node.listen((event) => events.push(event));
+  return events;
+}
+
+const typesOf = (events: ResourceEvent[]) =>
+  events.map((event) => event.type === "status" ? event.status.transferStatus : event.type);
+
+/** What its owner was told of a failure. */
+function failureOf(appender: Appender): Promise<StreamError> {
+  return new Promise((resolve) => appender.listen({ acknowledged: () => {}, failed: resolve }));
+}
+
+/** Two servers over the same data. */
+async function servers(cluster: Cluster): Promise<[TestServer, TestServer]> {
+  return [await startServer(cluster.options("a")), await startServer(cluster.options("b"))];
+}
+
+test("what is pushed to one node is followed on the other: bytes, statuses, end and digest", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = await servers(cluster);
+  await using _a = a;
+  await using _b = b;
+  const upload = await push(a.url, {
+    filename: "a.log",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  });
+  const there = upload.reference.replace(a.url, b.url).replace(a.ws, b.ws);
+  const download = await open(there);
+  const writer = upload.writable.getWriter();
+  const reader = download.read().getReader();
+  const texts = ["one\n", "two\n", "three"];
+  for (const text of texts) {
+    await writer.write(utf8(text));
+    const { value } = await within("its bytes", reader.read());
+    assertEquals(new TextDecoder().decode(value), text);
+  }
+  await writer.close();
+  const done = await upload.done;
+  assertEquals(await reader.read(), { done: true, value: undefined });
+  const id = there.split("/").at(-1)!;
+  const { status, digest } = await b.resources.get(id);
+  assertEquals([status.transferStatus, status.currentSize, status.numberOfLines], [
+    "COMPLETED",
+    13,
+    3,
+  ]);
+  assertEquals(digest?.value, await checksumOf(utf8(texts.join(""))));
+  assertEquals(done.size, 13);
+  download.close();
+});
+
+test("an upload goes on at the other node when its client gets there, with every byte once", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = await servers(cluster);
+  await using _a = a;
+  await using _b = b;
+  await using proxy = await Proxy.open(Number(new URL(a.url).port));
+  const [onA, onB] = [a, b].map((node) => eventsOf(node.resources as Resources));
+  const upload = await push(proxy.url, {
+    filename: "a.log",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  });
+  const id = upload.reference.split("/").at(-1)!;
+  const follower = await open(upload.reference.replace(proxy.url, a.url));
+  const followed: Uint8Array[] = [];
+  const following = (async () => {
+    for await (const bytes of follower.read()) followed.push(bytes);
+  })();
+  const writer = upload.writable.getWriter();
+  const written: Uint8Array[] = [];
+  for (let hop = 0; hop < 6; hop++) {
+    for (let line = 0; line < 20; line++) {
+      const bytes = utf8(`hop ${hop} line ${line}\n`);
+      written.push(bytes.slice());
+      await writer.write(bytes);
+    }
+    proxy.target = Number(new URL(hop % 2 === 0 ? b.url : a.url).port);
+    proxy.cut();
+  }
+  await writer.close();
+  const all = concat(written);
+  assertEquals((await within("the end", upload.done)).size, all.length);
+  await within("the follower's end", following);
+  assertBytes(concat(followed), all);
+  const { status, digest } = await b.resources.get(id);
+  assertEquals([status.transferStatus, digest?.value], ["COMPLETED", await checksumOf(all)]);
+  assertEquals([...typesOf(onA), ...typesOf(onB)].filter((type) => type === "FAILED"), []);
+  follower.close();
+});
+
+test("resuming elsewhere takes over at once: the old uploader is FENCED, and nothing FAILED", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const events = eventsOf(a);
+  const upload = await uploading(a, "one\n");
+  const { resource } = upload.appender;
+  await using opened = await a.open(resource.id);
+  const told = failureOf(upload.appender);
+  const later = await resumeOn(b, upload);
+  assertEquals([later.received, later.epoch], [4, 2]);
+  upload.appender.append(utf8("lost\n"));
+  assertEquals((await within("the fence", told)).code, "FENCED");
+  await assertFails("FENCED", () => upload.appender.complete(""));
+  await write(later, "two\n");
+  // Whoever follows on the old node goes on with what the tail brings.
+  const { status } = opened.resource;
+  assertEquals((await statusWhere(opened.resource, ofSize(8))).epoch, 2);
+  assert(status.currentSize >= 4);
+  await later.complete(await checksumOf(utf8("one\ntwo\n")), 8);
+  assertEquals((await statusWhere(opened.resource, isOver)).transferStatus, "COMPLETED");
+  assertBytes(await readAll(opened.resource), utf8("one\ntwo\n"));
+  await eventually("the end there", () => typesOf(events).includes("COMPLETED"));
+  assertEquals(typesOf(events).includes("FAILED"), false);
+  assertEquals([a.uploads, b.uploads], [0, 0]);
+});
+
+test("completing on one node while another takes over ends in one COMPLETED, and nobody else is told it is", async () => {
+  for (let turns = 0; turns < 8; turns++) {
+    await using cluster = new Cluster();
+    const [a, b] = [cluster.node("a"), cluster.node("b")];
+    const upload = await uploading(a, "one\n");
+    const checksum = await checksumOf(utf8("one\n"));
+    const completing = upload.appender.complete(checksum, 4).then(
+      () => null,
+      (error) => error.code,
+    );
+    for (let waited = 0; waited < turns; waited++) await turn();
+    const resumed = await b.resume(upload.appender.resource.id, upload.secret!);
+    const refusal = await completing;
+    if ("completed" in resumed) assertEquals([refusal, resumed.completed.size], [null, 4]);
+    else {
+      assertEquals(refusal, "FENCED");
+      await resumed.appender.complete(checksum, 4);
+    }
+    const { status } = await b.get(upload.appender.resource.id);
+    assertEquals(status.transferStatus, "COMPLETED");
+  }
+});
+
+test("uploads of a node that vanished are resumable when its lease runs out, then FAILED, once", async () => {
+  await using cluster = new Cluster();
+  const vanished = cluster.node("a");
+  const nodes = [
+    cluster.node("b", { resumeWindowMs: 300 }),
+    cluster.node("c", { resumeWindowMs: 300 }),
+  ];
+  const events = nodes.map(eventsOf);
+  const kept = await uploading(vanished, "kept\n");
+  const lost = await uploading(vanished, "lost\n");
+  const short = await uploading(vanished, "short", registration());
+  const recoverAll = async () => {
+    const counts = await Promise.all(nodes.map((node) => node.recover()));
+    return counts[0] + counts[1];
+  };
+  assertEquals(await recoverAll(), 0, "the lease holds");
+  cluster.nowMs += LEASE_MS - 1;
+  assertEquals(await recoverAll(), 0, "the lease still holds");
+  cluster.nowMs += 1;
+  assertEquals(await recoverAll(), 3);
+  assertEquals((await nodes[0].get(short.appender.resource.id)).status.transferStatus, "FAILED");
+  const resumed = await resumeOn(nodes[1], kept);
+  assertEquals(resumed.received, 5);
+  const { id } = lost.appender.resource;
+  for (const seen of events) {
+    const isLost = (event: ResourceEvent) => event.type === "status" && event.id === id;
+    await eventually(
+      "the end",
+      () =>
+        seen.some((event) => isLost(event) && isOver((event as { status: ResourceStatus }).status)),
+    );
+  }
+  const { status } = await nodes[0].get(id);
+  assertEquals([status.transferStatus, status.currentSize], ["FAILED", 5]);
+  assert(status.failure?.startsWith("INTERRUPTED: "), status.failure ?? "");
+  await resumed.complete(await checksumOf(utf8("kept\n")));
+  for (let turns = 0; turns < 10; turns++) await turn();
+  for (const seen of events) {
+    const ends = typesOf(seen.filter((event) => event.type === "status" && isOver(event.status)));
+    assertEquals(ends.toSorted(), ["COMPLETED", "FAILED", "FAILED"]);
+  }
+});
+
+test("leases are renewed in good time, and what runs out is taken over without being asked for", async () => {
+  await using cluster = new Cluster();
+  const options = { leaseMs: 300, clock: Date.now, resumeWindowMs: 60_000 };
+  const storage = new MemoryStorage(cluster.logs);
+  const catalog = new MemoryCatalog(cluster.records);
+  let dead = false;
+  const a = cluster.node("a", {
+    ...options,
+    storage,
+    catalog: override(catalog, {
+      update: (id, revision, change) =>
+        dead ? new Promise(() => {}) : catalog.update(id, revision, change),
+    }),
+  });
+  const b = cluster.node("b", options);
+  await Promise.all([a.recover(), b.recover()]);
+  const { appender: { resource: { id } } } = await uploading(a, "idle\n");
+  await delay(1000); // Three leases.
+  const { owner, epoch } = (await catalog.get(id))!;
+  assertEquals([owner?.node, epoch], ["a", 1]);
+  dead = true;
+  let taken = await catalog.get(id);
+  for (let waits = 0; waits < 200 && taken!.epoch === 1; waits++) {
+    await delay(10);
+    taken = await catalog.get(id);
+  }
+  assertEquals([taken?.owner?.node, taken?.epoch, taken?.transferStatus], ["b", 2, "IN_PROGRESS"]);
+  dead = false;
+});
+
+test("a node that is alone renews nothing, and takes its own over when it starts again", async () => {
+  await using cluster = new Cluster();
+  let updates = 0;
+  const catalog = new MemoryCatalog(cluster.records);
+  const counted = override(catalog, {
+    update(id, revision, change) {
+      updates++;
+      return catalog.update(id, revision, change);
+    },
+  });
+  const first = cluster.node("a", { catalog: counted, leaseMs: undefined });
+  const { appender } = await uploading(first, "one\n");
+  await delay(50);
+  assertEquals(updates, 1);
+  const again = cluster.node("a", { leaseMs: undefined });
+  assertEquals(await again.recover(), 1);
+  assertEquals((await again.get(appender.resource.id)).status.epoch, 2);
+});
+
+test("a node that shuts down leaves its uploads to whichever comes first", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const upload = await uploading(a, "one\n");
+  const waiting = await uploading(a, "two\n");
+  await a.interrupt(waiting.appender, gone());
+  await a.close();
+  assertEquals(await b.recover(), 2);
+  assertEquals((await resumeOn(b, upload)).received, 4);
+  assertEquals((await resumeOn(b, waiting)).received, 4);
+});
+
+test("an upload that waits on one node and is resumed on another is not FAILED by the first", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a", { resumeWindowMs: 50 });
+  const b = cluster.node("b");
+  const upload = await uploading(a, "one\n");
+  await a.interrupt(upload.appender, gone());
+  const later = await resumeOn(b, upload);
+  await delay(100); // The window of the first is over.
+  await write(later, "two\n");
+  await later.complete(await checksumOf(utf8("one\ntwo\n")), 8);
+  assertEquals((await a.get(later.resource.id)).status.transferStatus, "COMPLETED");
+});
+
+test("an upload that comes back to a node has the digest of what was appended elsewhere", async () => {
+  await using cluster = new Cluster(sluggish(() => 20));
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const upload = await uploading(a, "one\n");
+  await a.interrupt(upload.appender, gone());
+  const later = await resumeOn(b, upload);
+  later.append(utf8("two\n"));
+  await b.interrupt(later, gone());
+  const last = await resumeOn(a, upload);
+  assertEquals(last.received, 8);
+  await last.complete(await checksumOf(utf8("one\ntwo\n")), 8);
+});
+
+test("lists, statuses and contexts are the same on every node", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const given = registration({ contextId: "run", makeContext: true });
+  const upload = await uploading(a, "one\n", given);
+  // The record is up to a second behind; the tail is not.
+  await write(upload.appender, "two\n");
+  const { id } = upload.appender.resource;
+  assertEquals((await b.get(id)).status, upload.appender.resource.status);
+  assertEquals((await b.list({ limit: 9, contextId: "run" })).map((view) => view.id), [id]);
+  assertEquals((await b.getContext("run")).closedAtMs, null);
+  await a.closeContext("run");
+  await assertFails("CONTEXT_CLOSED", () => b.register(given));
+  await using opened = await b.open(id);
+  assertBytes(await readAll(opened.resource), utf8("one\ntwo\n"));
+});
+
+test("registrations are in order across nodes, whatever their clocks say of the same moment", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const ids: string[] = [];
+  for (let count = 0; count < 20; count++) {
+    const { appender } = await (count % 2 === 0 ? a : b).register(registration());
+    ids.push(appender.resource.id);
+  }
+  const listed = await a.list({ limit: 99, order: "oldest" });
+  assertEquals(listed.map(({ id }) => id), ids);
+});
+
+test("what happens on one node is told on all: created, status, deleted; refusals stay where they are", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a", { maxResourceBytes: 10 }), cluster.node("b")];
+  const [onA, onB] = [eventsOf(a), eventsOf(b)];
+  const { appender } = await uploading(a, "one\n");
+  await appender.complete(await checksumOf(utf8("one\n")));
+  await a.delete(appender.resource.id);
+  await assertFails(
+    "QUOTA_EXCEEDED",
+    () => a.register({ ...registration(), announced: { size: 11, checksum: null } }),
+  );
+  await eventually("the deletion there", () => typesOf(onB).includes("deleted"));
+  assertEquals(typesOf(onA), ["created", "IN_PROGRESS", "COMPLETED", "deleted", "refused"]);
+  assertEquals(typesOf(onB), ["created", "IN_PROGRESS", "COMPLETED", "deleted"]);
+});
+
+test("what a server counts of its own work leaves out that of other nodes", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const seen: ResourceEvent[] = [];
+  b.listen((event) => seen.push(event), { onlyHere: true });
+  const all = eventsOf(b);
+  const { appender } = await uploading(a, "one\n");
+  await appender.complete(await checksumOf(utf8("one\n")));
+  const own = await b.register(registration());
+  await eventually("the end there", () => typesOf(all).includes("COMPLETED"));
+  assertEquals(seen.map((event) => event.type === "created" && event.id), [
+    own.appender.resource.id,
+  ]);
+});
+
+test("an id that is used again before a node heard of the deletion is the new resource there", async () => {
+  // Nobody hears anything until the id is used again and opened.
+  const held: (() => void)[] = [];
+  let isHolding = false;
+  await using cluster = new Cluster((tell) => isHolding ? void held.push(tell) : tell());
+  const b = cluster.node("b");
+  const a = cluster.node("a");
+  const { appender } = await uploading(a, "old\n");
+  await appender.complete(await checksumOf(utf8("old\n")));
+  const { id, metadata } = appender.resource;
+  const record = (await b.get(id))!;
+  const [catalog, storage] = [new MemoryCatalog(cluster.records), new MemoryStorage(cluster.logs)];
+  isHolding = true;
+  void catalog.delete(id);
+  await storage.delete(id);
+  const { status: _, ...old } = record;
+  void catalog.create({ ...old, metadata, createdAtMs: old.createdAtMs + 1, size: 4 });
+  const log = await storage.create(id, { lineAccess: true, epoch: 1 });
+  await log.append(0, [utf8("new\n")]);
+  await using opened = await b.open(id, { ...record, createdAtMs: old.createdAtMs + 1 });
+  isHolding = false;
+  for (const tell of held) tell();
+  assertEquals(opened.resource.deleted, false);
+  assertBytes(await readAll(opened.resource), utf8("new\n"));
+});
+
+test("the events of a context tell of uploads on other nodes", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  await a.createContext("run");
+  const parts = { resources: b, references: new References({ runtime: framesRuntime() }) };
+  const stop = new AbortController();
+  const events = contextEvents(parts, "run", "http://127.0.0.1", stop.signal);
+  const texts: string[] = [];
+  const reading = (async () => {
+    for await (const bytes of events) texts.push(new TextDecoder().decode(bytes));
+  })();
+  await eventually("the snapshot", () => texts.length > 0);
+  const { appender } = await uploading(a, "one\n", registration({ contextId: "run" }));
+  await appender.complete(await checksumOf(utf8("one\n")));
+  await eventually("the end", () => texts.some((text) => text.includes("COMPLETED")));
+  await a.delete(appender.resource.id);
+  await eventually("the deletion", () => texts.some((text) => text.startsWith("event: deleted")));
+  assert(texts.some((text) => text.startsWith("event: created")));
+  stop.abort();
+  await reading;
+});
+
+test("what is deleted on one node is DELETED for those who follow on the other", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const { appender } = await uploading(a, "one\n");
+  await appender.complete(await checksumOf(utf8("one\n")));
+  const { id } = appender.resource;
+  await using opened = await b.open(id);
+  assertBytes(await readAll(opened.resource), utf8("one\n"));
+  const told = Promise.withResolvers<void>();
+  opened.resource.watch(() => opened.resource.deleted && told.resolve());
+  await b.get(id);
+  await a.delete(id);
+  await within("the deletion", told.promise);
+  await assertFails("DELETED", () => opened.resource.read(0, 1));
+  await assertFails("NOT_FOUND", () => b.get(id));
+  await assertFails("NOT_FOUND", () => b.open(id));
+  // The id may be used again, while some still have the old one open.
+  const again = await a.register(registration({ id }));
+  await write(again.appender, "new\n");
+  await again.appender.complete(await checksumOf(utf8("new\n")));
+  await using reopened = await b.open(id);
+  assertBytes(await readAll(reopened.resource), utf8("new\n"));
+  assertEquals(opened.resource.deleted, true);
+});
+
+test("an upload cannot be deleted on another node while it runs, and two deletions are one", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const events = eventsOf(b);
+  const { appender } = await uploading(a, "one\n");
+  const { id } = appender.resource;
+  await assertFails("WRONG_STATE", () => b.delete(id));
+  await appender.fail(new StreamError("ABORTED", "enough"));
+  await eventually("the end there", () => typesOf(events).includes("FAILED"));
+  const ends = await Promise.allSettled([a.delete(id), b.delete(id)]);
+  assertEquals(ends.filter(({ status }) => status === "fulfilled").length, 1);
+  await assertFails("NOT_FOUND", () => b.get(id));
+});
+
+test("deleting and resuming at the same time leaves either all or nothing", async () => {
+  for (let round = 0; round < 10; round++) {
+    await using cluster = new Cluster();
+    const [a, b] = [cluster.node("a"), cluster.node("b")];
+    const upload = await uploading(a, "one\n");
+    const { id } = upload.appender.resource;
+    const [failed, deleted, resumed] = await Promise.allSettled([
+      upload.appender.fail(new StreamError("ABORTED", "enough")),
+      turn().then(() => a.delete(id)),
+      b.resume(id, upload.secret!),
+    ]);
+    assertEquals(failed.status, "fulfilled");
+    if (resumed.status === "fulfilled") {
+      assertEquals(deleted.status, "rejected");
+      assert("appender" in resumed.value);
+      await resumed.value.appender.complete(await checksumOf(utf8("one\n")));
+      assertEquals((await b.get(id)).status.transferStatus, "COMPLETED");
+    } else if (deleted.status === "fulfilled") {
+      await assertFails("NOT_FOUND", () => b.get(id));
+    }
+  }
+});
+
+test("usage and quotas count what other nodes store", async () => {
+  await using cluster = new Cluster();
+  const limits = { maxTotalBytes: 100, maxContextBytes: 60 };
+  const [a, b] = [cluster.node("a", limits), cluster.node("b", limits)];
+  await Promise.all([a.recover(), b.recover()]);
+  const given = registration({ contextId: "run", makeContext: true, resumable: true });
+  const upload = await uploading(a, "x".repeat(50), given);
+  const checksum = await checksumOf(utf8("x".repeat(50)));
+  await eventually("the count there", () => b.totalBytes === 50);
+  assertEquals(a.totalBytes, 50);
+  const there = await b.register(given);
+  there.appender.append(new Uint8Array(11));
+  await assertFails("QUOTA_EXCEEDED", () => there.appender.complete(""));
+  await there.appender.fail(gone());
+  const later = await resumeOn(b, upload);
+  await eventually("one count on each", () => a.totalBytes === 50 && b.totalBytes === 50);
+  await later.complete(checksum);
+  await b.delete(later.resource.id);
+  await eventually("the deletion there", () => a.totalBytes === 0);
+  assertEquals(b.totalBytes, 0);
+  // Everything can be used again.
+  await uploading(a, "y".repeat(60), given);
+  assertEquals(a.totalBytes, 60);
+});
+
+test("a status between the record and the tail is not missed, nor is an end", async () => {
+  for (const how of ["status", "end", "end and nobody there"] as const) {
+    await using cluster = new Cluster();
+    const a = cluster.node("a");
+    const { appender } = await uploading(a, "one\n");
+    const storage = new MemoryStorage(cluster.logs);
+    const b = cluster.node("b", {
+      storage: changed(storage, {
+        storage: {
+          // The record was read before.
+          async follow(id, listener) {
+            if (how === "status") await write(appender, "two\n");
+            else await appender.complete(await checksumOf(utf8("one\n")));
+            if (how === "end and nobody there") {
+              for (let turns = 0; turns < 5; turns++) await turn();
+            }
+            return await storage.follow(id, listener);
+          },
+        },
+      }),
+    });
+    await using opened = await b.open(appender.resource.id);
+    const { currentSize, transferStatus } = opened.resource.status;
+    const expected = how === "status" ? [8, "IN_PROGRESS"] : [4, "COMPLETED"];
+    assertEquals([currentSize, transferStatus], expected);
+  }
+});
+
+test("nothing past a checkpoint is read on another node", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a", { checkpointIntervalMs: 3_600_000 });
+  const b = cluster.node("b");
+  const { appender } = await a.register(registration());
+  appender.writeAfterBytes = 1;
+  for (const text of ["1", "2", "3", "4", "5"]) {
+    appender.append(utf8(text));
+    await turn();
+  }
+  assertEquals(appender.acknowledged, 5);
+  await using opened = await b.open(appender.resource.id);
+  assertEquals(opened.resource.status.currentSize, 4);
+  await assertFails("RANGE_NOT_AVAILABLE", () => opened.resource.read(0, 5));
+  const unwatch = opened.resource.watch(() => {});
+  appender.append(utf8("6"));
+  for (let turns = 0; turns < 5; turns++) await turn();
+  await assertFails("RANGE_NOT_AVAILABLE", () => opened.resource.read(4, 1));
+  unwatch();
+});
+
+test("a lost announcement of an end is made good by the record", async () => {
+  await using cluster = new Cluster();
+  const storage = new MemoryStorage(cluster.logs);
+  const refused = () => Promise.reject(new StreamError("STORAGE_FAILED", "the engine is gone"));
+  const a = cluster.node("a", {
+    storage: changed(storage, { writer: () => ({ announce: refused }) }),
+  });
+  const b = cluster.node("b");
+  const { appender } = await uploading(a, "one\n");
+  await using there = await b.open(appender.resource.id);
+  await using here = await a.open(appender.resource.id);
+  await appender.complete(await checksumOf(utf8("one\n")));
+  assertEquals(here.resource.status.transferStatus, "COMPLETED");
+  assertEquals((await statusWhere(there.resource, isOver)).transferStatus, "COMPLETED");
+});
+
+test("wherever an upload goes, under any delays, no acknowledged byte is lost and none is doubled", () =>
+  withChance(async (chance) => {
+    for (let round = 0; round < 15; round++) {
+      await using cluster = new Cluster(sluggish(() => chance.whole(0, 3)));
+      const nodes = ["a", "b", "c"].map((name) => cluster.node(name));
+      const events = nodes.map(eventsOf);
+      let owner = await uploading(chance.pick(nodes), "");
+      const { id } = owner.appender.resource;
+      const statuses: ResourceStatus[] = [];
+      await using opened = await nodes[0].open(id);
+      opened.resource.watch((status) => statuses.push(status));
+      const content = chance.text(3000);
+      for (let at = 0; at < content.length;) {
+        const { appender } = owner;
+        const end = Math.min(content.length, at + chance.whole(1, 300));
+        appender.append(content.slice(at, end));
+        at = end;
+        if (chance.happens(0.5)) await delay(chance.whole(0, 3));
+        if (chance.happens(0.6)) continue;
+        const acknowledged = appender.acknowledged;
+        const node = chance.pick(nodes);
+        if (chance.happens(0.3)) void nodes.map((each) => each.interrupt(appender, gone()));
+        owner = { appender: await resumeOn(node, owner), secret: owner.secret };
+        assertLessOrEqual(acknowledged, owner.appender.received);
+        // The client sends again what the log does not have.
+        at = owner.appender.received;
+      }
+      const { size } = await owner.appender.complete(await checksumOf(content), content.length);
+      assertEquals(size, content.length);
+      await statusWhere(opened.resource, isOver);
+      assertBytes(await readAll(opened.resource), content);
+      for (let index = 1; index < statuses.length; index++) {
+        const [before, after] = [statuses[index - 1], statuses[index]];
+        assertLessOrEqual(before.epoch, after.epoch);
+        assertLessOrEqual(before.currentSize, after.currentSize);
+      }
+      for (const seen of events) assertEquals(typesOf(seen).includes("FAILED"), false);
+    }
+  }));
