@@ -40,7 +40,12 @@ import {
 } from "./protocol.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
-export { type ContextInfo, contexts, type ContextsOptions } from "./client/contexts.ts";
+export {
+  closeContext,
+  type ContextInfo,
+  contexts,
+  type ContextsOptions,
+} from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
