@@ -40,7 +40,12 @@ import {
 } from "./protocol.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
-export { type ContextInfo, contexts, type ContextsOptions } from "./client/contexts.ts";
+export {
+  closeContext,
+  type ContextInfo,
+  contexts,
+  type ContextsOptions,
+} from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
@@ -231,7 +236,7 @@ export function follow(
 }
 
 /**
- * What the server knows of a resource (PROTOCOL.md 6).
+ * Asks what the server knows of a resource (PROTOCOL.md 6).
  *
  * @param reference What a push printed, its HTTP form, or an id.
  * @param options Server of a bare id.

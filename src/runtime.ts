@@ -68,6 +68,8 @@ export interface ListenOptions {
   hostname: string;
   /** Port; 0 for a free one. */
   port: number;
+  /** Connections at the same time, those that wait for a request included; the adapter's own bound by default. */
+  maxConnections?: number;
   /**
    * Answers a request.
    * @param request The request.
@@ -84,4 +86,11 @@ export interface Runtime {
   upgrade(request: Request, env: unknown, upgrade: Upgrade): Response;
   /** The address that a request came from: a peer's, or a proxy's; null where nobody knows. */
   remoteAddress(request: Request, env: unknown): string | null;
+  /**
+   * Tells how long the connection of a request may be silent from now on; without it the adapter decides alone.
+   * @param request The request.
+   * @param env What came with it.
+   * @param silence Any, where nobody knows when there is more to send; some, as between requests; none drops it.
+   */
+  allowSilence?(request: Request, env: unknown, silence: "any" | "some" | "none"): void;
 }

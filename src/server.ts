@@ -112,6 +112,8 @@ export interface StreamServer {
 }
 
 const MAX_CONNECTIONS = 20_000;
+/** Connections on a port that may wait for a request, or hear that there is no room, besides those that count. */
+const SPARE_CONNECTIONS = 100;
 
 /**
  * Makes a server out of parts.
@@ -176,6 +178,7 @@ class Server implements StreamServer {
     const listener = await (runtime ?? this.#options.runtime).listen({
       hostname,
       port,
+      maxConnections: (this.#options.maxConnections ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
       fetch: (request, env) => router.fetch(request, env),
     });
     this.#listeners.push(listener);

@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT_MS = 20_000;
 /** How long a goodbye waits for the server's. */
 export const CLOSE_TIMEOUT_MS = 2000;
 
-/** What a channel drives. */
+/** Listener of a channel. */
 export interface ChannelHandler {
   /** A control message; never a heartbeat, never an error. */
   message(message: Message): void;
@@ -259,7 +259,7 @@ async function isNative(base: string, path: string, token: BearerToken): Promise
   }
 }
 
-/** What a close without an Error message means; a native server sends one for everything it means. */
+/** Meaning of a close without an Error message; a native server sends one for everything it means. */
 export function closeError(code: number, reason: string, native: boolean): StreamError {
   const message = `the connection to the server broke${reason === "" ? "" : `: ${reason}`}`;
   if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);

@@ -90,7 +90,7 @@ export class ClientDownload implements Download {
   #feed: Feed | null = null;
   #asked: Asked | null = null;
   #failure: StreamError | null = null;
-  /** What was there when the connection broke. */
+  /** The newest status when the connection broke. */
   #seen: Pick<ResourceStatus, "epoch" | "currentSize"> = { epoch: 0, currentSize: 0 };
 
   private constructor(
@@ -234,9 +234,9 @@ export class ClientDownload implements Download {
   #goOn(channel: Channel): void {
     const reading = this.#reading;
     if (reading?.ended === false) {
-      // What waits is asked for again: a reader that stalls must not hold a window of every connection.
+      // Bytes that wait are asked for again: a reader that stalls must not hold a window of every connection.
       reading.restart();
-      // What was only waited for was not seen, and cannot be lost.
+      // Bytes that were only waited for were not seen, and cannot be lost.
       const { epoch, currentSize } = this.#seen;
       const seenEpoch = reading.received <= currentSize ? epoch : null;
       this.#feed = this.#startFeed(channel, reading, seenEpoch);
@@ -329,7 +329,7 @@ function nextStepPage({ lineIndex }: LinePosition, linesCount: number): LinePosi
 }
 
 /**
- * What a promise gives, unless that takes too long.
+ * Waits for a promise, unless that takes too long.
  * @param limitMs How long it may take, in ms.
  * @param promise The promise.
  * @param late The error if it takes longer.

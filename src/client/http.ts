@@ -12,20 +12,20 @@ const ANSWER_TIMEOUT_MS = 20_000;
 /** Statuses below 500 of what may pass by itself: Request Timeout, Too Early, Too Many Requests (RFC 9110, RFC 8470, RFC 6585). */
 const MAY_PASS: ReadonlySet<number> = new Set([408, 425, 429]);
 
-/** What stands in an address and is not to be shown: whoever has it owns an upload, or may read by a signed link. */
+/** Parts of an address that are not to be shown: they let anybody own an upload, or read by a signed link. */
 const SECRETS = /(\/uploads\/[^/\s]+\/|[?&]access=)[^\s/?&)]+/g;
 
-/** Whom requests go to, and what is presented there. */
+/** Receiver of requests, and what is presented there. */
 export interface Recipient {
   /** HTTP base URL of the server. */
   server: string;
   /** Bearer token. */
   token?: BearerToken;
-  /** What a signed link carries. */
+  /** Value of `access` in a signed link. */
   access?: string;
 }
 
-/** What is asked of a server. */
+/** Content of a request. */
 export interface Asking {
   /** HTTP method; GET by default. */
   method?: string;
@@ -103,7 +103,7 @@ async function fetchWith(
     signal,
     // A status that was kept somewhere is an old one.
     cache: "no-store",
-    // Whoever is redirected to was not named by the user.
+    // The user did not name the server that another one redirects to.
     redirect: followsRedirects && !isSecret ? "follow" : "error",
   });
   const response = await reached(server, address, request);
@@ -162,7 +162,7 @@ export function parseJson<T>(text: string, server?: string): T {
   }
 }
 
-/** What answers is no server of ours, and will hardly become one. */
+/** Something answers that is no server of ours, and will hardly become one. */
 export class NoServerError extends StreamError {
   /**
    * @param message What shows that.
@@ -227,12 +227,12 @@ function refusal(
   );
 }
 
-/** What an answer means that none of our servers gave: a proxy answers in the place of one that is gone or busy. */
+/** Meaning of an answer that none of our servers gave: a proxy answers in the place of one that is gone or busy. */
 function codeOf(status: number): ErrorCode {
   return status >= 500 || MAY_PASS.has(status) ? "UNREACHABLE" : "INTERNAL";
 }
 
-/** What an error says of itself; nothing if it is not one of ours. */
+/** Code and text of an error; nothing if it is not one of ours. */
 function problemIn(answer: string): { code?: unknown; detail?: unknown } {
   try {
     return JSON.parse(answer) ?? {};

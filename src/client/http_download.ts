@@ -30,10 +30,10 @@ const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;
 /** A status that is late, because a proxy holds events back, is asked for, in ms. */
 const STATUS_WITHIN_MS = 250;
 
-/** What is read ahead; as much again waits in the sockets and in `fetch`. */
+/** Bytes that are read ahead; as many again waits in the sockets and in `fetch`. */
 const READ_AHEAD_BYTES = 2 * 1024 * 1024;
 
-/** What is being followed. */
+/** A resource that is being followed. */
 interface Following {
   /** Next byte to hand over. */
   next: number;

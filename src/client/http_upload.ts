@@ -1,7 +1,7 @@
 /**
  * An upload by HTTP requests, in the words of a WebSocket connection (PROTOCOL.md 6.9).
  *
- * What is sent while a request is under way goes out together with the next one.
+ * Bytes that are sent while a request is under way go out together with the next one.
  * @module
  */
 import {
@@ -28,13 +28,13 @@ const MIN_PART_BYTES = 64 * 1024;
 const FAST_MS = 250;
 /** A request that took longer was too large, in ms. */
 const SLOW_MS = 2000;
-/** What may be sent before it is acknowledged: a request under way, and the next one. */
+/** Bytes that may be sent before they are acknowledged: a request under way, and the next one. */
 const WINDOW_BYTES = 2 * MAX_PART_BYTES;
 /** An empty request after so long a silence tells that the upload goes on, in ms. */
 const LONGEST_SILENCE_MS = 20_000;
 /** A server that waits for nobody still keeps an upload for a moment after each request, in ms. */
 const SHORTEST_SILENCE_MS = 300;
-/** What a server says that does not say how long it waits, in s. */
+/** Wait of a server that does not say how long it waits, in s. */
 const MAX_AGE_S = 60;
 
 /** It stands in the address of a request, which HTTP servers bound. */
@@ -45,7 +45,7 @@ type Beginning = MessageOf<"StartUpload"> | MessageOf<"ResumeUpload">;
 /** A message that ends it. */
 type Ending = MessageOf<"FinishUpload"> | MessageOf<"AbortUpload">;
 
-/** What was sent of an upload, on whichever of its connections. */
+/** Extent of what was sent of an upload, on whichever of its connections. */
 export interface Trail {
   /** Byte after the last one. */
   endOffset: number;
@@ -63,7 +63,7 @@ export class HttpUploadChannel implements Channel {
   #ending: Ending | null = null;
   /** Path of the upload, once it is known; whoever has it owns the upload. */
   #path = "";
-  /** What the server has. */
+  /** Bytes that the server has. */
   #offset = 0;
   #partBytes = MIN_PART_BYTES;
   #silenceMs = LONGEST_SILENCE_MS;
@@ -132,7 +132,7 @@ export class HttpUploadChannel implements Channel {
   }
 
   async #work(): Promise<void> {
-    // What is sent in one go goes into one request.
+    // Messages that are sent in one go go into one request.
     await Promise.resolve();
     try {
       while (await this.#step());

@@ -9,7 +9,7 @@ import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./t
 /** One match has 4 KiB of text at most, which JSON makes six times as long at worst. */
 const MAX_MATCH_CHARS = 64 * 1024;
 
-/** What is looked for, and where. */
+/** Kind and place of a search. */
 export interface SearchOptions extends ReferenceOptions, CancelOptions {
   /** Whether the pattern is a regular expression in the syntax of RE2; a text by default. */
   regex?: boolean;

@@ -13,7 +13,7 @@ export class SendWindow {
   #sent: number;
   #acknowledged: number;
   #limit: number;
-  /** What the server has and the source delivers again. */
+  /** Bytes that the server has and the source delivers again. */
   #known: number;
 
   /**

@@ -7,7 +7,7 @@ import type { Channel } from "./channel.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 import type { Connector } from "./transport.ts";
 
-/** What is said on one connection. */
+/** Everything that is said on one connection. */
 export interface Conversation {
   /** Takes a message, also before the conversation begins. */
   message(message: Message): void;
@@ -17,7 +17,7 @@ export interface Conversation {
   begin(channel: Channel): Promise<void>;
 }
 
-/** What a steady connection drives. */
+/** Listener of a steady connection, who speaks on it. */
 export interface Speaker {
   /** A conversation for the next connection. */
   converse(): Conversation;
@@ -48,7 +48,7 @@ export class SteadyConnection {
     this.#speaker = speaker;
   }
 
-  /** What carries the conversation; null while nothing does. */
+  /** Carrier of the conversation; null while there is none. */
   get channel(): Channel | null {
     return this.#channel;
   }
@@ -74,8 +74,13 @@ export class SteadyConnection {
 
   /** @param reason What ended the last connection; null before the first one. */
   async #connectUntil(retries: Retries, reason: StreamError | null): Promise<void> {
+    let isRenewed = false;
     for (let error = reason;;) {
-      if (error !== null && !await this.#mayTryAgain(retries, error)) throw error;
+      if (error !== null) {
+        const renews: boolean = error.code === "UNAUTHORIZED" && !isRenewed;
+        if (!await this.#mayTryAgain(retries, error, renews)) throw error;
+        isRenewed ||= renews;
+      }
       try {
         return await this.#attempt();
       } catch (thrown) {
@@ -84,9 +89,10 @@ export class SteadyConnection {
     }
   }
 
-  async #mayTryAgain(retries: Retries, error: StreamError): Promise<boolean> {
+  /** @param renews Whether another token may help. */
+  async #mayTryAgain(retries: Retries, error: StreamError, renews: boolean): Promise<boolean> {
     if (this.#stop.signal.aborted) return false;
-    if (error.code === "UNAUTHORIZED") return await this.#connector.renewToken();
+    if (renews) return await this.#connector.renewToken();
     return await retries.wait(error, this.#stop.signal);
   }
 

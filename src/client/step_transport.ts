@@ -3,7 +3,7 @@
  * @module
  */
 
-/** What a {@link StepConnection} drives. */
+/** Listener of a {@link StepConnection}. */
 export interface StepHandler {
   /** A whole text message. */
   text(message: string): void;

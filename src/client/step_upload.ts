@@ -78,7 +78,7 @@ export class StepUpload extends UploadShell implements PushedUpload {
   }
 
   #say(message: Message): void {
-    void this.#connection.send(encodeMessage(message));
+    this.#connection.send(encodeMessage(message)).catch((error) => this.fail(toStreamError(error)));
   }
 
   #receive(message: Message): void {
@@ -103,7 +103,9 @@ export class StepUpload extends UploadShell implements PushedUpload {
 
   protected giveUp(error: StreamError): Promise<void> {
     // Java's clients end the message, too, before they say that it is not all.
-    if (this.#reference !== "" && !this.#finishing) void this.#connection.sendPart(NOTHING, true);
+    if (this.#reference !== "" && !this.#finishing) {
+      this.#connection.sendPart(NOTHING, true).catch(() => {});
+    }
     this.#connection.close(ERRORS.ABORTED.close, error.message);
     this.fail(error);
     return Promise.resolve();

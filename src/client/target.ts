@@ -26,7 +26,7 @@ export interface CancelOptions {
 
 /** A resource's own path, and whom requests about it go to. */
 export interface Target {
-  /** Whom they go to. */
+  /** Receiver of the requests. */
   recipient: Recipient;
   /** Path of the resource. */
   path: string;

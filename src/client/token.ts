@@ -18,8 +18,14 @@ export class BearerToken {
   }
 
   /** The token; undefined for none. */
-  value(): Promise<string | undefined> {
-    return this.#value ??= this.#ask();
+  async value(): Promise<string | undefined> {
+    const asked = this.#value ??= this.#ask();
+    try {
+      return await asked;
+    } catch (error) {
+      if (this.#value === asked) this.#value = null;
+      throw error;
+    }
   }
 
   /**

@@ -1,5 +1,5 @@
 /**
- * What happens to a resource or in an upload context, as it happens (PROTOCOL.md 6.4 and 6.5).
+ * Events of a resource or an upload context, as they happen (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
 import {
@@ -26,7 +26,7 @@ const SILENT_AFTER_MS = 40_000;
 /** How events are listened to. */
 export interface EventsOptions extends RetryOptions, CancelOptions {}
 
-/** What happens in an upload context. */
+/** An event in an upload context. */
 export type ContextEvent =
   /** A resource of the context, as it is when one begins to listen. */
   | { type: "resource"; resource: ResourceInfo }
@@ -73,7 +73,7 @@ export async function* events(
 }
 
 /**
- * What happens in an upload context: first each of its resources, oldest first, then what changes. After a connection
+ * Events of an upload context: first each of its resources, oldest first, then what changes. After a connection
  * that broke everything is told anew.
  *
  * @param server Base URL of the server.

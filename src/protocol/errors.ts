@@ -63,7 +63,7 @@ export type ErrorCode = keyof typeof ERRORS;
 export class StreamError extends Error {
   /** Name of the class, as the platform's own errors have it. */
   override readonly name = "StreamError";
-  /** What went wrong, for programs. */
+  /** Reason, for programs. */
   readonly code: ErrorCode;
 
   /**

@@ -9,7 +9,7 @@ import { LIMITS } from "./limits.ts";
 import type { ResourceStatus } from "./statuses.ts";
 import { excerpt, utf8Length } from "./text.ts";
 
-/** What an upload announces about itself (PROTOCOL.md 3.1). */
+/** Metadata that an upload announces about itself (PROTOCOL.md 3.1). */
 export interface ResourceMetadata {
   /** Name of the file, as a person knows it; never used as a path. */
   filename: string;
@@ -82,7 +82,7 @@ export interface ResourceInfo extends ResourceStatus {
   updatedAt: string;
 }
 
-/** What is known of an upload once it was acknowledged. */
+/** Size, lines and digest of an upload that was acknowledged. */
 export interface UploadResult {
   /** Size in bytes. */
   size: number;

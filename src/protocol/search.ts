@@ -1,5 +1,5 @@
 /**
- * What a search answers (PROTOCOL.md 6.3).
+ * Answers of a search (PROTOCOL.md 6.3).
  * @module
  */
 

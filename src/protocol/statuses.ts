@@ -32,7 +32,7 @@ export function isFinal(status: TransferStatus): boolean {
   return status === "COMPLETED" || status === "FAILED";
 }
 
-/** What everybody is told at a checkpoint, in the shape that Step clients know (PROTOCOL.md 4.1). */
+/** Status that everybody is told at a checkpoint, in the shape that Step clients know (PROTOCOL.md 4.1). */
 export interface StepStatus {
   /** State of the transfer. */
   transferStatus: TransferStatus;
@@ -54,7 +54,7 @@ export interface ResourceStatus extends StepStatus {
   failure: string | null;
 }
 
-/** What tells which of two statuses is newer. */
+/** Number that tells which of two statuses is newer. */
 export type StatusNumber = Pick<ResourceStatus, "epoch" | "sequence">;
 
 /**

@@ -4,6 +4,7 @@
  */
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { StreamError } from "../protocol.ts";
+import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
 import { SOCKET_BUFFER_BYTES, WholeMessageConnection } from "./whole.ts";
 
 /** The part of Bun's server that is used here (https://bun.sh/docs/api/websockets). */
@@ -11,6 +12,8 @@ interface BunServer {
   readonly port: number;
   upgrade(request: Request, options: { headers?: HeadersInit; data: Data }): boolean;
   requestIP(request: Request): { address: string } | null;
+  timeout(request: Request, seconds: number): void;
+  closeIdleConnections(): void;
   stop(closeActiveConnections?: boolean): Promise<void>;
 }
 
@@ -37,6 +40,10 @@ interface BunGlobal {
 
 /** Silence after which a peer is given up, in s. */
 const IDLE_TIMEOUT_S = 60;
+/** Bun drops a connection that is silent for so long at the soonest, in s. */
+const SHORTEST_TIMEOUT_S = 1;
+/** How often it is looked for descriptors: without any Bun spends all its time on connections it cannot accept. */
+const LOOK_MS = 100;
 /** The largest message accepted; sessions set their own, smaller limits. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
@@ -90,24 +97,113 @@ export const bunWebSocketHandlers: BunWebSocketHandlers = {
   },
 };
 
-/** The adapter for Bun. */
-export function bunRuntime(): Runtime {
-  return { listen, upgrade, remoteAddress };
+/** Settings of {@link bunRuntime}. */
+export interface BunOptions {
+  /** A connection may wait so long for its next request, or take nothing of an answer, in s; 60 by default. */
+  idleS?: number;
 }
 
-// deno-lint-ignore require-await -- a port that is taken must reject, not throw
-async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listener> {
-  const { Bun } = globalThis as unknown as { Bun: BunGlobal };
-  const server = Bun.serve({
-    hostname,
-    port,
-    idleTimeout: 0,
-    // Uploads have a limit of their own.
-    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-    fetch,
-    websocket: bunWebSocketHandlers,
-  });
-  return { port: server.port, close: () => server.stop(true) };
+/** The adapter for Bun. */
+export function bunRuntime({ idleS = IDLE_TIMEOUT_S }: BunOptions = {}): Runtime {
+  return {
+    // deno-lint-ignore require-await -- a port that is taken must reject, not throw
+    listen: async (options) => new Port(options, idleS),
+    upgrade,
+    remoteAddress,
+    allowSilence(request, env, silence) {
+      const seconds = { any: 0, some: idleS, none: SHORTEST_TIMEOUT_S }[silence];
+      serverIn(env)?.timeout?.(request, seconds);
+    },
+  };
+}
+
+/** A port, and what listens on it at present: nobody while there is no descriptor left. */
+class Port implements Listener {
+  readonly port: number;
+  readonly #options: ListenOptions;
+  readonly #idleS: number;
+  /** The newest listens; connections of the others go on. */
+  readonly #servers: BunServer[] = [];
+  readonly #look: ReturnType<typeof setInterval>;
+  #listens = true;
+
+  constructor(options: ListenOptions, idleS: number) {
+    this.#options = options;
+    this.#idleS = idleS;
+    this.port = this.#serve(options.port).port;
+    this.#look = setInterval(() => this.#watchDescriptors(), LOOK_MS);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#look);
+    await Promise.all(this.#servers.map((server) => server.stop(true)));
+  }
+
+  #serve(port: number): BunServer {
+    const { Bun } = globalThis as unknown as { Bun: BunGlobal };
+    const server = Bun.serve({
+      hostname: this.#options.hostname,
+      port,
+      idleTimeout: this.#idleS,
+      // Uploads have a limit of their own.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      fetch: (request: Request, server: BunServer) => this.#answer(request, server),
+      websocket: bunWebSocketHandlers,
+    });
+    this.#servers.push(server);
+    return server;
+  }
+
+  #answer(request: Request, server: BunServer): Response | Promise<Response> {
+    const { method, headers } = request;
+    if (isRefused(method, () => this.#makeRoom())) return noRoom();
+    const named = withHost(request);
+    if (named === null) return new Response("the Host is no name of a host\n", { status: 400 });
+    if (method === "GET" || method === "HEAD") return this.#options.fetch(named, server);
+    // Bun takes what stands behind the content for another request, and answers that before this one.
+    if (headers.has("trailer")) return new Response("trailers are not taken\n", NO_TRAILERS);
+    return this.#receive(request, named, server);
+  }
+
+  /** Uploads have a limit of their own for silence. */
+  async #receive(request: Request, named: Request, server: BunServer): Promise<Response> {
+    server.timeout(request, 0);
+    try {
+      return await this.#options.fetch(named, server);
+    } finally {
+      server.timeout(request, this.#idleS);
+    }
+  }
+
+  #makeRoom(): void {
+    for (const server of this.#servers) server.closeIdleConnections();
+  }
+
+  #watchDescriptors(): void {
+    const room = roomForConnections();
+    if (room === "none" && this.#listens) {
+      this.#makeRoom();
+      this.#listens = false;
+      void this.#servers.at(-1)!.stop();
+    } else if (room === "enough" && !this.#listens) this.#listenAgain();
+    else if (!this.#listens) this.#makeRoom();
+  }
+
+  #listenAgain(): void {
+    try {
+      this.#serve(this.port);
+      this.#listens = true;
+    } catch { /* The port is not free yet: the next look tries again. */ }
+  }
+}
+
+const NO_TRAILERS: ResponseInit = { status: 400, headers: { connection: "close" } };
+
+/** Bun tells no whole URL where there is no Host (HTTP/1.0), and one that is none for a Host that is none. */
+function withHost(request: Request): Request | null {
+  const { url } = request;
+  if (url.startsWith("/")) return new Request(`http://localhost${url}`, request);
+  return URL.canParse(url) ? request : null;
 }
 
 function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {

@@ -4,6 +4,8 @@
  */
 import { StreamError } from "../protocol.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
+import { framesRuntime } from "./frames.ts";
+import { Handshake } from "./frames/handshake.ts";
 import { WholeMessageConnection } from "./whole.ts";
 
 /** How often a full socket is looked at; Deno tells nobody when it has room again. */
@@ -15,8 +17,26 @@ const IDLE_TIMEOUT_S = 60;
 /** RFC 6455, 7.1.5: no close frame came. */
 const ABNORMAL_CLOSURE = 1006;
 
-/** The adapter for Deno. */
+/**
+ * The adapter for Deno: it listens by frames, and upgrades what apps that embed the routes got from `Deno.serve`.
+ */
 export function denoRuntime(): Runtime {
+  const frames = framesRuntime();
+  return {
+    listen: frames.listen,
+    upgrade: (request, env, options) =>
+      (env instanceof Handshake ? frames.upgrade : upgrade)(request, env, options),
+    remoteAddress: (request, env) =>
+      frames.remoteAddress(request, env) ?? remoteAddress(request, env),
+    allowSilence: frames.allowSilence,
+  };
+}
+
+/**
+ * The adapter for Deno that listens by `Deno.serve`: faster, for networks where everybody is trusted.
+ * Its connections have no deadlines, and what a peer sends as one fragmented message is kept until that ends.
+ */
+export function denoServeRuntime(): Runtime {
   return { listen, upgrade, remoteAddress };
 }
 

@@ -9,9 +9,10 @@ import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { StreamError } from "../protocol.ts";
 import type { Listener, ListenOptions, Runtime, Upgrade } from "../runtime.ts";
+import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
 import { CONNECTION_TIMES, type ConnectionTimes } from "./frames/connection.ts";
 import { Handshake } from "./frames/handshake.ts";
-import { answerTo, writeResponse } from "./frames/http.ts";
+import { answerEarly, answerTo, writeResponse } from "./frames/http.ts";
 
 export type { ConnectionTimes } from "./frames/connection.ts";
 
@@ -19,8 +20,10 @@ export type { ConnectionTimes } from "./frames/connection.ts";
 export interface FramesOptions extends Partial<ConnectionTimes> {
   /** The head of a request must be there within this time; 60 s by default. */
   headersWithinMs?: number;
-  /** TCP connections at the same time; 12 000 by default. */
-  maxSockets?: number;
+  /** A connection may wait so long for its next request, in ms; 60 s by default. */
+  idleMs?: number;
+  /** A connection whose peer takes nothing of what is sent for so long is dropped, in ms; 60 s by default. */
+  takenWithinMs?: number;
   /** Serves `https:` and `wss:` with this certificate; by default `http:` and `ws:`. */
   tls?: Certificate;
 }
@@ -50,10 +53,18 @@ type Settings = Required<Omit<FramesOptions, "tls">> & { tls: Certificate | null
 const DEFAULTS: Settings = {
   ...CONNECTION_TIMES,
   headersWithinMs: 60_000,
-  // Fewer than the system allows: a listener of Deno never accepts again once descriptors ran out.
-  maxSockets: 12_000,
+  idleMs: 60_000,
+  takenWithinMs: 60_000,
   tls: null,
 };
+/** From this share of the connections on, those that wait for a request make room. */
+const CROWDED_SHARE = 0.95;
+/** A silent connection is probed after so long, so that one whose peer lost its power ends. */
+const TCP_PROBE_AFTER_MS = 60_000;
+/** A connection for which there is no room has so long to ask, and to hear that. */
+const REFUSED_WITHIN_MS = 5000;
+/** How often it is looked for room after there was none. */
+const LOOK_AGAIN_MS = 250;
 /** A port that is taken while its certificate changes is tried again after so long. */
 const LISTEN_AGAIN_MS = 100;
 /** How often connections are looked at for {@link FramesOptions.headersWithinMs}. */
@@ -100,6 +111,7 @@ export function framesRuntime(options: FramesOptions = {}): FramesRuntime {
     },
     upgrade,
     remoteAddress,
+    allowSilence,
   };
 }
 
@@ -123,6 +135,12 @@ class Port implements Listener {
   /** Upgraded ones are no server's any more: it would neither wait for them nor end them. */
   readonly #sockets = new Set<Socket>();
   readonly #servers = new Set<Server>();
+  /** All connections, and how much of what was sent to each its peer has not taken. */
+  readonly #open = new Map<Socket, Untaken>();
+  /** Those for whom there is no room: they may ask, to be told so. */
+  readonly #refused = new WeakSet<Socket>();
+  readonly #sweep: ReturnType<typeof setInterval>;
+  #lookAgain: ReturnType<typeof setInterval> | undefined;
   #port: number;
   #isClosed = false;
 
@@ -131,6 +149,8 @@ class Port implements Listener {
     this.#settings = settings;
     this.#closed = closed;
     this.#port = where.port;
+    const everyMs = settings.takenWithinMs / CHECKS_PER_LIMIT;
+    this.#sweep = setInterval(() => this.#dropStalled(), everyMs);
   }
 
   get port(): number {
@@ -165,6 +185,8 @@ class Port implements Listener {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    clearInterval(this.#sweep);
+    clearInterval(this.#lookAgain);
     this.#closed();
     await Promise.all(Array.from(this.#servers, (server) => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -175,8 +197,12 @@ class Port implements Listener {
   }
 
   #makeServer(): Server {
-    const { headersWithinMs, maxSockets, tls } = this.#settings;
+    const { headersWithinMs, idleMs, tls } = this.#settings;
     const options = {
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_PROBE_AFTER_MS,
+      keepAliveTimeout: idleMs,
       // A live upload is one request, however long it takes.
       requestTimeout: 0,
       headersTimeout: headersWithinMs,
@@ -185,21 +211,92 @@ class Port implements Listener {
     const server = tls === null
       ? createServer(options)
       : createSecureServer({ ...options, ...tls });
-    server.maxConnections = maxSockets;
     const { fetch } = this.#where;
-    server.on("request", (message, out) => void serve(message, out, fetch));
+    server.on(
+      tls === null ? "connection" : "secureConnection",
+      (socket: Socket) => this.#accept(socket),
+    );
+    server.on("request", (message, out) => {
+      if (this.#refuses(message)) void writeResponse(noRoom(), out);
+      else void serve(message, out, fetch, this.#settings.closeWithinMs);
+    });
     server.on("upgrade", (message, socket: Socket, head) => {
+      // Nobody listens before the answer: what comes meanwhile waits.
+      socket.pause();
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
       // That says the same as an error.
       socket.on("error", () => {});
-      void shakeHands(message, new Handshake(socket, head, this.#settings), fetch);
+      const handshake = new Handshake(socket, head, this.#settings);
+      if (this.#refuses(message)) void handshake.refuse(message, noRoom());
+      else void shakeHands(message, handshake, fetch);
     });
     return server;
   }
+
+  /** Counts a connection; those that wait for a request make room for others. */
+  #accept(socket: Socket): void {
+    this.#open.set(socket, { bytes: 0, sinceMs: 0 });
+    socket.once("close", () => this.#open.delete(socket));
+    const { maxConnections = Infinity } = this.#where;
+    const room = roomForConnections();
+    if (room !== "enough" || this.#open.size > maxConnections * CROWDED_SHARE) {
+      // Later: until its first request was seen, the new one counts as idle, too.
+      setImmediate(() => this.#makeRoom());
+    }
+    if (room !== "none" && this.#open.size <= maxConnections) return;
+    if (room === "none") {
+      this.#expectRoom();
+      return void socket.destroy();
+    }
+    this.#refused.add(socket);
+    const timer = setTimeout(() => socket.destroy(), REFUSED_WITHIN_MS);
+    socket.once("close", () => clearTimeout(timer));
+  }
+
+  #refuses({ method = "", socket }: IncomingMessage): boolean {
+    return this.#refused.has(socket) || isRefused(method, () => this.#makeRoom());
+  }
+
+  #makeRoom(): void {
+    for (const server of this.#servers) server.closeIdleConnections();
+  }
+
+  /** Listens anew when there is room again: a listener of Deno accepts nothing any more once descriptors ran out. */
+  #expectRoom(): void {
+    this.#lookAgain ??= setInterval(() => {
+      if (roomForConnections() !== "enough") return this.#makeRoom();
+      clearInterval(this.#lookAgain);
+      this.#lookAgain = undefined;
+      void this.reopen();
+    }, LOOK_AGAIN_MS);
+  }
+
+  /** Drops peers that take nothing although something waits for them, whatever they send meanwhile. */
+  #dropStalled(): void {
+    const nowMs = performance.now();
+    for (const [socket, untaken] of this.#open) {
+      if (socket.writableLength === 0 || socket.writableLength !== untaken.bytes) {
+        this.#open.set(socket, { bytes: socket.writableLength, sinceMs: nowMs });
+      } else if (nowMs - untaken.sinceMs >= this.#settings.takenWithinMs) socket.destroy();
+    }
+    // Descriptors that ran out between two connections show here, too.
+    if (roomForConnections() === "none") this.#expectRoom();
+  }
 }
 
-async function serve(message: IncomingMessage, out: ServerResponse, fetch: Fetch): Promise<void> {
+/** What waits for a peer, and since when it is the same. */
+interface Untaken {
+  bytes: number;
+  sinceMs: number;
+}
+
+async function serve(
+  message: IncomingMessage,
+  out: ServerResponse,
+  fetch: Fetch,
+  closeWithinMs: number,
+): Promise<void> {
   const left = new AbortController();
   out.once("close", () => left.abort());
   const response = await answerTo(
@@ -207,7 +304,8 @@ async function serve(message: IncomingMessage, out: ServerResponse, fetch: Fetch
     (request) => fetch(request, message.socket),
     left.signal,
   );
-  await writeResponse(response, out);
+  if (message.complete || response.ok) await writeResponse(response, out);
+  else await answerEarly(message, response, out, closeWithinMs);
 }
 
 async function shakeHands(
@@ -222,6 +320,10 @@ async function shakeHands(
 function upgrade(request: Request, env: unknown, upgrade: Upgrade): Response {
   if (env instanceof Handshake) return env.accept(request, upgrade);
   throw new StreamError("BAD_REQUEST", "this is no WebSocket upgrade request");
+}
+
+function allowSilence(_request: Request, env: unknown, silence: "any" | "some" | "none"): void {
+  if (silence === "none") (env as Partial<Socket> | null)?.destroy?.();
 }
 
 function remoteAddress(_request: Request, env: unknown): string | null {

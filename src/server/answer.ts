@@ -5,6 +5,7 @@
 import type { Context } from "hono";
 import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
 import type { HeartbeatTimes } from "../session.ts";
+import type { Runtime } from "../runtime.ts";
 import { markStreamed } from "./observer.ts";
 import type { Ending, Sessions } from "./sessions.ts";
 
@@ -40,6 +41,8 @@ export interface AnswerParts {
   sessions: Sessions;
   /** A reader that takes nothing for `deadAfterMs` is given up: it holds a connection and what is read for it. */
   heartbeat: HeartbeatTimes;
+  /** Drops the connections of readers that take nothing. */
+  runtime: Runtime;
   /** Hears of faults of the server. */
   failed(c: Context, message: string): void;
 }
@@ -124,6 +127,7 @@ class Body implements Ending {
   #leftBytes: number;
   #making = false;
   #over = false;
+  #dropped = false;
   #stalled: ReturnType<typeof setTimeout> | undefined;
 
   constructor(context: Context, parts: AnswerParts, source: BodySource) {
@@ -138,6 +142,7 @@ class Body implements Ending {
       cancel: () => this.#end(),
     }, { highWaterMark: 0 });
     parts.sessions.add(this);
+    this.#allowSilence("any");
     this.#expectPull();
   }
 
@@ -181,8 +186,15 @@ class Body implements Ending {
   #expectPull(): void {
     const { deadAfterMs } = this.#parts.heartbeat;
     this.#stalled = setTimeout(() => {
+      this.#dropped = true;
+      this.#allowSilence("none");
       this.fail(new StreamError("PEER_SILENT", `nothing was taken for ${deadAfterMs} ms`));
     }, deadAfterMs);
+  }
+
+  #allowSilence(silence: "any" | "some" | "none"): void {
+    const { runtime } = this.#parts;
+    runtime.allowSilence?.(this.#context.req.raw, this.#context.env, silence);
   }
 
   /** Without a reason: the runtimes print those, as if they were faults of the server. */
@@ -199,6 +211,7 @@ class Body implements Ending {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#stalled);
+    if (!this.#dropped) this.#allowSilence("some");
     this.#stop.abort(OVER);
     await this.#chunks.return().catch(() => {});
     this.#parts.sessions.remove(this);

@@ -55,6 +55,8 @@ export class UploadSession extends ControlSession {
   #upload: Running | null = null;
   /** A Step upload is one binary message: whether it has ended. */
   #messageEnded = false;
+  /** Length of the native message under way, as far as it has come. */
+  #messageBytes = 0;
   readonly #room = new Bell();
 
   /**
@@ -95,12 +97,14 @@ export class UploadSession extends ControlSession {
     this.#expect("RECEIVING", "binary data");
     const { appender, credit } = this.#upload!;
     if (this.native) {
-      if (bytes.length > LIMITS.dataMessageBytes) {
+      this.#messageBytes += bytes.length;
+      if (this.#messageBytes > LIMITS.dataMessageBytes) {
         throw new StreamError(
           "MESSAGE_TOO_LARGE",
-          `a data message of ${bytes.length} bytes is above ${LIMITS.dataMessageBytes}`,
+          `a data message of ${this.#messageBytes} bytes is above ${LIMITS.dataMessageBytes}`,
         );
       }
+      if (final) this.#messageBytes = 0;
       if (appender.received + bytes.length > credit.limit) {
         throw new StreamError(
           "CREDIT_EXCEEDED",
@@ -184,13 +188,16 @@ export class UploadSession extends ControlSession {
       failed: (error) => this.fail(error),
     });
     const unwatch = this.native
-      ? appender.resource.watch((status) => this.#announce(status))
+      ? appender.resource.watch((status) => this.#announce(status, appender.epoch))
       : () => {};
     return { appender, credit, unwatch };
   }
 
-  #announce(resourceStatus: ResourceStatus): void {
-    if (!this.over) void this.send({ "@": "StatusChanged", resourceStatus });
+  /** Tells the uploader of what it sent itself; what the next owner does is not its own any more. */
+  #announce(resourceStatus: ResourceStatus, epoch: number): void {
+    if (!this.over && resourceStatus.epoch === epoch) {
+      void this.send({ "@": "StatusChanged", resourceStatus });
+    }
   }
 
   /** Bytes left memory: a sender that waited for room goes on. */

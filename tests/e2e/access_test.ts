@@ -64,6 +64,32 @@ for (const kind of KINDS) {
     assertEquals((await run(["follow", link])).stdout, LINES, "a link outlives a restart");
   });
 
+  test(`${kind}: a token file that changes while a push runs is read again`, async () => {
+    await using workspace = await Workspace.open();
+    const scope = ["--scope", "upload,read"];
+    const old = await made(workspace, kind, [...scope, "--name", "old"]);
+    const fresh = await made(workspace, kind, [...scope, "--name", "fresh"]);
+    await workspace.serve(kind, ["--auth", "tokens"]);
+    await writeFile(workspace.path("token"), old);
+    const args = ["-", "--token-file", "token", "--transport", "http"];
+    const { push, reference } = await workspace.push(kind, args);
+    await push.write("one\n");
+    await writeFile(workspace.path("token"), fresh);
+    await workspace.run(kind, ["token", "revoke", "old", "--auth", "tokens"]);
+    const status = (token: string) =>
+      workspace.run(kind, ["status", reference], { env: { STREAM_TOKEN: token } });
+    // The server looks at the file once a second.
+    const deadlineAtMs = Date.now() + 5000;
+    while ((await status(old)).code === 0 && Date.now() < deadlineAtMs);
+    assertEquals((await status(old)).code, 5);
+    await push.write("two\n");
+    push.end();
+    const { code, stderr } = await push.exit();
+    assertEquals([code, stderr], [0, ""]);
+    const followed = await workspace.run(kind, ["follow", reference, "--token-file", "token"]);
+    assertEquals(followed.stdout, "one\ntwo\n");
+  });
+
   test(`${kind}: tokens are listed without their text, and revoked while the server runs`, async () => {
     await using workspace = await Workspace.open();
     const ci = await made(workspace, kind, [
@@ -184,4 +210,46 @@ test("what is wrong with tokens on the command line is named", async () => {
     assertEquals(exit.code, code, args.join(" "));
     assertStringIncludes(exit.stderr, message);
   }
+});
+
+for (const kind of KINDS) {
+  test(`${kind}: a token file that is replaced while a push and a follow run is read again`, async () => {
+    await using workspace = await Workspace.open();
+    const scope = ["--scope", "upload,read"];
+    const replace = async (name: string) =>
+      await writeFile(
+        workspace.path("token"),
+        await made(workspace, kind, [...scope, "--name", name]),
+      );
+    await replace("one");
+    let server = await workspace.serve(kind, ["--auth", "tokens"]);
+    const withToken = ["--token-file", "token"];
+    const { push, reference } = await workspace.push(kind, ["-", ...withToken]);
+    const follow = workspace.start(kind, ["follow", reference, ...withToken]);
+    push.write("first\n");
+    await follow.stdout.until((text) => text === "first\n");
+    for (const [old, next] of [["one", "two"], ["two", "three"]]) {
+      await server.kill("SIGTERM");
+      await replace(next);
+      const revoked = await workspace.run(kind, ["token", "revoke", old, "--auth", "tokens"]);
+      assertEquals(revoked.code, 0);
+      const { port } = new URL(workspace.server);
+      server = await workspace.serve(kind, ["--auth", "tokens", "--port", port]);
+      push.write(`with ${next}\n`);
+      await follow.stdout.until((text) => text.endsWith(`with ${next}\n`));
+    }
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    const { code, stdout } = await follow.exit();
+    assertEquals([code, stdout], [0, "first\nwith two\nwith three\n"]);
+  });
+}
+
+test("a token that would outlive every calendar is refused in words", async () => {
+  await using workspace = await Workspace.open();
+  const create = ["token", "create", "--auth", "tokens", "--scope", "read", "--expires"];
+  const { code, stderr } = await workspace.run(own, [...create, "100000000d"]);
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "--expires: at most 36500d");
+  assertEquals((await workspace.run(own, [...create, "36500d"])).code, 0);
 });

@@ -167,6 +167,25 @@ test("a resumed push of another file fails, and leaves no token behind", async (
   assertEquals(await readdir(workspace.path("stream/uploads")), []);
 });
 
+test("a token with which no resume can succeed is removed, and kept when another server was asked", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own, ["--resume-window", "300ms"]);
+  const { path, reference, follow } = await killedPush(workspace, part(0));
+  assertEquals((await follow.exit()).code, 3);
+  const tokens = () => readdir(workspace.path("stream/uploads"));
+  assertEquals((await tokens()).length, 1);
+  const first = workspace.server;
+  await workspace.serve(own, ["--data", "other"]);
+  const id = reference.split("/").at(-1)!;
+  const elsewhere = await workspace.run(own, ["push", path, "--resume", id]);
+  assertMatch(elsewhere.stderr, /\(NOT_FOUND\)\n$/);
+  assertEquals((await tokens()).length, 1);
+  const late = await workspace.run(own, ["push", path, "--resume", id, "--server", first]);
+  assertMatch(late.stderr, /\(WRONG_STATE\)\n$/);
+  assertEquals(await tokens(), []);
+  await server.stop("SIGTERM");
+});
+
 test("a killed push with --charset goes on where the text in UTF-8 ended", async () => {
   await using workspace = await Workspace.open();
   await Server.start(workspace, own);
@@ -226,6 +245,29 @@ test("a push and a follow give up with exit code 4 when the server stays away", 
     assertEquals(code, 4);
     assertMatch(stderr, /trying again in .*\n(.*\n)*stream: .*\((UNREACHABLE|INTERRUPTED)\)\n$/);
   }
+});
+
+test("a push and a follow wait for a server that starts later", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own);
+  const first = await workspace.push(own, ["-"]);
+  await first.push.write(part(0));
+  first.push.end();
+  await first.push.exit();
+  await server.stop("SIGTERM");
+  const push = workspace.start(own, ["push", "-", "--retry-for", "1m"]);
+  const follow = workspace.start(own, ["follow", first.reference, "--retry-for", "1m"]);
+  for (const { stderr } of [push, follow]) {
+    await stderr.until((text) => text.includes("trying again"));
+  }
+  await server.again();
+  await push.write(part(1));
+  push.end();
+  const { code, stdout } = await push.exit();
+  assertEquals(code, 0);
+  await assertCompleted(workspace, own, stdout.trim(), part(1));
+  assertEquals((await follow.exit()).code, 0);
+  assertBytes(follow.stdout.bytes, part(0));
 });
 
 test("a push that may not retry gives up at once", async () => {

@@ -1,6 +1,6 @@
 /** Servers and their parts in memory, and clients that speak to them without the library. */
+import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import { once } from "node:events";
 import {
   bunWebSocketHandlers,
   createServer,
@@ -238,14 +238,19 @@ export async function rawUpgrade(
   const lines = Object.entries({ "Host": host, ...upgradeHeaders, ...headers })
     .filter(([, value]) => value !== null).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.write(`GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`);
-  for (let text = "";;) {
-    const [chunk] = await within("an answer", once(socket, "data"));
-    text += chunk.toString("latin1");
+  const answered = Promise.withResolvers<ReturnType<typeof parseAnswer> & object>();
+  let text = "";
+  const take = (chunk: Uint8Array) => {
+    text += Buffer.from(chunk).toString("latin1");
     const answer = parseAnswer(text);
-    if (answer === null) continue;
-    socket.pause();
-    return { ...answer, socket, [Symbol.dispose]: () => socket.destroy() };
-  }
+    if (answer === null) return;
+    // A socket that flows while nobody listens loses what comes.
+    socket.pause().off("data", take);
+    answered.resolve(answer);
+  };
+  socket.on("data", take);
+  const answer = await within("an answer", answered.promise);
+  return { ...answer, socket, [Symbol.dispose]: () => socket.destroy() };
 }
 
 /** The parts of an answer that has arrived completely; otherwise null. */

@@ -86,6 +86,7 @@ class Recorder implements Session {
 
 interface MountOptions extends FramesOptions {
   subprotocol?: string;
+  maxConnections?: number;
   /** Does something with a session before anything arrives. */
   prepare?(session: Recorder): void;
 }
@@ -100,7 +101,7 @@ interface Mounted extends AsyncDisposable {
 }
 
 async function mount(options: MountOptions = {}): Promise<Mounted> {
-  const { subprotocol = "", prepare, ...times } = options;
+  const { subprotocol = "", maxConnections, prepare, ...times } = options;
   const runtime = framesRuntime(times);
   const sessions: Recorder[] = [];
   const open = (connection: Connection) => {
@@ -112,6 +113,7 @@ async function mount(options: MountOptions = {}): Promise<Mounted> {
   const listener = await runtime.listen({
     hostname: "127.0.0.1",
     port: 0,
+    maxConnections,
     fetch: (request, env) => runtime.upgrade(request, env, { subprotocol, open }),
   });
   const { port } = listener;
@@ -271,7 +273,8 @@ test("a route's own refusal reaches the peer in full, and its connection is clos
     [500, null],
   ]);
   assertEquals(sizes.slice(0, 3), [25, 12, 0]);
-  assertLess(long.length, sizes[3]);
+  // In chunks, or not.
+  assert(sizes[3] >= long.length);
 });
 
 test("a client that left before its handshake was answered leaves no session behind", async () => {
@@ -321,13 +324,16 @@ test("requests that are too large, too slow or nonsense end their connection", a
   }
 });
 
-test("sockets beyond the limit are dropped, and others accepted when there is room again", async () => {
-  await using mounted = await mount({ maxSockets: 2 });
+test("connections beyond the limit are told so, and others accepted when there is room again", async () => {
+  // Bun's `node:http` tells of a connection with its first request.
+  await using mounted = await mount({ maxConnections: 2 });
   const first = await mounted.connect();
   const second = await mounted.connect();
   using third = new RawPeer(mounted.port);
   await third.write(upgradeRequest());
-  assertEquals((await third.readAll()).length, 0);
+  const head = await third.readHead();
+  assertEquals([head.status, head.headers.get("retry-after")], [503, "2"]);
+  await third.readAll();
   first.peer.socket.destroy();
   await first.session.end();
   assertEquals((await mounted.connect()).session.closings, []);

@@ -2,7 +2,6 @@
  * `stream push`.
  * @module
  */
-import process from "node:process";
 import {
   push,
   type PushedUpload,
@@ -11,6 +10,7 @@ import {
   type Upload,
 } from "../../client.ts";
 import {
+  httpBase,
   parseReference,
   type ResourceMetadata,
   StreamError,
@@ -26,11 +26,20 @@ import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
 import { CHARSETS } from "../../source/charsets.ts";
 import { transcodeToUtf8 } from "../../source/text.ts";
-import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import {
+  type Command,
+  EXIT,
+  type Options,
+  SERVER_OPTION,
+  serverOf,
+  UsageError,
+} from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { Announcer, visible } from "../output.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { reachable } from "../raw_names.ts";
 import { recallToken, rememberUpload } from "../resume_tokens.ts";
+import { onEnd } from "../signals.ts";
 import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
@@ -98,10 +107,11 @@ async function runPush(path: string, options: Options): Promise<number> {
   const interrupts = new Interrupts();
   const following = isFollowing(options);
   const cancel = following ? interrupts.second : interrupts.first;
+  await using file = await reachable(path);
   try {
     const source = await unlessAborted(
       cancel,
-      openSource(path, options, following ? interrupts.first : null),
+      openSource(file.path, options, following ? interrupts.first : null),
     );
     await pushSource(path, source, options, cancel);
     return EXIT.ok;
@@ -125,7 +135,9 @@ async function pushSource(
   const upload = await openUpload(path, source, options, cancel);
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
-  const forget = canGoOn ? await rememberUpload(upload) : () => Promise.resolve();
+  const forget = canGoOn
+    ? await rememberUpload(upload, targetOf(options))
+    : () => Promise.resolve();
   const announcer = new Announcer();
   try {
     await announcer.say(visible(upload.reference));
@@ -188,7 +200,20 @@ async function openUpload(
     return await push(server, metadataOf(path, source, options), settings);
   }
   const location = parseReference(resumed, server);
-  return await resumePush(location.server, await recallToken(location.id), settings);
+  const saved = await recallToken(location.id);
+  try {
+    return await resumePush(location.server, saved.token, settings);
+  } catch (error) {
+    await saved.answered(toStreamError(error), location.server);
+    throw error;
+  }
+}
+
+/** HTTP base URL of the server that the bytes go to. */
+function targetOf(options: Options): string {
+  const server = serverOf(options);
+  const resumed = options.text("resume");
+  return resumed === undefined ? httpBase(server) : parseReference(resumed, server).server;
 }
 
 async function transfer(
@@ -242,18 +267,16 @@ function metadataOf(path: string, source: Source, options: Options): ResourceMet
   return { filename, mimeType, supportsLineAccess };
 }
 
-/** Ctrl-C and SIGTERM, counted. */
+/** Signals to end, counted. */
 class Interrupts {
   readonly #first = new AbortController();
   readonly #second = new AbortController();
 
   constructor() {
-    const interrupt = () => {
+    onEnd(() => {
       const which = this.#first.signal.aborted ? this.#second : this.#first;
       which.abort(new StreamError("ABORTED", "the uploader was interrupted"));
-    };
-    process.on("SIGINT", interrupt);
-    process.on("SIGTERM", interrupt);
+    });
   }
 
   get first(): AbortSignal {

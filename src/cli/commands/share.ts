@@ -4,8 +4,8 @@
  */
 import { shareResource } from "../../client.ts";
 import { type Command, EXIT, SERVER_OPTION, UsageError } from "../command.ts";
-import { credentialsOf } from "../credentials.ts";
-import { printLine } from "../output.ts";
+import { printLine, visibleJson } from "../output.ts";
+import { resourceOf } from "../references.ts";
 
 /** Makes a link. */
 export const share: Command = {
@@ -18,18 +18,20 @@ export const share: Command = {
       value: "TIME",
       help: "the link holds so long, at most 7d (default 1h)",
     },
+    json: { kind: "flag", help: "print one JSON object, with the end of the link" },
     ...SERVER_OPTION,
   },
   examples: [
     "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d",
     "curl $(stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11)",
   ],
-  async run([reference], options) {
+  async run([text], options) {
     const expiresMs = options.number("expires") ?? 3_600_000;
     if (expiresMs < 1000) throw new UsageError("--expires must be 1s or longer");
-    const credentials = await credentialsOf(options, reference);
+    const { reference, ...credentials } = await resourceOf(options, text);
     const expiresInS = Math.floor(expiresMs / 1000);
-    await printLine((await shareResource(reference, { ...credentials, expiresInS })).url);
+    const link = await shareResource(reference, { ...credentials, expiresInS });
+    await printLine(options.flag("json") ? visibleJson(link) : link.url);
     return EXIT.ok;
   },
 };

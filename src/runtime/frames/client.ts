@@ -100,7 +100,8 @@ function readHead(
       }
       if (end === -1) return;
       clearTimeout(timer);
-      socket.off("data", take);
+      // A socket that flows while nobody listens loses what comes: it rests until the connection has begun.
+      socket.pause().off("data", take);
       const restBytes = text.length - end - END_OF_HEAD.length;
       const rest = new Uint8Array(chunk.subarray(chunk.length - restBytes));
       resolve({ head: text.slice(0, end), rest });

@@ -200,7 +200,10 @@ export class FrameCodec {
     else if (
       this.#receiving === TEXT && this.#textLength + this.#left > this.#textLimitBytes
     ) {
-      throw new BrokenRule(TOO_BIG, `a text message is longer than ${this.#textLimitBytes} bytes`);
+      throw new BrokenRule(
+        TOO_BIG,
+        `MESSAGE_TOO_LARGE: a text message is longer than ${this.#textLimitBytes} bytes`,
+      );
     }
   }
 

@@ -39,6 +39,8 @@ export interface ConnectionOptions {
 
 /** Bytes of messages that may wait behind another; with more the peer does not read at all. */
 const WAITING_BYTES = 8 * 1024 * 1024;
+/** Bytes that may wait in the socket for more to be sent at once. */
+const AT_ONCE_BYTES = 1024 * 1024;
 /** What a message costs while it waits, besides its bytes. */
 const MESSAGE_COST_BYTES = 512;
 /** RFC 6455, 7.1.5: the connection went away without a close frame. */
@@ -62,6 +64,8 @@ export class FrameConnection implements Connection {
   /** Settles when the next message may be sent. */
   #turn: Promise<void> = Promise.resolve();
   #waitingBytes = 0;
+  /** Messages that have not left this process. */
+  #unsent = 0;
   /** The answer to the newest ping, while there is no room for it. */
   #pong: Frame | null = null;
   #heardAtMs = performance.now();
@@ -75,12 +79,14 @@ export class FrameConnection implements Connection {
   constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket;
     this.#options = options;
-    this.#codec = new FrameCodec(options.role, LIMITS.controlMessageBytes);
+    // Sessions tell native peers in their own way what is too long.
+    const most = LIMITS.controlMessageBytes * (options.subprotocol === "" ? 1 : 2);
+    this.#codec = new FrameCodec(options.role, most);
     this.subprotocol = options.subprotocol;
   }
 
   /**
-   * Begins to receive.
+   * Begins to receive; the socket rests until now, so that nothing that comes meanwhile is lost.
    * @param session What the connection drives.
    * @param head What came together with the opening handshake.
    */
@@ -93,7 +99,7 @@ export class FrameConnection implements Connection {
     this.#socket.on("drain", () => this.#drained());
     this.#socket.on("end", () => this.#ended());
     this.#socket.on("close", () => this.#gone());
-    if (head.length > 0) void this.#receive(head);
+    void this.#receive(head).then(() => this.#socket.resume());
   }
 
   /** Sends one message. */
@@ -104,9 +110,23 @@ export class FrameConnection implements Connection {
     return this.#inTurn(message.length, () => this.#write(frame));
   }
 
-  /** There is never room at once: a message waits for its turn. */
-  sendNow(): boolean {
-    return false;
+  /** Sends messages together, unless others wait, or the peer does not take what it was sent. */
+  sendNow(...messages: (string | Uint8Array)[]): boolean {
+    const socket = this.#socket;
+    if (this.#closing || !socket.writable) return true;
+    if (this.#unsent > 0 || this.#brokenOff || socket.writableLength > AT_ONCE_BYTES) {
+      return false;
+    }
+    socket.cork();
+    for (const message of messages) {
+      // A copy: the memory is the sender's again at once.
+      const frame: Frame = typeof message === "string"
+        ? { type: "text", text: message }
+        : { type: "data", bytes: message.slice(), final: true };
+      for (const part of this.#codec.encode(frame)) socket.write(part);
+    }
+    socket.uncork();
+    return true;
   }
 
   /** Sends one binary message of any length in fragments. */
@@ -153,7 +173,8 @@ export class FrameConnection implements Connection {
       this.#waitingBytes -= costBytes;
       if (!this.#brokenOff) return send();
     });
-    this.#turn = sent.catch(() => {});
+    this.#unsent++;
+    this.#turn = sent.catch(() => {}).then(() => void this.#unsent--);
     return sent;
   }
 

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { StreamError } from "../../protocol.ts";
 import type { Upgrade } from "../../runtime.ts";
 import { type ConnectionTimes, FrameConnection } from "./connection.ts";
 import { writeResponse } from "./http.ts";
@@ -47,18 +48,21 @@ export class Handshake {
    * Answers the request with 101 and opens a session, or says why not.
    * @param request The upgrade request.
    * @param upgrade What it becomes.
-   * @returns A refusal; where the request was accepted, nothing anybody sees.
+   * @returns A refusal of the version; where the request was accepted, nothing anybody sees.
+   * @throws {StreamError} BAD_REQUEST.
    */
   accept(request: Request, upgrade: Upgrade): Response {
     const { headers, method } = request;
     const key = headers.get("sec-websocket-key") ?? "";
     if (method !== "GET" || headers.get("upgrade")?.toLowerCase() !== "websocket") {
-      return refusal(400, "this is no WebSocket upgrade request");
+      throw new StreamError("BAD_REQUEST", "this is no WebSocket upgrade request");
     }
     if (headers.get("sec-websocket-version") !== VERSION) {
-      return refusal(426, `the version of WebSocket must be ${VERSION}`);
+      return wrongVersion();
     }
-    if (!KEY.test(key)) return refusal(400, "the Sec-WebSocket-Key is no 16 bytes in base64");
+    if (!KEY.test(key)) {
+      throw new StreamError("BAD_REQUEST", "the Sec-WebSocket-Key is no 16 bytes in base64");
+    }
     this.#accepted = true;
     if (!this.#socket.destroyed) this.#open(key, upgrade);
     return new Response(null);
@@ -111,7 +115,7 @@ export function acceptOf(key: string): string {
   return createHash("sha1").update(key + ACCEPT_SUFFIX).digest("base64");
 }
 
-function refusal(status: number, reason: string): Response {
+function wrongVersion(): Response {
   const headers = { "Sec-WebSocket-Version": VERSION, "Upgrade": "websocket" };
-  return new Response(`${reason}\n`, { status, headers: status === 426 ? headers : undefined });
+  return new Response(`the version of WebSocket must be ${VERSION}\n`, { status: 426, headers });
 }

@@ -3,9 +3,9 @@
  * @module
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { setImmediate as turn } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
+import { ERRORS, toStreamError } from "../../protocol.ts";
 
 /** Answers a request. */
 export type Answer = (request: Request) => Response | Promise<Response>;
@@ -13,7 +13,7 @@ export type Answer = (request: Request) => Response | Promise<Response>;
 /**
  * Turns a message into a request and has it answered.
  * @param message What came in.
- * @param answer Who answers; where that fails, the answer is a plain 500.
+ * @param answer Answers it; where that throws, the answer is plain text.
  * @param signal Aborts the request.
  */
 export async function answerTo(
@@ -29,8 +29,10 @@ export async function answerTo(
   }
   try {
     return await answer(request);
-  } catch {
-    return new Response("the server failed\n", { status: 500 });
+  } catch (thrown) {
+    const { code, message } = toStreamError(thrown);
+    const text = code === "INTERNAL" ? "the server failed" : message;
+    return new Response(`${text}\n`, { status: ERRORS[code].http });
   }
 }
 
@@ -40,9 +42,7 @@ export async function writeResponse(response: Response, out: ServerResponse): Pr
   out.statusCode = status;
   out.setHeaders(headers);
   try {
-    // The first byte of what is still being written may take its time.
-    if (ok && body !== null) out.flushHeaders();
-    if (ok && body !== null) await pipeline(Readable.fromWeb(body as never), out);
+    if (ok && body !== null) await writeBody(body, out);
     // An error is short: it is sent with its length, for clients that know no chunks.
     else out.end(new Uint8Array(await response.arrayBuffer()));
   } catch {
@@ -50,14 +50,129 @@ export async function writeResponse(response: Response, out: ServerResponse): Pr
   }
 }
 
+async function writeBody(body: ReadableStream<Uint8Array>, out: ServerResponse): Promise<void> {
+  const reader = body.getReader();
+  let wake = () => {};
+  out.once("close", () => {
+    void reader.cancel().catch(() => {});
+    wake();
+  });
+  out.on("drain", () => wake());
+  const write = async (bytes: Uint8Array) => {
+    if (!out.write(bytes) && !out.destroyed) await new Promise<void>((resolve) => wake = resolve);
+  };
+  if (out.hasHeader("content-length")) await writeMeasured(reader, out, write);
+  else await writeUnmeasured(reader, out, write);
+}
+
+type Reader = ReadableStreamDefaultReader<Uint8Array>;
+type Write = (bytes: Uint8Array) => Promise<void>;
+
+/** Writes a body of a known length: its last byte ends it, so that it leaves in one packet with what is before. */
+async function writeMeasured(reader: Reader, out: ServerResponse, write: Write): Promise<void> {
+  let leftBytes = Number(out.getHeader("content-length"));
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done || out.destroyed) break;
+    leftBytes -= value.length;
+    if (leftBytes <= 0) out.end(value);
+    else await write(value);
+  }
+  if (!out.writableEnded) out.end();
+}
+
+/** Writes a body whose length nobody knows; one that is there at once gets a length all the same. */
+async function writeUnmeasured(reader: Reader, out: ServerResponse, write: Write): Promise<void> {
+  // The first byte of what is still being written may take its time.
+  const head = setImmediate(() => out.flushHeaders());
+  const first = await reader.read().finally(() => clearImmediate(head));
+  if (first.done) return void out.end();
+  let next = reader.read();
+  if (await Promise.race([next.then(({ done }) => done), turn(false)])) {
+    return void out.end(first.value);
+  }
+  await write(first.value);
+  for (;;) {
+    const { done, value } = await next;
+    if (done || out.destroyed) break;
+    await write(value);
+    next = reader.read();
+  }
+  out.end();
+}
+
 function webRequest(message: IncomingMessage, signal?: AbortSignal): Request {
   const { method, rawHeaders, url, headers: { host = "localhost" } } = message;
-  const headers = new Headers();
+  const headers: [string, string][] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    headers.append(rawHeaders[at], rawHeaders[at + 1]);
+    headers.push([rawHeaders[at], rawHeaders[at + 1]]);
   }
-  const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from(message);
+  const body = method === "GET" || method === "HEAD" ? null : bodyOf(message);
   const init = { method, headers, body, signal, duplex: "half" };
   const scheme = (message.socket as TLSSocket).encrypted ? "https" : "http";
-  return new Request(new URL(url!, `${scheme}://${host}`), init as RequestInit);
+  // Not resolved against a base: a path of two slashes would be a host.
+  const target = url!.startsWith("/") ? `${scheme}://${host}${url}` : url!;
+  return new Request(target, init as RequestInit);
+}
+
+/** What waits of a request's content before its sender is slowed down. */
+const BODY_BUFFER_BYTES = 64 * 1024;
+
+/**
+ * The content of a request, no faster than it is taken. Where it is cancelled the rest is dropped, not the
+ * connection, as its answer is still to come; the iterator of the message would drop both.
+ */
+function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
+  let isOver = false;
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      message.on("data", (chunk: Uint8Array) => {
+        if (isOver) return;
+        controller.enqueue(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
+        if (controller.desiredSize! <= 0) message.pause();
+      });
+      message.once("end", () => {
+        if (!isOver) controller.close();
+        isOver = true;
+      });
+      message.once("close", () => {
+        if (!isOver) controller.error(new Error("the request broke off"));
+        isOver = true;
+      });
+      message.on("error", () => {});
+      message.pause();
+    },
+    pull: () => void message.resume(),
+    cancel() {
+      isOver = true;
+      message.resume();
+    },
+  }, { highWaterMark: BODY_BUFFER_BYTES, size: ({ length }) => length });
+}
+
+/**
+ * Answers a request whose content is still coming: its sender hears it, and has some time to stop.
+ * @param message The request.
+ * @param response The answer.
+ * @param out Where it goes; the connection ends with it.
+ * @param withinMs The sender's time.
+ */
+export async function answerEarly(
+  message: IncomingMessage,
+  response: Response,
+  out: ServerResponse,
+  withinMs: number,
+): Promise<void> {
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  out.shouldKeepAlive = false;
+  out.statusCode = response.status;
+  out.setHeaders(response.headers);
+  out.setHeader("content-length", bytes.length);
+  out.write(bytes);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, withinMs);
+  message.resume().once("end", resolve).once("close", resolve);
+  await promise;
+  clearTimeout(timer);
+  out.end();
 }

@@ -40,7 +40,7 @@ const UPLOAD = {
   section: "6.7",
   access: { scope: "upload", reach: ofResource },
 } as const;
-const NAME = { id: inPath("id", "filename of the resource, or its id: a UUID in lower case") };
+const NAME = { id: inPath("id", "filename of the resource, or its id: a UUID") };
 
 /** Routes of uploads. */
 export function uploadRoutes(parts: FaceParts): Route[] {
