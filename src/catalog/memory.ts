@@ -113,11 +113,13 @@ export class MemoryCatalog implements Catalog {
 
   /** Records in the order asked for. */
   list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    const { contextId, transferStatuses, after, order = "newest", limit } = query;
+    const { contextId, transferStatuses, filenamePart, after, order = "newest", limit } = query;
+    const part = filenamePart === undefined ? "" : lowerAscii(filenamePart);
     const compare = order === "newest" ? newestFirst : (a: Key, b: Key) => newestFirst(b, a);
     const records = [...this.#records.values()]
       .filter((record) => contextId === undefined || record.contextId === contextId)
       .filter((record) => transferStatuses?.includes(record.transferStatus) ?? true)
+      .filter(({ metadata }) => part === "" || lowerAscii(metadata.filename).includes(part))
       .filter((record) => after === undefined || compare(after, record) < 0)
       .sort(compare);
     return Promise.resolve(records.slice(0, limit).map((record) => structuredClone(record)));
@@ -187,4 +189,9 @@ type Key = { createdAtMs: number; id: string };
 
 function newestFirst(a: Key, b: Key): number {
   return b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
+}
+
+/** As SQLite's `lower` has it: other alphabets stay as they are. */
+function lowerAscii(text: string): string {
+  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
