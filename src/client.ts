@@ -61,6 +61,7 @@ export {
   type DigestAlgorithm,
   type ErrorCode,
   type LinePosition,
+  type Outcome,
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,

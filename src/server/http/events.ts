@@ -25,6 +25,7 @@ import {
   RESOURCE,
   type Schema,
   STATUS,
+  STATUS_EXTRAS,
   STATUS_MEMBERS,
   TEXT,
 } from "../route/schemas.ts";
@@ -112,7 +113,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
           streamOf({
             resource: RESOURCE,
             created: object({ id: TEXT, ...METADATA, reference: TEXT }),
-            status: object({ id: TEXT, ...STATUS_MEMBERS }),
+            status: object({ id: TEXT, ...STATUS_MEMBERS }, STATUS_EXTRAS),
             refused: object({ ...METADATA, code: CODE, message: TEXT }),
             deleted: ONLY_ID,
           }),
