@@ -21,14 +21,14 @@
  * @module
  */
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
-import { request, requestJson } from "./client/http.ts";
-import { StepUpload } from "./client/step_upload.ts";
-import { NativeUpload, StepServerError } from "./client/native_upload.ts";
-import type { PushedUpload, PushOptions } from "./client/push.ts";
-import type { RetryOptions } from "./client/retry.ts";
+import { request, requestJson } from "./client/connection/http.ts";
+import { StepUpload } from "./client/upload/step_upload.ts";
+import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
+import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
+import type { RetryOptions } from "./client/connection/retry.ts";
 import { type ReferenceOptions, targetOf } from "./client/target.ts";
-import { BearerToken, tokenFor, type TokenProvider } from "./client/token.ts";
-import type { TransportOptions } from "./client/transport.ts";
+import { BearerToken, tokenFor, type TokenProvider } from "./client/connection/token.ts";
+import type { TransportOptions } from "./client/connection/transport.ts";
 import {
   checkMetadata,
   httpBase,
@@ -47,14 +47,21 @@ export {
   type ContextsOptions,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
-export type { RetryOptions } from "./client/retry.ts";
+export type { RetryOptions } from "./client/connection/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
 export type { CancelOptions, ReferenceOptions } from "./client/target.ts";
-export type { Transport, TransportOptions } from "./client/transport.ts";
-export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
-export type { PushedUpload, PushOptions } from "./client/push.ts";
-export type { TokenProvider } from "./client/token.ts";
-export { type ContextEvent, contextEvents, events, type EventsOptions } from "./client/watch.ts";
+export type { Transport, TransportOptions } from "./client/connection/transport.ts";
+export type { StepConnection, StepHandler, StepTransport } from "./client/upload/step_transport.ts";
+export type { PushedUpload, PushOptions } from "./client/upload/push.ts";
+export type { TokenProvider } from "./client/connection/token.ts";
+export {
+  type ContextEvent,
+  contextEvents,
+  events,
+  type EventsOptions,
+  resourceEvents,
+  type ResourceHappening,
+} from "./client/watch.ts";
 export type { Upload } from "./upload.ts";
 export {
   type Digest,
@@ -87,6 +94,8 @@ export interface SharedLink {
   url: string;
   /** The reference, for clients of this library. */
   reference: string;
+  /** The page that shows it to a person; null where the server has no viewer. */
+  view: string | null;
   /** When it ends, RFC 3339. */
   expiresAt: string;
 }
@@ -97,6 +106,8 @@ export interface ListOptions {
   contextId?: string;
   /** Only those in one of these states; of all by default. */
   transferStatuses?: readonly TransferStatus[];
+  /** Only those whose filename holds this, whatever the case of ASCII letters. */
+  filenamePart?: string;
   /** Resources per request; 100 by default. */
   pageSize?: number;
   /** Bearer token for the server, or what gives it. */
@@ -333,11 +344,12 @@ export async function shareResource(
  */
 export async function* listResources(
   server: string,
-  { contextId, transferStatuses = [], pageSize = 100, token }: ListOptions = {},
+  { contextId, transferStatuses = [], filenamePart, pageSize = 100, token }: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
   const recipient = { server: httpBase(server), token: new BearerToken(token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
+  if (filenamePart !== undefined) query.set("name", filenamePart);
   for (const status of transferStatuses) query.append("status", status);
   for (;;) {
     const page: ResourceInfo[] = await requestJson(recipient, `${RESOURCES_PATH}?${query}`);

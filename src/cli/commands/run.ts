@@ -7,7 +7,7 @@ import { constants } from "node:os";
 import { basename, extname } from "node:path";
 import process from "node:process";
 import { push, type PushedUpload } from "../../client.ts";
-import { RETRY_FOR_MS } from "../../client/retry.ts";
+import { RETRY_FOR_MS } from "../../client/connection/retry.ts";
 import { guessMimeType } from "../../mime.ts";
 import { type ResourceMetadata, StreamError } from "../../protocol.ts";
 import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";

@@ -3,7 +3,7 @@
  * acknowledged, and goes on after a connection broke.
  * @module
  */
-import { createDigest, type RunningDigest } from "../digest.ts";
+import { createDigest, type RunningDigest } from "../../digest.ts";
 import {
   checkOutcome,
   DIGESTS,
@@ -16,10 +16,10 @@ import {
   type ResourceStatus,
   StreamError,
   toStreamError,
-} from "../protocol.ts";
-import { UploadShell } from "../upload.ts";
-import type { Channel } from "./channel.ts";
-import { HttpUploadChannel } from "./http_upload.ts";
+} from "../../protocol.ts";
+import { UploadShell } from "../../upload.ts";
+import type { Channel } from "../connection/channel.ts";
+import { HttpUploadChannel } from "../connection/http_upload.ts";
 import {
   abortWith,
   checkAcknowledged,
@@ -27,11 +27,11 @@ import {
   type PushOptions,
   uploadEndpoint,
 } from "./push.ts";
-import { isTransient } from "./retry.ts";
+import { isTransient } from "../connection/retry.ts";
 import { SendWindow } from "./send_window.ts";
-import { type Conversation, SteadyConnection } from "./steady_connection.ts";
-import { BearerToken } from "./token.ts";
-import { Connector } from "./transport.ts";
+import { type Conversation, SteadyConnection } from "../connection/steady_connection.ts";
+import { BearerToken } from "../connection/token.ts";
+import { Connector } from "../connection/transport.ts";
 
 /** Errors that end this owner for good, but leave the upload to the next one. */
 const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([

@@ -2,7 +2,7 @@
  * Statuses in answers by HTTP.
  * @module
  */
-import { decodeMessage, type MessageOf, type ResourceStatus } from "../protocol.ts";
+import { decodeMessage, type MessageOf, type ResourceStatus } from "../../protocol.ts";
 import { noServer } from "./http.ts";
 
 /**

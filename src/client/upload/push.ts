@@ -10,12 +10,12 @@ import {
   StreamError,
   UPLOAD_PATH,
   type UploadResult,
-} from "../protocol.ts";
-import type { Upload } from "../upload.ts";
-import type { RetryOptions } from "./retry.ts";
+} from "../../protocol.ts";
+import type { Upload } from "../../upload.ts";
+import type { RetryOptions } from "../connection/retry.ts";
 import type { StepTransport } from "./step_transport.ts";
-import type { TokenProvider } from "./token.ts";
-import type { TransportOptions } from "./transport.ts";
+import type { TokenProvider } from "../connection/token.ts";
+import type { TransportOptions } from "../connection/transport.ts";
 
 /** An upload to a server. */
 export interface PushedUpload extends Upload {

@@ -15,7 +15,7 @@ import {
   StreamError,
   toStreamError,
   UPLOADS_PATH,
-} from "../protocol.ts";
+} from "../../protocol.ts";
 import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.ts";
 import { type Asking, noServer, parseJson, type Recipient, RefusedError } from "./http.ts";
 import { type Answer, HttpRequests } from "./requests.ts";
