@@ -25,7 +25,7 @@ export class UploadAccount {
   readonly #close: () => void;
   #counted: number;
 
-  /** Use {@link Usage.open}. */
+  /** Use {@link Usage.openAccount}. */
   constructor(
     usage: Usage,
     readonly contextId: string | null,
@@ -116,7 +116,7 @@ export class Usage {
    * @param contextId Upload context; null without one.
    * @param size Bytes of its record.
    */
-  open(id: string, contextId: string | null, size: number): UploadAccount {
+  openAccount(id: string, contextId: string | null, size: number): UploadAccount {
     const account = new UploadAccount(this, contextId, size, () => {
       if (this.#accounts.get(id) === account) this.#accounts.delete(id);
     });

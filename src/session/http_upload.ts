@@ -155,7 +155,7 @@ export class HttpUploads {
   }
 
   /** Opens an upload that was registered or taken over. */
-  open({ appender, secret }: OwnedUpload): HttpUpload {
+  add({ appender, secret }: OwnedUpload): HttpUpload {
     const upload = new HttpUpload(appender, secret, this.#parts);
     this.#open.set(appender.resource.id, upload);
     if (this.#shutdown !== null) void upload.shutDown(this.#shutdown);
@@ -173,7 +173,7 @@ export class HttpUploads {
       return open;
     }
     const resumed = await this.#parts.resources.resume(id, secret);
-    return "completed" in resumed ? resumed : this.open(resumed);
+    return "completed" in resumed ? resumed : this.add(resumed);
   }
 
   /**

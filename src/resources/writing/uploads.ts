@@ -115,7 +115,7 @@ export class Uploads {
     const { durability = "os", checkpointIntervalMs = CHECKPOINT_INTERVAL_MS } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
-    const account = usage.open(id, contextId, record.size);
+    const account = usage.openAccount(id, contextId, record.size);
     const appender = new Appender(open.resource, {
       writer,
       catalog,

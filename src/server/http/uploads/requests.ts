@@ -64,7 +64,7 @@ export async function create(
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
-  const upload = httpUploads.open(owned);
+  const upload = httpUploads.add(owned);
   const { appender } = upload;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
   return await upload.own(async (intake) => {
