@@ -2,7 +2,13 @@
  * Records of resources and of upload contexts: what exists, and in which state.
  * @module
  */
-import type { Digest, DigestAlgorithm, ResourceMetadata, TransferStatus } from "./protocol.ts";
+import type {
+  Digest,
+  DigestAlgorithm,
+  Outcome,
+  ResourceMetadata,
+  TransferStatus,
+} from "./protocol.ts";
 
 /** Where a digest stood, to continue it after a restart without reading everything again. */
 export interface DigestState {
@@ -54,6 +60,8 @@ export interface ResourceRecord {
   sequence: number;
   /** Why it failed; null unless FAILED. */
   failure: string | null;
+  /** How the producer ended; only when COMPLETED, and the uploader told it. */
+  outcome?: Outcome;
   /** Digest of the whole; null until COMPLETED. */
   digest: Digest | null;
   /** Where the digest stood; null once it is final. */

@@ -68,6 +68,7 @@ export {
   type DigestAlgorithm,
   type ErrorCode,
   type LinePosition,
+  type Outcome,
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,

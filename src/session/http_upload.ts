@@ -5,7 +5,7 @@
  * neither open the log nor ask the catalog; only then the resume window begins.
  * @module
  */
-import { StreamError, toStreamError, type UploadResult } from "../protocol.ts";
+import { type Outcome, StreamError, toStreamError, type UploadResult } from "../protocol.ts";
 import {
   type Appender,
   type CompletedUpload,
@@ -103,9 +103,9 @@ export class HttpUpload {
   }
 
   /** Completes it; who asks for it from now on waits for that. */
-  complete(checksum: string | null): Promise<UploadResult> {
+  complete(checksum: string | null, outcome?: Outcome): Promise<UploadResult> {
     this.#parts.closed(this);
-    return this.appender.complete(checksum);
+    return this.appender.complete(checksum, undefined, outcome);
   }
 
   /** Ends the request that goes on, and waits for no other. */

@@ -214,8 +214,9 @@ export class UploadSession extends ControlSession {
     return this.#room.rung();
   }
 
-  async #finishUpload({ checksum, size }: MessageOf<"FinishUpload">): Promise<void> {
-    await this.#sendAcknowledgement(await this.#upload!.appender.complete(checksum, size));
+  async #finishUpload({ checksum, size, outcome }: MessageOf<"FinishUpload">): Promise<void> {
+    const { appender } = this.#upload!;
+    await this.#sendAcknowledgement(await appender.complete(checksum, size, outcome));
     // The upload is over; the client closes.
     this.#upload?.unwatch();
     this.#upload?.credit.release();

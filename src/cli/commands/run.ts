@@ -183,7 +183,6 @@ class Run {
       ),
       begin: (signal) => this.#push(metadata, contextId, signal),
       begun: ({ reference }) => this.#say(`${filename}: ${reference}`),
-      beforeEnd: async () => void await this.#child.exit,
       heldMs: () => Math.max(...tees.map(({ heldMs }) => heldMs)),
       bestEffort: this.#bestEffort,
     });
@@ -207,6 +206,7 @@ class Run {
       contextId,
       token,
       signal,
+      outcome: () => this.#child.exit,
       // A server that is not there yet costs nothing as long as nobody waits for it.
       retryForMs: retryForMs ?? (this.#bestEffort ? RETRY_FOR_MS : undefined),
       onRetry: ({ message }) => {

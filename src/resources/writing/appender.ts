@@ -15,7 +15,9 @@ import type {
 } from "../../catalog.ts";
 import type { RunningDigest } from "../../digest.ts";
 import {
+  checkOutcome,
   type DigestAlgorithm,
+  type Outcome,
   type ResourceStatus,
   StreamError,
   toStreamError,
@@ -225,9 +227,14 @@ export class Appender {
    * Completes the upload: when it returns, everything is on disk.
    * @param checksum The uploader's digest, in hexadecimal; null when it has none but what it announced.
    * @param size The uploader's count of bytes, if it said.
-   * @throws {StreamError} CHECKSUM_MISMATCH or STORAGE_FAILED, after the resource was made FAILED.
+   * @param outcome How its producer ended, if it said.
+   * @throws {StreamError} CHECKSUM_MISMATCH, STORAGE_FAILED, BAD_REQUEST for no outcome, after the resource was made FAILED.
    */
-  async complete(checksum: string | null, size?: number): Promise<UploadResult> {
+  async complete(
+    checksum: string | null,
+    size?: number,
+    outcome?: Outcome,
+  ): Promise<UploadResult> {
     let result: UploadResult | null = null;
     await this.#end(async () => {
       await this.#drain();
@@ -236,10 +243,14 @@ export class Appender {
       checkSize(this.announced.size, this.#written);
       checkDigest(checksum, digest);
       checkDigest(this.announced.checksum, digest);
+      const told = outcome === undefined ? {} : { outcome: checkOutcome(outcome) };
       const { writer, catalog } = this.#options;
       if (writer.flush !== undefined) await this.#flush(() => writer.flush!());
-      const status = this.#statusWith("COMPLETED", writer.size, this.#finalLines(), writer.size);
-      await this.#catalog(status, { digest, digestState: null, owner: null });
+      const status = {
+        ...this.#statusWith("COMPLETED", writer.size, this.#finalLines(), writer.size),
+        ...told,
+      };
+      await this.#catalog(status, { digest, digestState: null, owner: null, ...told });
       await catalog.sync?.();
       await this.#announce(status);
       result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
