@@ -25,7 +25,7 @@ import {
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 
-/** What a download session needs. */
+/** Parts and settings of a download session. */
 export interface DownloadSessionOptions {
   /** All resources. */
   resources: Resources;
@@ -330,7 +330,7 @@ export class DownloadSession extends ControlSession {
     this.#progressed.ring();
   }
 
-  /** What is open; requests are answered only then. */
+  /** The resource; requests are answered only while it is open. */
   get #resource(): Resource {
     return this.#opened!.resource;
   }
