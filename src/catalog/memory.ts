@@ -27,7 +27,10 @@ export class MemoryRecords {
   readonly #watchers = new Watchers();
   readonly #deliver: Deliver;
 
-  /** @param deliver Hands changes to those who watch, in order; in a later turn of the event loop by default. */
+  /**
+   * Starts without any.
+   * @param deliver Hands changes to those who watch, in order; in a later turn of the event loop by default.
+   */
   constructor(deliver: Deliver = (tell) => void setImmediate(tell)) {
     this.#deliver = deliver;
   }
@@ -68,7 +71,10 @@ export class MemoryCatalog implements Catalog {
   readonly #contexts: Map<string, UploadContext>;
   readonly #isAlone: boolean;
 
-  /** @param shared Records that other instances have, too; by default it has its own. */
+  /**
+   * Makes an empty catalog, or one that shows what is shared.
+   * @param shared Records that other instances have, too; by default it has its own.
+   */
   constructor(shared?: MemoryRecords) {
     this.#isAlone = shared === undefined;
     this.#shared = shared ?? new MemoryRecords((tell) => tell());
