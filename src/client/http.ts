@@ -229,7 +229,6 @@ function refusal(
 
 /** Meaning of an answer that none of our servers gave: a proxy answers in the place of one that is gone or busy. */
 function codeOf(status: number): ErrorCode {
-  if (status === 404) return "NOT_FOUND";
   return status >= 500 || MAY_PASS.has(status) ? "UNREACHABLE" : "INTERNAL";
 }
 
