@@ -3,6 +3,7 @@ import { run } from "./run.ts";
 
 /** Every such program that is not on every Debian machine, and its package; a test that needs another adds it here. */
 const PROGRAMS = [
+  { name: "chromium", debian: "chromium" },
   { name: "curl", debian: "curl" },
   { name: "nginx", debian: "nginx-light" },
   { name: "openssl", debian: "openssl" },

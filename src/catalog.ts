@@ -99,6 +99,8 @@ export interface ResourceQuery {
   contextId?: string;
   /** Only those in one of these states. */
   transferStatuses?: readonly TransferStatus[];
+  /** Only those whose filename holds this, whatever the case of ASCII letters. */
+  filenamePart?: string;
   /** Newest or oldest first; newest by default. */
   order?: "newest" | "oldest";
   /** Only those after this one in the order of the list. */

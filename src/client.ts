@@ -40,7 +40,12 @@ import {
 } from "./protocol.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
-export { type ContextInfo, contexts, type ContextsOptions } from "./client/contexts.ts";
+export {
+  closeContext,
+  type ContextInfo,
+  contexts,
+  type ContextsOptions,
+} from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
@@ -49,7 +54,14 @@ export type { Transport, TransportOptions } from "./client/transport.ts";
 export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
 export type { PushedUpload, PushOptions } from "./client/push.ts";
 export type { TokenProvider } from "./client/token.ts";
-export { type ContextEvent, contextEvents, events, type EventsOptions } from "./client/watch.ts";
+export {
+  type ContextEvent,
+  contextEvents,
+  events,
+  type EventsOptions,
+  resourceEvents,
+  type ResourceHappening,
+} from "./client/watch.ts";
 export type { Upload } from "./upload.ts";
 export {
   type Digest,
@@ -81,6 +93,8 @@ export interface SharedLink {
   url: string;
   /** The reference, for clients of this library. */
   reference: string;
+  /** The page that shows it to a person; null where the server has no viewer. */
+  view: string | null;
   /** When it ends, RFC 3339. */
   expiresAt: string;
 }
@@ -91,6 +105,8 @@ export interface ListOptions {
   contextId?: string;
   /** Only those in one of these states; of all by default. */
   transferStatuses?: readonly TransferStatus[];
+  /** Only those whose filename holds this, whatever the case of ASCII letters. */
+  filenamePart?: string;
   /** Resources per request; 100 by default. */
   pageSize?: number;
   /** Bearer token for the server, or what gives it. */
@@ -327,11 +343,12 @@ export async function shareResource(
  */
 export async function* listResources(
   server: string,
-  { contextId, transferStatuses = [], pageSize = 100, token }: ListOptions = {},
+  { contextId, transferStatuses = [], filenamePart, pageSize = 100, token }: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
   const recipient = { server: httpBase(server), token: new BearerToken(token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (contextId !== undefined) query.set("context", contextId);
+  if (filenamePart !== undefined) query.set("name", filenamePart);
   for (const status of transferStatuses) query.append("status", status);
   for (;;) {
     const page: ResourceInfo[] = await requestJson(recipient, `${RESOURCES_PATH}?${query}`);

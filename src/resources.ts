@@ -271,7 +271,7 @@ export class Resources implements ServerResources {
     }
     // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
     const existed = await this.#catalog.delete(id);
-    await this.#cache.deleted(id);
+    await this.#cache.deleted(id, record.createdAtMs);
     if (!existed) throw notFound(id);
     await this.#storage.delete(id);
   }
@@ -335,10 +335,10 @@ export class Resources implements ServerResources {
   /** A record changed: what follows from it here, and what those who listen hear of other nodes. */
   #changed(change: RecordChange): void {
     const { was, is } = change;
-    const { id, contextId, metadata } = (is ?? was)!;
+    const { id, contextId, metadata, createdAtMs } = (is ?? was)!;
     this.#usage.changed(change);
     if (is === null) {
-      void this.#cache.deleted(id);
+      void this.#cache.deleted(id, createdAtMs);
       // A registration that was taken back was never told of.
       if (!this.#registrar.isRegistering(id)) this.#events.emit({ type: "deleted", id, contextId });
       return;
@@ -347,9 +347,10 @@ export class Resources implements ServerResources {
     this.#handover.changed(is);
     if (this.#handover.isOurs(id)) return;
     this.#cache.changed(is);
-    if (was === null) this.#events.emit({ type: "created", id, contextId, metadata });
+    const isHere = false;
+    if (was === null) this.#events.emit({ type: "created", id, contextId, metadata }, isHere);
     else if (showsMore(is, was)) {
-      this.#events.emit({ type: "status", id, contextId, status: statusOf(is) });
+      this.#events.emit({ type: "status", id, contextId, status: statusOf(is) }, isHere);
     }
   }
 

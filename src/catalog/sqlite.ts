@@ -187,7 +187,7 @@ export class SqliteCatalog implements Catalog {
 
   /** Records in the order asked for. */
   list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    const { contextId, transferStatuses, after, order = "newest", limit } = query;
+    const { contextId, transferStatuses, filenamePart, after, order = "newest", limit } = query;
     const [direction, beyond] = order === "newest" ? ["DESC", "<"] : ["ASC", ">"];
     return this.#attempt(() => {
       const conditions: string[] = [];
@@ -202,6 +202,10 @@ export class SqliteCatalog implements Catalog {
           return `:status${index}`;
         });
         conditions.push(`transfer_status IN (${names.join(", ")})`);
+      }
+      if (filenamePart !== undefined) {
+        conditions.push("instr(lower(filename), lower(:part)) > 0");
+        values.part = filenamePart;
       }
       if (after !== undefined) {
         conditions.push(`(created_at, id) ${beyond} (:createdAt, :id)`);

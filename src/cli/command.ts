@@ -14,6 +14,7 @@ export const EXIT = {
   resourceFailed: 3,
   unreachable: 4,
   refused: 5,
+  late: 124,
   interrupted: 130,
 } as const;
 
@@ -183,7 +184,8 @@ export function commandHelp(command: Command): string {
   ].join("\n");
 }
 
-function usageOf({ name, positionals, runsCommand }: Command): string {
+/** How a command is typed. */
+export function usageOf({ name, positionals, runsCommand }: Command): string {
   const words = runsCommand ? ["[options]", "--", ...positionals] : [...positionals, "[options]"];
   return ["stream", name, ...words].join(" ");
 }
@@ -227,7 +229,8 @@ const CONFIG_OPTION: Option = {
   help: "take options from FILE (default ~/.config/stream/stream.toml)",
 };
 
-const COMMON_OPTIONS: Record<string, Option> = {
+/** Options that every command has. */
+export const COMMON_OPTIONS: Record<string, Option> = {
   config: CONFIG_OPTION,
   help: { kind: "flag", short: "h", help: "show this help" },
 };

@@ -4,6 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { TokenProvider } from "../client.ts";
 import { tokenFor } from "../client/token.ts";
 import { parseReference, StreamError } from "../protocol.ts";
@@ -13,6 +14,9 @@ import { notice } from "./stderr.ts";
 
 /** Longer than any file that holds one token. */
 const MAX_TOKEN_CHARS = 8192;
+/** How long a file of a token may be missing or empty while it is replaced, in ms. */
+const REPLACED_WITHIN_MS = 2000;
+const LOOK_EVERY_MS = 50;
 
 /**
  * Server and token of a command. The token is for `--server` (or STREAM_SERVER) and goes nowhere else, whatever a
@@ -42,8 +46,17 @@ async function givenToken(options: Options): Promise<string | TokenProvider | un
   const path = options.text("token-file");
   if (path === undefined) return process.env.STREAM_TOKEN?.trim() || undefined;
   await readToken(path);
-  // The file may be replaced while a transfer runs.
-  return () => readToken(path);
+  return () => replacedToken(path);
+}
+
+/** The token of a file that may be replaced just now: whoever does so may empty it first. */
+async function replacedToken(path: string): Promise<string> {
+  for (let waitedMs = 0; waitedMs < REPLACED_WITHIN_MS; waitedMs += LOOK_EVERY_MS) {
+    const token = await readToken(path).catch(() => null);
+    if (token !== null) return token;
+    await sleep(LOOK_EVERY_MS);
+  }
+  return await readToken(path);
 }
 
 async function readToken(path: string): Promise<string> {

@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { inspect } from "node:util";
-import { type ErrorCode, StreamError, toStreamError, VERSION } from "../protocol.ts";
+import { StreamError, VERSION } from "../protocol.ts";
 import { adoptProxies } from "../runtime/proxies.ts";
 import {
   type Command,
@@ -17,44 +17,36 @@ import {
 } from "./command.ts";
 import { adopt } from "./commands/adopt.ts";
 import { check } from "./commands/check.ts";
+import { close } from "./commands/close.ts";
+import { completionsCommand } from "./commands/completions.ts";
 import { configCommand, configReader } from "./config.ts";
+import { described, exitCodeOf } from "./exit_codes.ts";
 import { follow } from "./commands/follow.ts";
 import { ls } from "./commands/ls.ts";
+import { manCommand } from "./commands/man.ts";
 import { printLine, ReaderGone, visible } from "./output.ts";
 import { pushCommand } from "./commands/push.ts";
 import { rm } from "./commands/rm.ts";
 import { run } from "./commands/run.ts";
+import { search } from "./commands/search.ts";
 import { serve } from "./commands/serve.ts";
 import { share } from "./commands/share.ts";
 import { status } from "./commands/status.ts";
 import { flush, notice, writeLine } from "./stderr.ts";
 import { token } from "./commands/token.ts";
+import { wait } from "./commands/wait.ts";
 
 const CONFIGURED: readonly Command[] = [
-  ...[serve, pushCommand, run, follow, status, ls, rm, share, token, check, adopt],
+  ...[serve, pushCommand, run, follow, status, search, wait, ls, rm, close, share],
+  ...[token, check, adopt],
 ];
 const readConfig = configReader(CONFIGURED);
-const COMMANDS: readonly Command[] = [...CONFIGURED, configCommand(CONFIGURED, readConfig)];
-
-const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
-  BAD_METADATA: EXIT.usage,
-  BAD_REQUEST: EXIT.usage,
-  UNREACHABLE: EXIT.unreachable,
-  INTERRUPTED: EXIT.unreachable,
-  PEER_SILENT: EXIT.unreachable,
-  SHUTDOWN: EXIT.unreachable,
-  QUOTA_EXCEEDED: EXIT.refused,
-  CONTEXT_REQUIRED: EXIT.refused,
-  CONTEXT_UNKNOWN: EXIT.refused,
-  CONTEXT_CLOSED: EXIT.refused,
-  UNAUTHORIZED: EXIT.refused,
-  FORBIDDEN: EXIT.refused,
-  RATE_LIMITED: EXIT.refused,
-  ORIGIN_REFUSED: EXIT.refused,
-  LIMIT_REACHED: EXIT.refused,
-  FENCED: EXIT.refused,
-  NOT_OWNER: EXIT.refused,
-};
+const COMMANDS: readonly Command[] = [
+  ...CONFIGURED,
+  configCommand(CONFIGURED, readConfig),
+  completionsCommand(() => COMMANDS),
+  manCommand(() => COMMANDS),
+];
 
 /**
  * Runs the program.
@@ -110,7 +102,8 @@ function overview(): string {
     "stream COMMAND --help tells more about one; --version tells the version.",
     "",
     "exit codes: 0 done, 1 failed, 2 usage, 3 the resource is FAILED, 4 server unreachable,",
-    "            5 refused by the server, 130 interrupted",
+    "            5 refused by the server, 124 too late (wait), 130 interrupted; run ends with that",
+    "            of its command, search as grep",
     "",
   ].join("\n");
 }
@@ -129,8 +122,7 @@ function report(error: unknown, name: string | undefined): number {
     writeLine(`see '${where}'`);
     return EXIT.usage;
   }
-  const { code, message } = toStreamError(error);
-  notice(`${visible(message)} (${code})`);
+  notice(described(error));
   if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) writeLine(inspect(error));
-  return EXIT_BY_CODE[code] ?? EXIT.failed;
+  return exitCodeOf(error);
 }

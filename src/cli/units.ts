@@ -49,3 +49,10 @@ export function formatBytes(bytes: number): string {
     ? `${bytes} B`
     : `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ${unit}`;
 }
+
+/** An age for people, in its greatest unit: `42s`, `5m`, `3h`, `12d`. */
+export function formatAge(ms: number): string {
+  const [unit, unitMs] = Object.entries(DURATIONS).reverse()
+    .find(([unit, unitMs]) => unit === "s" || unit !== "ms" && ms >= unitMs)!;
+  return `${Math.max(0, Math.floor(ms / unitMs))}${unit}`;
+}

@@ -55,3 +55,34 @@ export async function* contexts(
     query.set("after", `${Date.parse(createdAt)}_${id}`);
   }
 }
+
+/**
+ * Closes an upload context: it takes no more uploads; those that run go on.
+ *
+ * @param server Base URL of the server.
+ * @param contextId The upload context.
+ * @param options Token.
+ * @returns The context.
+ * @throws {StreamError} CONTEXT_UNKNOWN, UNREACHABLE, UNAUTHORIZED, FORBIDDEN.
+ *
+ * @example
+ * ```ts
+ * import { closeContext } from "@stream/live/client";
+ *
+ * async function end(server: string, contextId: string) {
+ *   console.log((await closeContext(server, contextId)).closedAt);
+ * }
+ * ```
+ */
+export async function closeContext(
+  server: string,
+  contextId: string,
+  { token }: Pick<ContextsOptions, "token"> = {},
+): Promise<ContextInfo> {
+  const recipient = { server: httpBase(server), token: new BearerToken(token) };
+  return await requestJson(
+    recipient,
+    `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`,
+    "DELETE",
+  );
+}

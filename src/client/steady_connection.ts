@@ -74,8 +74,13 @@ export class SteadyConnection {
 
   /** @param reason What ended the last connection; null before the first one. */
   async #connectUntil(retries: Retries, reason: StreamError | null): Promise<void> {
+    let isRenewed = false;
     for (let error = reason;;) {
-      if (error !== null && !await this.#mayTryAgain(retries, error)) throw error;
+      if (error !== null) {
+        const renews: boolean = error.code === "UNAUTHORIZED" && !isRenewed;
+        if (!await this.#mayTryAgain(retries, error, renews)) throw error;
+        isRenewed ||= renews;
+      }
       try {
         return await this.#attempt();
       } catch (thrown) {
@@ -84,9 +89,10 @@ export class SteadyConnection {
     }
   }
 
-  async #mayTryAgain(retries: Retries, error: StreamError): Promise<boolean> {
+  /** @param renews Whether another token may help. */
+  async #mayTryAgain(retries: Retries, error: StreamError, renews: boolean): Promise<boolean> {
     if (this.#stop.signal.aborted) return false;
-    if (error.code === "UNAUTHORIZED") return await this.#connector.renewToken();
+    if (renews) return await this.#connector.renewToken();
     return await retries.wait(error, this.#stop.signal);
   }
 

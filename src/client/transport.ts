@@ -60,8 +60,15 @@ export class Connector {
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
    */
   async connect(handler: ChannelHandler): Promise<Channel> {
-    const { server, path, token, byHttp } = this.#destination;
+    const { token } = this.#destination;
     this.#presented = await token.value();
+    const channel = await this.#connect(handler);
+    this.#presented = await token.value();
+    return channel;
+  }
+
+  async #connect(handler: ChannelHandler): Promise<Channel> {
+    const { server, path, token, byHttp } = this.#destination;
     if (this.#transport === "ws") {
       return await WebSocketChannel.connect(server, path, handler, token);
     }
@@ -89,10 +96,11 @@ export class Connector {
   }
 
   /**
-   * Asks for another token, as the server does not take this one.
-   * @returns Whether there is another one.
+   * Asks for another token, as the server does not take the one of the last connection.
+   * @returns Whether there is another one; false when it was tried already by a request.
    */
   async renewToken(): Promise<boolean> {
-    return await this.#destination.token.renew(this.#presented);
+    const { token } = this.#destination;
+    return await token.value() === this.#presented && await token.renew(this.#presented);
   }
 }

@@ -17,6 +17,8 @@ export interface EventFilter {
   contextId?: string;
   /** Of the status events, only those with one of these. */
   transferStatuses?: readonly TransferStatus[];
+  /** Only what happens to uploads of this node, where several share their data. */
+  onlyHere?: boolean;
 }
 
 interface Listener {
@@ -44,9 +46,14 @@ export class ResourceEvents {
     return () => this.#listeners.delete(entry);
   }
 
-  /** Something happened. */
-  emit(event: ResourceEvent): void {
+  /**
+   * Something happened.
+   * @param event What.
+   * @param isHere Whether it did on this node.
+   */
+  emit(event: ResourceEvent, isHere = true): void {
     for (const { listener, filter } of this.#listeners) {
+      if (filter.onlyHere === true && !isHere) continue;
       if (filter.contextId !== undefined && filter.contextId !== event.contextId) continue;
       const wanted = filter.transferStatuses;
       if (event.type === "status" && wanted?.includes(event.status.transferStatus) === false) {

@@ -33,7 +33,6 @@ const SECURE = secureHeaders({
  */
 export function headerRules(app: Hono, allowOrigins: readonly string[]): void {
   app.use(SECURE);
-  app.use((c, next) => c.req.method === "HEAD" ? tellLengthOfHead(c, next) : next());
   if (allowOrigins.length === 0) return;
   const origin = allowOrigins.includes("*") ? "*" : [...allowOrigins];
   // Tokens travel in headers, never in cookies: without credentials `*` exposes every header.
@@ -48,7 +47,15 @@ function isPreflight(c: Context): boolean {
   return c.req.header("access-control-request-method") !== undefined;
 }
 
-/** Runtimes would tell the length of the empty body. */
+/**
+ * Has an answer to HEAD tell the length of the body that it leaves out; runtimes would tell that of the empty one.
+ * @param c The request.
+ * @param next Answers it.
+ */
+export function tellLength(c: Context, next: Next): Promise<void> {
+  return c.req.method === "HEAD" ? tellLengthOfHead(c, next) : next();
+}
+
 async function tellLengthOfHead(c: Context, next: Next): Promise<void> {
   await next();
   if (c.res.body === null) return;

@@ -70,7 +70,7 @@ export class ServerMetrics implements Meter {
    * @param sessions All sessions.
    */
   observe(resources: Resources, sessions: Sessions): void {
-    resources.listen((event) => this.#event(event));
+    resources.listen((event) => this.#event(event), { onlyHere: true });
     const gauge = (name: string, help: string, measure: () => number | Promise<number>) =>
       this.#registry.gauge(name, help, async () => [{ value: await measure() }]);
     this.#registry.gauge(

@@ -7,7 +7,7 @@ import { getPath } from "hono/utils/url";
 import { StreamError, toStreamError } from "../protocol.ts";
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
-import { headerRules } from "./headers.ts";
+import { headerRules, tellLength } from "./headers.ts";
 import {
   type AccessEntry,
   markRoute,
@@ -86,7 +86,7 @@ export class Router {
   /** Adds what every request passes. */
   #meetAll(): void {
     const { observer } = this.#parts;
-    this.#app.use((c, next) => observer.around(c, next));
+    this.#app.use((c, next) => observer.around(c, () => tellLength(c, next)));
     this.#app.use((c, next) => {
       this.#checkOrigin(c);
       return next();

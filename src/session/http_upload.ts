@@ -5,7 +5,7 @@
  * neither open the log nor ask the catalog; only then the resume window begins.
  * @module
  */
-import { isFinal, StreamError, toStreamError, type UploadResult } from "../protocol.ts";
+import { StreamError, toStreamError, type UploadResult } from "../protocol.ts";
 import {
   type Appender,
   type CompletedUpload,
@@ -118,7 +118,7 @@ export class HttpUpload {
   /** Waits for the next request, for a moment. */
   async #rest(): Promise<void> {
     this.#intake = null;
-    if (isFinal(this.appender.resource.status.transferStatus)) return this.#parts.closed(this);
+    if (this.appender.isOver) return this.#parts.closed(this);
     if (this.#shutdown !== null) return await this.#letGo(this.#shutdown);
     this.#timer = setTimeout(() => void this.#letGo(this.#cause).catch(() => {}), LINGER_MS);
   }

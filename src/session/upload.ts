@@ -192,13 +192,16 @@ export class UploadSession extends ControlSession {
       failed: (error) => this.fail(error),
     });
     const unwatch = this.native
-      ? appender.resource.watch((status) => this.#announce(status))
+      ? appender.resource.watch((status) => this.#announce(status, appender.epoch))
       : () => {};
     return { appender, credit, unwatch };
   }
 
-  #announce(resourceStatus: ResourceStatus): void {
-    if (!this.over) void this.send({ "@": "StatusChanged", resourceStatus });
+  /** Tells the uploader of what it sent itself; what the next owner does is not its own any more. */
+  #announce(resourceStatus: ResourceStatus, epoch: number): void {
+    if (!this.over && resourceStatus.epoch === epoch) {
+      void this.send({ "@": "StatusChanged", resourceStatus });
+    }
   }
 
   /** Bytes left memory: a sender that waited for room goes on. */

@@ -323,6 +323,23 @@ contract("any filter and page size finds exactly what matches, in order", async 
   );
 });
 
+contract(
+  "a part of the filename is found in any case of ASCII letters, and means itself",
+  async (catalog) => {
+    const names = ["Build.log", "test_1.log", "ÄRGER.txt", "100%.log"];
+    for (const filename of names) {
+      await catalog.create(record({ metadata: { ...record({}).metadata, filename } }));
+    }
+    const found = async (filenamePart: string) =>
+      (await catalog.list({ filenamePart, limit: 10 })).map(({ metadata }) => metadata.filename);
+    assertEquals(await found("bUiLd"), ["Build.log"]);
+    assertEquals(await found("%"), ["100%.log"]);
+    assertEquals(await found("t_1"), ["test_1.log"]);
+    assertEquals(await found("är"), []);
+    assertEquals((await found("")).length, 4);
+  },
+);
+
 contract("a context is made once and keeps its time", async (catalog) => {
   assertEquals(await catalog.getContext("run-17"), null);
   const before = Date.now();

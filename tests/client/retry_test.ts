@@ -218,10 +218,36 @@ test("a token that did not change is not presented again", async () => {
   const valid = { token: "other" };
   await using server = await startRotating(valid);
   let asked = 0;
-  const token = () => Promise.resolve(`same${Math.min(++asked, 2)}`);
+  const token = () => Promise.resolve(`same${Math.min(++asked, 1)}`);
   await assertFails("UNAUTHORIZED", () => push(server.url, metadata, { token }));
-  assertEquals(asked, 4);
+  assertEquals(asked, 3);
   const reference = `${server.url}/resources/${crypto.randomUUID()}`;
   await assertFails("UNAUTHORIZED", () => getResource(reference, { token }));
-  assertEquals(asked, 6);
+  assertEquals(asked, 5);
+});
+
+for (const transport of ["auto", "ws", "http"] as const) {
+  test(`tokens that change for ever and are all refused end with UNAUTHORIZED: ${transport}`, async () => {
+    await using server = await startRotating({ token: "other" });
+    let asked = 0;
+    const token = () => `token${++asked}`;
+    await assertFails("UNAUTHORIZED", () => push(server.url, metadata, { token, transport }));
+    const reference = `${server.url}/resources/${crypto.randomUUID()}`;
+    await assertFails("UNAUTHORIZED", () => open(reference, { token, transport }));
+    assertEquals(asked, 4);
+  });
+}
+
+test("a provider that fails is asked again the next time", async () => {
+  await using server = await startRotating({ token: "good" });
+  let isBroken = true;
+  const token = () => {
+    if (isBroken) throw new Error("the file is being written");
+    return "good";
+  };
+  await assertFails("INTERNAL", () => push(server.url, metadata, { token }));
+  isBroken = false;
+  const upload = await push(server.url, metadata, { token });
+  await upload.writable.close();
+  assertEquals((await upload.done).size, 0);
 });

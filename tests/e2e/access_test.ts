@@ -211,3 +211,45 @@ test("what is wrong with tokens on the command line is named", async () => {
     assertStringIncludes(exit.stderr, message);
   }
 });
+
+for (const kind of KINDS) {
+  test(`${kind}: a token file that is replaced while a push and a follow run is read again`, async () => {
+    await using workspace = await Workspace.open();
+    const scope = ["--scope", "upload,read"];
+    const replace = async (name: string) =>
+      await writeFile(
+        workspace.path("token"),
+        await made(workspace, kind, [...scope, "--name", name]),
+      );
+    await replace("one");
+    let server = await workspace.serve(kind, ["--auth", "tokens"]);
+    const withToken = ["--token-file", "token"];
+    const { push, reference } = await workspace.push(kind, ["-", ...withToken]);
+    const follow = workspace.start(kind, ["follow", reference, ...withToken]);
+    push.write("first\n");
+    await follow.stdout.until((text) => text === "first\n");
+    for (const [old, next] of [["one", "two"], ["two", "three"]]) {
+      await server.kill("SIGTERM");
+      await replace(next);
+      const revoked = await workspace.run(kind, ["token", "revoke", old, "--auth", "tokens"]);
+      assertEquals(revoked.code, 0);
+      const { port } = new URL(workspace.server);
+      server = await workspace.serve(kind, ["--auth", "tokens", "--port", port]);
+      push.write(`with ${next}\n`);
+      await follow.stdout.until((text) => text.endsWith(`with ${next}\n`));
+    }
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    const { code, stdout } = await follow.exit();
+    assertEquals([code, stdout], [0, "first\nwith two\nwith three\n"]);
+  });
+}
+
+test("a token that would outlive every calendar is refused in words", async () => {
+  await using workspace = await Workspace.open();
+  const create = ["token", "create", "--auth", "tokens", "--scope", "read", "--expires"];
+  const { code, stderr } = await workspace.run(own, [...create, "100000000d"]);
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "--expires: at most 36500d");
+  assertEquals((await workspace.run(own, [...create, "36500d"])).code, 0);
+});

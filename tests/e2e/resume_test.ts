@@ -167,6 +167,25 @@ test("a resumed push of another file fails, and leaves no token behind", async (
   assertEquals(await readdir(workspace.path("stream/uploads")), []);
 });
 
+test("a token with which no resume can succeed is removed, and kept when another server was asked", async () => {
+  await using workspace = await Workspace.open();
+  const server = await Server.start(workspace, own, ["--resume-window", "300ms"]);
+  const { path, reference, follow } = await killedPush(workspace, part(0));
+  assertEquals((await follow.exit()).code, 3);
+  const tokens = () => readdir(workspace.path("stream/uploads"));
+  assertEquals((await tokens()).length, 1);
+  const first = workspace.server;
+  await workspace.serve(own, ["--data", "other"]);
+  const id = reference.split("/").at(-1)!;
+  const elsewhere = await workspace.run(own, ["push", path, "--resume", id]);
+  assertMatch(elsewhere.stderr, /\(NOT_FOUND\)\n$/);
+  assertEquals((await tokens()).length, 1);
+  const late = await workspace.run(own, ["push", path, "--resume", id, "--server", first]);
+  assertMatch(late.stderr, /\(WRONG_STATE\)\n$/);
+  assertEquals(await tokens(), []);
+  await server.stop("SIGTERM");
+});
+
 test("a killed push with --charset goes on where the text in UTF-8 ended", async () => {
   await using workspace = await Workspace.open();
   await Server.start(workspace, own);

@@ -34,7 +34,7 @@ test("a finished record is read once, and again when it was deleted", async () =
     const { told, records } = cache(status);
     for (let time = 0; time < 3; time++) assertEquals((await records.get(ID)).id, ID);
     assertEquals(told.count, 1);
-    await records.deleted(ID);
+    await records.deleted(ID, 0);
     await records.get(ID);
     assertEquals(told.count, 2);
   }
@@ -49,7 +49,7 @@ test("a record that still changes is read each time", async () => {
 test("a record that was read while its resource was deleted is not kept", async () => {
   const { told, records } = cache("COMPLETED");
   const reading = records.get(ID);
-  await records.deleted(ID);
+  await records.deleted(ID, 0);
   await reading;
   await records.get(ID);
   assertEquals(told.count, 2);

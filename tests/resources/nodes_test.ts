@@ -362,6 +362,47 @@ test("what happens on one node is told on all: created, status, deleted; refusal
   assertEquals(typesOf(onB), ["created", "IN_PROGRESS", "COMPLETED", "deleted"]);
 });
 
+test("what a server counts of its own work leaves out that of other nodes", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const seen: ResourceEvent[] = [];
+  b.listen((event) => seen.push(event), { onlyHere: true });
+  const all = eventsOf(b);
+  const { appender } = await uploading(a, "one\n");
+  await appender.complete(await checksumOf(utf8("one\n")));
+  const own = await b.register(registration());
+  await eventually("the end there", () => typesOf(all).includes("COMPLETED"));
+  assertEquals(seen.map((event) => event.type === "created" && event.id), [
+    own.appender.resource.id,
+  ]);
+});
+
+test("an id that is used again before a node heard of the deletion is the new resource there", async () => {
+  // Nobody hears anything until the id is used again and opened.
+  const held: (() => void)[] = [];
+  let isHolding = false;
+  await using cluster = new Cluster((tell) => isHolding ? void held.push(tell) : tell());
+  const b = cluster.node("b");
+  const a = cluster.node("a");
+  const { appender } = await uploading(a, "old\n");
+  await appender.complete(await checksumOf(utf8("old\n")));
+  const { id, metadata } = appender.resource;
+  const record = (await b.get(id))!;
+  const [catalog, storage] = [new MemoryCatalog(cluster.records), new MemoryStorage(cluster.logs)];
+  isHolding = true;
+  void catalog.delete(id);
+  await storage.delete(id);
+  const { status: _, ...old } = record;
+  void catalog.create({ ...old, metadata, createdAtMs: old.createdAtMs + 1, size: 4 });
+  const log = await storage.create(id, { lineAccess: true, epoch: 1 });
+  await log.append(0, [utf8("new\n")]);
+  await using opened = await b.open(id, { ...record, createdAtMs: old.createdAtMs + 1 });
+  isHolding = false;
+  for (const tell of held) tell();
+  assertEquals(opened.resource.deleted, false);
+  assertBytes(await readAll(opened.resource), utf8("new\n"));
+});
+
 test("the events of a context tell of uploads on other nodes", async () => {
   await using cluster = new Cluster();
   const [a, b] = [cluster.node("a"), cluster.node("b")];

@@ -5,9 +5,9 @@
 import { type Download, open, type ReadOptions } from "../../client.ts";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
-import { credentialsOf } from "../credentials.ts";
 import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { resourceOf } from "../references.ts";
 import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
@@ -56,11 +56,12 @@ type Selection =
   | { by: "lines"; start: number; count: number }
   | { by: "tail"; count: number };
 
-async function runFollow(reference: string, options: Options): Promise<number> {
+async function runFollow(text: string, options: Options): Promise<number> {
   const selection = selectionOf(options);
   const live = !options.flag("no-follow");
+  const { reference, ...credentials } = await resourceOf(options, text);
   const download = await open(reference, {
-    ...await credentialsOf(options, reference),
+    ...credentials,
     retryForMs: options.number("retry-for"),
     ...RETRY_NOTICES,
     ...transportOf(options),

@@ -2,11 +2,32 @@
  * `stream ls`.
  * @module
  */
-import { listResources } from "../../client.ts";
-import type { ResourceInfo } from "../../protocol.ts";
-import { type Command, EXIT, SERVER_OPTION } from "../command.ts";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { contexts, listResources, type ResourceInfo } from "../../client.ts";
+import { TRANSFER_STATUSES, type TransferStatus } from "../../protocol.ts";
+import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { printLine, visible, visibleJson } from "../output.ts";
+import { printLine, standardOutput, visible, visibleJson } from "../output.ts";
+import { isColoured, styled, type STYLES } from "../terminal.ts";
+import { formatAge, formatBytes, parseDurationMs } from "../units.ts";
+
+/** Resources that are kept to be sorted. */
+const MAX_SORTED = 100_000;
+/** Interval of looking again. */
+const WATCH_EVERY_MS = 2000;
+/** Rows that are watched where no terminal says how many it has. */
+const WATCHED_ROWS = 1000;
+/** To the upper left corner of an empty screen. */
+const CLEAR = "\x1b[H\x1b[2J";
+
+/** Orders of the list; ties are as the server has them. */
+const ORDERS: Record<string, (a: ResourceInfo, b: ResourceInfo) => number> = {
+  created: (a, b) => b.createdAt.localeCompare(a.createdAt),
+  updated: (a, b) => b.updatedAt.localeCompare(a.updatedAt),
+  size: (a, b) => b.currentSize - a.currentSize,
+  name: (a, b) => a.filename.localeCompare(b.filename),
+};
 
 /** Lists resources. */
 export const ls: Command = {
@@ -15,28 +36,202 @@ export const ls: Command = {
   positionals: [],
   options: {
     context: { kind: "text", value: "ID", help: "only those of one upload context" },
-    limit: { kind: "count", value: "N", help: "at most so many resources (default: all)" },
-    json: { kind: "flag", help: "print one JSON array" },
+    status: {
+      kind: "list",
+      value: "STATUS",
+      help: `only those in a state, can be repeated: ${TRANSFER_STATUSES.join(", ")}`,
+    },
+    since: {
+      kind: "text",
+      value: "TIME",
+      help: "only those that began since then: 30m, 7d, 2026-11-28, 2026-11-28T10:00Z",
+    },
+    name: { kind: "text", value: "TEXT", help: "only those with this in their name" },
+    sort: {
+      kind: "text",
+      value: Object.keys(ORDERS).join("|"),
+      help: "order: created, updated and size the greatest first (default created)",
+    },
+    limit: { kind: "count", value: "N", help: "at most so many (default: all)" },
+    contexts: { kind: "flag", help: "list upload contexts instead" },
+    quiet: { kind: "flag", short: "q", help: "print ids only" },
+    json: { kind: "flag", help: "print one JSON array; with --watch an object a line" },
+    watch: { kind: "flag", short: "w", help: "look again every 2 s; print what changed" },
     ...SERVER_OPTION,
   },
-  examples: ["stream ls --limit 20", "stream ls --context run-17 --json"],
+  examples: [
+    "stream ls --context run-17 --status FAILED",
+    "stream rm $(stream ls -q --since 1h --name core.)",
+  ],
   async run(_args, options) {
-    const limit = options.number("limit") ?? Infinity;
-    const json = options.flag("json");
-    const { server, token } = await credentialsOf(options);
-    const resources = listResources(server, { contextId: options.text("context"), token });
-    let shown = 0;
-    for await (const info of resources) {
-      if (shown >= limit) break;
-      await printLine(json ? (shown === 0 ? "[" : ",") + visibleJson(info) : describe(info));
-      shown++;
-    }
-    if (json) await printLine(shown === 0 ? "[]" : "]");
+    if (options.flag("contexts")) await listContexts(options);
+    else if (options.flag("watch")) await watch(options);
+    else await list(options);
     return EXIT.ok;
   },
 };
 
-function describe(info: ResourceInfo): string {
+async function list(options: Options): Promise<void> {
+  const show = rowOf(options);
+  const resources = await selected(options, options.number("limit") ?? Infinity);
+  if (!options.flag("json")) {
+    let isFirst = true;
+    for await (const info of resources) {
+      if (isFirst && isTable(options)) await printLine(HEADER);
+      isFirst = false;
+      await printLine(show(info));
+    }
+    return;
+  }
+  let separator = "[";
+  for await (const info of resources) {
+    await printLine(separator + visibleJson(info));
+    separator = ",";
+  }
+  await printLine(separator === "[" ? "[]" : "]");
+}
+
+/** At a terminal the newest that fit, again and again; elsewhere a line for each that changed. */
+async function watch(options: Options): Promise<void> {
+  const isScreen = isTable(options);
+  const rows = isScreen ? Math.max(1, process.stdout.rows - 2) : WATCHED_ROWS;
+  const limit = Math.min(options.number("limit") ?? Infinity, rows);
+  const show = options.flag("json") ? visibleJson : rowOf(options);
+  for (let seen = new Map<string, string>();;) {
+    const shown = new Map<string, string>();
+    for await (const info of await selected(options, limit)) shown.set(info.id, show(info));
+    if (isScreen) {
+      const screen = [CLEAR + HEADER, ...shown.values(), ""].join("\n");
+      await standardOutput().write(new TextEncoder().encode(screen));
+    } else {
+      for (const [id, row] of shown) if (seen.get(id) !== row) await printLine(row);
+    }
+    seen = shown;
+    await sleep(WATCH_EVERY_MS);
+  }
+}
+
+async function listContexts(options: Options): Promise<void> {
+  const { server, token } = await credentialsOf(options);
+  const limit = options.number("limit") ?? Infinity;
+  const [quiet, json] = [options.flag("quiet"), options.flag("json")];
+  const found = [];
+  for await (const context of contexts(server, { token })) {
+    if (found.length >= limit) break;
+    found.push(context);
+    if (json) continue;
+    const state = context.closedAt === null ? "open" : `closed ${context.closedAt}`;
+    await printLine(visible(quiet ? context.id : `${context.createdAt}  ${context.id}  ${state}`));
+  }
+  if (json) await printLine(visibleJson(found));
+}
+
+/** The resources that the options choose, in their order. */
+async function selected(
+  options: Options,
+  limit: number,
+): Promise<Iterable<ResourceInfo> | AsyncIterable<ResourceInfo>> {
+  const order = orderOf(options);
+  const chosen = chosenBy(options);
+  if (order === undefined) return firstOf(chosen, limit);
+  const all: ResourceInfo[] = [];
+  for await (const info of chosen) {
+    if (all.push(info) > MAX_SORTED) {
+      throw new UsageError(
+        `--sort: there are more than ${MAX_SORTED} resources; say which by --since or --context`,
+      );
+    }
+  }
+  return all.sort(order).slice(0, limit);
+}
+
+async function* chosenBy(options: Options): AsyncGenerator<ResourceInfo, void, void> {
+  const { server, token } = await credentialsOf(options);
+  const contextId = options.text("context");
+  const name = options.text("name");
+  const sinceMs = sinceOf(options);
+  const transferStatuses = statusesOf(options);
+  for await (const info of listResources(server, { contextId, transferStatuses, token })) {
+    if (Date.parse(info.createdAt) < sinceMs) return;
+    if (name === undefined || info.filename.includes(name)) yield info;
+  }
+}
+
+async function* firstOf<T>(items: AsyncIterable<T>, limit: number): AsyncGenerator<T, void, void> {
+  let count = 0;
+  if (limit === 0) return;
+  for await (const item of items) {
+    yield item;
+    if (++count >= limit) return;
+  }
+}
+
+function orderOf(options: Options) {
+  const name = options.text("sort");
+  if (name === undefined || name === "created") return undefined;
+  if (Object.hasOwn(ORDERS, name)) return ORDERS[name];
+  throw new UsageError(`--sort ${name}: that is none of ${Object.keys(ORDERS).join(", ")}`);
+}
+
+function statusesOf(options: Options): TransferStatus[] {
+  return options.list("status").flatMap((text) => text.split(",")).map((text) => {
+    const wanted = text.toUpperCase().replaceAll("-", "_");
+    const status = TRANSFER_STATUSES.find((name) => name === wanted);
+    if (status !== undefined) return status;
+    throw new UsageError(`--status ${text}: that is none of ${TRANSFER_STATUSES.join(", ")}`);
+  });
+}
+
+/** The time from which resources are shown, in ms since 1970. */
+function sinceOf(options: Options): number {
+  const text = options.text("since");
+  if (text === undefined) return -Infinity;
+  const agoMs = parseDurationMs(text);
+  const timeMs = agoMs === null ? Date.parse(text) : Date.now() - agoMs;
+  if (!Number.isNaN(timeMs)) return timeMs;
+  throw new UsageError(`--since ${text}: that is neither a duration such as 2h nor a time`);
+}
+
+/** People read at terminals; programs get columns that stay as they are. */
+function isTable(options: Options): boolean {
+  return process.stdout.isTTY === true && !options.flag("quiet") && !options.flag("json");
+}
+
+function rowOf(options: Options): (info: ResourceInfo) => string {
+  if (options.flag("quiet")) return ({ id }) => id;
+  return isTable(options) ? tableRow : plainRow;
+}
+
+const HEADER = [
+  "ID".padEnd(36),
+  "STATUS".padEnd(11),
+  "SIZE".padStart(8),
+  "LINES".padStart(9),
+  "AGE".padStart(4),
+  "NAME",
+].join("  ");
+
+const STATUS_STYLES: Record<TransferStatus, keyof typeof STYLES> = {
+  INITIATED: "cyan",
+  IN_PROGRESS: "cyan",
+  COMPLETED: "green",
+  FAILED: "red",
+};
+
+function tableRow(info: ResourceInfo): string {
+  const { id, transferStatus, currentSize, numberOfLines, createdAt, filename } = info;
+  const status = transferStatus.padEnd(11);
+  return [
+    id.padEnd(36),
+    isColoured() ? styled(STATUS_STYLES[transferStatus], status) : status,
+    formatBytes(currentSize).padStart(8),
+    (numberOfLines === null ? "-" : String(numberOfLines)).padStart(9),
+    formatAge(Date.now() - Date.parse(createdAt)).padStart(4),
+    visible(filename),
+  ].join("  ");
+}
+
+function plainRow(info: ResourceInfo): string {
   const { id, transferStatus, currentSize, numberOfLines, createdAt, filename } = info;
   const lines = numberOfLines === null ? "-" : String(numberOfLines);
   const columns = [

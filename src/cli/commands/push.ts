@@ -2,8 +2,8 @@
  * `stream push`.
  * @module
  */
-import process from "node:process";
 import {
+  getResource,
   push,
   type PushedUpload,
   type PushOptions,
@@ -11,6 +11,7 @@ import {
   type Upload,
 } from "../../client.ts";
 import {
+  httpBase,
   parseReference,
   type ResourceMetadata,
   StreamError,
@@ -26,12 +27,21 @@ import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
 import { CHARSETS } from "../../source/charsets.ts";
 import { transcodeToUtf8 } from "../../source/text.ts";
-import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import {
+  type Command,
+  EXIT,
+  type Options,
+  SERVER_OPTION,
+  serverOf,
+  UsageError,
+} from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { Announcer, visible } from "../output.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { reachable } from "../raw_names.ts";
 import { recallToken, rememberUpload } from "../resume_tokens.ts";
-import { notice } from "../stderr.ts";
+import { onEnd } from "../signals.ts";
+import { isTerminal, notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
@@ -98,10 +108,11 @@ async function runPush(path: string, options: Options): Promise<number> {
   const interrupts = new Interrupts();
   const following = isFollowing(options);
   const cancel = following ? interrupts.second : interrupts.first;
+  await using file = await reachable(path);
   try {
     const source = await unlessAborted(
       cancel,
-      openSource(path, options, following ? interrupts.first : null),
+      openSource(file.path, options, following ? interrupts.first : null),
     );
     await pushSource(path, source, options, cancel);
     return EXIT.ok;
@@ -125,10 +136,13 @@ async function pushSource(
   const upload = await openUpload(path, source, options, cancel);
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
-  const forget = canGoOn ? await rememberUpload(upload) : () => Promise.resolve();
+  const forget = canGoOn
+    ? await rememberUpload(upload, targetOf(options))
+    : () => Promise.resolve();
   const announcer = new Announcer();
   try {
     await announcer.say(visible(upload.reference));
+    if (isTerminal) void showPage(upload.reference, options);
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();
   } catch (error) {
@@ -139,6 +153,14 @@ async function pushSource(
     throw error;
   }
   announcer.done();
+}
+
+/** Tells a person where the upload can be watched; a server that does not say is no reason to wait or to fail. */
+async function showPage(reference: string, options: Options): Promise<void> {
+  try {
+    const { view } = await getResource(reference, await credentialsOf(options, reference));
+    if (view !== null && view !== undefined) notice(`watch it at ${visible(view)}`);
+  } catch { /* A token that may upload need not be allowed to read. */ }
 }
 
 /** What contradicts itself is told before anything is opened. */
@@ -188,7 +210,20 @@ async function openUpload(
     return await push(server, metadataOf(path, source, options), settings);
   }
   const location = parseReference(resumed, server);
-  return await resumePush(location.server, await recallToken(location.id), settings);
+  const saved = await recallToken(location.id);
+  try {
+    return await resumePush(location.server, saved.token, settings);
+  } catch (error) {
+    await saved.answered(toStreamError(error), location.server);
+    throw error;
+  }
+}
+
+/** HTTP base URL of the server that the bytes go to. */
+function targetOf(options: Options): string {
+  const server = serverOf(options);
+  const resumed = options.text("resume");
+  return resumed === undefined ? httpBase(server) : parseReference(resumed, server).server;
 }
 
 async function transfer(
@@ -242,18 +277,16 @@ function metadataOf(path: string, source: Source, options: Options): ResourceMet
   return { filename, mimeType, supportsLineAccess };
 }
 
-/** Ctrl-C and SIGTERM, counted. */
+/** Signals to end, counted. */
 class Interrupts {
   readonly #first = new AbortController();
   readonly #second = new AbortController();
 
   constructor() {
-    const interrupt = () => {
+    onEnd(() => {
       const which = this.#first.signal.aborted ? this.#second : this.#first;
       which.abort(new StreamError("ABORTED", "the uploader was interrupted"));
-    };
-    process.on("SIGINT", interrupt);
-    process.on("SIGTERM", interrupt);
+    });
   }
 
   get first(): AbortSignal {

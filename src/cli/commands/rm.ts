@@ -2,22 +2,61 @@
  * `stream rm`.
  * @module
  */
-import { deleteResource } from "../../client.ts";
-import { type Command, EXIT, SERVER_OPTION } from "../command.ts";
+import { deleteResource, listResources } from "../../client.ts";
+import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { described, exitCodeOf } from "../exit_codes.ts";
+import { visible } from "../output.ts";
+import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
+import { notice } from "../stderr.ts";
 
-/** Deletes a resource. */
+/** Deletes resources. */
 export const rm: Command = {
   name: "rm",
-  summary: "delete a finished resource with its data",
-  positionals: ["REF"],
-  options: SERVER_OPTION,
+  summary: `delete finished resources with their data; ${REFERENCE_HELP}`,
+  positionals: ["[REF…]"],
+  options: {
+    context: { kind: "text", value: "ID", help: "delete all that are in an upload context" },
+    ...SERVER_OPTION,
+  },
   examples: [
-    "stream rm ws://127.0.0.1:8090/ws/streaming/download/0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11",
-    "stream rm 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --server https://logs.example.org",
+    "stream rm 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 run-17/build.log",
+    "stream rm --context run-17 --server https://logs.example.org",
   ],
-  async run([reference], options) {
-    await deleteResource(reference, await credentialsOf(options, reference));
-    return EXIT.ok;
+  async run(references, options) {
+    const context = options.text("context");
+    if ((references.length === 0) === (context === undefined)) {
+      throw new UsageError("rm wants either REF or --context ID");
+    }
+    let code: number = EXIT.ok;
+    const failed = (what: string, error: unknown) => {
+      notice(`${visible(what)}: ${described(error)}`);
+      code ||= exitCodeOf(error);
+    };
+    for (const text of references) {
+      await resourceOf(options, text).then(remove).catch((error) => {
+        // One alone is told as everywhere.
+        if (references.length === 1) throw error;
+        failed(text, error);
+      });
+    }
+    if (context !== undefined) await removeAll(context, options, failed);
+    return code;
   },
 };
+
+async function remove({ reference, ...credentials }: NamedResource): Promise<void> {
+  await deleteResource(reference, credentials);
+}
+
+async function removeAll(
+  contextId: string,
+  options: Options,
+  failed: (what: string, error: unknown) => void,
+): Promise<void> {
+  const credentials = await credentialsOf(options);
+  for await (const info of listResources(credentials.server, { contextId, ...credentials })) {
+    await remove({ reference: info.id, ...credentials })
+      .catch((error) => failed(`${info.id} ${info.filename}`, error));
+  }
+}

@@ -3,7 +3,6 @@
  * @module
  */
 import { join } from "node:path";
-import process from "node:process";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
 import { framesRuntime } from "../../runtime/frames.ts";
@@ -21,6 +20,7 @@ import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { accessOf, AUTH_OPTIONS, checkExposure } from "../auth.ts";
 import { lockDirectory } from "../lock.ts";
 import { Announcer, visibleJson } from "../output.ts";
+import { onEnd } from "../signals.ts";
 import { writeLine } from "../stderr.ts";
 import { Tls } from "../tls.ts";
 
@@ -206,7 +206,7 @@ async function listenUntilStopped(
   log: Log,
 ): Promise<void> {
   logUploads(server.resources, log);
-  const stopped = stopSignal();
+  const stopped = stopSignal(scheme === "https");
   const address = await listen(server, main, scheme);
   if (step !== null) {
     log.info("listening for Step clients", {
@@ -280,10 +280,11 @@ function durabilityOf(options: Options): "os" | "disk" | undefined {
   throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
 }
 
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => resolve(signal));
-  });
+/** With a certificate, SIGHUP reads that again. */
+function stopSignal(hasCertificate: boolean): Promise<string> {
+  return new Promise((resolve) =>
+    onEnd(resolve, hasCertificate ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"])
+  );
 }
 
 function logUploads(resources: ServerResources, log: ServerLog): void {

@@ -3,9 +3,10 @@
  * @module
  */
 import { shareResource } from "../../client.ts";
+import { StreamError } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, UsageError } from "../command.ts";
-import { credentialsOf } from "../credentials.ts";
-import { printLine } from "../output.ts";
+import { printLine, visibleJson } from "../output.ts";
+import { resourceOf } from "../references.ts";
 
 /** Makes a link. */
 export const share: Command = {
@@ -18,18 +19,25 @@ export const share: Command = {
       value: "TIME",
       help: "the link holds so long, at most 7d (default 1h)",
     },
+    view: { kind: "flag", help: "a link to the page that shows it in a browser" },
+    json: { kind: "flag", help: "print one JSON object, with the end of the link" },
     ...SERVER_OPTION,
   },
   examples: [
-    "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d",
+    "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d --view",
     "curl $(stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11)",
   ],
-  async run([reference], options) {
+  async run([text], options) {
     const expiresMs = options.number("expires") ?? 3_600_000;
     if (expiresMs < 1000) throw new UsageError("--expires must be 1s or longer");
-    const credentials = await credentialsOf(options, reference);
+    const { reference, ...credentials } = await resourceOf(options, text);
     const expiresInS = Math.floor(expiresMs / 1000);
-    await printLine((await shareResource(reference, { ...credentials, expiresInS })).url);
+    const link = await shareResource(reference, { ...credentials, expiresInS });
+    if (options.flag("view") && link.view === null) {
+      throw new StreamError("NOT_FOUND", "this server shows no pages: it runs with --no-viewer");
+    }
+    const address = options.flag("view") ? link.view! : link.url;
+    await printLine(options.flag("json") ? visibleJson(link) : address);
     return EXIT.ok;
   },
 };

@@ -5,13 +5,13 @@
 import { getResource } from "../../client.ts";
 import type { ResourceInfo } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, table } from "../command.ts";
-import { credentialsOf } from "../credentials.ts";
 import { printLine, visible, visibleJson } from "../output.ts";
+import { REFERENCE_HELP, resourceOf } from "../references.ts";
 
 /** Shows one resource. */
 export const status: Command = {
   name: "status",
-  summary: "show what the server knows of a resource",
+  summary: `show what the server knows of a resource; ${REFERENCE_HELP}`,
   positionals: ["REF"],
   options: {
     json: { kind: "flag", help: "print one JSON object" },
@@ -19,10 +19,11 @@ export const status: Command = {
   },
   examples: [
     "stream status ws://127.0.0.1:8090/ws/streaming/download/0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11",
-    "stream status 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --server https://logs.example.org --json",
+    "stream status run-17/build.log --server https://logs.example.org --json",
   ],
-  async run([reference], options) {
-    const info = await getResource(reference, await credentialsOf(options, reference));
+  async run([text], options) {
+    const { reference, ...credentials } = await resourceOf(options, text);
+    const info = await getResource(reference, credentials);
     await printLine(options.flag("json") ? visibleJson(info) : describe(info));
     return EXIT.ok;
   },
@@ -42,6 +43,7 @@ function describe(info: ResourceInfo): string {
     ["created", info.createdAt],
     ["updated", info.updatedAt],
     ["reference", info.reference],
+    ...(info.view === null ? [] : [["view", info.view]]),
   ];
   return table(rows).map(visible).join("\n");
 }

@@ -8,6 +8,9 @@ import { StreamError, toStreamError } from "../../protocol.ts";
 import { type Command, EXIT, nearest, type Options, UsageError } from "../command.ts";
 import { printLine, ReaderGone, visible } from "../output.ts";
 
+/** A hundred years: far beyond, times cannot be written any more. */
+const MAX_EXPIRES_MS = 36_500 * 86_400_000;
+
 /** Makes, lists and revokes tokens in a file. */
 export const token: Command = {
   name: "token",
@@ -70,6 +73,9 @@ async function create(path: string, options: Options): Promise<void> {
 
 async function make(path: string, name: string, options: Options): Promise<string> {
   const expiresMs = options.number("expires");
+  if (expiresMs !== undefined && expiresMs > MAX_EXPIRES_MS) {
+    throw new UsageError("--expires: at most 36500d, or leave it out for a token without an end");
+  }
   const expiresAt = expiresMs === undefined
     ? undefined
     : new Date(Date.now() + expiresMs).toISOString();

@@ -186,11 +186,15 @@ export class ResourceCache {
     endTail(held);
   }
 
-  /** A resource was deleted: tells those who have it open, and keeps nothing of it. */
-  async deleted(id: string): Promise<void> {
+  /**
+   * A resource was deleted: tells those who have it open, and keeps nothing of it.
+   * @param id Its id.
+   * @param createdAtMs When it was registered: its id may have been used again before this node heard of it.
+   */
+  async deleted(id: string, createdAtMs: number): Promise<void> {
     this.#changes++;
     const held = this.#held.get(id);
-    if (held !== undefined && !held.resource.deleted) {
+    if (held?.createdAtMs === createdAtMs && !held.resource.deleted) {
       endTail(held);
       held.resource.markDeleted();
     }

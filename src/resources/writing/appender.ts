@@ -26,6 +26,7 @@ import type { LogEnd, LogWriter } from "../../storage.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import type { Lease } from "./lease.ts";
+import { fenced, OwnedRecord } from "./owned_record.ts";
 import type { Meter } from "../meter.ts";
 import { CheckpointPace } from "./pace.ts";
 import { BLOCK_BYTES, Received } from "./received.ts";
@@ -88,7 +89,7 @@ export interface AppenderEvents {
 /** Appends to one resource, for one epoch. */
 export class Appender {
   readonly #options: AppenderOptions;
-  #record: ResourceRecord;
+  readonly #record: OwnedRecord;
   /** The newest status that was told. */
   #status: ResourceStatus;
   /** The one that travels with the bytes that are being appended. */
@@ -117,8 +118,6 @@ export class Appender {
   #recorded = true;
   /** Set once another owner has the log: what is in it, and what becomes of it, is that one's to say. */
   #fence: StreamError | null = null;
-  /** Updates of the record, one after the other. */
-  #updating: Promise<unknown> = Promise.resolve();
   /** Whether the record would survive the machine, as what is acknowledged must be found again. */
   #recordFlushed = false;
   /** A flush that failed may have lost bytes for good, and a later one that succeeds would not tell. */
@@ -136,7 +135,7 @@ export class Appender {
     options: AppenderOptions,
   ) {
     this.#options = options;
-    this.#record = options.record;
+    this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
     this.#status = options.status;
     this.announced = options.record.announced;
     this.#pace = new CheckpointPace(options.checkpointIntervalMs);
@@ -157,7 +156,7 @@ export class Appender {
 
   /** Whether its owner may come back after its connection broke. */
   get resumable(): boolean {
-    return this.#record.secretHash !== null;
+    return this.#record.value.secretHash !== null;
   }
 
   /** Whether it takes nothing any more. */
@@ -188,17 +187,19 @@ export class Appender {
 
   /** Another owner has the log: this one leaves log and record alone from now on, and tells its uploader. */
   fence(): void {
-    this.#lose(new StreamError("FENCED", "the upload was resumed elsewhere"));
+    if (this.#fence !== null) return;
+    this.#fence = fenced();
+    this.#failed(this.#fence);
   }
 
   /** Stays the owner for another lease, where that is necessary. */
   async renew(): Promise<void> {
-    if (this.#closing || !this.#options.lease.isDue(this.#record.owner)) return;
+    if (this.#closing || !this.#record.isDue) return;
     try {
-      await this.#update({});
+      await this.#record.update({});
     } catch (error) {
       // What the catalog refuses now it may take the next time.
-      if (this.#fence !== null) this.#failed(error);
+      if (toStreamError(error).code === "FENCED") this.fence();
     }
   }
 
@@ -367,13 +368,6 @@ export class Appender {
     void this.fail(failure);
   }
 
-  /** The log is another owner's. */
-  #lose(fence: StreamError): void {
-    if (this.#fence !== null) return;
-    this.#fence = fence;
-    this.#failed(fence);
-  }
-
   get #readable(): number {
     return this.#status.currentSize;
   }
@@ -390,10 +384,15 @@ export class Appender {
     const flushes = this.#options.durability === "disk" &&
       this.#options.writer.flushData !== undefined;
     await this.#write(shows && !flushes);
-    await this.#acknowledge();
+    if (this.#acknowledged !== this.#written) {
+      if (this.#options.durability === "disk") await this.#secure();
+      else this.#acknowledge(this.#written);
+    }
     if (!shows) return;
-    await this.#checkpoint();
-    await this.#recordProgress();
+    if (this.#written !== this.#readable) await this.#checkpoint();
+    if (this.#isUnrecorded && performance.now() - this.#catalogedAtMs >= CATALOG_INTERVAL_MS) {
+      await this.#recordProgress();
+    }
   }
 
   /** Writes what waits, with or without a checkpoint. */
@@ -407,9 +406,10 @@ export class Appender {
     try {
       checkEnd(this.announced.size, byteOffset + byteCount);
       await this.#options.checkGrowth(byteOffset + byteCount);
-      await this.#append(byteOffset, blocks, shows);
+      await this.#options.writer.append(byteOffset, blocks, shows ? this.#statusOf : undefined);
     } catch (error) {
       this.#broken = toStreamError(error);
+      this.#noticeFence(this.#broken);
       if (this.#fence === null) this.#options.stored(this.#broken);
       throw error;
     }
@@ -420,29 +420,26 @@ export class Appender {
     if (shows) this.#shown();
   }
 
-  async #append(byteOffset: number, blocks: Uint8Array[], shows: boolean): Promise<void> {
-    try {
-      await this.#options.writer.append(byteOffset, blocks, shows ? this.#statusOf : undefined);
-    } catch (error) {
-      const refusal = toStreamError(error);
-      if (refusal.code === "FENCED") this.#fence ??= refusal;
-      throw error;
-    }
+  /** What storage refused because the log is another owner's is no failure. */
+  #noticeFence(refusal: StreamError): void {
+    if (refusal.code === "FENCED") this.#fence ??= refusal;
   }
 
-  /** Makes what was written as safe as promised; one flush covers all that came during the last. */
-  async #acknowledge(): Promise<void> {
-    if (this.#acknowledged === this.#written) return;
+  /** Brings what was written to disk and acknowledges it; one flush covers all that came during the last. */
+  async #secure(): Promise<void> {
     const written = this.#written;
-    if (this.#options.durability === "disk") {
-      const { writer, catalog } = this.#options;
-      if (writer.flushData !== undefined) await this.#flush(() => writer.flushData!());
-      if (!this.#recordFlushed) await catalog.sync?.();
-      this.#recordFlushed = true;
-      this.#durable = written;
-    }
-    this.#acknowledged = written;
-    this.#events?.acknowledged(written);
+    const { writer, catalog } = this.#options;
+    if (writer.flushData !== undefined) await this.#flush(() => writer.flushData!());
+    if (!this.#recordFlushed) await catalog.sync?.();
+    this.#recordFlushed = true;
+    this.#durable = written;
+    this.#acknowledge(written);
+  }
+
+  /** Bytes are as safe as promised. */
+  #acknowledge(byteOffset: number): void {
+    this.#acknowledged = byteOffset;
+    this.#events?.acknowledged(byteOffset);
   }
 
   async #flush(step: () => Promise<void>): Promise<void> {
@@ -457,10 +454,14 @@ export class Appender {
     this.#options.meter.flushed(performance.now() - startedAtMs);
   }
 
-  /** Makes what was written readable, unless it is. */
+  /** Makes what was written readable. */
   async #checkpoint(): Promise<void> {
-    if (this.#written === this.#readable) return;
-    await this.#append(this.#written, [], true);
+    try {
+      await this.#options.writer.append(this.#written, [], this.#statusOf);
+    } catch (error) {
+      this.#noticeFence(toStreamError(error));
+      throw error;
+    }
     this.#shown();
   }
 
@@ -468,7 +469,7 @@ export class Appender {
   readonly #statusOf = ({ size, lineBreaks }: LogEnd): ResourceStatus => {
     const { durability, writer } = this.#options;
     const isDurable = durability === "disk" && writer.flushData === undefined;
-    const lines = this.#record.metadata.supportsLineAccess ? lineBreaks : null;
+    const lines = this.resource.metadata.supportsLineAccess ? lineBreaks : null;
     this.#next = this.#statusWith("IN_PROGRESS", size, lines, isDurable ? size : this.#durable);
     return this.#next;
   };
@@ -484,13 +485,11 @@ export class Appender {
     this.#isUnrecorded = true;
   }
 
-  /** Tells the catalog of the newest checkpoint, unless it heard of one just now. */
-  async #recordProgress(): Promise<void> {
-    const nowMs = performance.now();
-    if (!this.#isUnrecorded || nowMs - this.#catalogedAtMs < CATALOG_INTERVAL_MS) return;
+  /** Tells the catalog of the newest checkpoint. */
+  #recordProgress(): Promise<void> {
     this.#isUnrecorded = false;
-    this.#catalogedAtMs = nowMs;
-    await this.#catalog(this.#status, { digestState: this.#digestState() });
+    this.#catalogedAtMs = performance.now();
+    return this.#catalog(this.#status, { digestState: this.#digestState() });
   }
 
   #digestState(): DigestState {
@@ -504,7 +503,7 @@ export class Appender {
   }
 
   #finalLines(): number | null {
-    return this.#record.metadata.supportsLineAccess ? this.#options.writer.lines : null;
+    return this.resource.metadata.supportsLineAccess ? this.#options.writer.lines : null;
   }
 
   #statusWith(
@@ -525,8 +524,8 @@ export class Appender {
     };
   }
 
-  #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
-    return this.#update({
+  async #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
+    const whole = {
       transferStatus: status.transferStatus,
       size: status.currentSize,
       durableSize: status.durableSize,
@@ -536,32 +535,12 @@ export class Appender {
       announced: this.announced,
       updatedAtMs: Date.now(),
       ...change,
-    });
-  }
-
-  /** Changes the record, and renews the lease with it. */
-  async #update(change: ResourceChange): Promise<void> {
-    const before = this.#updating;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#updating = promise;
-    await before;
-    const { catalog, lease } = this.#options;
-    const { id, revision } = this.#record;
+    };
     try {
-      this.#record = await catalog.update(id, revision, { owner: lease.owner(), ...change });
+      await this.#record.update(whole);
     } catch (error) {
-      await this.#lookForFence(toStreamError(error));
-      throw this.#fence ?? error;
-    } finally {
-      resolve();
+      this.#noticeFence(toStreamError(error));
+      throw error;
     }
-  }
-
-  /** A record that somebody else changed may be another owner's by now. */
-  async #lookForFence({ code }: StreamError): Promise<void> {
-    if (code !== "CONFLICT") return;
-    const record = await this.#options.catalog.get(this.#record.id).catch(() => null);
-    if (record === null || record.epoch <= this.epoch) return;
-    this.#fence ??= new StreamError("FENCED", "the upload was resumed elsewhere");
   }
 }

@@ -39,16 +39,18 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
           choice(TRANSFER_STATUSES),
           TRANSFER_STATUSES.length,
         ),
+        name: inQuery("name", "only those whose filename holds this", text),
         limit,
         after: cursor(isResourceId),
       },
       answers: { 200: answerOf("a page", jsonOf(array(RESOURCE)), "Link") },
       errors: [],
-      async handle(c, { context, status, limit, after }) {
+      async handle(c, { context, status, name, limit, after }) {
         const found = await resources.list({
           limit: limit + 1,
           contextId: grantOf(c)?.contextId ?? context,
           transferStatuses: status,
+          filenamePart: name,
           after,
         });
         const base = references.base(c);

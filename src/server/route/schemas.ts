@@ -67,6 +67,7 @@ export const RESOURCE: Schema = {
     contextId: orNull(TEXT),
     digest: orNull(object({ algorithm: TEXT, value: TEXT })),
     reference: ADDRESS,
+    view: orNull(ADDRESS),
     createdAt: TIME,
     updatedAt: TIME,
   }),

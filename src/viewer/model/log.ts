@@ -12,6 +12,7 @@ import type { SettingsStore } from "./settings.ts";
 import type { LogSource } from "./source.ts";
 import { PLAIN, type Style } from "./style.ts";
 import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter } from "./terminal.ts";
+import { Throttle } from "./throttle.ts";
 import { styleBefore } from "./style_before.ts";
 
 /** Whether statuses arrive. */
@@ -25,6 +26,8 @@ const OUTLINE_BYTES = 32 * 1024 * 1024;
 /** Lines that are shown together when some of them go back to earlier ones. */
 const AREA_LINES = 400;
 const MAX_STYLES = 50_000;
+/** What is found is shown at once, and what follows so often, in ms. */
+const FOUND_MS = 100;
 
 /** One log. */
 export class Log {
@@ -51,6 +54,8 @@ export class Log {
   readonly #styles = new Map<number, Style>();
   /** Styles at the first line of what is loaded, looked up behind its edge. */
   readonly #edges = new Map<number, Style>();
+  /** The line that was gone to last: no group hides it, also not one that is found later. */
+  #revealed = -1;
   #overwritten: LineRange[] = [];
   #stop = new AbortController();
   #sawEscapes = false;
@@ -68,11 +73,11 @@ export class Log {
       (error) => this.#failed(error),
     );
     const find: Find = source.find ?? nothing;
-    this.search = new Searcher(find, () => this.#searched());
+    this.search = new Searcher(find, new Throttle(() => this.#searched(), FOUND_MS).ask);
     const outline = this.outline;
     this.outliner = new Searcher(
       (query, from, limit, signal) => outlined(find(query, from, limit, signal), outline),
-      () => this.#outlined(),
+      new Throttle(() => this.#outlined(), FOUND_MS).ask,
     );
   }
 
@@ -195,6 +200,8 @@ export class Log {
   }
 
   #outlined(): void {
+    this.#clearRows();
+    this.#overwrite();
     this.#remap();
     this.changed();
   }
@@ -222,7 +229,8 @@ export class Log {
   isOpen(group: Group): boolean {
     const chosen = this.#toggled.get(group.head);
     if (chosen !== undefined) return chosen;
-    return group.startsOpen || group.failed || group.end === Infinity;
+    const holdsRevealed = group.head < this.#revealed && this.#revealed < group.end;
+    return group.startsOpen || group.failed || group.end === Infinity || holdsRevealed;
   }
 
   /** Folds or opens a group. */
@@ -241,10 +249,11 @@ export class Log {
 
   /** Opens all that hides a line. */
   reveal(line: number): void {
+    this.#revealed = line;
     if (!this.map.isHidden(line)) return;
     if (this.filtered) this.filtered = false;
-    for (const group of this.outline.groups) {
-      if (group.head < line && line < group.end) this.#toggled.set(group.head, true);
+    for (const { head, end } of this.outline.groups) {
+      if (head < line && line < end) this.#toggled.delete(head);
     }
     this.#remap();
     this.changed();

@@ -26,7 +26,7 @@ const MAX_UP = 400;
 /** Whatever is not printed as it is. */
 const SEQUENCE =
   // deno-lint-ignore no-control-regex
-  /\x1b(?:\[([0-?]*)[ -/]*([@-~])|\](.*?)(?:\x07|\x1b\\|$)|[PX^_].*?(?:\x1b\\|$)|[ -/]+[0-~]|[0-Z\\`-~])|[\x07\x08\r\x1b\x0e\x0f]/gs;
+  /\x1b(?:\[([0-?]*)[ -/]*([@-~]|$)|\](.*?)(?:\x07|\x1b\\|$)|[PX^_].*?(?:\x1b\\|$)|[ -/]+[0-~]|[0-Z\\`-~])|[\x07\x08\r\x1b\x0e\x0f]/gs;
 // deno-lint-ignore no-control-regex
 const ANY_CONTROL = /[\x07\x08\x0e\x0f\r\x1b]/;
 // deno-lint-ignore no-control-regex

@@ -78,7 +78,15 @@ export class LogView {
     this.element.addEventListener("pointerdown", (event) => {
       this.#dragging = event.offsetX >= this.element.clientWidth && event.target === this.element;
     }, { signal });
-    addEventListener("pointerup", () => this.#dragging = false, { signal });
+    this.#rows.addEventListener(
+      "pointerdown",
+      (event) => this.selection.dragStarts(event),
+      { signal },
+    );
+    addEventListener("pointerup", () => {
+      this.#dragging = false;
+      this.selection.dragEnds();
+    }, { signal });
     this.#rows.addEventListener("click", (event) => this.#clicked(event), { signal });
     addEventListener("hashchange", () => this.goToLinked(), { signal });
     document.addEventListener("selectionchange", () => this.selection.changed(), { signal });
@@ -453,7 +461,7 @@ export class LogView {
     const group = log.groupAt(line);
     const groupOpen = group !== undefined && log.isOpen(group);
     const hits = shown === null ? [] : hitsIn(shown.row.text, log.matcher);
-    const gap = log.filtered ? log.map.gapBefore(line) : 0;
+    const gap = log.filtered ? log.map.gapBefore(line) : null;
     const classes = this.#classesOf(line, group?.depth ?? null);
     const time = { text: "", title: "" };
     const key = [

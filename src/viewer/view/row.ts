@@ -20,8 +20,8 @@ export interface RowView {
   /** The group it begins. */
   group: Group | undefined;
   groupOpen: boolean;
-  /** Lines that are hidden before it, of which it should tell. */
-  gap: number;
+  /** Lines that are hidden before it; null where nobody is told. */
+  gap: number | null;
   /** When it arrived, as it is shown; empty for no column. */
   time: string;
   timeTitle: string;
@@ -40,8 +40,8 @@ export interface Placed extends HTMLElement {
 export function drawRow(view: RowView, theme: Theme): HTMLElement {
   const row: Placed = element("div", `row ${view.classes}`);
   row.line = view.line;
-  if (view.gap > 0) row.append(gapElement(view.gap));
   row.append(numberElement(view.line));
+  if (view.gap !== null) row.append(gapElement(view.gap));
   if (view.time !== "") {
     const time = element("span", "time", view.time);
     time.title = view.timeTitle;
@@ -115,7 +115,8 @@ function foldElement({ title, end }: Group, isOpen: boolean): HTMLElement {
 }
 
 function gapElement(lines: number): HTMLElement {
-  const gap = element("div", "gap", `⋯ ${lines.toLocaleString("en")} lines`);
+  const gap = element("span", "gap", lines > 0 ? `⋯ ${lines.toLocaleString("en")}` : "");
+  gap.title = `${lines.toLocaleString("en")} lines before this one are hidden: show them`;
   return gap;
 }
 

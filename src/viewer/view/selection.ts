@@ -28,6 +28,8 @@ export class LogSelection {
   /** What we made the browser select; its ends may stand for ends that are not in the page. */
   #set: { anchor: Spot; focus: Spot } | null = null;
   #allSelected = false;
+  /** Whether a pointer is down: where it went down the selection begins, whatever leaves the page meanwhile. */
+  #drag: "none" | "begun" | "anchored" = "none";
 
   constructor(log: Log, rows: HTMLElement) {
     this.#log = log;
@@ -51,6 +53,16 @@ export class LogSelection {
     this.restore();
   }
 
+  /** A pointer went down on the rows. */
+  dragStarts({ button, shiftKey }: PointerEvent): void {
+    if (button === 0) this.#drag = shiftKey && this.#selection !== null ? "anchored" : "begun";
+  }
+
+  /** The pointer went up. */
+  dragEnds(): void {
+    this.#drag = "none";
+  }
+
   /** The browser selects something else. */
   changed(): void {
     const native = getSelection();
@@ -64,7 +76,8 @@ export class LogSelection {
     const keepsAnchor = before !== null && isSpot(this.#set?.anchor, anchor);
     const keepsFocus = before !== null && isSpot(this.#set?.focus, focus);
     if (keepsAnchor && keepsFocus) return;
-    const start = keepsAnchor ? before.anchor : placeOf(this.#rows, anchor);
+    const isAnchored = before !== null && this.#drag === "anchored";
+    const start = keepsAnchor || isAnchored ? before.anchor : placeOf(this.#rows, anchor);
     const end = keepsFocus ? before.focus : placeOf(this.#rows, focus);
     this.#allSelected = false;
     if (start === null || end === null) {
@@ -73,6 +86,7 @@ export class LogSelection {
     }
     this.#selection = { anchor: start, focus: end };
     this.#set = { anchor, focus };
+    if (this.#drag === "begun") this.#drag = "anchored";
   }
 
   /** After rows were drawn: the browser selects the part that is in the page. */
@@ -159,7 +173,11 @@ function spotOf(rows: readonly Placed[], place: Place): Spot | null {
   return edgeOf(row, true);
 }
 
+/** An end of a row; where it has text, in that, as browsers tell it. */
 function edgeOf(row: Element, end: boolean): Spot {
   const text = row.querySelector(".text")!;
+  const piece = end ? text.lastElementChild : text.firstElementChild;
+  const node = piece?.firstChild;
+  if (node instanceof Text) return { node, offset: end ? node.length : 0 };
   return { node: text, offset: end ? text.childNodes.length : 0 };
 }

@@ -1,0 +1,21 @@
+/**
+ * `stream close`.
+ * @module
+ */
+import { closeContext } from "../../client.ts";
+import { type Command, EXIT, SERVER_OPTION } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+
+/** Closes an upload context. */
+export const close: Command = {
+  name: "close",
+  summary: "close an upload context: it takes no more uploads, and its followers end",
+  positionals: ["CONTEXT"],
+  options: SERVER_OPTION,
+  examples: ["stream close run-17", "stream close run-17 --server https://logs.example.org"],
+  async run([contextId], options) {
+    const { server, token } = await credentialsOf(options);
+    await closeContext(server, contextId, { token });
+    return EXIT.ok;
+  },
+};

@@ -1,0 +1,203 @@
+/**
+ * `stream completions`: what shells complete, made of the same table as the help.
+ * @module
+ */
+import { type Command, COMMON_OPTIONS, EXIT, type Option, UsageError } from "../command.ts";
+import { printLine } from "../output.ts";
+
+/** What stands for a value: words to choose from, or what a shell or the server knows. */
+type Values = readonly string[] | "files" | "ids" | "contexts" | "programs" | "anything";
+
+const SHELLS: Record<string, (commands: readonly Command[]) => string> = { bash, zsh, fish };
+
+/** Words that ask the server, which may be away. */
+const ASK = {
+  ids: "stream ls -q --limit 100 2>/dev/null",
+  contexts: "stream ls --contexts -q --limit 100 2>/dev/null",
+};
+
+/** Prints what a shell needs. */
+export function completionsCommand(commands: () => readonly Command[]): Command {
+  return {
+    name: "completions",
+    summary: "print what makes a shell complete commands, options, ids and contexts",
+    positionals: [Object.keys(SHELLS).join("|")],
+    options: {},
+    examples: [
+      "source <(stream completions bash)",
+      "stream completions fish > ~/.config/fish/completions/stream.fish",
+    ],
+    async run([shell]) {
+      if (!Object.hasOwn(SHELLS, shell)) {
+        throw new UsageError(
+          `completions ${shell}: that is none of ${Object.keys(SHELLS).join(", ")}`,
+        );
+      }
+      await printLine(SHELLS[shell](commands()));
+      return EXIT.ok;
+    },
+  };
+}
+
+function valuesOf(name: string, { value = "" }: Option): Values {
+  if (/^[a-z]+(\|[a-z]+)+$/.test(value)) return value.split("|");
+  if (/FILE|DIR|PATH/.test(value)) return "files";
+  if (name === "context" && value === "ID") return "contexts";
+  return "anything";
+}
+
+/** What a command takes besides options; one of several kinds is told by its last. */
+function positionalValues({ positionals, runsCommand }: Command): Values {
+  const [first = ""] = positionals;
+  if (runsCommand) return "programs";
+  if (/^[a-z]+(\|[a-z]+)+$/.test(first)) return first.split("|");
+  if (/REF/.test(first)) return "ids";
+  if (first === "CONTEXT") return "contexts";
+  return /FILE|DIR/.test(first) ? "files" : "anything";
+}
+
+function optionsOf(command: Command): [name: string, option: Option][] {
+  return Object.entries({ ...command.options, ...COMMON_OPTIONS });
+}
+
+function bash(commands: readonly Command[]): string {
+  const reply = (values: Values) => {
+    switch (values) {
+      case "files":
+        return 'COMPREPLY=($(compgen -f -- "$cur"))';
+      case "programs":
+        return 'COMPREPLY=($(compgen -c -- "$cur"))';
+      case "ids":
+      case "contexts":
+        return `COMPREPLY=($(compgen -W "$(${ASK[values]})" -- "$cur"))`;
+      case "anything":
+        return ":";
+      default:
+        return `COMPREPLY=($(compgen -W "${values.join(" ")}" -- "$cur"))`;
+    }
+  };
+  const cases = commands.map((command) => {
+    const options = optionsOf(command);
+    const valued = options.filter(([, { kind }]) => kind !== "flag").map(([name, option]) => {
+      const words = [`--${name}`, ...option.short === undefined ? [] : [`-${option.short}`]];
+      return `        ${words.join("|")}) ${reply(valuesOf(name, option))}; return ;;`;
+    });
+    return [
+      `    ${command.name})`,
+      '      case "$prev" in',
+      ...valued,
+      "      esac",
+      '      if [[ "$cur" == -* ]]; then',
+      `        COMPREPLY=($(compgen -W "${
+        options.map(([name]) => `--${name}`).join(" ")
+      }" -- "$cur"))`,
+      "      else",
+      `        ${reply(positionalValues(command))}`,
+      "      fi ;;",
+    ].join("\n");
+  });
+  return [
+    "# bash completion of stream",
+    "_stream() {",
+    '  local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"',
+    "  COMPREPLY=()",
+    "  if ((COMP_CWORD == 1)); then",
+    `    COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(" ")} help" -- "$cur"))`,
+    "    return",
+    "  fi",
+    '  case "${COMP_WORDS[1]}" in',
+    ...cases,
+    "  esac",
+    "}",
+    "complete -o filenames -F _stream stream",
+  ].join("\n");
+}
+
+function zsh(commands: readonly Command[]): string {
+  const quoted = (text: string) => text.replaceAll("'", "'\\''");
+  const told = (text: string) => quoted(text).replace(/[[\]:\\]/g, "\\$&");
+  const action = (values: Values) => {
+    switch (values) {
+      case "files":
+        return "_files";
+      case "programs":
+        return "_normal";
+      case "ids":
+      case "contexts":
+        return `_stream_${values}`;
+      case "anything":
+        return " ";
+      default:
+        return `(${values.join(" ")})`;
+    }
+  };
+  const cases = commands.map((command) => {
+    const specs = optionsOf(command).flatMap(([name, option]) => {
+      const value = option.kind === "flag"
+        ? ""
+        : `:${told(option.value ?? "")}:${action(valuesOf(name, option))}`;
+      const star = option.kind === "list" ? "*" : "";
+      const words = [`--${name}`, ...option.short === undefined ? [] : [`-${option.short}`]];
+      return words.map((word) => `'${star}${word}[${told(option.help)}]${value}'`);
+    });
+    const argument = `'*:${command.positionals[0] ?? "argument"}:${
+      action(positionalValues(command))
+    }'`;
+    return `    ${command.name}) _arguments ${[...specs, argument].join(" ")} ;;`;
+  });
+  return [
+    "#compdef stream",
+    "# zsh completion of stream",
+    ...(["ids", "contexts"] as const).map((values) =>
+      `_stream_${values}() { local -a found; found=(\${(f)"$(${ASK[values]})"}); compadd -a found }`
+    ),
+    "_stream() {",
+    "  if (( CURRENT == 2 )); then",
+    "    local -a commands",
+    `    commands=(${commands.map(({ name, summary }) => `'${name}:${told(summary)}'`).join(" ")})`,
+    "    _describe command commands",
+    "    return",
+    "  fi",
+    "  shift words",
+    "  (( CURRENT-- ))",
+    "  case $words[1] in",
+    ...cases,
+    "  esac",
+    "}",
+    "compdef _stream stream",
+  ].join("\n");
+}
+
+function fish(commands: readonly Command[]): string {
+  const quoted = (text: string) => `'${text.replace(/[\\']/g, "\\$&")}'`;
+  const action = (values: Values) => {
+    switch (values) {
+      case "files":
+        return " -F";
+      case "programs":
+        return " -a '(__fish_complete_command)'";
+      case "ids":
+      case "contexts":
+        return ` -a '(${ASK[values]})'`;
+      case "anything":
+        return "";
+      default:
+        return ` -a '${values.join(" ")}'`;
+    }
+  };
+  const lines = commands.flatMap((command) => {
+    const seen = `complete -c stream -n '__fish_seen_subcommand_from ${command.name}'`;
+    return [
+      `complete -c stream -n __fish_use_subcommand -a ${command.name} -d ${
+        quoted(command.summary)
+      }`,
+      `${seen}${action(positionalValues(command))}`,
+      ...optionsOf(command).map(([name, option]) => {
+        const short = option.short === undefined ? "" : ` -s ${option.short}`;
+        const value = option.kind === "flag" ? "" : ` -r${action(valuesOf(name, option))}`;
+        return `${seen} -l ${name}${short}${value} -d ${quoted(option.help)}`;
+      }),
+    ];
+  });
+  return ["# fish completion of stream", "complete -c stream -f", ...lines].join("\n");
+}

@@ -1,0 +1,89 @@
+/**
+ * `stream man`: the manual page, made of the same table as the help.
+ * @module
+ */
+import { VERSION } from "../../protocol.ts";
+import { type Command, COMMON_OPTIONS, EXIT, type Option, usageOf } from "../command.ts";
+import { printLine } from "../output.ts";
+
+/** Prints the manual page. */
+export function manCommand(commands: () => readonly Command[]): Command {
+  return {
+    name: "man",
+    summary: "print the manual page",
+    positionals: [],
+    options: {},
+    examples: ["stream man | man -l -", "stream man > /usr/local/share/man/man1/stream.1"],
+    async run() {
+      await printLine(page(commands()));
+      return EXIT.ok;
+    },
+  };
+}
+
+function page(commands: readonly Command[]): string {
+  return [
+    `.TH STREAM 1 "" "stream ${VERSION}" "User Commands"`,
+    ".SH NAME",
+    text("stream - moves files that are still being written"),
+    ".SH SYNOPSIS",
+    ".B stream",
+    ".I COMMAND",
+    text("[arguments] [options]"),
+    ".SH COMMANDS",
+    ...commands.flatMap(section),
+    ".SH OPTIONS OF EVERY COMMAND",
+    ...Object.entries(COMMON_OPTIONS).flatMap(option),
+    ".SH ENVIRONMENT",
+    text(
+      "Every option can stand in the environment, as STREAM_COMMAND_OPTION (STREAM_PUSH_RETRY_FOR=1h), and in a " +
+        "configuration file. An option that was typed comes before the environment, that before the file.",
+    ),
+    ".SH EXIT STATUS",
+    ...EXIT_TEXTS.flatMap(([code, meaning]) => [".TP", `.B ${code}`, text(meaning)]),
+  ].join("\n");
+}
+
+const EXIT_TEXTS: readonly [number, string][] = [
+  [EXIT.ok, "done"],
+  [EXIT.failed, "failed"],
+  [EXIT.usage, "what was typed makes no sense"],
+  [EXIT.resourceFailed, "the resource is FAILED"],
+  [EXIT.unreachable, "the server cannot be reached"],
+  [EXIT.refused, "the server refused"],
+  [EXIT.late, "wait: the resource had not ended in time"],
+  [EXIT.interrupted, "interrupted"],
+];
+
+function section(command: Command): string[] {
+  const { name, summary, options, examples } = command;
+  return [
+    `.SS ${text(name)}`,
+    `.B ${text(usageOf(command))}`,
+    ".PP",
+    text(`${summary[0].toUpperCase()}${summary.slice(1)}.`),
+    ...Object.entries(options).flatMap(option),
+    ".PP",
+    "Examples:",
+    ".PP",
+    ".nf",
+    ...examples.map((example) => `    ${text(example)}`),
+    ".fi",
+  ];
+}
+
+function option([name, { short, value, help, env }]: [string, Option]): string[] {
+  const words = [...short === undefined ? [] : [`-${short}`], `--${name}`].join(", ");
+  const variable = env === undefined ? "" : ` [${env}]`;
+  return [
+    ".TP",
+    `.BR "${text(words)}" "${text(value === undefined ? "" : ` ${value}`)}"`,
+    text(help + variable),
+  ];
+}
+
+/** Text as troff takes it: no request, no escape, and hyphens that can be copied. */
+function text(plain: string): string {
+  return plain.replaceAll("\\", "\\e").replaceAll("-", "\\-").replaceAll('"', "\\(dq")
+    .replaceAll("…", "...").replace(/^[.']/, "\\&$&");
+}

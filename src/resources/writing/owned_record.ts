@@ -1,0 +1,71 @@
+/**
+ * The record of an upload in the hands of its owner.
+ * @module
+ */
+import type { Catalog, ResourceChange, ResourceRecord } from "../../catalog.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
+import type { Lease } from "./lease.ts";
+
+/** Changes a record, one update after the other, for as long as nobody else owns it. */
+export class OwnedRecord {
+  readonly #catalog: Catalog;
+  readonly #lease: Lease;
+  #record: ResourceRecord;
+  /** The last update. */
+  #updating: Promise<unknown> = Promise.resolve();
+
+  /**
+   * @param catalog Where it is kept.
+   * @param lease For how long it is this node's.
+   * @param record The record as it stands.
+   */
+  constructor(catalog: Catalog, lease: Lease, record: ResourceRecord) {
+    this.#catalog = catalog;
+    this.#lease = lease;
+    this.#record = record;
+  }
+
+  /** The record as it stands. */
+  get value(): Readonly<ResourceRecord> {
+    return this.#record;
+  }
+
+  /** Whether it is time to renew the lease. */
+  get isDue(): boolean {
+    return this.#lease.isDue(this.#record.owner);
+  }
+
+  /**
+   * Changes the record, and renews the lease with it.
+   * @param change What changes.
+   * @throws {StreamError} FENCED when it is another owner's by now; CONFLICT when somebody else changed it;
+   * STORAGE_FAILED.
+   */
+  async update(change: ResourceChange): Promise<void> {
+    const before = this.#updating;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#updating = promise;
+    await before;
+    const { id, revision } = this.#record;
+    try {
+      const owner = this.#lease.owner();
+      this.#record = await this.#catalog.update(id, revision, { owner, ...change });
+    } catch (error) {
+      throw await this.#isLost(toStreamError(error)) ? fenced() : error;
+    } finally {
+      resolve();
+    }
+  }
+
+  /** Whether a refusal means that another owner has it. */
+  async #isLost({ code }: StreamError): Promise<boolean> {
+    if (code !== "CONFLICT") return false;
+    const record = await this.#catalog.get(this.#record.id).catch(() => null);
+    return record !== null && record.epoch > this.#record.epoch;
+  }
+}
+
+/** Another owner has the upload. */
+export function fenced(): StreamError {
+  return new StreamError("FENCED", "the upload was resumed elsewhere");
+}

@@ -1,0 +1,213 @@
+/** Finding and looking: names, lists, searches, waits and deletions of several, by the real program. */
+import { writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { type Kind, own, Workspace } from "../helpers/cli.ts";
+
+const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+const LOG = [
+  ...["first", "second", "an error", "fourth", "fifth", "sixth", "ERROR é", "last"],
+].map((line) => `${line}\n`).join("");
+
+/** A server with one log in the context `ci/17`; runs the program there. */
+async function withLog(kind: Kind) {
+  const workspace = await Workspace.open();
+  await workspace.serve(own);
+  await writeFile(workspace.path("build.log"), LOG);
+  const pushed = await workspace.run(own, ["push", "build.log", "--context", "ci/17"]);
+  const id = pushed.stdout.trim().split("/").at(-1)!;
+  return {
+    workspace,
+    id,
+    run: (...args: string[]) => workspace.run(kind, args),
+    lines: async (...args: string[]) =>
+      (await workspace.run(kind, args)).stdout.split("\n").slice(0, -1),
+    [Symbol.asyncDispose]: () => workspace[Symbol.asyncDispose](),
+  };
+}
+
+for (const kind of kinds) {
+  test(`${kind}: a resource is found by its context and name wherever a reference is taken`, async () => {
+    await using at = await withLog(kind);
+    assertEquals((await at.run("follow", "ci/17/build.log")).stdout, LOG);
+    assertEquals(
+      JSON.parse((await at.run("status", "ci/17/build.log", "--json")).stdout).id,
+      at.id,
+    );
+    assertEquals((await at.run("wait", "ci/17/build.log")).code, 0);
+    const missing = await at.run("status", "ci/17/other.log");
+    assertEquals(missing.code, 1);
+    assertStringIncludes(missing.stderr, "no resource is called ci/17/other.log (NOT_FOUND)");
+    await at.workspace.run(own, ["push", "build.log", "--context", "ci/17"]);
+    const two = await at.run("follow", "ci/17/build.log");
+    assertEquals([two.code, two.stdout], [1, ""]);
+    assertMatch(
+      two.stderr,
+      /2 resources are called ci\/17\/build\.log: .*; give an id \(CONFLICT\)/,
+    );
+    assertStringIncludes(two.stderr, at.id);
+  });
+
+  test(`${kind}: search prints lines as grep does, and ends with its exit codes`, async () => {
+    await using at = await withLog(kind);
+    const search = (...args: string[]) => at.run("search", at.id, ...args);
+    assertEquals(await search("ERR(OR)?"), { code: 0, stdout: "ERROR é\n", stderr: "" });
+    assertEquals((await search("error", "-i", "-n")).stdout, "3:an error\n7:ERROR é\n");
+    assertEquals((await search("-i", "error", "-c")).stdout, "2\n");
+    assertEquals((await search("error", "-i", "-m", "1")).stdout, "an error\n");
+    assertEquals(
+      (await search("error", "-i", "-n", "-C", "1")).stdout,
+      "2-second\n3:an error\n4-fourth\n--\n6-sixth\n7:ERROR é\n8-last\n",
+    );
+    assertEquals(
+      (await search("f", "-n", "-B", "1", "-A", "9")).stdout.split("\n").length,
+      LOG.split("\n").length,
+    );
+    assertEquals(await search("nowhere"), { code: 1, stdout: "", stderr: "" });
+    assertEquals(await search("er.or", "-F"), { code: 1, stdout: "", stderr: "" });
+    assertEquals(await search("last", "-q"), { code: 0, stdout: "", stderr: "" });
+    for (
+      const [args, reason] of [[[at.id, "("], "expression"], [
+        ["00000000", "a"],
+        "00000000",
+      ]] as const
+    ) {
+      const { code, stderr } = await at.run("search", ...args);
+      assertEquals(code, 2);
+      assertStringIncludes(stderr, reason);
+    }
+  });
+
+  test(`${kind}: search --json prints an object a line; colours are for terminals and CLICOLOR_FORCE`, async () => {
+    await using at = await withLog(kind);
+    const [json] = await at.lines("search", at.id, "ROR", "--json");
+    assertEquals(JSON.parse(json).text, "ERROR é");
+    const colours = async (env: Record<string, string>, ...args: string[]) =>
+      (await at.workspace.run(kind, ["search", at.id, "R é", ...args], { env })).stdout;
+    assertEquals(await colours({ CLICOLOR_FORCE: "1" }), "ERRO\x1b[31mR é\x1b[0m\n");
+    assertEquals(await colours({ CLICOLOR_FORCE: "1" }, "--no-color"), "ERROR é\n");
+    const terminal = async (env: Record<string, string>) =>
+      (await at.workspace.terminal(kind, ["search", at.id, "R é"], { env }).exit()).stdout;
+    assertEquals(await terminal({ NO_COLOR: "", TERM: "xterm" }), "ERRO\x1b[31mR é\x1b[0m\r\n");
+    assertEquals(await terminal({ NO_COLOR: "1", TERM: "xterm" }), "ERROR é\r\n");
+    assertEquals(await terminal({ NO_COLOR: "", TERM: "dumb" }), "ERROR é\r\n");
+  });
+
+  test(`${kind}: ls chooses by state, time and name, and sorts`, async () => {
+    await using at = await withLog(kind);
+    await writeFile(at.workspace.path("a.bin"), "x");
+    await at.workspace.run(own, ["push", "a.bin"]);
+    const running = await at.workspace.push(own, ["-", "--name", "live"]);
+    const names = async (...args: string[]) =>
+      JSON.parse((await at.run("ls", "--json", ...args)).stdout)
+        .map(({ filename }: { filename: string }) => filename);
+    assertEquals(await names(), ["live", "a.bin", "build.log"]);
+    assertEquals(await names("--sort", "name"), ["a.bin", "build.log", "live"]);
+    assertEquals(await names("--sort", "size", "--limit", "2"), ["build.log", "a.bin"]);
+    assertEquals(await names("--status", "completed"), ["a.bin", "build.log"]);
+    assertEquals(await names("--status", "FAILED", "--status", "INITIATED"), ["live"]);
+    assertEquals(await names("--name", "b"), ["a.bin", "build.log"]);
+    assertEquals(await names("--since", "1h"), ["live", "a.bin", "build.log"]);
+    assertEquals(await names("--since", "2100-01-01"), []);
+    assertEquals(await at.lines("ls", "-q", "--context", "ci/17"), [at.id]);
+    for (const args of [["--sort", "colour"], ["--status", "DONE"], ["--since", "soon"]]) {
+      const { code, stderr } = await at.run("ls", ...args);
+      assertEquals(code, 2);
+      assertStringIncludes(stderr, args.join(" "));
+    }
+    running.push.end();
+  });
+
+  test(`${kind}: ls is a table with ages and sizes for people at a terminal`, async () => {
+    await using at = await withLog(kind);
+    const { stdout } = await at.workspace.terminal(kind, ["ls"], { env: { NO_COLOR: "1" } }).exit();
+    const [header, row] = stdout.split("\r\n");
+    assertMatch(header, /^ID +STATUS +SIZE +LINES +AGE +NAME$/);
+    assertMatch(row, /^[0-9a-f-]{36} +COMPLETED +55 B +8 +\d+s +build\.log$/);
+    assertEquals(row.indexOf("build.log"), header.indexOf("NAME"));
+  });
+
+  test(`${kind}: ls --watch prints a line for what is new and for what changed`, async () => {
+    await using at = await withLog(kind);
+    const watch = at.workspace.start(kind, ["ls", "--watch", "--json"]);
+    const lines = (text: string) => text.trimEnd().split("\n").map((line) => JSON.parse(line));
+    await watch.stdout.until((text) => text.endsWith("\n"));
+    const { push } = await at.workspace.push(own, ["-", "--name", "live"]);
+    await watch.stdout.until((text) => text.includes("INITIATED"));
+    push.end();
+    const seen = lines(await watch.stdout.until((text) => text.split("COMPLETED").length === 3));
+    assertEquals(seen.map(({ filename, transferStatus }) => [filename, transferStatus]), [
+      ["build.log", "COMPLETED"],
+      ["live", "INITIATED"],
+      ["live", "COMPLETED"],
+    ]);
+  });
+
+  test(`${kind}: wait ends with the resource, with 3 for a FAILED one, with 124 when it is too late`, async () => {
+    await using at = await withLog(kind);
+    const { push, reference } = await at.workspace.push(own, ["-", "--name", "live"]);
+    assertEquals((await at.run("wait", reference, "--timeout", "300ms")).code, 124);
+    const waiting = at.workspace.start(kind, ["wait", at.id, reference, "--json"]);
+    await waiting.stdout.until((text) => text.includes("build.log"));
+    push.signal("SIGINT");
+    const { code, stdout } = await waiting.exit();
+    assertEquals(code, 3);
+    const statuses = stdout.trimEnd().split("\n").map((line) => JSON.parse(line).transferStatus);
+    assertEquals(statuses, ["COMPLETED", "FAILED"]);
+    assertEquals((await at.run("wait", "00000000")).code, 1);
+    assertEquals((await at.run("wait")).code, 2);
+  });
+
+  test(`${kind}: wait --context ends with the last of its resources`, async () => {
+    await using at = await withLog(kind);
+    const { push } = await at.workspace.push(own, ["-", "--context", "ci/17", "--name", "live"]);
+    const waiting = at.workspace.start(kind, ["wait", "--context", "ci/17"]);
+    const next = await at.workspace.push(own, ["-", "--context", "ci/17", "--name", "next"]);
+    push.end();
+    await waiting.stdout.until((text) => text.includes("live"));
+    next.push.end();
+    const { code, stdout } = await waiting.exit();
+    assertEquals([code, stdout.trimEnd().split("\n").length], [0, 3]);
+    assertEquals((await at.run("wait", "--context", "nobody")).code, 1);
+  });
+
+  test(`${kind}: a context is closed, and is listed as such`, async () => {
+    await using at = await withLog(kind);
+    assertEquals((await at.lines("ls", "--contexts", "-q"))[0], "ci/17");
+    assertEquals((await at.run("close", "ci/17")).code, 0);
+    assertMatch((await at.lines("ls", "--contexts"))[0], /ci\/17 +closed \d{4}-/);
+    const refused = await at.run("push", "build.log", "--context", "ci/17");
+    assertEquals(refused.code, 5);
+    assertEquals((await at.run("close", "nobody")).code, 5);
+  });
+
+  test(`${kind}: rm takes several, says which it could not delete, and goes on`, async () => {
+    await using at = await withLog(kind);
+    const { push, reference } = await at.workspace.push(own, ["-", "--context", "ci/17"]);
+    const { code, stderr } = await at.run("rm", "00000000", reference, at.id);
+    assertEquals(code, 1);
+    assertMatch(stderr, /^stream: 00000000: .*\(NOT_FOUND\)\nstream: .*\(WRONG_STATE\)\n$/);
+    assertEquals((await at.lines("ls", "-q")).length, 1);
+    push.end();
+    await push.exit();
+    assertEquals((await at.run("rm", "--context", "ci/17")).code, 0);
+    assertEquals(await at.lines("ls"), []);
+    assertEquals((await at.run("rm")).code, 2);
+  });
+
+  test(`${kind}: share --json tells the end of the link`, async () => {
+    await using workspace = await Workspace.open();
+    const created = await workspace.run(own, [
+      ...["token", "create", "--auth", "tokens", "--scope", "upload,read,admin"],
+    ]);
+    await workspace.serve(own, ["--auth", "tokens"]);
+    const env = { STREAM_TOKEN: created.stdout.trim() };
+    await writeFile(workspace.path("a.log"), LOG);
+    const pushed = await workspace.run(own, ["push", "a.log", "--context", "c"], { env });
+    assertEquals(pushed.code, 0);
+    const { stdout } = await workspace.run(kind, ["share", "c/a.log", "--json"], { env });
+    const link = JSON.parse(stdout);
+    assert(Date.parse(link.expiresAt) > Date.now());
+    assertEquals(await (await fetch(link.url)).text(), LOG);
+  });
+}
