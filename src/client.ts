@@ -21,14 +21,14 @@
  * @module
  */
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
-import { request, requestJson } from "./client/http.ts";
-import { StepUpload } from "./client/step_upload.ts";
-import { NativeUpload, StepServerError } from "./client/native_upload.ts";
-import type { PushedUpload, PushOptions } from "./client/push.ts";
-import type { RetryOptions } from "./client/retry.ts";
+import { request, requestJson } from "./client/connection/http.ts";
+import { StepUpload } from "./client/upload/step_upload.ts";
+import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
+import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
+import type { RetryOptions } from "./client/connection/retry.ts";
 import { type ReferenceOptions, targetOf } from "./client/target.ts";
-import { BearerToken, tokenFor, type TokenProvider } from "./client/token.ts";
-import type { TransportOptions } from "./client/transport.ts";
+import { BearerToken, tokenFor, type TokenProvider } from "./client/connection/token.ts";
+import type { TransportOptions } from "./client/connection/transport.ts";
 import {
   checkMetadata,
   httpBase,
@@ -47,13 +47,13 @@ export {
   type ContextsOptions,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
-export type { RetryOptions } from "./client/retry.ts";
+export type { RetryOptions } from "./client/connection/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
 export type { CancelOptions, ReferenceOptions } from "./client/target.ts";
-export type { Transport, TransportOptions } from "./client/transport.ts";
-export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
-export type { PushedUpload, PushOptions } from "./client/push.ts";
-export type { TokenProvider } from "./client/token.ts";
+export type { Transport, TransportOptions } from "./client/connection/transport.ts";
+export type { StepConnection, StepHandler, StepTransport } from "./client/upload/step_transport.ts";
+export type { PushedUpload, PushOptions } from "./client/upload/push.ts";
+export type { TokenProvider } from "./client/connection/token.ts";
 export {
   type ContextEvent,
   contextEvents,
@@ -68,6 +68,7 @@ export {
   type DigestAlgorithm,
   type ErrorCode,
   type LinePosition,
+  type Outcome,
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,

@@ -47,6 +47,7 @@ export {
   UPLOADS_PATH,
   VIEW_PATH,
 } from "./protocol/names.ts";
+export { checkOutcome, endedWell, type Outcome } from "./protocol/outcomes.ts";
 export { httpBase, parseReference, type ResourceLocation, wsBase } from "./protocol/references.ts";
 export type { Flat, Kinds, Optional, Required, ValueOf } from "./protocol/shapes.ts";
 export {

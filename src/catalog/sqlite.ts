@@ -9,7 +9,13 @@ import { mkdirSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { type DigestAlgorithm, isFinal, StreamError, type TransferStatus } from "../protocol.ts";
+import {
+  type DigestAlgorithm,
+  isFinal,
+  type Outcome,
+  StreamError,
+  type TransferStatus,
+} from "../protocol.ts";
 import type {
   Catalog,
   ContextQuery,
@@ -23,7 +29,7 @@ import { Watchers } from "./watchers.ts";
 
 const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
 
-/** What brings a catalog from each version of its schema to the next; the first makes it. */
+/** Steps that bring a catalog from each version of its schema to the next; the first makes it. */
 const MIGRATIONS = [
   `
   CREATE TABLE resources (
@@ -74,6 +80,10 @@ const MIGRATIONS = [
   ALTER TABLE resources ADD COLUMN owner_node TEXT;
   ALTER TABLE resources ADD COLUMN owner_until INTEGER;
   `,
+  `
+  ALTER TABLE resources ADD COLUMN exit_code INTEGER;
+  ALTER TABLE resources ADD COLUMN exit_signal TEXT;
+  `,
 ];
 
 const COLUMNS = [
@@ -102,6 +112,8 @@ const COLUMNS = [
   "durable_size",
   "owner_node",
   "owner_until",
+  "exit_code",
+  "exit_signal",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -375,6 +387,8 @@ function toRow(record: ResourceRecord): Row {
     durable_size: record.durableSize,
     owner_node: record.owner?.node ?? null,
     owner_until: finiteOrNull(record.owner?.untilMs),
+    exit_code: record.outcome?.exitCode ?? null,
+    exit_signal: record.outcome?.signal ?? null,
   };
 }
 
@@ -394,6 +408,7 @@ function fromRow(row: Row): ResourceRecord {
     epoch: Number(row.epoch),
     sequence: Number(row.sequence),
     failure: row.failure as string | null,
+    ...outcomeIn(row),
     digest: row.digest_algorithm === null ? null : {
       algorithm: row.digest_algorithm as DigestAlgorithm,
       value: String(row.digest_value),
@@ -416,6 +431,12 @@ function fromRow(row: Row): ResourceRecord {
     updatedAtMs: Number(row.updated_at),
     revision: Number(row.revision),
   };
+}
+
+/** Nothing where the uploader did not tell. */
+function outcomeIn({ exit_code, exit_signal }: Row): { outcome?: Outcome } {
+  const [exitCode, signal] = [exit_code as number | null, exit_signal as string | null];
+  return exitCode === null && signal === null ? {} : { outcome: { exitCode, signal } };
 }
 
 /** A column of integers has no Infinity. */

@@ -3,8 +3,8 @@
  * @module
  */
 import { CONTEXTS_PATH, httpBase } from "../protocol.ts";
-import { requestJson } from "./http.ts";
-import { BearerToken, type TokenProvider } from "./token.ts";
+import { requestJson } from "./connection/http.ts";
+import { BearerToken, type TokenProvider } from "./connection/token.ts";
 
 /** An upload context: what groups uploads. */
 export interface ContextInfo {

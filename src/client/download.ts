@@ -12,13 +12,13 @@ import {
   type ResourceStatus,
   StreamError,
 } from "../protocol.ts";
-import type { Channel } from "./channel.ts";
+import type { Channel } from "./connection/channel.ts";
 import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
-import { HttpDownloadChannel } from "./http_download.ts";
-import type { RetryOptions } from "./retry.ts";
-import { type Conversation, SteadyConnection } from "./steady_connection.ts";
-import { BearerToken, type TokenProvider } from "./token.ts";
-import { Connector, type TransportOptions } from "./transport.ts";
+import { HttpDownloadChannel } from "./connection/http_download.ts";
+import type { RetryOptions } from "./connection/retry.ts";
+import { type Conversation, SteadyConnection } from "./connection/steady_connection.ts";
+import { BearerToken, type TokenProvider } from "./connection/token.ts";
+import { Connector, type TransportOptions } from "./connection/transport.ts";
 
 /** Which bytes to read. */
 export interface ReadOptions {

@@ -14,12 +14,12 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { eventsOf, type ServerSentEvent } from "./server_sent_events.ts";
-import { parseJson, type Recipient } from "./http.ts";
-import { Retries, type RetryOptions } from "./retry.ts";
-import { statusIn } from "./status.ts";
+import { eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
+import { parseJson, type Recipient } from "./connection/http.ts";
+import { Retries, type RetryOptions } from "./connection/retry.ts";
+import { statusIn } from "./connection/status.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
-import { BearerToken } from "./token.ts";
+import { BearerToken } from "./connection/token.ts";
 
 /** The server sends something every 15 s; who hears nothing for so long hears nothing any more. */
 const SILENT_AFTER_MS = 40_000;

@@ -25,7 +25,7 @@ import {
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "../session.ts";
 
-/** What a download session needs. */
+/** Parts and settings of a download session. */
 export interface DownloadSessionOptions {
   /** All resources. */
   resources: Resources;
@@ -75,7 +75,7 @@ export class DownloadSession extends ControlSession {
   constructor(connection: Connection, options: DownloadSessionOptions) {
     super(connection, options.heartbeat);
     this.#options = options;
-    this.#open().catch((error) => this.fail(error));
+    this.#openResource().catch((error) => this.fail(error));
   }
 
   protected handle(message: Message): void {
@@ -109,7 +109,7 @@ export class DownloadSession extends ControlSession {
     void this.#answers.then(() => opened.release()).catch(() => {});
   }
 
-  async #open(): Promise<void> {
+  async #openResource(): Promise<void> {
     const { resources, id } = this.#options;
     const opened = await resources.open(id);
     if (this.over) return await opened.release();
@@ -335,7 +335,7 @@ export class DownloadSession extends ControlSession {
     this.#progressed.ring();
   }
 
-  /** What is open; requests are answered only then. */
+  /** The resource; requests are answered only while it is open. */
   get #resource(): Resource {
     return this.#opened!.resource;
   }

@@ -104,6 +104,19 @@ const full = () =>
     updatedAtMs: 1_700_000_000_501,
   });
 
+contract(
+  "a record keeps how its producer ended, and has nothing of it where nobody told",
+  async (catalog) => {
+    for (const outcome of [{ exitCode: 0, signal: null }, { exitCode: null, signal: "SIGKILL" }]) {
+      const created = record();
+      await catalog.create(structuredClone(created));
+      assertEquals("outcome" in (await catalog.get(created.id))!, false);
+      await catalog.update(created.id, created.revision, { transferStatus: "COMPLETED", outcome });
+      assertEquals((await catalog.get(created.id))?.outcome, outcome);
+    }
+  },
+);
+
 contract("a record comes back as it was created", async (catalog) => {
   for (const created of [record(), full()]) {
     assertEquals(await catalog.get(created.id), null);
@@ -499,6 +512,8 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE resources DROP COLUMN exit_code;
+    ALTER TABLE resources DROP COLUMN exit_signal;
     ALTER TABLE resources DROP COLUMN owner_node;
     ALTER TABLE resources DROP COLUMN owner_until;
     ALTER TABLE resources DROP COLUMN durable_size;

@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import fc from "fast-check";
-import { SendWindow } from "../../src/client/send_window.ts";
+import { SendWindow } from "../../src/client/upload/send_window.ts";
 import { LIMITS, StreamError } from "../../src/protocol.ts";
 import { concat } from "../helpers/bytes.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";

@@ -21,7 +21,7 @@ import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { guessMimeType, isText } from "../../mime.ts";
 import { openStdin } from "../../source/pipe.ts";
-import { isTransient } from "../../client/retry.ts";
+import { isTransient } from "../../client/connection/retry.ts";
 import { MAX_PID } from "../../source/process.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";

@@ -34,6 +34,7 @@ import {
   RESOURCE,
   type Schema,
   STATUS,
+  STATUS_EXTRAS,
   STATUS_MEMBERS,
   TEXT,
 } from "../route/schemas.ts";
@@ -57,7 +58,7 @@ const METADATA = { filename: TEXT, mimeType: TEXT, supportsLineAccess: FLAG };
 /** What happens to resources. */
 const NEWS = {
   created: object({ id: TEXT, ...METADATA, reference: TEXT }),
-  status: object({ id: TEXT, ...STATUS_MEMBERS }),
+  status: object({ id: TEXT, ...STATUS_MEMBERS }, STATUS_EXTRAS),
   refused: object({ ...METADATA, code: CODE, message: TEXT }),
   deleted: ONLY_ID,
 };

@@ -2,8 +2,8 @@
  * Asking a server by HTTP: what goes along with a request, and what it means when it fails.
  * @module
  */
-import { type ErrorCode, ERRORS, StreamError } from "../protocol.ts";
-import { reasonOf } from "../reasons.ts";
+import { type ErrorCode, ERRORS, StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
 import type { BearerToken } from "./token.ts";
 
 /** How long a server may take for a short answer. */
