@@ -36,7 +36,7 @@ export interface Owner {
   untilMs: number;
 }
 
-/** Knowledge of the catalog of a resource; while it is written, its log knows better. */
+/** Record of a resource; while it is written, its log knows better. */
 export interface ResourceRecord {
   /** Id of the resource. */
   readonly id: string;
