@@ -35,6 +35,10 @@ export interface DownloadSessionOptions {
   heartbeat: HeartbeatTimes;
 }
 
+/** Requests of a native and of a base connection that may be there at once. */
+const NATIVE_REQUESTS = 2;
+const BASE_REQUESTS = 64;
+
 type Request = MessageOf<"RequestChunk" | "RequestLines" | "LocateLines" | "Follow">;
 
 /** Where a follower stands. */
@@ -59,7 +63,7 @@ export class DownloadSession extends ControlSession {
   /** Set while a request is being answered. */
   #answering = false;
   #answers: Promise<void> = Promise.resolve();
-  /** The request that is being answered, and one more. */
+  /** The request that is being answered, and those that wait. */
   readonly #requests: Request[] = [];
   #following: Following | null = null;
   readonly #progressed = new Bell();
@@ -117,12 +121,13 @@ export class DownloadSession extends ControlSession {
     else this.#answerRequests();
   }
 
-  /** One request is answered at a time; one more may wait. */
+  /** One request is answered at a time; one more may wait, and some of a base client, which may not know that. */
   #accept(request: Request): void {
-    if (this.#requests.length === 2) {
+    const most = this.native ? NATIVE_REQUESTS : BASE_REQUESTS;
+    if (this.#requests.length === most) {
       throw new StreamError(
         "WRONG_STATE",
-        `${request["@"]} came while one request was answered and another waited`,
+        `${request["@"]} came while one request was answered and ${most - 1} waited`,
       );
     }
     this.#requests.push(request);

@@ -140,9 +140,13 @@ export class UploadSession extends ControlSession {
 
   async #start({ metadata, digests }: MessageOf<"StartUpload">): Promise<void> {
     const { resources, contextId, check } = this.#options;
+    const { supportsLineAccess } = metadata;
+    if (this.native && supportsLineAccess === undefined) {
+      throw new StreamError("BAD_MESSAGE", 'property "supportsLineAccess" of metadata is missing');
+    }
     await check?.(null);
     const owned = await resources.register({
-      metadata,
+      metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
       contextId,
       makeContext: this.native,
       resumable: this.native,
