@@ -1,5 +1,5 @@
 /**
- * What exists and in which state: the records of resources and of upload contexts.
+ * Records of resources and of upload contexts: what exists, and in which state.
  * @module
  */
 import type {
@@ -20,7 +20,7 @@ export interface DigestState {
   state: Uint8Array;
 }
 
-/** What an uploader said of the whole in advance; held against what arrives, whoever completes it. */
+/** Words of an uploader on the whole, in advance; held against what arrives, whoever completes it. */
 export interface Announcement {
   /** Size in bytes; null when it did not say. */
   size: number | null;
@@ -36,11 +36,11 @@ export interface Owner {
   untilMs: number;
 }
 
-/** What the catalog knows of a resource; while it is written, its log knows better. */
+/** Record of a resource; while it is written, its log knows better. */
 export interface ResourceRecord {
   /** Id of the resource. */
   readonly id: string;
-  /** What the upload announced. */
+  /** Metadata that the upload announced. */
   readonly metadata: ResourceMetadata;
   /** Upload context; null without one. */
   readonly contextId: string | null;
@@ -68,7 +68,7 @@ export interface ResourceRecord {
   digestState: DigestState | null;
   /** SHA-256 of the secret that proves ownership of the upload, in hexadecimal. */
   secretHash: string | null;
-  /** What the uploader said of the whole in advance. */
+  /** Announcement of the whole by the uploader. */
   announced: Announcement;
   /** Which node appends to it, or waits for its uploader; null for none. */
   owner: Owner | null;
@@ -121,9 +121,9 @@ export interface ResourceQuery {
 
 /** A change of a record: it was made (`was` is null), changed, or deleted (`is` is null). */
 export interface RecordChange {
-  /** What it was before. */
+  /** The record before; null when it was made. */
   was: ResourceRecord | null;
-  /** What it is now. */
+  /** The record now; null when it was deleted. */
   is: ResourceRecord | null;
 }
 

@@ -29,7 +29,7 @@ import { Watchers } from "./watchers.ts";
 
 const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
 
-/** What brings a catalog from each version of its schema to the next; the first makes it. */
+/** Steps that bring a catalog from each version of its schema to the next; the first makes it. */
 const MIGRATIONS = [
   `
   CREATE TABLE resources (

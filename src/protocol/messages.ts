@@ -18,7 +18,8 @@ export const MESSAGES = {
   /** Messages an uploading client sends (PROTOCOL.md 3). */
   uploader: {
     StartUpload: {
-      metadata: { filename: "text", mimeType: "text", supportsLineAccess: "flag" },
+      // A base client may leave the last one out.
+      metadata: { filename: "text", mimeType: "text", "supportsLineAccess?": "flag" },
       "digests?": ["list of", "text"],
     },
     ResumeUpload: { id: "text", secret: "text" },

@@ -19,7 +19,7 @@ export interface UsageLimits {
 /** How old a reading of the free space may be. */
 const FREE_SPACE_AGE_MS = 1000;
 
-/** What is counted of an upload that this node appends to; its record is up to a second behind. */
+/** Count of an upload that this node appends to; its record is up to a second behind. */
 export class UploadAccount {
   readonly #usage: Usage;
   readonly #close: () => void;
@@ -53,7 +53,7 @@ export class UploadAccount {
     this.#counted = size;
   }
 
-  /** What was counted and then refused is not there. */
+  /** Takes back what was counted and then refused. */
   settle(size: number): void {
     this.#usage.give(this.contextId, this.#counted - size);
     this.#counted = size;

@@ -68,7 +68,7 @@ interface Held {
   following: Promise<void> | null;
 }
 
-/** What is kept of a resource that nobody has open. */
+/** Remains of a resource that nobody has open. */
 interface Idle {
   /** Its record, if it is finished. */
   record: ResourceRecord | null;
@@ -79,7 +79,7 @@ interface Idle {
   openUntilMs: number;
 }
 
-/** What the cache works with. */
+/** Parts of the cache. */
 export interface CacheParts {
   /** Where records are. */
   catalog: Catalog;
