@@ -7,12 +7,11 @@ import { Resources, type ResourcesOptions, type ServerResources } from "./resour
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import { FACES, viewerHome } from "./server/faces.ts";
-import { HttpUploads } from "./session/http_upload.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
-import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
+import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {

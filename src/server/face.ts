@@ -5,7 +5,7 @@
 import type { Context } from "hono";
 import type { Resources } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
-import type { HttpUploads } from "../session/http_upload.ts";
+import type { HttpUploads } from "../session.ts";
 import type { Guard } from "./access.ts";
 import type { AnswerParts } from "./answer.ts";
 import type { ServerMetrics } from "./metrics.ts";

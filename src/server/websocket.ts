@@ -3,8 +3,7 @@
  * @module
  */
 import { CONTEXT_PARAMETER, DOWNLOAD_PATH, UPLOAD_PATH } from "../protocol.ts";
-import { DownloadSession } from "../session/download.ts";
-import { UploadSession } from "../session/upload.ts";
+import { DownloadSession, UploadSession } from "../session.ts";
 import { grantOf } from "./access.ts";
 import type { FaceParts } from "./face.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";

@@ -23,7 +23,7 @@ import {
   type Resources,
 } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
-import { ControlSession, type HeartbeatTimes } from "../session.ts";
+import { ControlSession, type HeartbeatTimes } from "./control.ts";
 
 /** What a download session needs. */
 export interface DownloadSessionOptions {

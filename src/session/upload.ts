@@ -13,7 +13,7 @@ import {
 } from "../protocol.ts";
 import { type Appender, Credit, type OwnedUpload, type Resources } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
-import { ControlSession, type HeartbeatTimes } from "../session.ts";
+import { ControlSession, type HeartbeatTimes } from "./control.ts";
 
 /** What an upload session needs. */
 export interface UploadSessionOptions {

@@ -7,7 +7,7 @@
 import type { Context } from "hono";
 import { guessMimeType, isText } from "../../../mime.ts";
 import { DIGESTS, type ResourceMetadata, StreamError } from "../../../protocol.ts";
-import type { Content } from "../../../session/intake.ts";
+import type { Content } from "../../../session.ts";
 import {
   flag,
   inHeader,

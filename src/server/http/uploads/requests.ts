@@ -13,8 +13,7 @@ import {
   UPLOADS_PATH,
 } from "../../../protocol.ts";
 import type { CompletedUpload } from "../../../resources.ts";
-import type { HttpUpload } from "../../../session/http_upload.ts";
-import type { Content, Intake } from "../../../session/intake.ts";
+import type { Content, HttpUpload, Intake } from "../../../session.ts";
 import { json } from "../../answer/json.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";

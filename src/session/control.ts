@@ -14,9 +14,9 @@ import {
   StreamError,
   SUBPROTOCOL,
   toStreamError,
-} from "./protocol.ts";
-import type { Connection, Session } from "./runtime.ts";
-import { LONGEST_TIMER_MS } from "./timer.ts";
+} from "../protocol.ts";
+import type { Connection, Session } from "../runtime.ts";
+import { LONGEST_TIMER_MS } from "../timer.ts";
 
 /** Times of the heartbeat (PROTOCOL.md 2.3). */
 export interface HeartbeatTimes {
