@@ -8,6 +8,7 @@ import { StreamError, toStreamError } from "../protocol.ts";
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules, tellLength } from "./headers.ts";
+import type { KnownHosts } from "./hosts.ts";
 import {
   type AccessEntry,
   markRoute,
@@ -38,6 +39,8 @@ export interface RouterOptions extends GivenParts, ReferenceSettings {
   failed(path: string, message: string, requestId: string): void;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
+  /** Names by which requests may ask; null for any. */
+  hosts: KnownHosts | null;
 }
 
 /** Answers the requests of one listener. */
@@ -85,9 +88,11 @@ export class Router {
 
   /** Adds what every request passes. */
   #meetAll(): void {
-    const { observer } = this.#parts;
+    const { observer, references } = this.#parts;
+    const { hosts } = this.#options;
     this.#app.use((c, next) => observer.around(c, () => tellLength(c, next)));
     this.#app.use((c, next) => {
+      hosts?.check(references.namedHosts(c));
       this.#checkOrigin(c);
       return next();
     });

@@ -2,6 +2,7 @@
  * `stream serve`.
  * @module
  */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
@@ -80,6 +81,12 @@ export const serve: Command = {
       value: "ORIGIN",
       help: "origin whose pages may connect, besides our own; * for all; can be repeated",
     },
+    "allow-host": {
+      kind: "list",
+      value: "NAME",
+      help:
+        "without --auth: a name, besides its own, by which the server is asked; * for all; can be repeated",
+    },
     "max-uploads": { kind: "count", value: "N", help: "uploads at the same time (default 1000)" },
     "max-connections": {
       kind: "count",
@@ -149,6 +156,7 @@ async function runServer(options: Options): Promise<number> {
     hostname: hostOf(options),
     port: portOf(options, "port") ?? 8090,
     runtime: secure?.runtime,
+    baseUrl: addressOf(options, "base-url"),
   };
   const step = stepListener(options, secure);
   const directory = options.text("data") ?? "./stream-data";
@@ -185,6 +193,7 @@ function settingsOf(options: Options) {
     resumeWindowMs: options.number("resume-window"),
     requireContext: options.flag("require-context"),
     allowOrigins: options.list("allow-origin"),
+    allowHosts: hostsOf(options),
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
     maxUploads: options.number("max-uploads"),
@@ -247,6 +256,14 @@ function stepListener(options: Options, secure: Tls | null): ListenerOptions | n
 
 function hostOf(options: Options): string {
   return options.text("host") ?? "127.0.0.1";
+}
+
+/** Names of the server besides those that it knows; undefined leaves requests with credentials unchecked. */
+function hostsOf(options: Options): string[] | undefined {
+  const given = options.list("allow-host");
+  if (options.text("auth") !== undefined) return given.length === 0 ? undefined : given;
+  // Where every interface is listened on, others of the network ask by the name of the machine.
+  return ["0.0.0.0", "::"].includes(hostOf(options)) ? [...given, hostname()] : given;
 }
 
 function portOf(options: Options, name: string): number | undefined {

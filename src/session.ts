@@ -1,0 +1,9 @@
+/**
+ * Sessions: uploads and downloads as state machines, over a connection or over HTTP requests; the door of this room.
+ * @module
+ */
+export { type ControlSession, HEARTBEAT, type HeartbeatTimes } from "./session/control.ts";
+export { DownloadSession, type DownloadSessionOptions } from "./session/download.ts";
+export { type HttpUpload, HttpUploads } from "./session/http_upload.ts";
+export type { Content, Intake } from "./session/intake.ts";
+export { UploadSession, type UploadSessionOptions } from "./session/upload.ts";
