@@ -6,6 +6,7 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
+import type { StepContexts } from "./server/face.ts";
 import { FACES, viewerHome } from "./server/faces.ts";
 import { KnownHosts } from "./server/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
@@ -31,6 +32,7 @@ export type {
   UploadOptions,
   UsageLimits,
 } from "./resources.ts";
+export type { StepContexts } from "./server/face.ts";
 export type { AccessEntry } from "./server/observer.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
@@ -65,6 +67,8 @@ export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
    * the truth; false by default: then they are ignored.
    */
   trustProxy?: boolean;
+  /** Upload contexts that Step uploads may name: `known` ones (the default), or any: what nobody made they `make`. */
+  stepContexts?: StepContexts;
   /** Decides who may do what; everybody may do everything by default. */
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */

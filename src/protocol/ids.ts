@@ -8,6 +8,8 @@ import { excerpt, utf8Length } from "./text.ts";
 
 /** UUIDs, and the other ids of adopted resources; long enough that no word a person types is one. */
 const RESOURCE_ID = /^[0-9a-f][0-9a-f-]{7,63}$/;
+/** Ids that uploaders choose; shorter ones are names where a name may stand, e.g. a date. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * Tells whether a text is a resource id, which is safe in paths and URLs as it is (PROTOCOL.md 1).
@@ -42,6 +44,23 @@ export function isResourceId(text: string): boolean {
 export function foldResourceId(text: string): string {
   const folded = text.toLowerCase();
   return isResourceId(folded) ? folded : text;
+}
+
+/**
+ * Tells whether a text is an id where a filename may stand, too: only a UUID is one there (PROTOCOL.md 6.6).
+ *
+ * @param text The last part of the path of a creation.
+ * @returns True for an id, which the new resource gets; false for its name.
+ *
+ * @example
+ * ```ts
+ * import { isChosenId } from "@stream/live/protocol";
+ *
+ * console.log(isChosenId(crypto.randomUUID()), isChosenId("20261128")); // true false
+ * ```
+ */
+export function isChosenId(text: string): boolean {
+  return UUID.test(text);
 }
 
 /**

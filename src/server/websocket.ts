@@ -16,7 +16,7 @@ import { upgrade } from "./websocket/upgrade.ts";
  * @param parts What they work with.
  */
 export function webSocketFace(parts: FaceParts): Route[] {
-  const { resources, references, heartbeat } = parts;
+  const { resources, references, heartbeat, stepContexts } = parts;
   const endpoint = {
     method: "GET",
     answers: { 101: answer("a WebSocket connection") },
@@ -38,6 +38,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
           new UploadSession(connection, {
             resources,
             contextId: contextId || null,
+            makesContexts: stepContexts === "make",
             referenceTo: (id) => references.reference(id, base),
             check: (id) => checkUpload(grant, id, resources),
             heartbeat,

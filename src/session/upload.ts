@@ -21,6 +21,8 @@ export interface UploadSessionOptions {
   resources: Resources;
   /** Upload context of the request; null without one. */
   contextId: string | null;
+  /** Whether a Step upload makes a context that nobody made; by default it is refused. Native ones always do. */
+  makesContexts?: boolean;
   /** Makes the reference that the uploader gets for an id. */
   referenceTo(id: string): string;
   /**
@@ -139,12 +141,12 @@ export class UploadSession extends ControlSession {
   }
 
   async #start({ metadata, digests }: MessageOf<"StartUpload">): Promise<void> {
-    const { resources, contextId, check } = this.#options;
+    const { resources, contextId, makesContexts = false, check } = this.#options;
     await check?.(null);
     const owned = await resources.register({
       metadata,
       contextId,
-      makeContext: this.native,
+      makeContext: this.native || makesContexts,
       resumable: this.native,
       digests: this.native ? digests ?? [] : [],
     });

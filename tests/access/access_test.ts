@@ -224,6 +224,38 @@ test("a token for one context or resource goes on with no other upload, whoever 
   await running.abort();
 });
 
+test("a token for one context uploads nothing outside it, whatever a connection leaves to be made", async () => {
+  await using guarded = await startGuarded();
+  const { server } = guarded;
+  const token = await guarded.token({ contextId: "run-17" });
+  const path = `${server.ws}/ws/streaming/upload?streamingUploadContextId=run-17`;
+  using step = await RawClient.open(path, `stream.bearer.${token}`);
+  step.say({ "@": "StartUpload", metadata });
+  const { code, reason } = await step.inbox.close();
+  assertEquals([code, reason.split(":")[0]], [1008, "CONTEXT_UNKNOWN"]);
+  assertEquals(await server.resources.list({ limit: 1 }), []);
+});
+
+test("a token for a resource makes no other, whatever its id looks like", async () => {
+  await using guarded = await startGuarded();
+  const { server } = guarded;
+  // Adopted resources have such ids; where a name may stand they are names.
+  for (const resourceId of ["20261128", "deadbeef-01"]) {
+    const headers = { authorization: `Bearer ${await guarded.token({ resourceId })}` };
+    for (const method of ["PUT", "POST"]) {
+      const url = `${server.url}/resources/${method === "PUT" ? resourceId : "?name=a"}`;
+      const response = await fetch(url, { method, headers, body: "one\n" });
+      assertEquals([response.status, (await response.json()).code], [403, "FORBIDDEN"], url);
+    }
+  }
+  const resourceId = crypto.randomUUID();
+  const headers = { authorization: `Bearer ${await guarded.token({ resourceId })}` };
+  const url = `${server.url}/resources/${resourceId.toUpperCase()}`;
+  const made = await fetch(url, { method: "PUT", headers, body: "one\n" });
+  assertEquals([made.status, (await made.json()).id], [201, resourceId]);
+  assertEquals(await server.resources.list({ limit: 9 }).then((list) => list.length), 1);
+});
+
 test("sessions end with their token; the upload goes on with another one", async () => {
   const grant = (expiresAtMs: number | null): Grant => ({
     name: "ann",

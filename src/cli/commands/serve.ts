@@ -14,6 +14,7 @@ import {
   type ListenerOptions,
   type ServerLog,
   type ServerResources,
+  type StepContexts,
   type StreamServer,
 } from "../../server.ts";
 import { FileStorage } from "../../storage/file.ts";
@@ -63,6 +64,12 @@ export const serve: Command = {
       kind: "text",
       value: "URL",
       help: "base of the references that uploads on --step-port get (default: the Host)",
+    },
+    "step-contexts": {
+      kind: "text",
+      value: "WHICH",
+      help:
+        "contexts that Step clients may name: known ones, or any: make what nobody made (default known)",
     },
     durability: {
       kind: "text",
@@ -192,6 +199,7 @@ function settingsOf(options: Options) {
     durability: durabilityOf(options),
     resumeWindowMs: options.number("resume-window"),
     requireContext: options.flag("require-context"),
+    stepContexts: stepContextsOf(options),
     allowOrigins: options.list("allow-origin"),
     allowHosts: hostsOf(options),
     trustProxy: options.flag("trust-proxy"),
@@ -295,6 +303,12 @@ function durabilityOf(options: Options): "os" | "disk" | undefined {
   const durability = options.text("durability");
   if (durability === undefined || durability === "os" || durability === "disk") return durability;
   throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
+}
+
+function stepContextsOf(options: Options): StepContexts | undefined {
+  const which = options.text("step-contexts");
+  if (which === undefined || which === "known" || which === "make") return which;
+  throw new UsageError(`--step-contexts ${which}: that is neither known nor make`);
 }
 
 /** With a certificate, SIGHUP reads that again. */

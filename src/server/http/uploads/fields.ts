@@ -6,7 +6,7 @@
  */
 import type { Context } from "hono";
 import { guessMimeType, isText } from "../../../mime.ts";
-import { DIGESTS, type ResourceMetadata, StreamError } from "../../../protocol.ts";
+import { DIGESTS, isChosenId, type ResourceMetadata, StreamError } from "../../../protocol.ts";
 import type { Content } from "../../../session.ts";
 import {
   flag,
@@ -34,8 +34,6 @@ export interface Named {
   metadata: ResourceMetadata;
 }
 
-/** Ids that a client may choose; shorter ones may be names, e.g. a date. */
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** The media type of a PATCH that appends. */
 export const PARTIAL_UPLOAD = "application/partial-upload";
 /** The type that curl gives to content that it knows nothing of. */
@@ -120,7 +118,7 @@ export type Append = Values<typeof APPEND_PARAMETERS>;
  * @throws {StreamError} BAD_METADATA.
  */
 export function named(c: Context, creation: Creation, segment: string | undefined): Named {
-  const id = segment !== undefined && UUID.test(segment) ? segment : undefined;
+  const id = segment !== undefined && isChosenId(segment) ? segment : undefined;
   const filename = creation.name ?? segment;
   if (filename === undefined) {
     throw new StreamError(
