@@ -63,7 +63,7 @@ export type {
   Session,
   Upgrade,
 } from "./src/runtime.ts";
-export { loadRuntime } from "./src/runtime/load.ts";
+export { type LoadOptions, loadRuntime } from "./src/runtime/load.ts";
 export { type BunWebSocketHandlers, bunWebSocketHandlers } from "./src/runtime/bun.ts";
 export type {
   Certificate,

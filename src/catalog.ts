@@ -1,8 +1,14 @@
 /**
- * What exists and in which state: the records of resources and of upload contexts.
+ * Records of resources and of upload contexts: what exists, and in which state.
  * @module
  */
-import type { Digest, DigestAlgorithm, ResourceMetadata, TransferStatus } from "./protocol.ts";
+import type {
+  Digest,
+  DigestAlgorithm,
+  Outcome,
+  ResourceMetadata,
+  TransferStatus,
+} from "./protocol.ts";
 
 /** Where a digest stood, to continue it after a restart without reading everything again. */
 export interface DigestState {
@@ -14,7 +20,7 @@ export interface DigestState {
   state: Uint8Array;
 }
 
-/** What an uploader said of the whole in advance; held against what arrives, whoever completes it. */
+/** Words of an uploader on the whole, in advance; held against what arrives, whoever completes it. */
 export interface Announcement {
   /** Size in bytes; null when it did not say. */
   size: number | null;
@@ -30,11 +36,11 @@ export interface Owner {
   untilMs: number;
 }
 
-/** What the catalog knows of a resource; while it is written, its log knows better. */
+/** Record of a resource; while it is written, its log knows better. */
 export interface ResourceRecord {
   /** Id of the resource. */
   readonly id: string;
-  /** What the upload announced. */
+  /** Metadata that the upload announced. */
   readonly metadata: ResourceMetadata;
   /** Upload context; null without one. */
   readonly contextId: string | null;
@@ -54,13 +60,15 @@ export interface ResourceRecord {
   sequence: number;
   /** Why it failed; null unless FAILED. */
   failure: string | null;
+  /** How the producer ended; only when COMPLETED, and the uploader told it. */
+  outcome?: Outcome;
   /** Digest of the whole; null until COMPLETED. */
   digest: Digest | null;
   /** Where the digest stood; null once it is final. */
   digestState: DigestState | null;
   /** SHA-256 of the secret that proves ownership of the upload, in hexadecimal. */
   secretHash: string | null;
-  /** What the uploader said of the whole in advance. */
+  /** Announcement of the whole by the uploader. */
   announced: Announcement;
   /** Which node appends to it, or waits for its uploader; null for none. */
   owner: Owner | null;
@@ -99,6 +107,10 @@ export interface ResourceQuery {
   contextId?: string;
   /** Only those in one of these states. */
   transferStatuses?: readonly TransferStatus[];
+  /** Only those whose filename holds this, whatever the case of ASCII letters. */
+  filenamePart?: string;
+  /** Only those whose id begins so. */
+  idPrefix?: string;
   /** Newest or oldest first; newest by default. */
   order?: "newest" | "oldest";
   /** Only those after this one in the order of the list. */
@@ -109,9 +121,9 @@ export interface ResourceQuery {
 
 /** A change of a record: it was made (`was` is null), changed, or deleted (`is` is null). */
 export interface RecordChange {
-  /** What it was before. */
+  /** The record before; null when it was made. */
   was: ResourceRecord | null;
-  /** What it is now. */
+  /** The record now; null when it was deleted. */
   is: ResourceRecord | null;
 }
 

@@ -21,14 +21,14 @@
  * @module
  */
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
-import { request, requestJson } from "./client/http.ts";
-import { StepUpload } from "./client/step_upload.ts";
-import { NativeUpload, StepServerError } from "./client/native_upload.ts";
-import type { PushedUpload, PushOptions } from "./client/push.ts";
-import type { RetryOptions } from "./client/retry.ts";
-import { type ReferenceOptions, targetOf } from "./client/target.ts";
-import { BearerToken, tokenFor, type TokenProvider } from "./client/token.ts";
-import type { TransportOptions } from "./client/transport.ts";
+import { request, requestJson } from "./client/connection/http.ts";
+import { StepUpload } from "./client/upload/step_upload.ts";
+import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
+import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
+import type { RetryOptions } from "./client/connection/retry.ts";
+import { type CancelOptions, type ReferenceOptions, targetOf } from "./client/target.ts";
+import { BearerToken, tokenFor, type TokenProvider } from "./client/connection/token.ts";
+import type { TransportOptions } from "./client/connection/transport.ts";
 import {
   checkMetadata,
   httpBase,
@@ -47,20 +47,28 @@ export {
   type ContextsOptions,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
-export type { RetryOptions } from "./client/retry.ts";
+export type { RetryOptions } from "./client/connection/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
 export type { CancelOptions, ReferenceOptions } from "./client/target.ts";
-export type { Transport, TransportOptions } from "./client/transport.ts";
-export type { StepConnection, StepHandler, StepTransport } from "./client/step_transport.ts";
-export type { PushedUpload, PushOptions } from "./client/push.ts";
-export type { TokenProvider } from "./client/token.ts";
-export { type ContextEvent, contextEvents, events, type EventsOptions } from "./client/watch.ts";
+export type { Transport, TransportOptions } from "./client/connection/transport.ts";
+export type { StepConnection, StepHandler, StepTransport } from "./client/upload/step_transport.ts";
+export type { PushedUpload, PushOptions } from "./client/upload/push.ts";
+export type { TokenProvider } from "./client/connection/token.ts";
+export {
+  type ContextEvent,
+  contextEvents,
+  events,
+  type EventsOptions,
+  resourceEvents,
+  type ResourceHappening,
+} from "./client/watch.ts";
 export type { Upload } from "./upload.ts";
 export {
   type Digest,
   type DigestAlgorithm,
   type ErrorCode,
   type LinePosition,
+  type Outcome,
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,
@@ -72,10 +80,11 @@ export {
 } from "./protocol.ts";
 
 /** How a resource is opened. */
-export interface OpenOptions extends ReferenceOptions, RetryOptions, TransportOptions {}
+export interface OpenOptions
+  extends ReferenceOptions, CancelOptions, RetryOptions, TransportOptions {}
 
 /** How a link is made. */
-export interface ShareOptions extends ReferenceOptions {
+export interface ShareOptions extends ReferenceOptions, CancelOptions {
   /** How long it holds, in s; 3600 by default, 7 days at most. */
   expiresInS?: number;
 }
@@ -86,16 +95,22 @@ export interface SharedLink {
   url: string;
   /** The reference, for clients of this library. */
   reference: string;
+  /** The page that shows it to a person; null where the server has no viewer. */
+  view: string | null;
   /** When it ends, RFC 3339. */
   expiresAt: string;
 }
 
 /** Which resources to list. */
-export interface ListOptions {
+export interface ListOptions extends CancelOptions {
   /** Only those of one upload context. */
   contextId?: string;
   /** Only those in one of these states; of all by default. */
   transferStatuses?: readonly TransferStatus[];
+  /** Only those whose filename holds this, whatever the case of ASCII letters. */
+  filenamePart?: string;
+  /** Only those whose id begins so: 4 digits or more. */
+  idPrefix?: string;
   /** Resources per request; 100 by default. */
   pageSize?: number;
   /** Bearer token for the server, or what gives it. */
@@ -254,10 +269,10 @@ export function follow(
  */
 export async function getResource(
   reference: string,
-  options: ReferenceOptions = {},
+  options: ReferenceOptions & CancelOptions = {},
 ): Promise<ResourceInfo> {
   const { recipient, path } = targetOf(reference, options);
-  return await requestJson(recipient, path);
+  return await requestJson(recipient, path, "GET", options.signal);
 }
 
 /**
@@ -279,10 +294,10 @@ export async function getResource(
  */
 export async function deleteResource(
   reference: string,
-  options: ReferenceOptions = {},
+  options: ReferenceOptions & CancelOptions = {},
 ): Promise<void> {
   const { recipient, path } = targetOf(reference, options);
-  await request(recipient, path, "DELETE");
+  await request(recipient, path, "DELETE", options.signal);
 }
 
 /**
@@ -310,7 +325,7 @@ export async function shareResource(
   const location = parseReference(reference, options.server);
   const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
   const token = new BearerToken(tokenFor(location, options.server, options.token));
-  return await requestJson({ server: location.server, token }, path, "POST");
+  return await requestJson({ server: location.server, token }, path, "POST", options.signal);
 }
 
 /**
@@ -332,14 +347,18 @@ export async function shareResource(
  */
 export async function* listResources(
   server: string,
-  { contextId, transferStatuses = [], pageSize = 100, token }: ListOptions = {},
+  options: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
-  const recipient = { server: httpBase(server), token: new BearerToken(token) };
+  const { contextId, transferStatuses = [], filenamePart, idPrefix, pageSize = 100 } = options;
+  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
+  if (idPrefix !== undefined) query.set("id", idPrefix);
   if (contextId !== undefined) query.set("context", contextId);
+  if (filenamePart !== undefined) query.set("name", filenamePart);
   for (const status of transferStatuses) query.append("status", status);
   for (;;) {
-    const page: ResourceInfo[] = await requestJson(recipient, `${RESOURCES_PATH}?${query}`);
+    const path = `${RESOURCES_PATH}?${query}`;
+    const page: ResourceInfo[] = await requestJson(recipient, path, "GET", options.signal);
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];

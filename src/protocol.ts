@@ -39,12 +39,15 @@ export {
   CONTEXT_PARAMETER,
   CONTEXTS_PATH,
   DOWNLOAD_PATH,
+  EVENTS_PATH,
   RESOURCES_PATH,
   SUBPROTOCOL,
   TOKEN_SUBPROTOCOL,
   UPLOAD_PATH,
   UPLOADS_PATH,
+  VIEW_PATH,
 } from "./protocol/names.ts";
+export { checkOutcome, endedWell, type Outcome } from "./protocol/outcomes.ts";
 export { httpBase, parseReference, type ResourceLocation, wsBase } from "./protocol/references.ts";
 export type { Flat, Kinds, Optional, Required, ValueOf } from "./protocol/shapes.ts";
 export {

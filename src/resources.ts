@@ -83,7 +83,7 @@ export interface ResourcesOptions
   receiveBudgetBytes?: number;
 }
 
-/** What the owner of a server can do with its resources. */
+/** Resources in the hands of the owner of a server. */
 export interface ServerResources {
   /** Uploads that run. */
   readonly uploads: number;

@@ -7,7 +7,7 @@
  */
 import type { ResourceStatus } from "./protocol.ts";
 
-/** What a log is opened with. */
+/** Options that a log is opened with. */
 export interface LogOptions {
   /** Whether line breaks are indexed. */
   lineAccess: boolean;

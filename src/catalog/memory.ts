@@ -27,7 +27,10 @@ export class MemoryRecords {
   readonly #watchers = new Watchers();
   readonly #deliver: Deliver;
 
-  /** @param deliver Hands changes to those who watch, in order; in a later turn of the event loop by default. */
+  /**
+   * Starts without any.
+   * @param deliver Hands changes to those who watch, in order; in a later turn of the event loop by default.
+   */
   constructor(deliver: Deliver = (tell) => void setImmediate(tell)) {
     this.#deliver = deliver;
   }
@@ -68,7 +71,10 @@ export class MemoryCatalog implements Catalog {
   readonly #contexts: Map<string, UploadContext>;
   readonly #isAlone: boolean;
 
-  /** @param shared Records that other instances have, too; by default it has its own. */
+  /**
+   * Makes an empty catalog, or one that shows what is shared.
+   * @param shared Records that other instances have, too; by default it has its own.
+   */
   constructor(shared?: MemoryRecords) {
     this.#isAlone = shared === undefined;
     this.#shared = shared ?? new MemoryRecords((tell) => tell());
@@ -113,11 +119,15 @@ export class MemoryCatalog implements Catalog {
 
   /** Records in the order asked for. */
   list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    const { contextId, transferStatuses, after, order = "newest", limit } = query;
+    const { contextId, transferStatuses, filenamePart, idPrefix = "", after, limit } = query;
+    const { order = "newest" } = query;
+    const part = filenamePart === undefined ? "" : lowerAscii(filenamePart);
     const compare = order === "newest" ? newestFirst : (a: Key, b: Key) => newestFirst(b, a);
     const records = [...this.#records.values()]
       .filter((record) => contextId === undefined || record.contextId === contextId)
       .filter((record) => transferStatuses?.includes(record.transferStatus) ?? true)
+      .filter(({ id }) => id.startsWith(idPrefix))
+      .filter(({ metadata }) => part === "" || lowerAscii(metadata.filename).includes(part))
       .filter((record) => after === undefined || compare(after, record) < 0)
       .sort(compare);
     return Promise.resolve(records.slice(0, limit).map((record) => structuredClone(record)));
@@ -187,4 +197,9 @@ type Key = { createdAtMs: number; id: string };
 
 function newestFirst(a: Key, b: Key): number {
   return b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
+}
+
+/** As SQLite's `lower` has it: other alphabets stay as they are. */
+function lowerAscii(text: string): string {
+  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 }

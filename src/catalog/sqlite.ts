@@ -9,7 +9,13 @@ import { mkdirSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { type DigestAlgorithm, isFinal, StreamError, type TransferStatus } from "../protocol.ts";
+import {
+  type DigestAlgorithm,
+  isFinal,
+  type Outcome,
+  StreamError,
+  type TransferStatus,
+} from "../protocol.ts";
 import type {
   Catalog,
   ContextQuery,
@@ -23,7 +29,7 @@ import { Watchers } from "./watchers.ts";
 
 const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
 
-/** What brings a catalog from each version of its schema to the next; the first makes it. */
+/** Steps that bring a catalog from each version of its schema to the next; the first makes it. */
 const MIGRATIONS = [
   `
   CREATE TABLE resources (
@@ -74,6 +80,10 @@ const MIGRATIONS = [
   ALTER TABLE resources ADD COLUMN owner_node TEXT;
   ALTER TABLE resources ADD COLUMN owner_until INTEGER;
   `,
+  `
+  ALTER TABLE resources ADD COLUMN exit_code INTEGER;
+  ALTER TABLE resources ADD COLUMN exit_signal TEXT;
+  `,
 ];
 
 const COLUMNS = [
@@ -102,6 +112,8 @@ const COLUMNS = [
   "durable_size",
   "owner_node",
   "owner_until",
+  "exit_code",
+  "exit_signal",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -187,7 +199,8 @@ export class SqliteCatalog implements Catalog {
 
   /** Records in the order asked for. */
   list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    const { contextId, transferStatuses, after, order = "newest", limit } = query;
+    const { contextId, transferStatuses, filenamePart, idPrefix, after, limit } = query;
+    const { order = "newest" } = query;
     const [direction, beyond] = order === "newest" ? ["DESC", "<"] : ["ASC", ">"];
     return this.#attempt(() => {
       const conditions: string[] = [];
@@ -203,6 +216,15 @@ export class SqliteCatalog implements Catalog {
         });
         conditions.push(`transfer_status IN (${names.join(", ")})`);
       }
+      if (filenamePart !== undefined) {
+        conditions.push("instr(lower(filename), lower(:part)) > 0");
+        values.part = filenamePart;
+      }
+      if (idPrefix !== undefined) {
+        conditions.push("id >= :prefix AND id < :behind");
+        values.prefix = idPrefix;
+        values.behind = `${idPrefix}~`;
+      }
       if (after !== undefined) {
         conditions.push(`(created_at, id) ${beyond} (:createdAt, :id)`);
         values.createdAt = after.createdAtMs;
@@ -214,8 +236,10 @@ export class SqliteCatalog implements Catalog {
       if (isUnfinished) conditions.push(UNFINISHED);
       const from = isUnfinished ? "resources INDEXED BY resources_unfinished" : "resources";
       const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
+      // A sign makes an expression of the column, which no index sorts: few have a prefix, and they are found by their key.
+      const createdAt = idPrefix === undefined ? "created_at" : "+created_at";
       const rows = this.#prepare(
-        `SELECT * FROM ${from} ${where} ORDER BY created_at ${direction}, id ${direction} LIMIT :limit`,
+        `SELECT * FROM ${from} ${where} ORDER BY ${createdAt} ${direction}, id ${direction} LIMIT :limit`,
       ).all(values);
       return rows.map((row) => fromRow(row as Row));
     });
@@ -371,6 +395,8 @@ function toRow(record: ResourceRecord): Row {
     durable_size: record.durableSize,
     owner_node: record.owner?.node ?? null,
     owner_until: finiteOrNull(record.owner?.untilMs),
+    exit_code: record.outcome?.exitCode ?? null,
+    exit_signal: record.outcome?.signal ?? null,
   };
 }
 
@@ -390,6 +416,7 @@ function fromRow(row: Row): ResourceRecord {
     epoch: Number(row.epoch),
     sequence: Number(row.sequence),
     failure: row.failure as string | null,
+    ...outcomeIn(row),
     digest: row.digest_algorithm === null ? null : {
       algorithm: row.digest_algorithm as DigestAlgorithm,
       value: String(row.digest_value),
@@ -412,6 +439,12 @@ function fromRow(row: Row): ResourceRecord {
     updatedAtMs: Number(row.updated_at),
     revision: Number(row.revision),
   };
+}
+
+/** Nothing where the uploader did not tell. */
+function outcomeIn({ exit_code, exit_signal }: Row): { outcome?: Outcome } {
+  const [exitCode, signal] = [exit_code as number | null, exit_signal as string | null];
+  return exitCode === null && signal === null ? {} : { outcome: { exitCode, signal } };
 }
 
 /** A column of integers has no Infinity. */

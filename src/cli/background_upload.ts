@@ -22,8 +22,6 @@ export interface BackgroundUploadOptions {
   begin(signal: AbortSignal): Promise<PushedUpload>;
   /** Told when the upload stands. */
   begun(upload: PushedUpload): void;
-  /** Called between the last byte and the end of the upload. */
-  beforeEnd(upload: PushedUpload): Promise<void>;
   /** How long the producer has been waiting by now, in ms. */
   heldMs(): number;
   /** Whether the upload is given up rather than hold the producer; if not, everybody waits. */
@@ -58,14 +56,12 @@ export class BackgroundUpload {
   }
 
   async #run(): Promise<StreamError | null> {
-    const { bytes, begin, begun, beforeEnd, bestEffort } = this.#options;
+    const { bytes, begin, begun, bestEffort } = this.#options;
     const timer = bestEffort ? setInterval(() => this.#look(), LOOK_EVERY_MS) : undefined;
     try {
       const upload = this.#upload = await begin(this.#stop.signal);
       begun(upload);
-      await bytes.pipeTo(upload.writable, { preventClose: true, signal: this.#stop.signal });
-      await beforeEnd(upload);
-      await upload.writable.getWriter().close();
+      await bytes.pipeTo(upload.writable, { signal: this.#stop.signal });
       return null;
     } catch (error) {
       if (!bytes.locked) await bytes.cancel(error).catch(() => {});

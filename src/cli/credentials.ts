@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TokenProvider } from "../client.ts";
-import { tokenFor } from "../client/token.ts";
+import { tokenFor } from "../client/connection/token.ts";
 import { parseReference, StreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
 import { type Options, serverOf } from "./command.ts";

@@ -2,7 +2,7 @@
  * What carries the connections of a command.
  * @module
  */
-import { type TransportOptions, TRANSPORTS } from "../client/transport.ts";
+import { type TransportOptions, TRANSPORTS } from "../client/connection/transport.ts";
 import { type Option, type Options, UsageError } from "./command.ts";
 import { visible } from "./output.ts";
 import { notice } from "./stderr.ts";

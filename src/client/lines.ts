@@ -3,7 +3,7 @@
  * @module
  */
 import type { LinePosition, TransferStatus } from "../protocol.ts";
-import { parseJson } from "./http.ts";
+import { parseJson } from "./connection/http.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 
 /** How long a server may take for a window. */

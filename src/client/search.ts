@@ -3,7 +3,7 @@
  * @module
  */
 import { type SearchEnd, type SearchMatch, StreamError } from "../protocol.ts";
-import { parseJson } from "./http.ts";
+import { parseJson } from "./connection/http.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 
 /** One match has 4 KiB of text at most, which JSON makes six times as long at worst. */

@@ -3,8 +3,8 @@
  * @module
  */
 import { parseReference, RESOURCES_PATH } from "../protocol.ts";
-import { fetchFrom, type Recipient } from "./http.ts";
-import { BearerToken, tokenFor, type TokenProvider } from "./token.ts";
+import { fetchFrom, type Recipient } from "./connection/http.ts";
+import { BearerToken, tokenFor, type TokenProvider } from "./connection/token.ts";
 
 /** Where a reference that is a bare id belongs, and who asks. */
 export interface ReferenceOptions {

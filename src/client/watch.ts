@@ -5,6 +5,7 @@
 import {
   CONTEXTS_PATH,
   type ErrorCode,
+  EVENTS_PATH,
   httpBase,
   isFinal,
   type ResourceInfo,
@@ -13,12 +14,12 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { eventsOf, type ServerSentEvent } from "./server_sent_events.ts";
-import { parseJson, type Recipient } from "./http.ts";
-import { Retries, type RetryOptions } from "./retry.ts";
-import { statusIn } from "./status.ts";
+import { eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
+import { parseJson, type Recipient } from "./connection/http.ts";
+import { Retries, type RetryOptions } from "./connection/retry.ts";
+import { statusIn } from "./connection/status.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
-import { BearerToken } from "./token.ts";
+import { BearerToken } from "./connection/token.ts";
 
 /** The server sends something every 15 s; who hears nothing for so long hears nothing any more. */
 const SILENT_AFTER_MS = 40_000;
@@ -106,6 +107,47 @@ export async function* contextEvents(
   }
 }
 
+/** What happens to resources. */
+export type ResourceHappening = Exclude<ContextEvent, { type: "resource" }>;
+
+/**
+ * What happens to resources from now on, told about once a second. After a connection that broke something may have
+ * been missed.
+ *
+ * @param server Base URL of the server.
+ * @param options Upload context, token, signal; how long a lost connection is tried again, and who hears of it.
+ * @returns The events; they end with the signal.
+ * @throws {StreamError} UNREACHABLE, UNAUTHORIZED, FORBIDDEN; the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { resourceEvents } from "@stream/live/client";
+ *
+ * async function announceNew(server: string) {
+ *   for await (const event of resourceEvents(server)) {
+ *     if (event.type === "created") console.log(event.resource.filename);
+ *   }
+ * }
+ * ```
+ */
+export async function* resourceEvents(
+  server: string,
+  options: EventsOptions & Pick<ReferenceOptions, "token"> & {
+    /** Only those of one upload context. */
+    contextId?: string;
+    /** Called when a connection stands. */
+    onOpen?: () => void;
+  } = {},
+): AsyncGenerator<ResourceHappening, void, void> {
+  const { contextId } = options;
+  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
+  const query = contextId === undefined ? "" : `?context=${encodeURIComponent(contextId)}`;
+  for await (const event of serverEvents(recipient, EVENTS_PATH + query, options)) {
+    const known = contextEventOf(event, recipient.server);
+    if (known !== null && known.type !== "resource") yield known;
+  }
+}
+
 /** Null for an event that this version does not know. */
 function contextEventOf({ type, data }: ServerSentEvent, server: string): ContextEvent | null {
   switch (type) {
@@ -128,12 +170,12 @@ function contextEventOf({ type, data }: ServerSentEvent, server: string): Contex
 async function* serverEvents(
   recipient: Recipient,
   path: string,
-  { signal, ...retry }: EventsOptions,
+  { signal, onOpen, ...retry }: EventsOptions & { onOpen?: () => void },
 ): AsyncGenerator<ServerSentEvent, void, void> {
   for (let retries: Retries | null = null;;) {
     let broken: StreamError;
     try {
-      for await (const event of connectedEvents(recipient, path, signal)) {
+      for await (const event of connectedEvents(recipient, path, signal, onOpen)) {
         retries = null;
         yield event;
       }
@@ -155,6 +197,7 @@ async function* connectedEvents(
   recipient: Recipient,
   path: string,
   outer: AbortSignal | undefined,
+  onOpen: (() => void) | undefined,
 ): AsyncGenerator<ServerSentEvent, void, void> {
   const stop = new AbortController();
   const signal = outer === undefined ? stop.signal : AbortSignal.any([outer, stop.signal]);
@@ -168,6 +211,7 @@ async function* connectedEvents(
   heard();
   try {
     const response = await askFor(recipient, path, "text/event-stream", signal);
+    onOpen?.();
     yield* eventsOf(response.body!, heard);
   } catch (error) {
     throw stop.signal.aborted ? stop.signal.reason : error;

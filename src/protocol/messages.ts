@@ -8,6 +8,8 @@ import { LIMITS } from "./limits.ts";
 import { checksOf, type Flat, type Properties, type ValueOf } from "./shapes.ts";
 import { excerpt } from "./text.ts";
 
+const OUTCOME = { exitCode: ["null or", "offset"], signal: ["null or", "text"] } as const;
+
 /**
  * Every message by its sender and its name `@`, with the shapes of its properties: kinds are those of {@link Kinds}, and
  * what ends with `?` may be missing (PROTOCOL.md 3 and 4).
@@ -16,11 +18,12 @@ export const MESSAGES = {
   /** Messages an uploading client sends (PROTOCOL.md 3). */
   uploader: {
     StartUpload: {
-      metadata: { filename: "text", mimeType: "text", supportsLineAccess: "flag" },
+      // A base client may leave the last one out.
+      metadata: { filename: "text", mimeType: "text", "supportsLineAccess?": "flag" },
       "digests?": ["list of", "text"],
     },
     ResumeUpload: { id: "text", secret: "text" },
-    FinishUpload: { checksum: "text", "size?": "offset" },
+    FinishUpload: { checksum: "text", "size?": "offset", "outcome?": OUTCOME },
     AbortUpload: { reason: "text" },
   },
   /** Messages a downloading client sends (PROTOCOL.md 4). */
@@ -67,6 +70,7 @@ export const MESSAGES = {
         "epoch?": "offset",
         "sequence?": "offset",
         "failure?": ["null or", "text"],
+        "outcome?": OUTCOME,
       },
     },
     Lines: {

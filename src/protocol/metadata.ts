@@ -76,6 +76,8 @@ export interface ResourceInfo extends ResourceStatus {
   digest: Digest | null;
   /** Reference to the resource, as a push prints it. */
   reference: string;
+  /** Address of its page for people; null where the server has no viewer. */
+  view: string | null;
   /** RFC 3339 time of registration. */
   createdAt: string;
   /** RFC 3339 time of the newest status. */

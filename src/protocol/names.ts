@@ -23,5 +23,11 @@ export const UPLOADS_PATH = "/uploads";
 /** Path of the upload contexts; `/<id>` follows for one of them (PROTOCOL.md 6.8). */
 export const CONTEXTS_PATH = "/contexts";
 
+/** Path of the pages for people; `/<id>` follows for one resource (PROTOCOL.md 6.10). */
+export const VIEW_PATH = "/view";
+
+/** Path of what happens to resources (PROTOCOL.md 6.5). */
+export const EVENTS_PATH = "/events";
+
 /** Query parameter that names the upload context (PROTOCOL.md 3.1). */
 export const CONTEXT_PARAMETER = "streamingUploadContextId";

@@ -3,6 +3,7 @@
  * @module
  */
 import { StreamError } from "./errors.ts";
+import type { Outcome } from "./outcomes.ts";
 
 /** State of a transfer (PROTOCOL.md 1). */
 export type TransferStatus = "INITIATED" | "IN_PROGRESS" | "COMPLETED" | "FAILED";
@@ -52,6 +53,8 @@ export interface ResourceStatus extends StepStatus {
   sequence: number;
   /** Why the transfer failed; null unless FAILED. */
   failure: string | null;
+  /** How the producer ended; only of a COMPLETED transfer whose uploader told it. */
+  outcome?: Outcome;
 }
 
 /** Number that tells which of two statuses is newer. */

@@ -1,10 +1,10 @@
 /**
- * What happens to resources, for those who listen.
+ * Events of resources, for those who listen.
  * @module
  */
 import type { ResourceMetadata, ResourceStatus, StreamError, TransferStatus } from "../protocol.ts";
 
-/** What listeners hear. */
+/** Event that listeners hear. */
 export type ResourceEvent =
   | { type: "created"; id: string; contextId: string | null; metadata: ResourceMetadata }
   | { type: "status"; id: string; contextId: string | null; status: ResourceStatus }

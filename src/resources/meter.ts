@@ -1,5 +1,5 @@
 /**
- * What resources tell somebody who measures them.
+ * Measurements of resources.
  * @module
  */
 

@@ -1,14 +1,14 @@
 /**
- * What may be stored: by the policy of the server's owner, and how much in one resource.
+ * Limits of what may be stored: by the policy of the server's owner, and how much in one resource.
  * @module
  */
 import { LIMITS, type ResourceMetadata, StreamError, toStreamError } from "../protocol.ts";
 
-/** What a quota policy is asked about. */
+/** Resource that a quota policy is asked about. */
 export interface QuotaSubject {
   /** Id of the resource. */
   id: string;
-  /** What the upload announced. */
+  /** Metadata that the upload announced. */
   metadata: ResourceMetadata;
   /** Upload context; null without one. */
   contextId: string | null;
@@ -22,9 +22,9 @@ export interface QuotaPolicy {
   checkGrowth?(subject: QuotaSubject, size: number): void | Promise<void>;
 }
 
-/** Who decides about one resource. */
+/** Limits of one resource. */
 export interface QuotaOptions {
-  /** Who decides what may be stored; everything may without one. */
+  /** Decides what may be stored; everything may without one. */
   quota?: QuotaPolicy;
   /** Largest size of one resource in bytes; 1 TiB by default, which is also the most. */
   maxResourceBytes?: number;
@@ -65,7 +65,7 @@ export class Quota {
   }
 }
 
-/** What a policy throws is a refusal. */
+/** Asks a policy, and takes what it throws for a refusal. */
 async function decided(ask: () => void | Promise<void>): Promise<void> {
   try {
     await ask();

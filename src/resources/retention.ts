@@ -6,7 +6,7 @@ import type { ResourceQuery } from "../catalog.ts";
 import { toStreamError } from "../protocol.ts";
 import type { ResourceView } from "./reading/cache.ts";
 
-/** What is kept. */
+/** Limits of what is kept. */
 export interface RetentionOptions {
   /** Finished resources are deleted so long after their end, in ms; never by default. */
   retentionMs?: number;
@@ -14,7 +14,7 @@ export interface RetentionOptions {
   maxTotalBytes?: number;
 }
 
-/** What is swept: all resources of a server. */
+/** All resources of a server, to be swept. */
 export interface Sweepable {
   /** Bytes of all resources. */
   readonly totalBytes: number;

@@ -15,5 +15,6 @@ export function statusOf(record: ResourceRecord): ResourceStatus {
     epoch: record.epoch,
     sequence: record.sequence,
     failure: record.failure,
+    ...record.outcome === undefined ? {} : { outcome: record.outcome },
   };
 }

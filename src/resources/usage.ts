@@ -19,13 +19,13 @@ export interface UsageLimits {
 /** How old a reading of the free space may be. */
 const FREE_SPACE_AGE_MS = 1000;
 
-/** What is counted of an upload that this node appends to; its record is up to a second behind. */
+/** Count of an upload that this node appends to; its record is up to a second behind. */
 export class UploadAccount {
   readonly #usage: Usage;
   readonly #close: () => void;
   #counted: number;
 
-  /** Use {@link Usage.open}. */
+  /** Use {@link Usage.openAccount}. */
   constructor(
     usage: Usage,
     readonly contextId: string | null,
@@ -53,7 +53,7 @@ export class UploadAccount {
     this.#counted = size;
   }
 
-  /** What was counted and then refused is not there. */
+  /** Takes back what was counted and then refused. */
   settle(size: number): void {
     this.#usage.give(this.contextId, this.#counted - size);
     this.#counted = size;
@@ -116,7 +116,7 @@ export class Usage {
    * @param contextId Upload context; null without one.
    * @param size Bytes of its record.
    */
-  open(id: string, contextId: string | null, size: number): UploadAccount {
+  openAccount(id: string, contextId: string | null, size: number): UploadAccount {
     const account = new UploadAccount(this, contextId, size, () => {
       if (this.#accounts.get(id) === account) this.#accounts.delete(id);
     });

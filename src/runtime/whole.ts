@@ -4,6 +4,7 @@
  */
 import { LIMITS, StreamError } from "../protocol.ts";
 import type { Connection } from "../runtime.ts";
+import { Budget } from "./budget.ts";
 
 /** Bytes that may wait in one socket before a send has to wait; above the largest download window. */
 export const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
@@ -15,6 +16,10 @@ const WAITING_MESSAGES = 10_000;
 
 /** A peer that takes nothing at all for so long, while something waits, is given up. */
 const NO_PROGRESS_MS = 60_000;
+
+/** What whole messages that are sent and not yet taken may hold, all connections together. */
+const UNTAKEN_BYTES = 128 * 1024 * 1024;
+const UNTAKEN = new Budget(UNTAKEN_BYTES);
 
 /** A connection that sends whole messages, in order, and not faster than its socket takes them. */
 export abstract class WholeMessageConnection implements Connection {
@@ -68,9 +73,20 @@ export abstract class WholeMessageConnection implements Connection {
     return sent;
   }
 
-  /** Sends one binary message, put together first. */
+  /** Sends one binary message, put together first; long ones share a budget until their peers have taken them. */
   async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    await this.send(await wholeMessage(byteCount, chunks));
+    checkLength(byteCount);
+    if (byteCount <= LIMITS.dataMessageBytes) {
+      return await this.send(await wholeMessage(byteCount, chunks));
+    }
+    await UNTAKEN.take(byteCount);
+    try {
+      if (this.gone) return;
+      await this.send(await wholeMessage(byteCount, chunks));
+      await this.#until(() => this.bufferedBytes === 0);
+    } finally {
+      UNTAKEN.giveBack(byteCount);
+    }
   }
 
   get #isFull(): boolean {
@@ -82,18 +98,20 @@ export abstract class WholeMessageConnection implements Connection {
   async #sendAfter(before: Promise<void> | null, message: string | Uint8Array): Promise<void> {
     this.#waitingMessages++;
     await before;
-    if (this.#isFull) await this.#untilRoom();
+    if (this.#isFull) await this.#until(() => !this.#isFull);
     this.#waitingMessages--;
     this.#hand(message);
   }
 
-  async #untilRoom(): Promise<void> {
+  /** Waits for what the peer does by taking; one that takes nothing is given up. */
+  async #until(isSo: () => boolean): Promise<void> {
+    if (isSo()) return;
     let waitingBytes = this.bufferedBytes;
     const watch = setInterval(() => {
       if (this.bufferedBytes >= waitingBytes) this.terminate();
       waitingBytes = this.bufferedBytes;
     }, this.noProgressMs);
-    while (!this.gone && this.#isFull) await this.room();
+    while (!this.gone && !isSo()) await this.room();
     clearInterval(watch);
   }
 
@@ -112,18 +130,11 @@ const SENT = Promise.resolve();
  * @param byteCount Length of the message.
  * @param chunks Its pieces, in order.
  * @returns The message.
- * @throws {StreamError} MESSAGE_TOO_LARGE above what a standard WebSocket is asked to send at once.
  */
 async function wholeMessage(
   byteCount: number,
   chunks: AsyncIterable<Uint8Array>,
 ): Promise<Uint8Array> {
-  if (byteCount > LIMITS.wholeChunkBytes) {
-    throw new StreamError(
-      "MESSAGE_TOO_LARGE",
-      `a chunk of ${byteCount} bytes is above the ${LIMITS.wholeChunkBytes} that this port sends at once: ask for smaller ones`,
-    );
-  }
   const message = new Uint8Array(byteCount);
   let filled = 0;
   for await (const chunk of chunks) {
@@ -131,4 +142,14 @@ async function wholeMessage(
     filled += chunk.length;
   }
   return message;
+}
+
+/** @throws {StreamError} MESSAGE_TOO_LARGE above what a standard WebSocket is asked to send at once. */
+function checkLength(byteCount: number): void {
+  if (byteCount > LIMITS.wholeChunkBytes) {
+    throw new StreamError(
+      "MESSAGE_TOO_LARGE",
+      `a chunk of ${byteCount} bytes is above the ${LIMITS.wholeChunkBytes} that this port sends at once: ask for smaller ones`,
+    );
+  }
 }

@@ -3,7 +3,14 @@
  * @module
  */
 import type { Context } from "hono";
-import { DOWNLOAD_PATH, httpBase, type ResourceInfo, RESOURCES_PATH, wsBase } from "../protocol.ts";
+import {
+  DOWNLOAD_PATH,
+  httpBase,
+  type ResourceInfo,
+  RESOURCES_PATH,
+  VIEW_PATH,
+  wsBase,
+} from "../protocol.ts";
 import type { ResourceView } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
 
@@ -17,6 +24,8 @@ export interface ReferenceSettings {
   baseUrl?: string;
   /** Path below which the routes are; `/` by default. */
   basePath?: string;
+  /** Whether people are shown resources; true by default. */
+  viewer?: boolean;
   /** Builds the reference for an id instead, from the base that would be used. */
   referenceTo?: (id: string, baseUrl: string) => string;
 }
@@ -78,9 +87,15 @@ export class References {
       contextId: record.contextId,
       digest: record.digest,
       reference: this.reference(record.id, base),
+      view: this.view(record.id, base),
       createdAt: new Date(record.createdAtMs).toISOString(),
       updatedAt: new Date(record.updatedAtMs).toISOString(),
     };
+  }
+
+  /** The page of a resource; null for a server without the viewer. */
+  view(id: string, base: string): string | null {
+    return this.#settings.viewer === false ? null : `${base}${VIEW_PATH}/${id}`;
   }
 
   /** The HTTP form of a reference. */

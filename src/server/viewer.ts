@@ -3,7 +3,7 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError } from "../protocol.ts";
+import { StreamError, VIEW_PATH } from "../protocol.ts";
 import type { FaceParts } from "./face.ts";
 import { answerOf, type Route, route } from "./route.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
@@ -11,8 +11,6 @@ import { TEXT } from "./route/schemas.ts";
 import { assetNamed } from "./viewer/assets.ts";
 import { pageFor } from "./viewer/page.ts";
 
-/** Path of the pages; `/<id>` follows for one resource. */
-const VIEW_PATH = "/view";
 /** Path of scripts, styles and pictures; their names follow. */
 const ASSETS_PATH = "/viewer";
 

@@ -9,7 +9,7 @@ import type { FaceParts } from "./face.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
 import { checkUpload, newUpload, ofResource } from "./access/reach.ts";
 import { answer, type Route, route } from "./route.ts";
-import { upgrade } from "./websocket/upgrade.ts";
+import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
 
 /**
  * Brings the WebSocket endpoints.
@@ -48,18 +48,23 @@ export function webSocketFace(parts: FaceParts): Route[] {
     route({
       ...endpoint,
       name: "connectDownload",
+      errors: [...endpoint.errors, "NOT_FOUND"],
       path: `${DOWNLOAD_PATH}/:id`,
       section: "4",
       summary: "A download over WebSocket",
       access: { scope: "read", reach: ofResource },
       parameters: { id: inPath("id", "id of a resource") },
-      handle: (c, { id }) =>
-        upgrade(
+      async handle(c, { id }) {
+        checkUpgrade(c, parts);
+        // Java clients hear no close that comes before the first status, and wait for half a minute.
+        if (!isNative(c)) await resources.get(id);
+        return upgrade(
           c,
           parts,
           "download",
           (connection) => new DownloadSession(connection, { resources, id, heartbeat }),
-        ),
+        );
+      },
     }),
   ];
 }

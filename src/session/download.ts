@@ -25,7 +25,7 @@ import {
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
 
-/** What a download session needs. */
+/** Parts and settings of a download session. */
 export interface DownloadSessionOptions {
   /** All resources. */
   resources: Resources;
@@ -34,6 +34,10 @@ export interface DownloadSessionOptions {
   /** The heartbeat. */
   heartbeat: HeartbeatTimes;
 }
+
+/** Requests of a native and of a base connection that may be there at once. */
+const NATIVE_REQUESTS = 2;
+const BASE_REQUESTS = 64;
 
 type Request = MessageOf<"RequestChunk" | "RequestLines" | "LocateLines" | "Follow">;
 
@@ -59,7 +63,7 @@ export class DownloadSession extends ControlSession {
   /** Set while a request is being answered. */
   #answering = false;
   #answers: Promise<void> = Promise.resolve();
-  /** The request that is being answered, and one more. */
+  /** The request that is being answered, and those that wait. */
   readonly #requests: Request[] = [];
   #following: Following | null = null;
   readonly #progressed = new Bell();
@@ -71,7 +75,7 @@ export class DownloadSession extends ControlSession {
   constructor(connection: Connection, options: DownloadSessionOptions) {
     super(connection, options.heartbeat);
     this.#options = options;
-    this.#open().catch((error) => this.fail(error));
+    this.#openResource().catch((error) => this.fail(error));
   }
 
   protected handle(message: Message): void {
@@ -105,7 +109,7 @@ export class DownloadSession extends ControlSession {
     void this.#answers.then(() => opened.release()).catch(() => {});
   }
 
-  async #open(): Promise<void> {
+  async #openResource(): Promise<void> {
     const { resources, id } = this.#options;
     const opened = await resources.open(id);
     if (this.over) return await opened.release();
@@ -117,12 +121,13 @@ export class DownloadSession extends ControlSession {
     else this.#answerRequests();
   }
 
-  /** One request is answered at a time; one more may wait. */
+  /** One request is answered at a time; one more may wait, and some of a base client, which may not know that. */
   #accept(request: Request): void {
-    if (this.#requests.length === 2) {
+    const most = this.native ? NATIVE_REQUESTS : BASE_REQUESTS;
+    if (this.#requests.length === most) {
       throw new StreamError(
         "WRONG_STATE",
-        `${request["@"]} came while one request was answered and another waited`,
+        `${request["@"]} came while one request was answered and ${most - 1} waited`,
       );
     }
     this.#requests.push(request);
@@ -330,7 +335,7 @@ export class DownloadSession extends ControlSession {
     this.#progressed.ring();
   }
 
-  /** What is open; requests are answered only then. */
+  /** The resource; requests are answered only while it is open. */
   get #resource(): Resource {
     return this.#opened!.resource;
   }

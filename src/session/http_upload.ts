@@ -5,7 +5,7 @@
  * neither open the log nor ask the catalog; only then the resume window begins.
  * @module
  */
-import { StreamError, toStreamError, type UploadResult } from "../protocol.ts";
+import { type Outcome, StreamError, toStreamError, type UploadResult } from "../protocol.ts";
 import {
   type Appender,
   type CompletedUpload,
@@ -103,9 +103,9 @@ export class HttpUpload {
   }
 
   /** Completes it; who asks for it from now on waits for that. */
-  complete(checksum: string | null): Promise<UploadResult> {
+  complete(checksum: string | null, outcome?: Outcome): Promise<UploadResult> {
     this.#parts.closed(this);
-    return this.appender.complete(checksum);
+    return this.appender.complete(checksum, undefined, outcome);
   }
 
   /** Ends the request that goes on, and waits for no other. */
@@ -155,7 +155,7 @@ export class HttpUploads {
   }
 
   /** Opens an upload that was registered or taken over. */
-  open({ appender, secret }: OwnedUpload): HttpUpload {
+  add({ appender, secret }: OwnedUpload): HttpUpload {
     const upload = new HttpUpload(appender, secret, this.#parts);
     this.#open.set(appender.resource.id, upload);
     if (this.#shutdown !== null) void upload.shutDown(this.#shutdown);
@@ -173,7 +173,7 @@ export class HttpUploads {
       return open;
     }
     const resumed = await this.#parts.resources.resume(id, secret);
-    return "completed" in resumed ? resumed : this.open(resumed);
+    return "completed" in resumed ? resumed : this.add(resumed);
   }
 
   /**

@@ -15,7 +15,7 @@ import { type Appender, Credit, type OwnedUpload, type Resources } from "../reso
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
 
-/** What an upload session needs. */
+/** Parts and settings of an upload session. */
 export interface UploadSessionOptions {
   /** All resources. */
   resources: Resources;
@@ -47,7 +47,7 @@ type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 /** Bytes of a Step upload that may wait before its sender is paused. */
 const STEP_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
-/** What waits for its checkpoint longer has left the processor's caches, and is written at a higher cost. */
+/** Bytes that wait for their checkpoint longer have left the processor's caches, and are written at a higher cost. */
 const MAX_WRITE_AFTER_BYTES = 512 * 1024;
 
 /** Receives one upload. */
@@ -142,9 +142,13 @@ export class UploadSession extends ControlSession {
 
   async #start({ metadata, digests }: MessageOf<"StartUpload">): Promise<void> {
     const { resources, contextId, makesContexts = false, check } = this.#options;
+    const { supportsLineAccess } = metadata;
+    if (this.native && supportsLineAccess === undefined) {
+      throw new StreamError("BAD_MESSAGE", 'property "supportsLineAccess" of metadata is missing');
+    }
     await check?.(null);
     const owned = await resources.register({
-      metadata,
+      metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
       contextId,
       makeContext: this.native || makesContexts,
       resumable: this.native,
@@ -216,8 +220,9 @@ export class UploadSession extends ControlSession {
     return this.#room.rung();
   }
 
-  async #finishUpload({ checksum, size }: MessageOf<"FinishUpload">): Promise<void> {
-    await this.#sendAcknowledgement(await this.#upload!.appender.complete(checksum, size));
+  async #finishUpload({ checksum, size, outcome }: MessageOf<"FinishUpload">): Promise<void> {
+    const { appender } = this.#upload!;
+    await this.#sendAcknowledgement(await appender.complete(checksum, size, outcome));
     // The upload is over; the client closes.
     this.#upload?.unwatch();
     this.#upload?.credit.release();

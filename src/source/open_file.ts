@@ -114,11 +114,10 @@ export class OpenFile {
     if (bytesRead === 0) return null;
     // Looked at after the read: what is there now was there when these bytes were read.
     if (wasCaughtUp || this.offset - this.#comparedAt >= COMPARE_EVERY_BYTES) await this.look();
-    const bytes = buffer.subarray(0, bytesRead);
     this.offset += bytesRead;
-    this.#remember(bytes);
+    this.#remember(buffer, bytesRead);
     // A few bytes are copied: a window full of short chunks would hold a buffer of 64 KiB for each.
-    if (bytesRead < buffer.length) return bytes.slice();
+    if (bytesRead < buffer.length) return buffer.slice(0, bytesRead);
     this.#buffer = null;
     return buffer;
   }
@@ -178,10 +177,13 @@ export class OpenFile {
     return bytesRead;
   }
 
-  #remember(bytes: Uint8Array): void {
+  /** Copies, as a view of a chunk would double what it costs on Bun. */
+  #remember(chunk: Uint8Array, byteCount: number): void {
     const missing = COMPARED_BYTES - this.#head.length;
-    if (missing > 0) this.#head = joined(this.#head, bytes.subarray(0, missing));
-    this.#tail = joined(this.#tail, bytes.subarray(-COMPARED_BYTES)).slice(-COMPARED_BYTES);
+    if (missing > 0) this.#head = joined(this.#head, chunk.slice(0, Math.min(missing, byteCount)));
+    const last = chunk.slice(Math.max(0, byteCount - COMPARED_BYTES), byteCount);
+    const kept = Math.min(this.#tail.length, COMPARED_BYTES - last.length);
+    this.#tail = kept === 0 ? last : joined(this.#tail.slice(this.#tail.length - kept), last);
   }
 
   async #compare(at: number, bytes: Uint8Array): Promise<void> {

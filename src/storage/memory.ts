@@ -60,12 +60,21 @@ class MemoryLog {
 
 /** Logs that several instances of {@link MemoryStorage} share, as nodes share an engine. */
 export class MemoryLogs {
-  /** The logs by id. */
+  /**
+   * The logs by id.
+   * @internal
+   */
   readonly logs: Map<string, MemoryLog> = new Map();
-  /** Their tails. */
+  /**
+   * Their tails.
+   * @internal
+   */
   readonly tails: Tails;
 
-  /** @param deliver Hands what is told to those who follow, in order; in a later turn of the event loop by default. */
+  /**
+   * Starts without any.
+   * @param deliver Hands what is told to those who follow, in order; in a later turn of the event loop by default.
+   */
   constructor(deliver: Deliver | null = (tell) => void setImmediate(tell)) {
     this.tails = new Tails(deliver);
   }
@@ -89,7 +98,10 @@ export class MemoryStorage implements Storage {
   readonly #tails: Tails;
   readonly #isShared: boolean;
 
-  /** @param shared Logs that other instances have, too; by default it has its own. */
+  /**
+   * Makes an empty storage, or one that shows what is shared.
+   * @param shared Logs that other instances have, too; by default it has its own.
+   */
   constructor(shared?: MemoryLogs) {
     const { logs, tails } = shared ?? new MemoryLogs(null);
     this.#logs = logs;

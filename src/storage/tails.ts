@@ -74,7 +74,7 @@ export class Tail {
   }
 }
 
-/** What one owner may do with the tail of its log, until a greater epoch owns it. */
+/** The tail of a log in the hands of one owner, until a greater epoch owns it. */
 export class OwnedTail {
   readonly #tails: Tails;
   readonly #tail: Tail;

@@ -37,6 +37,7 @@ import { assertFails } from "../helpers/errors.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { HttpRequest } from "../helpers/http_request.ts";
 import { RawClient, rawUpgrade, startServer, type TestServer } from "../helpers/server.ts";
+import { StepClient } from "../helpers/step/client.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -243,10 +244,11 @@ test("a token for one context uploads nothing outside it, whatever a connection 
   await using guarded = await startGuarded();
   const { server } = guarded;
   const token = await guarded.token({ contextId: "run-17" });
-  const path = `${server.ws}/ws/streaming/upload?streamingUploadContextId=run-17`;
-  using step = await RawClient.open(path, `stream.bearer.${token}`);
-  step.say({ "@": "StartUpload", metadata });
-  const { code, reason } = await step.inbox.close();
+  const path = "/ws/streaming/upload?streamingUploadContextId=run-17";
+  const port = Number(server.host.split(":")[1]);
+  using step = await StepClient.open(port, path, { Authorization: `Bearer ${token}` });
+  await step.say({ "@": "StartUpload", metadata });
+  const { code, reason } = await step.closed();
   assertEquals([code, reason.split(":")[0]], [1008, "CONTEXT_UNKNOWN"]);
   assertEquals(await server.resources.list({ limit: 1 }), []);
 });

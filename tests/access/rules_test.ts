@@ -61,7 +61,10 @@ const TABLE: [routes: string[], statuses: string][] = [
     "401 401 401 401 204 403 403  403 403 204 403  403 401 403",
   ],
   [
-    ["GET /resources?context=run-17", "GET /resources/?context=run-17"],
+    [
+      ...["GET /resources?context=run-17", "GET /resources/?context=run-17"],
+      "GET /events?context=run-17",
+    ],
     "401 401 401 401 403 204 403  403 403 204 403  403 401 403",
   ],
   [["GET /contexts"], "401 401 401 401 403 204 403  403 403 403 403  403 401 403"],

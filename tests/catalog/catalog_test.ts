@@ -104,6 +104,19 @@ const full = () =>
     updatedAtMs: 1_700_000_000_501,
   });
 
+contract(
+  "a record keeps how its producer ended, and has nothing of it where nobody told",
+  async (catalog) => {
+    for (const outcome of [{ exitCode: 0, signal: null }, { exitCode: null, signal: "SIGKILL" }]) {
+      const created = record();
+      await catalog.create(structuredClone(created));
+      assertEquals("outcome" in (await catalog.get(created.id))!, false);
+      await catalog.update(created.id, created.revision, { transferStatus: "COMPLETED", outcome });
+      assertEquals((await catalog.get(created.id))?.outcome, outcome);
+    }
+  },
+);
+
 contract("a record comes back as it was created", async (catalog) => {
   for (const created of [record(), full()]) {
     assertEquals(await catalog.get(created.id), null);
@@ -323,6 +336,35 @@ contract("any filter and page size finds exactly what matches, in order", async 
   );
 });
 
+contract(
+  "a part of the filename is found in any case of ASCII letters, and means itself",
+  async (catalog) => {
+    const names = ["Build.log", "test_1.log", "ÄRGER.txt", "100%.log"];
+    for (const filename of names) {
+      await catalog.create(record({ metadata: { ...record({}).metadata, filename } }));
+    }
+    const found = async (filenamePart: string) =>
+      (await catalog.list({ filenamePart, limit: 10 })).map(({ metadata }) => metadata.filename);
+    assertEquals(await found("bUiLd"), ["Build.log"]);
+    assertEquals(await found("%"), ["100%.log"]);
+    assertEquals(await found("t_1"), ["test_1.log"]);
+    assertEquals(await found("är"), []);
+    assertEquals((await found("")).length, 4);
+  },
+);
+
+contract("records are found by the beginning of their id", async (catalog) => {
+  const rest = "-0000-4000-8000-000000000000";
+  const ids = ["0a0a0a0a", "0a0a0a0b", "0a0b0a0a", "f0000000"].map((begin) => begin + rest);
+  for (const id of ids) await catalog.create(record({ id }));
+  const found = async (idPrefix: string) =>
+    (await catalog.list({ idPrefix, limit: 10 })).map(({ id }) => ids.indexOf(id)).sort();
+  assertEquals(await found("0a0a"), [0, 1]);
+  assertEquals(await found("0a0a0a0b-0"), [1]);
+  assertEquals(await found(ids[3]), [3]);
+  assertEquals(await found("0a0c"), []);
+});
+
 contract("a context is made once and keeps its time", async (catalog) => {
   assertEquals(await catalog.getContext("run-17"), null);
   const before = Date.now();
@@ -482,6 +524,8 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE resources DROP COLUMN exit_code;
+    ALTER TABLE resources DROP COLUMN exit_signal;
     ALTER TABLE resources DROP COLUMN owner_node;
     ALTER TABLE resources DROP COLUMN owner_until;
     ALTER TABLE resources DROP COLUMN durable_size;

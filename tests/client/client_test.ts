@@ -19,7 +19,7 @@ import {
   StreamError,
   type Upload,
 } from "../../mod.ts";
-import { Retries } from "../../src/client/retry.ts";
+import { Retries } from "../../src/client/connection/retry.ts";
 import type { ErrorCode } from "../../src/protocol.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";

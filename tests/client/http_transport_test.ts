@@ -14,7 +14,7 @@ import {
   SignedLinks,
 } from "../../mod.ts";
 import type { Grant, PushedUpload, Scope, StreamError, Transport } from "../../mod.ts";
-import { eventsOf } from "../../src/client/server_sent_events.ts";
+import { eventsOf } from "../../src/client/connection/server_sent_events.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";

@@ -6,7 +6,10 @@ import {
   contexts,
   events,
   getLines,
+  getResource,
+  listResources,
   push,
+  resourceEvents,
   search,
   type SearchMatch,
   StreamError,
@@ -129,4 +132,37 @@ test("contexts lists all of them, page by page", async () => {
   const ids: string[] = [];
   for await (const { id } of contexts(server.url, { pageSize: 2 })) ids.push(id);
   assertEquals(ids.sort(), ["a", "b", "c"]);
+});
+
+test("resourceEvents tell what happens to all resources, and name their pages", async () => {
+  await using server = await startServer();
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const opened = Promise.withResolvers<void>();
+  const options = { signal: stop.signal, onOpen: opened.resolve };
+  const listening = (async () => {
+    for await (const event of resourceEvents(server.url, options)) {
+      seen.push(event.type === "status" ? event.status.transferStatus : event.type);
+      if (seen.includes("COMPLETED")) stop.abort();
+    }
+  })();
+  await opened.promise;
+  const reference = await pushed(server.url, "one\n");
+  await listening.catch(() => {});
+  assertEquals(seen, ["created", "COMPLETED"]);
+  const { id, view } = await getResource(reference);
+  assertEquals(view, `${server.url}/view/${id}`);
+});
+
+test("a list holds only names with a part", async () => {
+  await using server = await startServer();
+  await pushed(server.url, "one\n");
+  const named = async (filenamePart: string) => {
+    const found: string[] = [];
+    for await (const { filename } of listResources(server.url, { filenamePart })) {
+      found.push(filename);
+    }
+    return found;
+  };
+  assertEquals([await named("A.L"), await named("b")], [["a.log"], []]);
 });

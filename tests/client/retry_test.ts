@@ -15,8 +15,8 @@ import {
   SignedLinks,
   type StreamError,
 } from "../../mod.ts";
-import { RefusedError } from "../../src/client/http.ts";
-import { Retries } from "../../src/client/retry.ts";
+import { RefusedError } from "../../src/client/connection/http.ts";
+import { Retries } from "../../src/client/connection/retry.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { within } from "../helpers/frames/connection.ts";

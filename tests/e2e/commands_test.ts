@@ -44,6 +44,7 @@ test("status --json is one object with all that is known", async () => {
     failure: null,
     contextId: "run-17",
     reference,
+    view: `${workspace.server}/view/${id}`,
   });
 });
 

@@ -178,6 +178,28 @@ for (const kind of KINDS) {
   });
 }
 
+test("at a terminal a notice stands above the progress, and follow -o shows progress, too", async () => {
+  await using workspace = await Workspace.open();
+  const server = await workspace.serve(own);
+  const { push, reference } = await workspace.push(own, ["-"]);
+  push.write("first\n");
+  const reading = workspace.terminal(own, ["follow", reference, "-o", "copy"]);
+  await reading.stdout.until((text) => text.includes("6 B  "));
+  await server.kill("SIGKILL");
+  // A notice clears the line of the progress, and that is shown again below.
+  await reading.stdout.until((text) =>
+    // deno-lint-ignore no-control-regex
+    /\r\x1b\[Kstream: [^\r]*; trying again in [\d.]+ s\r?\n6 B {2}/.test(text)
+  );
+  await workspace.serve(own, ["--port", new URL(workspace.server).port]);
+  push.end();
+  const { code, stdout } = await reading.exit();
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, "\r\x1b[Kstream: connected again\r\n6 B  ");
+  assertMatch(stdout, /COMPLETED 6 B\r\n$/);
+  assertEquals(await readFile(workspace.path("copy"), "utf8"), "first\n");
+});
+
 test("a push and a follow say when they are connected again", async () => {
   await using workspace = await Workspace.open();
   const server = await workspace.serve(own);

@@ -105,6 +105,27 @@ test("a file that shrinks while it is followed is named, and the resource is FAI
   assertMatch(String((await workspace.status(own, reference)).failure), /live\.log shrank/);
 });
 
+test("a file that is truncated and has regrown is named, and the resource is FAILED with what it was", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own, SOON_FAILED);
+  for (const [name, text] of [["a.log", "another"], ["b.log", "another text, which is longer"]]) {
+    await writeFile(workspace.path(name), LINES);
+    const { push, reference } = await workspace.push(own, [name, "--follow"]);
+    await arrived(workspace, reference, LINES);
+    // In one write, as nobody is to see it empty.
+    await writeFile(workspace.path(name), text.padEnd(LINES.length, "."), { flag: "r+" });
+    const { code, stderr } = await push.exit();
+    assertEquals(code, 1);
+    assertMatch(
+      stderr,
+      /^stream: [ab]\.log was rewritten \(truncated .*\) when 13 bytes were read.*\n$/,
+    );
+    const follow = await workspace.run(own, ["follow", reference]);
+    assertEquals([follow.code, follow.stdout], [3, LINES]);
+    assertMatch(String((await workspace.status(own, reference)).failure), /log was rewritten/);
+  }
+});
+
 test("a file that is replaced while it is followed is named, and the resource is FAILED", async () => {
   await using workspace = await Workspace.open();
   const { push, reference, path } = await growing(workspace, "--follow");

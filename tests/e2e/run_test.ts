@@ -56,6 +56,42 @@ for (const kind of kinds) {
     assertEquals(lines, ["", "one", "three", "two"]);
   });
 
+  test(`${kind}: readers see that all is there, and how the command ended`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const run = (script: string, ...args: string[]) =>
+      workspace.run(kind, ["run", "-q", "--context", "c", ...args, "--", "sh", "-c", script]);
+    await run("echo one; exit 2", "--name", "failed.log", "--transport", "http");
+    await run("echo one; kill -9 $$", "--name", "killed.log");
+    await run("echo one", "--name", "well.log");
+    const resources = await listed(workspace);
+    assertEquals(resources.map(({ transferStatus, outcome }) => [transferStatus, outcome]), [
+      ["COMPLETED", { exitCode: 2, signal: null }],
+      ["COMPLETED", { exitCode: null, signal: "SIGKILL" }],
+      ["COMPLETED", { exitCode: 0, signal: null }],
+    ]);
+    const said = async (...args: string[]) => {
+      const { code, stdout, stderr } = await workspace.run(kind, args);
+      return [code, stdout + stderr] as const;
+    };
+    assertStringIncludes(
+      (await said("status", "c/failed.log"))[1],
+      "ended      with exit code 2\n",
+    );
+    assertStringIncludes((await said("status", "c/killed.log"))[1], "ended      by SIGKILL\n");
+    assertEquals(await said("follow", "c/failed.log"), [
+      0,
+      "one\nstream: the command ended with exit code 2\n",
+    ]);
+    assertEquals(await said("follow", "c/well.log"), [0, "one\n"]);
+    assertEquals((await said("wait", "c/well.log"))[0], 0);
+    const [code, text] = await said("wait", "--context", "c");
+    assertEquals(code, 3);
+    assertStringIncludes(text, "killed.log  ended by SIGKILL\n");
+    const shown = await workspace.terminal(kind, ["ls"], { env: { NO_COLOR: "1" } }).exit();
+    assertStringIncludes(shown.stdout, "failed.log  (ended with exit code 2)\r\n");
+  });
+
   test(`${kind}: stdout and stderr keep their order where they go to the same place`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);

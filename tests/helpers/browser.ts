@@ -156,9 +156,19 @@ export class Viewer implements AsyncDisposable {
   async until(expression: string): Promise<void> {
     // The page's policy lets nothing be evaluated in it again and again but from outside.
     for (const endsAtMs = performance.now() + DEADLINE_MS;;) {
-      if (await this.page.evaluate(expression)) return;
+      if (await this.#now(expression)) return;
       if (performance.now() > endsAtMs) throw new Error(`waited in vain for ${expression}`);
       await delay(POLL_MS);
+    }
+  }
+
+  /** An expression of the page; undefined while that goes over to another one. */
+  async #now(expression: string): Promise<unknown> {
+    try {
+      return await this.page.evaluate(expression);
+    } catch (error) {
+      if (String(error).includes("Execution context was destroyed")) return undefined;
+      throw error;
     }
   }
 

@@ -14,7 +14,11 @@ export type Kind = "deno" | "bun" | "binary";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const PROGRAMS: Record<Kind, string[]> = {
-  deno: [process.env.STREAM_DENO ?? "deno", "run", "-A", join(root, "cli.ts")],
+  deno: [
+    process.env.STREAM_DENO ?? "deno",
+    // Else each takes a lock on node_modules, and says so on stderr when it has to wait for it.
+    ...["run", "-A", "--node-modules-dir=manual", join(root, "cli.ts")],
+  ],
   bun: [process.env.STREAM_BUN ?? "bun", join(root, "cli.ts")],
   binary: [process.env.STREAM_BIN ?? join(root, "dist/stream-bun")],
 };

@@ -250,6 +250,11 @@ async function askOfContexts(asker: Asker): Promise<void> {
     await asker.ask(method, "/contexts", {}, "?limit=1");
     await asker.ask(method, CONTEXT, nobody);
   }
+  await asker.ask("GET", "/events", {}, `?context=${id}`, {}, [
+    ["what happens", () => asker.ask("DELETE", ONE, { id: second })],
+    ["event: deleted", async () => {}],
+  ]);
+  await asker.ask("HEAD", "/events");
   await asker.ask("GET", `${CONTEXT}/events`, nobody);
   await asker.ask("HEAD", `${CONTEXT}/events`, { id });
   await asker.ask("DELETE", CONTEXT, nobody);

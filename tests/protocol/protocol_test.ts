@@ -126,7 +126,7 @@ const properties: Record<Message["@"], Record<string, Property>> = {
     "metadata": object,
     "metadata.filename": text,
     "metadata.mimeType": text,
-    "metadata.supportsLineAccess": flag,
+    "metadata.supportsLineAccess": optional(flag),
     "digests": optional(texts),
   },
   ResumeUpload: { id: text, secret: text },

@@ -4,7 +4,13 @@ import { test } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { open, push } from "../../mod.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
-import { isFinal, type ResourceStatus, StreamError } from "../../src/protocol.ts";
+import {
+  isFinal,
+  type ResourceStatus,
+  StreamError,
+  SUBPROTOCOL,
+  UPLOAD_PATH,
+} from "../../src/protocol.ts";
 import type { ResourceEvent, Resources } from "../../src/resources.ts";
 import type { Appender, OwnedUpload } from "../../src/resources.ts";
 import { contextEvents } from "../../src/server/http/events.ts";
@@ -18,7 +24,7 @@ import { assertBytes, eventually, within } from "../helpers/frames/connection.ts
 import { Cluster, LEASE_MS, sluggish } from "../helpers/nodes.ts";
 import { withChance } from "../helpers/random.ts";
 import { checksumOf, readAll, registration, statusWhere } from "../helpers/resources.ts";
-import { startServer, type TestServer } from "../helpers/server.ts";
+import { RawClient, startServer, type TestServer } from "../helpers/server.ts";
 import { changed, override } from "../helpers/storage.ts";
 
 const RESUMABLE = registration({ resumable: true });
@@ -162,6 +168,32 @@ test("resuming elsewhere takes over at once: the old uploader is FENCED, and not
   await eventually("the end there", () => typesOf(events).includes("COMPLETED"));
   assertEquals(typesOf(events).includes("FAILED"), false);
   assertEquals([a.uploads, b.uploads], [0, 0]);
+});
+
+test("an uploader that is connected to the old node is told FENCED, and only of what it sent itself", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = await servers(cluster);
+  await using _a = a;
+  await using _b = b;
+  using older = await RawClient.open(`${a.ws}${UPLOAD_PATH}`, SUBPROTOCOL);
+  older.say({ "@": "StartUpload", metadata: RESUMABLE.metadata, digests: ["xxh128"] });
+  const { id, secret } = await older.inbox.next("ReadyForUpload");
+  older.give(utf8("one\n"));
+  await older.inbox.next("StatusChanged");
+  using newer = await RawClient.open(`${b.ws}${UPLOAD_PATH}`, SUBPROTOCOL);
+  newer.say({ "@": "ResumeUpload", id: id!, secret: secret! });
+  const { offset, epoch } = await newer.inbox.next("ReadyForUpload");
+  assertEquals([offset, epoch], [4, 2]);
+  assertEquals((await older.inbox.next("Error")).code, "FENCED");
+  assertEquals((await older.inbox.close()).code, 1008);
+  newer.give(utf8("two\n"));
+  await newer.inbox.next("StatusChanged");
+  const epochs = older.inbox.all("StatusChanged").map(({ resourceStatus }) =>
+    (resourceStatus as ResourceStatus).epoch
+  );
+  assertEquals(new Set(epochs), new Set([1]));
+  newer.say({ "@": "FinishUpload", checksum: await checksumOf(utf8("one\ntwo\n")) });
+  assertEquals((await newer.inbox.next("UploadAcknowledged")).size, 8);
 });
 
 test("completing on one node while another takes over ends in one COMPLETED, and nobody else is told it is", async () => {

@@ -507,6 +507,32 @@ contract("a message above 16 MiB is MESSAGE_TOO_LARGE before anything is read", 
   assertEquals(client.messages, ["still there"]);
 }, ["the runtime's own"]);
 
+contract("long messages that nobody takes share 128 MiB, and others wait", async () => {
+  await using mounted = await record();
+  const peers = [];
+  const begun: number[] = [];
+  async function* counted(index: number): AsyncGenerator<Uint8Array> {
+    begun.push(index);
+    for await (const piece of pieces(...Array(16).fill(MiB))) yield piece;
+  }
+  for (let index = 0; index < 10; index++) {
+    peers.push(await rawUpgrade(mounted.host, "/"));
+    await eventually("a session", () => mounted.sessions.length > index);
+    void mounted.sessions[index].connection.sendChunks(16 * MiB, counted(index));
+  }
+  await eventually("the first", () => begun.length >= 8);
+  // Whoever was allowed more has begun by the time of another connection's answer.
+  using other = await Client.open(mounted.host);
+  await eventually("its session", () => mounted.sessions.length === 11);
+  void mounted.sessions[10].connection.send("hello");
+  await eventually("an answer", () => other.messages.length === 1);
+  assertEquals(begun.length, 8);
+  peers[0].socket.destroy();
+  await eventually("the next", () => begun.length === 9);
+  for (const { socket } of peers) socket.destroy();
+  await eventually("all", () => begun.length >= 9);
+}, ["the runtime's own"]);
+
 contract("a message of 16 MiB is received whole", async () => {
   await using mounted = await record();
   using client = await Client.open(mounted.host);

@@ -104,6 +104,7 @@ test("a resource is one object with everything that is known of it", async () =>
     contextId: "run-17",
     digest: { algorithm: "md5", value: md5("one\ntwo") },
     reference: `${server.ws}${downloadPath}/${id}`,
+    view: `${server.url}/view/${id}`,
     createdAt,
     updatedAt,
   });

@@ -185,6 +185,13 @@ test("an upload without line access has no line count", async () => {
   }
 });
 
+test("an upload must say whether it has lines", async () => {
+  using peer = native();
+  const { supportsLineAccess: _, ...rest } = metadata;
+  peer.say({ ...start, metadata: rest } as Said);
+  await assertClosed(peer, "BAD_MESSAGE");
+});
+
 test("an empty upload completes with size 0 and 0 lines", async () => {
   using peer = native();
   await begin(peer);

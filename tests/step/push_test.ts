@@ -11,7 +11,7 @@ import {
   type ServerResources,
   StreamError,
 } from "../../mod.ts";
-import { StepUpload } from "../../src/client/step_upload.ts";
+import { StepUpload } from "../../src/client/upload/step_upload.ts";
 import { acceptOf } from "../../src/runtime/frames/handshake.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { own, Workspace } from "../helpers/cli.ts";

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { follow, framesRuntime, push, type ServerOptions } from "../../mod.ts";
 import type { FramesOptions } from "../../src/runtime/frames.ts";
 import { utf8 } from "../helpers/bytes.ts";
@@ -169,11 +169,22 @@ test("without line access there is no count, and asking for lines is an error", 
   assertEquals((await reader.closed()).code, 1008);
 });
 
-test("an id nobody has ends the connection with a reason", async () => {
+test("an id nobody has is 404 before the upgrade: a Java client hears no close that comes so early", async () => {
   await using place = await stepServer();
-  using reader = await place.download("00000000-0000");
-  const { code, reason } = await reader.closed();
-  assertEquals([code, reason.split(":")[0]], [1008, "NOT_FOUND"]);
+  await assertRejects(() => place.download("00000000-0000"), Error, "the answer was 404");
+});
+
+test("metadata without supportsLineAccess have no lines", async () => {
+  await using place = await stepServer();
+  const { filename, mimeType } = BINARY;
+  const metadata = { filename, mimeType } as typeof BINARY;
+  const { client, id } = await place.upload({ metadata });
+  using uploader = client;
+  await uploader.give(utf8("one\n"));
+  await uploader.end();
+  assertEquals((await uploader.finish(md5(utf8("one\n")))).numberOflines, null);
+  using reader = await place.download(id);
+  assertEquals((await reader.status(() => true)).numberOfLines, null);
 });
 
 test("an abort ends the message and closes with 1011: FAILED with every byte and line", async () => {

@@ -106,6 +106,19 @@ test("requirement 6: a server that is killed and comes back: no line twice, none
   assert((await viewer.text(".size")).startsWith("600 lines"));
 });
 
+test("requirement 14: a progress bar moves while its line is not ended yet", async () => {
+  const upload = await Upload.begin(server.url);
+  await upload.write("start\n10 %");
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  await viewer.untilLine(2, "10 %⏎ not ended yet");
+  await upload.write("\r50 %");
+  await viewer.untilLine(2, "50 %⏎ not ended yet");
+  await upload.write("\r100 %\nend\n");
+  await viewer.untilLine(3, "end");
+  assertEquals([...(await viewer.rows()).values()], ["start", "100 %", "end"]);
+  await upload.complete();
+});
+
 test("a resource that does not exist, and one that is deleted, are said to be so", async () => {
   await using viewer = await Viewer.open(browser, server.url, `/view/${crypto.randomUUID()}`);
   viewer.expectComplaints(/status of 404/);

@@ -19,10 +19,22 @@ function served(count: number, asked: string[], long?: { line: number; bytes: nu
       else {
         answer.push("x".repeat(2 * CUT_CHARS));
         const next = { lineIndex: line, byteOffset: 2 * CUT_CHARS };
-        return Promise.resolve({ lines: answer, next, startOffset: 0, endOffset: long.bytes });
+        return Promise.resolve({
+          lines: answer,
+          next,
+          linesCount: lines,
+          startOffset: 0,
+          endOffset: long.bytes,
+        });
       }
     }
-    return Promise.resolve({ lines: answer, next: null, startOffset: 0, endOffset: 0 });
+    return Promise.resolve({
+      lines: answer,
+      next: null,
+      linesCount: answer.length,
+      startOffset: 0,
+      endOffset: 0,
+    });
   };
 }
 

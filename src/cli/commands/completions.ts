@@ -194,7 +194,10 @@ function fish(commands: readonly Command[]): string {
       `${seen}${action(positionalValues(command))}`,
       ...optionsOf(command).map(([name, option]) => {
         const short = option.short === undefined ? "" : ` -s ${option.short}`;
-        const value = option.kind === "flag" ? "" : ` -r${action(valuesOf(name, option))}`;
+        const values = valuesOf(name, option);
+        const value = option.kind === "flag"
+          ? ""
+          : `${values === "files" ? " -r" : " -x"}${action(values)}`;
         return `${seen} -l ${name}${short}${value} -d ${quoted(option.help)}`;
       }),
     ];

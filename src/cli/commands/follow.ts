@@ -3,10 +3,11 @@
  * @module
  */
 import { type Download, open, type ReadOptions } from "../../client.ts";
-import { isFinal, StreamError } from "../../protocol.ts";
+import { endedWell, isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { outcomeText } from "../outcome.ts";
 import { resourceOf } from "../references.ts";
 import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
@@ -70,8 +71,11 @@ async function runFollow(text: string, options: Options): Promise<number> {
     const output = await openOutput(options, selection, download.status.currentSize);
     await copyShown(download, selection, live, output, pathOf(options) !== undefined);
     await output.close();
-    const { transferStatus, failure } = download.status;
-    if (transferStatus !== "FAILED") return EXIT.ok;
+    const { transferStatus, failure, outcome } = download.status;
+    if (transferStatus !== "FAILED") {
+      if (!endedWell(outcome)) notice(`the command ended ${outcomeText(outcome!)}`);
+      return EXIT.ok;
+    }
     notice(`the resource is FAILED: ${visible(failure ?? "the server does not say why")}`);
     return EXIT.resourceFailed;
   } finally {

@@ -5,9 +5,10 @@
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { contexts, listResources, type ResourceInfo } from "../../client.ts";
-import { TRANSFER_STATUSES, type TransferStatus } from "../../protocol.ts";
+import { endedWell, TRANSFER_STATUSES, type TransferStatus } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { outcomeText } from "../outcome.ts";
 import { printLine, standardOutput, visible, visibleJson } from "../output.ts";
 import { isColoured, styled, type STYLES } from "../terminal.ts";
 import { formatAge, formatBytes, parseDurationMs } from "../units.ts";
@@ -148,12 +149,13 @@ async function selected(
 async function* chosenBy(options: Options): AsyncGenerator<ResourceInfo, void, void> {
   const { server, token } = await credentialsOf(options);
   const contextId = options.text("context");
-  const name = options.text("name");
+  const filenamePart = options.text("name");
   const sinceMs = sinceOf(options);
   const transferStatuses = statusesOf(options);
-  for await (const info of listResources(server, { contextId, transferStatuses, token })) {
+  const query = { contextId, transferStatuses, filenamePart, token };
+  for await (const info of listResources(server, query)) {
     if (Date.parse(info.createdAt) < sinceMs) return;
-    if (name === undefined || info.filename.includes(name)) yield info;
+    yield info;
   }
 }
 
@@ -219,15 +221,17 @@ const STATUS_STYLES: Record<TransferStatus, keyof typeof STYLES> = {
 };
 
 function tableRow(info: ResourceInfo): string {
-  const { id, transferStatus, currentSize, numberOfLines, createdAt, filename } = info;
+  const { id, transferStatus, currentSize, numberOfLines, createdAt, filename, outcome } = info;
   const status = transferStatus.padEnd(11);
+  const failed = endedWell(outcome) ? "" : `(ended ${outcomeText(outcome!)})`;
+  const ended = failed === "" ? "" : `  ${isColoured() ? styled("red", failed) : failed}`;
   return [
     id.padEnd(36),
     isColoured() ? styled(STATUS_STYLES[transferStatus], status) : status,
     formatBytes(currentSize).padStart(8),
     (numberOfLines === null ? "-" : String(numberOfLines)).padStart(9),
     formatAge(Date.now() - Date.parse(createdAt)).padStart(4),
-    visible(filename),
+    visible(filename) + ended,
   ].join("  ");
 }
 

@@ -3,6 +3,7 @@
  * @module
  */
 import {
+  getResource,
   push,
   type PushedUpload,
   type PushOptions,
@@ -20,7 +21,7 @@ import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { guessMimeType, isText } from "../../mime.ts";
 import { openStdin } from "../../source/pipe.ts";
-import { isTransient } from "../../client/retry.ts";
+import { isTransient } from "../../client/connection/retry.ts";
 import { MAX_PID } from "../../source/process.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
@@ -40,7 +41,7 @@ import { Progress, RETRY_NOTICES } from "../progress.ts";
 import { reachable } from "../raw_names.ts";
 import { recallToken, rememberUpload } from "../resume_tokens.ts";
 import { onEnd } from "../signals.ts";
-import { notice } from "../stderr.ts";
+import { isTerminal, notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
@@ -141,6 +142,7 @@ async function pushSource(
   const announcer = new Announcer();
   try {
     await announcer.say(visible(upload.reference));
+    if (isTerminal) void showPage(upload.reference, options);
     await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
     await forget();
   } catch (error) {
@@ -151,6 +153,14 @@ async function pushSource(
     throw error;
   }
   announcer.done();
+}
+
+/** Tells a person where the upload can be watched; a server that does not say is no reason to wait or to fail. */
+async function showPage(reference: string, options: Options): Promise<void> {
+  try {
+    const { view } = await getResource(reference, await credentialsOf(options, reference));
+    if (view !== null && view !== undefined) notice(`watch it at ${visible(view)}`);
+  } catch { /* A token that may upload need not be allowed to read. */ }
 }
 
 /** What contradicts itself is told before anything is opened. */

@@ -7,7 +7,7 @@ import { constants } from "node:os";
 import { basename, extname } from "node:path";
 import process from "node:process";
 import { push, type PushedUpload } from "../../client.ts";
-import { RETRY_FOR_MS } from "../../client/retry.ts";
+import { RETRY_FOR_MS } from "../../client/connection/retry.ts";
 import { guessMimeType } from "../../mime.ts";
 import { type ResourceMetadata, StreamError } from "../../protocol.ts";
 import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";
@@ -183,7 +183,6 @@ class Run {
       ),
       begin: (signal) => this.#push(metadata, contextId, signal),
       begun: ({ reference }) => this.#say(`${filename}: ${reference}`),
-      beforeEnd: async () => void await this.#child.exit,
       heldMs: () => Math.max(...tees.map(({ heldMs }) => heldMs)),
       bestEffort: this.#bestEffort,
     });
@@ -207,6 +206,7 @@ class Run {
       contextId,
       token,
       signal,
+      outcome: () => this.#child.exit,
       // A server that is not there yet costs nothing as long as nobody waits for it.
       retryForMs: retryForMs ?? (this.#bestEffort ? RETRY_FOR_MS : undefined),
       onRetry: ({ message }) => {

@@ -3,6 +3,7 @@
  * @module
  */
 import { shareResource } from "../../client.ts";
+import { StreamError } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, UsageError } from "../command.ts";
 import { printLine, visibleJson } from "../output.ts";
 import { resourceOf } from "../references.ts";
@@ -18,11 +19,12 @@ export const share: Command = {
       value: "TIME",
       help: "the link holds so long, at most 7d (default 1h)",
     },
+    view: { kind: "flag", help: "a link to the page that shows it in a browser" },
     json: { kind: "flag", help: "print one JSON object, with the end of the link" },
     ...SERVER_OPTION,
   },
   examples: [
-    "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d",
+    "stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --expires 1d --view",
     "curl $(stream share 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11)",
   ],
   async run([text], options) {
@@ -31,7 +33,11 @@ export const share: Command = {
     const { reference, ...credentials } = await resourceOf(options, text);
     const expiresInS = Math.floor(expiresMs / 1000);
     const link = await shareResource(reference, { ...credentials, expiresInS });
-    await printLine(options.flag("json") ? visibleJson(link) : link.url);
+    if (options.flag("view") && link.view === null) {
+      throw new StreamError("NOT_FOUND", "this server shows no pages: it runs with --no-viewer");
+    }
+    const address = options.flag("view") ? link.view! : link.url;
+    await printLine(options.flag("json") ? visibleJson(link) : address);
     return EXIT.ok;
   },
 };

@@ -6,6 +6,7 @@ import { getResource } from "../../client.ts";
 import type { ResourceInfo } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, table } from "../command.ts";
 import { printLine, visible, visibleJson } from "../output.ts";
+import { outcomeText } from "../outcome.ts";
 import { REFERENCE_HELP, resourceOf } from "../references.ts";
 
 /** Shows one resource. */
@@ -32,6 +33,7 @@ export const status: Command = {
 function describe(info: ResourceInfo): string {
   const rows = [
     ["status", info.transferStatus],
+    ...(info.outcome === undefined ? [] : [["ended", outcomeText(info.outcome)]]),
     ["name", info.filename],
     ["type", info.mimeType],
     ["size", `${info.currentSize} bytes`],
@@ -43,6 +45,7 @@ function describe(info: ResourceInfo): string {
     ["created", info.createdAt],
     ["updated", info.updatedAt],
     ["reference", info.reference],
+    ...(info.view === null ? [] : [["view", info.view]]),
   ];
   return table(rows).map(visible).join("\n");
 }

@@ -9,9 +9,10 @@ import {
   type ResourceInfo,
   StreamError,
 } from "../../client.ts";
-import { isFinal } from "../../protocol.ts";
+import { endedWell, isFinal } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { outcomeText } from "../outcome.ts";
 import { inParallel } from "../parallel.ts";
 import { printLine, visible, visibleJson } from "../output.ts";
 import { RETRY_NOTICES } from "../progress.ts";
@@ -64,7 +65,7 @@ async function runWait(references: string[], options: Options): Promise<number> 
 }
 
 class Waiting {
-  /** Resources that are FAILED. */
+  /** Resources that are FAILED, or whose command failed. */
   failed = 0;
 
   constructor(private readonly options: Options, private readonly signal: AbortSignal) {}
@@ -111,9 +112,10 @@ class Waiting {
   }
 
   async #tell(info: ResourceInfo): Promise<void> {
-    if (info.transferStatus === "FAILED") this.failed++;
-    const { id, transferStatus, filename, failure } = info;
-    const reason = failure === null ? "" : `: ${failure}`;
+    const { id, transferStatus, filename, failure, outcome } = info;
+    if (transferStatus === "FAILED" || !endedWell(outcome)) this.failed++;
+    const ended = outcome === undefined ? "" : `  ended ${outcomeText(outcome)}`;
+    const reason = failure === null ? ended : `: ${failure}`;
     await printLine(
       this.options.flag("json")
         ? visibleJson(info)

@@ -68,7 +68,7 @@ interface Held {
   following: Promise<void> | null;
 }
 
-/** What is kept of a resource that nobody has open. */
+/** Remains of a resource that nobody has open. */
 interface Idle {
   /** Its record, if it is finished. */
   record: ResourceRecord | null;
@@ -79,7 +79,7 @@ interface Idle {
   openUntilMs: number;
 }
 
-/** What the cache works with. */
+/** Parts of the cache. */
 export interface CacheParts {
   /** Where records are. */
   catalog: Catalog;
@@ -155,7 +155,7 @@ export class ResourceCache {
 
   /** Opens a resource like `hold`, even where its tail cannot be followed now; see `reach`. */
   holdUnreached(record: ResourceRecord): OpenResource {
-    return this.#open(this.#hold(record, true));
+    return this.#handOut(this.#hold(record, true));
   }
 
   /** Follows the tail of a resource that is open, unless it is followed. */
@@ -225,7 +225,7 @@ export class ResourceCache {
   }
 
   async #handle(held: Held): Promise<OpenResource> {
-    const opened = this.#open(held);
+    const opened = this.#handOut(held);
     try {
       // Of what is finished there is no news.
       if (held.tail === null && !isFinal(held.resource.status.transferStatus)) {
@@ -239,7 +239,7 @@ export class ResourceCache {
     return opened;
   }
 
-  #open(held: Held): OpenResource {
+  #handOut(held: Held): OpenResource {
     held.holders++;
     return new OpenResource(held.resource, () => this.#release(held));
   }

@@ -15,7 +15,7 @@ export interface LinePage {
   next: LinePosition | null;
 }
 
-/** What a page may hold. */
+/** Limits of a page. */
 export interface PageLimits {
   /** Lines of the window, from its first. */
   linesCount: number;

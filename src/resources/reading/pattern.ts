@@ -1,5 +1,5 @@
 /**
- * What a search looks for: a text, or a regular expression of RE2's syntax in linear time.
+ * Patterns of a search: a text, or a regular expression of RE2's syntax in linear time.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -15,7 +15,7 @@ const PROGRAM_INSTRUCTIONS = 500;
 /** The engine takes up to 20 ns a byte and instruction: some 40 ms for a line at worst, several times that on a busy machine. */
 const LINE_STEPS = 2 * 1024 * 1024;
 
-/** What is looked for. */
+/** Pattern to look for. */
 export interface SearchQuery {
   /** The text, or the regular expression. */
   pattern: string;
@@ -155,7 +155,7 @@ function compile(pattern: string, ignoreCase: boolean): RE2JS {
   );
 }
 
-/** What the engine found out by itself that every match contains. */
+/** Text that, as the engine found out by itself, every match contains. */
 interface Prefilter {
   type: number;
   str: string;

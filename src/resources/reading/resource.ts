@@ -48,7 +48,7 @@ export class Resource {
   constructor(
     /** Id of the resource. */
     readonly id: string,
-    /** What the upload announced. */
+    /** Metadata that the upload announced. */
     readonly metadata: ResourceMetadata,
     status: ResourceStatus,
     storage: Storage,
@@ -230,7 +230,7 @@ export class Resource {
     );
   }
 
-  /** What the newest blocks have of some bytes from their first on. */
+  /** Part of some bytes, from their first on, that the newest blocks have. */
   #recall(byteOffset: number, byteCount: number): Uint8Array | null {
     const block = this.#recent.findLast((recent) =>
       byteOffset >= recent.byteOffset && byteOffset < recent.byteOffset + recent.bytes.length

@@ -1,5 +1,5 @@
 /**
- * What an uploader says of its bytes is held against what arrived (PROTOCOL.md 3.2).
+ * Holds what an uploader says of its bytes against what arrived (PROTOCOL.md 3.2).
  * @module
  */
 import { type Digest, StreamError } from "../../protocol.ts";

@@ -15,7 +15,9 @@ import type {
 } from "../../catalog.ts";
 import type { RunningDigest } from "../../digest.ts";
 import {
+  checkOutcome,
   type DigestAlgorithm,
+  type Outcome,
   type ResourceStatus,
   StreamError,
   toStreamError,
@@ -35,10 +37,10 @@ import type { Resource } from "../reading/resource.ts";
 /** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
 const CATALOG_INTERVAL_MS = 1000;
 
-/** What an acknowledged byte survives (docs/durability.md). */
+/** Accident that an acknowledged byte survives (docs/durability.md). */
 export type Durability = "os" | "disk";
 
-/** What an appender needs besides its resource. */
+/** Parts and settings of an appender, besides its resource. */
 export interface AppenderOptions {
   /** The log, opened for this appender's epoch. */
   writer: LogWriter;
@@ -52,7 +54,7 @@ export interface AppenderOptions {
   lease: Lease;
   /** The digest of what the log holds. */
   digest: RunningDigest;
-  /** What an acknowledged byte survives: the end of the server's process, or of its machine. */
+  /** Accident that an acknowledged byte survives: the end of the server's process, or of its machine. */
   durability: Durability;
   /** Shortest time between two checkpoints under load, in ms. */
   checkpointIntervalMs: number;
@@ -78,7 +80,7 @@ export interface AppenderOptions {
  */
 export type AppenderEnd = "RECORDED" | "UNRECORDED" | "FENCED";
 
-/** What the owner of an upload is told. */
+/** News for the owner of an upload. */
 export interface AppenderEvents {
   /** So many bytes are as safe as the durability promises. */
   acknowledged(byteOffset: number): void;
@@ -125,12 +127,12 @@ export class Appender {
 
   #writeAfterBytes = BLOCK_BYTES;
 
-  /** What the uploader said of the whole; kept in the catalog from its next update on. */
+  /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
   announced: Announcement;
 
   /** Use `Resources.register`. */
   constructor(
-    /** What readers see. */
+    /** Resource that readers see. */
     readonly resource: Resource,
     options: AppenderOptions,
   ) {
@@ -225,9 +227,14 @@ export class Appender {
    * Completes the upload: when it returns, everything is on disk.
    * @param checksum The uploader's digest, in hexadecimal; null when it has none but what it announced.
    * @param size The uploader's count of bytes, if it said.
-   * @throws {StreamError} CHECKSUM_MISMATCH or STORAGE_FAILED, after the resource was made FAILED.
+   * @param outcome How its producer ended, if it said.
+   * @throws {StreamError} CHECKSUM_MISMATCH, STORAGE_FAILED, BAD_REQUEST for no outcome, after the resource was made FAILED.
    */
-  async complete(checksum: string | null, size?: number): Promise<UploadResult> {
+  async complete(
+    checksum: string | null,
+    size?: number,
+    outcome?: Outcome,
+  ): Promise<UploadResult> {
     let result: UploadResult | null = null;
     await this.#end(async () => {
       await this.#drain();
@@ -236,10 +243,14 @@ export class Appender {
       checkSize(this.announced.size, this.#written);
       checkDigest(checksum, digest);
       checkDigest(this.announced.checksum, digest);
+      const told = outcome === undefined ? {} : { outcome: checkOutcome(outcome) };
       const { writer, catalog } = this.#options;
       if (writer.flush !== undefined) await this.#flush(() => writer.flush!());
-      const status = this.#statusWith("COMPLETED", writer.size, this.#finalLines(), writer.size);
-      await this.#catalog(status, { digest, digestState: null, owner: null });
+      const status = {
+        ...this.#statusWith("COMPLETED", writer.size, this.#finalLines(), writer.size),
+        ...told,
+      };
+      await this.#catalog(status, { digest, digestState: null, owner: null, ...told });
       await catalog.sync?.();
       await this.#announce(status);
       result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
@@ -420,7 +431,7 @@ export class Appender {
     if (shows) this.#shown();
   }
 
-  /** What storage refused because the log is another owner's is no failure. */
+  /** Notices that storage refused because the log is another owner's, which is no failure. */
   #noticeFence(refusal: StreamError): void {
     if (refusal.code === "FENCED") this.#fence ??= refusal;
   }

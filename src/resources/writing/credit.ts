@@ -28,7 +28,7 @@ export class CreditPool {
 /** The credit of one upload, in absolute offsets of its log (PROTOCOL.md 3.3). */
 export class Credit {
   readonly #pool: CreditPool;
-  /** What the upload could use, and what of it the pool had. */
+  /** Bytes that the upload could use, and those of them that the pool had. */
   #wantedBytes = INITIAL_WINDOW_BYTES;
   #windowBytes = 0;
   #sharedBytes = 0;

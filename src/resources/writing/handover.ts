@@ -30,7 +30,7 @@ import type { OpenUpload, RunningUpload, Uploads, WritingParts } from "./uploads
 export interface OwnedUpload {
   /** Where its bytes go. */
   appender: Appender;
-  /** What proves ownership; null when the upload cannot be resumed. */
+  /** Proof of ownership; null when the upload cannot be resumed. */
   secret: string | null;
 }
 
@@ -62,7 +62,7 @@ interface Interrupted {
   stopTimer: () => void;
 }
 
-/** What hands uploads over. */
+/** Parts of the handover. */
 export interface HandoverParts extends WritingParts {
   /** The uploads that run. */
   uploads: Uploads;

@@ -4,7 +4,7 @@
  */
 import type { Owner, ResourceRecord } from "../../catalog.ts";
 
-/** What one of several nodes that share storage and catalog is. */
+/** One of several nodes that share storage and catalog. */
 export interface NodeOptions {
   /** Id of this node, which no other one has; a node that starts again has the same. `node` by default. */
   nodeId?: string;

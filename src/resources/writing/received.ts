@@ -7,7 +7,7 @@ import { LIMITS } from "../../protocol.ts";
 /** Small pieces are joined up to this size before they are written and shared with followers. */
 export const BLOCK_BYTES = LIMITS.dataMessageBytes;
 
-/** What waits, and since when. */
+/** Bytes that wait, and since when. */
 export class Received {
   #pieces: Uint8Array[] = [];
   #byteCount = 0;

@@ -15,7 +15,7 @@ const PAGE = 100;
 /** How often a takeover is tried again whose record changed meanwhile. */
 const ATTEMPTS = 5;
 
-/** What recovery works with. */
+/** Parts of recovery. */
 export interface RecoveryParts {
   /** Where records are. */
   catalog: Catalog;

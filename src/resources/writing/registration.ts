@@ -23,7 +23,7 @@ import type { Uploads, WritingParts } from "./uploads.ts";
 export interface Registration {
   /** Id that the uploader chose; a new UUID by default. */
   id?: string;
-  /** What the upload announces. */
+  /** Metadata that the upload announces. */
   metadata: ResourceMetadata;
   /** Upload context; null without one. */
   contextId: string | null;
@@ -33,14 +33,14 @@ export interface Registration {
   makeContext: boolean;
   /** Digest algorithms, in the uploader's order of preference. */
   digests: readonly string[];
-  /** What the uploader says of the whole in advance; nothing by default. */
+  /** Announcement of the whole by the uploader; nothing by default. */
   announced?: Announcement;
 }
 
-/** What most uploaders say in advance. */
+/** Announcement of most uploaders. */
 const NOTHING: Announcement = { size: null, checksum: null };
 
-/** What registers uploads. */
+/** Parts of the registrar. */
 export interface RegistrarParts extends WritingParts {
   /** The uploads that run. */
   uploads: Uploads;

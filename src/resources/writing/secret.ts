@@ -10,7 +10,7 @@ export function newSecret(): string {
   return hex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
 }
 
-/** What the server keeps of a secret. */
+/** Hash of a secret, which is all that the server keeps. */
 export async function hashSecret(secret: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret));
   return hex(new Uint8Array(digest));

@@ -11,7 +11,7 @@ import { statusOf } from "../status.ts";
 export interface TakenLog {
   /** The record as it is now. */
   record: ResourceRecord;
-  /** What those who follow the log were told. */
+  /** Status that those who follow the log were told. */
   status: ResourceStatus;
   /** The log, opened for its new epoch. */
   writer: LogWriter;

@@ -20,7 +20,7 @@ import type { Lease } from "./lease.ts";
 export interface UploadOptions {
   /** Shortest time between two checkpoints of one resource under load, in ms; 50 by default. */
   checkpointIntervalMs?: number;
-  /** What an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
+  /** Accident that an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
   durability?: Durability;
   /** How long an interrupted upload can be resumed before it is FAILED, in ms; 60 000 by default. */
   resumeWindowMs?: number;
@@ -28,7 +28,7 @@ export interface UploadOptions {
   maxUploads?: number;
 }
 
-/** What the writing wing works with. */
+/** Parts of the writing wing. */
 export interface WritingParts {
   /** Where bytes are. */
   storage: Storage;
@@ -68,7 +68,7 @@ export interface RunningUpload {
   appender: Appender;
   /** The resource. */
   open: OpenResource;
-  /** What is counted of it. */
+  /** Count of its bytes. */
   account: UploadAccount;
 }
 
@@ -115,7 +115,7 @@ export class Uploads {
     const { durability = "os", checkpointIntervalMs = CHECKPOINT_INTERVAL_MS } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
-    const account = usage.open(id, contextId, record.size);
+    const account = usage.openAccount(id, contextId, record.size);
     const appender = new Appender(open.resource, {
       writer,
       catalog,

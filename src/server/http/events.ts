@@ -2,20 +2,29 @@
  * Events of a resource or an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
+import { setTimeout } from "node:timers/promises";
 import type { Context } from "hono";
 import { Bell } from "../../bell.ts";
 import {
+  EVENTS_PATH,
   isFinal,
   isNewer,
   type ResourceStatus,
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
-import type { Resource, ResourceEvent, Resources, ResourceView } from "../../resources.ts";
+import type {
+  EventFilter,
+  Resource,
+  ResourceEvent,
+  Resources,
+  ResourceView,
+} from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { inHeader, type Kind } from "../route/parameters.ts";
-import { ofContext, ofResource } from "../access/reach.ts";
+import { grantOf } from "../access.ts";
+import { inHeader, inQuery, type Kind, text } from "../route/parameters.ts";
+import { listed, ofContext, ofResource } from "../access/reach.ts";
 import type { References } from "../references.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import {
@@ -25,6 +34,7 @@ import {
   RESOURCE,
   type Schema,
   STATUS,
+  STATUS_EXTRAS,
   STATUS_MEMBERS,
   TEXT,
 } from "../route/schemas.ts";
@@ -33,6 +43,8 @@ import { ONE, resourceId } from "./listing.ts";
 
 /** Proxies give up what is silent for a minute. */
 const HEARTBEAT_MS = 15_000;
+/** Who looks at all resources looks at none of them closely. */
+const PACE_MS = 1000;
 /** Resources whose news may wait for one slow reader. */
 const MAX_WAITING = 10_000;
 /** Records of a snapshot read together. */
@@ -42,6 +54,14 @@ type Events = AsyncGenerator<Uint8Array, void, void>;
 
 const ONLY_ID = object({ id: TEXT });
 const METADATA = { filename: TEXT, mimeType: TEXT, supportsLineAccess: FLAG };
+
+/** What happens to resources. */
+const NEWS = {
+  created: object({ id: TEXT, ...METADATA, reference: TEXT }),
+  status: object({ id: TEXT, ...STATUS_MEMBERS }, STATUS_EXTRAS),
+  refused: object({ ...METADATA, code: CODE, message: TEXT }),
+  deleted: ONLY_ID,
+};
 
 /** OpenAPI 3.1 has no word for what events hold; `x-event-data` has a schema for each type of them. */
 function streamOf(eventData: Record<string, Schema>): Record<string, Schema> {
@@ -99,6 +119,23 @@ export function eventsRoutes(parts: FaceParts): Route[] {
       },
     }),
     route({
+      name: "followResources",
+      method: "GET",
+      path: EVENTS_PATH,
+      section: "6.5",
+      summary: "What happens to resources from now on, as server-sent events",
+      access: { scope: "read", reach: listed },
+      parameters: { context: inQuery("context", "only those of one upload context", text) },
+      answers: { 200: answerOf("events", streamOf(NEWS)) },
+      errors: ["LIMIT_REACHED"],
+      handle(c, { context }) {
+        const base = parts.references.base(c);
+        const contextId = grantOf(c)?.contextId ?? context;
+        const chunks = (signal: AbortSignal) => listEvents(parts, contextId, base, signal);
+        return send(c, parts, { chunks, release: () => {} });
+      },
+    }),
+    route({
       name: "followContext",
       method: "GET",
       path: `${ONE_CONTEXT}/events`,
@@ -109,13 +146,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
       answers: {
         200: answerOf(
           "events",
-          streamOf({
-            resource: RESOURCE,
-            created: object({ id: TEXT, ...METADATA, reference: TEXT }),
-            status: object({ id: TEXT, ...STATUS_MEMBERS }),
-            refused: object({ ...METADATA, code: CODE, message: TEXT }),
-            deleted: ONLY_ID,
-          }),
+          streamOf({ resource: RESOURCE, ...NEWS }),
         ),
       },
       errors: ["CONTEXT_UNKNOWN", "LIMIT_REACHED"],
@@ -196,16 +227,8 @@ export async function* contextEvents(
 ): Events {
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
-  const waiting = new Map<string, News>();
-  let refusals = 0;
-  const stop = resources.listen((event) => {
-    bell.ring();
-    if (waiting.size > maxWaiting) return;
-    const key = event.type === "refused" ? `refused ${refusals++}` : event.id;
-    // Nothing else matters of what is gone.
-    const news: News = event.type === "deleted" ? new Map() : waiting.get(key) ?? new Map();
-    waiting.set(key, news.set(event.type, dataOf(event, references, base)));
-  }, { contextId });
+  const tell = (event: ResourceEvent) => dataOf(event, references, base);
+  const { waiting, stop } = collectNews(resources, { contextId }, tell, bell, maxWaiting);
   try {
     yield comment("what is there, then what happens");
     for await (const view of viewsOf(resources, contextId)) {
@@ -224,6 +247,70 @@ export async function* contextEvents(
     stop();
     signal.removeEventListener("abort", bell.ring);
   }
+}
+
+/**
+ * What happens to resources from now on, told so seldom that any number of uploads costs little.
+ *
+ * @param parts Resources and references.
+ * @param contextId Only those of one upload context; undefined for all.
+ * @param base Base of the references.
+ * @param signal Ends the events.
+ * @param paceMs Shortest time between two rounds of news, in ms.
+ * @param heartbeatMs Time between two comments when nothing happens, in ms.
+ * @param maxWaiting News that may wait; a reader with more is told to connect again.
+ */
+export async function* listEvents(
+  { resources, references }: { resources: Resources; references: References },
+  contextId: string | undefined,
+  base: string,
+  signal: AbortSignal,
+  paceMs: number = PACE_MS,
+  heartbeatMs: number = HEARTBEAT_MS,
+  maxWaiting: number = MAX_WAITING,
+): Events {
+  const bell = new Bell();
+  signal.addEventListener("abort", bell.ring);
+  const tell = (event: ResourceEvent) => dataOf(event, references, base);
+  const { waiting, stop } = collectNews(resources, { contextId }, tell, bell, maxWaiting);
+  try {
+    yield comment("what happens from now on");
+    while (!signal.aborted) {
+      if (waiting.size > maxWaiting) return yield comment("too much has happened: connect again");
+      if (waiting.size === 0) {
+        if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
+        continue;
+      }
+      const round = [...waiting.values()];
+      waiting.clear();
+      for (const news of round) for (const [type, data] of news) yield encode(type, data);
+      await setTimeout(paceMs, undefined, { signal }).catch(() => {});
+    }
+  } finally {
+    stop();
+    signal.removeEventListener("abort", bell.ring);
+  }
+}
+
+/** Gathers news for one reader, and rings for them. */
+function collectNews(
+  resources: Resources,
+  filter: EventFilter,
+  tell: (event: ResourceEvent) => unknown,
+  bell: Bell,
+  maxWaiting: number,
+): { waiting: Map<string, News>; stop: () => void } {
+  const waiting = new Map<string, News>();
+  let refusals = 0;
+  const stop = resources.listen((event) => {
+    bell.ring();
+    if (waiting.size > maxWaiting) return;
+    const key = event.type === "refused" ? `refused ${refusals++}` : event.id;
+    // Nothing else matters of what is gone.
+    const news: News = event.type === "deleted" ? new Map() : waiting.get(key) ?? new Map();
+    waiting.set(key, news.set(event.type, tell(event)));
+  }, filter);
+  return { waiting, stop };
 }
 
 /** The data of an event, besides its type. */

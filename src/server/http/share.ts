@@ -10,7 +10,7 @@ import { json } from "../answer/json.ts";
 import { inQuery, integer } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answerOf, jsonOf, type Route, route } from "../route.ts";
-import { ADDRESS, object, type Schema, TIME } from "../route/schemas.ts";
+import { ADDRESS, object, orNull, type Schema, TIME } from "../route/schemas.ts";
 import { ONE, resourceId } from "./listing.ts";
 
 const EXPIRES_S = 3600;
@@ -19,7 +19,7 @@ const MAX_EXPIRES_S = 7 * 24 * 3600;
 
 const SHARE: Schema = {
   title: "Share",
-  ...object({ url: ADDRESS, reference: ADDRESS, expiresAt: TIME }),
+  ...object({ url: ADDRESS, reference: ADDRESS, view: orNull(ADDRESS), expiresAt: TIME }),
 };
 
 /** The route that makes links. */
@@ -51,9 +51,11 @@ export function shareRoutes({ resources, references, guard }: FaceParts): Route[
       }
       const access = await guard.access.links.create(id, expiresAtMs);
       const base = references.base(c);
+      const view = references.view(id, base);
       return json(c, {
         url: `${references.url(id, base)}/content?access=${access}`,
         reference: `${references.reference(id, base)}?access=${access}`,
+        view: view && `${view}?access=${access}`,
         expiresAt: new Date(expiresAtMs).toISOString(),
       }, 201);
     },

@@ -33,9 +33,16 @@ export function array(items: Schema): Schema {
   return { type: "array", items };
 }
 
-/** All of these members. */
-export function object(properties: Record<string, Schema>): Schema {
-  return { type: "object", properties, required: Object.keys(properties) };
+/** All of these members, and perhaps some others. */
+export function object(
+  properties: Record<string, Schema>,
+  optional: Record<string, Schema> = {},
+): Schema {
+  return {
+    type: "object",
+    properties: { ...properties, ...optional },
+    required: Object.keys(properties),
+  };
 }
 
 /** Code of an error. */
@@ -52,8 +59,16 @@ export const STATUS_MEMBERS: Readonly<Record<string, Schema>> = {
   failure: orNull(TEXT),
 };
 
+/** Members of a status that may be missing. */
+export const STATUS_EXTRAS: Readonly<Record<string, Schema>> = {
+  outcome: object({ exitCode: orNull(COUNT), signal: orNull(TEXT) }),
+};
+
 /** A status. */
-export const STATUS: Schema = { title: "ResourceStatus", ...object(STATUS_MEMBERS) };
+export const STATUS: Schema = {
+  title: "ResourceStatus",
+  ...object(STATUS_MEMBERS, STATUS_EXTRAS),
+};
 
 /** A resource as the HTTP interface shows it. */
 export const RESOURCE: Schema = {
@@ -67,9 +82,10 @@ export const RESOURCE: Schema = {
     contextId: orNull(TEXT),
     digest: orNull(object({ algorithm: TEXT, value: TEXT })),
     reference: ADDRESS,
+    view: orNull(ADDRESS),
     createdAt: TIME,
     updatedAt: TIME,
-  }),
+  }, STATUS_EXTRAS),
 };
 
 /** An error as RFC 9457 has it. */

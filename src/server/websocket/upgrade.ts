@@ -20,17 +20,10 @@ import type { ConnectionKind, Open } from "../sessions.ts";
 export function upgrade(c: Context, parts: FaceParts, kind: ConnectionKind, open: Open): Response {
   const { runtime, sessions, observer } = parts;
   const { req } = c;
-  sessions.checkRoom();
-  if (req.header("upgrade")?.toLowerCase() !== "websocket") {
-    throw new StreamError(
-      "BAD_REQUEST",
-      `${req.path} is a WebSocket endpoint: send an upgrade request`,
-    );
-  }
-  const offered = req.header("sec-websocket-protocol")?.split(",").map((name) => name.trim()) ?? [];
+  checkUpgrade(c, parts);
   const ended = observer.session(c);
   const response = runtime.upgrade(req.raw, c.env, {
-    subprotocol: offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : "",
+    subprotocol: isNative(c) ? SUBPROTOCOL : "",
     open: (connection) => {
       let stop = () => {};
       const openWhileGranted: Open = (connection) => {
@@ -46,4 +39,23 @@ export function upgrade(c: Context, parts: FaceParts, kind: ConnectionKind, open
   });
   observer.upgraded(c);
   return response;
+}
+
+/**
+ * Checks that a request wants to be upgraded, and may be.
+ * @throws {StreamError} BAD_REQUEST, LIMIT_REACHED.
+ */
+export function checkUpgrade({ req }: Context, { sessions }: FaceParts): void {
+  sessions.checkRoom();
+  if (req.header("upgrade")?.toLowerCase() === "websocket") return;
+  throw new StreamError(
+    "BAD_REQUEST",
+    `${req.path} is a WebSocket endpoint: send an upgrade request`,
+  );
+}
+
+/** Whether a request offers our subprotocol; all others are of Step clients. */
+export function isNative(c: Context): boolean {
+  const offered = c.req.header("sec-websocket-protocol")?.split(",") ?? [];
+  return offered.some((name) => name.trim() === SUBPROTOCOL);
 }

@@ -14,10 +14,18 @@ export const MIN_CONTRAST = 4.5;
 type Rgb = readonly [number, number, number];
 
 /** What stands behind the lines, and the text on it; the style sheet has the same. */
-export const SURFACES: Record<Theme, { background: string; foreground: string }> = {
-  light: { background: "#ffffff", foreground: "#1f2328" },
-  dark: { background: "#0f1216", foreground: "#d6dce4" },
+export const SURFACES: Record<Theme, Surface> = {
+  light: { background: "#ffffff", foreground: "#1f2328", marked: ["#eaf2ff", "#fdecec"] },
+  dark: { background: "#0f1216", foreground: "#d6dce4", marked: ["#16263d", "#2f1718"] },
 };
+
+/** Colours of a theme. */
+interface Surface {
+  background: string;
+  foreground: string;
+  /** Backgrounds of lines that were linked, and of those that tell of errors. */
+  marked: readonly string[];
+}
 
 const PALETTES: Record<Theme, readonly string[]> = {
   light: [
@@ -74,19 +82,20 @@ function makePaint({ foreground, background, inverse, dim }: Style, theme: Theme
     : rgbOf(background, BACKGROUNDS);
   if (inverse) [text, behind] = [behind, text];
   if (dim) text = mix(text, behind, 0.35);
-  text = readable(text, behind);
   const isBare = background === DEFAULT_COLOUR && !inverse;
+  text = readable(text, isBare ? [behind, ...surface.marked.map(parse)] : [behind]);
   return { foreground: format(text), background: isBare ? null : format(behind) };
 }
 
-/** The nearest colour in the direction of black or white that can be read on another. */
-function readable(text: Rgb, behind: Rgb): Rgb {
-  if (contrast(text, behind) >= MIN_CONTRAST) return text;
+/** The nearest colour in the direction of black or white that can be read on all others. */
+function readable(text: Rgb, behind: readonly Rgb[]): Rgb {
+  const isReadable = (colour: Rgb) => behind.every((one) => contrast(colour, one) >= MIN_CONTRAST);
+  if (isReadable(text)) return text;
   const white: Rgb = [255, 255, 255], black: Rgb = [0, 0, 0];
-  const goal = contrast(white, behind) >= contrast(black, behind) ? white : black;
+  const goal = contrast(white, behind[0]) >= contrast(black, behind[0]) ? white : black;
   for (let part = 0.1; part < 1; part += 0.1) {
     const moved = mix(text, goal, part);
-    if (contrast(moved, behind) >= MIN_CONTRAST) return moved;
+    if (isReadable(moved)) return moved;
   }
   return goal;
 }

@@ -17,6 +17,8 @@ export interface CachedLine {
 export interface LoadedLines {
   lines: readonly string[];
   next: { lineIndex: number; byteOffset: number } | null;
+  /** Lines that were asked for and exist. */
+  linesCount: number;
   startOffset: number;
   endOffset: number;
 }
@@ -94,6 +96,11 @@ export class LineCache {
     this.#loading?.stop.abort();
     this.#loading = null;
     for (const line of [...this.#lines.keys()]) if (line >= from) this.#drop(line);
+  }
+
+  /** Forgets one line. */
+  drop(line: number): void {
+    this.#drop(line);
   }
 
   /** Keeps a line that was read by other ways. */

@@ -4,7 +4,7 @@
  */
 import type { ResourceInfo, ResourceStatus, StreamError } from "../../client.ts";
 import { isFinal, toStreamError } from "../../protocol.ts";
-import { type CachedLine, LineCache } from "./line_cache.ts";
+import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
 import { foldedLines, type Group, markOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
 import { complement, type LineRange, RowMap, united } from "./row_map.ts";
 import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
@@ -26,6 +26,8 @@ const OUTLINE_BYTES = 32 * 1024 * 1024;
 /** Lines that are shown together when some of them go back to earlier ones. */
 const AREA_LINES = 400;
 const MAX_STYLES = 50_000;
+/** Of a line that is not ended yet so much is shown. */
+const TAIL_BYTES = 16 * 1024;
 /** What is found is shown at once, and what follows so often, in ms. */
 const FOUND_MS = 100;
 
@@ -42,6 +44,8 @@ export class Log {
   link: Link = { state: "connecting" };
   /** Why nothing can be shown; null while something can. */
   problem: StreamError | null = null;
+  /** Lines that were shown once and are gone: the server lost them before they were on its disk. */
+  lost: { line: number; count: number } | null = null;
   /** Only hits, with lines around them. */
   filtered = false;
   /** The rows of the lines that are there. */
@@ -57,6 +61,10 @@ export class Log {
   /** The line that was gone to last: no group hides it, also not one that is found later. */
   #revealed = -1;
   #overwritten: LineRange[] = [];
+  /** The last line whose end is known, and that end. */
+  #end = { line: 0, offset: 0 };
+  #tail: { line: number; text: string } | null = null;
+  #readingTail = false;
   #stop = new AbortController();
   #sawEscapes = false;
 
@@ -68,7 +76,7 @@ export class Log {
     this.source = source;
     this.settings = settings;
     this.cache = new LineCache(
-      (start, count, signal) => source.lines(start, count, signal),
+      (start, count, signal) => this.#load(start, count, signal),
       () => this.#arrived(),
       (error) => this.#failed(error),
     );
@@ -91,6 +99,16 @@ export class Log {
     return this.status !== null && !isFinal(this.status.transferStatus);
   }
 
+  /** Lines that have a place: those that can be read, and one that is not ended yet. */
+  get places(): number {
+    return this.lines + (this.#tail === null ? 0 : 1);
+  }
+
+  /** Tells whether a line is not ended yet. */
+  isOpenEnd(line: number): boolean {
+    return this.#tail !== null && line === this.lines;
+  }
+
   /** Hears of every change; returns its end. */
   listen(listener: () => void): () => void {
     this.#listeners.add(listener);
@@ -111,7 +129,7 @@ export class Log {
       this.info = await this.source.info();
       this.#take(this.info);
     } catch (error) {
-      if (!signal.aborted) this.#end(toStreamError(error));
+      if (!signal.aborted) this.#giveUp(toStreamError(error));
     }
   }
 
@@ -154,23 +172,30 @@ export class Log {
   #take(status: ResourceStatus): void {
     const before = this.status;
     this.status = status;
+    const isTailOld = this.#tail !== null &&
+      (this.#tail.line !== this.lines || !this.live);
+    if (isTailOld) this.#setTail(null);
     if (before !== null && status.epoch !== before.epoch) this.#reread(before);
     this.link = { state: this.live ? "live" : "ended" };
     this.#remap();
     this.search.grow(this.lines);
     this.#look();
     this.changed();
+    void this.#readTail();
   }
 
   /** After a server came back, lines may be gone that were never on its disk. */
   #reread(before: ResourceStatus): void {
-    if (this.lines >= (before.numberOfLines ?? 0)) return;
+    const gone = (before.numberOfLines ?? 0) - this.lines;
+    if (gone <= 0) return;
+    this.lost = { line: this.lines, count: gone };
+    this.#end = { line: 0, offset: 0 };
     this.cache.forget(this.lines);
     this.#edges.clear();
     this.#clearRows();
   }
 
-  #end(error: StreamError): void {
+  #giveUp(error: StreamError): void {
     this.link = { state: "ended" };
     this.problem = error;
     this.changed();
@@ -179,11 +204,47 @@ export class Log {
   #failed(thrown: unknown): void {
     const error = toStreamError(thrown);
     if (["NOT_FOUND", "DELETED", "UNAUTHORIZED", "FORBIDDEN"].includes(error.code)) {
-      this.#end(error);
+      this.#giveUp(error);
       return;
     }
     // What is wanted is still wanted: the view asks again.
     setTimeout(() => this.changed(), 1000);
+  }
+
+  async #load(start: number, count: number, signal: AbortSignal): Promise<LoadedLines> {
+    const loaded = await this.source.lines(start, count, signal);
+    const line = start + loaded.linesCount;
+    if (line >= this.#end.line) this.#end = { line, offset: loaded.endOffset };
+    return loaded;
+  }
+
+  /** Shows what stands behind the last line break of a log that runs: half a line, or a progress bar. */
+  async #readTail(): Promise<void> {
+    const { status, source } = this;
+    if (status === null || !this.live || this.#readingTail || source.find === null) return;
+    if (this.#end.line !== this.lines || this.#end.offset >= status.currentSize) return;
+    this.#readingTail = true;
+    const { line, offset } = this.#end;
+    try {
+      const from = Math.max(offset, status.currentSize - TAIL_BYTES);
+      const bytes = await source.read(from, status.currentSize, this.#stop.signal);
+      if (line !== this.lines) return;
+      this.#setTail(new TextDecoder().decode(bytes));
+    } catch {
+      /* The next status brings another chance. */
+    } finally {
+      this.#readingTail = false;
+    }
+  }
+
+  /** Keeps the line that is not ended yet, as long as it is not. */
+  #setTail(text: string | null): void {
+    if (this.#tail !== null) this.cache.drop(this.#tail.line);
+    this.#tail = text === null ? null : { line: this.lines, text };
+    if (text !== null) this.cache.put(this.lines, { text, longBytes: null });
+    this.#clearRows();
+    this.#remap();
+    this.changed();
   }
 
   /** Looks for groups and errors, by itself where that is cheap. */
@@ -296,7 +357,7 @@ export class Log {
   }
 
   #remap(): void {
-    this.map = new RowMap(this.lines, this.#hidden());
+    this.map = new RowMap(this.places, this.#hidden());
   }
 
   #hidden(): LineRange[] {
@@ -310,7 +371,7 @@ export class Log {
       Math.max(0, line - context),
       line + context + 1,
     ]);
-    return complement(united(shown), this.lines);
+    return complement(united(shown), this.places);
   }
 
   /** What a line shows; null while it is not there. */
@@ -385,6 +446,7 @@ export class Log {
     this.#clearRows();
     this.#overwrite();
     this.changed();
+    void this.#readTail();
   }
 
   /** Shows lines together some of which write over others. */

@@ -32,6 +32,8 @@ export interface LogSource {
   statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus>;
   /** Some lines. */
   lines(start: number, count: number, signal: AbortSignal): Promise<LoadedLines>;
+  /** Reads bytes. */
+  readonly read: ReadBytes;
   /** Searches; null where nothing can be searched. */
   readonly find: Find | null;
 }
@@ -40,10 +42,12 @@ export interface LogSource {
 export class ResourceSource implements LogSource {
   /**
    * @param address Where it is.
+   * @param read Reads its bytes.
    * @param watch Tells its statuses in another way than by a connection of its own.
    */
   constructor(
     private readonly address: Address,
+    readonly read: ReadBytes,
     private readonly watch?: (
       signal: AbortSignal,
       onRetry: OnRetry,
@@ -88,13 +92,12 @@ export class LongLineSource implements LogSource {
   /**
    * @param whole The log of the line.
    * @param line Index of the line.
-   * @param read Reads bytes of the log.
    */
-  constructor(
-    private readonly whole: LogSource,
-    private readonly line: number,
-    private readonly read: ReadBytes,
-  ) {}
+  constructor(private readonly whole: LogSource, private readonly line: number) {}
+
+  get read(): ReadBytes {
+    return this.whole.read;
+  }
 
   async info(): Promise<ResourceInfo> {
     const info = await this.whole.info();
@@ -120,7 +123,7 @@ export class LongLineSource implements LogSource {
     const after = Math.min(bytes - to, CHARACTER_BYTES);
     const read = await this.read(startOffset + from - before, startOffset + to + after, signal);
     const lines = piecesOfBytes(read, before, to - from);
-    return { lines, next: null, startOffset: from, endOffset: to };
+    return { lines, next: null, linesCount: lines.length, startOffset: from, endOffset: to };
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { useEffect, useState } from "preact/hooks";
 import type { ResourceInfo } from "../../client.ts";
+import { ContentLink } from "./parts.tsx";
 import { contentAddress, readBytes, token } from "./place.ts";
 import { bytesText } from "./row.ts";
 
@@ -21,9 +22,9 @@ export function Content({ info }: { info: ResourceInfo }) {
       {failure !== null && <p class="ending failed" role="status">FAILED – {failure}</p>}
       {isOver ? <Shown info={info} /> : <p>Still arriving: {bytesText(currentSize)} so far.</p>}
       <p>
-        <a class="tool" href={contentAddress(id, true)} download={info.filename}>
+        <ContentLink id={id} name={info.filename} download>
           Download ({bytesText(currentSize)}, {mimeType})
-        </a>
+        </ContentLink>
       </p>
     </div>
   );

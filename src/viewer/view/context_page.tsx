@@ -9,7 +9,7 @@ import { ResourceSource } from "../model/source.ts";
 import { onVisibility, settings, useRedraw } from "./hooks.ts";
 import { LogPane } from "./log_pane.tsx";
 import { Problem, State, Top } from "./parts.tsx";
-import { addressOf, server, token, viewAddress } from "./place.ts";
+import { addressOf, readerOf, server, token, viewAddress } from "./place.ts";
 import { bytesText } from "./row.ts";
 
 /** Logs side by side; more cannot be read. */
@@ -143,7 +143,7 @@ function MemberPane({ feed, id, active }: { feed: ContextFeed; id: string; activ
   const log = useMemo(() => {
     const watch = (signal: AbortSignal, onRetry: Parameters<typeof feed.statuses>[2]) =>
       feed.statuses(id, signal, onRetry);
-    return new Log(new ResourceSource(addressOf(id), watch), settings);
+    return new Log(new ResourceSource(addressOf(id), readerOf(id), watch), settings);
   }, [feed, id]);
   useEffect(() => {
     void log.open();

@@ -7,7 +7,6 @@ import { ordered, type Selection, textOfSelection } from "../model/selection.ts"
 import { PLAIN } from "../model/style.ts";
 import { rawRow, rowsOf, withoutBreak } from "../model/terminal.ts";
 import { bytesText } from "./row.ts";
-import { readBytes } from "./place.ts";
 import type { LogSelection } from "./selection.ts";
 
 /** More is not for a clipboard. */
@@ -18,7 +17,6 @@ export function copySelection(
   event: ClipboardEvent,
   log: Log,
   selection: LogSelection,
-  id: string,
   notify: (text: string) => void,
 ): void {
   const { current } = selection;
@@ -31,7 +29,7 @@ export function copySelection(
     event.clipboardData?.setData("text/plain", text);
     return;
   }
-  const reading = readSelection(log, id, current);
+  const reading = readSelection(log, current);
   const lines = (last.line - first.line + 1).toLocaleString("en");
   notify(`Reading ${lines} lines …`);
   writeLater(reading).then(
@@ -57,7 +55,7 @@ async function writeLater(reading: Promise<string>): Promise<void> {
 }
 
 /** Reads the lines of a selection and shows them as the view would. */
-async function readSelection(log: Log, id: string, selection: Selection): Promise<string> {
+async function readSelection(log: Log, selection: Selection): Promise<string> {
   const [first, last] = ordered(selection);
   const { signal } = new AbortController();
   const start = await log.source.lines(first.line, 1, signal);
@@ -66,7 +64,9 @@ async function readSelection(log: Log, id: string, selection: Selection): Promis
   if (bytes > MAX_COPY_BYTES) {
     throw new Error(`${bytesText(bytes)} are too many for a clipboard: download them.`);
   }
-  const text = new TextDecoder().decode(await readBytes(id, start.startOffset, end.endOffset));
+  const text = new TextDecoder().decode(
+    await log.source.read(start.startOffset, end.endOffset, signal),
+  );
   const lines = text.split("\n").slice(0, last.line - first.line + 1).map(withoutBreak);
   const rows = log.settings.all.raw ? lines.map(rawRow) : rowsOf(lines, PLAIN);
   return textOfSelection(

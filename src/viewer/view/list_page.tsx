@@ -5,19 +5,21 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import {
   listResources,
+  resourceEvents,
   type ResourceInfo,
   type StreamError,
   type TransferStatus,
 } from "../../client.ts";
 import { toStreamError } from "../../protocol.ts";
+import { Throttle } from "../model/throttle.ts";
 import { onVisibility, useRedraw } from "./hooks.ts";
 import { Problem, State, ThemeTool, Time, Top } from "./parts.tsx";
 import { contextAddress, server, token, viewAddress } from "./place.ts";
 import { bytesText } from "./row.ts";
 
 const PAGE = 100;
-/** While somebody looks the list is brought up to date so often, in ms. */
-const REFRESH_MS = 3000;
+/** After something happened the list is read anew, at most so often, in ms. */
+const REFRESH_MS = 1000;
 
 const STATES: [value: string, label: string, statuses: TransferStatus[]][] = [
   ["", "all", []],
@@ -40,6 +42,7 @@ export function ListPage() {
   const [resources, setResources] = useState<ResourceInfo[] | null>(null);
   const [more, setMore] = useState(false);
   const [problem, setProblem] = useState<StreamError | null>(null);
+  const [lost, setLost] = useState(false);
   const count = useRef(PAGE);
   const running = useRef(new AbortController());
 
@@ -60,16 +63,14 @@ export function ListPage() {
     count.current = PAGE;
     history.replaceState(history.state, "", addressFor(filter));
     document.title = "stream";
-    void load();
-    let timer = setInterval(load, REFRESH_MS);
+    const refresh = new Throttle(() => void load(), REFRESH_MS);
+    let stop = listen(refresh.ask, () => setLost(false), () => setLost(true));
     const ends = onVisibility((visible) => {
-      clearInterval(timer);
-      if (!visible) return;
-      void load();
-      timer = setInterval(load, REFRESH_MS);
+      stop();
+      if (visible) stop = listen(refresh.ask, () => setLost(false), () => setLost(true));
     });
     return () => {
-      clearInterval(timer);
+      stop();
       ends();
       running.current.abort();
     };
@@ -85,7 +86,7 @@ export function ListPage() {
       </Top>
       <main class="list">
         <Filters filter={filter} change={setFilter} />
-        {problem !== null && !isFatal && (
+        {(lost || problem !== null && !isFatal) && (
           <p class="ending failed" role="status">connection lost, again in a few seconds</p>
         )}
         {isFatal
@@ -184,18 +185,35 @@ function Resources({ resources }: { resources: ResourceInfo[] | null }) {
   );
 }
 
+/** Asks for a look whenever something has happened; at once, and after each connection that broke. Returns its end. */
+function listen(look: () => void, found: () => void, lost: () => void): () => void {
+  const stop = new AbortController();
+  const { signal } = stop;
+  const onOpen = () => {
+    found();
+    look();
+  };
+  const options = { signal, token: token(), onOpen, onRetry: lost, retryForMs: Infinity };
+  const run = async () => {
+    for await (const _event of resourceEvents(server, options)) look();
+  };
+  // What cannot be listened to can still be read; the list says why if not.
+  run().catch(look);
+  return () => stop.abort();
+}
+
 async function read(filter: Filter, count: number): Promise<ResourceInfo[]> {
   const { context, name, state } = filter;
   const [, , transferStatuses] = STATES.find(([value]) => value === state) ?? STATES[0];
   const found: ResourceInfo[] = [];
   const options = {
     contextId: context === "" ? undefined : context,
+    filenamePart: name === "" ? undefined : name,
     transferStatuses,
     pageSize: Math.min(1000, count),
     token: token(),
   };
   for await (const info of listResources(server, options)) {
-    if (!info.filename.includes(name)) continue;
     found.push(info);
     if (found.length >= count) break;
   }

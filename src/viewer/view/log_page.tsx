@@ -9,7 +9,7 @@ import { Content } from "./content.tsx";
 import { onVisibility, settings, useLog } from "./hooks.ts";
 import { LogPane } from "./log_pane.tsx";
 import { Facts, Problem, State, ThemeTool, Top } from "./parts.tsx";
-import { addressOf, contextAddress, readBytes, viewAddress } from "./place.ts";
+import { addressOf, contextAddress, readerOf, viewAddress } from "./place.ts";
 
 /** While nobody looks the title is brought up to date so often, in ms. */
 const PEEK_MS = 30_000;
@@ -67,9 +67,8 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
 }
 
 function sourceOf(id: string, line: number | null): LogSource {
-  const whole = new ResourceSource(addressOf(id));
-  if (line === null) return whole;
-  return new LongLineSource(whole, line, (from, to, signal) => readBytes(id, from, to, signal));
+  const whole = new ResourceSource(addressOf(id), readerOf(id));
+  return line === null ? whole : new LongLineSource(whole, line);
 }
 
 /** A hidden page costs next to nothing, and is complete when it is shown again. */

@@ -9,8 +9,7 @@ import { copySelection } from "./copy.ts";
 import { onSystemTheme, settings, themeNow, useLog, useRedraw, useSeconds } from "./hooks.ts";
 import { keysOf } from "./keys.ts";
 import { LogView } from "./log_view.ts";
-import { Help, Problem, State, ThemeTool, Tool } from "./parts.tsx";
-import { contentAddress } from "./place.ts";
+import { ContentLink, Help, Problem, State, ThemeTool, Tool } from "./parts.tsx";
 import { bytesText } from "./row.ts";
 import { SearchBar } from "./search_bar.tsx";
 import { Announcer } from "./announcer.tsx";
@@ -101,8 +100,7 @@ export function LogPane({ log, id, active = true, children }: {
       foldAll: (open) => log.toggleAll(open),
       help: () => setHelp(true),
     });
-    const copied = (event: ClipboardEvent) =>
-      copySelection(event, log, view.selection, id, setNotice);
+    const copied = (event: ClipboardEvent) => copySelection(event, log, view.selection, setNotice);
     document.addEventListener("keydown", keyed);
     document.addEventListener("copy", copied);
     return () => {
@@ -168,8 +166,8 @@ export function LogPane({ log, id, active = true, children }: {
           Raw
         </Tool>
         <Tool label="Go to a line" keys=":" onClick={() => setAsking(!asking)}>Go to</Tool>
-        <a class="tool" href={contentAddress(id, false)}>Text</a>
-        <a class="tool" href={contentAddress(id, true)} download={log.info?.filename}>Download</a>
+        <ContentLink id={id} name={log.info?.filename ?? id} download={false}>Text</ContentLink>
+        <ContentLink id={id} name={log.info?.filename ?? id} download>Download</ContentLink>
         <ThemeTool onChange={refresh} />
         <Tool label="Keys" keys="?" onClick={() => setHelp(true)}>?</Tool>
       </div>

@@ -324,7 +324,7 @@ export class LogView {
 
   /** While following, lines are shown when their text is there, so that nothing flickers. */
   #endOfRows(): number {
-    const { map, lines, cache } = this.#log;
+    const { map, places: lines, cache } = this.#log;
     if (!this.#stick) {
       this.#shownLines = lines;
       return map.rows;
@@ -470,6 +470,7 @@ export class LogView {
       hits.length === 0 ? "" : log.matcher!.source + log.matcher!.flags,
       gap,
       classes,
+      this.#noteOf(line),
       time.text,
     ].join("\n");
     const drawn = this.#drawn.get(line);
@@ -479,7 +480,7 @@ export class LogView {
       row: shown?.row ?? null,
       hits,
       longBytes: shown?.cached.longBytes ?? null,
-      open: false,
+      note: this.#noteOf(line),
       group,
       groupOpen,
       gap,
@@ -490,6 +491,17 @@ export class LogView {
     drawn?.element.replaceWith(element);
     this.#drawn.set(line, { element, key });
     return element;
+  }
+
+  /** What is said behind a line: nothing is left out in silence. */
+  #noteOf(line: number): string | null {
+    const { lost } = this.#log;
+    if (lost !== null && line === Math.max(0, lost.line - 1)) {
+      return `⚠ behind this line ${
+        lost.count.toLocaleString("en")
+      } lines were lost when the server broke down`;
+    }
+    return this.#log.isOpenEnd(line) ? "⏎ not ended yet" : null;
   }
 
   #classesOf(line: number, depth: number | null): string {

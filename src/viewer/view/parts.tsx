@@ -4,9 +4,17 @@
  */
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { ResourceInfo, StreamError, TransferStatus } from "../../client.ts";
+import {
+  type ResourceInfo,
+  shareResource,
+  type StreamError,
+  type TransferStatus,
+} from "../../client.ts";
 import { applyTheme, settings } from "./hooks.ts";
-import { server, setToken, token } from "./place.ts";
+import { contentAddress, server, setToken, token } from "./place.ts";
+
+/** How long a link to the content holds that a click makes, in s. */
+const LINK_S = 300;
 
 const STATES: Record<TransferStatus, string> = {
   INITIATED: "waiting",
@@ -65,7 +73,7 @@ export function ThemeTool({ onChange }: { onChange: () => void }) {
 export function Top({ children }: { children?: ComponentChildren }) {
   return (
     <header class="top">
-      <a class="home" href={`${server}/`} aria-label="All resources">stream</a>
+      <a class="home" href={`${server}/`} title="All resources">stream</a>
       {children}
     </header>
   );
@@ -116,6 +124,37 @@ export function TokenForm({ done }: { done: () => void }) {
         </button>
       )}
     </form>
+  );
+}
+
+/** Leads to the content. A token travels in a header, which no link sends: a link that ends soon is made for it. */
+export function ContentLink(
+  { id, name, download, children }: {
+    id: string;
+    name: string;
+    download: boolean;
+    children: ComponentChildren;
+  },
+) {
+  const follow = async (event: Event) => {
+    const presented = token();
+    if (presented === undefined) return;
+    event.preventDefault();
+    const { url } = await shareResource(`${server}/resources/${id}`, {
+      token: presented,
+      expiresInS: LINK_S,
+    });
+    location.assign(download ? `${url}&download` : url);
+  };
+  return (
+    <a
+      class="tool"
+      href={contentAddress(id, download)}
+      download={download ? name : undefined}
+      onClick={follow}
+    >
+      {children}
+    </a>
   );
 }
 

@@ -2,7 +2,7 @@
  * Where the page is: the server it came from, its own address, and what it presents there.
  * @module
  */
-import type { Address } from "../model/source.ts";
+import type { Address, ReadBytes } from "../model/source.ts";
 
 const TOKEN_KEY = "stream.token";
 
@@ -72,4 +72,9 @@ export async function readBytes(
   const response = await fetch(contentAddress(id, false), { headers, signal, cache: "no-store" });
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Reads the bytes of one resource. */
+export function readerOf(id: string): ReadBytes {
+  return (from, to, signal) => readBytes(id, from, to, signal);
 }

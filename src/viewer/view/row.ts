@@ -15,8 +15,8 @@ export interface RowView {
   hits: readonly Range[];
   /** Bytes of a line that is cut; null for a whole one. */
   longBytes: number | null;
-  /** Whether the line is not ended yet. */
-  open: boolean;
+  /** What is said behind it; null for nothing. */
+  note: string | null;
   /** The group it begins. */
   group: Group | undefined;
   groupOpen: boolean;
@@ -54,7 +54,7 @@ export function drawRow(view: RowView, theme: Theme): HTMLElement {
 }
 
 /** The text of a row. */
-function textElement({ row, hits, open }: RowView, theme: Theme): HTMLElement {
+function textElement({ row, hits, note }: RowView, theme: Theme): HTMLElement {
   const text = element("span", "text");
   text.dir = "auto";
   if (row === null) {
@@ -63,7 +63,7 @@ function textElement({ row, hits, open }: RowView, theme: Theme): HTMLElement {
     return text;
   }
   for (const piece of piecesOf(row, hits)) text.append(pieceNode(piece, theme));
-  if (open) text.append(element("span", "unended", "⏎ not ended yet"));
+  if (note !== null) text.append(element("span", "note", note));
   return text;
 }
 

@@ -6,7 +6,14 @@
  */
 import type { Context } from "hono";
 import { guessMimeType, isText } from "../../../mime.ts";
-import { DIGESTS, isChosenId, type ResourceMetadata, StreamError } from "../../../protocol.ts";
+import {
+  checkOutcome,
+  DIGESTS,
+  isChosenId,
+  type Outcome,
+  type ResourceMetadata,
+  StreamError,
+} from "../../../protocol.ts";
 import type { Content } from "../../../session.ts";
 import {
   flag,
@@ -38,6 +45,7 @@ export interface Named {
 export const PARTIAL_UPLOAD = "application/partial-upload";
 /** The type that curl gives to content that it knows nothing of. */
 const NO_TYPE = "application/x-www-form-urlencoded";
+const OUTCOME = /^(?:exit=(\d{1,10})|signal=(SIG[A-Z0-9+-]+))$/;
 const HEX_DIGEST = /^[0-9a-fA-F]{32,64}$/;
 
 /** Whether the answer is to show the resource (RFC 7240). */
@@ -52,6 +60,22 @@ const hexDigest: Kind<string> = {
   read(text) {
     if (HEX_DIGEST.test(text)) return text.toLowerCase();
     throw new StreamError("BAD_REQUEST", "Stream-Digest is no digest in hexadecimal");
+  },
+};
+
+/** How the producer ended. */
+const outcomeField: Kind<Outcome> = {
+  schema: { type: "string", pattern: OUTCOME.source },
+  read(text) {
+    const match = OUTCOME.exec(text);
+    if (match === null) {
+      throw new StreamError(
+        "BAD_REQUEST",
+        "Stream-Outcome is neither exit=CODE nor signal=SIGNAME",
+      );
+    }
+    const [, exit, signal = null] = match;
+    return checkOutcome({ exitCode: exit === undefined ? null : Number(exit), signal });
   },
 };
 
@@ -98,6 +122,11 @@ export const APPEND_PARAMETERS = {
   offset: inHeader("Upload-Offset", "offset of the first byte that is sent", structuredCount),
   ...CONTENT_PARAMETERS,
   digest: inHeader("Stream-Digest", "digest of the whole in hexadecimal", hexDigest),
+  outcome: inHeader(
+    "Stream-Outcome",
+    "how the producer ended, with the last part: exit=CODE or signal=SIGNAME",
+    outcomeField,
+  ),
   representation: inHeader(
     "Prefer",
     "return=representation answers with the resource",

@@ -64,7 +64,7 @@ export async function create(
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
-  const upload = httpUploads.open(owned);
+  const upload = httpUploads.add(owned);
   const { appender } = upload;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
   return await ownWhileGranted(c, upload, async (intake) => {
@@ -206,7 +206,7 @@ async function complete(
   c: Context,
   { resources, references }: FaceParts,
   upload: HttpUpload,
-  { complete: isComplete }: Pick<Append, "complete">,
+  { complete: isComplete, outcome }: Pick<Append, "complete"> & Partial<Pick<Append, "outcome">>,
   checksum: string | null,
   status: 200 | 201,
 ): Promise<Response> {
@@ -214,7 +214,7 @@ async function complete(
   const { id } = appender.resource;
   if (isComplete !== undefined) uploadState(c, appender.received, true);
   try {
-    await upload.complete(checksum);
+    await upload.complete(checksum, outcome);
   } catch (thrown) {
     const error = toStreamError(thrown);
     if (!isFinal(appender.resource.status.transferStatus)) throw error;

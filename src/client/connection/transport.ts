@@ -2,7 +2,7 @@
  * The carrier of a connection: a WebSocket, or HTTP requests where something on the way lets no WebSocket pass.
  * @module
  */
-import { StreamError } from "../protocol.ts";
+import { StreamError } from "../../protocol.ts";
 import {
   type Channel,
   type ChannelHandler,

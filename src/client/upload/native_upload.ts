@@ -3,21 +3,23 @@
  * acknowledged, and goes on after a connection broke.
  * @module
  */
-import { createDigest, type RunningDigest } from "../digest.ts";
+import { createDigest, type RunningDigest } from "../../digest.ts";
 import {
+  checkOutcome,
   DIGESTS,
   type ErrorCode,
   isFinal,
   type Message,
   type MessageOf,
+  type Outcome,
   type ResourceMetadata,
   type ResourceStatus,
   StreamError,
   toStreamError,
-} from "../protocol.ts";
-import { UploadShell } from "../upload.ts";
-import type { Channel } from "./channel.ts";
-import { HttpUploadChannel } from "./http_upload.ts";
+} from "../../protocol.ts";
+import { UploadShell } from "../../upload.ts";
+import type { Channel } from "../connection/channel.ts";
+import { HttpUploadChannel } from "../connection/http_upload.ts";
 import {
   abortWith,
   checkAcknowledged,
@@ -25,11 +27,11 @@ import {
   type PushOptions,
   uploadEndpoint,
 } from "./push.ts";
-import { isTransient } from "./retry.ts";
+import { isTransient } from "../connection/retry.ts";
 import { SendWindow } from "./send_window.ts";
-import { type Conversation, SteadyConnection } from "./steady_connection.ts";
-import { BearerToken } from "./token.ts";
-import { Connector } from "./transport.ts";
+import { type Conversation, SteadyConnection } from "../connection/steady_connection.ts";
+import { BearerToken } from "../connection/token.ts";
+import { Connector } from "../connection/transport.ts";
 
 /** Errors that end this owner for good, but leave the upload to the next one. */
 const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
@@ -75,13 +77,16 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #digest!: RunningDigest;
   #window!: SendWindow;
   #sourceEnded = false;
+  readonly #producerEnd: PushOptions["outcome"];
+  #outcome: Outcome | undefined;
   #drained: (() => void) | null = null;
 
   private constructor(base: string, request: Message, options: PushOptions) {
     super();
     this.#base = base;
     this.#request = request;
-    const { contextId } = options;
+    const { contextId, outcome } = options;
+    this.#producerEnd = outcome;
     const token = new BearerToken(options.token);
     const trail = { endOffset: 0 };
     const connector = new Connector({
@@ -144,9 +149,20 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       void this.abort(error);
       throw error;
     }
+    await this.#askOutcome();
     this.#sourceEnded = true;
     this.#pump();
     await this.done;
+  }
+
+  async #askOutcome(): Promise<void> {
+    try {
+      const outcome = await this.#producerEnd?.();
+      if (outcome !== undefined) this.#outcome = checkOutcome(outcome);
+    } catch (error) {
+      void this.abort(error);
+      throw error;
+    }
   }
 
   protected async giveUp(error: StreamError): Promise<void> {
@@ -267,7 +283,12 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     if (!this.#sourceEnded) return;
     this.#state = { name: "FINISHING", channel };
     const checksum = this.#digest.value();
-    channel.send({ "@": "FinishUpload", checksum, size: this.#window.accepted });
+    channel.send({
+      "@": "FinishUpload",
+      checksum,
+      size: this.#window.accepted,
+      outcome: this.#outcome,
+    });
   }
 
   /** Takes an acknowledgement; what the source delivered must come to the same. */

@@ -13,7 +13,7 @@ import {
   TOKEN_SUBPROTOCOL,
   toStreamError,
   wsBase,
-} from "../protocol.ts";
+} from "../../protocol.ts";
 import { knownCode, NoServerError, RefusedError, request } from "./http.ts";
 import type { BearerToken } from "./token.ts";
 

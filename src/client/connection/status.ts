@@ -2,7 +2,7 @@
  * Statuses in answers by HTTP.
  * @module
  */
-import { decodeMessage, type MessageOf, type ResourceStatus } from "../protocol.ts";
+import { decodeMessage, type MessageOf, type ResourceStatus } from "../../protocol.ts";
 import { noServer } from "./http.ts";
 
 /**
@@ -14,8 +14,8 @@ export function statusIn(json: string): ResourceStatus {
   try {
     const message = decodeMessage(`{"@":"StatusChanged","resourceStatus":${json}}`);
     const shown = (message as MessageOf<"StatusChanged">).resourceStatus as ResourceStatus;
-    const { transferStatus, currentSize, numberOfLines, durableSize, epoch, sequence, failure } =
-      shown;
+    const { transferStatus, currentSize, numberOfLines, durableSize, epoch, sequence } = shown;
+    const { failure, outcome } = shown;
     return {
       transferStatus,
       currentSize,
@@ -24,6 +24,7 @@ export function statusIn(json: string): ResourceStatus {
       epoch,
       sequence,
       failure,
+      ...outcome === undefined ? {} : { outcome },
     };
   } catch (error) {
     throw noServer(error);

@@ -2,7 +2,7 @@
  * Server-sent events, as `fetch` delivers them.
  * @module
  */
-import { StreamError } from "../protocol.ts";
+import { StreamError } from "../../protocol.ts";
 
 /** One event; ours are statuses of a few hundred bytes. */
 const MAX_EVENT_CHARS = 64 * 1024;

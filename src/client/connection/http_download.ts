@@ -17,7 +17,7 @@ import {
   type ResourceStatus,
   StreamError,
   toStreamError,
-} from "../protocol.ts";
+} from "../../protocol.ts";
 import type { Channel, ChannelHandler } from "./channel.ts";
 import { eventsOf } from "./server_sent_events.ts";
 import { parseJson, type Recipient } from "./http.ts";

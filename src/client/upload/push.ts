@@ -6,15 +6,16 @@ import {
   CONTEXT_PARAMETER,
   type DigestAlgorithm,
   type MessageOf,
+  type Outcome,
   StreamError,
   UPLOAD_PATH,
   type UploadResult,
-} from "../protocol.ts";
-import type { Upload } from "../upload.ts";
-import type { RetryOptions } from "./retry.ts";
+} from "../../protocol.ts";
+import type { Upload } from "../../upload.ts";
+import type { RetryOptions } from "../connection/retry.ts";
 import type { StepTransport } from "./step_transport.ts";
-import type { TokenProvider } from "./token.ts";
-import type { TransportOptions } from "./transport.ts";
+import type { TokenProvider } from "../connection/token.ts";
+import type { TransportOptions } from "../connection/transport.ts";
 
 /** An upload to a server. */
 export interface PushedUpload extends Upload {
@@ -33,6 +34,11 @@ export interface PushOptions extends RetryOptions, TransportOptions {
   token?: string | TokenProvider;
   /** Digest algorithms in order of preference; all that are known by default. */
   digests?: readonly DigestAlgorithm[];
+  /**
+   * Tells how the producer ended; asked for once, when all its bytes were written. Whoever looks at the resource sees it
+   * beside the state of the transfer (PROTOCOL.md 1.3).
+   */
+  outcome?: () => Outcome | Promise<Outcome>;
   /** Gives the upload up when it aborts. */
   signal?: AbortSignal;
   /** Connects to servers that do not speak our extensions, e.g. `connectFrames`; none by default, as in browsers. */

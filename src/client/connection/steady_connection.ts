@@ -2,7 +2,7 @@
  * Connections to one endpoint, one after the other, so that what is said on them goes on when one breaks.
  * @module
  */
-import { type Message, StreamError, toStreamError } from "../protocol.ts";
+import { type Message, StreamError, toStreamError } from "../../protocol.ts";
 import type { Channel } from "./channel.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 import type { Connector } from "./transport.ts";

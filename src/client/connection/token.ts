@@ -2,7 +2,7 @@
  * Tokens: what they look like, whom they are for, and when another one is asked for.
  * @module
  */
-import { httpBase, type ResourceLocation, StreamError } from "../protocol.ts";
+import { httpBase, type ResourceLocation, StreamError } from "../../protocol.ts";
 
 /** Gives the token to present: asked at first, and again when the server takes the last one no longer. */
 export type TokenProvider = () => string | undefined | Promise<string | undefined>;

@@ -2,7 +2,7 @@
  * The requests of one connection by HTTP: each with an end, and all of them ended together.
  * @module
  */
-import { StreamError } from "../protocol.ts";
+import { StreamError } from "../../protocol.ts";
 import { type Asking, fetchFrom, type Recipient } from "./http.ts";
 
 /** A server that takes so long for a whole answer is given up, in ms; as on a WebSocket (PROTOCOL.md 2.3). */

@@ -8,13 +8,14 @@ import {
   isNewer,
   type Message,
   type MessageOf,
+  type Outcome,
   type ResourceInfo,
   RESOURCES_PATH,
   type ResourceStatus,
   StreamError,
   toStreamError,
   UPLOADS_PATH,
-} from "../protocol.ts";
+} from "../../protocol.ts";
 import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.ts";
 import { type Asking, noServer, parseJson, type Recipient, RefusedError } from "./http.ts";
 import { type Answer, HttpRequests } from "./requests.ts";
@@ -226,12 +227,13 @@ export class HttpUploadChannel implements Channel {
     this.#tell({ "@": "Credit", limit: acknowledged + WINDOW_BYTES, acknowledged });
   }
 
-  async #finish({ checksum, size }: MessageOf<"FinishUpload">): Promise<void> {
+  async #finish({ checksum, size, outcome }: MessageOf<"FinishUpload">): Promise<void> {
     this.#acknowledge(
       await this.#patch(new Uint8Array(0), {
         "upload-complete": "?1",
         "upload-length": String(size),
         "stream-digest": checksum,
+        ...outcome === undefined ? {} : { "stream-outcome": fieldOf(outcome) },
       }),
     );
   }
@@ -347,4 +349,9 @@ function offsetIn(headers: Headers): number {
 
 function broken(how: string): StreamError {
   return new StreamError("INTERRUPTED", `the server ${how}`);
+}
+
+/** An outcome as a header field (PROTOCOL.md 6.7). */
+function fieldOf({ exitCode, signal }: Outcome): string {
+  return exitCode === null ? `signal=${signal}` : `exit=${exitCode}`;
 }

@@ -3,7 +3,7 @@
  * (PROTOCOL.md 3.3).
  * @module
  */
-import { LIMITS, StreamError } from "../protocol.ts";
+import { LIMITS, StreamError } from "../../protocol.ts";
 
 /** The bytes that are under way, and how far each side is. */
 export class SendWindow {

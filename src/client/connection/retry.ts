@@ -2,8 +2,8 @@
  * When to try again after a connection broke, and when not to.
  * @module
  */
-import type { ErrorCode, StreamError } from "../protocol.ts";
-import { startTimer } from "../timer.ts";
+import type { ErrorCode, StreamError } from "../../protocol.ts";
+import { startTimer } from "../../timer.ts";
 import { NoServerError, RefusedError } from "./http.ts";
 
 /** How long a lost connection is tried again, unless the caller says otherwise, in ms. */

@@ -2,7 +2,7 @@
  * The client's side of an upload to a Step server (PROTOCOL.md 3.4): one message in fragments, on one connection.
  * @module
  */
-import { createDigest, type RunningDigest } from "../digest.ts";
+import { createDigest, type RunningDigest } from "../../digest.ts";
 import {
   decodeMessage,
   encodeMessage,
@@ -13,9 +13,9 @@ import {
   StreamError,
   toStreamError,
   wsBase,
-} from "../protocol.ts";
-import { UploadShell } from "../upload.ts";
-import { closeError } from "./channel.ts";
+} from "../../protocol.ts";
+import { UploadShell } from "../../upload.ts";
+import { closeError } from "../connection/channel.ts";
 import {
   abortWith,
   checkAcknowledged,

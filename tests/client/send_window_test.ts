@@ -1,0 +1,93 @@
+/** The bytes of an upload between its source and a server that acknowledges, breaks off and comes back. */
+import { test } from "node:test";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import fc from "fast-check";
+import { SendWindow } from "../../src/client/upload/send_window.ts";
+import { LIMITS, StreamError } from "../../src/protocol.ts";
+import { concat } from "../helpers/bytes.ts";
+import { assertBytes } from "../helpers/frames/connection.ts";
+
+/** Bytes that tell where they stand. */
+const pattern = (size: number) => Uint8Array.from({ length: size }, (_, at) => at * 31 % 251);
+
+/** Everything that may be sent now. */
+function drain(window: SendWindow): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  for (let piece = window.next(); piece !== null; piece = window.next()) pieces.push(piece);
+  return pieces;
+}
+
+/** More than any case delivers. */
+const source = pattern(6_500_000);
+
+const step = fc.oneof(
+  fc.record({ do: fc.constant("accept" as const), bytes: fc.nat(200_000) }),
+  fc.record({ do: fc.constant("grant" as const), part: fc.nat(100), credit: fc.nat(300_000) }),
+  fc.record({ do: fc.constant("break" as const), part: fc.nat(100), credit: fc.nat(300_000) }),
+);
+
+test("whatever is acknowledged, granted and broken off, the server gets the source's bytes in order", () => {
+  fc.assert(
+    fc.property(fc.nat(50_000), fc.array(step, { maxLength: 30 }), (known, steps) => {
+      const window = new SendWindow(known, known);
+      let received = known, acknowledged = known, limit = known;
+      const take = () => {
+        for (const piece of drain(window)) {
+          assertLessOrEqual(piece.length, LIMITS.dataMessageBytes);
+          assertBytes(piece, source.subarray(received, received + piece.length));
+          received += piece.length;
+        }
+        assertLessOrEqual(received, Math.max(limit, known));
+      };
+      for (const what of steps) {
+        if (what.do === "accept") {
+          const from = window.accepted;
+          window.accept(source.slice(from, from + what.bytes));
+        } else {
+          acknowledged += Math.floor((received - acknowledged) * what.part / 100);
+          if (what.do === "break") received = acknowledged;
+          limit = received + what.credit;
+          if (what.do === "break") window.continueAt(acknowledged, limit);
+          else window.grant(limit, acknowledged);
+        }
+        take();
+      }
+      window.grant(limit = source.length, acknowledged);
+      take();
+      assertEquals(window.isDrained, true);
+      assertEquals(received, Math.max(known, window.accepted));
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("a server that has less than it acknowledged lost bytes", () => {
+  const window = new SendWindow(0, 100);
+  window.accept(pattern(80));
+  assertBytes(concat(drain(window)), pattern(80));
+  window.grant(100, 50);
+  window.continueAt(50, 100);
+  assertBytes(concat(drain(window)), pattern(80).subarray(50));
+  let code = "";
+  try {
+    window.continueAt(49, 100);
+  } catch (error) {
+    assert(error instanceof StreamError);
+    code = error.code;
+  }
+  assertEquals(code, "OFFSET_LOST");
+});
+
+test("a source that is shorter than what the server has is not the same one", () => {
+  const window = new SendWindow(100, 100);
+  window.accept(pattern(99));
+  let code = "";
+  try {
+    window.checkWhole();
+  } catch (error) {
+    code = (error as StreamError).code;
+  }
+  assertEquals(code, "SOURCE_FAILED");
+  window.accept(pattern(1));
+  window.checkWhole();
+});

@@ -1,0 +1,58 @@
+/** Requests as no library sends them: without a Host, with one that is none, with trailers. */
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import type { AccessEntry } from "../../mod.ts";
+import { within } from "../helpers/frames/connection.ts";
+import { RawPeer } from "../helpers/frames/frames.ts";
+import { startServer, type TestServer } from "../helpers/server.ts";
+
+/** All that is answered until the server hangs up. */
+async function ask({ url }: TestServer, request: string): Promise<string> {
+  using peer = new RawPeer(Number(new URL(url).port));
+  await peer.write(request);
+  return (await within("an answer", peer.readAll())).toString("latin1");
+}
+
+const statusOf = (answer: string) => Number(answer.split(" ")[1]);
+
+test("the secret of an upload is in no log, whether or not a request names a host", async () => {
+  const entries: AccessEntry[] = [];
+  await using server = await startServer({ accessLog: (entry) => entries.push(entry) });
+  const secret = "0123456789abcdef".repeat(4);
+  const path = `/uploads/${crypto.randomUUID()}/${secret}`;
+  for (const host of ["", "Host: 127.0.0.1\r\nConnection: close\r\n"]) {
+    const version = host === "" ? "1.0" : "1.1";
+    assertEquals(
+      statusOf(await ask(server, `GET ${path} HTTP/${version}\r\n${host}\r\n`)),
+      404,
+    );
+  }
+  assertEquals(entries.length, 2);
+  for (const entry of entries) assert(!JSON.stringify(entry).includes(secret), entry.path);
+});
+
+test("a Host that is none is the client's fault", async () => {
+  const faults: string[] = [];
+  const log = { info() {}, error: (event: string) => faults.push(event) };
+  await using server = await startServer({ log });
+  for (const host of ["[::1", "a b", "x:y:z"]) {
+    const answer = await ask(
+      server,
+      `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+    );
+    assertEquals(statusOf(answer), 400, host);
+  }
+  assertEquals(faults, []);
+});
+
+test("an upload with trailers is COMPLETED and said so, or refused and nowhere", async () => {
+  await using server = await startServer();
+  const id = crypto.randomUUID();
+  const answer = await ask(
+    server,
+    `PUT /resources/${id}?name=a.log HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTrailer: x-a\r\n` +
+      "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-a: 1\r\n\r\n",
+  );
+  const { status } = await fetch(`${server.url}/resources/${id}`);
+  assertEquals([statusOf(answer), status], statusOf(answer) === 201 ? [201, 200] : [400, 404]);
+});
