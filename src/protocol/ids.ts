@@ -8,8 +8,6 @@ import { excerpt, utf8Length } from "./text.ts";
 
 /** UUIDs, and the other ids of adopted resources; long enough that no word a person types is one. */
 const RESOURCE_ID = /^[0-9a-f][0-9a-f-]{7,63}$/;
-/** Ids that uploaders choose; shorter ones are names where a name may stand, e.g. a date. */
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * Tells whether a text is a resource id, which is safe in paths and URLs as it is (PROTOCOL.md 1).
@@ -28,6 +26,25 @@ export function isResourceId(text: string): boolean {
   return RESOURCE_ID.test(text);
 }
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * Tells whether a text is a UUID in lower case: an id that an uploader may choose (PROTOCOL.md 3.1 and 6.6).
+ *
+ * @param text Anything a peer sent as an id.
+ * @returns False for the other ids of adopted resources, too.
+ *
+ * @example
+ * ```ts
+ * import { isUuid } from "@stream/live/protocol";
+ *
+ * console.log(isUuid(crypto.randomUUID()), isUuid("0e9b1f9e")); // true false
+ * ```
+ */
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
 /**
  * The id that a text means: some programs write UUIDs in upper case, as `uuidgen` of macOS does (PROTOCOL.md 1).
  *
@@ -44,23 +61,6 @@ export function isResourceId(text: string): boolean {
 export function foldResourceId(text: string): string {
   const folded = text.toLowerCase();
   return isResourceId(folded) ? folded : text;
-}
-
-/**
- * Tells whether a text is an id where a filename may stand, too: only a UUID is one there (PROTOCOL.md 6.6).
- *
- * @param text The last part of the path of a creation.
- * @returns True for an id, which the new resource gets; false for its name.
- *
- * @example
- * ```ts
- * import { isChosenId } from "@stream/live/protocol";
- *
- * console.log(isChosenId(crypto.randomUUID()), isChosenId("20261128")); // true false
- * ```
- */
-export function isChosenId(text: string): boolean {
-  return UUID.test(text);
 }
 
 /**

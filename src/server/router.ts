@@ -4,7 +4,7 @@
  */
 import { type Context, Hono } from "hono";
 import { getPath } from "hono/utils/url";
-import { foldResourceId, isChosenId, StreamError, toStreamError } from "../protocol.ts";
+import { foldResourceId, isUuid, StreamError, toStreamError } from "../protocol.ts";
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules, tellLength } from "./headers.ts";
@@ -158,6 +158,6 @@ function pathsOf({ path, alias }: Route): string[] {
 function pathWithFoldedId(request: Request): string {
   return getPath(request).replace(ID_IN_PATH, (text) => {
     const folded = foldResourceId(text);
-    return request.method !== "PUT" || isChosenId(folded) ? folded : text;
+    return request.method !== "PUT" || isUuid(folded) ? folded : text;
   });
 }

@@ -4,6 +4,7 @@
  */
 import { Bell } from "../bell.ts";
 import {
+  isUuid,
   LIMITS,
   type Message,
   type MessageOf,
@@ -140,14 +141,18 @@ export class UploadSession extends ControlSession {
     throw new StreamError("WRONG_STATE", `${what} came while the upload was ${this.#state}`);
   }
 
-  async #start({ metadata, digests }: MessageOf<"StartUpload">): Promise<void> {
+  async #start({ metadata, digests, id }: MessageOf<"StartUpload">): Promise<void> {
     const { resources, contextId, makesContexts = false, check } = this.#options;
     const { supportsLineAccess } = metadata;
     if (this.native && supportsLineAccess === undefined) {
       throw new StreamError("BAD_MESSAGE", 'property "supportsLineAccess" of metadata is missing');
     }
+    if (id !== undefined && !isUuid(id)) {
+      throw new StreamError("BAD_REQUEST", `the id ${id.slice(0, 80)} is no UUID in lower case`);
+    }
     await check?.(null);
     const owned = await resources.register({
+      id: this.native ? id : undefined,
       metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
       contextId,
       makeContext: this.native || makesContexts,

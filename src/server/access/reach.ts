@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import type { Grant } from "../../access.ts";
-import { isChosenId, StreamError } from "../../protocol.ts";
+import { isUuid, StreamError } from "../../protocol.ts";
 import { notFound, type Resources } from "../../resources.ts";
 
 /** Lets a request pass whose grant reaches what it is about; throws FORBIDDEN or NOT_FOUND otherwise. */
@@ -81,7 +81,7 @@ export function namedResource(
   resources: Resources,
 ): void | Promise<void> {
   const segment = c.req.param("id")!;
-  const isThatOne = grant.resourceId === segment && isChosenId(segment);
+  const isThatOne = grant.resourceId === segment && isUuid(segment);
   if (grant.resourceId !== null && !isThatOne) throw limitedTo(grant);
   return inContext(c, grant, resources);
 }

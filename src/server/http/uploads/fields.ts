@@ -9,7 +9,7 @@ import { guessMimeType, isText } from "../../../mime.ts";
 import {
   checkOutcome,
   DIGESTS,
-  isChosenId,
+  isUuid,
   type Outcome,
   type ResourceMetadata,
   StreamError,
@@ -147,7 +147,8 @@ export type Append = Values<typeof APPEND_PARAMETERS>;
  * @throws {StreamError} BAD_METADATA.
  */
 export function named(c: Context, creation: Creation, segment: string | undefined): Named {
-  const id = segment !== undefined && isChosenId(segment) ? segment : undefined;
+  // Shorter ids may be names, e.g. a date.
+  const id = segment !== undefined && isUuid(segment) ? segment : undefined;
   const filename = creation.name ?? segment;
   if (filename === undefined) {
     throw new StreamError(
