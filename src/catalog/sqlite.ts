@@ -84,6 +84,11 @@ const MIGRATIONS = [
   ALTER TABLE resources ADD COLUMN exit_code INTEGER;
   ALTER TABLE resources ADD COLUMN exit_signal TEXT;
   `,
+  `
+  ALTER TABLE resources ADD COLUMN state_version TEXT;
+  ALTER TABLE resources ADD COLUMN state_boot TEXT;
+  ALTER TABLE resources ADD COLUMN doubtful_from INTEGER;
+  `,
 ];
 
 const COLUMNS = [
@@ -114,6 +119,9 @@ const COLUMNS = [
   "owner_until",
   "exit_code",
   "exit_signal",
+  "state_version",
+  "state_boot",
+  "doubtful_from",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -397,6 +405,9 @@ function toRow(record: ResourceRecord): Row {
     owner_until: finiteOrNull(record.owner?.untilMs),
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
+    state_version: record.digestState?.version ?? null,
+    state_boot: record.digestState?.boot ?? null,
+    doubtful_from: record.digestState?.doubtfulFrom ?? null,
   };
 }
 
@@ -425,6 +436,9 @@ function fromRow(row: Row): ResourceRecord {
       algorithm: row.state_algorithm as DigestAlgorithm,
       byteOffset: Number(row.state_offset),
       state: row.state as Uint8Array,
+      version: row.state_version as string | null,
+      boot: row.state_boot as string | null,
+      doubtfulFrom: row.doubtful_from as number | null,
     },
     secretHash: row.secret_hash as string | null,
     announced: {
