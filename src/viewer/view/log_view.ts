@@ -60,6 +60,8 @@ export class LogView {
   #idle: ReturnType<typeof setTimeout> | undefined;
   #widest = 0;
   #opened = false;
+  /** Whether any line was there to be drawn: the first ones do not wait for a frame. */
+  #hasText = false;
 
   /**
    * @param log What is shown.
@@ -222,8 +224,15 @@ export class LogView {
 
   #logChanged(): void {
     if (!this.#opened && this.#log.status !== null) this.#open();
-    if (this.#stick) this.#seenLines = this.#log.lines;
-    this.schedule();
+    if (this.#stick) {
+      this.#seenLines = this.#log.lines;
+      // A frame earlier than drawing would ask for them.
+      this.#want();
+    }
+    if (!this.#hasText && this.#log.cache.size > 0) {
+      this.#hasText = true;
+      this.#draw();
+    } else this.schedule();
   }
 
   /** Where a log opens: at the lines that were linked, at the end while it grows, else at its start. */
@@ -232,6 +241,7 @@ export class LogView {
     this.#seenLines = this.#log.lines;
     if (this.#linked !== null) this.goToLinked();
     else this.#stick = this.#log.live;
+    this.#draw();
   }
 
   #stop(): void {
