@@ -109,6 +109,8 @@ export interface ResourceQuery {
   transferStatuses?: readonly TransferStatus[];
   /** Only those whose filename holds this, whatever the case of ASCII letters. */
   filenamePart?: string;
+  /** Only those whose id begins so. */
+  idPrefix?: string;
   /** Newest or oldest first; newest by default. */
   order?: "newest" | "oldest";
   /** Only those after this one in the order of the list. */

@@ -26,7 +26,7 @@ import { StepUpload } from "./client/upload/step_upload.ts";
 import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
 import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 import type { RetryOptions } from "./client/connection/retry.ts";
-import { type ReferenceOptions, targetOf } from "./client/target.ts";
+import { type CancelOptions, type ReferenceOptions, targetOf } from "./client/target.ts";
 import { BearerToken, tokenFor, type TokenProvider } from "./client/connection/token.ts";
 import type { TransportOptions } from "./client/connection/transport.ts";
 import {
@@ -80,10 +80,11 @@ export {
 } from "./protocol.ts";
 
 /** How a resource is opened. */
-export interface OpenOptions extends ReferenceOptions, RetryOptions, TransportOptions {}
+export interface OpenOptions
+  extends ReferenceOptions, CancelOptions, RetryOptions, TransportOptions {}
 
 /** How a link is made. */
-export interface ShareOptions extends ReferenceOptions {
+export interface ShareOptions extends ReferenceOptions, CancelOptions {
   /** How long it holds, in s; 3600 by default, 7 days at most. */
   expiresInS?: number;
 }
@@ -101,13 +102,15 @@ export interface SharedLink {
 }
 
 /** Which resources to list. */
-export interface ListOptions {
+export interface ListOptions extends CancelOptions {
   /** Only those of one upload context. */
   contextId?: string;
   /** Only those in one of these states; of all by default. */
   transferStatuses?: readonly TransferStatus[];
   /** Only those whose filename holds this, whatever the case of ASCII letters. */
   filenamePart?: string;
+  /** Only those whose id begins so: 4 digits or more. */
+  idPrefix?: string;
   /** Resources per request; 100 by default. */
   pageSize?: number;
   /** Bearer token for the server, or what gives it. */
@@ -266,10 +269,10 @@ export function follow(
  */
 export async function getResource(
   reference: string,
-  options: ReferenceOptions = {},
+  options: ReferenceOptions & CancelOptions = {},
 ): Promise<ResourceInfo> {
   const { recipient, path } = targetOf(reference, options);
-  return await requestJson(recipient, path);
+  return await requestJson(recipient, path, "GET", options.signal);
 }
 
 /**
@@ -291,10 +294,10 @@ export async function getResource(
  */
 export async function deleteResource(
   reference: string,
-  options: ReferenceOptions = {},
+  options: ReferenceOptions & CancelOptions = {},
 ): Promise<void> {
   const { recipient, path } = targetOf(reference, options);
-  await request(recipient, path, "DELETE");
+  await request(recipient, path, "DELETE", options.signal);
 }
 
 /**
@@ -322,7 +325,7 @@ export async function shareResource(
   const location = parseReference(reference, options.server);
   const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
   const token = new BearerToken(tokenFor(location, options.server, options.token));
-  return await requestJson({ server: location.server, token }, path, "POST");
+  return await requestJson({ server: location.server, token }, path, "POST", options.signal);
 }
 
 /**
@@ -344,15 +347,18 @@ export async function shareResource(
  */
 export async function* listResources(
   server: string,
-  { contextId, transferStatuses = [], filenamePart, pageSize = 100, token }: ListOptions = {},
+  options: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
-  const recipient = { server: httpBase(server), token: new BearerToken(token) };
+  const { contextId, transferStatuses = [], filenamePart, idPrefix, pageSize = 100 } = options;
+  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
+  if (idPrefix !== undefined) query.set("id", idPrefix);
   if (contextId !== undefined) query.set("context", contextId);
   if (filenamePart !== undefined) query.set("name", filenamePart);
   for (const status of transferStatuses) query.append("status", status);
   for (;;) {
-    const page: ResourceInfo[] = await requestJson(recipient, `${RESOURCES_PATH}?${query}`);
+    const path = `${RESOURCES_PATH}?${query}`;
+    const page: ResourceInfo[] = await requestJson(recipient, path, "GET", options.signal);
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];

@@ -119,12 +119,14 @@ export class MemoryCatalog implements Catalog {
 
   /** Records in the order asked for. */
   list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    const { contextId, transferStatuses, filenamePart, after, order = "newest", limit } = query;
+    const { contextId, transferStatuses, filenamePart, idPrefix = "", after, limit } = query;
+    const { order = "newest" } = query;
     const part = filenamePart === undefined ? "" : lowerAscii(filenamePart);
     const compare = order === "newest" ? newestFirst : (a: Key, b: Key) => newestFirst(b, a);
     const records = [...this.#records.values()]
       .filter((record) => contextId === undefined || record.contextId === contextId)
       .filter((record) => transferStatuses?.includes(record.transferStatus) ?? true)
+      .filter(({ id }) => id.startsWith(idPrefix))
       .filter(({ metadata }) => part === "" || lowerAscii(metadata.filename).includes(part))
       .filter((record) => after === undefined || compare(after, record) < 0)
       .sort(compare);

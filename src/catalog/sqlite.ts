@@ -199,7 +199,8 @@ export class SqliteCatalog implements Catalog {
 
   /** Records in the order asked for. */
   list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    const { contextId, transferStatuses, filenamePart, after, order = "newest", limit } = query;
+    const { contextId, transferStatuses, filenamePart, idPrefix, after, limit } = query;
+    const { order = "newest" } = query;
     const [direction, beyond] = order === "newest" ? ["DESC", "<"] : ["ASC", ">"];
     return this.#attempt(() => {
       const conditions: string[] = [];
@@ -219,6 +220,11 @@ export class SqliteCatalog implements Catalog {
         conditions.push("instr(lower(filename), lower(:part)) > 0");
         values.part = filenamePart;
       }
+      if (idPrefix !== undefined) {
+        conditions.push("id >= :prefix AND id < :behind");
+        values.prefix = idPrefix;
+        values.behind = `${idPrefix}~`;
+      }
       if (after !== undefined) {
         conditions.push(`(created_at, id) ${beyond} (:createdAt, :id)`);
         values.createdAt = after.createdAtMs;
@@ -230,8 +236,10 @@ export class SqliteCatalog implements Catalog {
       if (isUnfinished) conditions.push(UNFINISHED);
       const from = isUnfinished ? "resources INDEXED BY resources_unfinished" : "resources";
       const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
+      // A sign makes an expression of the column, which no index sorts: few have a prefix, and they are found by their key.
+      const createdAt = idPrefix === undefined ? "created_at" : "+created_at";
       const rows = this.#prepare(
-        `SELECT * FROM ${from} ${where} ORDER BY created_at ${direction}, id ${direction} LIMIT :limit`,
+        `SELECT * FROM ${from} ${where} ORDER BY ${createdAt} ${direction}, id ${direction} LIMIT :limit`,
       ).all(values);
       return rows.map((row) => fromRow(row as Row));
     });

@@ -8,7 +8,14 @@ import type { Options } from "./command.ts";
 import { credentialsOf } from "./credentials.ts";
 
 /** How the help describes what is taken as a reference. */
-export const REFERENCE_HELP = "REF is what a push printed, an id, or CONTEXT/NAME";
+export const REFERENCE_HELP =
+  "REF is what a push printed, an id or the beginning of one, or CONTEXT/NAME";
+
+/** Ids that no beginning has to be looked up for. */
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const ID_PREFIX = /^[0-9a-f][0-9a-f-]{3,63}$/;
+/** Resources with the same beginning that are looked at. */
+const MAX_FOUND = 100;
 
 /** A resource, and what is presented where it is. */
 export interface NamedResource {
@@ -30,27 +37,56 @@ export interface NamedResource {
  */
 export async function resourceOf(options: Options, text: string): Promise<NamedResource> {
   const slash = text.lastIndexOf("/");
-  if (isResourceId(text) || text.includes("://") || slash < 1) {
+  const isWhole = UUID.test(text) || text.includes("://");
+  if (isWhole || slash < 1 && !ID_PREFIX.test(text)) {
     return { reference: text, ...await credentialsOf(options, text) };
   }
   const credentials = await credentialsOf(options);
-  const [contextId, filename] = [text.slice(0, slash), text.slice(slash + 1)];
+  if (slash < 1 && isResourceId(text)) {
+    // It may be a whole id, which can be used where lists are not allowed, or not known.
+    const found = await begunBy(text, credentials).catch(() => []);
+    if (found.length === 0) return { reference: text, ...await credentialsOf(options, text) };
+    return { reference: only(found, text).id, ...credentials };
+  }
+  const found = slash < 1
+    ? await begunBy(text, credentials)
+    : await called(text.slice(slash + 1), text.slice(0, slash), credentials);
+  return { reference: only(found, text).id, ...credentials };
+}
+
+type Credentials = Awaited<ReturnType<typeof credentialsOf>>;
+
+/** The resource with an id, or those whose id begins so. */
+async function begunBy(idPrefix: string, credentials: Credentials): Promise<ResourceInfo[]> {
   const found: ResourceInfo[] = [];
-  for await (
-    const info of listResources(credentials.server, { contextId, pageSize: 1000, ...credentials })
-  ) {
+  const query = { idPrefix, pageSize: MAX_FOUND, ...credentials };
+  for await (const info of listResources(credentials.server, query)) {
+    if (info.id === idPrefix) return [info];
+    if (found.push(info) === MAX_FOUND) break;
+  }
+  return found;
+}
+
+async function called(
+  filename: string,
+  contextId: string,
+  credentials: Credentials,
+): Promise<ResourceInfo[]> {
+  const found: ResourceInfo[] = [];
+  const query = { contextId, filenamePart: filename, pageSize: 1000, ...credentials };
+  for await (const info of listResources(credentials.server, query)) {
     if (info.filename === filename) found.push(info);
   }
-  return { reference: only(found, text).id, ...credentials };
+  return found;
 }
 
 function only(found: ResourceInfo[], text: string): ResourceInfo {
   if (found.length === 1) return found[0];
   if (found.length === 0) throw new StreamError("NOT_FOUND", `no resource is called ${text}`);
-  const newest = found.slice(0, 3).map(({ id, createdAt }) => `${id} of ${createdAt}`);
-  const more = found.length > 3 ? `, and ${found.length - 3} more` : "";
+  const newest = found.slice(0, 3).map(({ id, filename }) => `${id} ${filename}`);
+  const more = found.length > 3 ? ", and others" : "";
   throw new StreamError(
     "CONFLICT",
-    `${found.length} resources are called ${text}: ${newest.join(", ")}${more}; give an id`,
+    `several resources are called ${text}: ${newest.join(", ")}${more}; give an id`,
   );
 }

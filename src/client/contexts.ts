@@ -4,6 +4,7 @@
  */
 import { CONTEXTS_PATH, httpBase } from "../protocol.ts";
 import { requestJson } from "./connection/http.ts";
+import type { CancelOptions } from "./target.ts";
 import { BearerToken, type TokenProvider } from "./connection/token.ts";
 
 /** An upload context: what groups uploads. */
@@ -17,7 +18,7 @@ export interface ContextInfo {
 }
 
 /** How contexts are listed. */
-export interface ContextsOptions {
+export interface ContextsOptions extends CancelOptions {
   /** Contexts per request; 100 by default. */
   pageSize?: number;
   /** Bearer token for the server, or what gives it. */
@@ -43,12 +44,13 @@ export interface ContextsOptions {
  */
 export async function* contexts(
   server: string,
-  { pageSize = 100, token }: ContextsOptions = {},
+  { pageSize = 100, token, signal }: ContextsOptions = {},
 ): AsyncIterableIterator<ContextInfo> {
   const recipient = { server: httpBase(server), token: new BearerToken(token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   for (;;) {
-    const page: ContextInfo[] = await requestJson(recipient, `${CONTEXTS_PATH}?${query}`);
+    const path = `${CONTEXTS_PATH}?${query}`;
+    const page: ContextInfo[] = await requestJson(recipient, path, "GET", signal);
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];
@@ -77,12 +79,13 @@ export async function* contexts(
 export async function closeContext(
   server: string,
   contextId: string,
-  { token }: Pick<ContextsOptions, "token"> = {},
+  { token, signal }: Omit<ContextsOptions, "pageSize"> = {},
 ): Promise<ContextInfo> {
   const recipient = { server: httpBase(server), token: new BearerToken(token) };
   return await requestJson(
     recipient,
     `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`,
     "DELETE",
+    signal,
   );
 }

@@ -11,8 +11,10 @@ import {
   type ResourceLocation,
   type ResourceStatus,
   StreamError,
+  toStreamError,
 } from "../protocol.ts";
 import type { Channel } from "./connection/channel.ts";
+import type { CancelOptions } from "./target.ts";
 import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
 import { HttpDownloadChannel } from "./connection/http_download.ts";
 import type { RetryOptions } from "./connection/retry.ts";
@@ -90,6 +92,7 @@ export class ClientDownload implements Download {
   #feed: Feed | null = null;
   #asked: Asked | null = null;
   #failure: StreamError | null = null;
+  #unwatch: () => void = () => {};
   /** The newest status when the connection broke. */
   #seen: Pick<ResourceStatus, "epoch" | "currentSize"> = { epoch: 0, currentSize: 0 };
 
@@ -117,12 +120,27 @@ export class ClientDownload implements Download {
   /** Connects; see `open`. */
   static async connect(
     location: ResourceLocation,
-    options: RetryOptions & TransportOptions,
+    options: RetryOptions & TransportOptions & CancelOptions,
     token?: string | TokenProvider,
   ): Promise<ClientDownload> {
     const download = new ClientDownload(location, options, new BearerToken(token));
-    await download.#connection.connect();
+    await Promise.race([download.#connection.connect(), download.#watch(options.signal)]);
     return download;
+  }
+
+  /** Closes it with a signal; fails then. A signal may outlive many downloads. */
+  #watch(signal: AbortSignal | undefined): Promise<never> {
+    return new Promise((_, reject) => {
+      if (signal === undefined) return;
+      const abort = () => {
+        void this.#connection.close("Client Session closed");
+        this.#fail(toStreamError(signal.reason, "ABORTED"));
+        reject(signal.reason);
+      };
+      if (signal.aborted) return abort();
+      signal.addEventListener("abort", abort);
+      this.#unwatch = () => signal.removeEventListener("abort", abort);
+    });
   }
 
   get status(): ResourceStatus {
@@ -313,6 +331,7 @@ export class ClientDownload implements Download {
   }
 
   #fail(error: StreamError): void {
+    this.#unwatch();
     this.#failure ??= error;
     this.#connection.stop();
     this.#feed?.stop();

@@ -353,6 +353,18 @@ contract(
   },
 );
 
+contract("records are found by the beginning of their id", async (catalog) => {
+  const rest = "-0000-4000-8000-000000000000";
+  const ids = ["0a0a0a0a", "0a0a0a0b", "0a0b0a0a", "f0000000"].map((begin) => begin + rest);
+  for (const id of ids) await catalog.create(record({ id }));
+  const found = async (idPrefix: string) =>
+    (await catalog.list({ idPrefix, limit: 10 })).map(({ id }) => ids.indexOf(id)).sort();
+  assertEquals(await found("0a0a"), [0, 1]);
+  assertEquals(await found("0a0a0a0b-0"), [1]);
+  assertEquals(await found(ids[3]), [3]);
+  assertEquals(await found("0a0c"), []);
+});
+
 contract("a context is made once and keeps its time", async (catalog) => {
   assertEquals(await catalog.getContext("run-17"), null);
   const before = Date.now();

@@ -43,9 +43,22 @@ for (const kind of kinds) {
     assertEquals([two.code, two.stdout], [1, ""]);
     assertMatch(
       two.stderr,
-      /2 resources are called ci\/17\/build\.log: .*; give an id \(CONFLICT\)/,
+      /several resources are called ci\/17\/build\.log: .*; give an id \(CONFLICT\)/,
     );
     assertStringIncludes(two.stderr, at.id);
+  });
+
+  test(`${kind}: the beginning of an id is enough where only one begins so`, async () => {
+    await using at = await withLog(kind);
+    assertEquals((await at.run("follow", at.id.slice(0, 8))).stdout, LOG);
+    assertEquals((await at.run("follow", at.id.slice(0, 4))).stdout, LOG);
+    const twin = `${at.id.slice(0, 8)}-0000-4000-8000-000000000000`;
+    await fetch(`${at.workspace.server}/resources/${twin}?name=twin`, { method: "PUT", body: "x" });
+    const { code, stderr } = await at.run("follow", at.id.slice(0, 8));
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, `${twin} twin`);
+    assertEquals((await at.run("follow", at.id.slice(0, 20))).stdout, LOG);
+    assertEquals((await at.run("status", "00000000")).code, 1);
   });
 
   test(`${kind}: search prints lines as grep does, and ends with its exit codes`, async () => {

@@ -1,14 +1,17 @@
 /** Servers and their parts in memory, and clients that speak to them without the library. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
+import process from "node:process";
 import {
   bunWebSocketHandlers,
   createServer,
+  framesRuntime,
   loadRuntime,
   type LogOptions,
   type LogWriter,
   MemoryCatalog,
   MemoryStorage,
+  type Runtime,
   type ServerOptions,
   type ServerResources,
   type StreamServer,
@@ -113,9 +116,16 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
   return testServer(server, port, () => server.close());
 }
 
+/** The default adapter; `STREAM_ADAPTER=own` or `frames` runs the same tests on another one. */
+async function adapterUnderTest(): Promise<Runtime> {
+  const { STREAM_ADAPTER } = process.env;
+  if (STREAM_ADAPTER === "frames") return framesRuntime();
+  return await loadRuntime({ trustedNetwork: STREAM_ADAPTER === "own" });
+}
+
 async function makeServer(options: Partial<ServerOptions>): Promise<StreamServer> {
   return createServer({
-    runtime: await loadRuntime(),
+    runtime: await adapterUnderTest(),
     storage: new MemoryStorage(),
     catalog: new MemoryCatalog(),
     checkpointIntervalMs: 5,

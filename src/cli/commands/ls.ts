@@ -149,12 +149,13 @@ async function selected(
 async function* chosenBy(options: Options): AsyncGenerator<ResourceInfo, void, void> {
   const { server, token } = await credentialsOf(options);
   const contextId = options.text("context");
-  const name = options.text("name");
+  const filenamePart = options.text("name");
   const sinceMs = sinceOf(options);
   const transferStatuses = statusesOf(options);
-  for await (const info of listResources(server, { contextId, transferStatuses, token })) {
+  const query = { contextId, transferStatuses, filenamePart, token };
+  for await (const info of listResources(server, query)) {
     if (Date.parse(info.createdAt) < sinceMs) return;
-    if (name === undefined || info.filename.includes(name)) yield info;
+    yield info;
   }
 }
 

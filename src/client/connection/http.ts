@@ -118,6 +118,7 @@ async function fetchWith(
  * @param recipient Whom it goes to.
  * @param path Path and query.
  * @param method HTTP method.
+ * @param cancel Gives the request up.
  * @returns The text of the answer, which is no error.
  * @throws {StreamError} UNREACHABLE, or what the server answered.
  */
@@ -125,10 +126,17 @@ export async function request(
   recipient: Recipient,
   path: string,
   method: string = "GET",
+  cancel?: AbortSignal,
 ): Promise<string> {
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-  const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
-  return await reached(recipient.server, addressOf(recipient, path), response.text());
+  const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel]);
+  try {
+    const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
+    return await reached(recipient.server, addressOf(recipient, path), response.text());
+  } catch (error) {
+    cancel?.throwIfAborted();
+    throw error;
+  }
 }
 
 /**
@@ -137,6 +145,7 @@ export async function request(
  * @param recipient Whom it goes to.
  * @param path Path and query.
  * @param method HTTP method.
+ * @param cancel Gives the request up.
  * @returns What the answer holds.
  * @throws {StreamError} UNREACHABLE when something else than our server answers, or what the server answered.
  */
@@ -144,8 +153,9 @@ export async function requestJson<T>(
   recipient: Recipient,
   path: string,
   method?: string,
+  cancel?: AbortSignal,
 ): Promise<T> {
-  return parseJson(await request(recipient, path, method), recipient.server);
+  return parseJson(await request(recipient, path, method, cancel), recipient.server);
 }
 
 /**

@@ -2,11 +2,11 @@
  * Resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
  * @module
  */
-import { isResourceId, RESOURCES_PATH, TRANSFER_STATUSES } from "../../protocol.ts";
+import { isResourceId, RESOURCES_PATH, StreamError, TRANSFER_STATUSES } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
 import { json } from "../answer/json.ts";
-import { choice, inPath, inQuery, listInQuery, text } from "../route/parameters.ts";
+import { choice, inPath, inQuery, type Kind, listInQuery, text } from "../route/parameters.ts";
 import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
 import { array, RESOURCE } from "../route/schemas.ts";
@@ -16,6 +16,16 @@ import { cursor, limit, page } from "./paging.ts";
 export const LIST = { path: RESOURCES_PATH, alias: `${RESOURCES_PATH}/` };
 /** The path of one resource. */
 export const ONE = `${RESOURCES_PATH}/:id`;
+
+/** The beginning of an id; a shorter one would find too much. */
+const ID_PREFIX = /^[0-9a-f][0-9a-f-]{3,63}$/;
+const idPrefix: Kind<string> = {
+  schema: { type: "string", pattern: ID_PREFIX.source },
+  read(text) {
+    if (ID_PREFIX.test(text)) return text;
+    throw new StreamError("BAD_REQUEST", `id=${text.slice(0, 80)} is no beginning of an id`);
+  },
+};
 
 /** The resource that a path names. */
 export const resourceId = inPath("id", "id of a resource");
@@ -40,17 +50,19 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
           TRANSFER_STATUSES.length,
         ),
         name: inQuery("name", "only those whose filename holds this", text),
+        id: inQuery("id", "only those whose id begins with these 4 to 64 digits", idPrefix),
         limit,
         after: cursor(isResourceId),
       },
       answers: { 200: answerOf("a page", jsonOf(array(RESOURCE)), "Link") },
       errors: [],
-      async handle(c, { context, status, name, limit, after }) {
+      async handle(c, { context, status, name, id, limit, after }) {
         const found = await resources.list({
           limit: limit + 1,
           contextId: grantOf(c)?.contextId ?? context,
           transferStatuses: status,
           filenamePart: name,
+          idPrefix: id,
           after,
         });
         const base = references.base(c);

@@ -1,0 +1,83 @@
+/** Everything the client asks for can be given up by a signal, and fails with its reason. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import { assertEquals, assertRejects } from "@std/assert";
+import {
+  closeContext,
+  contexts,
+  deleteResource,
+  getResource,
+  listResources,
+  open,
+  push,
+  shareResource,
+} from "../../src/client.ts";
+import { utf8 } from "../helpers/bytes.ts";
+import { startServer } from "../helpers/server.ts";
+
+const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
+
+/** A server that takes requests and answers none. */
+async function silentServer() {
+  const asked = Promise.withResolvers<void>();
+  const server = createServer(() => asked.resolve()).on("upgrade", () => asked.resolve());
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked: asked.promise,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+const CALLS: Record<string, (server: string, signal: AbortSignal) => Promise<unknown>> = {
+  getResource: (server, signal) => getResource(ID, { server, signal }),
+  deleteResource: (server, signal) => deleteResource(ID, { server, signal }),
+  shareResource: (server, signal) => shareResource(ID, { server, signal }),
+  listResources: (server, signal) => listResources(server, { signal }).next(),
+  contexts: (server, signal) => contexts(server, { signal }).next(),
+  closeContext: (server, signal) => closeContext(server, "run", { signal }),
+  open: (server, signal) => open(ID, { server, signal, transport: "http" }),
+};
+
+for (const [name, call] of Object.entries(CALLS)) {
+  test(`${name} is given up by its signal, before and while the server is asked`, async () => {
+    await using server = await silentServer();
+    await assertRejects(
+      () => call(server.url, AbortSignal.abort(new Error("never mind"))),
+      Error,
+      "never mind",
+    );
+    const stop = new AbortController();
+    const asking = call(server.url, stop.signal);
+    asking.catch(() => {});
+    await server.asked;
+    stop.abort(new Error("enough"));
+    await assertRejects(() => asking, Error, "enough");
+  });
+}
+
+test("a download that is read is given up by its signal, which others may go on to use", async () => {
+  await using server = await startServer();
+  const upload = await push(server.url, {
+    filename: "a.log",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  });
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("first\n"));
+  const stop = new AbortController();
+  const { signal } = stop;
+  const other = await open(upload.reference, { signal });
+  other.close();
+  const download = await open(upload.reference, { signal });
+  const reader = download.read().getReader();
+  assertEquals((await reader.read()).value, utf8("first\n"));
+  const next = reader.read();
+  stop.abort(new Error("enough"));
+  await assertRejects(() => next, Error, "enough");
+  await writer.close();
+});
