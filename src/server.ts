@@ -6,7 +6,7 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
-import { FACES, viewerHome } from "./server/faces.ts";
+import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
 import { HttpUploads } from "./session/http_upload.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
@@ -31,6 +31,7 @@ export type {
   UploadOptions,
   UsageLimits,
 } from "./resources.ts";
+export type { FaceOptions } from "./server/faces.ts";
 export type { AccessEntry } from "./server/observer.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
@@ -43,7 +44,7 @@ export interface ServerLog {
 }
 
 /** Parts and settings of a server; those of {@link ResourcesOptions} too. */
-export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
+export interface ServerOptions extends Omit<ResourcesOptions, "meter">, FaceOptions {
   /** The adapter of the runtime; see `loadRuntime`. */
   runtime: Runtime;
   /** Base of the references that uploads get, e.g. `https://logs.example.org`; by default the Host of each request. */
@@ -205,7 +206,7 @@ class Server implements StreamServer {
     const { heartbeat = HEARTBEAT, log } = this.#options;
     return new Router({
       ...this.#options,
-      faces: FACES,
+      faces: facesOf(this.#options),
       home: this.#options.viewer === false ? null : viewerHome,
       runtime,
       resources: this.resources,

@@ -23,7 +23,7 @@ import { type Route, shapeOf } from "./route.ts";
 
 /** The id of a resource, where paths have one. */
 const UUID_IN_PATH =
-  /(?<=\/(?:resources|uploads|download)\/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\/|$)/i;
+  /(?<=\/(?:resources|uploads|download|tus)\/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\/|$)/i;
 
 /** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;

@@ -7,7 +7,7 @@ import { FileTokens, loadRuntime, SignedLinks } from "../../mod.ts";
 import { toStreamError } from "../../src/protocol.ts";
 import { Guard } from "../../src/server/access.ts";
 import type { Face } from "../../src/server/face.ts";
-import { FACES } from "../../src/server/faces.ts";
+import { facesOf } from "../../src/server/faces.ts";
 import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { type Route, shapeOf } from "../../src/server/route.ts";
 import type { Router } from "../../src/server/router.ts";
@@ -156,7 +156,7 @@ async function credentials(
 
 /** All routes, whose handlers do nothing but answer. */
 const admitted: Face = (parts) =>
-  FACES.flatMap((face) => face(parts)).map((route) => ({
+  facesOf().flatMap((face) => face(parts)).map((route) => ({
     ...route,
     handle: (c) => c.body(null, 204),
   }));

@@ -101,6 +101,7 @@ const full = () =>
     durableSize: 2 ** 40 - 1,
     announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     owner: { node: "node ü", untilMs: 2 ** 50 },
+    annotation: "filename R3LDvMOfZQ==,lines",
     updatedAtMs: 1_700_000_000_501,
   });
 
