@@ -525,6 +525,7 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE resources DROP COLUMN annotation;
     ALTER TABLE resources DROP COLUMN exit_code;
     ALTER TABLE resources DROP COLUMN exit_signal;
     ALTER TABLE resources DROP COLUMN owner_node;
