@@ -14,7 +14,7 @@ export {
   StreamError,
   toStreamError,
 } from "./protocol/errors.ts";
-export { checkContextId, foldResourceId, isResourceId } from "./protocol/ids.ts";
+export { checkContextId, foldResourceId, isResourceId, isUuid } from "./protocol/ids.ts";
 export { LIMITS } from "./protocol/limits.ts";
 export {
   decodeMessage,

@@ -3,16 +3,14 @@
  * @module
  */
 import { listResources, type ResourceInfo, type TokenProvider } from "../client.ts";
-import { isResourceId, StreamError } from "../protocol.ts";
-import type { Options } from "./command.ts";
+import { isResourceId, isUuid, StreamError } from "../protocol.ts";
+import { type Options, UsageError } from "./command.ts";
 import { credentialsOf } from "./credentials.ts";
 
 /** How the help describes what is taken as a reference. */
 export const REFERENCE_HELP =
   "REF is what a push printed, an id or the beginning of one, or CONTEXT/NAME";
 
-/** Ids that no beginning has to be looked up for. */
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const ID_PREFIX = /^[0-9a-f][0-9a-f-]{3,63}$/;
 /** Resources with the same beginning that are looked at. */
 const MAX_FOUND = 100;
@@ -37,7 +35,7 @@ export interface NamedResource {
  */
 export async function resourceOf(options: Options, text: string): Promise<NamedResource> {
   const slash = text.lastIndexOf("/");
-  const isWhole = UUID.test(text) || text.includes("://");
+  const isWhole = isUuid(text.toLowerCase()) || text.includes("://");
   if (isWhole || slash < 1 && !ID_PREFIX.test(text)) {
     return { reference: text, ...await credentialsOf(options, text) };
   }
@@ -78,6 +76,17 @@ async function called(
     if (info.filename === filename) found.push(info);
   }
   return found;
+}
+
+/**
+ * The id that a new resource is to have.
+ * @param options Options with `id`.
+ * @throws {UsageError} For one that nobody may choose.
+ */
+export function idOf(options: Options): string | undefined {
+  const id = options.text("id")?.toLowerCase();
+  if (id === undefined || isUuid(id)) return id;
+  throw new UsageError(`--id ${id}: that is no UUID, such as uuidgen prints`);
 }
 
 function only(found: ResourceInfo[], text: string): ResourceInfo {

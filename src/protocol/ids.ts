@@ -26,6 +26,25 @@ export function isResourceId(text: string): boolean {
   return RESOURCE_ID.test(text);
 }
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * Tells whether a text is a UUID in lower case: an id that an uploader may choose (PROTOCOL.md 3.1 and 6.6).
+ *
+ * @param text Anything a peer sent as an id.
+ * @returns False for the other ids of adopted resources, too.
+ *
+ * @example
+ * ```ts
+ * import { isUuid } from "@stream/live/protocol";
+ *
+ * console.log(isUuid(crypto.randomUUID()), isUuid("0e9b1f9e")); // true false
+ * ```
+ */
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
 /**
  * The id that a text means: some programs write UUIDs in upper case, as `uuidgen` of macOS does (PROTOCOL.md 1).
  *

@@ -21,6 +21,7 @@ export const MESSAGES = {
       // A base client may leave the last one out.
       metadata: { filename: "text", mimeType: "text", "supportsLineAccess?": "flag" },
       "digests?": ["list of", "text"],
+      "id?": "text",
     },
     ResumeUpload: { id: "text", secret: "text" },
     FinishUpload: { checksum: "text", "size?": "offset", "outcome?": OUTCOME },

@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import { StreamError } from "../protocol.ts";
-import type { Content } from "../session/intake.ts";
+import type { Content } from "../session.ts";
 
 /** The media type of the content, without parameters. */
 export function contentType(c: Context): string | undefined {

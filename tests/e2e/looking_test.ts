@@ -61,6 +61,24 @@ for (const kind of kinds) {
     assertEquals((await at.run("status", "00000000")).code, 1);
   });
 
+  test(`${kind}: a resource can have an id that was known before, which none else gets`, async () => {
+    await using at = await withLog(kind);
+    for (const [transport, id] of [["ws", crypto.randomUUID()], ["http", crypto.randomUUID()]]) {
+      const push = ["push", "build.log", "--transport", transport, "--id"];
+      assertMatch((await at.run(...push, id.toUpperCase())).stdout, new RegExp(`${id}\n$`));
+      const again = await at.run(...push, id);
+      assertEquals([again.code, again.stdout], [1, ""]);
+      assertStringIncludes(again.stderr, "(CONFLICT)");
+      assertEquals((await at.run("follow", id)).stdout, LOG);
+    }
+    const id = crypto.randomUUID();
+    await at.run("run", "-q", "--id", id, "--", "echo", "one");
+    assertEquals((await at.run("follow", id)).stdout, "one\n");
+    const { code, stderr } = await at.run("push", "build.log", "--id", "my-id");
+    assertEquals(code, 2);
+    assertStringIncludes(stderr, "--id my-id: that is no UUID");
+  });
+
   test(`${kind}: search prints lines as grep does, and ends with its exit codes`, async () => {
     await using at = await withLog(kind);
     const search = (...args: string[]) => at.run("search", at.id, ...args);

@@ -36,6 +36,7 @@ import {
   UsageError,
 } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { idOf } from "../references.ts";
 import { Announcer, visible } from "../output.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
 import { reachable } from "../raw_names.ts";
@@ -63,6 +64,7 @@ export const pushCommand: Command = {
       value: "CHARSET",
       help: "transcode from this charset, one below, to UTF-8 (default: bytes stay as they are)",
     },
+    id: { kind: "text", value: "UUID", help: "id of the resource (default: the server's choice)" },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
     follow: {
       kind: "flag",
@@ -165,6 +167,7 @@ async function showPage(reference: string, options: Options): Promise<void> {
 
 /** What contradicts itself is told before anything is opened. */
 function checkOptions(path: string, options: Options): void {
+  idOf(options);
   transportOf(options);
   if (options.flag("text") && options.flag("binary")) {
     throw new UsageError("--text and --binary exclude each other");
@@ -198,6 +201,7 @@ async function openUpload(
   const resumed = options.text("resume");
   const { server, token } = await credentialsOf(options, resumed);
   const settings: PushOptions = {
+    id: idOf(options),
     contextId: options.text("context"),
     token,
     signal,

@@ -19,6 +19,7 @@ import { startTimer } from "../../timer.ts";
 import { BackgroundUpload } from "../background_upload.ts";
 import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { idOf } from "../references.ts";
 import { ReaderGone, visible, writer } from "../output.ts";
 import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
@@ -38,6 +39,7 @@ export const run: Command = {
   runsCommand: true,
   options: {
     name: { kind: "text", value: "NAME", help: "name of the resource (default: CMD.log)" },
+    id: { kind: "text", value: "UUID", help: "id of the resource (default: the server's choice)" },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
     split: { kind: "flag", help: "stdout and stderr become two resources of one context" },
     tty: {
@@ -77,6 +79,10 @@ export const run: Command = {
 
 async function runCommand(words: string[], options: Options): Promise<number> {
   const { tty, split } = { tty: options.flag("tty"), split: options.flag("split") };
+  if (split && options.text("id") !== undefined) {
+    throw new UsageError("--id and --split exclude each other: two resources have two ids");
+  }
+  idOf(options);
   if (tty && split) throw new UsageError("--tty and --split exclude each other: a terminal is one");
   transportOf(options);
   const credentials = await credentialsOf(options);
@@ -203,6 +209,7 @@ class Run {
     const retryForMs = this.#options.number("retry-for");
     let isAway = false;
     return push(server, metadata, {
+      id: idOf(this.#options),
       contextId,
       token,
       signal,

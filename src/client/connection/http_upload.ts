@@ -168,7 +168,7 @@ export class HttpUploadChannel implements Channel {
     return true;
   }
 
-  async #start({ metadata, digests = [] }: MessageOf<"StartUpload">): Promise<void> {
+  async #start({ metadata, digests = [], id: chosen }: MessageOf<"StartUpload">): Promise<void> {
     const { filename, mimeType, supportsLineAccess } = metadata;
     const query = new URLSearchParams({
       name: filename,
@@ -176,8 +176,9 @@ export class HttpUploadChannel implements Channel {
       lines: String(supportsLineAccess),
     });
     if (this.#contextId !== undefined) query.set("context", this.#contextId);
-    const answer = await this.#requests.ask(`${RESOURCES_PATH}?${query}`, {
-      method: "POST",
+    const path = chosen === undefined ? RESOURCES_PATH : `${RESOURCES_PATH}/${chosen}`;
+    const answer = await this.#requests.ask(`${path}?${query}`, {
+      method: chosen === undefined ? "POST" : "PUT",
       headers: { "upload-complete": "?0", "stream-digests": digests.join(", ") },
     });
     const location = answer.headers.get("location") ?? "";

@@ -110,7 +110,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     options: PushOptions,
   ): Promise<NativeUpload> {
     const digests = [...options.digests ?? DIGESTS];
-    const upload = new NativeUpload(base, { "@": "StartUpload", metadata, digests }, options);
+    const request: Message = { "@": "StartUpload", metadata, digests, id: options.id };
+    const upload = new NativeUpload(base, request, options);
     await upload.#begin(options.signal);
     return upload;
   }

@@ -25,6 +25,8 @@ export interface PushedUpload extends Upload {
 
 /** How an upload is made. */
 export interface PushOptions extends RetryOptions, TransportOptions {
+  /** Id of the resource: a UUID in lower case that no other has; the server chooses one by default. */
+  id?: string;
   /** Upload context to belong to; made if nobody did yet. */
   contextId?: string;
   /**

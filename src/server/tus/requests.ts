@@ -5,8 +5,8 @@
 import type { Context } from "hono";
 import { DIGESTS, StreamError } from "../../protocol.ts";
 import type { CompletedUpload, ResourceView } from "../../resources.ts";
-import type { HttpUpload } from "../../session/http_upload.ts";
-import type { Intake } from "../../session/intake.ts";
+import type { HttpUpload } from "../../session.ts";
+import type { Intake } from "../../session.ts";
 import { json } from "../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../content.ts";
 import type { FaceParts } from "../face.ts";

@@ -9,6 +9,7 @@ import { guessMimeType, isText } from "../../../mime.ts";
 import {
   checkOutcome,
   DIGESTS,
+  isUuid,
   type Outcome,
   type ResourceMetadata,
   StreamError,
@@ -40,8 +41,6 @@ export interface Named {
   metadata: ResourceMetadata;
 }
 
-/** Ids that a client may choose; shorter ones may be names, e.g. a date. */
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** The media type of a PATCH that appends. */
 export const PARTIAL_UPLOAD = "application/partial-upload";
 /** The type that curl gives to content that it knows nothing of. */
@@ -148,7 +147,8 @@ export type Append = Values<typeof APPEND_PARAMETERS>;
  * @throws {StreamError} BAD_METADATA.
  */
 export function named(c: Context, creation: Creation, segment: string | undefined): Named {
-  const id = segment !== undefined && UUID.test(segment) ? segment : undefined;
+  // Shorter ids may be names, e.g. a date.
+  const id = segment !== undefined && isUuid(segment) ? segment : undefined;
   const filename = creation.name ?? segment;
   if (filename === undefined) {
     throw new StreamError(
