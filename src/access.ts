@@ -32,6 +32,13 @@ export interface Authenticator {
    * @throws {StreamError} UNREACHABLE when nobody can tell at the moment.
    */
   authenticate(credential: string): Promise<Grant | null>;
+  /**
+   * Hears once when a grant ends before its time; without this, grants are not revoked.
+   * @param grant What `authenticate` gave.
+   * @param revoked Called when it holds no more.
+   * @returns Hears of it no more.
+   */
+  watch?(grant: Grant, revoked: () => void): () => void;
 }
 
 /** Signed links: each lets who has it read one resource for a while. */

@@ -63,7 +63,8 @@ export {
   resourceEvents,
   type ResourceHappening,
 } from "./client/watch.ts";
-export type { Upload } from "./upload.ts";
+export { UploadGroup } from "./client/upload/group.ts";
+export type { StatusFilter, Upload } from "./upload.ts";
 export {
   type Digest,
   type DigestAlgorithm,

@@ -6,13 +6,14 @@ import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
+import type { StepContexts } from "./server/face.ts";
 import { FACES, viewerHome } from "./server/faces.ts";
-import { HttpUploads } from "./session/http_upload.ts";
+import { KnownHosts } from "./server/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
-import { Router } from "./server/router.ts";
+import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
-import { HEARTBEAT, type HeartbeatTimes } from "./session.ts";
+import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
@@ -31,6 +32,7 @@ export type {
   UploadOptions,
   UsageLimits,
 } from "./resources.ts";
+export type { StepContexts } from "./server/face.ts";
 export type { AccessEntry } from "./server/observer.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
@@ -55,10 +57,18 @@ export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
   /**
+   * Names, besides its own, by which the server may be asked, e.g. `logs.lan`; `*` for all. A listener without `access`
+   * knows loopback, its interface and the bases, and refuses all others (PROTOCOL.md 2.6). Where these are given,
+   * requests by `fetch` are checked, too; without them that is the business of the app around.
+   */
+  allowHosts?: readonly string[];
+  /**
    * Whether every request comes through one proxy, whose `X-Forwarded-Proto`, `-Host` and `-For` headers tell
    * the truth; false by default: then they are ignored.
    */
   trustProxy?: boolean;
+  /** Upload contexts that Step uploads may name: `known` ones (the default), or any: what nobody made they `make`. */
+  stepContexts?: StepContexts;
   /** Decides who may do what; everybody may do everything by default. */
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
@@ -157,7 +167,9 @@ class Server implements StreamServer {
     this.#metrics.observe(this.resources, this.#sessions);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources);
-    this.#router = this.#makeRouter(options.runtime, options.baseUrl);
+    const { runtime, baseUrl, allowHosts } = options;
+    const hosts = allowHosts === undefined ? null : this.#hosts("localhost");
+    this.#router = this.#makeRouter({ runtime, baseUrl, hosts });
   }
 
   fetch(request: Request, env?: unknown): Response | Promise<Response> {
@@ -172,9 +184,11 @@ class Server implements StreamServer {
   async listen(options: ListenerOptions = {}): Promise<{ port: number }> {
     await this.recover();
     const { hostname = "127.0.0.1", port = 8090, runtime, baseUrl } = options;
-    const router = runtime === undefined && baseUrl === undefined
-      ? this.#router
-      : this.#makeRouter(runtime ?? this.#options.runtime, baseUrl);
+    const router = this.#makeRouter({
+      runtime: runtime ?? this.#options.runtime,
+      baseUrl: runtime === undefined ? baseUrl ?? this.#options.baseUrl : baseUrl,
+      hosts: this.#hosts(hostname, baseUrl),
+    });
     const listener = await (runtime ?? this.#options.runtime).listen({
       hostname,
       port,
@@ -201,19 +215,29 @@ class Server implements StreamServer {
     this.#options.log?.info("recovered", { unfinished, tookMs });
   }
 
-  #makeRouter(runtime: Runtime, baseUrl: string | undefined): Router {
+  /** Names of a listener that wants no credentials, or is told its names. */
+  #hosts(hostname: string, ...baseUrls: (string | undefined)[]): KnownHosts | null {
+    const { access, allowHosts, baseUrl } = this.#options;
+    if (access !== undefined && allowHosts === undefined) return null;
+    return new KnownHosts({
+      hostname,
+      baseUrls: [baseUrl, ...baseUrls],
+      allowHosts: allowHosts ?? [],
+    });
+  }
+
+  #makeRouter(own: Pick<RouterOptions, "runtime" | "baseUrl" | "hosts">): Router {
     const { heartbeat = HEARTBEAT, log } = this.#options;
     return new Router({
       ...this.#options,
+      ...own,
       faces: FACES,
       home: this.#options.viewer === false ? null : viewerHome,
-      runtime,
       resources: this.resources,
       sessions: this.#sessions,
       metrics: this.#metrics,
       httpUploads: this.#httpUploads,
       heartbeat,
-      baseUrl,
       guard: this.#guard,
       failed: (path, message, requestId) =>
         log?.error("request failed", { path, message, requestId }),

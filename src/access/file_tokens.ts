@@ -44,6 +44,12 @@ export class FileTokens implements Authenticator {
   readonly #now: () => number;
   /** Grants by the hash of their token. */
   #grants = new Map<string, Grant>();
+  /** Those who hear of the end of a grant. */
+  readonly #watchers = new Set<{ grant: Grant; revoked: () => void }>();
+  #watching: ReturnType<typeof setInterval> | undefined;
+  /** The grants of the last time that the file could be read: nobody is thrown out because it cannot be. */
+  #granted = this.#grants;
+  #held: ReadonlySet<Grant> = new Set();
   #version = "";
   /** Whether the file could be read when it was looked at last. */
   #isReadable = true;
@@ -83,6 +89,23 @@ export class FileTokens implements Authenticator {
     return expiresAtMs > this.#now() ? found : null;
   }
 
+  /** Hears of a token that was revoked or made anew, within a second of the change. */
+  watch(grant: Grant, revoked: () => void): () => void {
+    const watcher = { grant, revoked };
+    this.#watchers.add(watcher);
+    // The file may have changed since the grant was given.
+    if (!this.#held.has(grant)) queueMicrotask(() => this.#tellRevoked());
+    this.#watching ??= setInterval(() => void this.#refresh(), LOOK_AGAIN_MS);
+    return () => this.#unwatch(watcher);
+  }
+
+  #unwatch(watcher: { grant: Grant; revoked: () => void }): void {
+    this.#watchers.delete(watcher);
+    if (this.#watchers.size > 0) return;
+    clearInterval(this.#watching);
+    this.#watching = undefined;
+  }
+
   #refresh(): Promise<void> | null {
     const nowMs = this.#now();
     if (this.#looking === null && Math.abs(nowMs - this.#lookedAtMs) >= LOOK_AGAIN_MS) {
@@ -108,12 +131,32 @@ export class FileTokens implements Authenticator {
 
   async #read(version: string): Promise<void> {
     const records = await readTokens(this.#path);
-    this.#grants = new Map(records.map((record) => [record.sha256, grantOf(record)]));
+    this.#grants = new Map(
+      records.map((record) => [record.sha256, this.#known(record.sha256, grantOf(record))]),
+    );
+    this.#granted = this.#grants;
+    this.#held = new Set(this.#grants.values());
     this.#version = version;
     this.#isReadable = true;
+    this.#tellRevoked();
     const { mode } = await stat(this.#path);
     if ((mode & OTHERS_MODE) === 0) return;
     this.#warn(`others can get at ${this.#path}: chmod 600 it`);
+  }
+
+  /** The grant as it was before, where nothing of it changed: what is open under it goes on. */
+  #known(sha256: string, grant: Grant): Grant {
+    const before = this.#granted.get(sha256);
+    const same = before !== undefined && JSON.stringify(before) === JSON.stringify(grant);
+    return same ? before : grant;
+  }
+
+  #tellRevoked(): void {
+    for (const watcher of [...this.#watchers]) {
+      if (this.#held.has(watcher.grant)) continue;
+      this.#unwatch(watcher);
+      watcher.revoked();
+    }
   }
 
   /** Changes with the file; empty without one. */

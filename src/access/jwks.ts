@@ -2,12 +2,21 @@
  * Bearer tokens that somebody else signs: JWTs (RFC 7519), with the keys of a JWKS address (RFC 7517).
  * @module
  */
-import { decode, verifyWithJwks } from "hono/jwt";
+import {
+  createLocalJWKSet,
+  decodeJwt,
+  decodeProtectedHeader,
+  type JSONWebKeySet,
+  type JWTPayload,
+  jwtVerify,
+} from "jose";
 import { type Authenticator, type Grant, type Scope, SCOPES } from "../access.ts";
 import { isResourceId, StreamError } from "../protocol.ts";
 
 /** Signatures that are accepted; nothing symmetric, and nothing unsigned. */
-const ALGORITHMS = ["RS256", "ES256", "EdDSA"] as const;
+const ALGORITHMS = ["RS256", "ES256", "EdDSA"];
+/** Types of access tokens: JWTs, and those of RFC 9068; nothing that was signed to be something else. */
+const TYPES = ["jwt", "at+jwt", "application/at+jwt"];
 /** How long keys are used before they are fetched again. */
 const KEYS_FOR_MS = 300_000;
 /** Unknown keys and failures make us ask no more often than this. */
@@ -27,11 +36,13 @@ export interface JwksOptions {
   url: string;
   /** The audience that tokens must name; without one, tokens that name any are refused (RFC 7519, 4.1.3). */
   audience?: string;
+  /** The issuer that tokens must name; not looked at by default, as the keys are the issuer's alone. */
+  issuer?: string;
   /** The clock that says how old the keys are, in ms. */
   now?: () => number;
 }
 
-type Keys = NonNullable<Parameters<typeof verifyWithJwks>[1]["keys"]>;
+type Keys = JSONWebKeySet["keys"];
 
 /**
  * Tokens of an identity provider.
@@ -48,15 +59,17 @@ type Keys = NonNullable<Parameters<typeof verifyWithJwks>[1]["keys"]>;
  */
 export class JwksTokens implements Authenticator {
   readonly #audience: string | undefined;
+  readonly #issuer: string | undefined;
   readonly #keys: KeySet;
 
   /**
    * Nothing is fetched before the first token.
-   * @param options Address and audience.
+   * @param options Address, audience and issuer.
    * @throws {StreamError} BAD_REQUEST for an address that is neither https nor on this machine.
    */
-  constructor({ url, audience, now = () => performance.now() }: JwksOptions) {
+  constructor({ url, audience, issuer, now = () => performance.now() }: JwksOptions) {
     this.#audience = audience;
+    this.#issuer = issuer;
     this.#keys = new KeySet(checkAddress(url), now);
   }
 
@@ -65,15 +78,16 @@ export class JwksTokens implements Authenticator {
     const kid = keyIdOf(token);
     if (kid === null) return null;
     const keys = await this.#keys.get(kid);
-    const aud = this.#audience;
+    const [audience, issuer] = [this.#audience, this.#issuer];
     try {
-      const claims = await verifyWithJwks(token, {
-        keys,
-        allowedAlgorithms: ALGORITHMS,
-        verification: { aud, nbf: true, exp: true, iat: false },
+      const { payload } = await jwtVerify(token, createLocalJWKSet({ keys }), {
+        algorithms: ALGORITHMS,
+        requiredClaims: ["exp"],
+        audience,
+        issuer,
       });
-      if (aud === undefined && claims.aud !== undefined) return null;
-      return grantOf(claims);
+      if (audience === undefined && payload.aud !== undefined) return null;
+      return grantOf(payload);
     } catch {
       return null;
     }
@@ -150,16 +164,17 @@ function checkAddress(url: string): string {
 function keyIdOf(token: string): string | null {
   if (token.length > MAX_TOKEN_CHARS) return null;
   try {
-    const { header, payload } = decode(token);
-    const isAllowed = ALGORITHMS.some((name) => name === header.alg);
-    return isAllowed && typeof payload.exp === "number" ? header.kid ?? null : null;
+    const { alg = "", typ, kid = null } = decodeProtectedHeader(token);
+    const isAllowed = ALGORITHMS.includes(alg) &&
+      (typ === undefined || TYPES.includes(typ.toLowerCase()));
+    return isAllowed && typeof decodeJwt(token).exp === "number" ? kid : null;
   } catch {
     return null;
   }
 }
 
 /** Null for claims that limit the token to something that cannot be. */
-function grantOf(claims: Record<string, unknown>): Grant | null {
+function grantOf(claims: JWTPayload): Grant | null {
   const { scope, stream_context: contextId = null, stream_resource: resourceId = null } = claims;
   if (contextId !== null && typeof contextId !== "string") return null;
   if (resourceId !== null && (typeof resourceId !== "string" || !isResourceId(resourceId))) {

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { Access, Authenticator } from "../access.ts";
-import { JwksTokens } from "../access/jwks.ts";
+import { type JwksOptions, JwksTokens } from "../access/jwks.ts";
 import { linkKey, SignedLinks } from "../access/links.ts";
 import { FileTokens } from "../access/file_tokens.ts";
 import type { ServerLog } from "../server.ts";
@@ -21,6 +21,11 @@ export const AUTH_OPTIONS: Record<string, Option> = {
     kind: "text",
     value: "NAME",
     help: "the audience that JWTs must name (default: only such that name none)",
+  },
+  "auth-issuer": {
+    kind: "text",
+    value: "NAME",
+    help: "the issuer that JWTs must name as iss (default: any whose key is at the address)",
   },
   "insecure-public": {
     kind: "flag",
@@ -54,25 +59,27 @@ export async function accessOf(
   log: ServerLog,
 ): Promise<Access | undefined> {
   const auth = options.text("auth");
-  const audience = options.text("auth-audience");
+  const claims = { audience: options.text("auth-audience"), issuer: options.text("auth-issuer") };
+  if (auth === undefined || !/^https?:\/\//.test(auth)) {
+    const [name] = Object.entries(claims).find(([, value]) => value !== undefined) ?? [];
+    if (name !== undefined) throw new UsageError(`--auth-${name} goes with --auth URL`);
+  }
   if (auth !== undefined) {
-    const tokens = await tokensOf(auth, audience, log);
+    const tokens = await tokensOf(auth, claims, log);
     return {
       tokens,
       links: new SignedLinks({ key: await linkKey(join(directory, "secret.key")) }),
     };
   }
-  if (audience !== undefined) throw new UsageError("--auth-audience goes with --auth URL");
   return undefined;
 }
 
 async function tokensOf(
   auth: string,
-  audience: string | undefined,
+  claims: Pick<JwksOptions, "audience" | "issuer">,
   log: ServerLog,
 ): Promise<Authenticator> {
-  if (/^https?:\/\//.test(auth)) return new JwksTokens({ url: auth, audience });
-  if (audience !== undefined) throw new UsageError("--auth-audience goes with --auth URL");
+  if (/^https?:\/\//.test(auth)) return new JwksTokens({ url: auth, ...claims });
   return await FileTokens.open({
     path: auth,
     warn: (message) => log.error("tokens", { message }),

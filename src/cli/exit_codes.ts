@@ -21,6 +21,7 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   FORBIDDEN: EXIT.refused,
   RATE_LIMITED: EXIT.refused,
   ORIGIN_REFUSED: EXIT.refused,
+  HOST_REFUSED: EXIT.refused,
   LIMIT_REACHED: EXIT.refused,
   FENCED: EXIT.refused,
   NOT_OWNER: EXIT.refused,

@@ -27,6 +27,7 @@ export const ERRORS = {
   CONTEXT_CLOSED: { http: 409, close: 1008 },
   QUOTA_EXCEEDED: { http: 413, close: 1008 },
   ORIGIN_REFUSED: { http: 403, close: 1008 },
+  HOST_REFUSED: { http: 421, close: 1008 },
   UNAUTHORIZED: { http: 401, close: 1008 },
   FORBIDDEN: { http: 403, close: 1008 },
   RATE_LIMITED: { http: 429, close: 1013 },

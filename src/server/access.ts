@@ -3,9 +3,10 @@
  * @module
  */
 import type { Context } from "hono";
-import type { Access, Grant, Scope } from "../access.ts";
+import type { Access, Authenticator, Grant, Scope } from "../access.ts";
 import { StreamError, TOKEN_SUBPROTOCOL } from "../protocol.ts";
 import type { Resources } from "../resources.ts";
+import { atEnd } from "./access/end.ts";
 import { FailureLimit } from "./access/failures.ts";
 import type { Reach } from "./access/reach.ts";
 import type { References } from "./references.ts";
@@ -46,6 +47,17 @@ export function grantOf(c: Context): Grant | null {
 }
 
 /**
+ * Ends something that lasts longer than a moment with the grant of its request.
+ * @param c The request.
+ * @param end Called with the reason when the grant has expired or was revoked; never without a grant.
+ * @returns Stops waiting for that.
+ */
+export function whileGranted(c: Context, end: (reason: StreamError) => void): () => void {
+  const grant = grantOf(c);
+  return grant === null ? () => {} : atEnd(grant, c.get("authenticator"), end);
+}
+
+/**
  * Lets a request pass that its credential admits; handlers get the grant by {@link grantOf}.
  * @param c The request.
  * @param rule The rule of its route.
@@ -61,7 +73,7 @@ export async function admit(
 ): Promise<void> {
   if (rule === "everybody") return;
   const { scope, reach, links } = rule;
-  const grant = await identify(c, guard, references);
+  const { grant, authenticator } = await identify(c, guard, references);
   try {
     if (!grant.scopes.includes(scope)) {
       throw new StreamError("FORBIDDEN", `the token lacks the scope ${scope}`);
@@ -71,6 +83,7 @@ export async function admit(
     }
     await reach(c, grant, resources);
     c.set("grant", grant);
+    c.set("authenticator", authenticator);
   } catch (error) {
     if ((error as StreamError).code === "FORBIDDEN") {
       c.header("WWW-Authenticate", `${REALM}, error="insufficient_scope", scope="${scope}"`);
@@ -84,7 +97,7 @@ async function identify(
   c: Context,
   { access, failures }: Guard,
   references: References,
-): Promise<Grant> {
+): Promise<{ grant: Grant; authenticator: Authenticator }> {
   if (c.req.query("access_token") !== undefined) {
     throw new StreamError(
       "BAD_REQUEST",
@@ -102,7 +115,7 @@ async function identify(
   const grant = credential.length > MAX_CREDENTIAL_CHARS
     ? null
     : await authenticator.authenticate(credential);
-  if (grant !== null) return grant;
+  if (grant !== null) return { grant, authenticator };
   const waitS = failures.count(references.remoteAddress(c));
   if (waitS > 0) {
     c.header("Retry-After", String(waitS));

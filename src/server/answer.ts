@@ -6,6 +6,7 @@ import type { Context } from "hono";
 import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import type { Runtime } from "../runtime.ts";
+import { whileGranted } from "./access.ts";
 import { markStreamed } from "./observer.ts";
 import type { Ending, Sessions } from "./sessions.ts";
 
@@ -48,7 +49,7 @@ export interface AnswerParts {
 }
 
 /**
- * Answers with a body, which counts as a connection until it ends, and ends with the server.
+ * Answers with a body, which counts as a connection until it ends, and ends with the server or the grant of its request.
  *
  * @param c The request.
  * @param parts Who counts it.
@@ -129,6 +130,7 @@ class Body implements Ending {
   #over = false;
   #dropped = false;
   #stalled: ReturnType<typeof setTimeout> | undefined;
+  readonly #stopWaiting: () => void;
 
   constructor(context: Context, parts: AnswerParts, source: BodySource) {
     this.#context = context;
@@ -142,6 +144,7 @@ class Body implements Ending {
       cancel: () => this.#end(),
     }, { highWaterMark: 0 });
     parts.sessions.add(this);
+    this.#stopWaiting = whileGranted(context, (reason) => this.fail(reason));
     this.#allowSilence("any");
     this.#expectPull();
   }
@@ -210,6 +213,7 @@ class Body implements Ending {
   async #end(): Promise<void> {
     if (this.#over) return;
     this.#over = true;
+    this.#stopWaiting();
     clearTimeout(this.#stalled);
     if (!this.#dropped) this.#allowSilence("some");
     this.#stop.abort(OVER);

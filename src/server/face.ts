@@ -5,13 +5,16 @@
 import type { Context } from "hono";
 import type { Resources } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
-import type { HttpUploads } from "../session/http_upload.ts";
+import type { HttpUploads } from "../session.ts";
 import type { Guard } from "./access.ts";
 import type { AnswerParts } from "./answer.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
 import type { References } from "./references.ts";
 import type { Route } from "./route.ts";
+
+/** Upload contexts that Step uploads may name: those that were made, or any, which are made then. */
+export type StepContexts = "known" | "make";
 
 /** Parts of a server that its faces work with. */
 export interface FaceParts extends AnswerParts {
@@ -23,6 +26,8 @@ export interface FaceParts extends AnswerParts {
   httpUploads: HttpUploads;
   /** Builds references. */
   references: References;
+  /** Whether Step uploads make contexts that nobody made, or are refused; refused by default. */
+  stepContexts?: StepContexts;
   /** Knows credentials; null for a server that everybody may use. */
   guard: Guard | null;
   /** Counts and measures. */

@@ -52,6 +52,11 @@ export class References {
     return this.#forwarded(c, "host") ?? c.req.header("host") ?? new URL(c.req.url).host;
   }
 
+  /** All hosts that a request names: the one it was sent to, and the one that the client of our proxy asked for. */
+  namedHosts(c: Context): string[] {
+    return [c.req.header("host"), this.#forwarded(c, "host")].filter((host) => host !== undefined);
+  }
+
   /** Where a request comes from; null where nobody knows. */
   remoteAddress(c: Context): string | null {
     return this.#forwarded(c, "for") ?? this.#settings.runtime.remoteAddress(c.req.raw, c.env);

@@ -4,10 +4,11 @@
  */
 import { type Context, Hono } from "hono";
 import { getPath } from "hono/utils/url";
-import { StreamError, toStreamError } from "../protocol.ts";
+import { foldResourceId, isUuid, StreamError, toStreamError } from "../protocol.ts";
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules, tellLength } from "./headers.ts";
+import type { KnownHosts } from "./hosts.ts";
 import {
   type AccessEntry,
   markRoute,
@@ -21,9 +22,8 @@ import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
 
-/** The id of a resource, where paths have one. */
-const UUID_IN_PATH =
-  /(?<=\/(?:resources|uploads|download)\/)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\/|$)/i;
+/** The id of a resource, or a name, where paths have one. */
+const ID_IN_PATH = /(?<=\/(?:resources|uploads|download)\/)[^/]+(?=\/|$)/;
 
 /** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;
@@ -38,6 +38,8 @@ export interface RouterOptions extends GivenParts, ReferenceSettings {
   failed(path: string, message: string, requestId: string): void;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
   allowOrigins?: readonly string[];
+  /** Names by which requests may ask; null for any. */
+  hosts: KnownHosts | null;
 }
 
 /** Answers the requests of one listener. */
@@ -85,9 +87,11 @@ export class Router {
 
   /** Adds what every request passes. */
   #meetAll(): void {
-    const { observer } = this.#parts;
+    const { observer, references } = this.#parts;
+    const { hosts } = this.#options;
     this.#app.use((c, next) => observer.around(c, () => tellLength(c, next)));
     this.#app.use((c, next) => {
+      hosts?.check(references.namedHosts(c));
       this.#checkOrigin(c);
       return next();
     });
@@ -150,7 +154,10 @@ function pathsOf({ path, alias }: Route): string[] {
   return alias === undefined ? [path] : [path, alias];
 }
 
-/** Path of a request; the UUID of a resource may be written in upper case. */
+/** Path of a request; an id may be written in upper case, a name stays as it is. */
 function pathWithFoldedId(request: Request): string {
-  return getPath(request).replace(UUID_IN_PATH, (id) => id.toLowerCase());
+  return getPath(request).replace(ID_IN_PATH, (text) => {
+    const folded = foldResourceId(text);
+    return request.method !== "PUT" || isUuid(folded) ? folded : text;
+  });
 }

@@ -3,8 +3,7 @@
  * @module
  */
 import { CONTEXT_PARAMETER, DOWNLOAD_PATH, UPLOAD_PATH } from "../protocol.ts";
-import { DownloadSession } from "../session/download.ts";
-import { UploadSession } from "../session/upload.ts";
+import { DownloadSession, UploadSession } from "../session.ts";
 import { grantOf } from "./access.ts";
 import type { FaceParts } from "./face.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
@@ -17,7 +16,7 @@ import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
  * @param parts What they work with.
  */
 export function webSocketFace(parts: FaceParts): Route[] {
-  const { resources, references, heartbeat } = parts;
+  const { resources, references, heartbeat, stepContexts } = parts;
   const endpoint = {
     method: "GET",
     answers: { 101: answer("a WebSocket connection") },
@@ -39,6 +38,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
           new UploadSession(connection, {
             resources,
             contextId: contextId || null,
+            makesContexts: stepContexts === "make",
             referenceTo: (id) => references.reference(id, base),
             check: (id) => checkUpload(grant, id, resources),
             heartbeat,

@@ -23,7 +23,7 @@ import {
   type Resources,
 } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
-import { ControlSession, type HeartbeatTimes } from "../session.ts";
+import { ControlSession, type HeartbeatTimes } from "./control.ts";
 
 /** Parts and settings of a download session. */
 export interface DownloadSessionOptions {

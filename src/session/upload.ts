@@ -14,7 +14,7 @@ import {
 } from "../protocol.ts";
 import { type Appender, Credit, type OwnedUpload, type Resources } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
-import { ControlSession, type HeartbeatTimes } from "../session.ts";
+import { ControlSession, type HeartbeatTimes } from "./control.ts";
 
 /** Parts and settings of an upload session. */
 export interface UploadSessionOptions {
@@ -22,6 +22,8 @@ export interface UploadSessionOptions {
   resources: Resources;
   /** Upload context of the request; null without one. */
   contextId: string | null;
+  /** Whether a Step upload makes a context that nobody made; by default it is refused. Native ones always do. */
+  makesContexts?: boolean;
   /** Makes the reference that the uploader gets for an id. */
   referenceTo(id: string): string;
   /**
@@ -140,7 +142,7 @@ export class UploadSession extends ControlSession {
   }
 
   async #start({ metadata, digests, id }: MessageOf<"StartUpload">): Promise<void> {
-    const { resources, contextId, check } = this.#options;
+    const { resources, contextId, makesContexts = false, check } = this.#options;
     const { supportsLineAccess } = metadata;
     if (this.native && supportsLineAccess === undefined) {
       throw new StreamError("BAD_MESSAGE", 'property "supportsLineAccess" of metadata is missing');
@@ -153,7 +155,7 @@ export class UploadSession extends ControlSession {
       id: this.native ? id : undefined,
       metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
       contextId,
-      makeContext: this.native,
+      makeContext: this.native || makesContexts,
       resumable: this.native,
       digests: this.native ? digests ?? [] : [],
     });

@@ -4,9 +4,22 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { inspect } from "node:util";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { FileTokens, framesRuntime, type Grant, loadRuntime, SignedLinks } from "../../mod.ts";
-import { createToken } from "../../src/access/token_file.ts";
+import {
+  assert,
+  assertEquals,
+  assertNotEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import {
+  FileTokens,
+  framesRuntime,
+  type Grant,
+  loadRuntime,
+  type Scope,
+  SignedLinks,
+} from "../../mod.ts";
+import { createToken, revokeToken } from "../../src/access/token_file.ts";
 import {
   deleteResource,
   follow,
@@ -21,7 +34,10 @@ import {
 import { parseReference, SUBPROTOCOL } from "../../src/protocol.ts";
 import type { ServerOptions } from "../../src/server.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { within } from "../helpers/frames/connection.ts";
+import { HttpRequest } from "../helpers/http_request.ts";
 import { RawClient, rawUpgrade, startServer, type TestServer } from "../helpers/server.ts";
+import { StepClient } from "../helpers/step/client.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -224,6 +240,39 @@ test("a token for one context or resource goes on with no other upload, whoever 
   await running.abort();
 });
 
+test("a token for one context uploads nothing outside it, whatever a connection leaves to be made", async () => {
+  await using guarded = await startGuarded();
+  const { server } = guarded;
+  const token = await guarded.token({ contextId: "run-17" });
+  const path = "/ws/streaming/upload?streamingUploadContextId=run-17";
+  const port = Number(server.host.split(":")[1]);
+  using step = await StepClient.open(port, path, { Authorization: `Bearer ${token}` });
+  await step.say({ "@": "StartUpload", metadata });
+  const { code, reason } = await step.closed();
+  assertEquals([code, reason.split(":")[0]], [1008, "CONTEXT_UNKNOWN"]);
+  assertEquals(await server.resources.list({ limit: 1 }), []);
+});
+
+test("a token for a resource makes no other, whatever its id looks like", async () => {
+  await using guarded = await startGuarded();
+  const { server } = guarded;
+  // Adopted resources have such ids; where a name may stand they are names.
+  for (const resourceId of ["20261128", "deadbeef-01"]) {
+    const headers = { authorization: `Bearer ${await guarded.token({ resourceId })}` };
+    for (const method of ["PUT", "POST"]) {
+      const url = `${server.url}/resources/${method === "PUT" ? resourceId : "?name=a"}`;
+      const response = await fetch(url, { method, headers, body: "one\n" });
+      assertEquals([response.status, (await response.json()).code], [403, "FORBIDDEN"], url);
+    }
+  }
+  const resourceId = crypto.randomUUID();
+  const headers = { authorization: `Bearer ${await guarded.token({ resourceId })}` };
+  const url = `${server.url}/resources/${resourceId.toUpperCase()}`;
+  const made = await fetch(url, { method: "PUT", headers, body: "one\n" });
+  assertEquals([made.status, (await made.json()).id], [201, resourceId]);
+  assertEquals(await server.resources.list({ limit: 9 }).then((list) => list.length), 1);
+});
+
 test("sessions end with their token; the upload goes on with another one", async () => {
   const grant = (expiresAtMs: number | null): Grant => ({
     name: "ann",
@@ -254,6 +303,100 @@ test("sessions end with their token; the upload goes on with another one", async
   await new Blob(["one\ntwo\n"]).stream().pipeTo(resumed.writable);
   assertEquals((await resumed.done).size, 8);
 });
+
+/** What takes a token and lasts: name by name, what opens it and waits for its end. */
+const LASTING: Record<string, (server: TestServer, id: string, token: string) => Promise<unknown>> =
+  {
+    "a live body": async ({ url }, id, token) =>
+      await assertRejects(async () => {
+        const response = await fetch(`${url}/resources/${id}/content`, bearer(token));
+        assertEquals(response.status, 200);
+        await response.text();
+      }),
+    "events of a resource": async ({ url }, id, token) => {
+      const response = await fetch(`${url}/resources/${id}/events`, bearer(token));
+      assertEquals(response.status, 200);
+      await response.text().catch(() => {});
+    },
+    "events of a context": async ({ url }, _, token) => {
+      const response = await fetch(`${url}/contexts/run/events`, bearer(token));
+      assertEquals(response.status, 200);
+      await response.text().catch(() => {});
+    },
+    "a download": async ({ ws }, id, token) => {
+      using client = await RawClient.open(
+        `${ws}/ws/streaming/download/${id}`,
+        ...[SUBPROTOCOL, `stream.bearer.${token}`],
+      );
+      const { code, reason } = await client.inbox.close();
+      assertEquals([code, reason.split(":")[0]], [1008, "UNAUTHORIZED"]);
+    },
+    "an upload by HTTP": async ({ url, resources }, _, token) => {
+      const headers = { authorization: `Bearer ${token}` };
+      using request = new HttpRequest(`${url}/resources/live.log`, "PUT", headers);
+      request.send("one\n");
+      const answer = await request.answer();
+      assertEquals([answer.status, JSON.parse(answer.body).code], [401, "UNAUTHORIZED"]);
+      const failed = (await resources.list({ limit: 9 })).find(({ metadata }) =>
+        metadata.filename === "live.log"
+      );
+      assertEquals([failed?.status.transferStatus, failed?.status.currentSize], ["FAILED", 4]);
+    },
+    "a part of an upload by HTTP": async ({ url, resources }, _, token) => {
+      const headers = { authorization: `Bearer ${token}` };
+      using request = new HttpRequest(`${url}/resources/part.log`, "PUT", {
+        ...headers,
+        "Upload-Complete": "?0",
+      });
+      request.send("one\n");
+      assertEquals((await request.answer()).status, 401);
+      const waiting = (await resources.list({ limit: 9 })).find(({ metadata }) =>
+        metadata.filename === "part.log"
+      );
+      assertEquals(waiting?.status.transferStatus, "IN_PROGRESS");
+    },
+  };
+
+for (const [what, last] of Object.entries(LASTING)) {
+  test(`${what} ends when its token has expired`, async () => {
+    const grant = (expiresAtMs: number | null): Grant => ({
+      name: "ann",
+      scopes: ["upload", "read"],
+      contextId: null,
+      resourceId: null,
+      expiresAtMs,
+    });
+    const expiresAtMs = Date.now() + 500;
+    const authenticate = (token: string) =>
+      Promise.resolve(grant(token === "short" ? expiresAtMs : null));
+    const access = { tokens: { authenticate }, links: new SignedLinks() };
+    await using server = await startServer({ access, resumeWindowMs: 60_000 });
+    const running = await push(server.url, metadata, { token: "long", contextId: "run" });
+    const { id } = parseReference(running.reference);
+    await within(what, last(server, id, "short"));
+    assert(Date.now() >= expiresAtMs);
+    await running.abort();
+  });
+
+  test(`${what} ends when its token was revoked, and others go on`, async () => {
+    await using directory = await temporaryDirectory();
+    const path = join(directory.path, "tokens");
+    const scopes: Scope[] = ["upload", "read"];
+    const long = await createToken(path, { name: "long", scopes });
+    const short = await createToken(path, { name: "short", scopes });
+    const access = { tokens: await FileTokens.open({ path }), links: new SignedLinks() };
+    await using server = await startServer({ access, resumeWindowMs: 60_000 });
+    const running = await push(server.url, metadata, { token: long, contextId: "run" });
+    const { id } = parseReference(running.reference);
+    const ended = last(server, id, short);
+    const unrelated = await createToken(path, { name: "unrelated", scopes });
+    assertNotEquals(unrelated, short);
+    await revokeToken(path, "short");
+    await within(what, ended);
+    await new Blob(["one\n"]).stream().pipeTo(running.writable);
+    assertEquals((await running.done).size, 4);
+  });
+}
 
 test("a link reads its one resource, by HTTP and by WebSocket, and does nothing else", async () => {
   await using guarded = await startGuarded();

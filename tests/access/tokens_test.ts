@@ -7,6 +7,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
+import { SignJWT } from "jose";
 import { FileTokens, JwksTokens, linkKey, SignedLinks } from "../../mod.ts";
 import { createToken, readTokens, revokeToken } from "../../src/access/token_file.ts";
 import { FailureLimit, networkOf } from "../../src/server/access/failures.ts";
@@ -288,6 +289,39 @@ test("a JWT that is expired, not yet valid, for somebody else or forged grants n
   assertNotEquals(await named.authenticate(right), null);
   assertEquals(await named.authenticate(other), null);
   assertNotEquals(await tokens.authenticate(other), null);
+});
+
+test("a JWT of another issuer grants nothing where one is wanted, and any that the key signed otherwise", async () => {
+  await using provider = await startProvider();
+  const { jwk, key } = await makeSigner("ES256", "a");
+  provider.body = JSON.stringify({ keys: [jwk] });
+  const iss = "https://id.example.org";
+  const wanting = new JwksTokens({ url: provider.url, issuer: iss });
+  const any = new JwksTokens({ url: provider.url });
+  for (const [claim, isRight] of [[iss, true], [`${iss}/`, false], [undefined, false]] as const) {
+    const token = await sign({ ...claims(), iss: claim }, key, "ES256");
+    assertEquals(await wanting.authenticate(token) !== null, isRight, claim);
+    assertNotEquals(await any.authenticate(token), null, claim);
+  }
+});
+
+test("an access token of RFC 9068 is one, and what was signed to be something else is not", async () => {
+  await using provider = await startProvider();
+  const { jwk, key } = await makeSigner("ES256", "a");
+  provider.body = JSON.stringify({ keys: [jwk] });
+  const tokens = new JwksTokens({ url: provider.url });
+  const { alg: _, ...importable } = key;
+  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
+  const privateKey = await crypto.subtle.importKey("jwk", importable, algorithm, false, ["sign"]);
+  const signed = (typ: unknown) =>
+    new SignJWT(claims()).setProtectedHeader({ alg: "ES256", kid: "a", typ: typ as string })
+      .sign(privateKey);
+  for (const typ of ["at+jwt", "AT+JWT", "application/at+jwt", "JWT", undefined]) {
+    assertEquals((await tokens.authenticate(await signed(typ)))?.name, "ann", String(typ));
+  }
+  for (const typ of ["logout+jwt", "dpop+jwt", "secevent+jwt", "", 7, null, ["at+jwt"]]) {
+    assertEquals(await tokens.authenticate(await signed(typ)), null, String(typ));
+  }
 });
 
 test("keys are fetched again after five minutes, and for an unknown one every ten seconds at most", async () => {

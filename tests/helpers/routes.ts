@@ -22,6 +22,7 @@ export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<
     httpUploads: new HttpUploads(resources),
     heartbeat: HEARTBEAT,
     guard: null,
+    hosts: null,
     failed() {},
     ...options,
   });

@@ -160,7 +160,7 @@ test("no more uploads run at the same time than allowed; a finished one makes ro
   await assertFails("LIMIT_REACHED", () => register(here));
 });
 
-test("a context that somebody made is taken, others are made or count as none", async () => {
+test("a context that somebody made is taken, others are made or refused, never left out", async () => {
   await using here = world();
   await here.resources.createContext("known");
   const contextOf = async (contextId: string | null, makeContext: boolean) => {
@@ -169,7 +169,7 @@ test("a context that somebody made is taken, others are made or count as none", 
   };
   assertEquals(await contextOf(null, true), null);
   assertEquals(await contextOf("known", false), "known");
-  assertEquals(await contextOf("unknown", false), null);
+  await assertFails("CONTEXT_UNKNOWN", () => contextOf("unknown", false));
   assertEquals(await here.catalog.getContext("unknown"), null);
   assertEquals(await contextOf("new", true), "new");
   assertEquals((await here.catalog.getContext("new"))?.id, "new");

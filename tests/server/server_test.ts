@@ -402,7 +402,7 @@ test("a page of another origin changes nothing over HTTP, either", async () => {
 });
 
 test("references are built from the Host of the request that asked", async () => {
-  await using server = await startServer();
+  await using server = await startServer({ allowHosts: ["logs.example.org"] });
   const id = await uploaded(server);
   for (const host of ["logs.example.org", "logs.example.org:8090", "[::1]:8090", "localhost"]) {
     const { json } = await rawGet(server, `/resources/${id}`, { Host: host });
@@ -817,6 +817,7 @@ for (const [code, ways] of Object.entries(provocations) as [ErrorCode, Provocati
 test("every code is provoked by some test", () => {
   const elsewhere: Record<string, string> = {
     ORIGIN_REFUSED: "a response, above",
+    HOST_REFUSED: "a response; hosts_test.ts",
     UNAUTHORIZED: "a response; access_test.ts",
     FORBIDDEN: "a response; access_test.ts",
     RATE_LIMITED: "a response; access_test.ts",

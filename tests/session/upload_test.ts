@@ -42,11 +42,13 @@ function uploader(
   subprotocol: string,
   resources: Resources = memoryResources(),
   contextId: string | null = null,
+  makesContexts?: boolean,
 ): Peer {
   const connection = new FakeConnection(subprotocol);
   const session = new UploadSession(connection, {
     resources,
     contextId,
+    makesContexts,
     referenceTo: (id) => `ws://host/ws/streaming/download/${id}`,
     heartbeat: HEARTBEAT,
   });
@@ -937,15 +939,21 @@ test("Step: an unknown message closes with 1003 and makes the upload FAILED", as
   await assertFailed(resources, id, "UNKNOWN_MESSAGE");
 });
 
-test("Step: an unknown context is treated as none", async () => {
-  const resources = memoryResources();
-  using peer = step(resources, "nobody-made-it");
+test("Step: an upload never loses its context: an unknown one is made where that is wanted", async () => {
+  const resources = memoryResources({ maxContextBytes: 4 });
+  using peer = uploader("", resources, "nobody-made-it", true);
   const id = await begin(peer);
-  assertEquals((await resources.get(id)).contextId, null);
+  assertEquals((await resources.get(id)).contextId, "nobody-made-it");
+  await peer.give(utf8("five!"));
+  await assertClosed(peer, "QUOTA_EXCEEDED");
 });
 
-test("Step: an unknown context is CONTEXT_UNKNOWN where contexts are required", async () => {
-  using peer = step(memoryResources({ requireContext: true }), "nobody-made-it");
-  peer.say(start);
-  await assertClosed(peer, "CONTEXT_UNKNOWN");
+test("Step: an unknown context is CONTEXT_UNKNOWN otherwise, whether contexts are required or not", async () => {
+  for (const requireContext of [false, true]) {
+    const resources = memoryResources({ requireContext });
+    using peer = step(resources, "nobody-made-it");
+    peer.say(start);
+    await assertClosed(peer, "CONTEXT_UNKNOWN");
+    assertEquals(await resources.list({ limit: 1 }), []);
+  }
 });

@@ -235,15 +235,25 @@ test("an upload without the required context is refused in the words that Java k
   assertEquals(await client.closed(), { code: 1008, reason });
 });
 
-test("a context belongs to the upload, and one that nobody made counts as none", async () => {
+test("a context belongs to the upload, and one that nobody made is refused", async () => {
   await using place = await stepServer();
   await place.resources.createContext("run-17");
-  for (const [name, contextId] of [["run-17", "run-17"], ["unknown", null]]) {
-    const path = `${UPLOAD}?streamingUploadContextId=${name}`;
-    const { client, id } = await place.upload({ path });
-    using _ = client;
-    assertEquals((await place.resources.get(id)).contextId, contextId);
-  }
+  const path = `${UPLOAD}?streamingUploadContextId=`;
+  const { client, id } = await place.upload({ path: `${path}run-17` });
+  using _ = client;
+  assertEquals((await place.resources.get(id)).contextId, "run-17");
+  using refused = await StepClient.open(place.port, `${path}unknown`);
+  await refused.say({ "@": "StartUpload", metadata: LOG });
+  const { code, reason } = await refused.closed();
+  assertEquals([code, reason.split(":")[0]], [1008, "CONTEXT_UNKNOWN"]);
+});
+
+test("where contexts are made as they are named, any id is taken, as Java does", async () => {
+  await using place = await stepServer({ requireContext: true, stepContexts: "make" });
+  const { client, id } = await place.upload({ path: `${UPLOAD}?streamingUploadContextId=new` });
+  using _ = client;
+  assertEquals((await place.resources.get(id)).contextId, "new");
+  assertEquals((await place.resources.getContext("new")).id, "new");
 });
 
 test("a quota's refusal reaches the uploader in the words that Java knows", async () => {

@@ -2,6 +2,7 @@
  * `stream serve`.
  * @module
  */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
@@ -13,6 +14,7 @@ import {
   type ListenerOptions,
   type ServerLog,
   type ServerResources,
+  type StepContexts,
   type StreamServer,
 } from "../../server.ts";
 import { FileStorage } from "../../storage/file.ts";
@@ -63,6 +65,12 @@ export const serve: Command = {
       value: "URL",
       help: "base of the references that uploads on --step-port get (default: the Host)",
     },
+    "step-contexts": {
+      kind: "text",
+      value: "WHICH",
+      help:
+        "contexts that Step clients may name: known ones, or any: make what nobody made (default known)",
+    },
     durability: {
       kind: "text",
       value: "MODE",
@@ -79,6 +87,12 @@ export const serve: Command = {
       kind: "list",
       value: "ORIGIN",
       help: "origin whose pages may connect, besides our own; * for all; can be repeated",
+    },
+    "allow-host": {
+      kind: "list",
+      value: "NAME",
+      help:
+        "without --auth: a name, besides its own, by which the server is asked; * for all; can be repeated",
     },
     "max-uploads": { kind: "count", value: "N", help: "uploads at the same time (default 1000)" },
     "max-connections": {
@@ -149,6 +163,7 @@ async function runServer(options: Options): Promise<number> {
     hostname: hostOf(options),
     port: portOf(options, "port") ?? 8090,
     runtime: secure?.runtime,
+    baseUrl: addressOf(options, "base-url"),
   };
   const step = stepListener(options, secure);
   const directory = options.text("data") ?? "./stream-data";
@@ -184,7 +199,9 @@ function settingsOf(options: Options) {
     durability: durabilityOf(options),
     resumeWindowMs: options.number("resume-window"),
     requireContext: options.flag("require-context"),
+    stepContexts: stepContextsOf(options),
     allowOrigins: options.list("allow-origin"),
+    allowHosts: hostsOf(options),
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
     maxUploads: options.number("max-uploads"),
@@ -249,6 +266,14 @@ function hostOf(options: Options): string {
   return options.text("host") ?? "127.0.0.1";
 }
 
+/** Names of the server besides those that it knows; undefined leaves requests with credentials unchecked. */
+function hostsOf(options: Options): string[] | undefined {
+  const given = options.list("allow-host");
+  if (options.text("auth") !== undefined) return given.length === 0 ? undefined : given;
+  // Where every interface is listened on, others of the network ask by the name of the machine.
+  return ["0.0.0.0", "::"].includes(hostOf(options)) ? [...given, hostname()] : given;
+}
+
 function portOf(options: Options, name: string): number | undefined {
   const port = options.number(name);
   if (port === undefined || port <= 65_535) return port;
@@ -278,6 +303,12 @@ function durabilityOf(options: Options): "os" | "disk" | undefined {
   const durability = options.text("durability");
   if (durability === undefined || durability === "os" || durability === "disk") return durability;
   throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
+}
+
+function stepContextsOf(options: Options): StepContexts | undefined {
+  const which = options.text("step-contexts");
+  if (which === undefined || which === "known" || which === "make") return which;
+  throw new UsageError(`--step-contexts ${which}: that is neither known nor make`);
 }
 
 /** With a certificate, SIGHUP reads that again. */

@@ -29,7 +29,7 @@ export interface Registration {
   contextId: string | null;
   /** Whether the upload can be resumed after its connection broke. */
   resumable: boolean;
-  /** Whether an upload context nobody made yet is made now; otherwise it counts as none. */
+  /** Whether an upload context nobody made yet is made now; otherwise the upload is refused. */
   makeContext: boolean;
   /** Digest algorithms, in the uploader's order of preference. */
   digests: readonly string[];
@@ -190,10 +190,8 @@ export class Registrar {
       );
     }
     const context = await this.#findContext(contextId, makeContext);
-    if (context === null) {
-      if (!this.#requireContext) return null;
-      throw unknownContext(contextId);
-    }
+    // Without its context an upload would lose the limits of it.
+    if (context === null) throw unknownContext(contextId);
     if (context.closedAtMs === null) return contextId;
     throw new StreamError(
       "CONTEXT_CLOSED",

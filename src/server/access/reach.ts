@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import type { Grant } from "../../access.ts";
-import { StreamError } from "../../protocol.ts";
+import { isUuid, StreamError } from "../../protocol.ts";
 import { notFound, type Resources } from "../../resources.ts";
 
 /** Lets a request pass whose grant reaches what it is about; throws FORBIDDEN or NOT_FOUND otherwise. */
@@ -74,13 +74,15 @@ export function unnamedResource(
   return inContext(c, grant, resources);
 }
 
-/** A new resource; a grant that is limited to one may choose just that id. */
+/** A new resource; a grant that is limited to one may choose just that id, and nothing that only looks like it. */
 export function namedResource(
   c: Context,
   grant: Grant,
   resources: Resources,
 ): void | Promise<void> {
-  if (grant.resourceId !== null && grant.resourceId !== c.req.param("id")) throw limitedTo(grant);
+  const segment = c.req.param("id")!;
+  const isThatOne = grant.resourceId === segment && isUuid(segment);
+  if (grant.resourceId !== null && !isThatOne) throw limitedTo(grant);
   return inContext(c, grant, resources);
 }
 

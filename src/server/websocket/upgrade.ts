@@ -4,8 +4,7 @@
  */
 import type { Context } from "hono";
 import { StreamError, SUBPROTOCOL } from "../../protocol.ts";
-import { grantOf } from "../access.ts";
-import { atExpiry } from "../access/expiry.ts";
+import { whileGranted } from "../access.ts";
 import type { FaceParts } from "../face.ts";
 import type { ConnectionKind, Open } from "../sessions.ts";
 
@@ -21,19 +20,18 @@ import type { ConnectionKind, Open } from "../sessions.ts";
 export function upgrade(c: Context, parts: FaceParts, kind: ConnectionKind, open: Open): Response {
   const { runtime, sessions, observer } = parts;
   const { req } = c;
-  const grant = grantOf(c);
   checkUpgrade(c, parts);
   const ended = observer.session(c);
   const response = runtime.upgrade(req.raw, c.env, {
     subprotocol: isNative(c) ? SUBPROTOCOL : "",
     open: (connection) => {
       let stop = () => {};
-      const openUntilExpiry: Open = (connection) => {
+      const openWhileGranted: Open = (connection) => {
         const session = open(connection);
-        stop = atExpiry(grant, (error) => session.fail(error));
+        stop = whileGranted(c, (error) => session.fail(error));
         return session;
       };
-      return sessions.track(connection, kind, openUntilExpiry, (end) => {
+      return sessions.track(connection, kind, openWhileGranted, (end) => {
         stop();
         ended(end);
       });

@@ -85,8 +85,12 @@ export class StepClient implements Disposable {
   }
 
   /** Connects as the Java clients do. */
-  static async open(port: number, path: string = UPLOAD): Promise<StepClient> {
-    return new StepClient(await RawPeer.open(port, {}, path));
+  static async open(
+    port: number,
+    path: string = UPLOAD,
+    headers: Record<string, string> = {},
+  ): Promise<StepClient> {
+    return new StepClient(await RawPeer.open(port, headers, path));
   }
 
   /** Connects and registers an upload. */

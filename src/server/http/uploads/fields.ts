@@ -14,7 +14,7 @@ import {
   type ResourceMetadata,
   StreamError,
 } from "../../../protocol.ts";
-import type { Content } from "../../../session/intake.ts";
+import type { Content } from "../../../session.ts";
 import {
   flag,
   inHeader,

@@ -13,8 +13,8 @@ import {
   UPLOADS_PATH,
 } from "../../../protocol.ts";
 import type { CompletedUpload } from "../../../resources.ts";
-import type { HttpUpload } from "../../../session/http_upload.ts";
-import type { Content, Intake } from "../../../session/intake.ts";
+import type { Content, HttpUpload, Intake } from "../../../session.ts";
+import { whileGranted } from "../../access.ts";
 import { json } from "../../answer/json.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
@@ -67,7 +67,7 @@ export async function create(
   const upload = httpUploads.add(owned);
   const { appender } = upload;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
-  return await upload.own(async (intake) => {
+  return await ownWhileGranted(c, upload, async (intake) => {
     await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
     if (isWhole) return await complete(c, parts, upload, said, null, 201);
     const base = parts.references.base(c);
@@ -95,7 +95,7 @@ export async function append(
   const content = contentOf(c);
   const upload = await find(parts, said);
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
-  return await upload.own(async (intake) => {
+  return await ownWhileGranted(c, upload, async (intake) => {
     const { appender } = upload;
     // Bytes of an earlier request may not be written yet.
     await upload.receive(intake, { body: null, byteCount: null });
@@ -162,6 +162,22 @@ function find(
   { id, secret }: Owner,
 ): Promise<HttpUpload | CompletedUpload> {
   return httpUploads.find(id, secret);
+}
+
+/** Owns an upload until the end of a request, or of what it was granted. */
+function ownWhileGranted<T>(
+  c: Context,
+  upload: HttpUpload,
+  step: (intake: Intake) => Promise<T>,
+): Promise<T> {
+  return upload.own(async (intake) => {
+    const stopWaiting = whileGranted(c, (reason) => intake.stop(reason));
+    try {
+      return await step(intake);
+    } finally {
+      stopWaiting();
+    }
+  });
 }
 
 /** Takes the content in and holds it against its digest. */

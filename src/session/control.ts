@@ -1,0 +1,173 @@
+/**
+ * What upload and download sessions share: control messages, errors before a close, and the heartbeat.
+ *
+ * Sessions are state machines over a {@link Connection}; they know neither sockets nor HTTP.
+ * @module
+ */
+import {
+  closeReason,
+  decodeMessage,
+  encodeMessage,
+  ERRORS,
+  LIMITS,
+  type Message,
+  StreamError,
+  SUBPROTOCOL,
+  toStreamError,
+} from "../protocol.ts";
+import type { Connection, Session } from "../runtime.ts";
+import { LONGEST_TIMER_MS } from "../timer.ts";
+
+/** Times of the heartbeat (PROTOCOL.md 2.3). */
+export interface HeartbeatTimes {
+  /** A ping is sent after so long a silence, in ms. */
+  pingAfterMs: number;
+  /** The peer is given up after so long a silence, in ms. */
+  deadAfterMs: number;
+}
+
+/** How long a peer may take for its side of the closing handshake. */
+const CLOSE_TIMEOUT_MS = 5000;
+
+/** The default times of the heartbeat. */
+export const HEARTBEAT: HeartbeatTimes = { pingAfterMs: 25_000, deadAfterMs: 60_000 };
+
+/** One side of one connection. */
+export abstract class ControlSession implements Session {
+  /** Whether the peer speaks our extensions. */
+  protected readonly native: boolean;
+  #over = false;
+  #error: StreamError | null = null;
+  #heardAtMs = performance.now();
+  #pings = 0;
+  readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
+  #closeTimer: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * @param connection The connection.
+   * @param times The heartbeat.
+   */
+  constructor(protected readonly connection: Connection, times: HeartbeatTimes) {
+    this.native = connection.subprotocol === SUBPROTOCOL;
+    if (this.native) {
+      const tickMs = Math.min(times.pingAfterMs / 2, times.deadAfterMs / 2, LONGEST_TIMER_MS);
+      this.#heartbeat = setInterval(() => this.#beat(times), tickMs);
+    }
+  }
+
+  /** Whether the connection is closed or closing. */
+  protected get over(): boolean {
+    return this.#over;
+  }
+
+  /** Why this side ended the connection; null if it did not. */
+  get error(): StreamError | null {
+    return this.#error;
+  }
+
+  /** A control message that is neither a heartbeat nor malformed. */
+  protected abstract handle(message: Message): void;
+
+  /** Bytes as they arrive. */
+  protected abstract receive(bytes: Uint8Array, final: boolean): void | Promise<void>;
+
+  /** The connection is gone; `error` says why if this side ended it. */
+  protected abstract ended(error: StreamError | null, reason: string): void;
+
+  /** Takes a text message in. */
+  text(message: string): void {
+    if (this.#over) return;
+    this.#heardAtMs = performance.now();
+    try {
+      checkLength(message);
+      this.#dispatch(message);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Takes bytes in. */
+  data(bytes: Uint8Array, final: boolean): void | Promise<void> {
+    if (this.#over) return;
+    this.#heardAtMs = performance.now();
+    try {
+      return this.receive(bytes, final);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Hears that the connection is gone. */
+  closed(_code: number, reason: string): void {
+    clearTimeout(this.#closeTimer);
+    if (this.#over) return;
+    this.#finish(null);
+    this.ended(null, reason);
+  }
+
+  /** Ends the connection because of an error and tells the peer which (PROTOCOL.md 5). */
+  fail(thrown: unknown): void {
+    if (this.#over) return;
+    const error = toStreamError(thrown);
+    this.#finish(error);
+    void this.#goodbye(error);
+    this.ended(error, error.message);
+  }
+
+  /** Sends a control message. */
+  protected send(message: Message): Promise<void> {
+    return this.connection.send(encodeMessage(message));
+  }
+
+  #dispatch(text: string): void {
+    let message: Message;
+    try {
+      message = decodeMessage(text);
+    } catch (error) {
+      const { code, message } = error as StreamError;
+      if (!this.native || code !== "UNKNOWN_MESSAGE") throw error;
+      // A newer peer may know more than we do: it is told, and goes on.
+      void this.send({ "@": "Error", code, message });
+      return;
+    }
+    if (this.native && message["@"] === "Ping") void this.send({ "@": "Pong", id: message.id });
+    else if (!this.native || message["@"] !== "Pong") this.handle(message);
+  }
+
+  #beat({ pingAfterMs, deadAfterMs }: HeartbeatTimes): void {
+    const silentMs = performance.now() - this.#heardAtMs;
+    if (silentMs >= deadAfterMs) {
+      const error = new StreamError(
+        "PEER_SILENT",
+        `nothing was heard for ${Math.round(silentMs / 1000)} s`,
+      );
+      this.#finish(error);
+      this.connection.terminate();
+      this.ended(error, error.message);
+    } else if (silentMs >= pingAfterMs) void this.send({ "@": "Ping", id: ++this.#pings });
+  }
+
+  /** Tells the error, then closes; a peer that takes neither is dropped. */
+  async #goodbye(error: StreamError): Promise<void> {
+    this.#closeTimer = setTimeout(() => this.connection.terminate(), CLOSE_TIMEOUT_MS);
+    // A close would overtake messages that wait for room.
+    if (this.native) await this.send({ "@": "Error", code: error.code, message: error.message });
+    this.connection.close(ERRORS[error.code].close, closeReason(error));
+  }
+
+  #finish(error: StreamError | null): void {
+    this.#over = true;
+    this.#error = error;
+    clearInterval(this.#heartbeat);
+  }
+}
+
+const encoder = new TextEncoder();
+
+function checkLength(message: string): void {
+  const max = LIMITS.controlMessageBytes;
+  // A character has three bytes at most, so that short messages need not be measured.
+  if (message.length * 3 <= max) return;
+  if (message.length <= max && encoder.encode(message).length <= max) return;
+  throw new StreamError("MESSAGE_TOO_LARGE", `a control message is above ${max} bytes`);
+}
