@@ -85,6 +85,9 @@ const MIGRATIONS = [
   ALTER TABLE resources ADD COLUMN exit_signal TEXT;
   `,
   `
+  ALTER TABLE resources ADD COLUMN annotation TEXT;
+  `,
+  `
   ALTER TABLE resources ADD COLUMN state_version TEXT;
   ALTER TABLE resources ADD COLUMN state_boot TEXT;
   ALTER TABLE resources ADD COLUMN doubtful_from INTEGER;
@@ -119,6 +122,7 @@ const COLUMNS = [
   "owner_until",
   "exit_code",
   "exit_signal",
+  "annotation",
   "state_version",
   "state_boot",
   "doubtful_from",
@@ -405,6 +409,7 @@ function toRow(record: ResourceRecord): Row {
     owner_until: finiteOrNull(record.owner?.untilMs),
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
+    annotation: record.annotation ?? null,
     state_version: record.digestState?.version ?? null,
     state_boot: record.digestState?.boot ?? null,
     doubtful_from: record.digestState?.doubtfulFrom ?? null,
@@ -445,6 +450,7 @@ function fromRow(row: Row): ResourceRecord {
       size: row.announced_size as number | null,
       checksum: row.announced_checksum as string | null,
     },
+    ...(row.annotation === null ? {} : { annotation: String(row.annotation) }),
     durableSize: Number(row.durable_size),
     owner: row.owner_node === null ? null : {
       node: String(row.owner_node),

@@ -104,6 +104,7 @@ const full = () =>
     durableSize: 2 ** 40 - 1,
     announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     owner: { node: "node ü", untilMs: 2 ** 50 },
+    annotation: "filename R3LDvMOfZQ==,lines",
     updatedAtMs: 1_700_000_000_501,
   });
 
@@ -536,6 +537,7 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE resources DROP COLUMN annotation;
     ALTER TABLE resources DROP COLUMN state_version;
     ALTER TABLE resources DROP COLUMN state_boot;
     ALTER TABLE resources DROP COLUMN doubtful_from;
