@@ -17,18 +17,26 @@ import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
+  ContextAttributes,
   Durability,
   EventFilter,
+  EventSubject,
+  Happening,
   Meter,
   NodeOptions,
   QuotaOptions,
   QuotaPolicy,
+  QuotaResource,
   QuotaSubject,
   ResourceEvent,
   ResourcesOptions,
   ResourceView,
   RetentionOptions,
+  ServerReadOptions,
   ServerResources,
+  ServerUpload,
+  ServerUploadOptions,
+  UploadEnd,
   UploadOptions,
   UsageLimits,
 } from "./resources.ts";
