@@ -79,10 +79,9 @@ test("a stream is piped into an upload, and its end and its fault are those of t
   const source = new ReadableStream({ pull: () => Promise.reject(new Error("no disk")) });
   await source.pipeTo(failing.writable).catch(() => {});
   assertEquals(failing.status.failure, "ABORTED: no disk");
-  // deno-lint-ignore no-explicit-any
   await assertFails(
     "BAD_REQUEST",
-    async () => (await resources.startUpload(LOG)).append("text" as any),
+    async () => (await resources.startUpload(LOG)).append("text" as unknown as Uint8Array),
   );
 });
 
@@ -257,8 +256,10 @@ test("attributes are known after a restart, and on another node; events keep the
 test("attributes that are no texts, or too many, are refused", async () => {
   await using host = await embedded();
   const { resources } = host;
-  // deno-lint-ignore no-explicit-any
-  await assertFails("BAD_METADATA", () => resources.createContext("run", { n: 1 } as any));
+  await assertFails(
+    "BAD_METADATA",
+    () => resources.createContext("run", { n: 1 as unknown as string }),
+  );
   const much = { text: "x".repeat(16 * 1024) };
   await assertFails("BAD_METADATA", () => resources.createContext("run", much));
   await assertFails("CONTEXT_UNKNOWN", () => resources.getContext("run"));

@@ -18,6 +18,7 @@ import { whileGranted } from "../../access.ts";
 import { json } from "../../answer/json.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
+import { requiresContext } from "../../host.ts";
 import {
   alreadyCompleted,
   inconsistentLength,
@@ -59,6 +60,7 @@ export async function create(
     id,
     metadata,
     contextId: said.context || null,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: !isWhole,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
