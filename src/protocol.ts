@@ -65,7 +65,7 @@ export {
   type TransferStatus,
 } from "./protocol/statuses.ts";
 
-export type { SearchEnd, SearchMatch } from "./protocol/search.ts";
+export type { SearchEnd, SearchMatch, SearchProgress } from "./protocol/search.ts";
 
 /** Version of the program and of the library, as `stream --version` prints it. */
 export const VERSION = "0.1.0";

@@ -69,7 +69,7 @@ test("the parameter of the host counts before the usual one, and its name is tol
   assertEquals(await refused.closed(), { code: 1008, reason: "Missing parameter runId" });
 });
 
-test("whether a context is required is decided for each request, on WebSockets and by HTTP", async () => {
+test("whether a context is required is decided for each request, on WebSockets, by HTTP and by tus", async () => {
   const requireContext = ({ url, headers }: Request) =>
     new URL(url).searchParams.has("strict") || headers.has("x-strict");
   await using host = await startStepServer({ requireContext });
@@ -91,6 +91,18 @@ test("whether a context is required is decided for each request, on WebSockets a
     const response = await put(query, headers);
     await response.body?.cancel();
     assertEquals(response.status, status, `${query} ${JSON.stringify(headers)}`);
+  }
+  for (const [query, status] of [["", 201], ["?strict=1", 400]] as const) {
+    const response = await fetch(`${host.url}/tus${query}`, {
+      method: "POST",
+      headers: {
+        "tus-resumable": "1.0.0",
+        "upload-length": "4",
+        "upload-metadata": `filename ${btoa("a.log")}`,
+      },
+    });
+    await response.body?.cancel();
+    assertEquals(response.status, status, `tus ${query}`);
   }
   const upload = await host.resources.startUpload(LOG);
   await upload.complete();
