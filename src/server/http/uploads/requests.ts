@@ -16,8 +16,10 @@ import type { CompletedUpload } from "../../../resources.ts";
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
 import { whileGranted } from "../../access.ts";
 import { json } from "../../answer/json.ts";
+import { checkCoding, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
+import { requiresContext } from "../../host.ts";
 import {
   alreadyCompleted,
   inconsistentLength,
@@ -29,9 +31,6 @@ import {
 import {
   announcedSize,
   type Append,
-  checkCoding,
-  contentOf,
-  contentType,
   type Creation,
   named,
   type Owner,
@@ -59,6 +58,7 @@ export async function create(
     id,
     metadata,
     contextId: said.context || null,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: !isWhole,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
