@@ -10,6 +10,7 @@ import type { Intake } from "../../session.ts";
 import { json } from "../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../content.ts";
 import type { FaceParts } from "../face.ts";
+import { requiresContext } from "../host.ts";
 import {
   type Append,
   checkExtensions,
@@ -44,6 +45,7 @@ export async function create(
   const owned = await resources.register({
     metadata,
     contextId: context || contextId,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: true,
     digests: DIGESTS,

@@ -19,6 +19,7 @@ import { json } from "../../answer/json.ts";
 import { checkCoding, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
+import { requiresContext } from "../../host.ts";
 import {
   alreadyCompleted,
   inconsistentLength,
@@ -57,6 +58,7 @@ export async function create(
     id,
     metadata,
     contextId: said.context || null,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: !isWhole,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
