@@ -11,6 +11,7 @@ import { ownWhileGranted } from "../access/own.ts";
 import { json } from "../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../content.ts";
 import type { FaceParts } from "../face.ts";
+import { requiresContext } from "../host.ts";
 import {
   type Append,
   checkExtensions,
@@ -45,6 +46,7 @@ export async function create(
   const owned = await resources.register({
     metadata,
     contextId: context || contextId,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: true,
     digests: DIGESTS,

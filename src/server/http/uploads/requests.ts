@@ -21,6 +21,7 @@ import { json } from "../../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
+import { requiresContext } from "../../host.ts";
 import {
   alreadyCompleted,
   inconsistentLength,
@@ -60,6 +61,7 @@ export async function create(
     id,
     metadata,
     contextId: said.context || null,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: !isWhole || inform !== null,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
