@@ -58,6 +58,25 @@ export async function sizeOf(path: string): Promise<number> {
 }
 
 /**
+ * The end of a file.
+ * @param path Path of the file.
+ * @param byteCount How many bytes; none for a file that is not there.
+ * @throws {StreamError} SOURCE_FAILED that names the path.
+ */
+export async function lastBytesOf(path: string, byteCount: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(byteCount);
+  if (byteCount === 0) return bytes;
+  try {
+    await using file = await open(path, "r");
+    const { size } = await file.stat();
+    await file.read(bytes, 0, byteCount, size - byteCount);
+    return bytes;
+  } catch (error) {
+    throw new StreamError("SOURCE_FAILED", `cannot read ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/**
  * A file, made when missing.
  * @param path Path of the file.
  * @param flags `w` empties it, `a` goes on at its end.

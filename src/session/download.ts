@@ -4,6 +4,7 @@
  */
 import { Bell } from "../bell.ts";
 import {
+  checkLife,
   checkStart,
   encodeMessage,
   isFinal,
@@ -252,7 +253,7 @@ export class DownloadSession extends ControlSession {
     await this.send({ "@": "LinesLocated", ...window });
   }
 
-  async #follow({ from, to, epoch, window }: MessageOf<"Follow">): Promise<void> {
+  async #follow({ from, to, epoch, life, window }: MessageOf<"Follow">): Promise<void> {
     const { status } = this.#resource;
     if (window < LIMITS.minDownloadWindowBytes) {
       throw new StreamError(
@@ -260,6 +261,7 @@ export class DownloadSession extends ControlSession {
         `a window of ${window} bytes is below ${LIMITS.minDownloadWindowBytes}`,
       );
     }
+    checkLife(status, life);
     checkStart(status, from, epoch ?? null);
     const end = to ?? Infinity;
     if (end < from) {

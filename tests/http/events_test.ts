@@ -78,7 +78,10 @@ for (const [name, load] of Object.entries({ own: loadRuntime, frames: framesRunt
     const { response, events } = await connect(url);
     assertEquals(response.headers.get("content-type"), "text/event-stream");
     const first = await next(events, "status");
-    assertEquals([first.id, first.data], ["1.0", upload.resource.status]);
+    assertEquals([first.id, first.data], [
+      `${upload.resource.status.life}.1.0`,
+      upload.resource.status,
+    ]);
     upload.append(utf8("a\n"));
     assertEquals((await next(events, "status")).data.currentSize, 2);
     upload.append(utf8("b\n"));

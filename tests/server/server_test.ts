@@ -88,7 +88,8 @@ test("a resource is one object with everything that is known of it", async () =>
   assertEquals(response.status, 200);
   assertStringIncludes(response.headers.get("content-type")!, "application/json");
   const info: ResourceInfo = await response.json();
-  const { createdAt, updatedAt, sequence } = info;
+  const { createdAt, updatedAt, sequence, life } = info;
+  assertMatch(life, /^[0-9a-z]+$/);
   assertEquals(info, {
     id,
     filename: "a.log",
@@ -100,6 +101,7 @@ test("a resource is one object with everything that is known of it", async () =>
     durableSize: 7,
     epoch: 1,
     sequence,
+    life,
     failure: null,
     contextId: "run-17",
     digest: { algorithm: "md5", value: md5("one\ntwo") },

@@ -2,11 +2,19 @@
  * `stream follow`.
  * @module
  */
+import { Buffer } from "node:buffer";
 import { type Download, open, type ReadOptions } from "../../client.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output.ts";
+import {
+  fileOutput,
+  lastBytesOf,
+  type Output,
+  sizeOf,
+  standardOutput,
+  visible,
+} from "../output.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
 import { outcomeText } from "../outcome.ts";
 import { Several } from "../follow_several.ts";
@@ -90,6 +98,9 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
   return several.failed === 0 ? EXIT.ok : EXIT.resourceFailed;
 }
 
+/** Bytes at the end of a continued file that are held against the resource. */
+const COMPARED_BYTES = 64 * 1024;
+
 /** What is to be read. */
 type Selection =
   | { by: "bytes"; from: number; to: number | undefined }
@@ -107,7 +118,7 @@ async function runFollow(text: string, options: Options): Promise<number> {
     ...transportOf(options),
   });
   try {
-    const output = await openOutput(options, selection, download.status.currentSize);
+    const output = await openOutput(options, selection, download);
     await copyShown(download, selection, live, output, pathOf(options) !== undefined);
     await output.close();
     const { transferStatus, failure, outcome } = download.status;
@@ -147,7 +158,7 @@ async function copyShown(
 async function openOutput(
   options: Options,
   selection: Selection,
-  currentSize: number,
+  download: Download,
 ): Promise<Output> {
   const path = pathOf(options);
   if (!options.flag("continue")) {
@@ -157,6 +168,7 @@ async function openOutput(
     throw new UsageError("--continue goes with -o FILE, and neither with --lines nor with --tail");
   }
   const size = await sizeOf(path);
+  const { currentSize } = download.status;
   selection.from += size;
   // What the file has was there: it is not to be waited for a second time.
   if (size > 0 && selection.from > currentSize) {
@@ -165,7 +177,25 @@ async function openOutput(
       `${path} ends at byte ${selection.from}; the resource now has ${currentSize} bytes`,
     );
   }
+  await checkContinued(path, size, download, selection.from);
   return await fileOutput(path, "a");
+}
+
+/** Holds the end of a file that is continued against what the resource has there. */
+async function checkContinued(
+  path: string,
+  size: number,
+  download: Download,
+  end: number,
+): Promise<void> {
+  const kept = await lastBytesOf(path, Math.min(size, COMPARED_BYTES));
+  const there = download.read({ from: end - kept.length, to: end });
+  if (Buffer.from(kept).equals(await new Response(there).bytes())) return;
+  throw new StreamError(
+    "OFFSET_LOST",
+    `${path} ends with other bytes than the resource has before byte ${end}: ` +
+      "it is of another resource, or of a former one with the same id",
+  );
 }
 
 function selectionOf(options: Options): Selection {

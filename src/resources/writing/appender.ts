@@ -552,7 +552,7 @@ export class Appender {
     numberOfLines: number | null,
     durableSize: number,
   ): ResourceStatus {
-    const { epoch, sequence } = this.#status;
+    const { epoch, sequence, life } = this.#status;
     return {
       transferStatus,
       currentSize,
@@ -560,6 +560,7 @@ export class Appender {
       durableSize,
       epoch,
       sequence: sequence + 1,
+      life,
       failure: null,
     };
   }

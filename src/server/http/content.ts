@@ -46,7 +46,7 @@ type Asked = Values<typeof PARAMETERS>;
 const SENT = { "*/*": null };
 const HEADERS = [
   ...["ETag", "Content-Disposition", "Accept-Ranges", "Repr-Digest"],
-  ...["Stream-Transfer-Status", "Stream-Failure"],
+  ...["Stream-Transfer-Status", "Stream-Failure", "Stream-Life"],
 ];
 
 /** The route of the bytes. */
@@ -133,14 +133,14 @@ function isCompressible(
 }
 
 /** An id may be used again after a deletion, so that a status alone names no content. */
-function etagOf({ digest, status, createdAtMs }: ResourceView, coding: Coding): string {
-  const { transferStatus, epoch, sequence } = status;
+function etagOf({ digest, status }: ResourceView, coding: Coding): string {
+  const { transferStatus, epoch, sequence, life } = status;
   if (transferStatus !== "COMPLETED") {
-    const tag = `"${createdAtMs}.${epoch}.${sequence}"`;
+    const tag = `"${life}.${epoch}.${sequence}"`;
     return transferStatus === "FAILED" ? tag : `W/${tag}`;
   }
   const content = digest === null
-    ? `${createdAtMs}.${epoch}.${sequence}`
+    ? `${life}.${epoch}.${sequence}`
     : `${digest.algorithm}-${digest.value}`;
   return coding === "identity" ? `"${content}"` : `"${content}-${coding}"`;
 }
@@ -173,7 +173,8 @@ function choosePart(
 function setCacheHeaders(c: Context, { metadata, status }: ResourceView, etag: string): void {
   const isCompleted = status.transferStatus === "COMPLETED";
   c.header("etag", etag);
-  c.header("cache-control", isCompleted ? "private, max-age=31536000, immutable" : "no-store");
+  // What is kept is asked for before it is used: the id may be another resource by then.
+  c.header("cache-control", isCompleted ? "private, no-cache" : "no-store");
   if (isCompressible(metadata.mimeType, status)) c.header("vary", "Accept-Encoding");
 }
 
@@ -183,7 +184,7 @@ function setContentHeaders(
   { download }: Asked,
 ): void {
   const { mimeType, filename } = metadata;
-  const { transferStatus, failure } = status;
+  const { transferStatus, failure, life } = status;
   // Nothing tells the charset; lines and searches read text as UTF-8, too.
   c.header("content-type", mimeType.startsWith("text/") ? `${mimeType};charset=utf-8` : mimeType);
   c.header("content-disposition", disposition(filename, download !== undefined));
@@ -192,6 +193,7 @@ function setContentHeaders(
   c.header("x-content-type-options", "nosniff");
   c.header("content-security-policy", "sandbox; default-src 'none'");
   c.header("stream-transfer-status", transferStatus);
+  c.header("stream-life", life);
   if (failure !== null && FAILURE.test(failure)) c.header("stream-failure", failure);
 }
 

@@ -102,7 +102,7 @@ export function linesRoutes(parts: FaceParts): Route[] {
           "text/plain": TEXT,
           "application/json": { anyOf: [LINE_PAGE, TIMED_LINE_PAGE, LINES_LOCATED] },
         },
-        ...["Link", "Stream-Number-Of-Lines", "Stream-Transfer-Status"],
+        ...["Link", "Stream-Number-Of-Lines", "Stream-Transfer-Status", "Stream-Life"],
       ),
     },
     errors: [
@@ -189,6 +189,7 @@ async function locate(
 
 function tellStatus(c: Context, { status }: Resource): void {
   c.header("stream-number-of-lines", String(status.numberOfLines));
+  c.header("stream-life", status.life);
   c.header("stream-transfer-status", status.transferStatus);
   c.header("cache-control", "no-cache");
   c.header("vary", "accept");
