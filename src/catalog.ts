@@ -70,6 +70,8 @@ export interface ResourceRecord {
   secretHash: string | null;
   /** Announcement of the whole by the uploader. */
   announced: Announcement;
+  /** What a face keeps for its clients, as it was registered; to everything else any text. */
+  readonly annotation?: string;
   /** Which node appends to it, or waits for its uploader; null for none. */
   owner: Owner | null;
   /** Time of the last update of the status, in ms since 1970. */
@@ -80,8 +82,14 @@ export interface ResourceRecord {
 
 /** The parts of a record that change. */
 export type ResourceChange = Partial<
-  Omit<ResourceRecord, "id" | "metadata" | "contextId" | "createdAtMs" | "revision">
+  Omit<
+    ResourceRecord,
+    "id" | "metadata" | "contextId" | "createdAtMs" | "annotation" | "revision"
+  >
 >;
+
+/** Texts by name that the host of a server gave to an upload context; nothing of them is told to clients. */
+export type ContextAttributes = Readonly<Record<string, string>>;
 
 /** An upload context: a group of uploads (a test run, a job). */
 export interface UploadContext {
@@ -91,6 +99,8 @@ export interface UploadContext {
   createdAtMs: number;
   /** Time since which it takes no more uploads, in ms since 1970; null while it does. */
   closedAtMs: number | null;
+  /** What it was made with; never changes. */
+  attributes: ContextAttributes;
 }
 
 /** Which upload contexts to list, page by page, newest first. */
@@ -163,8 +173,13 @@ export interface Catalog {
   listEnded(query: EndedQuery): Promise<ResourceRecord[]>;
   /** Removes a record; false when there was none. */
   delete(id: string): Promise<boolean>;
-  /** Makes an upload context unless it exists; returns it either way. */
-  createContext(id: string): Promise<UploadContext>;
+  /**
+   * Makes an upload context unless it exists.
+   * @param id Its id.
+   * @param attributes Kept as they are, unless it exists; none by default.
+   * @returns It, either way.
+   */
+  createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext>;
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null>;
   /** Closes an upload context unless it is closed; returns it either way, or null when there is none. */

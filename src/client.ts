@@ -45,6 +45,7 @@ export {
   type ContextInfo,
   contexts,
   type ContextsOptions,
+  getContext,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/connection/retry.ts";

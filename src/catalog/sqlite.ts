@@ -26,6 +26,7 @@ import {
 import type {
   Catalog,
   CatalogTime,
+  ContextAttributes,
   ContextQuery,
   EndedQuery,
   RecordChange,
@@ -115,6 +116,12 @@ const MIGRATIONS = [
   ALTER TABLE resources ADD COLUMN exit_signal TEXT;
   `,
   `
+  ALTER TABLE resources ADD COLUMN annotation TEXT;
+  `,
+  `
+  ALTER TABLE contexts ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
+  `,
+  `
   DROP INDEX resources_unfinished;
   DROP INDEX resources_usage;
   CREATE INDEX resources_status ON resources (transfer_status, created_at DESC, id DESC);
@@ -181,6 +188,7 @@ const COLUMNS = [
   "owner_until",
   "exit_code",
   "exit_signal",
+  "annotation",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -327,10 +335,12 @@ export class SqliteCatalog implements Catalog {
   }
 
   /** Makes an upload context unless it exists. */
-  createContext(id: string): Promise<UploadContext> {
+  createContext(id: string, attributes: ContextAttributes = {}): Promise<UploadContext> {
     return this.#write(() => {
-      this.#prepare("INSERT INTO contexts VALUES (:id, :now, NULL) ON CONFLICT DO NOTHING")
-        .run({ id, now: Date.now() });
+      this.#prepare(
+        "INSERT INTO contexts VALUES (:id, :now, NULL, :attributes) ON CONFLICT DO NOTHING",
+      )
+        .run({ id, now: Date.now(), attributes: JSON.stringify(attributes) });
       return this.#getContext(id)!;
     });
   }
@@ -595,6 +605,7 @@ function toRow(record: ResourceRecord): Row {
     owner_until: finiteOrNull(record.owner?.untilMs),
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
+    annotation: record.annotation ?? null,
   };
 }
 
@@ -629,6 +640,7 @@ function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
       size: row.announced_size as number | null,
       checksum: row.announced_checksum as string | null,
     },
+    ...(row.annotation === null ? {} : { annotation: String(row.annotation) }),
     durableSize: Number(row.durable_size),
     owner: row.owner_node === null ? null : {
       node: String(row.owner_node),
@@ -657,5 +669,6 @@ function contextFromRow(row: Row): UploadContext {
     id: String(row.id),
     createdAtMs: Number(row.created_at),
     closedAtMs: row.closed_at as number | null,
+    attributes: JSON.parse(String(row.attributes)),
   };
 }

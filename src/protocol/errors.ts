@@ -17,6 +17,8 @@ export const ERRORS = {
   CREDIT_EXCEEDED: { http: 413, close: 1008 },
   NOT_FOUND: { http: 404, close: 1008 },
   METHOD_NOT_ALLOWED: { http: 405, close: 1008 },
+  WRONG_TYPE: { http: 415, close: 1008 },
+  WRONG_VERSION: { http: 412, close: 1008 },
   RANGE_NOT_AVAILABLE: { http: 416, close: 1008 },
   LINES_NOT_AVAILABLE: { http: 416, close: 1008 },
   NO_LINE_ACCESS: { http: 409, close: 1008 },
@@ -37,6 +39,7 @@ export const ERRORS = {
   FENCED: { http: 409, close: 1008 },
   CONFLICT: { http: 409, close: 1008 },
   DELETED: { http: 410, close: 1008 },
+  GONE: { http: 410, close: 1008 },
   ABORTED: { http: 400, close: 1011 },
   INTERRUPTED: { http: 400, close: 1011 },
   PEER_SILENT: { http: 408, close: 1008 },
@@ -126,6 +129,7 @@ export function cutCloseReason(reason: string): string {
  * The close reason for an error, in the words Step clients know (PROTOCOL.md 5).
  *
  * @param error The error.
+ * @param contextParameter What the endpoint calls the query parameter of the upload context.
  * @returns At most 123 bytes of UTF-8.
  *
  * @example
@@ -135,8 +139,13 @@ export function cutCloseReason(reason: string): string {
  * console.log(closeReason(new StreamError("QUOTA_EXCEEDED", "no room"))); // QuotaExceededException: no room
  * ```
  */
-export function closeReason(error: StreamError): string {
-  if (error.code === "CONTEXT_REQUIRED") return `Missing parameter ${CONTEXT_PARAMETER}`;
+export function closeReason(
+  error: StreamError,
+  contextParameter: string = CONTEXT_PARAMETER,
+): string {
+  if (error.code === "CONTEXT_REQUIRED") {
+    return cutCloseReason(`Missing parameter ${contextParameter}`);
+  }
   if (error.code === "SHUTDOWN") return "Server shutdown";
   const name = error.code === "QUOTA_EXCEEDED" ? "QuotaExceededException" : error.code;
   return cutCloseReason(`${name}: ${error.message}`);
