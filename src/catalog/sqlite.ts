@@ -122,6 +122,11 @@ const MIGRATIONS = [
   ALTER TABLE contexts ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
   `,
   `
+  ALTER TABLE resources ADD COLUMN state_version TEXT;
+  ALTER TABLE resources ADD COLUMN state_boot TEXT;
+  ALTER TABLE resources ADD COLUMN doubtful_from INTEGER;
+  `,
+  `
   DROP INDEX resources_unfinished;
   DROP INDEX resources_usage;
   CREATE INDEX resources_status ON resources (transfer_status, created_at DESC, id DESC);
@@ -189,6 +194,9 @@ const COLUMNS = [
   "exit_code",
   "exit_signal",
   "annotation",
+  "state_version",
+  "state_boot",
+  "doubtful_from",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -606,6 +614,9 @@ function toRow(record: ResourceRecord): Row {
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
     annotation: record.annotation ?? null,
+    state_version: record.digestState?.version ?? null,
+    state_boot: record.digestState?.boot ?? null,
+    doubtful_from: record.digestState?.doubtfulFrom ?? null,
   };
 }
 
@@ -634,6 +645,9 @@ function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
       algorithm: row.state_algorithm as DigestAlgorithm,
       byteOffset: Number(row.state_offset),
       state: row.state as Uint8Array,
+      version: row.state_version as string | null,
+      boot: row.state_boot as string | null,
+      doubtfulFrom: row.doubtful_from as number | null,
     },
     secretHash: row.secret_hash as string | null,
     announced: {
