@@ -17,15 +17,19 @@ export {
 export { checkContextId, foldResourceId, isResourceId, isUuid } from "./protocol/ids.ts";
 export { LIMITS } from "./protocol/limits.ts";
 export {
+  checkMessage,
   decodeMessage,
   type DownloadRequest,
   encodeMessage,
   type Heartbeat,
+  isMessageName,
   type LinePosition,
   type Message,
   type MessageOf,
   MESSAGES,
   type MessagesOf,
+  type NamedMessage,
+  parseMessage,
   type ServerMessage,
   type UploadRequest,
 } from "./protocol/messages.ts";
@@ -40,6 +44,7 @@ export {
   CONTEXTS_PATH,
   DOWNLOAD_PATH,
   EVENTS_PATH,
+  INTEROP_VERSION,
   RESOURCES_PATH,
   SUBPROTOCOL,
   TOKEN_SUBPROTOCOL,
