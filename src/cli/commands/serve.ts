@@ -19,7 +19,7 @@ import {
 } from "../../server.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
-import { accessOf, AUTH_OPTIONS, checkExposure } from "../auth.ts";
+import { accessOf, AUTH_OPTIONS, checkExposure, makePrivate, warnOfOthers } from "../auth.ts";
 import { lockDirectory } from "../lock.ts";
 import { Announcer, visibleJson } from "../output.ts";
 import { onEnd } from "../signals.ts";
@@ -171,8 +171,10 @@ async function runServer(options: Options): Promise<number> {
   const settings = settingsOf(options);
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
+  makePrivate(options);
   const unlock = await lockDirectory(directory);
   try {
+    await warnOfOthers(options, directory, log);
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
     try {
