@@ -9,6 +9,7 @@ import type { FaceParts } from "./face.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
 import { checkUpload, newUpload, ofResource } from "./access/reach.ts";
 import { answer, type Route, route } from "./route.ts";
+import { clientsOf } from "./shares.ts";
 import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
 
 /**
@@ -16,7 +17,7 @@ import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
  * @param parts What they work with.
  */
 export function webSocketFace(parts: FaceParts): Route[] {
-  const { resources, references, heartbeat, stepContexts } = parts;
+  const { resources, references, heartbeat, stepContexts, uploadShares } = parts;
   const endpoint = {
     method: "GET",
     answers: { 101: answer("a WebSocket connection") },
@@ -34,6 +35,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
       handle(c, { contextId }) {
         const base = references.base(c);
         const grant = grantOf(c);
+        const clients = clientsOf(c, references);
         return upgrade(c, parts, "upload", (connection) =>
           new UploadSession(connection, {
             resources,
@@ -41,6 +43,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
             makesContexts: stepContexts === "make",
             referenceTo: (id) => references.reference(id, base),
             check: (id) => checkUpload(grant, id, resources),
+            takePlace: () => uploadShares.take(clients),
             heartbeat,
           }));
       },

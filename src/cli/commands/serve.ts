@@ -95,6 +95,17 @@ export const serve: Command = {
         "without --auth: a name, besides its own, by which the server is asked; * for all; can be repeated",
     },
     "max-uploads": { kind: "count", value: "N", help: "uploads at the same time (default 1000)" },
+    "max-client-uploads": {
+      kind: "count",
+      value: "N",
+      help:
+        "uploads at the same time of one token, and of one address but loopback (default: half of --max-uploads)",
+    },
+    "upload-silence": {
+      kind: "duration",
+      value: "TIME",
+      help: "give an upload by HTTP up that sends nothing for so long (default 24h)",
+    },
     "max-connections": {
       kind: "count",
       value: "N",
@@ -207,6 +218,8 @@ function settingsOf(options: Options) {
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
     maxUploads: options.number("max-uploads"),
+    maxClientUploads: options.number("max-client-uploads"),
+    uploadSilenceMs: options.number("upload-silence"),
     maxConnections: options.number("max-connections"),
     maxFollowers: options.number("max-followers"),
     maxTotalBytes: options.number("max-total"),

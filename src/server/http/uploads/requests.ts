@@ -18,6 +18,7 @@ import { whileGranted } from "../../access.ts";
 import { json } from "../../answer/json.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
+import { clientsOf } from "../../shares.ts";
 import {
   alreadyCompleted,
   inconsistentLength,
@@ -55,6 +56,7 @@ export async function create(
   const size = announcedSize(c, said.length, 0, isWhole);
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
   if (size === "INCONSISTENT") return inconsistentLength(c);
+  const givePlaceBack = takePlace(c, parts);
   const owned = await resources.register({
     id,
     metadata,
@@ -63,8 +65,11 @@ export async function create(
     resumable: !isWhole,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
+  }).catch((error) => {
+    givePlaceBack();
+    throw error;
   });
-  const upload = httpUploads.add(owned);
+  const upload = httpUploads.add(owned, givePlaceBack);
   const { appender } = upload;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
   return await ownWhileGranted(c, upload, async (intake) => {
@@ -93,7 +98,7 @@ export async function append(
   }
   checkCoding(c);
   const content = contentOf(c);
-  const upload = await find(parts, said);
+  const upload = await find(c, parts, said);
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
   return await ownWhileGranted(c, upload, async (intake) => {
     const { appender } = upload;
@@ -121,7 +126,7 @@ export async function append(
 /** `HEAD` and `GET /uploads/ID/SECRET`: how much there is; a request that still goes on is ended. */
 export async function tellOffset(c: Context, parts: FaceParts, owner: Owner): Promise<Response> {
   const answer = () => c.req.method === "HEAD" ? c.body(null, 204) : represent(c, parts, owner);
-  const upload = await find(parts, owner);
+  const upload = await find(c, parts, owner);
   c.header("cache-control", "no-store");
   c.header("upload-limit", limits(parts));
   if ("completed" in upload) {
@@ -147,7 +152,7 @@ export async function cancel(
   parts: FaceParts,
   { reason = "its owner gave the upload up", ...owner }: Owner & { reason?: string },
 ): Promise<Response> {
-  const upload = await find(parts, owner);
+  const upload = await find(c, parts, owner);
   if ("completed" in upload) {
     throw new StreamError("WRONG_STATE", `upload ${owner.id} is completed: delete the resource`);
   }
@@ -158,10 +163,16 @@ export async function cancel(
 }
 
 function find(
-  { httpUploads }: FaceParts,
+  c: Context,
+  parts: FaceParts,
   { id, secret }: Owner,
 ): Promise<HttpUpload | CompletedUpload> {
-  return httpUploads.find(id, secret);
+  return parts.httpUploads.find(id, secret, () => takePlace(c, parts));
+}
+
+/** A place among the uploads of who asks. */
+function takePlace(c: Context, { uploadShares, references }: FaceParts): () => void {
+  return uploadShares.take(clientsOf(c, references));
 }
 
 /** Owns an upload until the end of a request, or of what it was granted. */
