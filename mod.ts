@@ -76,5 +76,12 @@ export type { FramesConnection } from "./src/runtime/frames/client.ts";
 export { connectFrames } from "./src/runtime/frames/client.ts";
 export type { LocalUploadOptions } from "./src/source/local.ts";
 export { discardUpload, uploadToDirectory } from "./src/source/local.ts";
+export {
+  type FileOptions,
+  type GrowingFileOptions,
+  openFile,
+  openGrowingFile,
+} from "./src/source/file.ts";
+export type { Source } from "./src/source/source.ts";
 export { CHARSETS } from "./src/source/charsets.ts";
 export { transcodeToUtf8 } from "./src/source/text.ts";

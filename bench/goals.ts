@@ -36,6 +36,15 @@ export const GOALS: readonly Goal[] = [
   { part: "random", figure: "64 KiB by Follow from..to (library), p99", atMost: 10 },
   { part: "random", figure: "64 KiB by HTTP range, p99", atMost: 10 },
   { part: "random", figure: "100 lines by RequestLines (library), p99", atMost: 10 },
+  { part: "viewer", figure: "first lines on screen", atMost: 300 },
+  { part: "viewer", figure: "end of the log after End", atMost: 300 },
+  { part: "viewer", figure: "jump to a random line, p95", atMost: 100 },
+  { part: "viewer", figure: "JavaScript heap", atMost: 40 },
+  { part: "viewer", figure: "elements, most", atMost: 500 },
+  { part: "viewer", figure: "frames above 50 ms while the thumb is dragged", atMost: 5 },
+  { part: "viewer", figure: "line to pixels at 50 lines/s, p50", atMost: 50 },
+  { part: "viewer", figure: "line to pixels at 50 lines/s, p99", atMost: 150 },
+  { part: "viewer", figure: "processor of the page at 5000 lines/s", atMost: 0.33 },
   { part: "start", figure: "100000 resources", atMost: 1000 },
 ];
 

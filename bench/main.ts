@@ -20,8 +20,18 @@ import { many } from "./many.ts";
 import { randomAccess } from "./random_access.ts";
 import { scenario } from "./scenario.ts";
 import { start } from "./start.ts";
+import { viewer } from "./viewer.ts";
 
-const PARTS: readonly Part[] = [scenario, latency, fanout, many, randomAccess, costCurve, start];
+const PARTS: readonly Part[] = [
+  scenario,
+  latency,
+  fanout,
+  many,
+  randomAccess,
+  costCurve,
+  start,
+  viewer,
+];
 const KINDS: readonly Kind[] = ["deno", "bun", "binary"];
 const RUNTIMES: readonly ScriptRuntime[] = ["bun", "deno"];
 

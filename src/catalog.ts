@@ -70,6 +70,8 @@ export interface ResourceRecord {
   secretHash: string | null;
   /** Announcement of the whole by the uploader. */
   announced: Announcement;
+  /** What a face keeps for its clients, as it was registered; to everything else any text. */
+  readonly annotation?: string;
   /** Which node appends to it, or waits for its uploader; null for none. */
   owner: Owner | null;
   /** Time of the last update of the status, in ms since 1970. */
@@ -80,7 +82,10 @@ export interface ResourceRecord {
 
 /** The parts of a record that change. */
 export type ResourceChange = Partial<
-  Omit<ResourceRecord, "id" | "metadata" | "contextId" | "createdAtMs" | "revision">
+  Omit<
+    ResourceRecord,
+    "id" | "metadata" | "contextId" | "createdAtMs" | "annotation" | "revision"
+  >
 >;
 
 /** An upload context: a group of uploads (a test run, a job). */

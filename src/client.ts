@@ -45,6 +45,7 @@ export {
   type ContextInfo,
   contexts,
   type ContextsOptions,
+  getContext,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/connection/retry.ts";
@@ -62,7 +63,8 @@ export {
   resourceEvents,
   type ResourceHappening,
 } from "./client/watch.ts";
-export type { Upload } from "./upload.ts";
+export { UploadGroup } from "./client/upload/group.ts";
+export type { StatusFilter, Upload } from "./upload.ts";
 export {
   type Digest,
   type DigestAlgorithm,

@@ -34,12 +34,15 @@ export class Latest<T> {
     this.#changed.ring();
   }
 
-  /** The newest value at once, then every change a reader has time for. */
-  async *values(): AsyncGenerator<T, void, void> {
+  /**
+   * The newest value at once, then every change a reader has time for.
+   * @param isWanted Which values it wants; all by default.
+   */
+  async *values(isWanted: (value: T) => boolean = () => true): AsyncGenerator<T, void, void> {
     for (let seen = -1;;) {
       if (seen !== this.#version) {
         seen = this.#version;
-        yield this.#value;
+        if (isWanted(this.#value)) yield this.#value;
       } else if (this.#ended) return;
       else await this.#changed.rung();
     }

@@ -7,7 +7,7 @@ import { Resources, type ResourcesOptions, type ServerResources } from "./resour
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import type { StepContexts } from "./server/face.ts";
-import { FACES, viewerHome } from "./server/faces.ts";
+import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
 import { KnownHosts } from "./server/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
@@ -35,6 +35,7 @@ export type {
   UsageLimits,
 } from "./resources.ts";
 export type { StepContexts } from "./server/face.ts";
+export type { FaceOptions } from "./server/faces.ts";
 export type { AccessEntry } from "./server/observer.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
@@ -47,7 +48,7 @@ export interface ServerLog {
 }
 
 /** Parts and settings of a server; those of {@link ResourcesOptions} too. */
-export interface ServerOptions extends Omit<ResourcesOptions, "meter"> {
+export interface ServerOptions extends Omit<ResourcesOptions, "meter">, FaceOptions {
   /** The adapter of the runtime; see `loadRuntime`. */
   runtime: Runtime;
   /** Base of the references that uploads get, e.g. `https://logs.example.org`; by default the Host of each request. */
@@ -245,7 +246,7 @@ class Server implements StreamServer {
     return new Router({
       ...this.#options,
       ...own,
-      faces: FACES,
+      faces: facesOf(this.#options),
       home: this.#options.viewer === false ? null : viewerHome,
       resources: this.resources,
       sessions: this.#sessions,

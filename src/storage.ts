@@ -93,6 +93,18 @@ export interface LogReader {
    * @throws {StreamError} STORAGE_FAILED when the index is shorter.
    */
   lineBreak(index: number): Promise<number>;
+  /**
+   * When bytes arrived, to the checkpoint; missing where nobody takes notes.
+   * @param byteOffsets Positions of the bytes, rising.
+   * @returns Times in ms since 1970; null where nobody knows.
+   */
+  arrivals?(byteOffsets: readonly number[]): Promise<(number | null)[]>;
+  /**
+   * Where the bytes begin that arrived at a time or later; missing like `arrivals`.
+   * @param timeMs The time, in ms since 1970.
+   * @returns Position of the first of them; null where all arrived before.
+   */
+  arrivedSince?(timeMs: number): Promise<number | null>;
   /** Releases the reader. */
   close(): Promise<void>;
 }

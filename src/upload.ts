@@ -7,8 +7,15 @@ import {
   type ResourceStatus,
   type StreamError,
   toStreamError,
+  type TransferStatus,
   type UploadResult,
 } from "./protocol.ts";
+
+/** Which statuses to hear of; all without a filter. */
+export interface StatusFilter {
+  /** Only those with one of these, e.g. `["COMPLETED", "FAILED"]` for the end. */
+  transferStatuses?: readonly TransferStatus[];
+}
 
 /** An upload that runs: to a server, into a directory, or nowhere. */
 export interface Upload {
@@ -20,8 +27,11 @@ export interface Upload {
   readonly writable: WritableStream<Uint8Array>;
   /** Settles when the upload was acknowledged with the matching digest, or failed. */
   readonly done: Promise<UploadResult>;
-  /** Every new status until the last, the newest at once; a slow reader gets the newest only. */
-  statuses(): AsyncIterableIterator<ResourceStatus>;
+  /**
+   * Every new status until the last, the newest at once; a slow reader gets the newest only.
+   * @param filter Which ones; all by default.
+   */
+  statuses(filter?: StatusFilter): AsyncIterableIterator<ResourceStatus>;
   /**
    * Gives the upload up: the resource becomes FAILED and keeps what arrived.
    * @param cause Why; others are told.
@@ -76,8 +86,8 @@ export abstract class UploadShell implements Upload {
     return this.#status.value;
   }
 
-  statuses(): AsyncIterableIterator<ResourceStatus> {
-    return this.#status.values();
+  statuses(filter?: StatusFilter): AsyncIterableIterator<ResourceStatus> {
+    return this.#status.values(passing(filter));
   }
 
   async abort(cause?: unknown): Promise<void> {
@@ -132,4 +142,11 @@ export abstract class UploadShell implements Upload {
     this.#controller.error(error);
     return this.#goodbye ?? Promise.resolve();
   }
+}
+
+/** Tells which statuses pass a filter. */
+export function passing(
+  { transferStatuses }: StatusFilter = {},
+): (status: ResourceStatus) => boolean {
+  return ({ transferStatus }) => transferStatuses?.includes(transferStatus) ?? true;
 }

@@ -84,6 +84,9 @@ const MIGRATIONS = [
   ALTER TABLE resources ADD COLUMN exit_code INTEGER;
   ALTER TABLE resources ADD COLUMN exit_signal TEXT;
   `,
+  `
+  ALTER TABLE resources ADD COLUMN annotation TEXT;
+  `,
 ];
 
 const COLUMNS = [
@@ -114,6 +117,7 @@ const COLUMNS = [
   "owner_until",
   "exit_code",
   "exit_signal",
+  "annotation",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -397,6 +401,7 @@ function toRow(record: ResourceRecord): Row {
     owner_until: finiteOrNull(record.owner?.untilMs),
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
+    annotation: record.annotation ?? null,
   };
 }
 
@@ -431,6 +436,7 @@ function fromRow(row: Row): ResourceRecord {
       size: row.announced_size as number | null,
       checksum: row.announced_checksum as string | null,
     },
+    ...(row.annotation === null ? {} : { annotation: String(row.annotation) }),
     durableSize: Number(row.durable_size),
     owner: row.owner_node === null ? null : {
       node: String(row.owner_node),

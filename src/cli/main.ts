@@ -22,6 +22,7 @@ import { completionsCommand } from "./commands/completions.ts";
 import { configCommand, configReader } from "./config.ts";
 import { described, exitCodeOf } from "./exit_codes.ts";
 import { follow } from "./commands/follow.ts";
+import { get } from "./commands/get.ts";
 import { ls } from "./commands/ls.ts";
 import { manCommand } from "./commands/man.ts";
 import { printLine, ReaderGone, visible } from "./output.ts";
@@ -37,7 +38,7 @@ import { token } from "./commands/token.ts";
 import { wait } from "./commands/wait.ts";
 
 const CONFIGURED: readonly Command[] = [
-  ...[serve, pushCommand, run, follow, status, search, wait, ls, rm, close, share],
+  ...[serve, pushCommand, run, follow, get, status, search, wait, ls, rm, close, share],
   ...[token, check, adopt],
 ];
 const readConfig = configReader(CONFIGURED);

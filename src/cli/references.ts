@@ -46,9 +46,14 @@ export async function resourceOf(options: Options, text: string): Promise<NamedR
     if (found.length === 0) return { reference: text, ...await credentialsOf(options, text) };
     return { reference: only(found, text).id, ...credentials };
   }
-  const found = slash < 1
-    ? await begunBy(text, credentials)
-    : await called(text.slice(slash + 1), text.slice(0, slash), credentials);
+  if (slash < 1) {
+    return { reference: only(await begunBy(text, credentials), text).id, ...credentials };
+  }
+  let found: ResourceInfo[] = [];
+  // Both a context and a name may hold slashes.
+  for (let at = slash; at > 0 && found.length === 0; at = text.lastIndexOf("/", at - 1)) {
+    found = await called(text.slice(at + 1), text.slice(0, at), credentials);
+  }
   return { reference: only(found, text).id, ...credentials };
 }
 

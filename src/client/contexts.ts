@@ -59,6 +59,34 @@ export async function* contexts(
 }
 
 /**
+ * Asks what the server knows of an upload context.
+ *
+ * @param server Base URL of the server.
+ * @param contextId The upload context.
+ * @param options Token.
+ * @returns The context.
+ * @throws {StreamError} CONTEXT_UNKNOWN, UNREACHABLE, UNAUTHORIZED, FORBIDDEN.
+ *
+ * @example
+ * ```ts
+ * import { getContext } from "@stream/live/client";
+ *
+ * async function isOpen(server: string, contextId: string) {
+ *   return (await getContext(server, contextId)).closedAt === null;
+ * }
+ * ```
+ */
+export async function getContext(
+  server: string,
+  contextId: string,
+  { token, signal }: Omit<ContextsOptions, "pageSize"> = {},
+): Promise<ContextInfo> {
+  const recipient = { server: httpBase(server), token: new BearerToken(token) };
+  const path = `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`;
+  return await requestJson(recipient, path, "GET", signal);
+}
+
+/**
  * Closes an upload context: it takes no more uploads; those that run go on.
  *
  * @param server Base URL of the server.

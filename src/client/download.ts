@@ -3,6 +3,7 @@
  * @module
  */
 import { Latest } from "../latest.ts";
+import { passing, type StatusFilter } from "../upload.ts";
 import {
   DOWNLOAD_PATH,
   type LinePosition,
@@ -46,8 +47,13 @@ export interface LineRange {
 export interface Download {
   /** The newest status. */
   readonly status: ResourceStatus;
-  /** Every new status until the last, the newest at once; a slow reader gets the newest only. */
-  statuses(): AsyncIterableIterator<ResourceStatus>;
+  /**
+   * Every new status until the last, the newest at once; a slow reader gets the newest only.
+   * @param filter Which ones; all by default.
+   */
+  statuses(filter?: StatusFilter): AsyncIterableIterator<ResourceStatus>;
+  /** Settles when the download is closed: with null by `close` or a cancelled stream, else with the error that ended it. */
+  readonly closed: Promise<StreamError | null>;
   /**
    * Bytes as they are checkpointed. Ends when the range or the resource does, whether COMPLETED or FAILED: see `status`.
    * One stream of a download can be read at a time; cancelling it closes the download.
@@ -92,6 +98,7 @@ export class ClientDownload implements Download {
   #feed: Feed | null = null;
   #asked: Asked | null = null;
   #failure: StreamError | null = null;
+  readonly #closed = Promise.withResolvers<StreamError | null>();
   #unwatch: () => void = () => {};
   /** The newest status when the connection broke. */
   #seen: Pick<ResourceStatus, "epoch" | "currentSize"> = { epoch: 0, currentSize: 0 };
@@ -147,8 +154,12 @@ export class ClientDownload implements Download {
     return this.#status!.value;
   }
 
-  statuses(): AsyncIterableIterator<ResourceStatus> {
-    return this.#status!.values();
+  statuses(filter?: StatusFilter): AsyncIterableIterator<ResourceStatus> {
+    return this.#status!.values(passing(filter));
+  }
+
+  get closed(): Promise<StreamError | null> {
+    return this.#closed.promise;
   }
 
   read({ from = 0, to }: ReadOptions = {}): ReadableStream<Uint8Array> {
@@ -217,6 +228,7 @@ export class ClientDownload implements Download {
 
   close(): void {
     void this.#connection.close("Client Session closed");
+    this.#closed.resolve(null);
     this.#fail(new StreamError("ABORTED", "the download was closed"));
   }
 
@@ -333,6 +345,7 @@ export class ClientDownload implements Download {
   #fail(error: StreamError): void {
     this.#unwatch();
     this.#failure ??= error;
+    this.#closed.resolve(error);
     this.#connection.stop();
     this.#feed?.stop();
     this.#asked?.answer.reject(error);

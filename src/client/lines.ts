@@ -15,6 +15,10 @@ export interface LinesOptions extends ReferenceOptions, CancelOptions {
   start?: number;
   /** Lines, up to 10 000; 100 by default, and 0 to learn only where they are. */
   count?: number;
+  /** Instead of `start`: the first line that arrived at this time or later, in ms since 1970. */
+  timeMs?: number;
+  /** Whether to tell when each line arrived. */
+  times?: boolean;
   /** Bytes of the first line to leave out, as `next` of the window before says. */
   byteOffset?: number;
 }
@@ -33,6 +37,8 @@ export interface LinesWindow {
   lines: string[];
   /** Where the rest of the window begins; null when this is all of it. */
   next: LinePosition | null;
+  /** When each of `lines` arrived, in ms since 1970, null where nobody knows; only if asked for. */
+  times?: (number | null)[];
   /** Lines of the resource that could be read when the server answered. */
   numberOfLines: number;
   /** State of the transfer then. */
@@ -61,9 +67,12 @@ export async function getLines(
   reference: string,
   options: LinesOptions = {},
 ): Promise<LinesWindow> {
-  const { start = 0, count = 100, byteOffset = 0 } = options;
+  const { start = 0, count = 100, byteOffset = 0, timeMs, times = false } = options;
   const { recipient, path } = targetOf(reference, options);
-  const query = new URLSearchParams({ start: String(start), count: String(count) });
+  const query = new URLSearchParams({ count: String(count) });
+  if (timeMs === undefined) query.set("start", String(start));
+  else query.set("time", String(timeMs));
+  if (times) query.set("times", "true");
   if (byteOffset > 0) query.set("offset", String(byteOffset));
   const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   const signal = options.signal === undefined

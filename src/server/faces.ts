@@ -4,10 +4,22 @@
  */
 import type { Face } from "./face.ts";
 import { httpFace } from "./http.ts";
+import { tusFace } from "./tus.ts";
 import { viewerFace } from "./viewer.ts";
 import { webSocketFace } from "./websocket.ts";
 
 export { viewerHome } from "./viewer.ts";
 
-/** Protocols that every listener speaks. */
-export const FACES: readonly Face[] = [httpFace, webSocketFace, viewerFace];
+/** Protocols that a server can do without. */
+export interface FaceOptions {
+  /** Whether clients of tus are taken, at `/tus`; true by default. */
+  tus?: boolean;
+}
+
+/**
+ * Protocols that every listener of a server speaks.
+ * @param options What it does without.
+ */
+export function facesOf({ tus = true }: FaceOptions = {}): readonly Face[] {
+  return [httpFace, webSocketFace, viewerFace, ...(tus ? [tusFace] : [])];
+}

@@ -23,7 +23,7 @@ import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
 
 /** The id of a resource, or a name, where paths have one. */
-const ID_IN_PATH = /(?<=\/(?:resources|uploads|download)\/)[^/]+(?=\/|$)/;
+const ID_IN_PATH = /(?<=\/(?:resources|uploads|download|tus)\/)[^/]+(?=\/|$)/;
 
 /** Parts that a listener brings, besides those that are made for it. */
 type GivenParts = Omit<FaceParts, "references" | "observer" | "describe" | "failed">;

@@ -16,14 +16,27 @@ const BUSY_MS = 50;
 /** Time between two looks at a watched file; not every file system tells of changes. */
 const QUIET_POLL_MS = 50;
 
-/** Where reading starts. */
+/** Most bytes that a buffer may have: each chunk that waits to be sent holds one. */
+const MAX_BUFFER_BYTES = 1024 * 1024;
+
+/** The longest time between two looks: a day. */
+const MAX_POLL_MS = 24 * 60 * 60 * 1000;
+
+/** Where reading starts, and how much is read at once. */
 export interface FileOptions {
   /** Offset of the first byte to read; 0 by default. */
   from?: number;
+  /** Bytes that are read at once, and the longest chunk, 1 to 1 MiB; 64 KiB by default. */
+  bufferBytes?: number;
 }
 
-/** Where following starts and what ends it, whichever comes first. */
+/** Where following starts, how often it looks, and what ends it, whichever comes first. */
 export interface GrowingFileOptions extends FileOptions {
+  /**
+   * Time between two looks at the file, in ms, where nothing else tells of its growth. By default 5 while it grows;
+   * later 50, and what the file system tells comes at once.
+   */
+  pollIntervalMs?: number;
   /** The producer is done when it aborts: what is there is read, then the stream ends. */
   stop?: AbortSignal;
   /** Ends the stream when the file has not grown for so many milliseconds. */
@@ -38,13 +51,24 @@ export interface GrowingFileOptions extends FileOptions {
  * Opens a file, a named pipe or a device to be read until its end.
  *
  * @param path Path of the file.
- * @param options Where to start, in bytes.
+ * @param options Where to start, and how much to read at once, in bytes.
  * @returns The source; its stream fails with SOURCE_FAILED when the file shrinks or is rewritten while it is read.
  * @throws {StreamError} SOURCE_FAILED, naming the path, when it is missing, a directory, not permitted or
- * shorter than the start.
+ * shorter than the start; BAD_REQUEST for a buffer that cannot be.
+ *
+ * @example
+ * ```ts
+ * import { openFile } from "@stream/live";
+ * import { writeFile } from "node:fs/promises";
+ *
+ * const path = `/tmp/stream-example-${crypto.randomUUID()}.log`;
+ * await writeFile(path, "first\nsecond\n");
+ * const { stream, size, name } = await openFile(path, { from: 6 });
+ * console.log(await new Response(stream).text(), size, name); // second 13 stream-example-….log
+ * ```
  */
 export async function openFile(path: string, options: FileOptions = {}): Promise<Source> {
-  const file = await OpenFile.open(path, options.from ?? 0);
+  const file = await OpenFile.open(path, options.from ?? 0, checkBuffer(options));
   const stream = pull({
     async next() {
       const chunk = await file.read();
@@ -63,19 +87,32 @@ export async function openFile(path: string, options: FileOptions = {}): Promise
  * open, too; the stream fails as soon as another file has its path.
  *
  * @param path Path of the file.
- * @param options Where to start, in bytes, and what ends it.
+ * @param options Where to start, in bytes, how often to look, and what ends it.
  * @returns The source; its stream fails with SOURCE_FAILED when the file shrinks, is replaced or is rewritten:
  * truncated and written again, or changed in place, so that the first or the last 1024 bytes that were read are not there.
  * @throws {StreamError} SOURCE_FAILED, naming the path, when it is missing, no regular file, not permitted
- * or shorter than the start; BAD_REQUEST for what is no id of a process.
+ * or shorter than the start; BAD_REQUEST for what is no id of a process, and for times and buffers that cannot be.
+ *
+ * @example
+ * ```ts
+ * import { openGrowingFile, push, UploadGroup } from "@stream/live";
+ *
+ * async function pushLog(server: string, path: string, uploads: UploadGroup) {
+ *   const { stream, name } = await openGrowingFile(path, { stop: uploads.stopping, pollIntervalMs: 200 });
+ *   const metadata = { filename: name, mimeType: "text/plain", supportsLineAccess: true };
+ *   const upload = uploads.add(await push(server, metadata));
+ *   await stream.pipeTo(upload.writable);
+ * }
+ * ```
  */
 export async function openGrowingFile(
   path: string,
   options: GrowingFileOptions = {},
 ): Promise<Source> {
   const { untilPid } = options;
+  checkInterval(options);
   const producer = untilPid === undefined ? null : new WatchedProcess(untilPid);
-  const file = await OpenFile.open(path, options.from ?? 0);
+  const file = await OpenFile.open(path, options.from ?? 0, checkBuffer(options));
   if (!file.isRegular) {
     await file.close();
     throw new StreamError("SOURCE_FAILED", `${path} is no regular file and cannot be followed`);
@@ -87,10 +124,29 @@ export async function openGrowingFile(
   };
 }
 
+function checkBuffer({ bufferBytes = CHUNK_BYTES }: FileOptions): number {
+  if (Number.isInteger(bufferBytes) && bufferBytes >= 1 && bufferBytes <= MAX_BUFFER_BYTES) {
+    return bufferBytes;
+  }
+  throw new StreamError(
+    "BAD_REQUEST",
+    `a buffer of ${bufferBytes} bytes: bufferBytes is a whole number from 1 to ${MAX_BUFFER_BYTES}`,
+  );
+}
+
+function checkInterval({ pollIntervalMs = BUSY_POLL_MS }: GrowingFileOptions): void {
+  if (pollIntervalMs > 0 && pollIntervalMs <= MAX_POLL_MS) return;
+  throw new StreamError(
+    "BAD_REQUEST",
+    `a file cannot be looked at every ${pollIntervalMs} ms: pollIntervalMs is more than 0, and a day at most`,
+  );
+}
+
 /** The bytes of a file while it grows. */
 class GrowingFile implements Chunks {
   readonly #file: OpenFile;
   readonly #options: GrowingFileOptions;
+  readonly #bufferBytes: number;
   readonly #producer: WatchedProcess | null;
   readonly #bell = new Bell();
   readonly #ring = () => this.#bell.ring();
@@ -105,6 +161,7 @@ class GrowingFile implements Chunks {
     this.#file = file;
     this.#producer = producer;
     this.#options = options;
+    this.#bufferBytes = options.bufferBytes ?? CHUNK_BYTES;
     options.stop?.addEventListener("abort", this.#ring);
   }
 
@@ -115,7 +172,7 @@ class GrowingFile implements Chunks {
       // Measured before reading, so that a producer that goes on cannot hold up the end.
       if (!this.#isLast && this.#isDone()) await this.#measureEnd();
       const chunk = await this.#file.read(this.#end);
-      this.#caughtUp = chunk === null || chunk.length < CHUNK_BYTES;
+      this.#caughtUp = chunk === null || chunk.length < this.#bufferBytes;
       if (chunk !== null) return this.#grown(chunk);
       const isOver = this.#isLast || this.#isIdle();
       await this.#file.look(isOver);
@@ -158,8 +215,10 @@ class GrowingFile implements Chunks {
 
   /** Waits until the file may have grown; a busy one is not watched, as each write would be an event. */
   async #change(): Promise<void> {
-    if (performance.now() - this.#grownAtMs < BUSY_MS) await this.#bell.wait(BUSY_POLL_MS);
-    else if (this.#watcher !== undefined) await this.#bell.wait(QUIET_POLL_MS);
+    const { pollIntervalMs } = this.#options;
+    const isBusy = performance.now() - this.#grownAtMs < Math.max(BUSY_MS, pollIntervalMs ?? 0);
+    if (isBusy) await this.#bell.wait(pollIntervalMs ?? BUSY_POLL_MS);
+    else if (this.#watcher !== undefined) await this.#bell.wait(pollIntervalMs ?? QUIET_POLL_MS);
     // No waiting this time: what was written before the watch began is there to be read.
     else this.#watcher = watched(this.#file.path, this.#ring);
   }

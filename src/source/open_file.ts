@@ -41,6 +41,7 @@ export class OpenFile {
   readonly #handle: ReadHandle;
   readonly #isInOrder: boolean;
   readonly #from: number;
+  readonly #bufferBytes: number;
   #opened: BigIntStats;
   #looked: BigIntStats;
   #head = new Uint8Array(0);
@@ -57,6 +58,7 @@ export class OpenFile {
    * @param opened What the system says of it.
    * @param from Offset of the first byte to read.
    * @param isInOrder Whether reads begin where the one before ended, as those of an inherited descriptor must.
+   * @param bufferBytes Read at once, in bytes.
    */
   constructor(
     path: string,
@@ -64,8 +66,10 @@ export class OpenFile {
     opened: BigIntStats,
     from: number,
     isInOrder: boolean = !opened.isFile(),
+    bufferBytes: number = CHUNK_BYTES,
   ) {
     this.path = path;
+    this.#bufferBytes = bufferBytes;
     this.#handle = handle;
     this.#isInOrder = isInOrder;
     this.#opened = this.#looked = opened;
@@ -78,16 +82,17 @@ export class OpenFile {
    * Opens a file.
    * @param path Its path.
    * @param from Offset of the first byte to read.
+   * @param bufferBytes Read at once, in bytes.
    * @throws {StreamError} SOURCE_FAILED that names the path.
    */
-  static async open(path: string, from: number): Promise<OpenFile> {
+  static async open(path: string, from: number, bufferBytes?: number): Promise<OpenFile> {
     const handle: FileHandle = await open(path).catch((error) => {
       throw unreadable(path, error);
     });
     try {
       const stats = await handle.stat({ bigint: true });
       if (stats.isDirectory()) throw new StreamError("SOURCE_FAILED", `${path} is a directory`);
-      const file = new OpenFile(path, handle, stats, from);
+      const file = new OpenFile(path, handle, stats, from, undefined, bufferBytes);
       if (from <= file.size) return file;
       const message = `${path} has ${file.size} bytes, reading cannot start at byte ${from}`;
       throw new StreamError("SOURCE_FAILED", message);
@@ -106,7 +111,7 @@ export class OpenFile {
       await this.look();
       this.#opened = this.#looked;
     }
-    const buffer = this.#buffer ??= new Uint8Array(CHUNK_BYTES);
+    const buffer = this.#buffer ??= new Uint8Array(this.#bufferBytes);
     const length = Math.min(buffer.length, end - this.offset);
     const bytesRead = await this.#readAt(buffer, length, this.#isInOrder ? null : this.offset);
     const wasCaughtUp = this.#isCaughtUp;
@@ -116,7 +121,7 @@ export class OpenFile {
     if (wasCaughtUp || this.offset - this.#comparedAt >= COMPARE_EVERY_BYTES) await this.look();
     this.offset += bytesRead;
     this.#remember(buffer, bytesRead);
-    // A few bytes are copied: a window full of short chunks would hold a buffer of 64 KiB for each.
+    // A few bytes are copied: a window full of short chunks would hold a whole buffer for each.
     if (bytesRead < buffer.length) return buffer.slice(0, bytesRead);
     this.#buffer = null;
     return buffer;

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { copyFile, link, mkdir, rename, rm, rmdir, stat, unlink, utimes } from "node:fs/promises";
 import { dirname } from "node:path";
 import { StreamError } from "../protocol.ts";
-import { indexPath } from "./layout.ts";
+import { arrivalsPath, indexPath } from "./layout.ts";
 
 /**
  * Gives a log and its index a second name where it belongs, or copies them where the file system cannot
@@ -45,6 +45,8 @@ export async function dropOriginal(from: string, to: string): Promise<void> {
   // One name that is spelled in two ways must not be taken for two.
   if (await isSameFile(dirname(from), dirname(to)) || !await isSameFile(from, to)) return;
   await rm(indexPath(from), { force: true });
+  // Times are known where they were noted only.
+  await rm(arrivalsPath(from), { force: true });
   await unlink(from);
   for (const directory of [dirname(from), dirname(dirname(from))]) {
     await rmdir(directory).catch(() => {});

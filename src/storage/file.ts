@@ -22,7 +22,7 @@ import type {
 import { attempt, failed, systemCode } from "./file/errors.ts";
 import { Disk, FileReader } from "./file/reader.ts";
 import { FileWriter } from "./file/writer.ts";
-import { indexPath, logPath } from "./layout.ts";
+import { arrivalsPath, indexPath, logPath } from "./layout.ts";
 import { Tails } from "./tails.ts";
 
 /** How often a directory that another deletion removed is made again. */
@@ -114,6 +114,7 @@ export class FileStorage implements Storage {
     if (!isResourceId(id)) return false;
     const path = this.#path(id);
     this.#tails.delete(id);
+    await removeIfThere(() => unlink(arrivalsPath(path)));
     await removeIfThere(() => unlink(indexPath(path)));
     const existed = await removeIfThere(() => unlink(path));
     const removed = await removeIfThere(() => rmdir(dirname(path)));

@@ -19,6 +19,11 @@ export function indexPath(path: string): string {
   return `${path}.idx`;
 }
 
+/** Path of what tells when the bytes of a log arrived. */
+export function arrivalsPath(path: string): string {
+  return `${path}.times`;
+}
+
 /** Reads one entry of an index. */
 export function decodeEntry(from: Uint8Array, at: number): number {
   const low = from[at + 1] << 24 | from[at + 2] << 16 | from[at + 3] << 8 | from[at + 4];

@@ -12,6 +12,14 @@ import type {
   Storage,
   TailListener,
 } from "../storage.ts";
+import {
+  ARRIVAL_BYTES,
+  type ArrivalEntries,
+  arrivalsOf,
+  arrivedSince,
+  decodeArrival,
+  encodeArrival,
+} from "./arrivals.ts";
 import { decodeEntry, INDEX_ENTRY_BYTES } from "./layout.ts";
 import { LineCounter } from "./line_counter.ts";
 import { type Deliver, type OwnedTail, Tails } from "./tails.ts";
@@ -20,6 +28,7 @@ import { type Deliver, type OwnedTail, Tails } from "./tails.ts";
 class MemoryLog {
   readonly parts: { byteOffset: number; bytes: Uint8Array }[] = [];
   readonly breaks: number[] = [];
+  readonly arrivals: Uint8Array[] = [];
   readonly counter: LineCounter = new LineCounter();
   size = 0;
 
@@ -38,6 +47,14 @@ class MemoryLog {
     this.parts.push({ byteOffset: this.size, bytes });
     if (this.options.lineAccess) this.counter.add(bytes, (entries) => this.#addBreaks(entries));
     this.size += bytes.length;
+  }
+
+  /** Notes when everything up to now arrived, for logs with lines. */
+  note(): void {
+    const last = this.arrivals.at(-1);
+    const noted = last === undefined ? 0 : decodeArrival(last, 0).byteOffset;
+    if (!this.options.lineAccess || this.size <= noted) return;
+    this.arrivals.push(encodeArrival(Date.now(), true, this.size));
   }
 
   #addBreaks(entries: Uint8Array): void {
@@ -177,6 +194,7 @@ function writer(log: MemoryLog, tail: OwnedTail): LogWriter {
         tail.check();
         if (byteOffset !== log.size) throw misplaced(byteOffset, log.size);
         for (const part of parts) log.append(part);
+        if (statusOf !== undefined) log.note();
         if (parts.length > 0) tail.appended(byteOffset, parts);
         if (statusOf !== undefined) tail.tell(statusOf(log));
       }),
@@ -209,8 +227,19 @@ function reader(log: MemoryLog): LogReader {
         if (index >= log.breaks.length) throw tooShort(index + 1, log.breaks.length);
         return log.breaks[index];
       }),
+    arrivals: (byteOffsets) => arrivalsOf(entriesOf(log), byteOffsets),
+    arrivedSince: (timeMs) => arrivedSince(entriesOf(log), timeMs),
     close: () => Promise.resolve(),
   };
+}
+
+function entriesOf({ arrivals }: MemoryLog): ArrivalEntries {
+  const read = (from: number, count: number) => {
+    const bytes = new Uint8Array(count * ARRIVAL_BYTES);
+    for (let at = 0; at < count; at++) bytes.set(arrivals[from + at], at * ARRIVAL_BYTES);
+    return Promise.resolve(bytes);
+  };
+  return { count: arrivals.length, read };
 }
 
 /** Runs a synchronous step so that what it throws rejects the promise. */

@@ -7,7 +7,7 @@ import type { Dirent } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { LineCounter } from "./line_counter.ts";
-import { INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
+import { arrivalsPath, INDEX_ENTRY_BYTES, indexPath, logPath } from "./layout.ts";
 
 /** What a log really holds. */
 export interface LogFacts {
@@ -58,7 +58,7 @@ function* findIn(directory: string, entries: Dirent[]): Generator<FoundFile, voi
   const names = new Set(entries.map(({ name }) => name));
   for (const entry of entries) {
     const { name } = entry;
-    const indexOf = /^(.+)\.idx(\.new)?$/.exec(name)?.[1];
+    const indexOf = /^(.+)\.(?:idx(?:\.new)?|times)$/.exec(name)?.[1];
     if (indexOf?.endsWith(".bin") && names.has(indexOf)) continue;
     const id = entry.isFile() && name.endsWith(".bin") ? name.slice(0, -".bin".length) : null;
     yield { id, path: join(directory, name) };
@@ -136,7 +136,7 @@ export async function rebuildIndex(directory: string, id: string): Promise<void>
 export async function setAside(directory: string, { path }: FoundFile): Promise<void> {
   const aside = join(directory, "lost+found");
   await mkdir(aside, { recursive: true });
-  for (const file of [path, indexPath(path)]) {
+  for (const file of [path, indexPath(path), arrivalsPath(path)]) {
     await rename(file, join(aside, basename(file))).catch(() => {});
   }
 }

@@ -7,7 +7,7 @@ import { FileTokens, loadRuntime, SignedLinks } from "../../mod.ts";
 import { toStreamError } from "../../src/protocol.ts";
 import { Guard } from "../../src/server/access.ts";
 import type { Face } from "../../src/server/face.ts";
-import { FACES } from "../../src/server/faces.ts";
+import { facesOf } from "../../src/server/faces.ts";
 import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { type Route, shapeOf } from "../../src/server/route.ts";
 import type { Router } from "../../src/server/router.ts";
@@ -37,6 +37,8 @@ const TABLE: [routes: string[], statuses: string][] = [
     [
       ...["GET /uploads/:id/secret", "HEAD /uploads/:id/secret"],
       ...["PATCH /uploads/:id/secret", "DELETE /uploads/:id/secret"],
+      ...["GET /tus/:id/secret", "HEAD /tus/:id/secret", "PATCH /tus/:id/secret"],
+      ...["DELETE /tus/:id/secret", "POST /tus/:id/secret"],
     ],
     "401 401 401 401 204 403 403  404 403 204 204  403 401 403",
   ],
@@ -49,6 +51,7 @@ const TABLE: [routes: string[], statuses: string][] = [
     [
       ...["POST /resources?context=run-17", "POST /resources/?context=run-17"],
       ...["PUT /resources?context=run-17", "PUT /resources/?context=run-17"],
+      ...["POST /tus?context=run-17", "POST /tus/?context=run-17"],
     ],
     "401 401 401 401 204 403 403  403 403 204 403  403 401 403",
   ],
@@ -79,6 +82,7 @@ const TABLE: [routes: string[], statuses: string][] = [
     [
       ...["GET /healthz", "GET /readyz", "GET /openapi.json", "OPTIONS /resources"],
       ...["OPTIONS /resources/", "OPTIONS /resources/:id", "OPTIONS /uploads/:id/secret", "GET /"],
+      ...["OPTIONS /tus", "OPTIONS /tus/", "OPTIONS /tus/:id/secret"],
       // Pages without data, which ask for it as any other client.
       ...["GET /view/:id", "GET /view", "GET /viewer/:id"],
       // What a path may be asked is told by the document, too.
@@ -156,7 +160,7 @@ async function credentials(
 
 /** All routes, whose handlers do nothing but answer. */
 const admitted: Face = (parts) =>
-  FACES.flatMap((face) => face(parts)).map((route) => ({
+  facesOf().flatMap((face) => face(parts)).map((route) => ({
     ...route,
     handle: (c) => c.body(null, 204),
   }));
@@ -217,6 +221,7 @@ test("every route of the server has a rule", async () => {
       ...["GET /", "GET /healthz", "GET /readyz", "GET /openapi.json", "OPTIONS /resources"],
       ...["OPTIONS /resources/", "OPTIONS /resources/:", "OPTIONS /uploads/:/:"],
       ...["GET /view/:", "GET /view", "GET /viewer/:"],
+      ...["OPTIONS /tus", "OPTIONS /tus/", "OPTIONS /tus/:/:"],
     ]),
   );
   for (const { access } of routes) {

@@ -101,6 +101,7 @@ const full = () =>
     durableSize: 2 ** 40 - 1,
     announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     owner: { node: "node ü", untilMs: 2 ** 50 },
+    annotation: "filename R3LDvMOfZQ==,lines",
     updatedAtMs: 1_700_000_000_501,
   });
 
@@ -524,6 +525,7 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE resources DROP COLUMN annotation;
     ALTER TABLE resources DROP COLUMN exit_code;
     ALTER TABLE resources DROP COLUMN exit_signal;
     ALTER TABLE resources DROP COLUMN owner_node;

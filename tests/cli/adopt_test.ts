@@ -417,7 +417,10 @@ test("names, types and lines come from the index, a list, and rules", async () =
     "a1000000.bin text/csv false",
   ]);
   assertEquals(await adopted(plain, "--name", "{id}-{id}.json"), [
-    "a1000000-a1000000.json application/json true",
+    "a1000000-a1000000.json application/json false",
+  ]);
+  assertEquals(await adopted(plain, "--name", "{id}.log", "--text"), [
+    "a1000000.log text/plain true",
   ]);
   assertEquals(await adopted(indexed, "--binary", "--name", "x.png"), ["x.png image/png true"]);
 
@@ -431,8 +434,18 @@ test("names, types and lines come from the index, a list, and rules", async () =
   assertEquals(await adopted(three, "--names", names, "--name", "rest-{id}.xml"), [
     "server.log text/plain true",
     "image image/png false",
-    "rest-a3000000.xml application/xml true",
+    "rest-a3000000.xml application/xml false",
   ]);
+});
+
+test("a rule for names gives no lines to files that had none", async () => {
+  const directory = newDirectory();
+  put(directory, oid(1), TEXT, { index: indexOf(TEXT) });
+  put(directory, oid(2), BYTES);
+  await assertAdopts([directory, "--name", "{id}.log"], 0, [summary({ adopted: 2 })]);
+  const filenames = [...(await served(directory)).values()].map(({ filename }) => filename);
+  assertEquals(filenames.sort(), [`${oid(1)}.log`, `${oid(2)}.log`]);
+  await assertServes(directory, { [oid(1)]: text, [oid(2)]: binary });
 });
 
 test("an adoption that was cut off is completed by the next one", async () => {

@@ -7,7 +7,20 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { own, Workspace } from "../helpers/cli.ts";
 
 const COMMANDS = [
-  ...["serve", "push", "run", "follow", "status", "search", "wait", "ls", "rm", "close", "share"],
+  ...[
+    "serve",
+    "push",
+    "run",
+    "follow",
+    "get",
+    "status",
+    "search",
+    "wait",
+    "ls",
+    "rm",
+    "close",
+    "share",
+  ],
   ...["token", "check", "adopt", "config", "completions", "man"],
 ];
 

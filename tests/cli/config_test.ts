@@ -82,7 +82,7 @@ test("config without a command shows all of them, and names the file", async () 
   assert(stdout.startsWith(`file: ${workspace.path("stream/stream.toml")}\n`));
   const sections = [...stdout.matchAll(/^\[(\w+)\]$/gm)].map(([, name]) => name);
   assertEquals(sections, [
-    ...["serve", "push", "run", "follow", "status", "search", "wait", "ls", "rm", "close"],
+    ...["serve", "push", "run", "follow", "get", "status", "search", "wait", "ls", "rm", "close"],
     ...["share", "token", "check", "adopt"],
   ]);
   const { code, stderr } = await workspace.run(own, ["config", "brew"]);

@@ -1,5 +1,5 @@
 /** `stream status`, `ls`, `rm`, `help` and what is wrong on the command line, by the real program. */
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { push as upload } from "../../src/client.ts";
@@ -156,7 +156,9 @@ test("what is wrong on the command line is named, with the nearest right thing",
     [["frobnicate"], /no command "frobnicate"\n/],
     [["push", "x", "--folow"], /--folow; did you mean --follow\?/],
     [["push"], /push wants FILE\|-/],
-    [["push", "a", "b"], /"b"/],
+    [["status", "a", "b"], /"b"/],
+    [["push", "a", "b", "--name", "c"], /--name is for one file/],
+    [["push", "a", "-"], /- goes alone/],
     [["push", "a", "--name"], /--name wants a value/],
     [["push", "a", "--text", "--binary"], /--text and --binary exclude each other/],
     [["push", "-", "--follow"], /--follow is for files/],
@@ -178,7 +180,8 @@ test("what is wrong on the command line is named, with the nearest right thing",
 test("a file that cannot be read is named before anything is registered", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
-  for (const [path, reason] of [["no/such.log", /no such file/], [".", /directory/]] as const) {
+  await mkdir(workspace.path("empty"));
+  for (const [path, reason] of [["no/such.log", /no such file/], ["empty", /no file/]] as const) {
     for (const options of [[], ["--follow"]]) {
       const { code, stdout, stderr } = await workspace.run(own, ["push", path, ...options]);
       assertEquals([code, stdout], [1, ""]);

@@ -16,7 +16,7 @@ const wholeRooms = [
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
 /** Protocols that the server speaks: rooms of their own within it. */
-const faces = ["server/http", "server/websocket", "server/viewer"];
+const faces = ["server/http", "server/websocket", "server/viewer", "server/tus"];
 const implementationRooms = interfaceRooms.map((room) => `${room}/*`);
 const libraryRooms = ["mod", ...wholeRooms, ...faces, ...interfaceRooms, ...implementationRooms]
   .filter((room) => room !== "cli");
@@ -32,6 +32,7 @@ const allowed: Record<string, readonly string[]> = {
   "server/websocket": [
     ...["server/websocket", "server", "session", "resources", "runtime", "protocol"],
   ],
+  "server/tus": ["server/tus", "server", "session", "resources", "mime", "protocol"],
   "server/viewer": ["server/viewer", "server", "protocol"],
   session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],

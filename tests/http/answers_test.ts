@@ -286,6 +286,29 @@ const grant: Grant = {
   expiresAtMs: null,
 };
 
+async function askOfTus(asker: Asker): Promise<void> {
+  const [endpoint, one] = ["/tus", "/tus/{id}/{secret}"];
+  const version = { "tus-resumable": "1.0.0" };
+  await asker.ask("OPTIONS", endpoint);
+  await asker.ask("POST", endpoint, {}, "", { headers: { "upload-length": "1" } });
+  const headers = { ...version, "upload-length": "3", "upload-metadata": "filename YQ==" };
+  const created = await asker.ask("POST", endpoint, {}, "", { headers });
+  const [id, secret] = new URL(created.headers.get("location")!).pathname.split("/").slice(-2);
+  const content = { ...version, "content-type": "application/offset+octet-stream" };
+  const patch = { headers: { ...content, "upload-offset": "0" }, body: "1" };
+  await asker.ask("OPTIONS", one, { id, secret });
+  await asker.ask("PATCH", one, { id, secret }, "", patch);
+  await asker.ask("PATCH", one, { id, secret }, "", patch);
+  await asker.ask("PATCH", one, { id, secret }, "", { headers: version, body: "1" });
+  const override = { ...content, "upload-offset": "1", "x-http-method-override": "PATCH" };
+  await asker.ask("POST", one, { id, secret }, "", { headers: override, body: "2" });
+  await asker.ask("HEAD", one, { id, secret }, "", { headers: version });
+  await asker.ask("GET", one, { id, secret });
+  await asker.ask("DELETE", one, { id, secret: "wrong" }, "", { headers: version });
+  await asker.ask("DELETE", one, { id, secret }, "", { headers: version });
+  await asker.ask("DELETE", one, { id, secret }, "", { headers: version });
+}
+
 test("every answer of every operation is as the document describes it", async () => {
   await using server = await startServer();
   const asker = new Asker(server.url);
@@ -296,6 +319,7 @@ test("every answer of every operation is as the document describes it", async ()
   await asker.ask("DELETE", ONE, { id });
   await asker.ask("HEAD", ONE, { id });
   await askOfContexts(asker);
+  await askOfTus(asker);
   const all = Object.values(openApi.paths).flatMap((path) => Object.values(path))
     .filter(({ responses }) => !("101" in responses));
   const missing = all.map(({ operationId }) => operationId).filter((id) => !asker.asked.has(id));

@@ -221,3 +221,18 @@ async function roomAt(url: string): Promise<void> {
     if (response.status === 200) return;
   }
 }
+
+test("lines tell when they arrived, and are found by time", async () => {
+  await using server = await startServer();
+  const beforeMs = Date.now();
+  const url = await linesOf(server, "one\ntwo\nthree");
+  const page = async (query: string) => await (await fetch(`${url}?${query}`, asJson)).json();
+  const { times } = await page("times=true&start=1");
+  assertEquals(times.length, 2);
+  for (const timeMs of times) assert(timeMs >= beforeMs && timeMs <= Date.now());
+  assertEquals((await page(`time=${beforeMs}&count=1`)).lines, ["one\n"]);
+  assertEquals((await page(`time=${Date.now() + 1000}`)).lines, []);
+  assertEquals((await page("count=1")).times, undefined);
+  const both = await fetch(`${url}?time=1&start=1`);
+  assertEquals([both.status, (await both.json()).code], [400, "BAD_REQUEST"]);
+});

@@ -307,6 +307,34 @@ test("growth is seen after a long silence, too", async () => {
   await follower.cancel();
 });
 
+test("a buffer has the length that was chosen, and a look comes when it was asked for", async () => {
+  const path = fileWith("123456789");
+  const whole = await chunksOf(await openFile(path, { bufferBytes: 4 }));
+  assertEquals(whole.map((chunk) => Buffer.from(chunk).toString()), ["1234", "5678", "9"]);
+  const follower = await Follower.of(path, { bufferBytes: 4, pollIntervalMs: 10 });
+  await follower.expect("123456789");
+  appendFileSync(path, "abcdefgh");
+  await follower.expect("abcdefgh");
+  appendFileSync(path, "i");
+  follower.stop();
+  assertEquals(await follower.rest(), "i");
+});
+
+test("a buffer or a time that cannot be is refused by its name", async () => {
+  const path = fileWith("1");
+  for (const bufferBytes of [0, -1, 1.5, NaN, 2 ** 21]) {
+    for (const opening of [openFile, openGrowingFile]) {
+      const error = await assertRejects(() => opening(path, { bufferBytes }), StreamError);
+      assertEquals([error.code, error.message.includes("bufferBytes")], ["BAD_REQUEST", true]);
+    }
+  }
+  for (const pollIntervalMs of [0, -1, NaN, Infinity]) {
+    const error = await assertRejects(() => openGrowingFile(path, { pollIntervalMs }), StreamError);
+    assertEquals([error.code, error.message.includes("pollIntervalMs")], ["BAD_REQUEST", true]);
+  }
+  assert(!isOpen(path));
+});
+
 test("following starts at the given byte", async () => {
   const follower = await Follower.of(fileWith("0123456789"), { from: 7 });
   await follower.expect("789");

@@ -1,7 +1,9 @@
 /** Reading a log in a real browser: search, scroll, links to lines, copies. */
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { assert, assertEquals } from "@std/assert";
-import { openBrowser, openServer, uploaded, Viewer } from "../helpers/browser.ts";
+import { events } from "../../mod.ts";
+import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/browser.ts";
 
 const browser = await openBrowser();
 const server = await openServer();
@@ -19,6 +21,11 @@ const many = await uploaded(
     (line) => [77, 50_000, 99_990].includes(line) ? `line ${line} NEEDLE` : `line ${line}`,
   ),
 );
+
+/** Waits until so many lines can be read. */
+async function until(server: string, id: string, count: number): Promise<void> {
+  for await (const { numberOfLines } of events(id, { server })) if (numberOfLines === count) return;
+}
 
 async function show(id: string, fragment = "", options = {}): Promise<Viewer> {
   const viewer = await Viewer.open(browser, server.url, `/view/${id}${fragment}`, options);
@@ -193,6 +200,43 @@ test("requirement 16: wrapping is remembered, and the line at the top stays at t
   await viewer.press("Home");
   await viewer.untilLine(1, "1");
   assertEquals((await viewer.visibleLines())[0], 1);
+});
+
+test("requirement 17: when a line arrived, in several ways; going to a time, and a link to it", async () => {
+  const upload = await Upload.begin(server.url);
+  await upload.write(lines(300, (line) => `early ${line}`));
+  await until(server.url, upload.id, 300);
+  await delay(1100);
+  const lateMs = Date.now();
+  await upload.write(lines(300, (line) => `late ${line}`));
+  await upload.complete();
+  await using viewer = await show(upload.id);
+  await viewer.press("t");
+  await viewer.until(
+    `/^\\d\\d:\\d\\d:\\d\\d\\.\\d{3}$/.test(document.querySelector(".time")?.textContent)`,
+  );
+  const title = await viewer.page.getAttribute(".time", "title");
+  assert(/^\d{4}-.*Z \(UTC\), \d{4}-.* here$/.test(title!), title!);
+  await viewer.picture("times");
+  await viewer.press("t");
+  await viewer.until(`document.querySelector(".time")?.textContent.endsWith("Z")`);
+  await viewer.press("t");
+  await viewer.until(`document.querySelector(".time")?.textContent.endsWith(" ago")`);
+  await viewer.press("t");
+  await viewer.until(`document.querySelector(".time")?.textContent.startsWith("+0:00:0")`);
+  await viewer.press("t");
+  await viewer.until(
+    `document.querySelector(".row") !== null && document.querySelector(".time") === null`,
+  );
+  await viewer.press(":");
+  await viewer.page.fill(".goto input", new Date(lateMs).toISOString());
+  await viewer.press("Enter");
+  await viewer.untilLine(301, "late 1");
+  await viewer.until(`document.querySelector(".row.current .number").textContent === "301"`);
+  const { hash } = new URL(viewer.page.url());
+  assertEquals(hash, `#T${new Date(lateMs).toISOString()}`);
+  await using linked = await show(upload.id, hash);
+  await linked.untilLine(301, "late 1");
 });
 
 test("requirement 18: only hits, with lines around them, and back to the same line", async () => {

@@ -55,7 +55,7 @@ export const adopt: Command = {
     type: { kind: "text", value: "MIME", help: "MIME type (default: guessed from the name)" },
     text: {
       kind: "flag",
-      help: "lines can be asked for where there is no index, too (default: guessed from the type)",
+      help: "lines can be asked for where there is no index, too (default: by --type and --names)",
     },
     binary: { kind: "flag", help: "lines cannot be asked for where there is no index" },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
@@ -127,7 +127,8 @@ async function readRules(options: Options): Promise<Describe> {
     const given = names.get(id);
     const name = given?.name ?? options.text("name")?.replaceAll("{id}", id);
     const type = given?.type ?? options.text("type");
-    const isTextual = options.flag("text") || isText(type ?? guessMimeType(name ?? ""));
+    // A rule names all files alike: it does not tell the texts among them, as a name of one file does.
+    const isTextual = options.flag("text") || isText(type ?? guessMimeType(given?.name ?? ""));
     const supportsLineAccess = hasIndex || isTextual && !options.flag("binary");
     const filename = name ?? `${id}.${supportsLineAccess ? "log" : "bin"}`;
     return checkMetadata({

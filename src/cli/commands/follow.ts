@@ -5,10 +5,12 @@
 import { type Download, open, type ReadOptions } from "../../client.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
 import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
 import { outcomeText } from "../outcome.ts";
-import { resourceOf } from "../references.ts";
+import { Several } from "../follow_several.ts";
+import { REFERENCE_HELP, resourceOf } from "../references.ts";
 import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
@@ -16,9 +18,14 @@ import { formatBytes } from "../units.ts";
 /** Reads a resource, live until it ends. */
 export const follow: Command = {
   name: "follow",
-  summary: "read a resource, live while it is being written",
-  positionals: ["REF"],
+  summary: `read resources, live while they are being written; ${REFERENCE_HELP}`,
+  positionals: ["[REF…]"],
   options: {
+    context: {
+      kind: "text",
+      value: "ID",
+      help: "all resources of an upload context, and those that join it, until it is closed",
+    },
     output: {
       kind: "text",
       short: "o",
@@ -48,8 +55,40 @@ export const follow: Command = {
     "stream follow ws://127.0.0.1:8090/ws/streaming/download/0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11",
     "stream follow 0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11 --tail 20 | grep ERROR",
   ],
-  run: ([reference], options) => runFollow(reference, options),
+  run: (references, options) => {
+    if (references.length === 1 && options.text("context") === undefined) {
+      return runFollow(references[0], options);
+    }
+    return runSeveral(references, options);
+  },
 };
+
+/** Resources together, line by line. */
+async function runSeveral(references: string[], options: Options): Promise<number> {
+  const context = options.text("context");
+  if ((references.length === 0) === (context === undefined)) {
+    throw new UsageError("follow wants either REF or --context ID");
+  }
+  for (const name of ["output", "from", "to", "lines"]) {
+    if (options.text(name) === undefined) continue;
+    throw new UsageError(`--${name} is for one resource: stream get fetches several`);
+  }
+  const several = new Several(standardOutput(), {
+    tail: options.number("tail"),
+    live: !options.flag("no-follow"),
+    open: {
+      retryForMs: options.number("retry-for"),
+      ...RETRY_NOTICES,
+      ...transportOf(options),
+    },
+  });
+  if (context === undefined) {
+    const resources = [];
+    for (const text of references) resources.push(await resourceOf(options, text));
+    await several.all(resources);
+  } else await several.context(context, await credentialsOf(options));
+  return several.failed === 0 ? EXIT.ok : EXIT.resourceFailed;
+}
 
 /** What is to be read. */
 type Selection =
@@ -99,7 +138,6 @@ async function copyShown(
 ): Promise<void> {
   if (!isFile) return await copy(download, selection, live, output);
   using progress = new Progress(
-    null,
     () => `${download.status.transferStatus} ${formatBytes(download.status.currentSize)}`,
   );
   await copy(download, selection, live, progress.countWritten(output));

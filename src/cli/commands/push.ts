@@ -8,7 +8,7 @@ import {
   type PushedUpload,
   type PushOptions,
   resumePush,
-  type Upload,
+  type UploadResult,
 } from "../../client.ts";
 import {
   httpBase,
@@ -36,24 +36,29 @@ import {
   UsageError,
 } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { idOf } from "../references.ts";
-import { Announcer, visible } from "../output.ts";
+import { described, exitCodeOf } from "../exit_codes.ts";
+import { Announcer, visible, visibleJson } from "../output.ts";
+import { inParallel } from "../parallel.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { filesOf, isDirectory } from "../push_files.ts";
 import { reachable } from "../raw_names.ts";
+import { idOf } from "../references.ts";
 import { recallToken, rememberUpload } from "../resume_tokens.ts";
 import { onEnd } from "../signals.ts";
 import { isTerminal, notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
+/** Files that are pushed at a time. */
+const PARALLEL = 4;
 /** Most bytes of a pipe that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
 
 /** Uploads a file, a pipe or a growing log. */
 export const pushCommand: Command = {
   name: "push",
-  summary: "upload a file, a pipe or a growing log; it can be followed at once",
-  positionals: ["FILE|-"],
+  summary: "upload files, directories, a pipe or a growing log; all can be followed at once",
+  positionals: ["FILE|-", "[FILE|DIR…]"],
   options: {
     name: { kind: "text", value: "NAME", help: "name of the resource (default: that of the file)" },
     type: { kind: "text", value: "MIME", help: "MIME type (default: guessed from the name)" },
@@ -94,6 +99,20 @@ export const pushCommand: Command = {
       value: "REF",
       help: "go on with the upload of this file after its push was killed",
     },
+    include: {
+      kind: "list",
+      value: "GLOB",
+      help: "take only such names from directories, as *.log; can be repeated (default: all files)",
+    },
+    parallel: {
+      kind: "count",
+      value: "N",
+      help: "push so many files at a time (default 4; all that are followed)",
+    },
+    json: {
+      kind: "flag",
+      help: "print a JSON object a line when an upload begins, and at its end",
+    },
     ...TRANSPORT_OPTION,
     ...SERVER_OPTION,
   },
@@ -102,21 +121,84 @@ export const pushCommand: Command = {
     "make 2>&1 | stream push - --name build.log --context run-17",
     "stream push test.log --follow --until-pid $!",
   ],
-  run: ([path], options) => runPush(path, options),
+  run: async (paths, options) => {
+    const isOne = paths.length === 1 && !await isDirectory(paths[0]);
+    return await (isOne ? pushOne(paths[0], options) : pushSeveral(paths, options));
+  },
 };
 
-async function runPush(path: string, options: Options): Promise<number> {
+/** One file or pipe. */
+async function pushOne(path: string, options: Options): Promise<number> {
   checkOptions(path, options);
-  const interrupts = new Interrupts();
-  const following = isFollowing(options);
-  const cancel = following ? interrupts.second : interrupts.first;
-  await using file = await reachable(path);
+  return await untilInterrupted(options, async (signals) => {
+    const announcer = new Announcer();
+    using progress = new Progress();
+    await pushPath({ path, name: options.text("name") }, options, signals, {
+      contextId: options.text("context"),
+      progress,
+      say: (told) =>
+        announcer.say(options.flag("json") ? visibleJson(told) : visible(told.reference)),
+    });
+    announcer.done();
+  });
+}
+
+/** Several files and directories: each a resource of one context. */
+async function pushSeveral(paths: string[], options: Options): Promise<number> {
+  for (const name of ["name", "id", "resume"]) {
+    if (options.text(name) === undefined) continue;
+    throw new UsageError(`--${name} is for one file: give no other, and no directory`);
+  }
+  for (const path of paths) checkOptions(path, options);
+  if (paths.includes("-")) throw new UsageError("- goes alone: it is one pipe");
+  const files = await filesOf(paths, options.list("include"));
+  const contextId = options.text("context") ?? `push-${crypto.randomUUID()}`;
+  const parallel = options.number("parallel") ?? (isFollowing(options) ? files.length : PARALLEL);
+  let code: number = EXIT.ok, pushed = 0, bytes = 0;
+  const interrupted = await untilInterrupted(options, async (signals) => {
+    const announcer = new Announcer();
+    using progress = new Progress(() => `${pushed} of ${files.length} files`);
+    await inParallel(files, Math.max(1, parallel), async (file) => {
+      if (signals.cancel.aborted) return;
+      const say = (told: Told) =>
+        announcer.say(
+          options.flag("json") ? visibleJson(told) : visible(`${told.reference}  ${told.filename}`),
+        );
+      try {
+        const size = await pushPath(file, options, signals, { contextId, progress, say });
+        bytes += size;
+        pushed++;
+      } catch (error) {
+        if (signals.cancel.aborted) return;
+        notice(`${visible(file.path)}: ${described(error)}`);
+        code ||= exitCodeOf(error);
+      }
+    });
+    signals.cancel.throwIfAborted();
+    announcer.done();
+  });
+  const what = `${pushed} of ${files.length} files pushed, ${formatBytes(bytes)}`;
+  notice(`${what}, in the upload context ${visible(contextId)}`);
+  return interrupted || code;
+}
+
+/** Signals of one run of the program. */
+interface PushSignals {
+  /** Ends following, and completes. */
+  stop: AbortSignal;
+  /** Gives up. */
+  cancel: AbortSignal;
+}
+
+/** Does something that Ctrl-C may end; returns the exit code. */
+async function untilInterrupted(
+  options: Options,
+  step: (signals: PushSignals) => Promise<void>,
+): Promise<number> {
+  const { first, second } = new Interrupts();
+  const cancel = isFollowing(options) ? second : first;
   try {
-    const source = await unlessAborted(
-      cancel,
-      openSource(file.path, options, following ? interrupts.first : null),
-    );
-    await pushSource(path, source, options, cancel);
+    await step({ stop: first, cancel });
     return EXIT.ok;
   } catch (error) {
     if (!cancel.aborted) throw error;
@@ -125,28 +207,65 @@ async function runPush(path: string, options: Options): Promise<number> {
   }
 }
 
+/** What is told of an upload, when it begins and at its end. */
+interface Told extends Partial<UploadResult> {
+  reference: string;
+  filename: string;
+  contextId: string | null;
+}
+
+/** How one of perhaps several uploads is shown. */
+interface Showing {
+  contextId: string | undefined;
+  progress: Progress;
+  say(told: Told): Promise<void>;
+}
+
+/** Pushes what is at a path; returns its size. */
+async function pushPath(
+  { path, name }: { path: string; name: string | undefined },
+  options: Options,
+  { stop, cancel }: PushSignals,
+  showing: Showing,
+): Promise<number> {
+  await using file = await reachable(path);
+  const source = await unlessAborted(
+    cancel,
+    openSource(file.path, options, isFollowing(options) ? stop : null),
+  );
+  return await pushSource(path, name, source, options, cancel, showing);
+}
+
 async function pushSource(
   path: string,
+  name: string | undefined,
   source: Source,
   options: Options,
   cancel: AbortSignal,
-): Promise<void> {
+  { contextId, progress, say }: Showing,
+): Promise<number> {
   const charset = options.text("charset");
   const bytes = charset === undefined
     ? source.stream
     : source.stream.pipeThrough(transcodeToUtf8(charset));
-  const upload = await openUpload(path, source, options, cancel);
+  const metadata = metadataOf(path, name, source, options);
+  const upload = await openUpload(metadata, contextId, options, cancel);
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
   const forget = canGoOn
     ? await rememberUpload(upload, targetOf(options))
     : () => Promise.resolve();
-  const announcer = new Announcer();
+  const { reference } = upload;
+  const told = { reference, filename: metadata.filename, contextId: contextId ?? null };
   try {
-    await announcer.say(visible(upload.reference));
-    if (isTerminal) void showPage(upload.reference, options);
-    await transfer(upload, bytes, charset === undefined ? source.size : null, cancel);
+    await say(told);
+    if (isTerminal) void showPage(reference, options);
+    const shown = progress.add(bytes, charset === undefined ? source.size : null, upload);
+    await shown.pipeTo(upload.writable, { signal: cancel });
+    const result = await upload.done;
     await forget();
+    if (options.flag("json")) await say({ ...told, ...result });
+    return result.size;
   } catch (error) {
     await upload.abort(error);
     const reason = toStreamError(error);
@@ -154,7 +273,6 @@ async function pushSource(
     if (!isTransient(reason) && reason.code !== "UNAUTHORIZED") await forget();
     throw error;
   }
-  announcer.done();
 }
 
 /** Tells a person where the upload can be watched; a server that does not say is no reason to wait or to fail. */
@@ -193,8 +311,8 @@ function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> 
 }
 
 async function openUpload(
-  path: string,
-  source: Source,
+  metadata: ResourceMetadata,
+  contextId: string | undefined,
   options: Options,
   signal: AbortSignal,
 ): Promise<PushedUpload> {
@@ -202,7 +320,7 @@ async function openUpload(
   const { server, token } = await credentialsOf(options, resumed);
   const settings: PushOptions = {
     id: idOf(options),
-    contextId: options.text("context"),
+    contextId,
     token,
     signal,
     retryForMs: options.number("retry-for"),
@@ -211,7 +329,7 @@ async function openUpload(
     ...transportOf(options),
   };
   if (resumed === undefined) {
-    return await push(server, metadataOf(path, source, options), settings);
+    return await push(server, metadata, settings);
   }
   const location = parseReference(resumed, server);
   const saved = await recallToken(location.id);
@@ -228,20 +346,6 @@ function targetOf(options: Options): string {
   const server = serverOf(options);
   const resumed = options.text("resume");
   return resumed === undefined ? httpBase(server) : parseReference(resumed, server).server;
-}
-
-async function transfer(
-  upload: Upload,
-  bytes: ReadableStream<Uint8Array>,
-  size: number | null,
-  cancel: AbortSignal,
-): Promise<void> {
-  using progress = new Progress(
-    size,
-    () => `acknowledged ${formatBytes(upload.status.currentSize)}`,
-  );
-  await progress.count(bytes).pipeTo(upload.writable, { signal: cancel });
-  await upload.done;
 }
 
 function isFollowing(options: Options): boolean {
@@ -272,9 +376,14 @@ async function openSource(
   return await openGrowingFile(path, following);
 }
 
-function metadataOf(path: string, source: Source, options: Options): ResourceMetadata {
+function metadataOf(
+  path: string,
+  name: string | undefined,
+  source: Source,
+  options: Options,
+): ResourceMetadata {
   // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
-  const filename = options.text("name") ?? (path === "-" ? "stdin.log" : source.name);
+  const filename = name ?? (path === "-" ? "stdin.log" : source.name);
   const mimeType = options.text("type") ?? guessMimeType(filename);
   const isDeclaredText = options.flag("text") || options.text("charset") !== undefined;
   const supportsLineAccess = !options.flag("binary") && (isDeclaredText || isText(mimeType));

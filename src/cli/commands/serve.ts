@@ -155,6 +155,7 @@ export const serve: Command = {
       help: "log every finished request and WebSocket connection, without queries and secrets",
     },
     "no-viewer": { kind: "flag", help: "show people with a browser no pages, only the interface" },
+    "no-tus": { kind: "flag", help: "take no uploads from clients of tus, at /tus" },
     "log-format": {
       kind: "text",
       value: "FORMAT",
@@ -217,6 +218,7 @@ function settingsOf(options: Options) {
     allowHosts: hostsOf(options),
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
+    tus: !options.flag("no-tus"),
     maxUploads: options.number("max-uploads"),
     maxClientUploads: options.number("max-client-uploads"),
     uploadSilenceMs: options.number("upload-silence"),

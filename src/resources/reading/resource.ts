@@ -199,6 +199,30 @@ export class Resource {
     return await (await this.#log()).lineBreak(lineIndex - 1) + 1;
   }
 
+  /**
+   * When lines arrived: each with its last byte.
+   * @param first Index of the first line.
+   * @param count How many, all of them readable.
+   * @returns Times in ms since 1970; null where nobody knows.
+   */
+  async arrivals(first: number, count: number): Promise<(number | null)[]> {
+    const lasts: number[] = [];
+    for (let line = first + 1; line <= first + count; line++) {
+      lasts.push(Math.max(0, await this.lineStart(line) - 1));
+    }
+    return await (await this.#log()).arrivals?.(lasts) ?? lasts.map(() => null);
+  }
+
+  /**
+   * Where the bytes begin that arrived at a time or later.
+   * @param timeMs The time, in ms since 1970.
+   * @returns Position of the first of them; null where all arrived before, or nobody knows.
+   */
+  async arrivedSince(timeMs: number): Promise<number | null> {
+    this.#checkThere();
+    return await (await this.#log()).arrivedSince?.(timeMs) ?? null;
+  }
+
   /** Gives the log away to whoever closes it, or reads it next; null if nobody has read it. */
   leave(): Promise<LogReader> | null {
     this.#forgetRecent();

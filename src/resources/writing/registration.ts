@@ -35,6 +35,8 @@ export interface Registration {
   digests: readonly string[];
   /** Announcement of the whole by the uploader; nothing by default. */
   announced?: Announcement;
+  /** What a face keeps for its clients; nothing by default. */
+  annotation?: string;
 }
 
 /** Announcement of most uploaders. */
@@ -84,18 +86,17 @@ export class Registrar {
    */
   async register(registration: Registration): Promise<OwnedUpload> {
     const { quota, usage, events } = this.#parts;
-    const { id = crypto.randomUUID(), metadata, digests, resumable, announced = NOTHING } =
-      registration;
+    const { id = crypto.randomUUID(), metadata, digests, resumable, announced } = registration;
     if (registration.id !== undefined) await this.#checkFree(id);
     const contextId = await this.#context(registration);
     const subject = { id, metadata, contextId };
-    if (announced.size !== null) await quota.checkGrowth(subject, announced.size);
+    if (typeof announced?.size === "number") await quota.checkGrowth(subject, announced.size);
     await usage.take(contextId, 0);
     await quota.checkRegistration(subject);
     const digest = await createDigest(chooseDigest(digests));
     const secret = resumable ? newSecret() : null;
     const secretHash = secret === null ? null : await hashSecret(secret);
-    const record = this.#newRecord(subject, digest, secretHash, announced);
+    const record = this.#newRecord(subject, digest, secretHash, registration);
     const appender = await this.#parts.handover.take(id, () => this.#create(record, digest));
     events.emit({ type: "created", ...subject });
     return { appender, secret };
@@ -136,7 +137,7 @@ export class Registrar {
     subject: QuotaSubject,
     digest: RunningDigest,
     secretHash: string | null,
-    announced: Announcement,
+    { announced = NOTHING, annotation }: Registration,
   ): ResourceRecord {
     const nowMs = this.#nextTimeMs();
     return {
@@ -153,6 +154,7 @@ export class Registrar {
       digestState: { algorithm: digest.algorithm, byteOffset: 0, state: digest.save() },
       secretHash,
       announced,
+      ...(annotation === undefined ? {} : { annotation }),
       owner: this.#parts.lease.owner(),
       updatedAtMs: nowMs,
       revision: 0,

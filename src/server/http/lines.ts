@@ -51,6 +51,12 @@ const PARAMETERS = {
   ),
   tail: inQuery("tail", "so many lines before the end, instead of the two", integer(0, MAX_LINES)),
   offset: inQuery("offset", "bytes of the first line to leave out", integer(0, MAX), 0),
+  time: inQuery(
+    "time",
+    "instead of start: the first line that arrived at that time or later, in ms since 1970",
+    integer(0, MAX),
+  ),
+  times: inQuery("times", "in JSON: when each line arrived", flag, false),
   locate: inQuery("locate", "only where the lines are, cut to what is there", flag, false),
 };
 
@@ -74,6 +80,11 @@ const LINE_PAGE: Schema = {
   }),
 };
 
+const TIMED_LINE_PAGE: Schema = {
+  title: "TimedLines",
+  allOf: [LINE_PAGE, object({ times: array(orNull(COUNT)) })],
+};
+
 /** The route of lines. */
 export function linesRoutes(parts: FaceParts): Route[] {
   return [route({
@@ -87,7 +98,10 @@ export function linesRoutes(parts: FaceParts): Route[] {
     answers: {
       200: answerOf(
         "the lines, or where they are",
-        { "text/plain": TEXT, "application/json": { anyOf: [LINE_PAGE, LINES_LOCATED] } },
+        {
+          "text/plain": TEXT,
+          "application/json": { anyOf: [LINE_PAGE, TIMED_LINE_PAGE, LINES_LOCATED] },
+        },
         ...["Link", "Stream-Number-Of-Lines", "Stream-Transfer-Status"],
       ),
     },
@@ -104,6 +118,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await parts.resources.open(asked.id));
   const { resource } = opened;
+  if (asked.time !== undefined) wanted.start = await lineSince(resource, asked.time);
   const window = await locate(resource, wanted);
   tellStatus(c, resource);
   const type = accepts(c, {
@@ -111,7 +126,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
     supports: ["text/plain", "application/json"],
     default: "text/plain",
   });
-  if (type !== "text/plain") return await asJson(c, resource, window, wanted);
+  if (type !== "text/plain") return await asJson(c, resource, window, wanted, asked.times);
   const response = await asText(c, parts, opened, window, wanted);
   // The body releases it from now on.
   stack.move();
@@ -128,13 +143,26 @@ async function locateOnly(
   return json(c, await locateLines(opened.resource, start, count));
 }
 
-function wantedIn({ tail, start, count, offset: byteOffset }: Asked): Wanted {
+function wantedIn({ tail, start, time, count, offset: byteOffset }: Asked): Wanted {
+  if (time !== undefined && (start ?? tail) !== undefined) {
+    throw new StreamError("BAD_REQUEST", "time stands for start and tail: give one of them");
+  }
   if (count !== undefined && count > MAX_LINES) {
     throw new StreamError("BAD_REQUEST", `count=${count} is above ${MAX_LINES}`);
   }
   if (tail === undefined) return { start: start ?? 0, count: count ?? LINES, byteOffset };
   if (start === undefined && count === undefined) return { start: -tail, count: tail, byteOffset };
   throw new StreamError("BAD_REQUEST", "tail stands for start and count: give either");
+}
+
+/** The first line that arrived at a time or later; behind the last one where there is none. */
+async function lineSince(resource: Resource, timeMs: number): Promise<number> {
+  const lines = resource.status.numberOfLines ?? 0;
+  // Without lines this says so.
+  const end = await resource.lineStart(lines);
+  const since = await resource.arrivedSince(timeMs);
+  if (since === null || since >= end) return lines;
+  return (await lineAt(resource, since, 0, lines)).lineIndex;
 }
 
 /** Where the lines asked for are, as far as they are there. */
@@ -198,6 +226,7 @@ async function asJson(
   resource: Resource,
   window: LineWindow,
   { byteOffset }: Wanted,
+  withTimes: boolean,
 ): Promise<Response> {
   const { startingLineIndex: lineIndex, linesCount } = window;
   const page = linesCount === 0
@@ -208,7 +237,17 @@ async function asJson(
       pageLines: LIMITS.linesAnswerCount,
     });
   linkTo(c, resource, page.next ?? { lineIndex: lineIndex + linesCount, byteOffset: 0 });
-  return json(c, { ...window, ...page });
+  const times = withTimes && { times: await timesOf(resource, lineIndex, page.lines.length) };
+  return json(c, { ...window, ...page, ...times });
+}
+
+/** When lines arrived, a last piece of one included. */
+async function timesOf(
+  resource: Resource,
+  first: number,
+  count: number,
+): Promise<(number | null)[]> {
+  return count === 0 ? [] : await resource.arrivals(first, count);
 }
 
 /** Links to the lines that follow, if there are any. */
@@ -216,6 +255,7 @@ function linkTo(c: Context, { status }: Resource, { lineIndex, byteOffset }: Lin
   if (lineIndex >= (status.numberOfLines ?? 0)) return;
   const { pathname, searchParams } = new URL(c.req.url);
   searchParams.delete("tail");
+  searchParams.delete("time");
   searchParams.delete("offset");
   searchParams.set("start", String(lineIndex));
   if (byteOffset > 0) searchParams.set("offset", String(byteOffset));

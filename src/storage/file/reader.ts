@@ -3,12 +3,13 @@
  * @module
  */
 import { readSync } from "node:fs";
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import process from "node:process";
 import { setImmediate } from "node:timers/promises";
 import { StreamError } from "../../protocol.ts";
 import type { LogReader } from "../../storage.ts";
-import { decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
+import { ARRIVAL_BYTES, type ArrivalEntries, arrivalsOf, arrivedSince } from "../arrivals.ts";
+import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
 import { attempt } from "./errors.ts";
 
 /** Who reads more at once lets everybody else have a turn before. */
@@ -49,6 +50,7 @@ export class Disk {
 /** Reads one data file and its index. */
 export class FileReader implements LogReader {
   #closed = false;
+  #times: FileHandle | null = null;
 
   constructor(
     private readonly path: string,
@@ -72,8 +74,34 @@ export class FileReader implements LogReader {
     return decodeEntry(entry, 0);
   }
 
+  async arrivals(byteOffsets: readonly number[]): Promise<(number | null)[]> {
+    const entries = await this.#arrivals();
+    return entries === null ? byteOffsets.map(() => null) : await arrivalsOf(entries, byteOffsets);
+  }
+
+  async arrivedSince(timeMs: number): Promise<number | null> {
+    const entries = await this.#arrivals();
+    return entries === null ? null : await arrivedSince(entries, timeMs);
+  }
+
+  /** Null where no notes were taken. */
+  async #arrivals(): Promise<ArrivalEntries | null> {
+    const path = arrivalsPath(this.path);
+    this.#times ??= await open(path, "r").catch(() => null);
+    const file = this.#times;
+    if (file === null) return null;
+    const count = Math.floor((await file.stat()).size / ARRIVAL_BYTES);
+    const read = (from: number, entries: number) =>
+      attempt(
+        `read ${path}`,
+        () => this.#read(file, from * ARRIVAL_BYTES, new Uint8Array(entries * ARRIVAL_BYTES)),
+      );
+    return { count, read };
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
+    await this.#times?.close();
     await this.data.close();
     await this.index?.close();
   }

@@ -7,9 +7,10 @@ import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
-import { decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
+import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
 import { LineCounter } from "../line_counter.ts";
 import type { OwnedTail } from "../tails.ts";
+import { ArrivalWriter } from "./arrivals.ts";
 import { attempt } from "./errors.ts";
 
 /** Index entries kept back before they are written; 8192 entries cost 40 KiB an upload. */
@@ -30,13 +31,16 @@ export class FileWriter implements LogWriter {
   #indexed = 0;
   #directorySynced = false;
   #closing: Promise<void> | null = null;
+  readonly #arrivals: ArrivalWriter | null;
 
   constructor(
     private readonly path: string,
     private readonly data: number,
     private readonly index: number | null,
     private readonly tail: OwnedTail,
-  ) {}
+  ) {
+    this.#arrivals = index === null ? null : new ArrivalWriter(arrivalsPath(path));
+  }
 
   get lineBreaks(): number {
     return this.#counter.lineBreaks;
@@ -74,6 +78,7 @@ export class FileWriter implements LogWriter {
         throw error;
       }
       this.size = end;
+      if (statusOf !== undefined) this.#arrivals?.note(end);
       if (parts.length > 0) this.tail.appended(byteOffset, parts);
       if (statusOf !== undefined) this.tail.tell(statusOf(this));
     });
@@ -127,6 +132,7 @@ export class FileWriter implements LogWriter {
       });
     } finally {
       this.tail.release();
+      this.#arrivals?.close();
       closeSync(this.data);
       if (this.index !== null) closeSync(this.index);
     }
@@ -138,6 +144,7 @@ export class FileWriter implements LogWriter {
    */
   alignIndex(): void {
     this.size = fstatSync(this.data).size;
+    this.#arrivals?.align(this.size);
     if (this.index === null) return;
     let entries = this.#risingEntries();
     while (entries > 0 && !this.#isLineBreak(this.#entryAt(entries - 1))) entries--;

@@ -11,6 +11,8 @@ export interface CachedLine {
   text: string;
   /** Bytes of a line that is not kept as a whole; null for all others. */
   longBytes: number | null;
+  /** When it arrived, in ms since 1970; null where nobody knows, missing where nobody asked. */
+  timeMs?: number | null;
 }
 
 /** Some lines as the server gave them; the last may be a piece of its line. */
@@ -21,6 +23,8 @@ export interface LoadedLines {
   linesCount: number;
   startOffset: number;
   endOffset: number;
+  /** When each arrived, if that was asked for. */
+  times?: readonly (number | null)[];
 }
 
 /** Reads lines. */
@@ -145,22 +149,24 @@ export class LineCache {
   }
 
   async #read([from, to]: LineRange, signal: AbortSignal): Promise<void> {
-    const { lines, next } = await this.#load(from, to - from, signal);
+    const { lines, next, times } = await this.#load(from, to - from, signal);
     signal.throwIfAborted();
     const isPiece = next !== null && next.byteOffset > 0;
     const whole = isPiece ? lines.length - 1 : lines.length;
     if (lines.length === 0) throw new Error(`line ${from} did not come`);
     for (let at = 0; at < whole; at++) {
       const text = withoutBreak(lines[at]);
-      if (text.length <= CUT_CHARS) this.put(from + at, { text, longBytes: null });
-      else this.put(from + at, { text: copy(text), longBytes: utf8Bytes(text) });
+      const timeMs = times?.[at];
+      if (text.length <= CUT_CHARS) this.put(from + at, { text, longBytes: null, timeMs });
+      else this.put(from + at, { text: copy(text), longBytes: utf8Bytes(text), timeMs });
     }
     if (!isPiece) return;
     // Only the server knows how long it is.
     const line = from + whole;
     const { startOffset, endOffset } = await this.#load(line, 1, signal);
     signal.throwIfAborted();
-    this.put(line, { text: copy(lines[whole]), longBytes: endOffset - startOffset });
+    const longBytes = endOffset - startOffset;
+    this.put(line, { text: copy(lines[whole]), longBytes, timeMs: times?.[whole] });
   }
 
   /** Lets go of what is far from all that is wanted. */

@@ -12,6 +12,7 @@ import type { SettingsStore } from "./settings.ts";
 import type { LogSource } from "./source.ts";
 import { PLAIN, type Style } from "./style.ts";
 import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter } from "./terminal.ts";
+import { type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
 import { styleBefore } from "./style_before.ts";
 
@@ -65,6 +66,7 @@ export class Log {
   #end = { line: 0, offset: 0 };
   #tail: { line: number; text: string } | null = null;
   #readingTail = false;
+  #hasTimes = false;
   #stop = new AbortController();
   #sawEscapes = false;
 
@@ -75,6 +77,7 @@ export class Log {
   constructor(source: LogSource, settings: SettingsStore) {
     this.source = source;
     this.settings = settings;
+    this.#hasTimes = settings.all.times !== "off";
     this.cache = new LineCache(
       (start, count, signal) => this.#load(start, count, signal),
       () => this.#arrived(),
@@ -212,7 +215,12 @@ export class Log {
   }
 
   async #load(start: number, count: number, signal: AbortSignal): Promise<LoadedLines> {
-    const loaded = await this.source.lines(start, count, signal);
+    const loaded = await this.source.lines(
+      start,
+      count,
+      signal,
+      this.settings.all.times !== "off",
+    );
     const line = start + loaded.linesCount;
     if (line >= this.#end.line) this.#end = { line, offset: loaded.endOffset };
     return loaded;
@@ -337,6 +345,13 @@ export class Log {
     return this.map.isHidden(line) ? null : this.row(line)?.row.text ?? null;
   }
 
+  /** When a line arrived, as the reader wants to see it. */
+  timeOf(line: number): ShownTime {
+    const { times } = this.settings.all;
+    const startMs = Date.parse(this.info?.createdAt ?? "");
+    return shownTime(this.cache.get(line)?.timeMs, times, startMs, Date.now());
+  }
+
   /** Tells whether a line tells of an error. */
   isError(line: number): boolean {
     const { errors } = this.outline;
@@ -432,6 +447,10 @@ export class Log {
 
   /** Forgets how lines are shown, as that was chosen anew. */
   redraw(): void {
+    const wantsTimes = this.settings.all.times !== "off";
+    // Lines that were read without their times are read again.
+    if (wantsTimes && !this.#hasTimes) this.cache.forget();
+    this.#hasTimes = wantsTimes;
     this.#clearRows();
     this.#remap();
     this.changed();

@@ -30,8 +30,15 @@ export interface LogSource {
   info(): Promise<ResourceInfo>;
   /** Statuses until the last. */
   statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus>;
-  /** Some lines. */
-  lines(start: number, count: number, signal: AbortSignal): Promise<LoadedLines>;
+  /** Some lines, with the times of their arrival where those are wanted and known. */
+  lines(
+    start: number,
+    count: number,
+    signal: AbortSignal,
+    times?: boolean,
+  ): Promise<LoadedLines>;
+  /** The first line that arrived at a time or later; the number of lines for none. Null where times mean nothing. */
+  readonly lineSince: ((timeMs: number) => Promise<number>) | null;
   /** Reads bytes. */
   readonly read: ReadBytes;
   /** Searches; null where nothing can be searched. */
@@ -65,10 +72,15 @@ export class ResourceSource implements LogSource {
       events(reference, { token, signal, onRetry, retryForMs: Infinity });
   }
 
-  lines(start: number, count: number, signal: AbortSignal): Promise<LoadedLines> {
+  lines(start: number, count: number, signal: AbortSignal, times = false): Promise<LoadedLines> {
     const { reference, token } = this.address;
-    return getLines(reference, { start, count, signal, token });
+    return getLines(reference, { start, count, signal, token, times });
   }
+
+  readonly lineSince = async (timeMs: number): Promise<number> => {
+    const { reference, token } = this.address;
+    return (await getLines(reference, { timeMs, count: 0, token })).startingLineIndex;
+  };
 
   readonly find: Find = ({ pattern, ...how }, from, limit, signal) => {
     const { reference, token } = this.address;
@@ -87,6 +99,7 @@ export type ReadBytes = (from: number, to: number, signal: AbortSignal) => Promi
 /** One long line, in pieces that are shown like lines. */
 export class LongLineSource implements LogSource {
   readonly find = null;
+  readonly lineSince = null;
   #window: { startOffset: number; bytes: number } | null = null;
 
   /**

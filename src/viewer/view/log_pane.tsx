@@ -11,6 +11,7 @@ import { keysOf } from "./keys.ts";
 import { LogView } from "./log_view.ts";
 import { ContentLink, Help, Problem, State, ThemeTool, Tool } from "./parts.tsx";
 import { bytesText } from "./row.ts";
+import { timeIn } from "../model/times.ts";
 import { SearchBar } from "./search_bar.tsx";
 import { Announcer } from "./announcer.tsx";
 
@@ -165,7 +166,17 @@ export function LogPane({ log, id, active = true, children }: {
         >
           Raw
         </Tool>
-        <Tool label="Go to a line" keys=":" onClick={() => setAsking(!asking)}>Go to</Tool>
+        <Tool
+          label={`Times: ${TIMES[all.times]}`}
+          keys="t"
+          pressed={all.times !== "off"}
+          onClick={() => change({ times: nextTimes(all.times) })}
+        >
+          Times
+        </Tool>
+        <Tool label="Go to a line or a time" keys=":" onClick={() => setAsking(!asking)}>
+          Go to
+        </Tool>
         <ContentLink id={id} name={log.info?.filename ?? id} download={false}>Text</ContentLink>
         <ContentLink id={id} name={log.info?.filename ?? id} download>Download</ContentLink>
         <ThemeTool onChange={refresh} />
@@ -173,10 +184,16 @@ export function LogPane({ log, id, active = true, children }: {
       </div>
       {asking && (
         <GoTo
-          lines={log.lines}
+          log={log}
           go={(line) => {
             setAsking(false);
             view.goToLine(line);
+            view.element.focus();
+          }}
+          goToTime={(timeMs) => {
+            setAsking(false);
+            history.replaceState(history.state, "", `#T${new Date(timeMs).toISOString()}`);
+            void view.goToTime(timeMs);
             view.element.focus();
           }}
           close={() => setAsking(false)}
@@ -273,22 +290,31 @@ function Ending({ log }: { log: Log }) {
 }
 
 function GoTo(
-  { lines, go, close }: { lines: number; go: (line: number) => void; close: () => void },
+  { log, go, goToTime, close }: {
+    log: Log;
+    go: (line: number) => void;
+    goToTime: (timeMs: number) => void;
+    close: () => void;
+  },
 ) {
+  const { lines, info } = log;
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => input.current!.focus(), []);
   const submit = (event: Event) => {
     event.preventDefault();
-    const line = Number(input.current!.value.replace(/[^\d]/g, ""));
+    const { value } = input.current!;
+    const timeMs = timeIn(value, Date.parse(info?.createdAt ?? ""));
+    if (timeMs !== null) return goToTime(timeMs);
+    const line = Number(value.replace(/[^\d]/g, ""));
     if (line >= 1) go(Math.min(line, lines) - 1);
   };
   return (
     <form class="goto" onSubmit={submit}>
       <label>
-        Line{" "}
+        Line or time{" "}
         <input
           ref={input}
-          inputMode="numeric"
+          placeholder="120 or 14:05:30"
           autocomplete="off"
           onKeyDown={(event) => event.key === "Escape" && close()}
         />
@@ -297,6 +323,14 @@ function GoTo(
     </form>
   );
 }
+
+const TIMES: Record<typeof settings.all.times, string> = {
+  off: "none",
+  clock: "of this machine's clock",
+  utc: "in UTC",
+  ago: "until now",
+  elapsed: "since the beginning",
+};
 
 function nextTimes(times: typeof settings.all.times): typeof settings.all.times {
   const all = ["off", "clock", "utc", "ago", "elapsed"] as const;

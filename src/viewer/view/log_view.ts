@@ -9,6 +9,7 @@ import type { LineRange } from "../model/row_map.ts";
 import { fromScroll, type Heights, scrollHeight, toScroll } from "../model/scale.ts";
 import { hitsIn } from "../model/searcher.ts";
 import type { Row } from "../model/terminal.ts";
+import { timeInFragment } from "../model/times.ts";
 import { drawMarks } from "./marks.ts";
 import { drawRow, type Placed } from "./row.ts";
 import { LogSelection } from "./selection.ts";
@@ -60,6 +61,8 @@ export class LogView {
   #idle: ReturnType<typeof setTimeout> | undefined;
   #widest = 0;
   #opened = false;
+  /** Whether any line was there to be drawn: the first ones do not wait for a frame. */
+  #hasText = false;
 
   /**
    * @param log What is shown.
@@ -157,9 +160,17 @@ export class LogView {
     this.schedule(true);
   }
 
-  /** Shows the lines that the address names. */
+  /** Shows the first line that arrived at a time or later. */
+  async goToTime(timeMs: number): Promise<void> {
+    const line = await this.#log.source.lineSince?.(timeMs).catch(() => null) ?? null;
+    if (line !== null) this.goToLine(Math.min(line, Math.max(0, this.#log.lines - 1)), true);
+  }
+
+  /** Shows the lines, or the time, that the address names. */
   goToLinked(): void {
     this.#linked = linesIn(location.hash);
+    const timeMs = timeInFragment(location.hash);
+    if (timeMs !== null) void this.goToTime(timeMs);
     if (this.#linked !== null) this.goToLine(this.#linked.first);
     else this.schedule();
   }
@@ -222,16 +233,24 @@ export class LogView {
 
   #logChanged(): void {
     if (!this.#opened && this.#log.status !== null) this.#open();
-    if (this.#stick) this.#seenLines = this.#log.lines;
-    this.schedule();
+    if (this.#stick) {
+      this.#seenLines = this.#log.lines;
+      // A frame earlier than drawing would ask for them.
+      this.#want();
+    }
+    if (!this.#hasText && this.#log.cache.size > 0) {
+      this.#hasText = true;
+      this.#draw();
+    } else this.schedule();
   }
 
   /** Where a log opens: at the lines that were linked, at the end while it grows, else at its start. */
   #open(): void {
     this.#opened = true;
     this.#seenLines = this.#log.lines;
-    if (this.#linked !== null) this.goToLinked();
+    if (this.#linked !== null || timeInFragment(location.hash) !== null) this.goToLinked();
     else this.#stick = this.#log.live;
+    this.#draw();
   }
 
   #stop(): void {
@@ -463,7 +482,7 @@ export class LogView {
     const hits = shown === null ? [] : hitsIn(shown.row.text, log.matcher);
     const gap = log.filtered ? log.map.gapBefore(line) : null;
     const classes = this.#classesOf(line, group?.depth ?? null);
-    const time = { text: "", title: "" };
+    const time = log.timeOf(line);
     const key = [
       shown === null ? "-" : identityOf(shown.row),
       group === undefined ? "" : `${groupOpen}`,

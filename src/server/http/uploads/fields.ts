@@ -14,7 +14,7 @@ import {
   type ResourceMetadata,
   StreamError,
 } from "../../../protocol.ts";
-import type { Content } from "../../../session.ts";
+import { contentLength, contentType } from "../../content.ts";
 import {
   flag,
   inHeader,
@@ -161,32 +161,6 @@ export function named(c: Context, creation: Creation, segment: string | undefine
   const mimeType = creation.type ?? known ?? guessMimeType(filename);
   const supportsLineAccess = creation.lines ?? isText(mimeType);
   return { id, metadata: { filename, mimeType, supportsLineAccess } };
-}
-
-/** The media type of the content, without parameters. */
-export function contentType(c: Context): string | undefined {
-  return c.req.header("content-type")?.split(";")[0].trim();
-}
-
-/** Refuses content that is not stored as it comes. */
-export function checkCoding(c: Context): void {
-  const coding = c.req.header("content-encoding");
-  if (coding === undefined || coding === "identity") return;
-  throw new StreamError(
-    "BAD_REQUEST",
-    `Content-Encoding ${coding} is not decoded here: send the bytes as they are`,
-  );
-}
-
-/** The length of the content; null when the request does not say. */
-function contentLength(c: Context): number | null {
-  const length = c.req.header("content-length");
-  return length === undefined || !/^\d+$/.test(length) ? null : Number(length);
-}
-
-/** The content of a request. */
-export function contentOf(c: Context): Content {
-  return { body: c.req.raw.body, byteCount: contentLength(c) };
 }
 
 /** The size of the whole as a request says it, in one of two ways or in both. */

@@ -16,6 +16,7 @@ import type { CompletedUpload } from "../../../resources.ts";
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
 import { whileGranted } from "../../access.ts";
 import { json } from "../../answer/json.ts";
+import { checkCoding, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
 import { clientsOf } from "../../shares.ts";
@@ -30,9 +31,6 @@ import {
 import {
   announcedSize,
   type Append,
-  checkCoding,
-  contentOf,
-  contentType,
   type Creation,
   named,
   type Owner,

@@ -1,0 +1,235 @@
+/**
+ * `stream get`.
+ * @module
+ */
+import { createReadStream } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { getResource, listResources, open, type ResourceInfo } from "../../client.ts";
+import { createDigest, type RunningDigest } from "../../digest.ts";
+import { type DigestAlgorithm, DIGESTS, endedWell, StreamError } from "../../protocol.ts";
+import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+import { described, exitCodeOf } from "../exit_codes.ts";
+import { outcomeText } from "../outcome.ts";
+import { fileOutput, printLine, sizeOf, visible, visibleJson } from "../output.ts";
+import { inParallel } from "../parallel.ts";
+import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
+import { notice } from "../stderr.ts";
+import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+
+/** Resources that are fetched at a time. */
+const PARALLEL = 4;
+
+/** Fetches resources into a directory. */
+export const get: Command = {
+  name: "get",
+  summary: `fetch resources into a directory, whole and verified; ${REFERENCE_HELP}`,
+  positionals: ["[REF…]"],
+  options: {
+    context: { kind: "text", value: "ID", help: "fetch all that are in an upload context" },
+    output: { kind: "text", short: "o", value: "DIR", help: "directory (default: this one)" },
+    parallel: { kind: "count", value: "N", help: "fetch so many at a time (default 4)" },
+    json: { kind: "flag", help: "print a JSON object a line for each that is there" },
+    "retry-for": {
+      kind: "duration",
+      value: "TIME",
+      help: "try a lost connection again for so long; 0s for never (default 10m)",
+    },
+    ...TRANSPORT_OPTION,
+    ...SERVER_OPTION,
+  },
+  examples: [
+    "stream get --context run-17 -o logs",
+    "stream get run-17/build.log -o /tmp",
+  ],
+  run: (references, options) => runGet(references, options),
+};
+
+async function runGet(references: string[], options: Options): Promise<number> {
+  const context = options.text("context");
+  if ((references.length === 0) === (context === undefined)) {
+    throw new UsageError("get wants either REF or --context ID");
+  }
+  const directory = options.text("output") ?? ".";
+  const wanted = context === undefined
+    ? await named(references, options)
+    : await inContext(context, options);
+  const files = placed(wanted, directory);
+  let code: number = EXIT.ok, done = 0;
+  {
+    using progress = new Progress(() => `${done} of ${files.length}`);
+    await inParallel(files, Math.max(1, options.number("parallel") ?? PARALLEL), async (file) => {
+      try {
+        const worth = await new Fetching(file, options, progress).run();
+        code ||= worth;
+        done++;
+      } catch (error) {
+        notice(`${visible(file.info.filename)}: ${described(error)}`);
+        code ||= exitCodeOf(error);
+      }
+    });
+  }
+  notice(`${done} of ${files.length} resources are in ${visible(directory)}`);
+  return code;
+}
+
+/** A resource that is wanted. */
+interface Wanted {
+  info: ResourceInfo;
+  resource: NamedResource;
+}
+
+async function named(references: string[], options: Options): Promise<Wanted[]> {
+  const wanted: Wanted[] = [];
+  for (const text of references) {
+    const resource = await resourceOf(options, text);
+    wanted.push({ resource, info: await getResource(resource.reference, resource) });
+  }
+  return wanted;
+}
+
+/** All resources of a context, oldest first, so that their names stay theirs when others join. */
+async function inContext(contextId: string, options: Options): Promise<Wanted[]> {
+  const credentials = await credentialsOf(options);
+  const wanted: Wanted[] = [];
+  for await (const info of listResources(credentials.server, { contextId, ...credentials })) {
+    wanted.push({ info, resource: { reference: info.id, ...credentials } });
+  }
+  if (wanted.length > 0) return wanted.reverse();
+  throw new StreamError("NOT_FOUND", `no resource is in the upload context ${contextId}`);
+}
+
+/** Where each is to be; of two with the same name the second is told apart by its id. */
+function placed(wanted: Wanted[], directory: string): (Wanted & { path: string })[] {
+  const taken = new Set<string>();
+  return wanted.map(({ info, resource }) => {
+    const name = safePath(info.filename);
+    const path = taken.has(name) ? `${name}~${info.id.slice(0, 8)}` : name;
+    taken.add(path);
+    return { info, resource, path: join(directory, path) };
+  });
+}
+
+/** A name as a path that stays in its directory: folders are kept where they only lead inwards. */
+function safePath(filename: string): string {
+  // deno-lint-ignore no-control-regex
+  const name = filename.replace(/[\x00-\x1f\x7f\\]/g, "_");
+  const isInward = name.split("/").every((part) => part !== "" && part !== "." && part !== "..");
+  const path = isInward ? name : name.replaceAll("/", "_");
+  return path === "." || path === ".." ? "_" : path;
+}
+
+/** One resource on its way into a file. */
+class Fetching {
+  readonly #info: ResourceInfo;
+  readonly #resource: NamedResource;
+  readonly #path: string;
+  /** Holds what is not whole yet. */
+  readonly #part: string;
+
+  constructor(
+    { info, resource, path }: Wanted & { path: string },
+    private readonly options: Options,
+    private readonly progress: Progress,
+  ) {
+    this.#info = info;
+    this.#resource = resource;
+    this.#path = path;
+    this.#part = `${path}.part`;
+  }
+
+  /** Returns the exit code that the resource is worth. */
+  async run(): Promise<number> {
+    await mkdir(dirname(this.#path), { recursive: true });
+    const { reference, ...credentials } = this.#resource;
+    if (await this.#isThere()) return await this.#tell(this.#info);
+    const digests = new Map<DigestAlgorithm, RunningDigest>();
+    // While it runs nobody knows which of them the server will tell.
+    const known = this.#info.digest;
+    for (const name of known === null ? DIGESTS : [known.algorithm]) {
+      digests.set(name, await createDigest(name));
+    }
+    const update = (bytes: Uint8Array) => digests.forEach((digest) => digest.update(bytes));
+    await this.#download(update);
+    const info = await getResource(reference, credentials);
+    await this.#verify(info, digests);
+    await rename(this.#part, this.#path);
+    return await this.#tell(info);
+  }
+
+  /** Whether the file is there, with the bytes of a resource that has ended. */
+  async #isThere(): Promise<boolean> {
+    const { digest, currentSize } = this.#info;
+    if (digest === null || await sizeOf(this.#path) !== currentSize || currentSize === 0) {
+      return false;
+    }
+    const running = await createDigest(digest.algorithm);
+    for await (const bytes of createReadStream(this.#path)) running.update(bytes as Uint8Array);
+    return running.value() === digest.value;
+  }
+
+  /** Goes on where the file ends that holds the part. */
+  async #download(update: (bytes: Uint8Array) => void): Promise<void> {
+    const { reference, ...credentials } = this.#resource;
+    const from = await sizeOf(this.#part);
+    const download = await open(reference, {
+      ...credentials,
+      retryForMs: this.options.number("retry-for"),
+      ...RETRY_NOTICES,
+      ...transportOf(this.options),
+    });
+    try {
+      if (from > download.status.currentSize) await this.#refuse(`has ${from} bytes`);
+      if (from > 0) {
+        for await (const bytes of createReadStream(this.#part)) update(bytes as Uint8Array);
+      }
+      const output = this.progress.countWritten(await fileOutput(this.#part, "a"));
+      try {
+        for await (const bytes of download.read({ from })) {
+          update(bytes);
+          await output.write(bytes);
+        }
+      } finally {
+        await output.close();
+      }
+    } finally {
+      download.close();
+    }
+  }
+
+  async #verify(
+    { digest, currentSize }: ResourceInfo,
+    digests: Map<DigestAlgorithm, RunningDigest>,
+  ): Promise<void> {
+    const size = await sizeOf(this.#part);
+    if (size !== currentSize) await this.#refuse(`has ${size} bytes, not ${currentSize}`);
+    if (digest === null) return;
+    const value = digests.get(digest.algorithm)!.value();
+    if (value !== digest.value) {
+      await this.#refuse(`has ${digest.algorithm} ${value}, not ${digest.value}`);
+    }
+  }
+
+  /** What is not the resource must not be gone on with. */
+  async #refuse(what: string): Promise<never> {
+    await rm(this.#part, { force: true });
+    throw new StreamError(
+      "CHECKSUM_MISMATCH",
+      `${this.#part} ${what}: it was no part of the resource, and is gone; fetch it again`,
+    );
+  }
+
+  async #tell(info: ResourceInfo): Promise<number> {
+    const { transferStatus, failure, outcome, filename } = info;
+    const path = this.#path;
+    await printLine(this.options.flag("json") ? visibleJson({ ...info, path }) : visible(path));
+    if (!endedWell(outcome)) {
+      notice(`${visible(filename)}: the command ended ${outcomeText(outcome!)}`);
+    }
+    if (transferStatus !== "FAILED") return EXIT.ok;
+    notice(`${visible(filename)} is FAILED: ${visible(failure ?? "the server does not say why")}`);
+    return EXIT.resourceFailed;
+  }
+}

@@ -1,0 +1,163 @@
+/** Several resources at once: pushed, followed and fetched, by the real program. */
+import { mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { type Kind, own, Workspace } from "../helpers/cli.ts";
+
+const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+
+async function listed(workspace: Workspace, ...args: string[]): Promise<Record<string, unknown>[]> {
+  return JSON.parse((await workspace.run(own, ["ls", "--json", ...args])).stdout);
+}
+
+/** Files to push: two, and a directory with a folder and a link back. */
+async function withFiles(): Promise<Workspace> {
+  const workspace = await Workspace.open();
+  await mkdir(workspace.path("dir/deep"), { recursive: true });
+  for (const name of ["a.log", "b.log", "dir/c.log", "dir/d.bin", "dir/deep/e.log"]) {
+    await writeFile(workspace.path(name), `${name}\n`);
+  }
+  await symlink("..", workspace.path("dir/deep/up"));
+  return workspace;
+}
+
+for (const kind of kinds) {
+  test(`${kind}: files and directories are pushed into one context, each as a resource`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    const { code, stdout, stderr } = await workspace.run(kind, ["push", "a.log", "b.log", "dir/"]);
+    assertEquals(code, 0);
+    const context = /^stream: 5 of 5 files pushed, 47 B, in the upload context (push-\S+)\n$/
+      .exec(stderr)?.[1] ?? "";
+    const resources = await listed(workspace, "--context", context);
+    const names = ["a.log", "b.log", "dir/c.log", "dir/d.bin", "dir/deep/e.log"];
+    assertEquals(resources.map(({ filename }) => filename).sort(), names);
+    for (const name of names) {
+      assertMatch(stdout, new RegExp(`^ws://\\S+  ${name}$`, "m"));
+      const read = await workspace.run(kind, ["follow", `${context}/${name}`]);
+      assertEquals(read.stdout, `${name}\n`);
+    }
+  });
+
+  test(`${kind}: --include chooses from directories; what cannot be read fails the push, not the others`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    const args = ["push", "missing.log", "dir", "--include", "*.log", "--context", "run"];
+    const { code, stderr } = await workspace.run(kind, [...args, "--parallel", "1"]);
+    assertEquals(code, 1);
+    assertMatch(stderr, /^stream: missing\.log: .*no such file.*\nstream: 2 of 3 files pushed, /m);
+    const names = (await listed(workspace)).map(({ filename }) => filename).sort();
+    assertEquals(names, ["dir/c.log", "dir/deep/e.log"]);
+  });
+
+  test(`${kind}: several growing files are followed until one signal completes them all`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    const push = workspace.start(kind, ["push", "a.log", "b.log", "--follow", "--context", "run"]);
+    await push.stdout.until((text) => text.split("\n").length === 3);
+    push.signal("SIGTERM");
+    assertEquals((await push.exit()).code, 0);
+    const resources = await listed(workspace, "--context", "run");
+    assertEquals(resources.map(({ transferStatus }) => transferStatus), ["COMPLETED", "COMPLETED"]);
+  });
+
+  test(`${kind}: push --json tells when an upload begins, and what became of it`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    for (const paths of [["a.log"], ["a.log", "dir/c.log"]]) {
+      const { stdout } = await workspace.run(kind, [
+        "push",
+        ...paths,
+        "--json",
+        "--context",
+        "run",
+      ]);
+      const lines = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+      assertEquals(lines.length, 2 * paths.length);
+      const [begun, ended] = lines.filter(({ filename }) => filename === "a.log");
+      assertEquals([begun.contextId, begun.size, ended.size], ["run", undefined, 6]);
+      assertEquals([begun.reference, ended.digest.algorithm], [ended.reference, "xxh128"]);
+    }
+  });
+
+  test(`${kind}: several resources are followed line by line, each line with its name`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    const first = await workspace.push(own, ["-", "--name", "first"]);
+    const second = await workspace.push(own, ["-", "--name", "second.log"]);
+    const follow = workspace.start(kind, ["follow", first.reference, second.reference]);
+    await first.push.write("one\n");
+    await follow.stdout.until((text) => text === "first      | one\n");
+    await second.push.write("two\nunfinished");
+    await follow.stdout.until((text) => text.endsWith("second.log | two\n"));
+    await first.push.write("three\n");
+    await follow.stdout.until((text) => text.endsWith("first      | three\n"));
+    first.push.end();
+    second.push.end();
+    const { code, stdout } = await follow.exit();
+    assertEquals(code, 0);
+    assertMatch(stdout, /second\.log \| unfinished\n$/);
+  });
+
+  test(`${kind}: a context is followed with all that joins it, until it is closed and all have ended`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    await workspace.run(own, ["push", "a.log", "--context", "run"]);
+    const follow = workspace.start(kind, ["follow", "--context", "run"]);
+    await follow.stdout.until((text) => text === "a.log | a.log\n");
+    const live = await workspace.push(own, ["-", "--name", "live", "--context", "run"]);
+    await live.push.write("one\n");
+    await follow.stdout.until((text) => text.endsWith("live  | one\n"));
+    assertEquals((await workspace.run(own, ["close", "run"])).code, 0);
+    await live.push.write("two\n");
+    await follow.stdout.until((text) => text.endsWith("live  | two\n"));
+    live.push.signal("SIGTERM");
+    const { code, stderr } = await follow.exit();
+    assertEquals(code, 3);
+    assertStringIncludes(stderr, "live is FAILED");
+  });
+
+  test(`${kind}: get fetches a context into a directory, with names that cannot leave it`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    await workspace.run(own, ["push", "a.log", "dir", "--context", "run"]);
+    for (const name of ["../../evil", "/abs", "a.log", "x/.."]) {
+      await workspace.run(own, ["push", "b.log", "--name", name, "--context", "run"]);
+    }
+    const { code, stderr } = await workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
+    assertEquals(code, 0);
+    assertMatch(stderr, /8 of 8 resources are in copy/);
+    const found = (await readdir(workspace.path("copy"), { recursive: true })).sort();
+    assertEquals(found.filter((path) => !/~[0-9a-f]{8}$/.test(path)), [
+      ...[".._.._evil", "_abs", "a.log", "dir", "dir/c.log", "dir/d.bin", "dir/deep"],
+      ...["dir/deep/e.log", "x_.."],
+    ]);
+    assertEquals(found.filter((path) => /~[0-9a-f]{8}$/.test(path)).length, 1);
+    assertEquals(await readFile(workspace.path("copy/dir/c.log"), "utf8"), "dir/c.log\n");
+  });
+
+  test(`${kind}: get goes on where it was cut off, and verifies what it has`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    await writeFile(workspace.path("big.log"), "0123456789\n".repeat(100_000));
+    await workspace.run(own, ["push", "big.log", "a.log", "--context", "run"]);
+    const get = () => workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
+    assertEquals((await get()).code, 0);
+    const path = workspace.path("copy/big.log");
+    const whole = await readFile(path, "utf8");
+    assertEquals(whole, await readFile(workspace.path("big.log"), "utf8"));
+    await rm(path);
+    await writeFile(`${path}.part`, whole);
+    await truncate(`${path}.part`, 500_000);
+    assertEquals((await get()).code, 0);
+    assertEquals(await readFile(path, "utf8"), whole);
+    await rm(path);
+    await writeFile(`${path}.part`, `x${whole.slice(1, 500_000)}`);
+    const damaged = await get();
+    assertEquals(damaged.code, 1);
+    assertStringIncludes(damaged.stderr, "CHECKSUM_MISMATCH");
+    assertEquals((await readdir(workspace.path("copy"))).sort(), ["a.log"]);
+    assertEquals((await get()).code, 0);
+    assertEquals(await readFile(path, "utf8"), whole);
+  });
+}
