@@ -12,14 +12,12 @@ import {
   toStreamError,
   UPLOADS_PATH,
 } from "../../../protocol.ts";
-import type { CompletedUpload } from "../../../resources.ts";
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
-import { whileGranted } from "../../access.ts";
 import { json } from "../../answer/json.ts";
 import { checkCoding, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
-import { clientsOf } from "../../shares.ts";
+import { begin, find, own } from "../../uploading.ts";
 import {
   alreadyCompleted,
   inconsistentLength,
@@ -44,7 +42,7 @@ export async function create(
   said: Creation,
   segment: string | undefined,
 ): Promise<Response> {
-  const { resources, httpUploads } = parts;
+  const { resources } = parts;
   const { id, metadata } = named(c, said, segment);
   checkCoding(c);
   const { complete: isComplete, contentDigest } = said;
@@ -54,8 +52,7 @@ export async function create(
   const size = announcedSize(c, said.length, 0, isWhole);
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
   if (size === "INCONSISTENT") return inconsistentLength(c);
-  const givePlaceBack = takePlace(c, parts);
-  const owned = await resources.register({
+  const { upload, secret } = await begin(c, parts, {
     id,
     metadata,
     contextId: said.context || null,
@@ -63,18 +60,14 @@ export async function create(
     resumable: !isWhole,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
-  }).catch((error) => {
-    givePlaceBack();
-    throw error;
   });
-  const upload = httpUploads.add(owned, givePlaceBack);
   const { appender } = upload;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
-  return await ownWhileGranted(c, upload, async (intake) => {
+  return await own(c, upload, async (intake) => {
     await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
     if (isWhole) return await complete(c, parts, upload, said, null, 201);
     const base = parts.references.base(c);
-    c.header("location", `${base}${UPLOADS_PATH}/${appender.resource.id}/${owned.secret}`);
+    c.header("location", `${base}${UPLOADS_PATH}/${appender.resource.id}/${secret}`);
     uploadState(c, appender.received, false);
     const record = await resources.get(appender.resource.id);
     return json(c, parts.references.info(record, base), 201);
@@ -98,7 +91,7 @@ export async function append(
   const content = contentOf(c);
   const upload = await find(c, parts, said);
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
-  return await ownWhileGranted(c, upload, async (intake) => {
+  return await own(c, upload, async (intake) => {
     const { appender } = upload;
     // Bytes of an earlier request may not be written yet.
     await upload.receive(intake, { body: null, byteCount: null });
@@ -134,7 +127,7 @@ export async function tellOffset(c: Context, parts: FaceParts, owner: Owner): Pr
     uploadState(c, size, true);
     return await answer();
   }
-  return await upload.own(async (intake) => {
+  return await own(c, upload, async (intake) => {
     await upload.receive(intake, { body: null, byteCount: null });
     const { received, announced, digestAlgorithm } = upload.appender;
     if (announced.size !== null) c.header("upload-length", String(announced.size));
@@ -154,38 +147,9 @@ export async function cancel(
   if ("completed" in upload) {
     throw new StreamError("WRONG_STATE", `upload ${owner.id} is completed: delete the resource`);
   }
-  return await upload.own(async () => {
+  return await own(c, upload, async () => {
     await upload.appender.fail(new StreamError("ABORTED", reason));
     return c.body(null, 204);
-  });
-}
-
-function find(
-  c: Context,
-  parts: FaceParts,
-  { id, secret }: Owner,
-): Promise<HttpUpload | CompletedUpload> {
-  return parts.httpUploads.find(id, secret, () => takePlace(c, parts));
-}
-
-/** A place among the uploads of who asks. */
-function takePlace(c: Context, { uploadShares, references }: FaceParts): () => void {
-  return uploadShares.take(clientsOf(c, references));
-}
-
-/** Owns an upload until the end of a request, or of what it was granted. */
-function ownWhileGranted<T>(
-  c: Context,
-  upload: HttpUpload,
-  step: (intake: Intake) => Promise<T>,
-): Promise<T> {
-  return upload.own(async (intake) => {
-    const stopWaiting = whileGranted(c, (reason) => intake.stop(reason));
-    try {
-      return await step(intake);
-    } finally {
-      stopWaiting();
-    }
   });
 }
 
