@@ -5,6 +5,7 @@ import { run } from "./run.ts";
 const PROGRAMS = [
   { name: "chromium", debian: "chromium" },
   { name: "curl", debian: "curl" },
+  { name: "logrotate", debian: "logrotate" },
   { name: "nginx", debian: "nginx-light" },
   { name: "openssl", debian: "openssl" },
 ];

@@ -88,6 +88,9 @@ export type ResourceChange = Partial<
   >
 >;
 
+/** Texts by name that the host of a server gave to an upload context; nothing of them is told to clients. */
+export type ContextAttributes = Readonly<Record<string, string>>;
+
 /** An upload context: a group of uploads (a test run, a job). */
 export interface UploadContext {
   /** Its id, chosen by whoever made it. */
@@ -96,6 +99,8 @@ export interface UploadContext {
   createdAtMs: number;
   /** Time since which it takes no more uploads, in ms since 1970; null while it does. */
   closedAtMs: number | null;
+  /** What it was made with; never changes. */
+  attributes: ContextAttributes;
 }
 
 /** Which upload contexts to list, page by page, newest first. */
@@ -148,8 +153,13 @@ export interface Catalog {
   list(query: ResourceQuery): Promise<ResourceRecord[]>;
   /** Removes a record; false when there was none. */
   delete(id: string): Promise<boolean>;
-  /** Makes an upload context unless it exists; returns it either way. */
-  createContext(id: string): Promise<UploadContext>;
+  /**
+   * Makes an upload context unless it exists.
+   * @param id Its id.
+   * @param attributes Kept as they are, unless it exists; none by default.
+   * @returns It, either way.
+   */
+  createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext>;
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null>;
   /** Closes an upload context unless it is closed; returns it either way, or null when there is none. */

@@ -17,15 +17,19 @@ export {
 export { checkContextId, foldResourceId, isResourceId, isUuid } from "./protocol/ids.ts";
 export { LIMITS } from "./protocol/limits.ts";
 export {
+  checkMessage,
   decodeMessage,
   type DownloadRequest,
   encodeMessage,
   type Heartbeat,
+  isMessageName,
   type LinePosition,
   type Message,
   type MessageOf,
   MESSAGES,
   type MessagesOf,
+  type NamedMessage,
+  parseMessage,
   type ServerMessage,
   type UploadRequest,
 } from "./protocol/messages.ts";
@@ -61,7 +65,7 @@ export {
   type TransferStatus,
 } from "./protocol/statuses.ts";
 
-export type { SearchEnd, SearchMatch } from "./protocol/search.ts";
+export type { SearchEnd, SearchMatch, SearchProgress } from "./protocol/search.ts";
 
 /** Version of the program and of the library, as `stream --version` prints it. */
 export const VERSION = "0.1.0";

@@ -6,6 +6,7 @@
  */
 import type {
   Catalog,
+  ContextAttributes,
   ContextQuery,
   RecordChange,
   ResourceQuery,
@@ -13,14 +14,16 @@ import type {
   UploadContext,
 } from "./catalog.ts";
 import {
-  checkContextId,
   checkMetadata,
+  DIGESTS,
   isFinal,
   LIMITS,
+  type ResourceMetadata,
   StreamError,
   toStreamError,
 } from "./protocol.ts";
 import type { Appender } from "./resources/writing/appender.ts";
+import { Contexts } from "./resources/contexts.ts";
 import { CreditPool } from "./resources/writing/credit.ts";
 import { type EventFilter, type ResourceEvent, ResourceEvents } from "./resources/events.ts";
 import { Health } from "./resources/health.ts";
@@ -32,6 +35,17 @@ import { type CompletedUpload, Handover, type OwnedUpload } from "./resources/wr
 import { Lease, type NodeOptions } from "./resources/writing/lease.ts";
 import { Recovery } from "./resources/writing/recovery.ts";
 import { Registrar, type Registration, unknownContext } from "./resources/writing/registration.ts";
+import {
+  lineBreaksOf,
+  linesOf,
+  type ServerReadOptions,
+  streamOf,
+} from "./resources/reading/server_reads.ts";
+import {
+  HeldUpload,
+  type ServerUpload,
+  type ServerUploadOptions,
+} from "./resources/writing/server_upload.ts";
 import { type UploadOptions, Uploads } from "./resources/writing/uploads.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
 import { type RetentionOptions, sweep } from "./resources/retention.ts";
@@ -39,17 +53,18 @@ import { Usage, type UsageLimits } from "./resources/usage.ts";
 import { statusOf } from "./resources/status.ts";
 import type { Storage } from "./storage.ts";
 
-export type { ContextQuery, UploadContext } from "./catalog.ts";
-export type { EventFilter, ResourceEvent } from "./resources/events.ts";
+export type { ContextAttributes, ContextQuery, UploadContext } from "./catalog.ts";
+export type { EventFilter, EventSubject, Happening, ResourceEvent } from "./resources/events.ts";
 export { notFound } from "./resources/find.ts";
 export type { Meter } from "./resources/meter.ts";
-export type { QuotaOptions, QuotaPolicy, QuotaSubject } from "./resources/quota.ts";
+export type { QuotaOptions, QuotaPolicy, QuotaResource, QuotaSubject } from "./resources/quota.ts";
 export { followFrom, readFast, readRange } from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
 export { lineAt, type LineWindow, locateLines, readLinePage } from "./resources/reading/lines.ts";
 export { finderFor } from "./resources/reading/pattern.ts";
 export type { Resource } from "./resources/reading/resource.ts";
 export { search, type SearchBounds } from "./resources/reading/search.ts";
+export type { ServerReadOptions } from "./resources/reading/server_reads.ts";
 export type { RetentionOptions } from "./resources/retention.ts";
 export type { UsageLimits } from "./resources/usage.ts";
 export type { Appender, Durability } from "./resources/writing/appender.ts";
@@ -61,6 +76,11 @@ export {
 } from "./resources/writing/handover.ts";
 export type { NodeOptions } from "./resources/writing/lease.ts";
 export type { Registration } from "./resources/writing/registration.ts";
+export type {
+  ServerUpload,
+  ServerUploadOptions,
+  UploadEnd,
+} from "./resources/writing/server_upload.ts";
 export type { UploadOptions } from "./resources/writing/uploads.ts";
 export { hashSecret, matchesSecret } from "./resources/writing/secret.ts";
 
@@ -102,10 +122,12 @@ export interface ServerResources {
    */
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void;
   /**
-   * Makes an upload context unless it exists.
+   * Makes an upload context unless it exists; one that does keeps its attributes.
+   * @param id Its id, 1 to 256 bytes.
+   * @param attributes Texts for quota policies and listeners, at most 16 KiB as JSON; clients are not told of them.
    * @throws {StreamError} BAD_METADATA.
    */
-  createContext(id: string): Promise<UploadContext>;
+  createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext>;
   /** Upload contexts, newest first. */
   listContexts(query: ContextQuery): Promise<UploadContext[]>;
   /**
@@ -132,6 +154,42 @@ export interface ServerResources {
    * @throws {StreamError} NOT_FOUND; WRONG_STATE while it is being uploaded, unless that is ended.
    */
   delete(id: string, options?: DeleteOptions): Promise<void>;
+  /**
+   * Registers an upload by this process; its resource can be followed from now on. It does not outlive the server.
+   * @param metadata What it announces.
+   * @param options Id, upload context, digest.
+   * @throws {StreamError} BAD_METADATA, CONTEXT_REQUIRED, CONTEXT_CLOSED, CONFLICT, QUOTA_EXCEEDED, LIMIT_REACHED.
+   */
+  startUpload(metadata: ResourceMetadata, options?: ServerUploadOptions): Promise<ServerUpload>;
+  /**
+   * The bytes of a resource as they are checkpointed; they end with the range or the resource, COMPLETED or FAILED.
+   * @param id Its id.
+   * @param options Which bytes; all by default.
+   * @returns The bytes; the stream fails with NOT_FOUND, RANGE_NOT_AVAILABLE, DELETED, STORAGE_FAILED.
+   * @throws {StreamError} BAD_REQUEST for positions that cannot be.
+   */
+  read(id: string, options?: ServerReadOptions): ReadableStream<Uint8Array>;
+  /**
+   * Lines as text, each with its line break; those that are there when asked.
+   * @param id The resource.
+   * @param startingLineIndex Index of the first, from 0.
+   * @param linesCount At most so many.
+   * @returns The lines; fails with NOT_FOUND, NO_LINE_ACCESS, LINES_NOT_AVAILABLE, BAD_REQUEST.
+   */
+  lines(
+    id: string,
+    startingLineIndex: number,
+    linesCount: number,
+  ): AsyncIterableIterator<string>;
+  /**
+   * Positions of line breaks, as far as they are there.
+   * @param id The resource.
+   * @param startingLineIndex Index of the first line, from 0.
+   * @param linesCount At most so many, up to 10 000.
+   * @returns For each line the position of its byte `0A`; the last line of a finished resource may have none.
+   * @throws {StreamError} NOT_FOUND, NO_LINE_ACCESS, LINES_NOT_AVAILABLE, BAD_REQUEST.
+   */
+  lineBreaks(id: string, startingLineIndex: number, linesCount: number): Promise<number[]>;
 }
 
 /** Received bytes that may wait to be written, all uploads together. */
@@ -146,6 +204,7 @@ export class Resources implements ServerResources {
   readonly #options: ResourcesOptions;
   readonly #catalog: Catalog;
   readonly #storage: Storage;
+  readonly #contexts: Contexts;
   readonly #events: ResourceEvents;
   readonly #cache: ResourceCache;
   readonly #usage: Usage;
@@ -171,16 +230,17 @@ export class Resources implements ServerResources {
     this.#catalog = catalog;
     this.#storage = storage;
     const meter = this.meter = options.meter ?? NO_METER;
-    const events = this.#events = new ResourceEvents(options.listenerFailed);
+    const contexts = this.#contexts = new Contexts(catalog);
+    const events = this.#events = new ResourceEvents(contexts, options.listenerFailed);
     const cache = this.#cache = new ResourceCache(
       { catalog, storage, meter },
       options.maxFollowers,
     );
     const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
-    const quota = this.#quota = new Quota(options);
+    const quota = this.#quota = new Quota(options, contexts);
     const lease = new Lease(options);
     const health = this.#health;
-    const parts = { storage, catalog, lease, cache, quota, usage, events, meter, health };
+    const parts = { storage, catalog, lease, contexts, cache, quota, usage, events, meter, health };
     const uploads = this.#uploads = new Uploads(parts, options);
     const admission = this.#admission = new Admission(() => uploads.count, options.maxUploads);
     const { resumeWindowMs } = this;
@@ -229,14 +289,14 @@ export class Resources implements ServerResources {
    * chosen id is taken; QUOTA_EXCEEDED, LIMIT_REACHED, STORAGE_FAILED.
    */
   async register(registration: Registration): Promise<OwnedUpload> {
-    const { metadata, contextId } = registration;
+    const { id = crypto.randomUUID(), metadata, contextId } = registration;
     try {
       const checked = { ...registration, metadata: checkMetadata(metadata) };
-      return await this.#admission.admit(() => this.#registrar.register(checked));
+      return await this.#admission.admit(() => this.#registrar.register(id, checked));
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#health.stored(error);
-      this.#events.emit({ type: "refused", contextId, metadata, error });
+      this.#events.emit({ type: "refused", id, contextId, metadata, error });
       throw error;
     }
   }
@@ -296,12 +356,12 @@ export class Resources implements ServerResources {
     await this.#storage.delete(id);
   }
 
-  async createContext(id: string): Promise<UploadContext> {
-    return await this.#catalog.createContext(checkContextId(id));
+  createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext> {
+    return this.#contexts.make(id, attributes);
   }
 
   async getContext(id: string): Promise<UploadContext> {
-    return await this.#catalog.getContext(id) ?? refuse(unknownContext(id));
+    return await this.#contexts.find(id) ?? refuse(unknownContext(id));
   }
 
   listContexts(query: ContextQuery): Promise<UploadContext[]> {
@@ -314,6 +374,42 @@ export class Resources implements ServerResources {
 
   listen(listener: (event: ResourceEvent) => void, filter?: EventFilter): () => void {
     return this.#events.listen(listener, filter);
+  }
+
+  async startUpload(
+    metadata: ResourceMetadata,
+    { id, contextId, digest }: ServerUploadOptions = {},
+  ): Promise<ServerUpload> {
+    const { appender } = await this.register({
+      id,
+      metadata,
+      contextId: contextId ?? null,
+      makeContext: true,
+      resumable: false,
+      digests: digest === undefined ? DIGESTS : [digest],
+    });
+    return new HeldUpload(appender);
+  }
+
+  read(id: string, options: ServerReadOptions = {}): ReadableStream<Uint8Array> {
+    return streamOf(() => this.open(id), options);
+  }
+
+  lines(
+    id: string,
+    startingLineIndex: number,
+    linesCount: number,
+  ): AsyncIterableIterator<string> {
+    return linesOf(() => this.open(id), startingLineIndex, linesCount);
+  }
+
+  async lineBreaks(
+    id: string,
+    startingLineIndex: number,
+    linesCount: number,
+  ): Promise<number[]> {
+    await using opened = await this.open(id);
+    return await lineBreaksOf(opened.resource, startingLineIndex, linesCount);
   }
 
   /**

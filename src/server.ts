@@ -8,6 +8,7 @@ import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import type { StepContexts } from "./server/face.ts";
 import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
+import { checkHost, type HostOptions } from "./server/host.ts";
 import { KnownHosts } from "./server/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
@@ -18,24 +19,35 @@ import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
+  ContextAttributes,
   DeleteOptions,
   Durability,
   EventFilter,
+  EventSubject,
+  Happening,
   Meter,
   NodeOptions,
   QuotaOptions,
   QuotaPolicy,
+  QuotaResource,
   QuotaSubject,
   ResourceEvent,
   ResourcesOptions,
   ResourceView,
   RetentionOptions,
+  ServerReadOptions,
   ServerResources,
+  ServerUpload,
+  ServerUploadOptions,
+  UploadEnd,
   UploadOptions,
   UsageLimits,
 } from "./resources.ts";
+export type { NamedMessage } from "./protocol.ts";
 export type { StepContexts } from "./server/face.ts";
 export type { FaceOptions } from "./server/faces.ts";
+export type { EndpointOptions, HostOptions, HostSession, SessionHooks } from "./server/host.ts";
+export type { ConnectionKind, SessionEnd } from "./server/sessions.ts";
 export type { AccessEntry } from "./server/observer.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
@@ -48,7 +60,8 @@ export interface ServerLog {
 }
 
 /** Parts and settings of a server; those of {@link ResourcesOptions} too. */
-export interface ServerOptions extends Omit<ResourcesOptions, "meter">, FaceOptions {
+export interface ServerOptions
+  extends Omit<ResourcesOptions, "meter" | "requireContext">, FaceOptions, HostOptions {
   /** The adapter of the runtime; see `loadRuntime`. */
   runtime: Runtime;
   /** Base of the references that uploads get, e.g. `https://logs.example.org`; by default the Host of each request. */
@@ -169,8 +182,10 @@ class Server implements StreamServer {
   #recovered: Promise<void> | null = null;
 
   constructor(options: ServerOptions) {
+    checkHost(options);
     this.#options = options;
-    this.resources = new Resources({ ...options, meter: this.#metrics });
+    const requireContext = options.requireContext === true;
+    this.resources = new Resources({ ...options, requireContext, meter: this.#metrics });
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
     this.#uploadShares = new Shares({
       what: "uploads",

@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers";
 import { StreamError } from "../protocol.ts";
 import type {
   Catalog,
+  ContextAttributes,
   ContextQuery,
   RecordChange,
   ResourceChange,
@@ -148,10 +149,11 @@ export class MemoryCatalog implements Catalog {
   }
 
   /** Makes an upload context unless it exists. */
-  createContext(id: string): Promise<UploadContext> {
-    const context = this.#contexts.get(id) ?? { id, createdAtMs: Date.now(), closedAtMs: null };
+  createContext(id: string, attributes: ContextAttributes = {}): Promise<UploadContext> {
+    const context = this.#contexts.get(id) ??
+      { id, createdAtMs: Date.now(), closedAtMs: null, attributes: { ...attributes } };
     this.#contexts.set(id, context);
-    return Promise.resolve({ ...context });
+    return Promise.resolve(structuredClone(context));
   }
 
   /** The upload context, or null. */
@@ -171,7 +173,7 @@ export class MemoryCatalog implements Catalog {
     const contexts = [...this.#contexts.values()]
       .filter((context) => after === undefined || newestFirst(after, context) < 0)
       .sort(newestFirst);
-    return Promise.resolve(contexts.slice(0, limit).map((context) => ({ ...context })));
+    return Promise.resolve(contexts.slice(0, limit).map((context) => structuredClone(context)));
   }
 
   /** Bytes of all resources, by upload context. */

@@ -18,6 +18,7 @@ import {
 } from "../protocol.ts";
 import type {
   Catalog,
+  ContextAttributes,
   ContextQuery,
   RecordChange,
   ResourceChange,
@@ -86,6 +87,9 @@ const MIGRATIONS = [
   `,
   `
   ALTER TABLE resources ADD COLUMN annotation TEXT;
+  `,
+  `
+  ALTER TABLE contexts ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
   `,
 ];
 
@@ -266,10 +270,12 @@ export class SqliteCatalog implements Catalog {
   }
 
   /** Makes an upload context unless it exists. */
-  createContext(id: string): Promise<UploadContext> {
+  createContext(id: string, attributes: ContextAttributes = {}): Promise<UploadContext> {
     return this.#attempt(() => {
-      this.#prepare("INSERT INTO contexts VALUES (:id, :now, NULL) ON CONFLICT DO NOTHING")
-        .run({ id, now: Date.now() });
+      this.#prepare(
+        "INSERT INTO contexts VALUES (:id, :now, NULL, :attributes) ON CONFLICT DO NOTHING",
+      )
+        .run({ id, now: Date.now(), attributes: JSON.stringify(attributes) });
       return this.#getContext(id)!;
     });
   }
@@ -463,5 +469,6 @@ function contextFromRow(row: Row): UploadContext {
     id: String(row.id),
     createdAtMs: Number(row.created_at),
     closedAtMs: row.closed_at as number | null,
+    attributes: JSON.parse(String(row.attributes)),
   };
 }

@@ -2,7 +2,7 @@
  * Searching the lines of a resource on the server (PROTOCOL.md 6.3).
  * @module
  */
-import { type SearchEnd, type SearchMatch, StreamError } from "../protocol.ts";
+import { type SearchEnd, type SearchMatch, type SearchProgress, StreamError } from "../protocol.ts";
 import { parseJson } from "./connection/http.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 
@@ -17,6 +17,8 @@ export interface SearchOptions extends ReferenceOptions, CancelOptions {
   ignoreCase?: boolean;
   /** Index of the first line to look at; negative from the end; 0 by default. */
   from?: number;
+  /** Called about every 250 ms with the number of lines that were looked at. */
+  onProgress?: (searchedLines: number) => void;
   /** Matches at most, up to 10 000; 1000 by default. */
   limit?: number;
 }
@@ -61,8 +63,12 @@ export async function* search(
       signal,
     );
     for await (const text of linesOf(response.body!, signal)) {
-      const answer = parseJson<SearchMatch | ({ end: true } & SearchEnd)>(text, recipient.server);
-      if (!("end" in answer)) yield answer;
+      const answer = parseJson<SearchMatch | SearchProgress | ({ end: true } & SearchEnd)>(
+        text,
+        recipient.server,
+      );
+      if ("searchedLines" in answer) options.onProgress?.(answer.searchedLines);
+      else if (!("end" in answer)) yield answer;
       else {
         const { nextLine, truncated, partialLines } = answer;
         return { nextLine, truncated, partialLines };
@@ -79,6 +85,7 @@ function queryOf(pattern: string, options: SearchOptions): URLSearchParams {
   const query = new URLSearchParams({ q: pattern, from: String(from) });
   if (regex) query.set("regex", "true");
   if (ignoreCase) query.set("ignoreCase", "true");
+  if (options.onProgress !== undefined) query.set("progress", "true");
   if (limit !== undefined) query.set("limit", String(limit));
   return query;
 }

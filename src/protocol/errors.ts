@@ -129,6 +129,7 @@ export function cutCloseReason(reason: string): string {
  * The close reason for an error, in the words Step clients know (PROTOCOL.md 5).
  *
  * @param error The error.
+ * @param contextParameter What the endpoint calls the query parameter of the upload context.
  * @returns At most 123 bytes of UTF-8.
  *
  * @example
@@ -138,8 +139,13 @@ export function cutCloseReason(reason: string): string {
  * console.log(closeReason(new StreamError("QUOTA_EXCEEDED", "no room"))); // QuotaExceededException: no room
  * ```
  */
-export function closeReason(error: StreamError): string {
-  if (error.code === "CONTEXT_REQUIRED") return `Missing parameter ${CONTEXT_PARAMETER}`;
+export function closeReason(
+  error: StreamError,
+  contextParameter: string = CONTEXT_PARAMETER,
+): string {
+  if (error.code === "CONTEXT_REQUIRED") {
+    return cutCloseReason(`Missing parameter ${contextParameter}`);
+  }
   if (error.code === "SHUTDOWN") return "Server shutdown";
   const name = error.code === "QUOTA_EXCEEDED" ? "QuotaExceededException" : error.code;
   return cutCloseReason(`${name}: ${error.message}`);

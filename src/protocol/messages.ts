@@ -170,6 +170,27 @@ export function encodeMessage(message: Message): string {
  * ```
  */
 export function decodeMessage(text: string): Message {
+  return checkMessage(parseMessage(text));
+}
+
+/** A message of whichever kind: an object with its name as `@`. */
+export type NamedMessage = { readonly "@": string; readonly [property: string]: unknown };
+
+/**
+ * Reads a control message of whichever kind; its properties are not looked at (PROTOCOL.md 2.2).
+ *
+ * @param text The text of one WebSocket message.
+ * @returns The message.
+ * @throws {StreamError} BAD_MESSAGE when it is no JSON object with a name, or nested too deep.
+ *
+ * @example
+ * ```ts
+ * import { parseMessage } from "@stream/live/protocol";
+ *
+ * console.log(parseMessage('{"@":"Mark","label":"begin"}')["@"]); // Mark
+ * ```
+ */
+export function parseMessage(text: string): NamedMessage {
   if (jsonDepth(text) > LIMITS.jsonDepth) {
     throw new StreamError(
       "BAD_MESSAGE",
@@ -188,17 +209,44 @@ export function decodeMessage(text: string): Message {
   if (typeof name !== "string") {
     throw new StreamError("BAD_MESSAGE", `a message has no property "@": ${excerpt(text)}`);
   }
+  return value as NamedMessage;
+}
+
+/**
+ * Checks the shape of a message that was read.
+ *
+ * @param value The message.
+ * @returns The same.
+ * @throws {StreamError} BAD_MESSAGE when a property is missing or of the wrong type; UNKNOWN_MESSAGE when nobody knows
+ * its name.
+ *
+ * @example
+ * ```ts
+ * import { checkMessage } from "@stream/live/protocol";
+ *
+ * console.log(checkMessage({ "@": "FollowEnd", offset: 5 })["@"]); // FollowEnd
+ * ```
+ */
+export function checkMessage(value: NamedMessage): Message {
+  const name = value["@"];
   const checks = CHECKS.get(name);
   if (checks === undefined) {
     throw new StreamError("UNKNOWN_MESSAGE", `there is no message ${excerpt(name)}`);
   }
   for (const [property, check] of checks) {
-    if (!check((value as Record<string, unknown>)[property])) {
+    if (!check(value[property])) {
       throw new StreamError(
         "BAD_MESSAGE",
-        `property "${property}" of ${name} is missing or malformed: ${excerpt(text)}`,
+        `property "${property}" of ${name} is missing or malformed: ${
+          excerpt(JSON.stringify(value))
+        }`,
       );
     }
   }
   return value as Message;
+}
+
+/** Whether a message of this name is part of the protocol. */
+export function isMessageName(name: string): boolean {
+  return CHECKS.has(name);
 }

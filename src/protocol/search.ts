@@ -19,6 +19,12 @@ export interface SearchMatch {
   cut: boolean;
 }
 
+/** How far a search has come. */
+export interface SearchProgress {
+  /** All lines before this one were looked at. */
+  searchedLines: number;
+}
+
 /** How a search ended. */
 export interface SearchEnd {
   /** Where another search goes on. */

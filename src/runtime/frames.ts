@@ -298,7 +298,10 @@ async function serve(
   closeWithinMs: number,
 ): Promise<void> {
   const left = new AbortController();
-  out.once("close", () => left.abort());
+  // A reason is made with a trace of its stack: not for answers that ended as they should.
+  out.once("close", () => {
+    if (!out.writableFinished) left.abort();
+  });
   const response = await answerTo(
     message,
     (request) => fetch(request, message.socket),

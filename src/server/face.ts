@@ -8,6 +8,7 @@ import type { Runtime } from "../runtime.ts";
 import type { HttpUploads } from "../session.ts";
 import type { Guard } from "./access.ts";
 import type { AnswerParts } from "./answer.ts";
+import type { HostOptions } from "./host.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
 import type { References } from "./references.ts";
@@ -18,7 +19,7 @@ import type { Shares } from "./shares.ts";
 export type StepContexts = "known" | "make";
 
 /** Parts of a server that its faces work with. */
-export interface FaceParts extends AnswerParts {
+export interface FaceParts extends AnswerParts, HostOptions {
   /** Upgrades connections. */
   runtime: Runtime;
   /** All resources. */

@@ -13,6 +13,7 @@ import {
 } from "../protocol.ts";
 import type { ResourceView } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
+import type { EndpointOptions } from "./host.ts";
 
 /** How references are built. */
 export interface ReferenceSettings {
@@ -24,6 +25,8 @@ export interface ReferenceSettings {
   baseUrl?: string;
   /** Path below which the routes are; `/` by default. */
   basePath?: string;
+  /** Addresses of the WebSocket endpoints, besides the usual ones. */
+  endpoints?: EndpointOptions;
   /** Whether people are shown resources; true by default. */
   viewer?: boolean;
   /** Builds the reference for an id instead, from the base that would be used. */
@@ -75,7 +78,9 @@ export class References {
 
   /** The reference to a resource, as a push gets it. */
   reference(id: string, base: string): string {
-    return this.#settings.referenceTo?.(id, base) ?? `${wsBase(base)}${DOWNLOAD_PATH}/${id}`;
+    const { endpoints, referenceTo } = this.#settings;
+    const path = endpoints?.downloadPath ?? DOWNLOAD_PATH;
+    return referenceTo?.(id, base) ?? `${wsBase(base)}${path}/${id}`;
   }
 
   /** A resource as the HTTP interface shows it. */

@@ -6,6 +6,7 @@ import { CONTEXT_PARAMETER, DOWNLOAD_PATH, UPLOAD_PATH } from "../protocol.ts";
 import { DownloadSession, UploadSession } from "../session.ts";
 import { grantOf } from "./access.ts";
 import type { FaceParts } from "./face.ts";
+import { requiresContext } from "./host.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
 import { checkUpload, newUpload, ofResource } from "./access/reach.ts";
 import { answer, type Route, route } from "./route.ts";
@@ -17,7 +18,8 @@ import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
  * @param parts What they work with.
  */
 export function webSocketFace(parts: FaceParts): Route[] {
-  const { resources, references, heartbeat, stepContexts, uploadShares } = parts;
+  const { resources, references, heartbeat, stepContexts, uploadShares, endpoints = {} } = parts;
+  const { uploadPath, downloadPath, contextParameter = CONTEXT_PARAMETER } = endpoints;
   const endpoint = {
     method: "GET",
     answers: { 101: answer("a WebSocket connection") },
@@ -28,18 +30,27 @@ export function webSocketFace(parts: FaceParts): Route[] {
       ...endpoint,
       name: "connectUpload",
       path: UPLOAD_PATH,
+      alias: uploadPath,
       section: "3",
       summary: "An upload over WebSocket",
-      access: { scope: "upload", reach: newUpload(CONTEXT_PARAMETER) },
-      parameters: { contextId: inQuery(CONTEXT_PARAMETER, "upload context", text, "") },
-      handle(c, { contextId }) {
+      access: { scope: "upload", reach: newUpload(contextParameter, CONTEXT_PARAMETER) },
+      parameters: {
+        contextId: inQuery(CONTEXT_PARAMETER, "upload context", text),
+        ...(contextParameter === CONTEXT_PARAMETER
+          ? {}
+          : { hostsContextId: inQuery(contextParameter, "upload context", text) }),
+      },
+      handle(c, { contextId, hostsContextId = contextId }) {
         const base = references.base(c);
         const grant = grantOf(c);
         const clients = clientsOf(c, references);
+        const isRequired = requiresContext(parts, c.req.raw);
         return upgrade(c, parts, "upload", (connection) =>
           new UploadSession(connection, {
             resources,
-            contextId: contextId || null,
+            contextId: hostsContextId || null,
+            contextParameter,
+            requiresContext: isRequired,
             makesContexts: stepContexts === "make",
             referenceTo: (id) => references.reference(id, base),
             check: (id) => checkUpload(grant, id, resources),
@@ -53,6 +64,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
       name: "connectDownload",
       errors: [...endpoint.errors, "NOT_FOUND"],
       path: `${DOWNLOAD_PATH}/:id`,
+      alias: downloadPath && `${downloadPath}/:id`,
       section: "4",
       summary: "A download over WebSocket",
       access: { scope: "read", reach: ofResource },

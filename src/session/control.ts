@@ -5,12 +5,14 @@
  * @module
  */
 import {
+  checkMessage,
   closeReason,
-  decodeMessage,
   encodeMessage,
   ERRORS,
   LIMITS,
   type Message,
+  type NamedMessage,
+  parseMessage,
   StreamError,
   SUBPROTOCOL,
   toStreamError,
@@ -32,6 +34,9 @@ const CLOSE_TIMEOUT_MS = 5000;
 /** The default times of the heartbeat. */
 export const HEARTBEAT: HeartbeatTimes = { pingAfterMs: 25_000, deadAfterMs: 60_000 };
 
+/** Messages of the host's own by their name, and what is done with them. */
+export type OwnMessages = ReadonlyMap<string, (message: NamedMessage) => void>;
+
 /** One side of one connection. */
 export abstract class ControlSession implements Session {
   /** Whether the peer speaks our extensions. */
@@ -42,6 +47,7 @@ export abstract class ControlSession implements Session {
   #pings = 0;
   readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
+  #hosts: OwnMessages | null = null;
 
   /**
    * @param connection The connection.
@@ -53,6 +59,20 @@ export abstract class ControlSession implements Session {
       const tickMs = Math.min(times.pingAfterMs / 2, times.deadAfterMs / 2, LONGEST_TIMER_MS);
       this.#heartbeat = setInterval(() => this.#beat(times), tickMs);
     }
+  }
+
+  /** Id of the resource that it is about; null while there is none. */
+  abstract get resourceId(): string | null;
+
+  /** Takes messages of the host's own, too. */
+  accept(messages: OwnMessages): void {
+    this.#hosts = messages;
+  }
+
+  /** Sends a message of the host's own; resolves when there is room for the next. */
+  say(message: NamedMessage): Promise<void> {
+    if (this.#over) return Promise.resolve();
+    return this.connection.send(JSON.stringify(message));
   }
 
   /** Whether the connection is closed or closing. */
@@ -120,9 +140,12 @@ export abstract class ControlSession implements Session {
   }
 
   #dispatch(text: string): void {
+    const named = parseMessage(text);
+    const own = this.#hosts?.get(named["@"]);
+    if (own !== undefined) return own(named);
     let message: Message;
     try {
-      message = decodeMessage(text);
+      message = checkMessage(named);
     } catch (error) {
       const { code, message } = error as StreamError;
       if (!this.native || code !== "UNKNOWN_MESSAGE") throw error;
@@ -152,7 +175,12 @@ export abstract class ControlSession implements Session {
     this.#closeTimer = setTimeout(() => this.connection.terminate(), CLOSE_TIMEOUT_MS);
     // A close would overtake messages that wait for room.
     if (this.native) await this.send({ "@": "Error", code: error.code, message: error.message });
-    this.connection.close(ERRORS[error.code].close, closeReason(error));
+    this.connection.close(ERRORS[error.code].close, this.reasonFor(error));
+  }
+
+  /** What the close frame says of an error. */
+  protected reasonFor(error: StreamError): string {
+    return closeReason(error);
   }
 
   #finish(error: StreamError | null): void {

@@ -78,6 +78,10 @@ export class DownloadSession extends ControlSession {
     this.#openResource().catch((error) => this.fail(error));
   }
 
+  get resourceId(): string {
+    return this.#options.id;
+  }
+
   protected handle(message: Message): void {
     switch (message["@"]) {
       case "RequestChunk":

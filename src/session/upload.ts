@@ -4,6 +4,7 @@
  */
 import { Bell } from "../bell.ts";
 import {
+  closeReason,
   isUuid,
   LIMITS,
   type Message,
@@ -24,6 +25,10 @@ export interface UploadSessionOptions {
   contextId: string | null;
   /** Whether a Step upload makes a context that nobody made; by default it is refused. Native ones always do. */
   makesContexts?: boolean;
+  /** Whether it is refused without an upload context; as the server's settings say by default. */
+  requiresContext?: boolean;
+  /** What the endpoint calls the query parameter of the context; that of PROTOCOL.md 3.1 by default. */
+  contextParameter?: string;
   /** Makes the reference that the uploader gets for an id. */
   referenceTo(id: string): string;
   /**
@@ -63,6 +68,7 @@ export class UploadSession extends ControlSession {
   #state: State = "NEW";
   #upload: Running | null = null;
   #givePlaceBack = () => {};
+  #resourceId: string | null = null;
   /** A Step upload is one binary message: whether it has ended. */
   #messageEnded = false;
   /** Length of the native message under way, as far as it has come. */
@@ -76,6 +82,14 @@ export class UploadSession extends ControlSession {
   constructor(connection: Connection, options: UploadSessionOptions) {
     super(connection, options.heartbeat);
     this.#options = options;
+  }
+
+  get resourceId(): string | null {
+    return this.#resourceId;
+  }
+
+  protected override reasonFor(error: StreamError): string {
+    return closeReason(error, this.#options.contextParameter);
   }
 
   protected handle(message: Message): void {
@@ -150,7 +164,7 @@ export class UploadSession extends ControlSession {
   }
 
   async #start({ metadata, digests, id }: MessageOf<"StartUpload">): Promise<void> {
-    const { resources, contextId, makesContexts = false, check } = this.#options;
+    const { resources, contextId, requiresContext, makesContexts = false, check } = this.#options;
     const { supportsLineAccess } = metadata;
     if (this.native && supportsLineAccess === undefined) {
       throw new StreamError("BAD_MESSAGE", 'property "supportsLineAccess" of metadata is missing');
@@ -164,6 +178,7 @@ export class UploadSession extends ControlSession {
       id: this.native ? id : undefined,
       metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
       contextId,
+      requiresContext,
       makeContext: this.native || makesContexts,
       resumable: this.native,
       digests: this.native ? digests ?? [] : [],
@@ -192,6 +207,7 @@ export class UploadSession extends ControlSession {
     this.#upload = this.#run(appender);
     this.#state = "RECEIVING";
     const { id } = appender.resource;
+    this.#resourceId = id;
     const reference = { uri: this.#options.referenceTo(id) };
     if (!this.native) return await this.send({ "@": "ReadyForUpload", reference });
     await this.send({

@@ -28,6 +28,14 @@ export interface ReadHandle {
   close(): Promise<void>;
 }
 
+/** What was read is not in the file any more, or not at its path. */
+export class FileChanged extends StreamError {
+  /** @param message What happened. */
+  constructor(message: string) {
+    super("SOURCE_FAILED", message);
+  }
+}
+
 /** A file that is read in order through one handle. */
 export class OpenFile {
   /** Where the next read starts. */
@@ -162,8 +170,13 @@ export class OpenFile {
       if (error.code === "ENOENT") return this.#opened;
       throw unreadable(this.path, error);
     });
-    if (named.ino === this.#opened.ino && named.dev === this.#opened.dev) return;
+    if (this.isSame(named)) return;
     throw this.#changed(`was replaced by another file when ${this.offset} bytes`);
+  }
+
+  /** Tells whether a look at a path found this very file. */
+  isSame({ ino, dev }: Pick<BigIntStats, "ino" | "dev">): boolean {
+    return ino === this.#opened.ino && dev === this.#opened.dev;
   }
 
   /** Closes the handle, but not under a read: its number could be another file's by then. */
@@ -207,8 +220,8 @@ export class OpenFile {
     return this.#changed(`${how} when ${this.offset} bytes`);
   }
 
-  #changed(how: string): StreamError {
-    return new StreamError("SOURCE_FAILED", `${this.path} ${how} were read`);
+  #changed(how: string): FileChanged {
+    return new FileChanged(`${this.path} ${how} were read`);
   }
 }
 

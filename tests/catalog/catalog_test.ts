@@ -376,6 +376,19 @@ contract("a context is made once and keeps its time", async (catalog) => {
   assertEquals(await catalog.getContext("RUN-17"), null);
 });
 
+contract("attributes are those that a context was made with", async (catalog) => {
+  const attributes = { project: "β", __proto__x: "", "a b": '"' };
+  const given = { ...attributes };
+  const made = await catalog.createContext("run", given);
+  given.project = "changed";
+  assertEquals(made.attributes, attributes);
+  assertEquals((await catalog.createContext("run", { other: "1" })).attributes, attributes);
+  assertEquals((await catalog.getContext("run"))?.attributes, attributes);
+  assertEquals((await catalog.closeContext("run"))?.attributes, attributes);
+  assertEquals((await catalog.listContexts({ limit: 1 }))[0].attributes, attributes);
+  assertEquals((await catalog.createContext("plain")).attributes, {});
+});
+
 contract("a context is closed once and keeps that time", async (catalog) => {
   assertEquals(await catalog.closeContext("run-17"), null);
   const { createdAtMs, closedAtMs } = await catalog.createContext("run-17");
@@ -444,7 +457,12 @@ contract("changing what was given or returned changes nothing in the catalog", a
   const { createdAtMs } = made;
   made.createdAtMs = -1;
   (await catalog.getContext("run"))!.createdAtMs = -1;
-  assertEquals(await catalog.getContext("run"), { id: "run", createdAtMs, closedAtMs: null });
+  assertEquals(await catalog.getContext("run"), {
+    id: "run",
+    createdAtMs,
+    closedAtMs: null,
+    attributes: {},
+  });
 });
 
 contract("bringing everything to disk works before, between and after writes", async (catalog) => {
@@ -460,7 +478,7 @@ inFile("everything is there again after the file was closed", async (path) => {
   const first = new SqliteCatalog(path);
   await first.create(created);
   const updated = await first.update(created.id, 0, { size: 5 });
-  const context = await first.createContext("run");
+  const context = await first.createContext("run", { project: "β" });
   await first.close();
 
   const second = new SqliteCatalog(path);
@@ -525,6 +543,7 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   await made.close();
   const first = new DatabaseSync(path);
   first.exec(`
+    ALTER TABLE contexts DROP COLUMN attributes;
     ALTER TABLE resources DROP COLUMN annotation;
     ALTER TABLE resources DROP COLUMN exit_code;
     ALTER TABLE resources DROP COLUMN exit_signal;

@@ -76,6 +76,25 @@ test("search gives matches as they are found, and where to go on", async () => {
   await assertFails("BAD_REQUEST", () => search(reference, "(", { regex: true }).next());
 });
 
+test("a search tells how far it has come, if somebody wants to know", async () => {
+  await using server = await startServer();
+  const lines = 400_000;
+  const reference = await pushed(server.url, `${"x".repeat(98)}\n`.repeat(lines));
+  const seen: number[] = [];
+  // Nothing but a slow expression takes longer than the pause between two words.
+  const matches = search(reference, "(x?){40}[yz]", {
+    regex: true,
+    onProgress: (searchedLines) => seen.push(searchedLines),
+  });
+  assertEquals((await matches.next()).value, {
+    nextLine: lines,
+    truncated: false,
+    partialLines: 0,
+  });
+  assert(seen.length > 0 && seen.every((line) => line > 0 && line <= lines), seen.join());
+  assertEquals(seen, seen.toSorted((a, b) => a - b));
+});
+
 test("events give the status at once, at every change, and end with the last", async () => {
   await using server = await startServer();
   const upload = await push(server.url, text);

@@ -140,7 +140,8 @@ export async function mountServer(
   options: Partial<ServerOptions>,
   mount: (server: StreamServer) => Fetch,
 ): Promise<TestServer> {
-  const server = await makeServer(options);
+  // Frames alone cannot upgrade what the runtime's own server got.
+  const server = await makeServer({ runtime: await loadRuntime(), ...options });
   const { port, stop } = "Bun" in globalThis
     ? serveOnBun(mount(server))
     : serveOnDeno(mount(server));

@@ -50,7 +50,7 @@ test("an upload with trailers is COMPLETED and said so, or refused and nowhere",
   const id = crypto.randomUUID();
   const answer = await ask(
     server,
-    `PUT /resources/${id}?name=a.log HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTrailer: x-a\r\n` +
+    `PUT /resources/${id}?name=a.log HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTrailer: x-a\r\n` +
       "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-a: 1\r\n\r\n",
   );
   const { status } = await fetch(`${server.url}/resources/${id}`);

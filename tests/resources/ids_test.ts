@@ -90,12 +90,15 @@ class Place implements AsyncDisposable {
     const catalog = ["", "-shm", "-wal"].map((suffix) => `data/catalog.sqlite${suffix}`);
     const outside = ["outside", "outside.bin", "outside.bin.idx"];
     const files = await filesIn(this.root);
-    const indexes = files.filter((file) => file.endsWith(".bin.idx") && file.startsWith("data/"));
+    const indexes = files.filter((file) =>
+      /\.bin\.(idx|times)$/.test(file) && file.startsWith("data/")
+    );
     assertEquals(
       files.filter((file) => !indexes.includes(file)),
       [...outside, ...catalog, ...logs].toSorted(),
     );
-    assertEquals(indexes.filter((file) => !logs.includes(file.slice(0, -".idx".length))), []);
+    const strays = indexes.filter((file) => !logs.includes(file.replace(/\.(idx|times)$/, "")));
+    assertEquals(strays, []);
     for (const name of outside) assertEquals(await readFile(join(this.root, name), "utf8"), SECRET);
     for (const log of logs) assertEquals(await readFile(join(this.root, log), "utf8"), CONTENT);
   }

@@ -214,6 +214,7 @@ test("a quota policy is asked with everything that is known, before anything is 
     id: upload.resource.id,
     metadata: registration().metadata,
     contextId: "run",
+    attributes: {},
   };
   assertEquals(asked, [[subject], [subject, 3]]);
 });
@@ -307,7 +308,12 @@ test("listeners hear what happens to resources, in order", async () => {
     "refused BAD_METADATA",
     "deleted",
   ]);
-  assertEquals(events[6], { type: "deleted", id: first.resource.id, contextId: null });
+  assertEquals(events[6], {
+    type: "deleted",
+    id: first.resource.id,
+    contextId: null,
+    attributes: {},
+  });
 });
 
 test("a listener hears of its upload context only", async () => {

@@ -16,6 +16,7 @@ const LONG_LINE_BYTES = 1_000_000;
 
 interface Found {
   matches: SearchMatch[];
+  progress?: number[];
   end: SearchEnd;
 }
 
@@ -28,10 +29,16 @@ async function searchAll(
   const all = { ...ALL, ...bounds };
   const found = search(resource, finder, all, new AbortController().signal);
   const matches: SearchMatch[] = [];
+  const progress: number[] = [];
   for (;;) {
     const { done, value } = await found.next();
-    if (done) return { matches, end: value };
-    matches.push(...value);
+    if (done) {
+      return progress.length > 0 ? { matches, progress, end: value } : { matches, end: value };
+    }
+    for (const object of value) {
+      if ("searchedLines" in object) progress.push(object.searchedLines);
+      else matches.push(object);
+    }
   }
 }
 

@@ -19,6 +19,7 @@ import {
 } from "../../protocol.ts";
 import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
+import { openNamedFiles } from "../../source/named_files.ts";
 import { guessMimeType, isText } from "../../mime.ts";
 import { openStdin } from "../../source/pipe.ts";
 import { isTransient } from "../../client/connection/retry.ts";
@@ -75,6 +76,18 @@ export const pushCommand: Command = {
       kind: "flag",
       short: "f",
       help: "keep reading a growing file until Ctrl-C; a second one cancels",
+    },
+    "follow-name": {
+      kind: "flag",
+      short: "F",
+      help:
+        "as tail -F: follow what is at the path, also when logs are rotated; each file is a resource",
+    },
+    join: { kind: "flag", help: "with -F: all files go on in one resource" },
+    wait: {
+      kind: "duration",
+      value: "TIME",
+      help: "with -F: wait so long for a file that is not there (default: for ever)",
     },
     "until-idle": {
       kind: "duration",
@@ -228,12 +241,50 @@ async function pushPath(
   { stop, cancel }: PushSignals,
   showing: Showing,
 ): Promise<number> {
+  if (options.flag("follow-name")) {
+    return await pushNamed(path, name, options, { stop, cancel }, showing);
+  }
   await using file = await reachable(path);
   const source = await unlessAborted(
     cancel,
     openSource(file.path, options, isFollowing(options) ? stop : null),
   );
   return await pushSource(path, name, source, options, cancel, showing);
+}
+
+/** Pushes what comes at a path, one file after the other; returns the size of all. */
+async function pushNamed(
+  path: string,
+  name: string | undefined,
+  options: Options,
+  { stop, cancel }: PushSignals,
+  showing: Showing,
+): Promise<number> {
+  const files = openNamedFiles(path, {
+    stop,
+    waitMs: options.number("wait"),
+    untilIdleMs: options.number("until-idle"),
+    untilPid: options.number("until-pid"),
+    untilFile: options.text("until-file"),
+  });
+  let bytes = 0;
+  const context = { contextId: showing.contextId ?? `push-${crypto.randomUUID()}` };
+  const shown = options.flag("join") ? showing : { ...showing, ...context };
+  for await (const source of options.flag("join") ? joined(files) : files) {
+    bytes += await pushSource(path, name, source, options, cancel, shown);
+  }
+  return bytes;
+}
+
+/** All files as one. */
+async function* joined(files: AsyncGenerator<Source, void, void>): AsyncGenerator<Source> {
+  const { value: first } = await files.next();
+  if (first === undefined) return;
+  const rest = async function* () {
+    yield* first.stream;
+    for await (const { stream } of files) yield* stream;
+  };
+  yield { ...first, stream: ReadableStream.from(rest()) };
 }
 
 async function pushSource(
@@ -293,6 +344,14 @@ function checkOptions(path: string, options: Options): void {
   if (path === "-" && isFollowing(options)) {
     throw new UsageError("--follow is for files: - is read until it ends anyway");
   }
+  if (
+    !options.flag("follow-name") && (options.flag("join") || options.text("wait") !== undefined)
+  ) {
+    throw new UsageError("--join and --wait go with -F");
+  }
+  if (options.flag("follow-name") && options.text("resume") !== undefined) {
+    throw new UsageError("--resume goes on with one file: -F begins with each");
+  }
   if (path === "-" && options.text("resume") !== undefined) {
     throw new UsageError("--resume is for files: a pipe cannot be read again");
   }
@@ -349,7 +408,7 @@ function targetOf(options: Options): string {
 }
 
 function isFollowing(options: Options): boolean {
-  return options.flag("follow") ||
+  return options.flag("follow") || options.flag("follow-name") ||
     ["until-idle", "until-pid", "until-file"].some((name) => options.text(name) !== undefined);
 }
 

@@ -7,7 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { setTimeout } from "node:timers/promises";
-import type { SearchEnd, SearchMatch } from "../../protocol.ts";
+import type { SearchEnd, SearchMatch, SearchProgress } from "../../protocol.ts";
 import { readExactly } from "./lines.ts";
 import type { Finder, Span } from "./pattern.ts";
 import type { Resource } from "./resource.ts";
@@ -29,6 +29,8 @@ export interface SearchBounds {
   limit: number;
   /** Time at most, in ms. */
   budgetMs: number;
+  /** Longest time without a word of how far it has come, in ms; never such a word by default. */
+  progressMs?: number;
 }
 
 /**
@@ -46,7 +48,7 @@ export function search(
   finder: Finder,
   bounds: SearchBounds,
   signal: AbortSignal,
-): AsyncGenerator<SearchMatch[], SearchEnd, void> {
+): AsyncGenerator<(SearchMatch | SearchProgress)[], SearchEnd, void> {
   return new Search(resource, finder, bounds, signal).run();
 }
 
@@ -63,6 +65,7 @@ class Search {
   readonly #deadlineMs: number;
   #sliceEndMs: number;
   #left: number;
+  #toldMs: number;
   /** The line looked at. */
   #line = 0;
   #partialLines = 0;
@@ -79,9 +82,10 @@ class Search {
     this.#deadlineMs = nowMs + bounds.budgetMs;
     this.#sliceEndMs = nowMs + SLICE_MS;
     this.#left = bounds.limit;
+    this.#toldMs = nowMs;
   }
 
-  async *run(): AsyncGenerator<SearchMatch[], SearchEnd, void> {
+  async *run(): AsyncGenerator<(SearchMatch | SearchProgress)[], SearchEnd, void> {
     const lines = this.resource.status.numberOfLines ?? 0;
     const { from } = this.bounds;
     this.#line = from < 0 ? Math.max(0, lines + from) : from;
@@ -98,11 +102,19 @@ class Search {
       this.#inside = this.#line === before;
       if (matches.length > 0) yield matches;
       if (performance.now() > this.#sliceEndMs) await this.#pause();
+      if (this.#isProgressDue()) yield [{ searchedLines: this.#line }];
       if (this.#isOver()) break;
     }
     if (this.#inside) this.#skipLine();
     const truncated = this.#line < lines;
     return { nextLine: this.#line, truncated, partialLines: this.#partialLines };
+  }
+
+  #isProgressDue(): boolean {
+    const nowMs = performance.now();
+    if (nowMs - this.#toldMs < (this.bounds.progressMs ?? Infinity)) return false;
+    this.#toldMs = nowMs;
+    return true;
   }
 
   #isOver(): boolean {

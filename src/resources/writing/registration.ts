@@ -4,13 +4,8 @@
  */
 import type { Announcement, ResourceRecord, UploadContext } from "../../catalog.ts";
 import { chooseDigest, createDigest, type RunningDigest } from "../../digest.ts";
-import {
-  checkContextId,
-  isResourceId,
-  type ResourceMetadata,
-  StreamError,
-} from "../../protocol.ts";
-import type { QuotaSubject } from "../quota.ts";
+import { isResourceId, type ResourceMetadata, StreamError } from "../../protocol.ts";
+import type { QuotaResource } from "../quota.ts";
 import type { OpenResource } from "../reading/cache.ts";
 import { statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
@@ -27,6 +22,8 @@ export interface Registration {
   metadata: ResourceMetadata;
   /** Upload context; null without one. */
   contextId: string | null;
+  /** Whether it is refused without an upload context; as the server's settings say by default. */
+  requiresContext?: boolean;
   /** Whether the upload can be resumed after its connection broke. */
   resumable: boolean;
   /** Whether an upload context nobody made yet is made now; otherwise the upload is refused. */
@@ -81,12 +78,14 @@ export class Registrar {
 
   /**
    * Registers an upload whose metadata are checked.
+   * @param id Its id.
+   * @param registration What it is.
    * @throws {StreamError} CONTEXT_REQUIRED, CONTEXT_UNKNOWN, CONTEXT_CLOSED; BAD_METADATA, CONFLICT for a chosen id;
    * QUOTA_EXCEEDED, SHUTDOWN, STORAGE_FAILED.
    */
-  async register(registration: Registration): Promise<OwnedUpload> {
+  async register(id: string, registration: Registration): Promise<OwnedUpload> {
     const { quota, usage, events } = this.#parts;
-    const { id = crypto.randomUUID(), metadata, digests, resumable, announced } = registration;
+    const { metadata, digests, resumable, announced } = registration;
     if (registration.id !== undefined) await this.#checkFree(id);
     const contextId = await this.#context(registration);
     const subject = { id, metadata, contextId };
@@ -134,7 +133,7 @@ export class Registrar {
   }
 
   #newRecord(
-    subject: QuotaSubject,
+    subject: QuotaResource,
     digest: RunningDigest,
     secretHash: string | null,
     { announced = NOTHING, annotation }: Registration,
@@ -183,9 +182,10 @@ export class Registrar {
   }
 
   /** The upload context a registration belongs to; null for none. */
-  async #context({ contextId, makeContext }: Registration): Promise<string | null> {
+  async #context(registration: Registration): Promise<string | null> {
+    const { contextId, makeContext, requiresContext = this.#requireContext } = registration;
     if (contextId === null) {
-      if (!this.#requireContext) return null;
+      if (!requiresContext) return null;
       throw new StreamError(
         "CONTEXT_REQUIRED",
         "this server wants an upload context with every upload: stream push --context ID",
@@ -202,10 +202,8 @@ export class Registrar {
   }
 
   async #findContext(contextId: string, makes: boolean): Promise<UploadContext | null> {
-    const { catalog } = this.#parts;
-    return makes
-      ? await catalog.createContext(checkContextId(contextId))
-      : await catalog.getContext(contextId);
+    const { contexts } = this.#parts;
+    return makes ? await contexts.make(contextId) : await contexts.find(contextId);
   }
 }
 

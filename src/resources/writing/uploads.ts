@@ -7,6 +7,7 @@ import type { RunningDigest } from "../../digest.ts";
 import type { ResourceStatus } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
+import type { Contexts } from "../contexts.ts";
 import type { ResourceEvents } from "../events.ts";
 import type { Health } from "../health.ts";
 import type { Meter } from "../meter.ts";
@@ -36,6 +37,8 @@ export interface WritingParts {
   catalog: Catalog;
   /** For how long uploads are this node's. */
   lease: Lease;
+  /** Upload contexts. */
+  contexts: Contexts;
   /** The resources that somebody has open. */
   cache: ResourceCache;
   /** Says whether a resource may grow. */

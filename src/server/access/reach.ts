@@ -54,10 +54,10 @@ export function ofContext(c: Context, grant: Grant): void {
   if (grant.contextId !== null && grant.contextId !== c.req.param("id")) throw limitedTo(grant);
 }
 
-/** New uploads name the context that their token is limited to, in this query parameter. */
-export function newUpload(parameter: string): Reach {
+/** New uploads name the context that their token is limited to, in the first of these query parameters that they have. */
+export function newUpload(...parameters: string[]): Reach {
   return (c, grant) => {
-    const asked = c.req.query(parameter);
+    const asked = parameters.map((name) => c.req.query(name)).find((value) => value !== undefined);
     if (grant.contextId !== null && grant.contextId !== asked) throw limitedTo(grant);
   };
 }

@@ -3,7 +3,12 @@
  * @module
  */
 import type { Context } from "hono";
-import { type SearchEnd, type SearchMatch, StreamError } from "../../protocol.ts";
+import {
+  type SearchEnd,
+  type SearchMatch,
+  type SearchProgress,
+  StreamError,
+} from "../../protocol.ts";
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
@@ -15,6 +20,8 @@ import { ONE, resourceId } from "./listing.ts";
 
 const MATCHES = 1000;
 const MAX_MATCHES = 10_000;
+/** How often people are told how far a search has come. */
+const PROGRESS_MS = 250;
 /** Time of one search; the next goes on where it ended. */
 const BUDGET_MS = 30_000;
 /** Searches at the same time on one port: each takes what is left of a core. */
@@ -33,6 +40,7 @@ const PARAMETERS = {
     0,
   ),
   limit: inQuery("limit", "most matches", integer(1, MAX_MATCHES), MATCHES),
+  progress: inQuery("progress", "whether to tell how far the search has come", flag, false),
 };
 
 type Asked = Values<typeof PARAMETERS>;
@@ -48,6 +56,8 @@ const HIT: Schema = {
     cut: FLAG,
   }),
 };
+
+const SEARCH_PROGRESS: Schema = { title: "SearchProgress", ...object({ searchedLines: COUNT }) };
 
 const SEARCH_END: Schema = {
   title: "SearchEnd",
@@ -67,7 +77,7 @@ export function searchRoutes(parts: FaceParts): Route[] {
     parameters: PARAMETERS,
     answers: {
       200: answerOf("an object a line", {
-        "application/x-ndjson": { oneOf: [HIT, SEARCH_END] },
+        "application/x-ndjson": { oneOf: [HIT, SEARCH_PROGRESS, SEARCH_END] },
       }),
     },
     errors: [
@@ -92,12 +102,13 @@ export function searchRoutes(parts: FaceParts): Route[] {
 async function send(
   c: Context,
   parts: FaceParts,
-  { id, q: pattern, regex, ignoreCase, from, limit }: Asked,
+  { id, q: pattern, regex, ignoreCase, from, limit, progress }: Asked,
   ended: () => void,
 ): Promise<Response> {
   const { resources } = parts;
   const finder = finderFor({ pattern, regex, ignoreCase });
-  const bounds: SearchBounds = { from, limit, budgetMs: BUDGET_MS };
+  const progressMs = progress ? PROGRESS_MS : undefined;
+  const bounds: SearchBounds = { from, limit, budgetMs: BUDGET_MS, progressMs };
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await resources.open(id));
   const { resource } = opened;
@@ -121,7 +132,7 @@ async function send(
 
 /** An object a line: the matches, and how the search ended. */
 async function* encode(
-  found: AsyncGenerator<SearchMatch[], SearchEnd, void>,
+  found: AsyncGenerator<(SearchMatch | SearchProgress)[], SearchEnd, void>,
 ): AsyncGenerator<Uint8Array, void, void> {
   const encoder = new TextEncoder();
   try {

@@ -10,6 +10,7 @@ import { json } from "../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../content.ts";
 import type { FaceParts } from "../face.ts";
 import * as uploading from "../uploading.ts";
+import { requiresContext } from "../host.ts";
 import {
   type Append,
   checkExtensions,
@@ -43,6 +44,7 @@ export async function create(
   const { upload, secret } = await uploading.begin(c, parts, {
     metadata,
     contextId: context || contextId,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: true,
     digests: DIGESTS,

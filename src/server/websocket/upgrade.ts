@@ -3,10 +3,12 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError, SUBPROTOCOL } from "../../protocol.ts";
+import { StreamError, SUBPROTOCOL, toStreamError } from "../../protocol.ts";
+import type { ControlSession } from "../../session.ts";
 import { whileGranted } from "../access.ts";
 import type { FaceParts } from "../face.ts";
-import type { ConnectionKind, Open } from "../sessions.ts";
+import { checkOwnName, type HostSession, type SessionHooks } from "../host.ts";
+import type { Open, SessionEnd } from "../sessions.ts";
 
 /**
  * Makes a session of a request.
@@ -17,28 +19,83 @@ import type { ConnectionKind, Open } from "../sessions.ts";
  * @returns The answer that upgrades.
  * @throws {StreamError} BAD_REQUEST, LIMIT_REACHED.
  */
-export function upgrade(c: Context, parts: FaceParts, kind: ConnectionKind, open: Open): Response {
-  const { runtime, sessions, observer } = parts;
+export function upgrade(
+  c: Context,
+  parts: FaceParts,
+  kind: HostSession["kind"],
+  open: Open,
+): Response {
+  const { runtime, sessions, observer, sessionHooks } = parts;
   const { req } = c;
   checkUpgrade(c, parts);
   const ended = observer.session(c);
+  const failed = (message: string) => parts.failed(c, message);
+  const asked = sessionHooks === undefined ? null : askedBy(c, kind);
   const response = runtime.upgrade(req.raw, c.env, {
     subprotocol: isNative(c) ? SUBPROTOCOL : "",
     open: (connection) => {
       let stop = () => {};
+      let tellHost: (end: SessionEnd) => void = () => {};
       const openWhileGranted: Open = (connection) => {
         const session = open(connection);
         stop = whileGranted(c, (error) => session.fail(error));
+        if (asked !== null) tellHost = introduce(session, asked, sessionHooks!, failed);
         return session;
       };
       return sessions.track(connection, kind, openWhileGranted, (end) => {
         stop();
         ended(end);
+        tellHost(end);
       });
     },
   });
   observer.upgraded(c);
   return response;
+}
+
+/** Request of a session, as it was before the upgrade: some runtimes forget it with that. */
+type Asked = Pick<HostSession, "kind" | "url" | "headers" | "isNative">;
+
+function askedBy(c: Context, kind: HostSession["kind"]): Asked {
+  const { url, headers } = c.req.raw;
+  return { kind, url: new URL(url), headers: new Headers(headers), isNative: isNative(c) };
+}
+
+/** Shows a session to the host of the server; returns how it hears of the end. */
+function introduce(
+  session: ControlSession,
+  asked: Asked,
+  hooks: SessionHooks,
+  failed: (message: string) => void,
+): (end: SessionEnd) => void {
+  const hosted: HostSession = {
+    ...asked,
+    get resourceId() {
+      return session.resourceId;
+    },
+    async send(message) {
+      checkOwnName(message["@"]);
+      await session.say(message);
+    },
+    fail: (error) => session.fail(error),
+  };
+  const messages = Object.entries(hooks.messages ?? {});
+  session.accept(
+    new Map(messages.map(([name, take]) => [name, (message) => take(message, hosted)])),
+  );
+  try {
+    const ended = hooks.opened?.(hosted) ?? (() => {});
+    return (end) => {
+      try {
+        ended(end);
+      } catch (error) {
+        failed(`a hook of the host failed: ${toStreamError(error).message}`);
+      }
+    };
+  } catch (error) {
+    session.fail(error);
+    return () => {};
+  }
 }
 
 /**

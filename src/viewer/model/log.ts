@@ -87,7 +87,8 @@ export class Log {
     this.search = new Searcher(find, new Throttle(() => this.#searched(), FOUND_MS).ask);
     const outline = this.outline;
     this.outliner = new Searcher(
-      (query, from, limit, signal) => outlined(find(query, from, limit, signal), outline),
+      (query, from, limit, signal, onProgress) =>
+        outlined(find(query, from, limit, signal, onProgress), outline),
       new Throttle(() => this.#outlined(), FOUND_MS).ask,
     );
   }
@@ -515,7 +516,7 @@ async function* outlined(found: ReturnType<Find>, outline: Outline): ReturnType<
   for (;;) {
     const { done, value } = await found.next();
     if (done) return value;
-    if ("text" in value) outline.add(value.line, value.text);
+    outline.add(value.line, value.text);
     yield value;
   }
 }

@@ -28,7 +28,8 @@ export type Find = (
   from: number,
   limit: number,
   signal: AbortSignal,
-) => AsyncGenerator<Match | { searched: number }, SearchStep, void>;
+  onProgress: (searchedLines: number) => void,
+) => AsyncGenerator<Match, SearchStep, void>;
 
 /** Hits kept; beyond them only those near what is shown are looked for. */
 export const MAX_HITS = 100_000;
@@ -146,7 +147,11 @@ export class Searcher {
     this.#running = true;
     try {
       while (this.#nextLine < this.#lines && !this.capped) {
-        const found = this.#find(query, this.#nextLine, REQUEST_HITS, stop.signal);
+        const found = this.#find(query, this.#nextLine, REQUEST_HITS, stop.signal, (lines) => {
+          if (stop.signal.aborted) return;
+          this.#nextLine = Math.max(this.#nextLine, lines);
+          this.#changed();
+        });
         for (;;) {
           const { done, value } = await found.next();
           if (stop.signal.aborted) return;
@@ -165,12 +170,10 @@ export class Searcher {
     this.#changed();
   }
 
-  #take(value: Match | { searched: number }): void {
-    if ("searched" in value) this.#nextLine = Math.max(this.#nextLine, value.searched);
-    else if (!this.capped) {
-      this.#hits.push(value.line);
-      this.#nextLine = value.line + 1;
-    }
+  #take({ line }: Match): void {
+    if (this.capped) return;
+    this.#hits.push(line);
+    this.#nextLine = Math.max(this.#nextLine, line + 1);
     this.#changed();
   }
 }

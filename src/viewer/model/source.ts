@@ -82,9 +82,16 @@ export class ResourceSource implements LogSource {
     return (await getLines(reference, { timeMs, count: 0, token })).startingLineIndex;
   };
 
-  readonly find: Find = ({ pattern, ...how }, from, limit, signal) => {
+  readonly find: Find = ({ pattern, ...how }, from, limit, signal, onProgress) => {
     const { reference, token } = this.address;
-    return search(reference, pattern, { ...how, from, limit, signal, token });
+    return search(reference, pattern, {
+      ...how,
+      from,
+      limit,
+      signal,
+      token,
+      onProgress,
+    });
   };
 }
 

@@ -18,6 +18,7 @@ import { checkCoding, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
 import { begin, find, own } from "../../uploading.ts";
+import { requiresContext } from "../../host.ts";
 import {
   alreadyCompleted,
   inconsistentLength,
@@ -56,6 +57,7 @@ export async function create(
     id,
     metadata,
     contextId: said.context || null,
+    requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
     resumable: !isWhole,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],

@@ -1,0 +1,151 @@
+/**
+ * Files that come one after the other at one path, as logs do that are rotated.
+ * @module
+ */
+import type { BigIntStats } from "node:fs";
+import { stat } from "node:fs/promises";
+import { basename } from "node:path";
+import { StreamError } from "../protocol.ts";
+import { GrowingFile, type GrowingFileOptions, type Successors } from "./growing_file.ts";
+import { OpenFile, unreadable } from "./open_file.ts";
+import { WatchedProcess } from "./process.ts";
+import { pull, type Source } from "./source.ts";
+
+/** Interval of looking whether another file is at the path, also while nobody reads. */
+const LOOK_EVERY_MS = 200;
+/** Files that are held open to be read later. */
+const MAX_WAITING = 64;
+
+/** How files of one name are followed. */
+export interface NamedFilesOptions extends Omit<GrowingFileOptions, "from"> {
+  /** A path without a file is given up after so many ms; never by default. */
+  waitMs?: number;
+}
+
+/**
+ * Follows a path: each file that is there, from its beginning, one after the other, every byte of a file before the next
+ * (rename and create, a link that moves on). A file that is truncated and written anew counts as another one; what was
+ * written since the last read is lost then, as it is nowhere any more.
+ *
+ * @param path The path.
+ * @param options What ends it, and how long a file is waited for.
+ * @returns The files as sources; each has to be read to its end before the next is asked for.
+ * @throws {StreamError} SOURCE_FAILED when no file comes in time, or one cannot be read; ABORTED when it is stopped before
+ * there is one.
+ */
+export async function* openNamedFiles(
+  path: string,
+  options: NamedFilesOptions = {},
+): AsyncGenerator<Source, void, void> {
+  const { untilPid } = options;
+  const producer = untilPid === undefined ? null : new WatchedProcess(untilPid);
+  const files = new NamedFiles(path, options);
+  try {
+    for (let file = await files.first(); file !== null;) {
+      const growing = new GrowingFile(file, producer, options, files);
+      yield { stream: pull(growing), size: null, name: basename(path) };
+      file = growing.isRewritten ? await files.nextOrAgain() : files.next();
+    }
+  } finally {
+    await files.close();
+  }
+}
+
+/** The files of a path as they come; they are opened when they do, so that none is missed. */
+class NamedFiles implements Successors {
+  readonly #waiting: OpenFile[] = [];
+  readonly #timer: ReturnType<typeof setInterval>;
+  #newest: OpenFile | null = null;
+  #looking: Promise<void> = Promise.resolve();
+  #failure: unknown = null;
+  #missingSinceMs: number | null = null;
+  #arrivedAtMs = 0;
+
+  constructor(private readonly path: string, private readonly options: NamedFilesOptions) {
+    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+  }
+
+  get sinceMs(): number | null {
+    if (this.#waiting.length > 0) return this.#arrivedAtMs;
+    return this.#isGone() ? this.#missingSinceMs : null;
+  }
+
+  /** Waits for the first file. */
+  async first(): Promise<OpenFile | null> {
+    for (;;) {
+      await this.look();
+      const file = this.next();
+      if (file !== null) return file;
+      if (this.options.stop?.aborted) {
+        throw new StreamError("ABORTED", `interrupted before there was a file at ${this.path}`);
+      }
+      if (this.#isGone()) {
+        throw new StreamError(
+          "SOURCE_FAILED",
+          `cannot read ${this.path}: there is no such file, and none came in ${this.options.waitMs} ms`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS / 4));
+    }
+  }
+
+  /** The file after the one that was read; null when there is none. */
+  next(): OpenFile | null {
+    if (this.#failure !== null) throw this.#failure;
+    return this.#waiting.shift() ?? null;
+  }
+
+  /** The same for a file that began anew at its path. */
+  async nextOrAgain(): Promise<OpenFile | null> {
+    await this.look();
+    const next = this.next();
+    if (next !== null) return next;
+    this.#newest = null;
+    return await this.first();
+  }
+
+  /** Looks whether there is another file. */
+  look(): Promise<void> {
+    this.#looking = this.#looking.then(() => this.#look())
+      .catch((error) => void (this.#failure ??= error));
+    return this.#looking;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looking;
+    await Promise.all(this.#waiting.map((file) => file.close()));
+  }
+
+  async #look(): Promise<void> {
+    const named = await this.#stat();
+    if (named === null) {
+      this.#missingSinceMs ??= performance.now();
+      return;
+    }
+    this.#missingSinceMs = null;
+    if (this.#newest?.isSame(named) || this.#waiting.length >= MAX_WAITING) return;
+    const file = await OpenFile.open(this.path, 0, this.options.bufferBytes);
+    if (!file.isRegular) {
+      await file.close();
+      throw new StreamError(
+        "SOURCE_FAILED",
+        `${this.path} is no regular file and cannot be followed`,
+      );
+    }
+    this.#newest = file;
+    if (this.#waiting.push(file) === 1) this.#arrivedAtMs = performance.now();
+  }
+
+  async #stat(): Promise<BigIntStats | null> {
+    return await stat(this.path, { bigint: true }).catch((error) => {
+      if (error.code === "ENOENT") return null;
+      throw unreadable(this.path, error);
+    });
+  }
+
+  #isGone(): boolean {
+    const { waitMs = Infinity } = this.options;
+    return this.#missingSinceMs !== null && performance.now() - this.#missingSinceMs >= waitMs;
+  }
+}
