@@ -7,14 +7,16 @@ import type { Context } from "hono";
 import {
   type Digest,
   DIGESTS,
+  INTEROP_VERSION,
   isFinal,
   StreamError,
   toStreamError,
   UPLOADS_PATH,
 } from "../../../protocol.ts";
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
+import { type Inform, informerOf } from "../../answer/interim.ts";
 import { json } from "../../answer/json.ts";
-import { checkCoding, contentOf, contentType } from "../../content.ts";
+import { checkCoding, contentLength, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
 import { begin, find, own } from "../../uploading.ts";
@@ -53,27 +55,44 @@ export async function create(
   const size = announcedSize(c, said.length, 0, isWhole);
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
   if (size === "INCONSISTENT") return inconsistentLength(c);
+  const inform = informerFor(c, parts, said);
   const { upload, secret } = await begin(c, parts, {
     id,
     metadata,
     contextId: said.context || null,
     requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
-    resumable: !isWhole,
+    resumable: !isWhole || inform !== null,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
   const { appender } = upload;
+  const base = parts.references.base(c);
+  const location = `${base}${UPLOADS_PATH}/${appender.resource.id}/${secret}`;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
+  inform?.(104, {
+    "upload-draft-interop-version": String(INTEROP_VERSION),
+    "upload-limit": limits(parts),
+    location,
+  });
   return await own(c, upload, async (intake) => {
     await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
     if (isWhole) return await complete(c, parts, upload, said, null, 201);
-    const base = parts.references.base(c);
-    c.header("location", `${base}${UPLOADS_PATH}/${appender.resource.id}/${secret}`);
+    c.header("location", location);
     uploadState(c, appender.received, false);
     const record = await resources.get(appender.resource.id);
     return json(c, parts.references.info(record, base), 201);
   });
+}
+
+/** Means to tell where an upload goes on if this request breaks off: for clients of this draft that send content. */
+function informerFor(
+  c: Context,
+  parts: FaceParts,
+  { interop, complete }: Creation,
+): Inform | null {
+  if (interop !== INTEROP_VERSION || complete === undefined || contentLength(c) === 0) return null;
+  return informerOf(c, parts);
 }
 
 /** `PATCH /uploads/ID/SECRET`: the next part. */
