@@ -328,6 +328,8 @@ export class Handover {
     } catch (thrown) {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
+      const { open, epoch, digest } = interrupted;
+      if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause);
       this.#interrupted.delete(id);
       await this.lose(id, error);
       await interrupted.open.release();
