@@ -124,10 +124,10 @@ test("a slow reader gets the newest status only", async () => {
   for (let sequence = 1; sequence <= 1000; sequence++) {
     resource.publish({ ...resource.status, sequence });
   }
-  assertEquals((await next(events, "status")).id, "1.1000");
+  assertEquals((await next(events, "status")).id, `${resource.status.life}.1.1000`);
   const waiting = next(events, "status");
   resource.publish({ ...resource.status, sequence: 1001 });
-  assertEquals((await waiting).id, "1.1001");
+  assertEquals((await waiting).id, `${resource.status.life}.1.1001`);
   await events.return(undefined);
   assertEquals(resource.watchers, 0);
 });
@@ -140,7 +140,7 @@ test("silence is broken by comments", async () => {
   assertEquals((await events.next()).value.type, "comment");
   assertEquals((await events.next()).value.type, "comment");
   resource.publish({ ...resource.status, sequence: 7 });
-  assertEquals((await next(events, "status")).id, "1.7");
+  assertEquals((await next(events, "status")).id, `${resource.status.life}.1.7`);
 });
 
 test("the end of a resource ends its events", async () => {
