@@ -335,6 +335,7 @@ export class DownloadSession extends ControlSession {
         `offset ${byteOffset} was reported as consumed; ${following.consumed} to ${following.next} is in flight`,
       );
     }
+    if (byteOffset === following.consumed) return this.countIdle();
     following.consumed = byteOffset;
     this.#progressed.ring();
   }

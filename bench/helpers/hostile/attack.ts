@@ -41,6 +41,8 @@ const OPENED_AT_ONCE = 100;
 const OPEN_AGAIN_MS = 2000;
 const RANGE_BYTES = 64 * 1024;
 const PINGS = 64;
+/** Where the status ends in the first line of an answer. */
+const STATUS_END = 12;
 const MASK = [0x37, 0xfa, 0x21, 0x3d];
 
 const job: AttackJob = JSON.parse(process.argv[2]);
@@ -135,14 +137,13 @@ async function ask(request: string): Promise<number> {
   socket.on("error", () => {});
   let head = "";
   const { promise, resolve } = Promise.withResolvers<void>();
-  socket.on(
-    "data",
-    (chunk) => head.length < 12 && (head += chunk.subarray(0, 12).toString("latin1")),
-  );
+  socket.on("data", (chunk: Uint8Array) => {
+    if (head.length < STATUS_END) head += String.fromCharCode(...chunk.subarray(0, STATUS_END));
+  });
   socket.once("close", () => resolve());
   socket.write(request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
   await promise;
-  return Number(head.slice(9, 12));
+  return Number(head.slice(STATUS_END - 3, STATUS_END));
 }
 
 /** Sends pings of both kinds as fast as they are taken. */

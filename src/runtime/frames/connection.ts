@@ -4,6 +4,8 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { Allowance } from "../../allowance.ts";
 import { closeReason, ERRORS, LIMITS, StreamError, toStreamError } from "../../protocol.ts";
 import type { Connection, Session } from "../../runtime.ts";
 import { type Frame, FrameCodec, type Role, type Violation } from "./codec.ts";
@@ -43,6 +45,13 @@ const WAITING_BYTES = 8 * 1024 * 1024;
 const AT_ONCE_BYTES = 1024 * 1024;
 /** What a message costs while it waits, besides its bytes. */
 const MESSAGE_COST_BYTES = 512;
+/** Pings and pongs that a peer may send at once, and the time after which one more is read. */
+const HEARTBEATS = 64;
+const HEARTBEAT_EVERY_MS = 100;
+/** After so long with the frames of one peer the others have a turn. */
+const TURN_MS = 4;
+/** Time is looked at after so many frames. */
+const FRAMES_PER_LOOK = 32;
 /** RFC 6455, 7.1.5: the connection went away without a close frame. */
 const ABNORMAL_CLOSURE = 1006;
 /** What the Java server sends. */
@@ -68,6 +77,7 @@ export class FrameConnection implements Connection {
   #unsent = 0;
   /** The answer to the newest ping, while there is no room for it. */
   #pong: Frame | null = null;
+  readonly #heartbeats = new Allowance(HEARTBEATS, HEARTBEAT_EVERY_MS);
   #heardAtMs = performance.now();
   #pinging: ReturnType<typeof setInterval> | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
@@ -212,12 +222,14 @@ export class FrameConnection implements Connection {
   /** Hands on what a chunk holds; the socket rests while the session is busy. */
   async #receive(chunk: Uint8Array): Promise<void> {
     this.#heard();
+    const share = new Share();
     try {
       for (const frame of this.#codec.push(chunk)) {
-        const busy = this.#take(frame);
+        const busy = this.#take(frame) ?? share.spent();
         if (busy === undefined) continue;
         this.#socket.pause();
         await busy;
+        share.renew();
         this.#heard();
         this.#socket.resume();
       }
@@ -234,9 +246,10 @@ export class FrameConnection implements Connection {
       case "data":
         return this.#closing ? undefined : this.#session?.data(frame.bytes, frame.final);
       case "ping":
-        return this.#answerPing(frame.payload);
+        this.#answerPing(frame.payload);
+        return this.#countHeartbeat();
       case "pong":
-        return;
+        return this.#countHeartbeat();
       case "close":
       case "violation":
         return this.#hangUp(frame.code, frame.reason);
@@ -248,6 +261,12 @@ export class FrameConnection implements Connection {
     if (this.#closing) return;
     if (this.#socket.writableNeedDrain) this.#pong = { type: "pong", payload };
     else void this.#write({ type: "pong", payload });
+  }
+
+  /** A peer that sends hardly anything else is read slowly. */
+  #countHeartbeat(): void | Promise<void> {
+    const waitMs = this.#heartbeats.take();
+    if (waitMs > 0) return sleep(waitMs);
   }
 
   /** The peer reads: a slow one is not silent. */
@@ -291,6 +310,23 @@ export class FrameConnection implements Connection {
     const session = this.#session;
     this.#session = null;
     session?.closed(code, reason);
+  }
+}
+
+/** The time that a peer's frames may take in one turn. */
+class Share {
+  #frames = 0;
+  #sinceMs = performance.now();
+
+  /** Takes one frame into account; a promise of the next turn when the share is spent. */
+  spent(): void | Promise<void> {
+    if (++this.#frames % FRAMES_PER_LOOK !== 0) return;
+    if (performance.now() - this.#sinceMs >= TURN_MS) return turn();
+  }
+
+  /** Begins a new share. */
+  renew(): void {
+    this.#sinceMs = performance.now();
   }
 }
 
