@@ -18,6 +18,12 @@ export interface DigestState {
   byteOffset: number;
   /** The saved state. */
   state: Uint8Array;
+  /** Version of the implementation that saved it; null where nobody knows. */
+  version: string | null;
+  /** Boot of the storage (`Storage.boot`) in which it was saved; null where nobody knows. */
+  boot: string | null;
+  /** First byte that a stop of the machine may have changed before it was read; null for none. */
+  doubtfulFrom: number | null;
 }
 
 /** Words of an uploader on the whole, in advance; held against what arrives, whoever completes it. */

@@ -14,6 +14,9 @@ const CREATE: Record<DigestAlgorithm, () => Promise<IHasher>> = {
   md5: createMD5,
 };
 
+/** Version of what saves states; a state of another one is not taken up again. */
+export const DIGEST_VERSION = "hash-wasm 4.13";
+
 /**
  * One hasher works for all digests of its algorithm: each has a WebAssembly instance of its own, and Bun
  * needs 1 ms for the first, 8 ms for the thousandth and 24 ms for the three thousandth that is alive.

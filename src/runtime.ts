@@ -78,6 +78,13 @@ export interface ListenOptions {
   fetch(request: Request, env: unknown): Response | Promise<Response>;
 }
 
+/**
+ * Sends an interim response.
+ * @param status Its status: 1xx.
+ * @param fields Its fields, by their names.
+ */
+export type Inform = (status: number, fields: Record<string, string>) => void;
+
 /** A JavaScript runtime that can serve. */
 export interface Runtime {
   /** Listens; resolves when connections are accepted. */
@@ -93,4 +100,10 @@ export interface Runtime {
    * @param silence Any, where nobody knows when there is more to send; some, as between requests; none drops it.
    */
   allowSilence?(request: Request, env: unknown, silence: "any" | "some" | "none"): void;
+  /**
+   * The means to send interim responses before the answer; missing where the adapter has none.
+   * @param request The request.
+   * @returns Sends one; null where its client would not understand it.
+   */
+  informer?(request: Request): Inform | null;
 }

@@ -112,6 +112,11 @@ export interface LogReader {
 /** A place for logs. */
 export interface Storage {
   /**
+   * Name of the time within which appended bytes stay as they are without a flush; another one means that a machine
+   * stopped in between. Missing where an append is as safe as it gets.
+   */
+  readonly boot?: string;
+  /**
    * Makes a new, empty log.
    * @throws {StreamError} CONFLICT when there is one already.
    */

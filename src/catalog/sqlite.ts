@@ -91,6 +91,11 @@ const MIGRATIONS = [
   `
   ALTER TABLE contexts ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
   `,
+  `
+  ALTER TABLE resources ADD COLUMN state_version TEXT;
+  ALTER TABLE resources ADD COLUMN state_boot TEXT;
+  ALTER TABLE resources ADD COLUMN doubtful_from INTEGER;
+  `,
 ];
 
 const COLUMNS = [
@@ -122,6 +127,9 @@ const COLUMNS = [
   "exit_code",
   "exit_signal",
   "annotation",
+  "state_version",
+  "state_boot",
+  "doubtful_from",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -408,6 +416,9 @@ function toRow(record: ResourceRecord): Row {
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
     annotation: record.annotation ?? null,
+    state_version: record.digestState?.version ?? null,
+    state_boot: record.digestState?.boot ?? null,
+    doubtful_from: record.digestState?.doubtfulFrom ?? null,
   };
 }
 
@@ -436,6 +447,9 @@ function fromRow(row: Row): ResourceRecord {
       algorithm: row.state_algorithm as DigestAlgorithm,
       byteOffset: Number(row.state_offset),
       state: row.state as Uint8Array,
+      version: row.state_version as string | null,
+      boot: row.state_boot as string | null,
+      doubtfulFrom: row.doubtful_from as number | null,
     },
     secretHash: row.secret_hash as string | null,
     announced: {

@@ -20,6 +20,9 @@ export const RESOURCES_PATH = "/resources";
 /** Path of uploads that can be continued by HTTP; `/<id>/<secret>` follows (PROTOCOL.md 6.7). */
 export const UPLOADS_PATH = "/uploads";
 
+/** Interop version of the draft of resumable uploads that is spoken (PROTOCOL.md 6.7). */
+export const INTEROP_VERSION = 8;
+
 /** Path of the upload contexts; `/<id>` follows for one of them (PROTOCOL.md 6.8). */
 export const CONTEXTS_PATH = "/contexts";
 

@@ -29,6 +29,7 @@ export function denoRuntime(): Runtime {
     remoteAddress: (request, env) =>
       frames.remoteAddress(request, env) ?? remoteAddress(request, env),
     allowSilence: frames.allowSilence,
+    informer: frames.informer,
   };
 }
 

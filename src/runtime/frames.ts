@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { StreamError } from "../protocol.ts";
-import type { Listener, ListenOptions, Runtime, Upgrade } from "../runtime.ts";
+import type { Inform, Listener, ListenOptions, Runtime, Upgrade } from "../runtime.ts";
 import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
 import { CONNECTION_TIMES, type ConnectionTimes } from "./frames/connection.ts";
 import { Handshake } from "./frames/handshake.ts";
@@ -112,8 +112,12 @@ export function framesRuntime(options: FramesOptions = {}): FramesRuntime {
     upgrade,
     remoteAddress,
     allowSilence,
+    informer: (request) => informers.get(request) ?? null,
   };
 }
+
+/** Means to send interim responses, by the request that is being answered. */
+const informers = new WeakMap<Request, Inform>();
 
 /** @throws {StreamError} BAD_REQUEST. */
 function checkCertificate({ cert, key }: Certificate): void {
@@ -304,11 +308,28 @@ async function serve(
   });
   const response = await answerTo(
     message,
-    (request) => fetch(request, message.socket),
+    (request) => {
+      const inform = informerOf(message, out);
+      if (inform !== null) informers.set(request, inform);
+      return fetch(request, message.socket);
+    },
     left.signal,
   );
   if (message.complete || response.ok) await writeResponse(response, out);
   else await answerEarly(message, response, out, closeWithinMs);
+}
+
+/** What Deno, Bun and newer versions of Node have beyond the types of this one. */
+interface Informing {
+  writeInformation?(status: number, fields: Record<string, string>): void;
+}
+
+/** HTTP/1.0 knows no interim responses, and Node only since version 26. */
+function informerOf(message: IncomingMessage, out: ServerResponse & Informing): Inform | null {
+  if (message.httpVersion !== "1.1" || out.writeInformation === undefined) return null;
+  return (status, fields) => {
+    if (!out.headersSent && !out.destroyed) out.writeInformation!(status, fields);
+  };
 }
 
 async function shakeHands(

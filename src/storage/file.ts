@@ -23,6 +23,7 @@ import { attempt, failed, systemCode } from "./file/errors.ts";
 import { Disk, FileReader } from "./file/reader.ts";
 import { FileWriter } from "./file/writer.ts";
 import { arrivalsPath, indexPath, logPath } from "./layout.ts";
+import { bootId } from "./file/boot.ts";
 import { Tails } from "./tails.ts";
 
 /** How often a directory that another deletion removed is made again. */
@@ -44,6 +45,8 @@ const CREATE_ATTEMPTS = 5;
  * ```
  */
 export class FileStorage implements Storage {
+  /** The page cache lasts as long as the machine runs. */
+  readonly boot: string = bootId();
   readonly #directory: string;
   readonly #tails = new Tails();
   readonly #disk = new Disk();

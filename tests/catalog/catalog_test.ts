@@ -96,6 +96,9 @@ const full = () =>
       algorithm: "xxh128",
       byteOffset: 2 ** 40,
       state: Uint8Array.from({ length: 580 }, (_, at) => at),
+      version: "hash-wasm 4.13",
+      boot: "0c5e3a2f",
+      doubtfulFrom: 2 ** 39,
     },
     secretHash: "cd".repeat(32),
     durableSize: 2 ** 40 - 1,
@@ -130,7 +133,16 @@ contract("a record comes back as it was created", async (catalog) => {
 contract("the state of a digest comes back as plain bytes", async (catalog) => {
   for (const length of [0, 1, 580, 100_000]) {
     const state = Uint8Array.from({ length }, (_, at) => at * 7);
-    const created = record({ digestState: { algorithm: "md5", byteOffset: length, state } });
+    const created = record({
+      digestState: {
+        algorithm: "md5",
+        byteOffset: length,
+        state,
+        version: null,
+        boot: null,
+        doubtfulFrom: null,
+      },
+    });
     await catalog.create(created);
     const found = (await catalog.get(created.id))!.digestState!.state;
     assertEquals(found.constructor, Uint8Array);
@@ -545,6 +557,9 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   first.exec(`
     ALTER TABLE contexts DROP COLUMN attributes;
     ALTER TABLE resources DROP COLUMN annotation;
+    ALTER TABLE resources DROP COLUMN state_version;
+    ALTER TABLE resources DROP COLUMN state_boot;
+    ALTER TABLE resources DROP COLUMN doubtful_from;
     ALTER TABLE resources DROP COLUMN exit_code;
     ALTER TABLE resources DROP COLUMN exit_signal;
     ALTER TABLE resources DROP COLUMN owner_node;

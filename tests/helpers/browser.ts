@@ -1,5 +1,6 @@
 /** A real Chromium that shows the pages of a server, and what a person sees and does there. */
 import { mkdir } from "node:fs/promises";
+import process from "node:process";
 import { after } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { assertEquals } from "@std/assert";
@@ -14,8 +15,9 @@ const ARGUMENTS = [
   ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
 ];
-/** Pictures of the last run. */
-const PICTURES = "dist/tests/viewer";
+/** Pictures of the last run; docs/viewer.md shows some of them. */
+const PICTURES = process.env.STREAM_PICTURES ?? "dist/tests/viewer";
+const PICTURE_PX = 380;
 
 /** One browser for the tests of a file; it ends with them. */
 export async function openBrowser(): Promise<Browser> {
@@ -153,9 +155,9 @@ export class Viewer implements AsyncDisposable {
   }
 
   /** Waits until an expression of the page is true. */
-  async until(expression: string): Promise<void> {
+  async until(expression: string, deadlineMs: number = DEADLINE_MS): Promise<void> {
     // The page's policy lets nothing be evaluated in it again and again but from outside.
-    for (const endsAtMs = performance.now() + DEADLINE_MS;;) {
+    for (const endsAtMs = performance.now() + deadlineMs;;) {
       if (await this.#now(expression)) return;
       if (performance.now() > endsAtMs) throw new Error(`waited in vain for ${expression}`);
       await delay(POLL_MS);
@@ -183,10 +185,11 @@ export class Viewer implements AsyncDisposable {
   }
 
   /** Waits until the text of a line, from 1, is shown. */
-  async untilLine(line: number, text: string): Promise<void> {
-    await this.until(`[...document.querySelectorAll(".row")].some((row) =>
+  async untilLine(line: number, text: string, deadlineMs?: number): Promise<void> {
+    const shown = `[...document.querySelectorAll(".row")].some((row) =>
       row.querySelector(".number").textContent === ${JSON.stringify(String(line))} &&
-      row.querySelector(".text").textContent.includes(${JSON.stringify(text)}))`);
+      row.querySelector(".text").textContent.includes(${JSON.stringify(text)}))`;
+    await this.until(shown, deadlineMs);
   }
 
   /** Waits until no line in the page waits for its text. */
@@ -216,7 +219,9 @@ export class Viewer implements AsyncDisposable {
   /** Makes a picture for people to look at. */
   async picture(name: string): Promise<void> {
     await mkdir(PICTURES, { recursive: true });
-    await this.page.screenshot({ path: `${PICTURES}/${name}.png` });
+    const { width, height } = this.page.viewportSize()!;
+    const clip = { x: 0, y: 0, width, height: width < height ? height : PICTURE_PX };
+    await this.page.screenshot({ path: `${PICTURES}/${name}.png`, clip });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -14,6 +14,7 @@ export interface Changes {
 export function changed(inner: Storage, { writer, reader, storage }: Changes): Storage {
   const changedWriter = (log: LogWriter) => writer ? override(log, writer(log)) : log;
   return {
+    boot: inner.boot,
     create: async (id, options) => changedWriter(await inner.create(id, options)),
     recover: async (id, options) => changedWriter(await inner.recover(id, options)),
     openReader: async (id) => {

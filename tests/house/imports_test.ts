@@ -174,6 +174,18 @@ test("every import goes the way ARCHITECTURE.md says", () => {
   assertEquals(wrongArrows(arrows), []);
 });
 
+test("the viewer imports the client and the protocol, and nothing else of ours", () => {
+  const arrows = importsOf("src/viewer/main.tsx").filter(([from]) =>
+    from.startsWith("src/viewer/")
+  );
+  assert(arrows.some(([, to]) => to === "src/client.ts"));
+  const others = arrows.map(([, to]) => to).filter((to) =>
+    to.startsWith("src/") && !/^src\/(viewer\/|client\.ts$|protocol\.ts$)/.test(to)
+  );
+  assertEquals(others, []);
+  assertEquals(circles(arrows), []);
+});
+
 test("no files import each other in a circle", () => {
   const entries = ["mod.ts", "cli.ts", "bench/main.ts", "bench/clients/worker.ts"];
   assertEquals(circles(entries.flatMap(importsOf)), []);

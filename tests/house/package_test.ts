@@ -1,7 +1,9 @@
 /** Both manifests say the same: `deno.json` for Deno and what is published, `package.json` for npm and Bun. */
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import deno from "../../deno.json" with { type: "json" };
+import { DIGEST_VERSION } from "../../src/digest.ts";
 import npm from "../../package.json" with { type: "json" };
 
 /** Packages of npm by name, with their versions. */
@@ -11,6 +13,11 @@ function packagesOf(imports: Record<string, string>): Record<string, string> {
       .map(([name, target]) => [name, target.slice(target.lastIndexOf("@") + 1)]),
   );
 }
+
+test("the version that is kept with the state of a digest is that of the library", async () => {
+  const [, minor] = /"hash-wasm@(\d+\.\d+)\.\d+"/.exec(await readFile("deno.lock", "utf8"))!;
+  assertEquals(DIGEST_VERSION, `hash-wasm ${minor}`);
+});
 
 test("name, version and license are the same for Deno and for npm", () => {
   assertEquals([npm.name, npm.version, npm.license], [deno.name, deno.version, deno.license]);

@@ -1,6 +1,7 @@
 /** Uploads by HTTP, whole and resumable, on the runtime's own server and on the one over `node:http`. */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { xxhash128 } from "hash-wasm";
 import { assert, assertEquals, assertMatch } from "@std/assert";
@@ -620,4 +621,52 @@ test("a request without a byte for very long is given up", async () => {
   const [{ status }] = await resources.list({ limit: 1 });
   assertEquals([status.transferStatus, status.currentSize], ["FAILED", 3]);
   await resources.close();
+});
+
+/** A creation with 8 bytes of content over a bare socket, and what is said to it first. */
+async function firstWord(
+  server: TestServer,
+  fields: string[],
+  content: string,
+): Promise<string> {
+  const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+  const heard = Promise.withResolvers<string>();
+  socket.on("error", () => {});
+  socket.on("data", (chunk: Uint8Array) => heard.resolve(Buffer.from(chunk).toString("latin1")));
+  const head = ["PUT /resources/a.log HTTP/1.1", `Host: ${server.host}`, "Content-Length: 8"];
+  socket.write([...head, ...fields, "", content].join("\r\n"));
+  try {
+    return await within("an answer", heard.promise);
+  } finally {
+    socket.destroy();
+  }
+}
+
+const INTEROP = "Upload-Draft-Interop-Version: 8";
+
+test("over node:http: a creation with content is told 104, and goes on after it broke off", async () => {
+  await using server = await startServer({ runtime: framesRuntime() });
+  const interim = await firstWord(server, [INTEROP, "Upload-Complete: ?1"], "half");
+  assertMatch(interim, /^HTTP\/1\.1 104 /);
+  assertMatch(interim, /upload-draft-interop-version: 8\r\n/i);
+  const location = /^location: (\S+)/im.exec(interim)![1];
+  const id = location.split("/").at(-2)!;
+  const { currentSize } = await arrived(server, id, 4);
+  const headers = {
+    ...partial,
+    "upload-offset": String(currentSize),
+    "upload-complete": "?1",
+  };
+  const answer = await fetch(location, { method: "PATCH", headers, body: "rest" });
+  assertEquals((await answer.json()).transferStatus, "COMPLETED");
+  assertEquals(await bytesOf(server, id), "halfrest");
+});
+
+test("over node:http: who speaks another version, or no draft at all, is told no 104", async () => {
+  await using server = await startServer({ runtime: framesRuntime() });
+  const other = "Upload-Draft-Interop-Version: 7";
+  for (const fields of [[], [INTEROP], ["Upload-Complete: ?1"], [other, "Upload-Complete: ?1"]]) {
+    const answer = await firstWord(server, fields, "halfrest");
+    assertMatch(answer, /^HTTP\/1\.1 201 /, fields.join());
+  }
 });

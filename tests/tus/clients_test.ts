@@ -122,6 +122,25 @@ test("tus-js-client without PATCH sends POST", async () => {
   assertEquals((await contentOf(server.url, run.id)).length, 1000);
 });
 
+test("tus-js-client in its mode of the IETF draft uploads in chunks, and resumes", async () => {
+  await using server = await startServer();
+  const bytes = bytesOf(300_000);
+  const draft = {
+    endpoint: `${server.url}/resources?name=draft.bin`,
+    protocol: "ietf-draft-05" as const,
+    chunkSize: 100_000,
+  };
+  const paused = new Run(server.url, bytes, draft);
+  const chunk = Promise.withResolvers<void>();
+  paused.upload.options.onChunkComplete = () => chunk.resolve();
+  paused.start();
+  await chunk.promise;
+  await paused.upload.abort();
+  const next = new Run(server.url, bytes, { ...draft, uploadUrl: paused.upload.url! }).start();
+  await next.done;
+  assert(bytes.equals(await contentOf(server.url, next.id)));
+});
+
 test("tus-js-client uploads the right bytes past a server's kill -9", async () => {
   await using workspace = await Workspace.open();
   const server = await workspace.serve(own);

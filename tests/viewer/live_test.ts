@@ -87,7 +87,8 @@ test("requirement 6: a server that is killed and comes back: no line twice, none
   await viewer.picture("lost");
   await push.write(numbered(501, 600));
   await workspace.serve(own, ["--port", port]);
-  await viewer.untilLine(600, "line 600");
+  // Both sides wait up to 10 s before they try again.
+  await viewer.untilLine(600, "line 600", 40_000);
   await viewer.page.waitForSelector(".state.running");
   push.end();
   await viewer.page.waitForSelector(".state.completed");
@@ -171,4 +172,19 @@ test("requirement 24: the logs of a context with their states, over one connecti
   await viewer.until(`document.querySelectorAll("nav .state.completed").length === 3`);
   const streams = viewer.requests.filter((path) => path.endsWith("/events"));
   assertEquals(streams.length, 1, streams.join("\n"));
+});
+
+test("requirement 4: it goes on following when the window changes its height", async () => {
+  const upload = await Upload.begin(server.url);
+  await upload.write(numbered(1, 500));
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  await viewer.untilLine(500, "line 500");
+  for (const height of [300, 700]) {
+    await viewer.page.setViewportSize({ width: 1000, height });
+    await viewer.until(`innerHeight === ${height}`);
+    await upload.write(numbered(501, 510));
+    await viewer.until(`document.querySelector(".missed") === null`);
+  }
+  await viewer.untilLine(520, "line 510");
+  await upload.complete();
 });

@@ -173,3 +173,40 @@ test("requirement 23: lines from right to left stand in a frame from left to rig
   );
   await viewer.picture("right-to-left");
 });
+
+test("requirement 20: whatever is cut, folded or filtered out is marked where it happened", async () => {
+  const many = Array.from({ length: 50 }, (_, line) => `line ${line}`).join("\n");
+  await using viewer = await show(
+    `${"x".repeat(5000)}\n::group::Folded\n${many}\n::endgroup::\nhit\n`,
+  );
+  await viewer.until(`document.querySelectorAll(".row").length === 3`);
+  assertEquals(await viewer.text(".more"), "… show all (5.0 kB)");
+  assertEquals(await viewer.page.getAttribute(".fold", "aria-expanded"), "false");
+  await viewer.search("hit");
+  await viewer.until(`document.querySelector(".count").textContent === "1 of 1"`);
+  await viewer.page.click(`button[aria-label="Only hits"]`);
+  await viewer.until(`document.querySelector(".gap")?.textContent === "⋯ 53"`);
+});
+
+test("what has no lines is shown as the browser shows it, or as facts and a download", async () => {
+  const image = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"><rect width="40" ' +
+    'height="40" fill="red"/></svg>';
+  const open = async (content: string, filename: string, mimeType: string) => {
+    const options = { filename, mimeType, supportsLineAccess: false };
+    const viewer = await Viewer.open(
+      browser,
+      server.url,
+      `/view/${await uploaded(server.url, content, options)}`,
+    );
+    // Its lines were asked for before it was known that there are none.
+    viewer.expectComplaints(/status of 409/);
+    return viewer;
+  };
+  await using picture = await open(image, "a.svg", "image/svg+xml");
+  await picture.until(`document.querySelector(".content img")?.naturalWidth === 40`);
+  await using json = await open('{"a":[1,"<b>"]}', "a.json", "application/json");
+  await json.until(`document.querySelector(".json")?.textContent.includes('"<b>"')`);
+  assertEquals(await json.text(".json"), '{\n  "a": [\n    1,\n    "<b>"\n  ]\n}');
+  await using other = await open("\0\x01", "a.bin", "application/octet-stream");
+  await other.page.waitForSelector(`a:has-text("Download (2 B")`);
+});

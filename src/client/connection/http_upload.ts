@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  INTEROP_VERSION,
   isNewer,
   type Message,
   type MessageOf,
@@ -40,6 +41,9 @@ const MAX_AGE_S = 60;
 
 /** It stands in the address of a request, which HTTP servers bound. */
 const MAX_REASON_CHARS = 1000;
+
+/** Every request of a client of the draft says which version it speaks. */
+const INTEROP = { "upload-draft-interop-version": String(INTEROP_VERSION) };
 
 /** A message that begins an upload. */
 type Beginning = MessageOf<"StartUpload"> | MessageOf<"ResumeUpload">;
@@ -179,7 +183,7 @@ export class HttpUploadChannel implements Channel {
     const path = chosen === undefined ? RESOURCES_PATH : `${RESOURCES_PATH}/${chosen}`;
     const answer = await this.#requests.ask(`${path}?${query}`, {
       method: chosen === undefined ? "POST" : "PUT",
-      headers: { "upload-complete": "?0", "stream-digests": digests.join(", ") },
+      headers: { ...INTEROP, "upload-complete": "?0", "stream-digests": digests.join(", ") },
     });
     const location = answer.headers.get("location") ?? "";
     const [, id, secret] = /\/uploads\/([^/]+)\/([^/]+)$/.exec(location) ?? [];
@@ -188,7 +192,7 @@ export class HttpUploadChannel implements Channel {
   }
 
   async #resume({ id, secret }: MessageOf<"ResumeUpload">): Promise<void> {
-    const answer = await this.#ask(uploadPath(id, secret));
+    const answer = await this.#ask(uploadPath(id, secret), { headers: INTEROP });
     if (answer.headers.get("upload-complete") !== "?1") return this.#ready(id, secret, answer);
     this.#acknowledge(answer);
   }
@@ -241,7 +245,7 @@ export class HttpUploadChannel implements Channel {
 
   async #abort({ reason }: MessageOf<"AbortUpload">): Promise<void> {
     const query = new URLSearchParams({ reason: reason.slice(0, MAX_REASON_CHARS) });
-    await this.#requests.ask(`${this.#path}?${query}`, { method: "DELETE" });
+    await this.#requests.ask(`${this.#path}?${query}`, { method: "DELETE", headers: INTEROP });
   }
 
   #acknowledge({ text }: Answer): void {
@@ -262,6 +266,7 @@ export class HttpUploadChannel implements Channel {
     return await this.#ask(this.#path, {
       method: "PATCH",
       headers: {
+        ...INTEROP,
         "content-type": "application/partial-upload",
         "upload-offset": String(this.#offset),
         "prefer": "return=representation",

@@ -13,7 +13,7 @@ import type {
   ResourceChange,
   ResourceRecord,
 } from "../../catalog.ts";
-import type { RunningDigest } from "../../digest.ts";
+import { DIGEST_VERSION } from "../../digest.ts";
 import {
   checkOutcome,
   type DigestAlgorithm,
@@ -33,6 +33,7 @@ import type { Meter } from "../meter.ts";
 import { CheckpointPace } from "./pace.ts";
 import { BLOCK_BYTES, Received } from "./received.ts";
 import type { Resource } from "../reading/resource.ts";
+import type { LogDigest } from "./restore.ts";
 
 /** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
 const CATALOG_INTERVAL_MS = 1000;
@@ -53,7 +54,9 @@ export interface AppenderOptions {
   /** For how long the upload is this node's. */
   lease: Lease;
   /** The digest of what the log holds. */
-  digest: RunningDigest;
+  digest: LogDigest;
+  /** The present boot of storage; null where an append is as safe as it gets. */
+  boot: string | null;
   /** Accident that an acknowledged byte survives: the end of the server's process, or of its machine. */
   durability: Durability;
   /** Shortest time between two checkpoints under load, in ms. */
@@ -153,7 +156,7 @@ export class Appender {
 
   /** Algorithm of the digest that completes the upload. */
   get digestAlgorithm(): DigestAlgorithm {
-    return this.#options.digest.algorithm;
+    return this.#options.digest.running.algorithm;
   }
 
   /** Whether its owner may come back after its connection broke. */
@@ -238,11 +241,15 @@ export class Appender {
     let result: UploadResult | null = null;
     await this.#end(async () => {
       await this.#drain();
-      const digest = { algorithm: this.digestAlgorithm, value: this.#options.digest.value() };
+      const digest = {
+        algorithm: this.digestAlgorithm,
+        value: this.#options.digest.running.value(),
+      };
       checkSize(size ?? null, this.#written);
       checkSize(this.announced.size, this.#written);
       checkDigest(checksum, digest);
       checkDigest(this.announced.checksum, digest);
+      if (checksum === null && this.announced.checksum === null) this.#checkBelieved();
       const told = outcome === undefined ? {} : { outcome: checkOutcome(outcome) };
       const { writer, catalog } = this.#options;
       if (writer.flush !== undefined) await this.#flush(() => writer.flush!());
@@ -275,8 +282,8 @@ export class Appender {
    * @param owner Whose the upload is until then.
    * @returns The digest to continue; null when the upload is over, or another owner's.
    */
-  async detach(owner: Owner | null): Promise<RunningDigest | null> {
-    let digest: RunningDigest | null = null;
+  async detach(owner: Owner | null): Promise<LogDigest | null> {
+    let digest: LogDigest | null = null;
     await this.#end(async () => {
       await this.#drain();
       await this.#catalog(this.#status, { digestState: this.#digestState(), owner });
@@ -328,7 +335,7 @@ export class Appender {
       size = writer.size;
       lines = this.#finalLines();
       await writer.flush?.();
-      if (!this.#flushFailed) durableSize = size;
+      if (!this.#flushFailed) durableSize = this.#believed(size);
     } catch { /* The disk refuses: what was readable stays so. */ }
     const status = { ...this.#statusWith("FAILED", size, lines, durableSize), failure };
     try {
@@ -427,7 +434,7 @@ export class Appender {
     this.#options.stored(null);
     this.#options.meter.written(byteCount);
     this.#written = byteOffset + byteCount;
-    for (const block of blocks) this.#options.digest.update(block);
+    for (const block of blocks) this.#options.digest.running.update(block);
     if (shows) this.#shown();
   }
 
@@ -443,7 +450,7 @@ export class Appender {
     if (writer.flushData !== undefined) await this.#flush(() => writer.flushData!());
     if (!this.#recordFlushed) await catalog.sync?.();
     this.#recordFlushed = true;
-    this.#durable = written;
+    this.#durable = this.#believed(written);
     this.#acknowledge(written);
   }
 
@@ -504,8 +511,30 @@ export class Appender {
   }
 
   #digestState(): DigestState {
-    const { digest } = this.#options;
-    return { algorithm: digest.algorithm, byteOffset: this.#written, state: digest.save() };
+    const { digest: { running, doubtfulFrom }, boot } = this.#options;
+    return {
+      algorithm: running.algorithm,
+      byteOffset: this.#written,
+      state: running.save(),
+      version: DIGEST_VERSION,
+      boot,
+      doubtfulFrom,
+    };
+  }
+
+  /** Bytes from the first on of which no stop of the machine may have changed one. */
+  #believed(size: number): number {
+    return Math.min(size, this.#options.digest.doubtfulFrom ?? Infinity);
+  }
+
+  /** What the machine may have changed, only the uploader's own digest proves. */
+  #checkBelieved(): void {
+    const { doubtfulFrom } = this.#options.digest;
+    if (doubtfulFrom === null) return;
+    throw new StreamError(
+      "OFFSET_LOST",
+      `the machine stopped during the upload, and no digest of the uploader proves the bytes from ${doubtfulFrom} on: send one with the end`,
+    );
   }
 
   #told(status: ResourceStatus): void {

@@ -6,7 +6,7 @@
  * @module
  */
 import type { ResourceRecord } from "../../catalog.ts";
-import { createDigest, type RunningDigest } from "../../digest.ts";
+import { createDigest } from "../../digest.ts";
 import {
   type ErrorCode,
   isFinal,
@@ -20,7 +20,7 @@ import type { OpenResource } from "../reading/cache.ts";
 import { statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
-import { restoreDigest } from "./restore.ts";
+import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { takeLog } from "./takeover.ts";
 import { Turns } from "./turns.ts";
@@ -58,7 +58,7 @@ interface Interrupted {
   /** The epoch that its owner had. */
   epoch: number;
   /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
-  digest: RunningDigest | null;
+  digest: LogDigest | null;
   stopTimer: () => void;
 }
 
@@ -158,7 +158,7 @@ export class Handover {
       await upload.writer.close();
       return this.wait(upload.open, upload.record.epoch, null, cause);
     }
-    await this.#parts.uploads.start(upload, await createDigest("md5")).fail(cause);
+    await this.#fail(upload, cause);
   }
 
   /**
@@ -171,7 +171,7 @@ export class Handover {
   wait(
     open: OpenResource,
     epoch: number,
-    digest: RunningDigest | null,
+    digest: LogDigest | null,
     cause: StreamError,
   ): void {
     if (this.#closed) return;
@@ -228,15 +228,28 @@ export class Handover {
     });
   }
 
-  /** The digest of what a log holds that was taken over. */
-  async #restoreDigest({ open, record, writer }: OpenUpload): Promise<RunningDigest> {
+  /** The digest of what a log holds that was taken over; one that lost bytes is FAILED. */
+  async #restoreDigest(upload: OpenUpload): Promise<LogDigest> {
+    const { open, record, writer } = upload;
     try {
       return await restoreDigest(this.#parts.storage, record);
-    } catch (error) {
-      await writer.close();
-      this.wait(open, record.epoch, null, toStreamError(error));
+    } catch (thrown) {
+      const error = toStreamError(thrown);
+      if (error.code === "OFFSET_LOST") await this.#fail(upload, error);
+      else {
+        await writer.close();
+        this.wait(open, record.epoch, null, error);
+      }
       throw error;
     }
+  }
+
+  /** Ends an upload that was taken over; the digest of a failed one is not asked for. */
+  async #fail(upload: OpenUpload, cause: StreamError): Promise<void> {
+    const { storage, uploads } = this.#parts;
+    const doubtfulFrom = doubtIn(storage, upload.record);
+    const running = await createDigest("md5");
+    await uploads.start(upload, { running, doubtfulFrom }).fail(cause);
   }
 
   /** Opens the log of an unfinished upload for its next epoch. */
@@ -283,15 +296,13 @@ export class Handover {
 
   /** Nobody came back: the upload is FAILED with everything it has. */
   async #giveUp(id: string, cause: StreamError): Promise<void> {
-    const { catalog, lease, uploads } = this.#parts;
+    const { catalog, lease } = this.#parts;
     const interrupted = this.#interrupted.get(id);
     if (interrupted === undefined) return;
     try {
       const record = await findRecord(catalog, id);
       if (isFinal(record.transferStatus) || !lease.mayTake(record)) return await this.#drop(id);
-      const upload = await this.#nextEpoch(record, false);
-      // The digest of a failed upload is not asked for.
-      await uploads.start(upload, await createDigest("md5")).fail(cause);
+      await this.#fail(await this.#nextEpoch(record, false), cause);
     } catch (thrown) {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Announcement, ResourceRecord, UploadContext } from "../../catalog.ts";
-import { chooseDigest, createDigest, type RunningDigest } from "../../digest.ts";
+import { chooseDigest, createDigest, DIGEST_VERSION, type RunningDigest } from "../../digest.ts";
 import { isResourceId, type ResourceMetadata, StreamError } from "../../protocol.ts";
 import type { QuotaResource } from "../quota.ts";
 import type { OpenResource } from "../reading/cache.ts";
@@ -110,7 +110,8 @@ export class Registrar {
     try {
       await catalog.create(record);
       const open = await this.#openNew(record);
-      return uploads.start({ open, record, status: statusOf(record), writer }, digest);
+      const upload = { open, record, status: statusOf(record), writer };
+      return uploads.start(upload, { running: digest, doubtfulFrom: null });
     } catch (error) {
       await writer.close();
       await storage.delete(id);
@@ -150,7 +151,14 @@ export class Registrar {
       sequence: 0,
       failure: null,
       digest: null,
-      digestState: { algorithm: digest.algorithm, byteOffset: 0, state: digest.save() },
+      digestState: {
+        algorithm: digest.algorithm,
+        byteOffset: 0,
+        state: digest.save(),
+        version: DIGEST_VERSION,
+        boot: this.#parts.storage.boot ?? null,
+        doubtfulFrom: null,
+      },
       secretHash,
       announced,
       ...(annotation === undefined ? {} : { annotation }),

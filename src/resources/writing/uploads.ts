@@ -3,7 +3,6 @@
  * @module
  */
 import type { Catalog, ResourceRecord } from "../../catalog.ts";
-import type { RunningDigest } from "../../digest.ts";
 import type { ResourceStatus } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
@@ -16,6 +15,7 @@ import type { OpenResource, ResourceCache } from "../reading/cache.ts";
 import type { UploadAccount, Usage } from "../usage.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { Lease } from "./lease.ts";
+import type { LogDigest } from "./restore.ts";
 
 /** How uploads run. */
 export interface UploadOptions {
@@ -113,8 +113,8 @@ export class Uploads {
    * @param upload The log.
    * @param digest The digest of what it holds.
    */
-  start({ open, record, status, writer }: OpenUpload, digest: RunningDigest): Appender {
-    const { catalog, lease, quota, usage, events, meter, health } = this.#parts;
+  start({ open, record, status, writer }: OpenUpload, digest: LogDigest): Appender {
+    const { storage, catalog, lease, quota, usage, events, meter, health } = this.#parts;
     const { durability = "os", checkpointIntervalMs = CHECKPOINT_INTERVAL_MS } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
@@ -126,6 +126,7 @@ export class Uploads {
       status,
       lease,
       digest,
+      boot: storage.boot ?? null,
       durability,
       checkpointIntervalMs,
       meter,

@@ -1,7 +1,7 @@
 /**
  * Uploads by HTTP: in one request, or resumable in any number of them (PROTOCOL.md 6.6 and 6.7).
  *
- * Neither runtime can send 104, so that only a creation that was answered can be resumed.
+ * Where the runtime cannot send 104, only a creation that was answered can be resumed.
  * @module
  */
 import type { Context } from "hono";

@@ -7,6 +7,7 @@ import { DIGESTS, StreamError } from "../../protocol.ts";
 import type { CompletedUpload, ResourceView } from "../../resources.ts";
 import type { HttpUpload } from "../../session.ts";
 import type { Intake } from "../../session.ts";
+import { ownWhileGranted } from "../access/own.ts";
 import { json } from "../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../content.ts";
 import type { FaceParts } from "../face.ts";
@@ -55,7 +56,7 @@ export async function create(
   const { id } = owned.appender.resource;
   c.header("location", `${references.base(c)}${TUS_PATH}/${id}/${owned.secret}`);
   const upload = httpUploads.add(owned);
-  return await upload.own(async (intake) => {
+  return await ownWhileGranted(c, upload, async (intake) => {
     if (brings) await upload.receive(intake, contentOf(c));
     await completeIfWhole(upload);
     tellReferences(c, parts, id);
@@ -78,7 +79,7 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
   const upload = await find(parts, said);
   tellReferences(c, parts, said.id);
   if ("completed" in upload) return appendToCompleted(c, upload, offset);
-  return await upload.own(async (intake) => {
+  return await ownWhileGranted(c, upload, async (intake) => {
     const { appender } = upload;
     await settle(upload, intake);
     checkOffset(offset, appender.received);
@@ -111,7 +112,7 @@ export async function tellOffset(c: Context, parts: FaceParts, said: Owner): Pro
     c.header("upload-offset", String(upload.completed.size));
     return await answer();
   }
-  return await upload.own(async (intake) => {
+  return await ownWhileGranted(c, upload, async (intake) => {
     await settle(upload, intake);
     tellOfHead(c, view, upload.appender.announced.size);
     tellState(c, parts, upload);
@@ -126,7 +127,7 @@ export async function terminate(c: Context, parts: FaceParts, said: Owner): Prom
   if ("completed" in upload) {
     throw new StreamError("BAD_REQUEST", `upload ${said.id} is completed: delete the resource`);
   }
-  return await upload.own(async () => {
+  return await ownWhileGranted(c, upload, async () => {
     await upload.appender.fail(new StreamError("ABORTED", "its owner gave the upload up"));
     return c.body(null, 204);
   });

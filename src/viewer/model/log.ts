@@ -4,14 +4,14 @@
  */
 import type { ResourceInfo, ResourceStatus, StreamError } from "../../client.ts";
 import { isFinal, toStreamError } from "../../protocol.ts";
-import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
+import { type CachedLine, CUT_CHARS, LineCache, type LoadedLines } from "./line_cache.ts";
 import { foldedLines, type Group, markOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
 import { complement, type LineRange, RowMap, united } from "./row_map.ts";
 import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
 import type { LogSource } from "./source.ts";
 import { PLAIN, type Style } from "./style.ts";
-import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter } from "./terminal.ts";
+import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter, withoutBreak } from "./terminal.ts";
 import { type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
 import { styleBefore } from "./style_before.ts";
@@ -24,6 +24,8 @@ export type Link =
 
 /** Logs up to this size are looked through for groups and errors by themselves. */
 const OUTLINE_BYTES = 32 * 1024 * 1024;
+/** Lines on each side of the first one that are read before anything else is known. */
+const AHEAD_LINES = 80;
 /** Lines that are shown together when some of them go back to earlier ones. */
 const AREA_LINES = 400;
 const MAX_STYLES = 50_000;
@@ -59,6 +61,8 @@ export class Log {
   readonly #styles = new Map<number, Style>();
   /** Styles at the first line of what is loaded, looked up behind its edge. */
   readonly #edges = new Map<number, Style>();
+  /** Lines whose styles are being looked up. */
+  readonly #looking = new Set<number>();
   /** The line that was gone to last: no group hides it, also not one that is found later. */
   #revealed = -1;
   #overwritten: LineRange[] = [];
@@ -119,10 +123,14 @@ export class Log {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Reads what the resource is, and listens to what becomes of it. */
-  async open(): Promise<void> {
+  /**
+   * Reads what the resource is, and listens to what becomes of it.
+   * @param first The line that is shown first, if it is a log that has ended: its text is asked for at once.
+   */
+  async open(first: number | null = null): Promise<void> {
     this.#stop.abort();
     const { signal } = this.#stop = new AbortController();
+    if (first !== null) void this.#readAhead(first, signal);
     try {
       this.info = await this.source.info();
       if (signal.aborted) return;
@@ -135,6 +143,21 @@ export class Log {
     } catch (error) {
       if (!signal.aborted) this.#giveUp(toStreamError(error));
     }
+  }
+
+  /** Lines that will be wanted as soon as it is known that there are any. */
+  async #readAhead(first: number, signal: AbortSignal): Promise<void> {
+    const start = Math.max(0, first - AHEAD_LINES);
+    try {
+      const { lines, next } = await this.#load(start, 2 * AHEAD_LINES, signal);
+      if (next !== null) return;
+      for (const [at, text] of lines.entries()) {
+        if (text.length <= CUT_CHARS && !signal.aborted) {
+          this.cache.put(start + at, { text: withoutBreak(text), longBytes: null });
+        }
+      }
+      this.#arrived();
+    } catch { /* Whoever wants them asks again, and hears why not. */ }
   }
 
   /** Stops listening while nobody looks. */
@@ -410,10 +433,7 @@ export class Log {
 
   /** The style in which a line begins, as far as lines before it are there. */
   #styleAt(line: number): Style {
-    let start = line;
-    while (start > 0 && !this.#styles.has(start) && this.cache.get(start - 1) !== undefined) {
-      start--;
-    }
+    const start = this.#knownBefore(line);
     let style = this.#styles.get(start) ?? this.#edges.get(start) ?? PLAIN;
     for (let at = start; at < line; at++) {
       style = styleAfter(this.cache.get(at)!.text, style);
@@ -423,26 +443,36 @@ export class Log {
     return style;
   }
 
+  /** The nearest line at or before another whose style is known; the first of those that are there, if none is. */
+  #knownBefore(line: number): number {
+    let start = line;
+    while (start > 0 && !this.#styles.has(start) && !this.#edges.has(start)) {
+      if (this.cache.get(start - 1) === undefined) break;
+      start--;
+    }
+    return start;
+  }
+
   /**
    * Finds out in which style a line begins whose predecessors are not there, and shows it.
    * @param line The first line seen.
    */
   async lookBehind(line: number): Promise<void> {
-    if (this.settings.all.raw) return;
+    if (this.settings.all.raw || this.source.find === null) return;
     let start = line;
-    while (start > 0 && this.cache.get(start - 1) !== undefined) start--;
-    if (start === 0 || this.#edges.has(start)) return;
-    this.#edges.set(start, PLAIN);
+    while (start > 0 && !this.#edges.has(start) && this.cache.get(start - 1) !== undefined) start--;
+    if (start === 0 || this.#edges.has(start) || this.#looking.has(start)) return;
+    this.#looking.add(start);
     try {
       const read = (from: number, count: number) =>
         this.source.lines(from, count, this.#stop.signal);
-      const style = await styleBefore(start, this.#sawEscapes, read);
-      if (style === PLAIN) return;
-      this.#edges.set(start, style);
+      this.#edges.set(start, await styleBefore(start, this.#sawEscapes, read));
       this.#clearRows();
       this.changed();
     } catch {
-      this.#edges.delete(start);
+      /* Who looks again tries again. */
+    } finally {
+      this.#looking.delete(start);
     }
   }
 

@@ -275,6 +275,8 @@ export class LogView {
     if (Math.abs(delta) < 1) return;
     this.#expectedTop = top;
     const heights = this.#heights;
+    // A view that grew was moved by the browser, not by a person.
+    if (this.#stick && top >= this.element.scrollHeight - this.element.clientHeight - 2) return;
     const isFar = Math.abs(delta) > 3 * heights.viewPx;
     if (this.#dragging || isFar) {
       const place = fromScroll(top, heights);

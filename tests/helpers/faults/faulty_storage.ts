@@ -12,8 +12,11 @@ import { changed, override } from "../storage.ts";
 /** What happens at a step: it fails, it and all later ones fail, or the machine stops. */
 export type Trouble = "once" | "always" | "stop";
 
-/** What survives a stop: all that the process wrote, or what was brought to disk. */
-export type Survival = "written" | "flushed";
+/**
+ * What survives a stop: all that the process wrote; what was brought to disk; or that, and a size that promises more:
+ * behind what was brought to disk any byte may have become zero.
+ */
+export type Survival = "written" | "flushed" | "zeroed";
 
 /** How a log stands on the disk. */
 interface OnDisk {
@@ -33,6 +36,8 @@ export class FaultyMachine {
   met: string | null = null;
   /** Whether the machine stopped. */
   stopped = false;
+  /** A machine that is started on what only its disk kept is another boot. */
+  readonly boot: string;
   readonly storage: Storage;
   readonly catalog: Catalog;
   readonly #chance: Chance;
@@ -54,6 +59,7 @@ export class FaultyMachine {
   constructor(at: number, readonly trouble: Trouble, chance: Chance, before?: Survivors) {
     this.#at = at;
     this.#chance = chance;
+    this.boot = before?.boot ?? crypto.randomUUID();
     this.#memory = before?.storage ?? new MemoryStorage();
     this.#logs = before?.logs ?? new Map();
     this.#journal = before?.journal ?? [];
@@ -83,14 +89,23 @@ export class FaultyMachine {
       const size = this.#chance.whole(Math.max(0, least), log.size);
       const reader = await this.#memory.openReader(id);
       const writer = await storage.create(id, { lineAccess: log.lineAccess, epoch: 0 });
-      await writer.append(0, [await reader.read(0, size)]);
+      const bytes = (await reader.read(0, size)).slice();
+      if (survival === "zeroed") this.#zero(bytes, Math.max(0, log.flushed));
+      await writer.append(0, [bytes]);
       logs.set(id, { ...log, size, flushed: size, holeAt: Infinity });
     }
     const least = survival === "written" ? this.#journal.length : this.#journalFlushed;
     const journal = this.#journal.slice(0, this.#chance.whole(least, this.#journal.length));
     const catalog = new MemoryCatalog();
     for (const redo of journal) await redo(catalog);
-    return { storage, catalog, logs, journal };
+    const boot = survival === "written" ? this.boot : undefined;
+    return { storage, catalog, logs, journal, boot };
+  }
+
+  /** Loses a run of bytes behind what was brought to disk. */
+  #zero(bytes: Uint8Array, flushed: number): void {
+    const start = this.#chance.whole(Math.min(flushed, bytes.length), bytes.length);
+    bytes.fill(0, start, this.#chance.whole(start, bytes.length));
   }
 
   /** One step, unless it meets trouble; a machine that stops may have done it, or a part. */
@@ -117,6 +132,7 @@ export class FaultyMachine {
   #faultyStorage(memory: MemoryStorage): Storage {
     return changed(memory, {
       storage: {
+        boot: this.boot,
         create: (id, options) => {
           if (this.#armed) this.#subject ??= id;
           return this.#step("create", id, async () => {
@@ -231,4 +247,6 @@ export interface Survivors {
   catalog: MemoryCatalog;
   logs: Map<string, OnDisk>;
   journal: Redo[];
+  /** Boot in which what was written still is as it was; another one by default. */
+  boot: string | undefined;
 }

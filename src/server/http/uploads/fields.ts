@@ -110,6 +110,11 @@ export const CREATION_PARAMETERS = {
   lines: inQuery("lines", "whether lines can be asked for; by default for text", flag),
   context: inQuery("context", "upload context; made if nobody made it", text),
   ...CONTENT_PARAMETERS,
+  interop: inHeader(
+    "Upload-Draft-Interop-Version",
+    "version of the draft that the client speaks: with 8 it is told 104 where the runtime can",
+    structuredCount,
+  ),
   digests: inHeader(
     "Stream-Digests",
     `digests in the order of preference, of ${DIGESTS.join(", ")}`,

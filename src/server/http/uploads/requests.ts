@@ -7,6 +7,7 @@ import type { Context } from "hono";
 import {
   type Digest,
   DIGESTS,
+  INTEROP_VERSION,
   isFinal,
   StreamError,
   toStreamError,
@@ -14,9 +15,10 @@ import {
 } from "../../../protocol.ts";
 import type { CompletedUpload } from "../../../resources.ts";
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
-import { whileGranted } from "../../access.ts";
+import { ownWhileGranted } from "../../access/own.ts";
+import { type Inform, informerOf } from "../../answer/interim.ts";
 import { json } from "../../answer/json.ts";
-import { checkCoding, contentOf, contentType } from "../../content.ts";
+import { checkCoding, contentLength, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
 import { requiresContext } from "../../host.ts";
@@ -54,28 +56,45 @@ export async function create(
   const size = announcedSize(c, said.length, 0, isWhole);
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
   if (size === "INCONSISTENT") return inconsistentLength(c);
+  const inform = informerFor(c, parts, said);
   const owned = await resources.register({
     id,
     metadata,
     contextId: said.context || null,
     requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
-    resumable: !isWhole,
+    resumable: !isWhole || inform !== null,
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
   const upload = httpUploads.add(owned);
   const { appender } = upload;
+  const base = parts.references.base(c);
+  const location = `${base}${UPLOADS_PATH}/${appender.resource.id}/${owned.secret}`;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
+  inform?.(104, {
+    "upload-draft-interop-version": String(INTEROP_VERSION),
+    "upload-limit": limits(parts),
+    location,
+  });
   return await ownWhileGranted(c, upload, async (intake) => {
     await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
     if (isWhole) return await complete(c, parts, upload, said, null, 201);
-    const base = parts.references.base(c);
-    c.header("location", `${base}${UPLOADS_PATH}/${appender.resource.id}/${owned.secret}`);
+    c.header("location", location);
     uploadState(c, appender.received, false);
     const record = await resources.get(appender.resource.id);
     return json(c, parts.references.info(record, base), 201);
   });
+}
+
+/** Means to tell where an upload goes on if this request breaks off: for clients of this draft that send content. */
+function informerFor(
+  c: Context,
+  parts: FaceParts,
+  { interop, complete }: Creation,
+): Inform | null {
+  if (interop !== INTEROP_VERSION || complete === undefined || contentLength(c) === 0) return null;
+  return informerOf(c, parts);
 }
 
 /** `PATCH /uploads/ID/SECRET`: the next part. */
@@ -162,22 +181,6 @@ function find(
   { id, secret }: Owner,
 ): Promise<HttpUpload | CompletedUpload> {
   return httpUploads.find(id, secret);
-}
-
-/** Owns an upload until the end of a request, or of what it was granted. */
-function ownWhileGranted<T>(
-  c: Context,
-  upload: HttpUpload,
-  step: (intake: Intake) => Promise<T>,
-): Promise<T> {
-  return upload.own(async (intake) => {
-    const stopWaiting = whileGranted(c, (reason) => intake.stop(reason));
-    try {
-      return await step(intake);
-    } finally {
-      stopWaiting();
-    }
-  });
 }
 
 /** Takes the content in and holds it against its digest. */
