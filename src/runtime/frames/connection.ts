@@ -8,6 +8,7 @@ import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises"
 import { Allowance } from "../../allowance.ts";
 import { closeReason, ERRORS, LIMITS, StreamError, toStreamError } from "../../protocol.ts";
 import type { Connection, Session } from "../../runtime.ts";
+import { UNTAKEN } from "../budget.ts";
 import { type Frame, FrameCodec, type Role, type Violation } from "./codec.ts";
 
 /** Times of a connection. */
@@ -45,9 +46,13 @@ const WAITING_BYTES = 8 * 1024 * 1024;
 const AT_ONCE_BYTES = 1024 * 1024;
 /** What a message costs while it waits, besides its bytes. */
 const MESSAGE_COST_BYTES = 512;
-/** Pings and pongs that a peer may send at once, and the time after which one more is read. */
+/** Pings and pongs that a peer may send at once, and the time after which it may send one more. */
 const HEARTBEATS = 64;
 const HEARTBEAT_EVERY_MS = 100;
+/** All peers together may send so many more: 50 000 a second, of which the newest are answered. */
+const EXCESS = new Allowance(10_000, 0.02);
+/** Whoever sends more than that is read again after so long. */
+const EXCESS_WAIT_MS = 10;
 /** After so long with the frames of one peer the others have a turn. */
 const TURN_MS = 4;
 /** Time is looked at after so many frames. */
@@ -144,6 +149,13 @@ export class FrameConnection implements Connection {
     return this.#inTurn(0, () => this.#sendFragments(byteCount, chunks));
   }
 
+  /** Sends one long text, made when there is room for it. */
+  sendLong(costBytes: number, make: () => Promise<string>): Promise<void> {
+    return UNTAKEN.during(costBytes, async () => {
+      if (!this.#closing) await this.send(await make());
+    });
+  }
+
   /**
    * Sends a part of one binary message at once, in fragments of its own; nothing else may be sent before its end.
    * @param bytes The part.
@@ -233,6 +245,7 @@ export class FrameConnection implements Connection {
         this.#heard();
         this.#socket.resume();
       }
+      this.#answerPing();
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#hangUp(ERRORS[error.code].close, closeReason(error));
@@ -246,34 +259,38 @@ export class FrameConnection implements Connection {
       case "data":
         return this.#closing ? undefined : this.#session?.data(frame.bytes, frame.final);
       case "ping":
-        this.#answerPing(frame.payload);
-        return this.#countHeartbeat();
+        return this.#pinged(frame.payload);
       case "pong":
-        return this.#countHeartbeat();
+        return this.#mayBeat() ? undefined : slowDown();
       case "close":
       case "violation":
         return this.#hangUp(frame.code, frame.reason);
     }
   }
 
-  /** Only the newest ping must be answered (RFC 6455, 5.5.3): a peer that does not read piles nothing up. */
-  #answerPing(payload: Uint8Array): void {
+  #pinged(payload: Uint8Array): void | Promise<void> {
     if (this.#closing) return;
-    if (this.#socket.writableNeedDrain) this.#pong = { type: "pong", payload };
-    else void this.#write({ type: "pong", payload });
+    this.#pong = { type: "pong", payload };
+    if (!this.#mayBeat()) return slowDown();
+    this.#answerPing();
   }
 
-  /** A peer that sends hardly anything else is read slowly. */
-  #countHeartbeat(): void | Promise<void> {
-    const waitMs = this.#heartbeats.take();
-    if (waitMs > 0) return sleep(waitMs);
+  /** Whether a heartbeat is one of those that every peer may send. */
+  #mayBeat(): boolean {
+    return this.#heartbeats.take() === 0;
+  }
+
+  /** Only the newest ping must be answered (RFC 6455, 5.5.3): a peer that does not read piles nothing up. */
+  #answerPing(): void {
+    if (this.#pong === null || this.#socket.writableNeedDrain) return;
+    void this.#write(this.#pong);
+    this.#pong = null;
   }
 
   /** The peer reads: a slow one is not silent. */
   #drained(): void {
     this.#heard();
-    if (this.#pong !== null) void this.#write(this.#pong);
-    this.#pong = null;
+    this.#answerPing();
   }
 
   #heard(): void {
@@ -311,6 +328,11 @@ export class FrameConnection implements Connection {
     this.#session = null;
     session?.closed(code, reason);
   }
+}
+
+/** Reads a peer slowly that sends more heartbeats than it may. */
+function slowDown(): void | Promise<void> {
+  if (EXCESS.take() > 0) return sleep(EXCESS_WAIT_MS);
 }
 
 /** The time that a peer's frames may take in one turn. */
