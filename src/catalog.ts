@@ -135,6 +135,24 @@ export interface ResourceQuery {
   limit: number;
 }
 
+/** Which finished resources to list, page by page, the one that ended first first. */
+export interface EndedQuery {
+  /** Only those that ended before, in ms since 1970. */
+  beforeMs: number;
+  /** Only those after this one in the order of the list. */
+  after?: { updatedAtMs: number; id: string };
+  /** At most so many. */
+  limit: number;
+}
+
+/** The time of a catalog at a moment: what passed while it was in use, whatever became of the clock. */
+export interface CatalogTime {
+  /** Time by which records age, in ms since 1970 for a clock that was always right. */
+  steadyMs: number;
+  /** What the machine's clock said then, in ms since 1970. */
+  wallMs: number;
+}
+
 /** A change of a record: it was made (`was` is null), changed, or deleted (`is` is null). */
 export interface RecordChange {
   /** The record before; null when it was made. */
@@ -157,6 +175,8 @@ export interface Catalog {
   update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord>;
   /** Records in the order asked for, by the time of registration. */
   list(query: ResourceQuery): Promise<ResourceRecord[]>;
+  /** Finished resources that ended before a time, the one that ended first first. */
+  listEnded(query: EndedQuery): Promise<ResourceRecord[]>;
   /** Removes a record; false when there was none. */
   delete(id: string): Promise<boolean>;
   /**
@@ -181,6 +201,15 @@ export interface Catalog {
    * @returns Ends it.
    */
   watch(listener: (change: RecordChange) => void): () => void;
+  /** The time that was kept last; missing where nothing outlives the process. */
+  lastTime?(): Promise<CatalogTime>;
+  /** Keeps the time, for the process that comes next. */
+  keepTime?(time: CatalogTime): Promise<void>;
+  /**
+   * Finds out whether records are taken now; missing where they always are.
+   * @throws {StreamError} STORAGE_FAILED when not.
+   */
+  probe?(): Promise<void>;
   /** Brings everything written to disk; missing where a write is as safe as it gets. */
   sync?(): Promise<void>;
   /** Releases everything. */

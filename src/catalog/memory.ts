@@ -3,17 +3,19 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { StreamError } from "../protocol.ts";
+import { isFinal, StreamError } from "../protocol.ts";
 import type {
   Catalog,
   ContextAttributes,
   ContextQuery,
+  EndedQuery,
   RecordChange,
   ResourceChange,
   ResourceQuery,
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
+import { type Key, lowerAscii, newestFirst } from "./matching.ts";
 import { Watchers } from "./watchers.ts";
 
 /** Hands something to those who watch, in order: at once, or later. */
@@ -134,6 +136,16 @@ export class MemoryCatalog implements Catalog {
     return Promise.resolve(records.slice(0, limit).map((record) => structuredClone(record)));
   }
 
+  /** Finished resources that ended before a time. */
+  listEnded({ beforeMs, after, limit }: EndedQuery): Promise<ResourceRecord[]> {
+    const ended = [...this.#records.values()]
+      .filter(({ transferStatus }) => isFinal(transferStatus))
+      .filter(({ updatedAtMs }) => updatedAtMs < beforeMs)
+      .filter((record) => after === undefined || earliestEnd(after, record) < 0)
+      .sort(earliestEnd);
+    return Promise.resolve(ended.slice(0, limit).map((record) => structuredClone(record)));
+  }
+
   /** Removes a record. */
   async delete(id: string): Promise<boolean> {
     const record = this.#records.get(id);
@@ -195,13 +207,8 @@ export class MemoryCatalog implements Catalog {
   }
 }
 
-type Key = { createdAtMs: number; id: string };
+type End = Pick<ResourceRecord, "updatedAtMs" | "id">;
 
-function newestFirst(a: Key, b: Key): number {
-  return b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
-}
-
-/** As SQLite's `lower` has it: other alphabets stay as they are. */
-function lowerAscii(text: string): string {
-  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+function earliestEnd(a: End, b: End): number {
+  return a.updatedAtMs - b.updatedAtMs || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }

@@ -1,34 +1,64 @@
 /**
  * A catalog in an SQLite file (`node:sqlite`, write-ahead log).
  *
+ * No call waits inside SQLite for another process (`sqlite/patience.ts`), and none looks at more rows than a page or a
+ * slice has (`sqlite/queries.ts`, `sqlite/slices.ts`), as nothing else goes on meanwhile.
+ *
  * Writes are not flushed one by one: `sync()` flushes the write-ahead log for all of them, off the main
  * thread, which is what `synchronous=FULL` would do on it for each (https://www.sqlite.org/wal.html).
  * @module
  */
-import { mkdirSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { mkdirSync, statSync } from "node:fs";
+import { open, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import {
+  DatabaseSync,
+  type SQLInputValue,
+  type SQLOutputValue,
+  type StatementSync,
+} from "node:sqlite";
 import {
   type DigestAlgorithm,
-  isFinal,
   type Outcome,
   StreamError,
   type TransferStatus,
 } from "../protocol.ts";
 import type {
   Catalog,
+  CatalogTime,
   ContextAttributes,
   ContextQuery,
+  EndedQuery,
   RecordChange,
   ResourceChange,
   ResourceQuery,
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
+import { type Key, lowerAscii, newestFirst } from "./matching.ts";
+import { isBusy, Patience, resultCode } from "./sqlite/patience.ts";
+import { pageQuestion, type Question } from "./sqlite/queries.ts";
+import { Reserve } from "./sqlite/reserve.ts";
+import { type Slice, Slices } from "./sqlite/slices.ts";
 import { Watchers } from "./watchers.ts";
 
+/** How long a call waits for a process that holds the file. */
+const WAIT_MS = 10_000;
+/** The same at opening, before anything goes on that could be held up. */
+const OPEN_WAIT_MS = 5000;
+/** Statements that are kept prepared: more than there are different ones. */
+const MOST_STATEMENTS = 100;
+/** Rows of one slice of a look that no index answers. */
+const SLICE_ROWS = 500;
+
+/** Free space with which the reserve is kept again after it was needed. */
+const PLENTY_BYTES = 100 * 1024 * 1024;
+
+/** Result codes of SQLite for a disk that is full (https://www.sqlite.org/rescode.html). */
+const [SQLITE_IOERR, SQLITE_FULL] = [10, 13];
+
 const UNFINISHED = "transfer_status IN ('INITIATED', 'IN_PROGRESS')";
+const FINISHED = "transfer_status IN ('COMPLETED', 'FAILED')";
 
 /** Steps that bring a catalog from each version of its schema to the next; the first makes it. */
 const MIGRATIONS = [
@@ -96,6 +126,43 @@ const MIGRATIONS = [
   ALTER TABLE resources ADD COLUMN state_boot TEXT;
   ALTER TABLE resources ADD COLUMN doubtful_from INTEGER;
   `,
+  `
+  DROP INDEX resources_unfinished;
+  DROP INDEX resources_usage;
+  CREATE INDEX resources_status ON resources (transfer_status, created_at DESC, id DESC);
+  CREATE INDEX resources_context_status
+    ON resources (context_id, transfer_status, created_at DESC, id DESC);
+  CREATE INDEX resources_ended ON resources (updated_at, id) WHERE ${FINISHED};
+  CREATE TABLE usage (
+    context_id TEXT PRIMARY KEY,
+    resources INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO usage
+    SELECT COALESCE(context_id, ''), COUNT(*), SUM(size) FROM resources GROUP BY context_id;
+  CREATE TRIGGER usage_created AFTER INSERT ON resources BEGIN
+    INSERT INTO usage VALUES (COALESCE(NEW.context_id, ''), 1, NEW.size) ON CONFLICT DO UPDATE
+      SET resources = resources + 1, bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER usage_changed AFTER UPDATE OF size ON resources WHEN NEW.size <> OLD.size BEGIN
+    UPDATE usage SET bytes = bytes + NEW.size - OLD.size
+      WHERE context_id = COALESCE(NEW.context_id, '');
+  END;
+  CREATE TRIGGER usage_deleted AFTER DELETE ON resources BEGIN
+    UPDATE usage SET resources = resources - 1, bytes = bytes - OLD.size
+      WHERE context_id = COALESCE(OLD.context_id, '');
+    DELETE FROM usage WHERE context_id = COALESCE(OLD.context_id, '') AND resources = 0;
+  END;
+  CREATE TABLE clock (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    steady INTEGER NOT NULL,
+    wall INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO clock SELECT 1, newest, newest FROM (
+    SELECT COALESCE(MAX(updated_at), CAST(unixepoch('subsec') * 1000 AS INTEGER)) AS newest
+    FROM resources
+  );
+  `,
 ];
 
 const COLUMNS = [
@@ -134,8 +201,16 @@ const COLUMNS = [
 
 type Row = Record<string, SQLInputValue>;
 
+/** How a catalog in a file behaves. */
+export interface SqliteCatalogOptions {
+  /** How long a call waits while another process holds the file, in ms; 10 000 by default. */
+  waitMs?: number;
+}
+
 /**
  * Catalog in an SQLite file; survives its process.
+ *
+ * While another process holds the file (a backup), calls wait; after `waitMs` they fail with NOT_READY.
  *
  * @example
  * ```ts
@@ -149,23 +224,39 @@ type Row = Record<string, SQLInputValue>;
 export class SqliteCatalog implements Catalog {
   readonly #path: string;
   readonly #database: DatabaseSync;
+  /** The ones that were used first come first. */
   readonly #statements = new Map<string, StatementSync>();
   readonly #watchers = new Watchers();
+  readonly #patience: Patience;
+  readonly #slices: Slices;
+  readonly #reserve: Reserve;
+  /** Whether the reserve was given away. */
+  #isReserveSpent = false;
+  /** Number of the file on its file system, to notice when it was deleted. */
+  readonly #inode: number;
 
   /**
    * Opens the file.
    * @param path The file; made with its directory when missing.
+   * @param options How long calls wait.
    * @throws {StreamError} STORAGE_FAILED when it is no catalog, or one of a newer version.
    */
-  constructor(path: string) {
+  constructor(path: string, { waitMs = WAIT_MS }: SqliteCatalogOptions = {}) {
     this.#path = path;
+    this.#patience = new Patience(waitMs);
+    this.#slices = new Slices(this.#patience);
+    this.#reserve = new Reserve(`${path}-reserve`);
     try {
       mkdirSync(dirname(path), { recursive: true });
       this.#database = new DatabaseSync(path);
       this.#database.exec(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=5000",
+        `PRAGMA busy_timeout=${OPEN_WAIT_MS}; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL`,
       );
       this.#migrate();
+      // From here on nothing waits inside a call.
+      this.#database.exec("PRAGMA busy_timeout=0");
+      this.#inode = statSync(path).ino;
+      this.#reserve.keep();
     } catch (error) {
       if (error instanceof StreamError) throw error;
       const reason = (error as Error).message;
@@ -176,8 +267,8 @@ export class SqliteCatalog implements Catalog {
   }
 
   /** Adds a record. */
-  create(record: ResourceRecord): Promise<void> {
-    return this.#attempt(() => {
+  async create(record: ResourceRecord): Promise<void> {
+    await this.#write(() => {
       const values = COLUMNS.map((column) => `:${column}`).join(", ");
       const added = this.#prepare(
         `INSERT INTO resources VALUES (${values}) ON CONFLICT DO NOTHING`,
@@ -187,16 +278,17 @@ export class SqliteCatalog implements Catalog {
       }
       this.#watchers.tell({ was: null, is: { ...record } });
     });
+    if (this.#isReserveSpent) void this.#refill().catch(() => {});
   }
 
   /** The record, or null. */
   get(id: string): Promise<ResourceRecord | null> {
-    return this.#attempt(() => this.#get(id));
+    return this.#read(() => this.#get(id));
   }
 
   /** Changes a record if nobody did since it was read. */
   update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord> {
-    return this.#attempt(() => {
+    return this.#write(() => {
       const record = this.#get(id);
       if (record === null) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
       const changed = { ...record, ...change, revision: revision + 1 };
@@ -214,61 +306,34 @@ export class SqliteCatalog implements Catalog {
   }
 
   /** Records in the order asked for. */
-  list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    const { contextId, transferStatuses, filenamePart, idPrefix, after, limit } = query;
-    const { order = "newest" } = query;
-    const [direction, beyond] = order === "newest" ? ["DESC", "<"] : ["ASC", ">"];
-    return this.#attempt(() => {
-      const conditions: string[] = [];
-      const values: Row = { limit };
-      if (contextId !== undefined) {
-        conditions.push("context_id = :context");
-        values.context = contextId;
-      }
-      if (transferStatuses !== undefined) {
-        const names = transferStatuses.map((status, index) => {
-          values[`status${index}`] = status;
-          return `:status${index}`;
-        });
-        conditions.push(`transfer_status IN (${names.join(", ")})`);
-      }
-      if (filenamePart !== undefined) {
-        conditions.push("instr(lower(filename), lower(:part)) > 0");
-        values.part = filenamePart;
-      }
-      if (idPrefix !== undefined) {
-        conditions.push("id >= :prefix AND id < :behind");
-        values.prefix = idPrefix;
-        values.behind = `${idPrefix}~`;
-      }
-      if (after !== undefined) {
-        conditions.push(`(created_at, id) ${beyond} (:createdAt, :id)`);
-        values.createdAt = after.createdAtMs;
-        values.id = after.id;
-      }
-      const isUnfinished = transferStatuses?.length !== 0 &&
-        transferStatuses?.some(isFinal) === false;
-      // SQLite uses the index of the unfinished only where its very condition is asked for.
-      if (isUnfinished) conditions.push(UNFINISHED);
-      const from = isUnfinished ? "resources INDEXED BY resources_unfinished" : "resources";
-      const where = conditions.length === 0 ? "" : `WHERE ${conditions.join(" AND ")}`;
-      // A sign makes an expression of the column, which no index sorts: few have a prefix, and they are found by their key.
-      const createdAt = idPrefix === undefined ? "created_at" : "+created_at";
-      const rows = this.#prepare(
-        `SELECT * FROM ${from} ${where} ORDER BY ${createdAt} ${direction}, id ${direction} LIMIT :limit`,
-      ).all(values);
-      return rows.map((row) => fromRow(row as Row));
-    });
+  async list(query: ResourceQuery): Promise<ResourceRecord[]> {
+    if (query.transferStatuses?.length === 0) return [];
+    if (query.idPrefix !== undefined) return await this.#listByPrefix(query, query.idPrefix);
+    if (query.filenamePart) return await this.#listByName(query, query.filenamePart);
+    return await this.#read(() => this.#all(pageQuestion("*", query)).map(fromRow));
   }
 
-  /** Removes a record. */
+  /** Finished resources that ended before a time. */
+  listEnded({ beforeMs, after, limit }: EndedQuery): Promise<ResourceRecord[]> {
+    const values: Row = { beforeMs, limit };
+    if (after !== undefined) Object.assign(values, { updatedAt: after.updatedAtMs, id: after.id });
+    const start = after === undefined ? "" : "AND (updated_at, id) > (:updatedAt, :id)";
+    const sql = `SELECT * FROM resources INDEXED BY resources_ended ` +
+      `WHERE ${FINISHED} AND updated_at < :beforeMs ${start} ORDER BY updated_at, id LIMIT :limit`;
+    return this.#read(() => this.#all({ sql, values }).map(fromRow));
+  }
+
+  /** Removes a record; on a full disk by the space that is kept for it. */
   delete(id: string): Promise<boolean> {
-    return this.#attempt(() => {
-      const record = this.#get(id);
-      const { changes } = this.#prepare("DELETE FROM resources WHERE id = :id").run({ id });
-      if (record === null || changes === 0) return false;
-      this.#watchers.tell({ was: record, is: null });
-      return true;
+    return this.#write(() => {
+      try {
+        return this.#delete(id);
+      } catch (error) {
+        const code = resultCode(error);
+        if (code !== SQLITE_FULL && code !== SQLITE_IOERR || !this.#reserve.release()) throw error;
+        this.#isReserveSpent = true;
+        return this.#delete(id);
+      }
     });
   }
 
@@ -279,7 +344,7 @@ export class SqliteCatalog implements Catalog {
 
   /** Makes an upload context unless it exists. */
   createContext(id: string, attributes: ContextAttributes = {}): Promise<UploadContext> {
-    return this.#attempt(() => {
+    return this.#write(() => {
       this.#prepare(
         "INSERT INTO contexts VALUES (:id, :now, NULL, :attributes) ON CONFLICT DO NOTHING",
       )
@@ -290,12 +355,12 @@ export class SqliteCatalog implements Catalog {
 
   /** The upload context, or null. */
   getContext(id: string): Promise<UploadContext | null> {
-    return this.#attempt(() => this.#getContext(id));
+    return this.#read(() => this.#getContext(id));
   }
 
   /** Closes an upload context unless it is closed. */
   closeContext(id: string): Promise<UploadContext | null> {
-    return this.#attempt(() => {
+    return this.#write(() => {
       this.#prepare("UPDATE contexts SET closed_at = :now WHERE id = :id AND closed_at IS NULL")
         .run({ id, now: Date.now() });
       return this.#getContext(id);
@@ -306,22 +371,58 @@ export class SqliteCatalog implements Catalog {
   listContexts({ after, limit }: ContextQuery): Promise<UploadContext[]> {
     const where = after === undefined ? "" : "WHERE (created_at, id) < (:createdAt, :id)";
     const start: Row = after === undefined ? {} : { createdAt: after.createdAtMs, id: after.id };
-    return this.#attempt(() =>
-      this.#prepare(
-        `SELECT * FROM contexts ${where} ORDER BY created_at DESC, id DESC LIMIT :limit`,
-      ).all({ ...start, limit }).map((row) => contextFromRow(row as Row))
+    const sql = `SELECT * FROM contexts ${where} ORDER BY created_at DESC, id DESC LIMIT :limit`;
+    return this.#read(() =>
+      this.#all({ sql, values: { ...start, limit } }).map((row) => contextFromRow(row as Row))
     );
   }
 
   /** Bytes of all resources, by upload context. */
   usage(): Promise<{ contextId: string | null; bytes: number }[]> {
-    return this.#attempt(() =>
-      this.#prepare("SELECT context_id, SUM(size) AS bytes FROM resources GROUP BY context_id")
-        .all().map((row) => ({
-          contextId: row.context_id as string | null,
-          bytes: Number(row.bytes),
-        }))
-    );
+    const sql = "SELECT context_id, bytes FROM usage WHERE context_id > :from LIMIT :limit";
+    const none = "SELECT context_id, bytes FROM usage WHERE context_id = ''";
+    return this.#look(async (slice) => {
+      const found = (await slice(() => this.#all({ sql: none, values: {} })))
+        .map(({ bytes }) => ({ contextId: null as string | null, bytes: Number(bytes) }));
+      for (let from = "";;) {
+        const rows = await slice(() => this.#all({ sql, values: { from, limit: SLICE_ROWS } }));
+        for (const { context_id, bytes } of rows) {
+          from = String(context_id);
+          found.push({ contextId: from, bytes: Number(bytes) });
+        }
+        if (rows.length < SLICE_ROWS) return found;
+      }
+    });
+  }
+
+  /** The time that was kept last. */
+  lastTime(): Promise<CatalogTime> {
+    return this.#read(() => {
+      const { steady, wall } = this.#prepare("SELECT steady, wall FROM clock").get()!;
+      return { steadyMs: Number(steady), wallMs: Number(wall) };
+    });
+  }
+
+  /** Keeps the time, for the process that comes next. */
+  keepTime({ steadyMs, wallMs }: CatalogTime): Promise<void> {
+    return this.#write(() => {
+      this.#prepare("UPDATE clock SET steady = :steadyMs, wall = :wallMs")
+        .run({ steadyMs: Math.round(steadyMs), wallMs: Math.round(wallMs) });
+    });
+  }
+
+  /** Finds out by a write whether records are taken; who holds the file for a while is no reason why not. */
+  probe(): Promise<void> {
+    return this.#attempt(() => {
+      if (statSync(this.#path, { throwIfNoEntry: false })?.ino !== this.#inode) {
+        throw new StreamError("STORAGE_FAILED", `catalog ${this.#path}: the file was deleted`);
+      }
+      try {
+        this.#prepare("UPDATE clock SET wall = wall").run();
+      } catch (error) {
+        if (!isBusy(error)) throw error;
+      }
+    });
   }
 
   /** Brings everything written to disk. */
@@ -343,7 +444,15 @@ export class SqliteCatalog implements Catalog {
 
   #get(id: string): ResourceRecord | null {
     const row = this.#prepare("SELECT * FROM resources WHERE id = :id").get({ id });
-    return row === undefined ? null : fromRow(row as Row);
+    return row === undefined ? null : fromRow(row);
+  }
+
+  #delete(id: string): boolean {
+    const record = this.#get(id);
+    const { changes } = this.#prepare("DELETE FROM resources WHERE id = :id").run({ id });
+    if (record === null || changes === 0) return false;
+    this.#watchers.tell({ was: record, is: null });
+    return true;
   }
 
   #getContext(id: string): UploadContext | null {
@@ -351,13 +460,73 @@ export class SqliteCatalog implements Catalog {
     return row === undefined ? null : contextFromRow(row as Row);
   }
 
+  /** Looks through the records of a query, in its order, for names that hold something. */
+  #listByName(query: ResourceQuery, filenamePart: string): Promise<ResourceRecord[]> {
+    const part = lowerAscii(filenamePart);
+    return this.#look(async (slice) => {
+      const found: ResourceRecord[] = [];
+      for (let after = query.after;;) {
+        const question = pageQuestion("id, created_at, filename", {
+          ...query,
+          after,
+          limit: SLICE_ROWS,
+        });
+        const rows = await slice(() => {
+          const rows = this.#all(question);
+          for (const { id, filename } of rows) {
+            if (found.length === query.limit) break;
+            if (lowerAscii(String(filename)).includes(part)) found.push(this.#get(String(id))!);
+          }
+          return rows;
+        });
+        if (rows.length < SLICE_ROWS || found.length === query.limit) return found;
+        after = keyOf(rows[rows.length - 1]);
+      }
+    });
+  }
+
+  /** Looks through the records whose id begins so: few, unless uploaders chose such ids. */
+  #listByPrefix(query: ResourceQuery, prefix: string): Promise<ResourceRecord[]> {
+    const { order = "newest", limit } = query;
+    const compare = order === "newest" ? newestFirst : (a: Key, b: Key) => newestFirst(b, a);
+    const matches = matcher(query, compare);
+    const sqlFrom = (beyond: string) =>
+      "SELECT id, created_at, filename, context_id, transfer_status FROM resources " +
+      `WHERE id ${beyond} :from AND id < :behind ORDER BY id LIMIT :limit`;
+    return this.#look(async (slice) => {
+      let best: Key[] = [];
+      for (let from = prefix, sql = sqlFrom(">=");; sql = sqlFrom(">")) {
+        const values = { from, behind: `${prefix}~`, limit: SLICE_ROWS };
+        const rows = await slice(() => this.#all({ sql, values }));
+        best = [...best, ...rows.filter(matches).map(keyOf)].sort(compare).slice(0, limit);
+        if (rows.length < SLICE_ROWS) break;
+        from = String(rows[rows.length - 1].id);
+      }
+      const found = await slice(() => best.map(({ id }) => this.#get(id)));
+      return found.filter((record) => record !== null);
+    });
+  }
+
+  #all({ sql, values }: Question): Record<string, SQLOutputValue>[] {
+    return this.#prepare(sql).all(values);
+  }
+
   #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) {
-      statement = this.#database.prepare(sql);
-      this.#statements.set(sql, statement);
+    const statement = this.#statements.get(sql) ?? this.#database.prepare(sql);
+    this.#statements.delete(sql);
+    this.#statements.set(sql, statement);
+    if (this.#statements.size > MOST_STATEMENTS) {
+      this.#statements.delete(this.#statements.keys().next().value!);
     }
     return statement;
+  }
+
+  /** Keeps space for deletions again, once there is plenty. */
+  async #refill(): Promise<void> {
+    const { bavail, bsize } = await statfs(dirname(this.#path));
+    if (bavail * bsize < PLENTY_BYTES) return;
+    this.#isReserveSpent = false;
+    this.#reserve.keep();
   }
 
   #migrate(): void {
@@ -375,6 +544,18 @@ export class SqliteCatalog implements Catalog {
     this.#database.exec(`BEGIN; ${steps} PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
   }
 
+  #read<T>(step: () => T): Promise<T> {
+    return this.#attempt(() => this.#patience.read(step));
+  }
+
+  #write<T>(step: () => T): Promise<T> {
+    return this.#attempt(() => this.#patience.write(step));
+  }
+
+  #look<T>(look: (slice: Slice) => Promise<T>): Promise<T> {
+    return this.#attempt(() => this.#slices.look(look));
+  }
+
   async #attempt<T>(step: () => T | Promise<T>): Promise<T> {
     try {
       return await step();
@@ -384,6 +565,23 @@ export class SqliteCatalog implements Catalog {
       throw new StreamError("STORAGE_FAILED", `catalog ${this.#path}: ${reason}`, { cause: error });
     }
   }
+}
+
+function keyOf({ id, created_at }: Record<string, SQLOutputValue>): Key {
+  return { id: String(id), createdAtMs: Number(created_at) };
+}
+
+/** Tells whether a row is one that a query asks for. */
+function matcher(
+  { contextId, transferStatuses, filenamePart = "", after }: ResourceQuery,
+  compare: (a: Key, b: Key) => number,
+): (row: Record<string, SQLOutputValue>) => boolean {
+  const part = lowerAscii(filenamePart);
+  return (row) =>
+    (contextId === undefined || row.context_id === contextId) &&
+    (transferStatuses?.includes(row.transfer_status as TransferStatus) ?? true) &&
+    lowerAscii(String(row.filename)).includes(part) &&
+    (after === undefined || compare(after, keyOf(row)) < 0);
 }
 
 function toRow(record: ResourceRecord): Row {
@@ -422,7 +620,7 @@ function toRow(record: ResourceRecord): Row {
   };
 }
 
-function fromRow(row: Row): ResourceRecord {
+function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
   return {
     id: String(row.id),
     metadata: {
@@ -468,7 +666,9 @@ function fromRow(row: Row): ResourceRecord {
 }
 
 /** Nothing where the uploader did not tell. */
-function outcomeIn({ exit_code, exit_signal }: Row): { outcome?: Outcome } {
+function outcomeIn(
+  { exit_code, exit_signal }: Record<string, SQLOutputValue>,
+): { outcome?: Outcome } {
   const [exitCode, signal] = [exit_code as number | null, exit_signal as string | null];
   return exitCode === null && signal === null ? {} : { outcome: { exitCode, signal } };
 }

@@ -9,25 +9,25 @@ const REFUSAL_MS = 30_000;
 
 /** Knows in which state a server is, and what the disk did last. */
 export class Health {
-  #refusal: { error: StreamError; atMs: number } | null = null;
+  #refusedAtMs = -Infinity;
 
   /** Whether it is before, in or after its time of service. */
   state: "RECOVERING" | "SERVING" | "CLOSED" = "RECOVERING";
 
   /** The disk took bytes (null), or refused them; other errors say nothing about it. */
   stored(error: StreamError | null): void {
-    if (error === null) this.#refusal = null;
-    else if (error.code === "STORAGE_FAILED") this.#refusal = { error, atMs: performance.now() };
+    if (error === null) this.#refusedAtMs = -Infinity;
+    else if (error.code === "STORAGE_FAILED") this.#refusedAtMs = performance.now();
   }
 
-  /** Why no upload should be sent here now; nothing when all is well. */
+  /** Why no upload should be sent here now, in words for anybody: no path, no id. Nothing when all is well. */
   reasons(isDiskFull: boolean): string[] {
     const reasons: string[] = [];
     if (this.state === "RECOVERING") reasons.push("the server is recovering");
     if (this.state === "CLOSED") reasons.push("the server is shutting down");
     if (isDiskFull) reasons.push("the disk is full: see --min-free");
-    if (this.#refusal !== null && performance.now() - this.#refusal.atMs < REFUSAL_MS) {
-      reasons.push(`the disk refused bytes: ${this.#refusal.error.message}`);
+    if (performance.now() - this.#refusedAtMs < REFUSAL_MS) {
+      reasons.push("the disk refused bytes: see the log of the server");
     }
     return reasons;
   }

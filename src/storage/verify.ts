@@ -33,7 +33,8 @@ export interface FoundFile {
 /** Names of the directories that hold logs, on both levels. */
 const LEVEL = /^..$/;
 /** What a server keeps beside them. */
-const OURS = /^((catalog|lock)\.sqlite(-wal|-shm|-journal)?|server\.pid|secret\.key|lost\+found)$/;
+const OURS =
+  /^((catalog|lock)\.sqlite(-wal|-shm|-journal|-reserve)?|server\.pid|secret\.key|lost\+found)$/;
 
 /**
  * All data files in a directory, and what is neither that nor an index beside one nor a server's.

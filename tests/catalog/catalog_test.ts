@@ -1,7 +1,7 @@
 /** One contract for every catalog, and what a file has to stand besides. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
@@ -15,9 +15,10 @@ import type {
 } from "../../src/catalog.ts";
 import { MemoryCatalog, MemoryRecords } from "../../src/catalog/memory.ts";
 import { SqliteCatalog } from "../../src/catalog/sqlite.ts";
-import { StreamError, TRANSFER_STATUSES } from "../../src/protocol.ts";
+import { StreamError, TRANSFER_STATUSES, type TransferStatus } from "../../src/protocol.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { inTurn } from "../helpers/storage.ts";
+import { eventually } from "../helpers/frames/connection.ts";
+import { inTurn, override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 /** The same behaviour of both catalogs, and of two instances that share their records, each doing every other step. */
@@ -568,7 +569,16 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
     ALTER TABLE resources DROP COLUMN announced_size;
     ALTER TABLE resources DROP COLUMN announced_checksum;
     DROP INDEX contexts_newest;
-    DROP INDEX resources_usage;
+    DROP TABLE usage;
+    DROP TABLE clock;
+    DROP TRIGGER usage_created;
+    DROP TRIGGER usage_changed;
+    DROP TRIGGER usage_deleted;
+    DROP INDEX resources_status;
+    DROP INDEX resources_context_status;
+    DROP INDEX resources_ended;
+    CREATE INDEX resources_unfinished ON resources (transfer_status)
+      WHERE transfer_status IN ('INITIATED', 'IN_PROGRESS');
     ALTER TABLE contexts DROP COLUMN closed_at;
     PRAGMA user_version = 1;
   `);
@@ -588,11 +598,11 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
 inFile("a file of a newer version is refused, and not touched", async (path) => {
   await new SqliteCatalog(path).close();
   const newer = new DatabaseSync(path);
-  newer.exec("PRAGMA user_version = 9; CREATE TABLE novelty (id TEXT)");
+  newer.exec("PRAGMA user_version = 99; CREATE TABLE novelty (id TEXT)");
   newer.close();
   const before = readFileSync(path);
   const { message } = refusal(path);
-  assert(message.includes("version 9") && message.includes("newer"), message);
+  assert(message.includes("version 99") && message.includes("newer"), message);
   assertEquals(readFileSync(path), before);
 });
 
@@ -641,29 +651,270 @@ async function plan(path: string, step: (catalog: Catalog) => Promise<unknown>):
   return rows.map((row) => String(row.detail)).join("; ");
 }
 
-inFile("a page of thousands of records is read off an index, without sorting", async (path) => {
+inFile("a page of a million records is read off an index, without sorting", async (path) => {
   const after = { createdAtMs: 5, id: crypto.randomUUID() };
-  const queries: [ResourceQuery, string][] = [
-    [{ limit: 100 }, "SCAN resources USING INDEX"],
-    [{ limit: 100, after }, "SEARCH resources USING INDEX"],
-    [{ limit: 100, after, order: "oldest" }, "SEARCH resources USING INDEX"],
-    [{ limit: 100, contextId: "a" }, "SEARCH resources USING INDEX"],
-    [{ limit: 100, contextId: "a", after }, "SEARCH resources USING INDEX"],
-    [{ limit: 100, transferStatuses: ["FAILED"], after }, "SEARCH resources USING INDEX"],
-  ];
-  for (const [query, wanted] of queries) {
-    const found = await plan(path, (catalog) => catalog.list(query));
-    assert(found.startsWith(wanted) && !found.includes("TEMP"), found);
+  const filters: Partial<ResourceQuery>[] = [{}, { contextId: "a" }].flatMap((context) =>
+    [[], ["FAILED"], ["INITIATED", "IN_PROGRESS"], ["COMPLETED", "FAILED", "INITIATED"]].map(
+      (statuses) => ({
+        ...context,
+        ...(statuses.length === 0 ? {} : { transferStatuses: statuses as TransferStatus[] }),
+      }),
+    )
+  );
+  const places = [{}, { after }, { after, order: "oldest" as const }];
+  const steps = filters.flatMap((filter) => places.map((place) => ({ ...filter, ...place })));
+  for (const query of steps) {
+    const found = await plan(path, (catalog) => catalog.list({ limit: 100, ...query }));
+    assert(isOffIndexes(found), `${JSON.stringify(query)}: ${found}`);
   }
+  const ended = { beforeMs: 5, limit: 100, after: { updatedAtMs: 1, id: "a" } };
+  assert(isOffIndexes(await plan(path, (catalog) => catalog.listEnded(ended))));
+  assert(isOffIndexes(await plan(path, (catalog) => catalog.listContexts({ limit: 9, after }))));
+});
+
+/** Whether a plan sorts nothing, and looks at a table by an index alone. */
+function isOffIndexes(plan: string): boolean {
+  const steps = plan.split("; ").filter((step) => /SEARCH|SCAN/.test(step));
+  return steps.length > 0 && !plan.includes("TEMP") &&
+    steps.every((step) => /^(SEARCH|SCAN) \w+ USING (COVERING )?INDEX/.test(step));
+}
+
+inFile(
+  "the few unfinished among a million are found without a look at the others",
+  async (path) => {
+    const transferStatuses = ["INITIATED", "IN_PROGRESS"] as const;
+    const found = await plan(path, (catalog) => catalog.list({ limit: 100, transferStatuses }));
+    const looks = found.split("; ").filter((step) => /SEARCH|SCAN/.test(step));
+    assertEquals(looks.length, 2);
+    for (const look of looks) {
+      assert(look.startsWith("SEARCH resources USING INDEX resources_status"), look);
+    }
+  },
+);
+
+contract("finished resources are listed by their end, page by page", async (catalog) => {
+  const ends = [[5, "COMPLETED"], [3, "FAILED"], [1, "IN_PROGRESS"], [3, "COMPLETED"], [
+    9,
+    "FAILED",
+  ]];
+  const records = ends.map(([updatedAtMs, transferStatus]) =>
+    record({ updatedAtMs, transferStatus } as Partial<ResourceRecord>)
+  );
+  for (const each of records) await catalog.create(each);
+  const found: ResourceRecord[] = [];
+  for (;;) {
+    const page = await catalog.listEnded({ beforeMs: 9, limit: 2, after: found.at(-1) });
+    found.push(...page);
+    if (page.length < 2) break;
+  }
+  const wanted = [records[1], records[3]].toSorted((a, b) => a.id < b.id ? -1 : 1);
+  assertEquals(found, [...wanted, records[0]]);
+});
+
+contract("usage follows what is made, grows, shrinks and is deleted", async (catalog) => {
+  const [first, second, bare] = [{ contextId: "a", size: 5 }, { contextId: "a", size: 7 }, {
+    size: 1,
+  }]
+    .map(record);
+  for (const each of [first, second, bare]) await catalog.create(each);
+  await catalog.update(first.id, 0, { size: 50 });
+  await catalog.update(second.id, 0, { transferStatus: "FAILED", size: 2 });
+  await catalog.delete(bare.id);
+  assertEquals(await catalog.usage(), [{ contextId: "a", bytes: 52 }]);
+  await catalog.delete(first.id);
+  await catalog.delete(second.id);
+  assertEquals(await catalog.usage(), []);
+});
+
+/** Puts many records into a catalog at once: their ids begin alike, every tenth name holds `build`. */
+function fill(path: string, count: number): void {
+  const database = new DatabaseSync(path);
+  database.exec(`
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ${count})
+    INSERT INTO resources (id, filename, mime_type, line_access, created_at, transfer_status, size,
+      epoch, sequence, updated_at, revision)
+    SELECT printf('0a0a0000-0000-4000-8000-%012d', n),
+      printf(CASE WHEN n % 10 = 0 THEN 'Build %d.log' ELSE 'test %d.log' END, n),
+      'text/plain', 0, n, 'COMPLETED', 1, 1, 1, n, 0 FROM numbers;
+  `);
+  database.close();
+}
+
+/** The longest time between two turns of the event loop during a step, in ms. */
+async function longestPauseMs(step: () => Promise<unknown>): Promise<number> {
+  let longestMs = 0;
+  let lastMs = performance.now();
+  let goesOn = true;
+  const watching = (async () => {
+    while (goesOn) {
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      longestMs = Math.max(longestMs, performance.now() - lastMs);
+      lastMs = performance.now();
+    }
+  })();
+  await step();
+  goesOn = false;
+  await watching;
+  return longestMs;
+}
+
+inFile("looks that no index answers go in slices, and let others run", async (path) => {
+  const catalog = new SqliteCatalog(path);
+  fill(path, 50_000);
+  let turns = 0;
+  let looks = true;
+  const others = (async () => {
+    for (; looks; turns++) await new Promise((resolve) => setImmediate(resolve));
+  })();
+  assertEquals(await catalog.list({ filenamePart: "nowhere", limit: 9 }), []);
+  assert(turns >= 100, `${turns} turns`);
+  turns = 0;
+  const found = await catalog.list({ idPrefix: "0a0a", filenamePart: "BUILD", limit: 3 });
+  assertEquals(found.map(({ createdAtMs }) => createdAtMs), [50_000, 49_990, 49_980]);
+  assert(turns >= 100, `${turns} turns`);
+  looks = false;
+  await others;
+  const query = { filenamePart: "build", order: "oldest", limit: 2 } as const;
+  const [, last] = await catalog.list(query);
+  assertEquals((await catalog.list({ ...query, after: last }))[0].createdAtMs, 30);
+  const pauseMs = await longestPauseMs(() =>
+    Promise.all(Array.from({ length: 10 }, () => catalog.list({ filenamePart: "x", limit: 1 })))
+  );
+  assert(pauseMs < 200, `${pauseMs} ms`);
+  await catalog.close();
 });
 
 inFile(
-  "the few unfinished among thousands are found without a look at the others",
+  "more looks through everything than a catalog can have are told to come back",
   async (path) => {
-    const found = await plan(
-      path,
-      (catalog) => catalog.list({ limit: 100, transferStatuses: ["INITIATED", "IN_PROGRESS"] }),
+    const catalog = new SqliteCatalog(path);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 100 }, () => catalog.list({ filenamePart: "x", limit: 1 })),
     );
-    assert(found.startsWith("SEARCH resources USING INDEX"), found);
+    const refused = outcomes.filter(({ status }) => status === "rejected");
+    assertEquals(refused.length, 36);
+    assertEquals((refused[0] as PromiseRejectedResult).reason.code, "LIMIT_REACHED");
+    await catalog.close();
+  },
+);
+
+inFile("statements that are kept are few, however statuses are put together", async (path) => {
+  const catalog = new SqliteCatalog(path);
+  const prepared = await preparedBy(async () => {
+    for (let length = 1; length < 400; length++) {
+      const transferStatuses = Array.from({ length }, (_, at) => TRANSFER_STATUSES[at % 3]);
+      await catalog.list({ transferStatuses, limit: 1 });
+    }
+  });
+  assertEquals(new Set(prepared).size, 3);
+  await catalog.close();
+});
+
+/** Another process that holds the file, as far as SQLite can tell: for writers, or for everybody. */
+function holder(path: string, how: "writers" | "everybody"): Disposable {
+  const database = new DatabaseSync(path);
+  if (how === "everybody") database.exec("PRAGMA locking_mode = EXCLUSIVE");
+  database.exec("BEGIN IMMEDIATE; DELETE FROM contexts WHERE id = 'nobody';");
+  return { [Symbol.dispose]: () => database.close() };
+}
+
+inFile(
+  "while another process holds the file, calls wait and everything else goes on",
+  async (path) => {
+    const catalog = new SqliteCatalog(path);
+    const known = record();
+    await catalog.create(known);
+    const done: string[] = [];
+    const pauseMs = await longestPauseMs(async () => {
+      const held = holder(path, "writers");
+      const other = record();
+      const writing = [
+        catalog.create(other).then(() => done.push("create")),
+        catalog.update(other.id, 0, { size: 1 }).then(() => done.push("update")),
+        catalog.update(other.id, 1, { size: 2 }).then(() => done.push("update again")),
+        catalog.delete(other.id).then(() => done.push("delete")),
+      ];
+      assertEquals(await catalog.get(known.id), known);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      assertEquals(done, []);
+      held[Symbol.dispose]();
+      await Promise.all(writing);
+    });
+    // None overtook another.
+    assertEquals(done, ["create", "update", "update again", "delete"]);
+    assert(pauseMs < 250, `${pauseMs} ms`);
+    await catalog.close();
+  },
+);
+
+inFile("a file that is held for too long is NOT_READY, and later as before", async (path) => {
+  const catalog = new SqliteCatalog(path, { waitMs: 100 });
+  const known = record();
+  await catalog.create(known);
+  {
+    using _held = holder(path, "writers");
+    const calls = [
+      () => catalog.update(known.id, 0, { size: 1 }),
+      () => catalog.create(record()),
+      () => catalog.delete(known.id),
+    ];
+    await Promise.all(calls.map((call) => assertFails("NOT_READY", call)));
+  }
+  assertEquals((await catalog.update(known.id, 0, { size: 5 })).size, 5);
+  await catalog.close();
+});
+
+/** Errors of a full disk, as SQLite has them, from every write while a file is there. */
+function fullWhile(isFull: () => boolean): Disposable {
+  const { prepare } = DatabaseSync.prototype;
+  DatabaseSync.prototype.prepare = function (sql) {
+    const statement = prepare.call(this, sql);
+    return override(statement, {
+      run: (...values: unknown[]) => {
+        if (isFull()) throw Object.assign(new Error("database or disk is full"), { errcode: 13 });
+        return statement.run(...values as Parameters<typeof statement.run>);
+      },
+    });
+  };
+  return { [Symbol.dispose]: () => void (DatabaseSync.prototype.prepare = prepare) };
+}
+
+inFile("on a full disk a record can be deleted, and nothing else is taken", async (path) => {
+  const reserve = `${path}-reserve`;
+  using _full = fullWhile(() => existsSync(reserve) && isFull);
+  let isFull = false;
+  const catalog = new SqliteCatalog(path);
+  const known = record();
+  await catalog.create(known);
+  isFull = true;
+  await assertFails("STORAGE_FAILED", () => catalog.create(record()));
+  await assertFails("STORAGE_FAILED", () => catalog.probe());
+  assertEquals(await catalog.delete(known.id), true);
+  assertEquals(existsSync(reserve), false);
+  // There is room again: it is kept for the next time.
+  await catalog.create(known);
+  await eventually("the reserve", () => existsSync(reserve) && statSync(reserve).size > 4e6);
+  await catalog.close();
+});
+
+inFile("a catalog whose file was deleted takes no records", async (path) => {
+  const catalog = new SqliteCatalog(path);
+  await catalog.probe();
+  rmSync(dirname(path), { recursive: true });
+  const { message } = await assertFails("STORAGE_FAILED", () => catalog.probe());
+  assert(message.includes("deleted"), message);
+  await catalog.close();
+});
+
+inFile(
+  "the time that was kept is there again, and goes on from the newest record",
+  async (path) => {
+    const first = new SqliteCatalog(path);
+    assert(Math.abs((await first.lastTime()).steadyMs - Date.now()) < 60_000);
+    await first.keepTime({ steadyMs: 5, wallMs: 7 });
+    await first.close();
+    const second = new SqliteCatalog(path);
+    assertEquals(await second.lastTime(), { steadyMs: 5, wallMs: 7 });
+    await second.close();
   },
 );

@@ -1,83 +1,92 @@
-/** Pushes from standard input, by the real program: what it is, and where it waits. */
+/** `stream push -` in the middle of a pipe: passing on, not holding up, and ends that are none of the pipe. */
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Kind, own, Workspace } from "../helpers/cli.ts";
-import { assertBytes } from "../helpers/frames/connection.ts";
 
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
-const MIB = 1024 * 1024;
+const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+/** A port that nobody listens on. */
+const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
 
-/** Bytes of which no two MiB are the same. */
-function manyBytes(byteCount: number): Uint8Array {
-  const bytes = new Uint8Array(byteCount);
-  for (let at = 0; at < byteCount; at += 1024) {
-    bytes.fill((at >> 10) * 7 + (at >> 18), at, at + 1024);
-  }
-  return bytes;
+for (const kind of kinds) {
+  test(`${kind}: --tee prints what is read, as it comes, and tells the reference on stderr`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const push = workspace.start(kind, ["push", "-", "--tee", "--name", "a.log"]);
+    await push.write("one\n");
+    await push.stdout.until((text) => text === "one\n");
+    await push.write("two\n");
+    push.end();
+    const { code, stdout, stderr } = await push.exit();
+    assertEquals([code, stdout], [0, "one\ntwo\n"]);
+    const reference = /^stream: a\.log: (\S+)\n$/.exec(stderr)?.[1] ?? "";
+    assertEquals((await workspace.run(own, ["follow", reference])).stdout, stdout);
+    assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+  });
+
+  test(`${kind}: --best-effort neither holds up nor fails a pipe whose server is away`, async () => {
+    await using workspace = await Workspace.open();
+    const args = ["push", "-", "--tee", "--best-effort", "--spool-limit", "100KB"];
+    const push = workspace.start(kind, args, { env: NOBODY });
+    const text = "0123456789\n".repeat(100_000);
+    await push.write(text);
+    push.end();
+    const { code, stdout, stderr } = await push.exit();
+    assertEquals([code, stdout === text], [0, true]);
+    assertStringIncludes(stderr, "stdin.log is not uploaded as a whole");
+  });
+
+  test(`${kind}: with a server --best-effort is a push as any other`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const push = workspace.start(kind, ["push", "-", "--best-effort"]);
+    await push.write("one\n");
+    push.end();
+    const { code, stdout, stderr } = await push.exit();
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals((await workspace.run(own, ["follow", stdout.trim()])).stdout, "one\n");
+  });
+
+  test(`${kind}: without --best-effort the same is a failure`, async () => {
+    await using workspace = await Workspace.open();
+    const push = workspace.start(kind, ["push", "-", "--tee", "--retry-for", "0s"], {
+      env: NOBODY,
+    });
+    await push.write("one\n");
+    push.end();
+    assertEquals((await push.exit()).code, 4);
+  });
+
+  test(`${kind}: a pipe that somebody holds open ends with --until-pid and --until-file, after all that is there`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const producer = workspace.start(own, ["push", "-"]);
+    for (const until of [["--until-file", "done"], ["--until-pid", String(producer.pid)]]) {
+      const push = workspace.start(kind, ["push", "-", ...until]);
+      await push.write("one\n");
+      const reference = (await push.stdout.until((text) => text.endsWith("\n"))).trim();
+      await workspace.run(own, ["follow", reference, "--to", "4"]);
+      await push.write("two\n");
+      await writeFile(workspace.path("done"), "");
+      if (until[0] === "--until-pid") await producer.kill("SIGKILL");
+      assertEquals((await push.exit()).code, 0);
+      assertEquals((await workspace.run(own, ["follow", reference])).stdout, "one\ntwo\n");
+      assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+    }
+  });
 }
 
-for (const kind of KINDS) {
+test("what does not go together is told", async () => {
+  await using workspace = await Workspace.open();
   for (
-    const [where, shell, env, reason] of [
-      ["has no room", 'trap "" XFSZ; ulimit -f 8192; exec "$@"', {}, /takes no more: /],
-      ["is missing", undefined, { TMPDIR: "/no/such/place" }, /no temporary file can be made in /],
+    const [args, reason] of [
+      [["a.log", "--tee"], /--tee is for -/],
+      [["-", "--until-idle", "3s"], /--until-idle is for files/],
+      [["-", "--tee", "--charset", "latin1"], /--charset does not go with --tee/],
     ] as const
   ) {
-    test(`${kind}: a pipe has to wait when the place for its spool ${where}, and all of it arrives`, async () => {
-      await using workspace = await Workspace.open();
-      const server = await workspace.serve(kind);
-      const push = workspace.start(kind, ["push", "-"], { shell, env });
-      const reference = (await push.stdout.until((text) => text.includes("\n"))).trim();
-      const { port } = new URL(workspace.server);
-      await server.kill("SIGKILL");
-      const bytes = manyBytes(32 * MIB);
-      const written = push.write(bytes);
-      push.end();
-      await push.stderr.until((text) => text.includes("has to wait earlier"));
-      await workspace.serve(kind, ["--port", port]);
-      await written;
-      const { code, stderr } = await push.exit(30_000);
-      assertEquals(code, 0, stderr);
-      const warnings = stderr.split("\n").filter((line) => line.includes("has to wait"));
-      assertEquals(warnings.length, 1);
-      assertMatch(warnings[0], reason);
-      const follow = workspace.start(kind, ["follow", reference]);
-      await follow.exit(30_000);
-      assertBytes(follow.stdout.bytes, bytes);
-    });
+    const { code, stderr } = await workspace.run(own, ["push", ...args]);
+    assertEquals(code, 2);
+    assertMatch(stderr, reason);
   }
-
-  test(`${kind}: a pipe needs no place for a spool while it can be sent`, async () => {
-    await using workspace = await Workspace.open();
-    await workspace.serve(kind);
-    const env = { TMPDIR: "/no/such/place" };
-    const push = workspace.start(kind, ["push", "-"], { env });
-    const bytes = manyBytes(32 * MIB);
-    await push.write(bytes);
-    push.end();
-    assertEquals((await push.exit(30_000)).code, 0);
-  });
-
-  test(`${kind}: a standard input that cannot be read is no empty upload`, async () => {
-    await using workspace = await Workspace.open();
-    await workspace.serve(kind);
-    for (const [input, reason] of [["<&-", /it is closed/], ["</", /it is a directory/]] as const) {
-      const shell = `exec "$@" ${input}`;
-      const { code, stdout, stderr } = await workspace.run(kind, ["push", "-"], { shell });
-      assertEquals([code, stdout], [1, ""]);
-      assertMatch(stderr, reason);
-    }
-    assertEquals((await workspace.run(kind, ["ls"])).stdout, "");
-  });
-
-  test(`${kind}: a file as standard input is pushed from where the shell left it`, async () => {
-    await using workspace = await Workspace.open();
-    await workspace.serve(kind);
-    await writeFile(workspace.path("a.log"), "first\nsecond\nthird\n");
-    const shell = '(read -r line; exec "$@") < a.log';
-    const { code, stdout } = await workspace.run(kind, ["push", "-"], { shell });
-    assertEquals(code, 0);
-    assertEquals((await workspace.run(kind, ["follow", stdout.trim()])).stdout, "second\nthird\n");
-  });
-}
+});

@@ -87,7 +87,9 @@ class Place implements AsyncDisposable {
     assert(resources.some(({ id }) => id === this.id), "a resource was deleted");
     const data = join(this.root, "data");
     const logs = resources.map(({ id }) => relative(this.root, logPath(data, id)));
-    const catalog = ["", "-shm", "-wal"].map((suffix) => `data/catalog.sqlite${suffix}`);
+    const catalog = ["", "-reserve", "-shm", "-wal"].map((suffix) =>
+      `data/catalog.sqlite${suffix}`
+    );
     const outside = ["outside", "outside.bin", "outside.bin.idx"];
     const files = await filesIn(this.root);
     const indexes = files.filter((file) =>

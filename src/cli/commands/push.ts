@@ -2,6 +2,8 @@
  * `stream push`.
  * @module
  */
+import { existsSync } from "node:fs";
+import process from "node:process";
 import {
   getResource,
   push,
@@ -23,9 +25,10 @@ import { openNamedFiles } from "../../source/named_files.ts";
 import { guessMimeType, isText } from "../../mime.ts";
 import { openStdin } from "../../source/pipe.ts";
 import { isTransient } from "../../client/connection/retry.ts";
-import { MAX_PID } from "../../source/process.ts";
+import { MAX_PID, WatchedProcess } from "../../source/process.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
+import { Tee } from "../../source/tee.ts";
 import { CHARSETS } from "../../source/charsets.ts";
 import { transcodeToUtf8 } from "../../source/text.ts";
 import {
@@ -38,7 +41,8 @@ import {
 } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
-import { Announcer, visible, visibleJson } from "../output.ts";
+import { Announcer, ReaderGone, visible, visibleJson, writer } from "../output.ts";
+import { uploadOutput } from "../output_upload.ts";
 import { inParallel } from "../parallel.ts";
 import { Progress, RETRY_NOTICES } from "../progress.ts";
 import { filesOf, isDirectory } from "../push_files.ts";
@@ -50,6 +54,8 @@ import { isTerminal, notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
+/** Interval of looking whether the producer of a pipe is done. */
+const LOOK_EVERY_MS = 100;
 /** Files that are pushed at a time. */
 const PARALLEL = 4;
 /** Most bytes of a pipe that are kept while they cannot be sent. */
@@ -112,6 +118,11 @@ export const pushCommand: Command = {
       value: "REF",
       help: "go on with the upload of this file after its push was killed",
     },
+    tee: { kind: "flag", help: "of -: print on stdout what is read, and the reference on stderr" },
+    "best-effort": {
+      kind: "flag",
+      help: "of -: never hold up or fail what comes before the pipe; give the upload up instead",
+    },
     include: {
       kind: "list",
       value: "GLOB",
@@ -143,6 +154,7 @@ export const pushCommand: Command = {
 /** One file or pipe. */
 async function pushOne(path: string, options: Options): Promise<number> {
   checkOptions(path, options);
+  if (path === "-" && isWatched(options)) return await pushWatched(options);
   return await untilInterrupted(options, async (signals) => {
     const announcer = new Announcer();
     using progress = new Progress();
@@ -154,6 +166,59 @@ async function pushOne(path: string, options: Options): Promise<number> {
     });
     announcer.done();
   });
+}
+
+/** Whether the pipe is more than read to its end. */
+function isWatched(options: Options): boolean {
+  return options.flag("tee") || options.flag("best-effort") ||
+    options.text("until-pid") !== undefined || options.text("until-file") !== undefined;
+}
+
+/** A pipe that others see, too, or that must not be held up, or that ends by something else than its end. */
+async function pushWatched(options: Options): Promise<number> {
+  const bestEffort = options.flag("best-effort");
+  const watcher = options.flag("tee") ? writer(process.stdout) : () => Promise.resolve();
+  const source = openStdin();
+  const tee = new Tee(source.stream, watcher, (failure) => failure instanceof ReaderGone);
+  const announcer = new Announcer();
+  const metadata = metadataOf("-", options.text("name"), source, options);
+  const upload = uploadOutput(options, {
+    tees: [tee],
+    metadata,
+    push: { id: idOf(options), contextId: options.text("context") },
+    credentials: await credentialsOf(options),
+    bestEffort,
+    begun: (reference) => {
+      if (options.flag("tee")) notice(`${visible(metadata.filename)}: ${visible(reference)}`);
+      else void announcer.say(visible(reference));
+    },
+    say: (text) => notice(visible(text)),
+  });
+  const interrupts = new Interrupts();
+  interrupts.first.addEventListener("abort", () => upload.giveUp(interrupts.first.reason));
+  const stopLooking = whenDone(options, () => void tee.stop());
+  await tee.done;
+  stopLooking();
+  upload.ends();
+  const failure = await upload.over;
+  announcer.done();
+  if (interrupts.first.aborted) return EXIT.interrupted;
+  if (failure !== null && !bestEffort) throw failure;
+  if (tee.failure !== null && !(tee.failure instanceof ReaderGone)) throw tee.failure;
+  return EXIT.ok;
+}
+
+/** Looks whether the producer is done, until told otherwise. */
+function whenDone(options: Options, done: () => void): () => void {
+  const [pid, file] = [options.number("until-pid"), options.text("until-file")];
+  const producer = pid === undefined ? null : new WatchedProcess(pid);
+  if (producer === null && file === undefined) return () => {};
+  const timer = setInterval(() => {
+    if (!producer?.isGone() && !(file !== undefined && existsSync(file))) return;
+    clearInterval(timer);
+    done();
+  }, LOOK_EVERY_MS);
+  return () => clearInterval(timer);
 }
 
 /** Several files and directories: each a resource of one context. */
@@ -341,8 +406,16 @@ function checkOptions(path: string, options: Options): void {
   if (options.flag("text") && options.flag("binary")) {
     throw new UsageError("--text and --binary exclude each other");
   }
-  if (path === "-" && isFollowing(options)) {
-    throw new UsageError("--follow is for files: - is read until it ends anyway");
+  for (const name of ["follow", "follow-name", "until-idle"]) {
+    if (path !== "-" || options.text(name) === undefined) continue;
+    throw new UsageError(`--${name} is for files: - is read until it ends anyway`);
+  }
+  for (const name of ["tee", "best-effort"]) {
+    if (path === "-" || !options.flag(name)) continue;
+    throw new UsageError(`--${name} is for -: a file is there anyway`);
+  }
+  if (isWatched(options) && path === "-" && options.text("charset") !== undefined) {
+    throw new UsageError("--charset does not go with --tee, --best-effort and --until of a pipe");
   }
   if (
     !options.flag("follow-name") && (options.flag("join") || options.text("wait") !== undefined)

@@ -6,28 +6,22 @@ import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { basename, extname } from "node:path";
 import process from "node:process";
-import { push, type PushedUpload } from "../../client.ts";
-import { RETRY_FOR_MS } from "../../client/connection/retry.ts";
 import { guessMimeType } from "../../mime.ts";
-import { type ResourceMetadata, StreamError } from "../../protocol.ts";
+import { StreamError } from "../../protocol.ts";
 import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";
-import { connectFrames } from "../../runtime/frames/client.ts";
-import { merge } from "../../source/merge.ts";
-import { spool } from "../../source/spool.ts";
 import { Tee } from "../../source/tee.ts";
 import { startTimer } from "../../timer.ts";
-import { BackgroundUpload } from "../background_upload.ts";
+import type { BackgroundUpload } from "../background_upload.ts";
 import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { idOf } from "../references.ts";
 import { ReaderGone, visible, writer } from "../output.ts";
+import { uploadOutput } from "../output_upload.ts";
 import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
 import { notice } from "../stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
-/** Most bytes of the output that are kept while they cannot be sent. */
-const SPOOL_BYTES = 256_000_000;
 /** Time for processes that a command leaves behind. */
 const LINGER_MS = 5000;
 
@@ -179,53 +173,14 @@ class Run {
 
   #upload(tees: Tee[], filename: string, contextId: string | undefined): BackgroundUpload {
     const mimeType = guessMimeType(filename);
-    const metadata = { filename, mimeType, supportsLineAccess: true };
-    const limitBytes = this.#options.number("spool-limit") ?? SPOOL_BYTES;
-    const upload = new BackgroundUpload({
-      bytes: spool(
-        merge(tees.map(({ stream }) => stream)),
-        limitBytes,
-        (message) => this.#say(message),
-      ),
-      begin: (signal) => this.#push(metadata, contextId, signal),
-      begun: ({ reference }) => this.#say(`${filename}: ${reference}`),
-      heldMs: () => Math.max(...tees.map(({ heldMs }) => heldMs)),
+    return uploadOutput(this.#options, {
+      tees,
+      metadata: { filename, mimeType, supportsLineAccess: true },
+      push: { id: idOf(this.#options), contextId, outcome: () => this.#child.exit },
+      credentials: this.#credentials,
       bestEffort: this.#bestEffort,
-    });
-    upload.over.then((failure) => {
-      if (failure !== null && this.#bestEffort) {
-        this.#say(`${filename} is not uploaded as a whole: ${failure.message}`);
-      }
-    });
-    return upload;
-  }
-
-  #push(
-    metadata: ResourceMetadata,
-    contextId: string | undefined,
-    signal: AbortSignal,
-  ): Promise<PushedUpload> {
-    const { server, token } = this.#credentials;
-    const retryForMs = this.#options.number("retry-for");
-    let isAway = false;
-    return push(server, metadata, {
-      id: idOf(this.#options),
-      contextId,
-      token,
-      signal,
-      outcome: () => this.#child.exit,
-      // A server that is not there yet costs nothing as long as nobody waits for it.
-      retryForMs: retryForMs ?? (this.#bestEffort ? RETRY_FOR_MS : undefined),
-      onRetry: ({ message }) => {
-        if (!isAway) this.#say(`${message}; ${metadata.filename} is kept until it can be sent`);
-        isAway = true;
-      },
-      onReconnect: () => {
-        this.#say("connected again");
-        isAway = false;
-      },
-      stepTransport: connectFrames,
-      ...transportOf(this.#options),
+      begun: (reference) => this.#say(`${filename}: ${reference}`),
+      say: (text) => this.#say(text),
     });
   }
 

@@ -17,6 +17,7 @@ const LONGEST_DELAY_MS = 10_000;
 const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   "INTERRUPTED",
   "LIMIT_REACHED",
+  "NOT_READY",
   "PEER_SILENT",
   "RATE_LIMITED",
   "SHUTDOWN",

@@ -111,6 +111,8 @@ export class Appender {
   #catalogedAtMs = -Infinity;
   /** Whether the record does not know the newest checkpoint. */
   #isUnrecorded = false;
+  /** Whether the record is being told of one. */
+  #isRecording = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
   /** Lines up to the last checkpoint, if that were the end. */
@@ -343,7 +345,8 @@ export class Appender {
       await catalog.sync?.();
     } catch (refusal) {
       // Recovery finds the record unfinished. One that is somebody else's by now is not ours to judge.
-      this.#recorded = toStreamError(refusal).code !== "STORAGE_FAILED";
+      const { code } = toStreamError(refusal);
+      this.#recorded = code !== "STORAGE_FAILED" && code !== "NOT_READY";
     }
     if (this.#fence === null) await this.#announce(status);
   }
@@ -409,7 +412,7 @@ export class Appender {
     if (!shows) return;
     if (this.#written !== this.#readable) await this.#checkpoint();
     if (this.#isUnrecorded && performance.now() - this.#catalogedAtMs >= CATALOG_INTERVAL_MS) {
-      await this.#recordProgress();
+      this.#recordProgress();
     }
   }
 
@@ -503,11 +506,18 @@ export class Appender {
     this.#isUnrecorded = true;
   }
 
-  /** Tells the catalog of the newest checkpoint. */
-  #recordProgress(): Promise<void> {
+  /** Tells the catalog of the newest checkpoint, while bytes go on: it may have to be waited for. */
+  #recordProgress(): void {
+    // An end records more than that.
+    if (this.#isRecording || this.#closing) return;
+    this.#isRecording = true;
     this.#isUnrecorded = false;
     this.#catalogedAtMs = performance.now();
-    return this.#catalog(this.#status, { digestState: this.#digestState() });
+    this.#catalog(this.#status, { digestState: this.#digestState() }).catch((error) => {
+      // What the catalog cannot take now it hears with the next checkpoint, or at the end.
+      if (toStreamError(error).code === "NOT_READY") this.#isUnrecorded = true;
+      else if (!this.#closing) this.#failed(error);
+    }).finally(() => this.#isRecording = false);
   }
 
   #digestState(): DigestState {

@@ -6,6 +6,10 @@ import type { Catalog, ResourceChange, ResourceRecord } from "../../catalog.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import type { Lease } from "./lease.ts";
 
+/** How long an upload that has everything else waits for a catalog that somebody holds, in ms. */
+const PATIENCE_MS = 120_000;
+const AGAIN_MS = 100;
+
 /** Changes a record, one update after the other, for as long as nobody else owns it. */
 export class OwnedRecord {
   readonly #catalog: Catalog;
@@ -39,21 +43,35 @@ export class OwnedRecord {
    * Changes the record, and renews the lease with it.
    * @param change What changes.
    * @throws {StreamError} FENCED when it is another owner's by now; CONFLICT when somebody else changed it;
-   * STORAGE_FAILED.
+   * STORAGE_FAILED; NOT_READY when the catalog could not be reached for minutes.
    */
   async update(change: ResourceChange): Promise<void> {
     const before = this.#updating;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#updating = promise;
     await before;
-    const { id, revision } = this.#record;
     try {
-      const owner = this.#lease.owner();
-      this.#record = await this.#catalog.update(id, revision, { owner, ...change });
+      this.#record = await this.#insist(change);
     } catch (error) {
       throw await this.#isLost(toStreamError(error)) ? fenced() : error;
     } finally {
       resolve();
+    }
+  }
+
+  /** Comes back as often as the catalog says so, for a bounded time. */
+  async #insist(change: ResourceChange): Promise<ResourceRecord> {
+    const { id, revision } = this.#record;
+    const untilMs = performance.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        const owner = this.#lease.owner();
+        return await this.#catalog.update(id, revision, { owner, ...change });
+      } catch (error) {
+        const { code } = toStreamError(error);
+        if (code !== "NOT_READY" || performance.now() >= untilMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      }
     }
   }
 
