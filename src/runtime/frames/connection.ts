@@ -258,7 +258,8 @@ export class FrameConnection implements Connection {
   #take(frame: Frame | Violation): void | Promise<void> {
     switch (frame.type) {
       case "text":
-        return this.#closing ? undefined : this.#session?.text(frame.text);
+        // Nothing but a close is waited for any more: whoever goes on is read slowly.
+        return this.#closing ? slowDown() : this.#session?.text(frame.text);
       case "data":
         return this.#closing ? undefined : this.#session?.data(frame.bytes, frame.final);
       case "ping":
