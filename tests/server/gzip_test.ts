@@ -31,7 +31,7 @@ test("eight readers of compressed text leave everybody a turn between any two sl
   const text = new TextEncoder().encode("2026-11-28 INFO a line of a log\n".repeat(MiB / 32));
   const turns = countTurns();
   const all = await Promise.all(
-    Array.from({ length: 8 }, async () => concat(await Array.fromAsync(gzipped(of(text))))),
+    Array.from({ length: 8 }, async () => concat(await Array.fromAsync(gzipped(of(text), false)))),
   );
   const slices = 8 * text.length / (32 * 1024);
   const seen = turns();
@@ -41,10 +41,12 @@ test("eight readers of compressed text leave everybody a turn between any two sl
 
 test("what is compressed is what was given, however it was cut", async () => {
   const chunks = [0, 1, 32 * 1024, 32 * 1024 + 1, 100_000].map((length) => randomBytes(length));
-  const bytes = concat(await Array.fromAsync(gzipped(of(...chunks))));
-  assertEquals(new Uint8Array(gunzipSync(bytes)), concat(chunks));
-  const nothing = concat(await Array.fromAsync(gzipped(of())));
-  assertEquals(gunzipSync(nothing).length, 0);
+  for (const isAside of [false, true]) {
+    const bytes = concat(await Array.fromAsync(gzipped(of(...chunks), isAside)));
+    assertEquals(new Uint8Array(gunzipSync(bytes)), concat(chunks));
+    const nothing = concat(await Array.fromAsync(gzipped(of(), isAside)));
+    assertEquals(gunzipSync(nothing).length, 0);
+  }
 });
 
 test("a failure of the chunks is that of the compressed ones, and never an end", async () => {
@@ -53,20 +55,25 @@ test("a failure of the chunks is that of the compressed ones, and never an end",
     yield randomBytes(100_000);
     throw failure;
   }
-  assertEquals(await assertRejects(() => Array.fromAsync(gzipped(failing()))), failure);
+  for (const isAside of [false, true]) {
+    const error = await assertRejects(() => Array.fromAsync(gzipped(failing(), isAside)));
+    assertEquals(error, failure);
+  }
 });
 
 test("a reader that leaves ends the chunks before anything they are read from is released", async () => {
-  let isOver = false;
+  let over = 0;
   async function* endless(): AsyncGenerator<Uint8Array, void, void> {
     try {
       for (;;) yield randomBytes(100_000);
     } finally {
-      isOver = true;
+      over++;
     }
   }
-  const compressed = gzipped(endless());
-  assertEquals((await compressed.next()).done, false);
-  await compressed.return();
-  assert(isOver);
+  for (const isAside of [false, true]) {
+    const compressed = gzipped(endless(), isAside);
+    assertEquals((await compressed.next()).done, false);
+    await compressed.return();
+  }
+  assertEquals(over, 2);
 });

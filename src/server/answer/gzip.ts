@@ -1,7 +1,7 @@
 /**
  * Compression of bodies, in slices between which everybody else has a turn.
  *
- * Deno compresses on the thread that serves everybody, Bun on another one. Whole pieces of 256 KiB of eight readers
+ * Deno compresses on the thread that serves everybody; Bun on another one, where slices would only cost. Whole pieces of 256 KiB of eight readers
  * made others wait for 61 ms at the median on Deno; slices of 32 KiB for 0.5 ms, for half as much processor time again
  * (docs/security.md).
  * @module
@@ -23,16 +23,20 @@ function turn(): Promise<void> {
 /**
  * Compresses chunks as they are taken.
  * @param chunks The chunks.
+ * @param isAside Whether the runtime does it on another thread: then chunks stay whole.
  * @returns Their compressed form; fails with what the chunks fail with, and ends them when it is ended.
  */
 export async function* gzipped(
   chunks: AsyncIterable<Uint8Array>,
+  isAside: boolean,
 ): AsyncGenerator<Uint8Array, void, void> {
   const { readable, writable } = new CompressionStream("gzip");
   let failure: { error: unknown } | null = null;
-  const compressing = compress(chunks, writable.getWriter()).catch((error) => {
-    failure = { error };
-  });
+  const compressing = compress(isAside ? chunks : slicesOf(chunks), writable.getWriter()).catch(
+    (error) => {
+      failure = { error };
+    },
+  );
   try {
     for await (const piece of readable) yield piece;
   } catch (error) {
@@ -44,17 +48,24 @@ export async function* gzipped(
   if (failure !== null) throw (failure as { error: unknown }).error;
 }
 
+/** Chunks in slices, each in a turn of its own. */
+async function* slicesOf(
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, void> {
+  for await (const chunk of chunks) {
+    for (let start = 0; start < chunk.length; start += SLICE_BYTES) {
+      await turn();
+      yield chunk.subarray(start, start + SLICE_BYTES);
+    }
+  }
+}
+
 async function compress(
   chunks: AsyncIterable<Uint8Array>,
   writer: WritableStreamDefaultWriter<BufferSource>,
 ): Promise<void> {
   try {
-    for await (const chunk of chunks) {
-      for (let start = 0; start < chunk.length; start += SLICE_BYTES) {
-        await turn();
-        await writer.write(chunk.slice(start, start + SLICE_BYTES));
-      }
-    }
+    for await (const chunk of chunks) await writer.write(chunk as BufferSource);
     await writer.close();
   } catch (error) {
     await writer.abort(error).catch(() => {});

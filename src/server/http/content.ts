@@ -85,7 +85,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   const part = choosePart(c, record.status, etag, asked);
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await parts.resources.open(id, record));
-  const response = await answerWith(c, parts, sourceOf(opened, part, coding), () => {
+  const response = await answerWith(c, parts, sourceOf(opened, part, coding, parts), () => {
     c.status(part.contentRange === null ? 200 : 206);
     setCacheHeaders(c, record, etag);
     setContentHeaders(c, record, asked);
@@ -100,13 +100,17 @@ function sourceOf(
   opened: OpenResource,
   { first, end }: ContentPart,
   coding: Coding,
+  { runtime: { compressesAside: isAside = false } }: FaceParts,
 ): BodySource {
   const { resource } = opened;
   const release = () => opened.release();
   // Parts of what is there already are downloads; only who waits for more follows.
   if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
   if (coding === "gzip") {
-    return { chunks: (signal) => gzipped(readRange(resource, first, end, signal)), release };
+    return {
+      chunks: (signal) => gzipped(readRange(resource, first, end, signal), isAside),
+      release,
+    };
   }
   const byteCount = end - first;
   return { chunks: (signal) => readFast(resource, first, end, signal), byteCount, release };
