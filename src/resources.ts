@@ -58,7 +58,7 @@ export type { EventFilter, EventSubject, Happening, ResourceEvent } from "./reso
 export { notFound } from "./resources/find.ts";
 export type { Meter } from "./resources/meter.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaResource, QuotaSubject } from "./resources/quota.ts";
-export { followFrom, readFast, readRange } from "./resources/reading/bytes.ts";
+export { followFrom, lendRange, readFast, readRange } from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
 export { lineAt, type LineWindow, locateLines, readLinePage } from "./resources/reading/lines.ts";
 export { finderFor } from "./resources/reading/pattern.ts";
