@@ -277,12 +277,18 @@ export async function getResource(
   return await requestJson(recipient, path, "GET", options.signal);
 }
 
+/** How a resource is deleted. */
+export interface DeleteResourceOptions extends ReferenceOptions, CancelOptions {
+  /** Whether an upload that still runs is ended, which its uploader hears; refused by default. */
+  force?: boolean;
+}
+
 /**
- * Deletes a finished resource.
+ * Deletes a resource.
  *
  * @param reference What a push printed, its HTTP form, or an id.
- * @param options Server of a bare id.
- * @throws {StreamError} UNREACHABLE, NOT_FOUND, WRONG_STATE while it is being uploaded.
+ * @param options Server of a bare id; whether a running upload is ended for that.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, WRONG_STATE while it is being uploaded, unless that is ended.
  *
  * @example
  * ```ts
@@ -296,10 +302,11 @@ export async function getResource(
  */
 export async function deleteResource(
   reference: string,
-  options: ReferenceOptions & CancelOptions = {},
+  options: DeleteResourceOptions = {},
 ): Promise<void> {
   const { recipient, path } = targetOf(reference, options);
-  await request(recipient, path, "DELETE", options.signal);
+  const query = options.force ? "?force=true" : "";
+  await request(recipient, `${path}${query}`, "DELETE", options.signal);
 }
 
 /**

@@ -60,7 +60,7 @@ export type { EventFilter, EventSubject, Happening, ResourceEvent } from "./reso
 export { notFound } from "./resources/find.ts";
 export type { Meter } from "./resources/meter.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaResource, QuotaSubject } from "./resources/quota.ts";
-export { followFrom, readFast, readRange } from "./resources/reading/bytes.ts";
+export { followFrom, lendRange, readFast, readRange } from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
 export { lineAt, type LineWindow, locateLines, readLinePage } from "./resources/reading/lines.ts";
 export { finderFor } from "./resources/reading/pattern.ts";
@@ -105,6 +105,12 @@ export interface ResourcesOptions
   receiveBudgetBytes?: number;
 }
 
+/** How a resource is deleted. */
+export interface DeleteOptions {
+  /** Whether an upload that still runs is ended; refused by default. */
+  force?: boolean;
+}
+
 /** Resources in the hands of the owner of a server. */
 export interface ServerResources {
   /** Uploads that run. */
@@ -145,9 +151,11 @@ export interface ServerResources {
   list(query: ResourceQuery): Promise<ResourceView[]>;
   /**
    * Deletes a resource with its bytes.
-   * @throws {StreamError} NOT_FOUND; WRONG_STATE while it is being uploaded.
+   * @param id Its id.
+   * @param options Whether a running upload is ended for that; its uploader hears DELETED.
+   * @throws {StreamError} NOT_FOUND; WRONG_STATE while it is being uploaded, unless that is ended.
    */
-  delete(id: string): Promise<void>;
+  delete(id: string, options?: DeleteOptions): Promise<void>;
   /**
    * Registers an upload by this process; its resource can be followed from now on. It does not outlive the server.
    * @param metadata What it announces.
@@ -279,6 +287,11 @@ export class Resources implements ServerResources {
     return this.#uploads.count;
   }
 
+  /** Uploads that may run at the same time. */
+  get maxUploads(): number {
+    return this.#admission.maxUploads;
+  }
+
   /** Largest size of one resource, in bytes. */
   get maxResourceBytes(): number {
     return this.#quota.maxBytes;
@@ -349,10 +362,17 @@ export class Resources implements ServerResources {
     return records.map((record) => this.#cache.view(record));
   }
 
-  async delete(id: string): Promise<void> {
+  async delete(id: string, { force = false }: DeleteOptions = {}): Promise<void> {
     const record = await this.get(id);
     if (!isFinal(record.status.transferStatus)) {
-      throw new StreamError("WRONG_STATE", `resource ${id} is still being uploaded`);
+      if (!force) {
+        throw new StreamError(
+          "WRONG_STATE",
+          `resource ${id} is still being uploaded: wait for its end, or force it (stream rm --force)`,
+        );
+      }
+      const cause = "the upload was ended by whoever runs the server, and is deleted";
+      await this.#handover.end(id, new StreamError("DELETED", cause));
     }
     // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
     const existed = await this.#catalog.delete(id);

@@ -14,11 +14,13 @@ import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
+import { Shares } from "./server/shares.ts";
 import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";
 export type {
   ContextAttributes,
+  DeleteOptions,
   Durability,
   EventFilter,
   EventSubject,
@@ -87,6 +89,10 @@ export interface ServerOptions
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
+  /** Uploads at the same time of one token, and of one address that is not loopback; half of `maxUploads` by default. */
+  maxClientUploads?: number;
+  /** An upload by HTTP without a byte for so long is given up, in ms; a day by default. */
+  uploadSilenceMs?: number;
   /** Whether people with a browser are shown resources, at `/` and `/view/ID`; true by default. */
   viewer?: boolean;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
@@ -170,6 +176,7 @@ class Server implements StreamServer {
   readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
+  readonly #uploadShares: Shares;
   readonly #router: Router;
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
@@ -180,9 +187,16 @@ class Server implements StreamServer {
     const requireContext = options.requireContext === true;
     this.resources = new Resources({ ...options, requireContext, meter: this.#metrics });
     this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
-    this.#metrics.observe(this.resources, this.#sessions);
+    this.#uploadShares = new Shares({
+      what: "uploads",
+      max: this.resources.maxUploads,
+      maxPerClient: options.maxClientUploads,
+      option: "--max-client-uploads",
+      refused: () => this.#metrics.shareRefused("uploads"),
+    });
+    this.#metrics.observe(this.resources, this.#sessions, this.#uploadShares);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
-    this.#httpUploads = new HttpUploads(this.resources);
+    this.#httpUploads = new HttpUploads(this.resources, options.uploadSilenceMs);
     const { runtime, baseUrl, allowHosts } = options;
     const hosts = allowHosts === undefined ? null : this.#hosts("localhost");
     this.#router = this.#makeRouter({ runtime, baseUrl, hosts });
@@ -253,6 +267,7 @@ class Server implements StreamServer {
       sessions: this.#sessions,
       metrics: this.#metrics,
       httpUploads: this.#httpUploads,
+      uploadShares: this.#uploadShares,
       heartbeat,
       guard: this.#guard,
       failed: (path, message, requestId) =>

@@ -38,6 +38,8 @@ export interface JwksOptions {
   audience?: string;
   /** The issuer that tokens must name; not looked at by default, as the keys are the issuer's alone. */
   issuer?: string;
+  /** Hears why there are no keys, at most every ten seconds; nobody by default. */
+  warn?: (message: string) => void;
   /** The clock that says how old the keys are, in ms. */
   now?: () => number;
 }
@@ -67,10 +69,12 @@ export class JwksTokens implements Authenticator {
    * @param options Address, audience and issuer.
    * @throws {StreamError} BAD_REQUEST for an address that is neither https nor on this machine.
    */
-  constructor({ url, audience, issuer, now = () => performance.now() }: JwksOptions) {
+  constructor(
+    { url, audience, issuer, warn = () => {}, now = () => performance.now() }: JwksOptions,
+  ) {
     this.#audience = audience;
     this.#issuer = issuer;
-    this.#keys = new KeySet(checkAddress(url), now);
+    this.#keys = new KeySet(checkAddress(url), warn, now);
   }
 
   /** Checks a token. */
@@ -97,15 +101,16 @@ export class JwksTokens implements Authenticator {
 /** The keys of an address, as fresh as they need be. */
 class KeySet {
   readonly #url: string;
+  readonly #warn: (message: string) => void;
   readonly #now: () => number;
   #keys: Keys = [];
   #fetchedAtMs = -Infinity;
   #askedAtMs = -Infinity;
   #asking: Promise<void> | null = null;
-  #failure = "";
 
-  constructor(url: string, now: () => number) {
+  constructor(url: string, warn: (message: string) => void, now: () => number) {
     this.#url = url;
+    this.#warn = warn;
     this.#now = now;
   }
 
@@ -118,8 +123,8 @@ class KeySet {
     }
     if (!isKnown) await this.#asking;
     if (this.#isFresh()) return this.#keys;
-    const message = `tokens cannot be checked now: no keys from ${this.#url}: ${this.#failure}`;
-    throw new StreamError("UNREACHABLE", message);
+    // Where the keys are is nothing for a stranger.
+    throw new StreamError("UNREACHABLE", "the server cannot get the keys of tokens: see its log");
   }
 
   #isFresh(): boolean {
@@ -137,7 +142,7 @@ class KeySet {
       this.#keys = keys;
       this.#fetchedAtMs = this.#now();
     } catch (error) {
-      this.#failure = (error as Error).message;
+      this.#warn(`no keys from ${this.#url}: ${(error as Error).message}`);
     }
   }
 }

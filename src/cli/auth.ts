@@ -2,13 +2,18 @@
  * The access control of `stream serve`.
  * @module
  */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import type { Access, Authenticator } from "../access.ts";
 import { type JwksOptions, JwksTokens } from "../access/jwks.ts";
 import { linkKey, SignedLinks } from "../access/links.ts";
 import { FileTokens } from "../access/file_tokens.ts";
 import type { ServerLog } from "../server.ts";
 import { type Option, type Options, UsageError } from "./command.ts";
+
+/** What others than the user of the server may have no part of. */
+const OTHERS_MODE = 0o077;
 
 /** Options that say who may do what. */
 export const AUTH_OPTIONS: Record<string, Option> = {
@@ -74,16 +79,41 @@ export async function accessOf(
   return undefined;
 }
 
+/**
+ * Makes files and directories of this process its user's only, whatever the umask was, where credentials are wanted:
+ * who could read the data needed none.
+ * @param options The options.
+ */
+export function makePrivate(options: Options): void {
+  if (options.text("auth") !== undefined) process.umask(OTHERS_MODE);
+}
+
+/**
+ * Warns of a data directory that others can get at, as it was before.
+ * @param options The options.
+ * @param directory The data directory.
+ * @param log Hears of it.
+ */
+export async function warnOfOthers(
+  options: Options,
+  directory: string,
+  log: ServerLog,
+): Promise<void> {
+  if (options.text("auth") === undefined) return;
+  const { mode } = await stat(directory);
+  if ((mode & OTHERS_MODE) === 0) return;
+  const message = `others can get at the data without a token: chmod 700 ${directory}`;
+  log.error("data", { message });
+}
+
 async function tokensOf(
   auth: string,
   claims: Pick<JwksOptions, "audience" | "issuer">,
   log: ServerLog,
 ): Promise<Authenticator> {
-  if (/^https?:\/\//.test(auth)) return new JwksTokens({ url: auth, ...claims });
-  return await FileTokens.open({
-    path: auth,
-    warn: (message) => log.error("tokens", { message }),
-  });
+  const warn = (message: string) => log.error("tokens", { message });
+  if (/^https?:\/\//.test(auth)) return new JwksTokens({ url: auth, ...claims, warn });
+  return await FileTokens.open({ path: auth, warn });
 }
 
 function isLoopback(host: string): boolean {

@@ -6,7 +6,7 @@
  * in two containers both may have the same id.
  * @module
  */
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { DatabaseSync } from "node:sqlite";
@@ -24,7 +24,9 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
   const holderPath = join(directory, "server.pid");
   try {
     await mkdir(directory, { recursive: true });
-    const lock = takeLock(join(directory, "lock.sqlite"));
+    const lockPath = join(directory, "lock.sqlite");
+    await keepFromOthers(lockPath);
+    const lock = takeLock(lockPath);
     if (lock === null) throw await heldBySomebody(directory, holderPath);
     await writeFile(holderPath, String(process.pid));
     return async () => {
@@ -39,6 +41,13 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
       `cannot use the data directory ${directory}: ${reason}`,
     );
   }
+}
+
+/** Whoever can open the file can hold the lock. */
+async function keepFromOthers(path: string): Promise<void> {
+  await using file = await open(path, "a", 0o600);
+  const { mode } = await file.stat();
+  if ((mode & 0o077) !== 0) await file.chmod(0o600);
 }
 
 /** Of two that begin at once both could be refused, if neither waited for a moment. */

@@ -13,7 +13,7 @@ const PROBE_MS = 2000;
 
 /** Knows in which state a server is, and what the disk did last. */
 export class Health {
-  #refusal: { error: StreamError; atMs: number } | null = null;
+  #refusedAtMs = -Infinity;
 
   #probedAtMs = -Infinity;
   #isCatalogBroken = false;
@@ -23,8 +23,8 @@ export class Health {
 
   /** The disk took bytes (null), or refused them; other errors say nothing about it. */
   stored(error: StreamError | null): void {
-    if (error === null) this.#refusal = null;
-    else if (error.code === "STORAGE_FAILED") this.#refusal = { error, atMs: performance.now() };
+    if (error === null) this.#refusedAtMs = -Infinity;
+    else if (error.code === "STORAGE_FAILED") this.#refusedAtMs = performance.now();
   }
 
   /** Finds out whether the catalog takes records. */
@@ -34,15 +34,15 @@ export class Health {
     this.#isCatalogBroken = await catalog.probe().then(() => false, () => true);
   }
 
-  /** Why no upload should be sent here now; nothing when all is well. */
+  /** Why no upload should be sent here now, in words for anybody: no path, no id. Nothing when all is well. */
   reasons(isDiskFull: boolean): string[] {
     const reasons: string[] = [];
     if (this.state === "RECOVERING") reasons.push("the server is recovering");
     if (this.state === "CLOSED") reasons.push("the server is shutting down");
     if (this.#isCatalogBroken) reasons.push("the catalog takes no records: see the data directory");
     if (isDiskFull) reasons.push("the disk is full: see --min-free");
-    if (this.#refusal !== null && performance.now() - this.#refusal.atMs < REFUSAL_MS) {
-      reasons.push(`the disk refused bytes: ${this.#refusal.error.message}`);
+    if (performance.now() - this.#refusedAtMs < REFUSAL_MS) {
+      reasons.push("the disk refused bytes: see the log of the server");
     }
     return reasons;
   }

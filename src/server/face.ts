@@ -13,6 +13,7 @@ import type { ServerMetrics } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
 import type { References } from "./references.ts";
 import type { Route } from "./route.ts";
+import type { Shares } from "./shares.ts";
 
 /** Upload contexts that Step uploads may name: those that were made, or any, which are made then. */
 export type StepContexts = "known" | "make";
@@ -25,6 +26,8 @@ export interface FaceParts extends AnswerParts, HostOptions {
   resources: Resources;
   /** Uploads by HTTP that are open. */
   httpUploads: HttpUploads;
+  /** Uploads that each client runs. */
+  uploadShares: Shares;
   /** Builds references. */
   references: References;
   /** Whether Step uploads make contexts that nobody made, or are refused; refused by default. */

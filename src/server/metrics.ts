@@ -6,6 +6,7 @@ import process from "node:process";
 import { Registry, type Sample } from "../metrics.ts";
 import { isFinal, VERSION } from "../protocol.ts";
 import type { Meter, ResourceEvent, Resources } from "../resources.ts";
+import type { Shares } from "./shares.ts";
 import { CONNECTION_KINDS, type SessionEnd, type Sessions } from "./sessions.ts";
 
 /** From a fast disk's flush to what nobody should wait for. */
@@ -51,6 +52,11 @@ export class ServerMetrics implements Meter {
     "Requests and connections that ended with an error, by its code.",
     "code",
   );
+  readonly #shareRefusals = this.#registry.counter(
+    "stream_share_refusals_total",
+    "Refusals of a client that has its share, by what it wanted.",
+    "what",
+  );
   readonly #sessions = this.#registry.counter(
     "stream_sessions_ended_total",
     "WebSocket connections that are gone, by kind.",
@@ -68,8 +74,9 @@ export class ServerMetrics implements Meter {
    * Measures these, too.
    * @param resources All resources.
    * @param sessions All sessions.
+   * @param uploadShares Uploads of each client.
    */
-  observe(resources: Resources, sessions: Sessions): void {
+  observe(resources: Resources, sessions: Sessions, uploadShares: Shares): void {
     resources.listen((event) => this.#event(event), { onlyHere: true });
     const gauge = (name: string, help: string, measure: () => number | Promise<number>) =>
       this.#registry.gauge(name, help, async () => [{ value: await measure() }]);
@@ -79,6 +86,11 @@ export class ServerMetrics implements Meter {
       () => CONNECTION_KINDS.map((kind) => ({ labels: { kind }, value: sessions.count(kind) })),
     );
     gauge("stream_uploads", "Uploads that run.", () => resources.uploads);
+    gauge(
+      "stream_client_uploads",
+      "Uploads that run of the token or address that has the most.",
+      () => uploadShares.greatest,
+    );
     gauge("stream_followers", "Readers that follow a resource.", () => this.#lags.size);
     gauge(
       "stream_follower_lag_bytes",
@@ -126,6 +138,11 @@ export class ServerMetrics implements Meter {
   /** A request was answered; `route` is the pattern it matched. */
   answered(method: string, route: string, status: number): void {
     this.#requests.add(1, METHODS.includes(method) ? method : "other", route, String(status));
+  }
+
+  /** A client wanted more than its share. */
+  shareRefused(what: string): void {
+    this.#shareRefusals.add(1, what);
   }
 
   /** A request ended with an error. */

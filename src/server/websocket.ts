@@ -10,6 +10,7 @@ import { requiresContext } from "./host.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
 import { checkUpload, newUpload, ofResource } from "./access/reach.ts";
 import { answer, type Route, route } from "./route.ts";
+import { clientsOf } from "./shares.ts";
 import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
 
 /**
@@ -17,7 +18,7 @@ import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
  * @param parts What they work with.
  */
 export function webSocketFace(parts: FaceParts): Route[] {
-  const { resources, references, heartbeat, stepContexts, endpoints = {} } = parts;
+  const { resources, references, heartbeat, stepContexts, uploadShares, endpoints = {} } = parts;
   const { uploadPath, downloadPath, contextParameter = CONTEXT_PARAMETER } = endpoints;
   const endpoint = {
     method: "GET",
@@ -42,6 +43,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
       handle(c, { contextId, hostsContextId = contextId }) {
         const base = references.base(c);
         const grant = grantOf(c);
+        const clients = clientsOf(c, references);
         const isRequired = requiresContext(parts, c.req.raw);
         return upgrade(c, parts, "upload", (connection) =>
           new UploadSession(connection, {
@@ -52,6 +54,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
             makesContexts: stepContexts === "make",
             referenceTo: (id) => references.reference(id, base),
             check: (id) => checkUpload(grant, id, resources),
+            takePlace: () => uploadShares.take(clients),
             heartbeat,
           }));
       },

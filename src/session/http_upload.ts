@@ -51,6 +51,8 @@ export class HttpUpload {
     readonly appender: Appender,
     secret: string | null,
     parts: Parts,
+    /** Gives its place back; called when it is open no more, and possibly again. */
+    readonly givePlaceBack: () => void,
   ) {
     this.#secretHash = secret === null ? null : hashSecret(secret);
     this.#parts = parts;
@@ -149,14 +151,19 @@ export class HttpUploads {
       silenceMs,
       closed: (upload) => {
         const { id } = upload.appender.resource;
+        upload.givePlaceBack();
         if (this.#open.get(id) === upload) this.#open.delete(id);
       },
     };
   }
 
-  /** Opens an upload that was registered or taken over. */
-  add({ appender, secret }: OwnedUpload): HttpUpload {
-    const upload = new HttpUpload(appender, secret, this.#parts);
+  /**
+   * Opens an upload that was registered or taken over.
+   * @param owned The upload.
+   * @param givePlaceBack Called when it is open no more.
+   */
+  add({ appender, secret }: OwnedUpload, givePlaceBack: () => void): HttpUpload {
+    const upload = new HttpUpload(appender, secret, this.#parts, givePlaceBack);
     this.#open.set(appender.resource.id, upload);
     if (this.#shutdown !== null) void upload.shutDown(this.#shutdown);
     return upload;
@@ -164,16 +171,31 @@ export class HttpUploads {
 
   /**
    * An upload for who knows its secret, open or taken over.
+   * @param id Its id.
+   * @param secret Its secret.
+   * @param takePlace Takes a place among the uploads of who asks, and returns what gives it back.
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
-  async find(id: string, secret: string): Promise<HttpUpload | CompletedUpload> {
+  async find(
+    id: string,
+    secret: string,
+    takePlace: () => () => void,
+  ): Promise<HttpUpload | CompletedUpload> {
     const open = this.#open.get(id);
     // An upload that was closed while the secret was compared must be taken over, too.
     if (open !== undefined && await open.belongsTo(secret) && this.#open.get(id) === open) {
       return open;
     }
-    const resumed = await this.#parts.resources.resume(id, secret);
-    return "completed" in resumed ? resumed : this.add(resumed);
+    const givePlaceBack = takePlace();
+    try {
+      const resumed = await this.#parts.resources.resume(id, secret);
+      if (!("completed" in resumed)) return this.add(resumed, givePlaceBack);
+      givePlaceBack();
+      return resumed;
+    } catch (error) {
+      givePlaceBack();
+      throw error;
+    }
   }
 
   /**

@@ -37,6 +37,12 @@ export interface UploadSessionOptions {
    * @throws {StreamError} Why not.
    */
   check?(id: string | null): Promise<void>;
+  /**
+   * Takes a place among the uploads of the uploader, as long as its connection lasts; any number by default.
+   * @returns Gives it back.
+   * @throws {StreamError} LIMIT_REACHED.
+   */
+  takePlace?(): () => void;
   /** The heartbeat. */
   heartbeat: HeartbeatTimes;
 }
@@ -61,6 +67,7 @@ export class UploadSession extends ControlSession {
   readonly #options: UploadSessionOptions;
   #state: State = "NEW";
   #upload: Running | null = null;
+  #givePlaceBack = () => {};
   #resourceId: string | null = null;
   /** A Step upload is one binary message: whether it has ended. */
   #messageEnded = false;
@@ -141,6 +148,7 @@ export class UploadSession extends ControlSession {
 
   protected ended(error: StreamError | null, reason: string): void {
     this.#room.ring();
+    this.#givePlaceBack();
     if (this.#upload === null) return;
     const { appender, credit, unwatch } = this.#upload;
     unwatch();
@@ -165,6 +173,7 @@ export class UploadSession extends ControlSession {
       throw new StreamError("BAD_REQUEST", `the id ${id.slice(0, 80)} is no UUID in lower case`);
     }
     await check?.(null);
+    this.#takePlace();
     const owned = await resources.register({
       id: this.native ? id : undefined,
       metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
@@ -180,10 +189,17 @@ export class UploadSession extends ControlSession {
   async #resume({ id, secret }: MessageOf<"ResumeUpload">): Promise<void> {
     const { resources, check } = this.#options;
     await check?.(id);
+    this.#takePlace();
     const resumed = await resources.resume(id, secret);
     if (!("completed" in resumed)) return await this.#ready(resumed);
     this.#state = "FINISHING";
     if (!this.over) await this.#sendAcknowledgement(resumed.completed);
+  }
+
+  #takePlace(): void {
+    const give = this.#options.takePlace?.() ?? (() => {});
+    if (this.over) give();
+    else this.#givePlaceBack = give;
   }
 
   async #ready({ appender, secret }: OwnedUpload): Promise<void> {

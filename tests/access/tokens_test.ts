@@ -357,8 +357,13 @@ test("a provider that does not answer as it should is not taken for a wrong toke
   ] as [number, string][];
   for (const [status, body] of answers) {
     Object.assign(provider, { status, body });
-    const tokens = new JwksTokens({ url: provider.url });
-    await assertFails("UNREACHABLE", () => tokens.authenticate(token));
+    const warnings: string[] = [];
+    const warn = (message: string) => warnings.push(message);
+    const tokens = new JwksTokens({ url: provider.url, warn });
+    const told = await assertFails("UNREACHABLE", () => tokens.authenticate(token));
+    // A stranger hears neither where the keys are nor why there are none; whoever runs the server does.
+    assert(!told.message.includes(provider.url), told.message);
+    assertEquals(warnings.map((message) => message.includes(provider.url)), [true]);
   }
   for (const url of ["http://id.example.org/jwks.json", "ftp://localhost/", "jwks.json"]) {
     await assertFails("BAD_REQUEST", async () => await new JwksTokens({ url }).authenticate(token));

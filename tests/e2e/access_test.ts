@@ -1,7 +1,8 @@
 /** Access control by the real program: tokens, links, and what a server does not open to strangers. */
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
@@ -189,6 +190,44 @@ test("a host that others reach wants --auth or --insecure-public", async () => {
   await workspace.serve(own, ["--host", "0.0.0.0", "--insecure-public"]);
 });
 
+for (const kind of KINDS) {
+  test(`${kind}: with --auth what the server makes is its user's only, whatever the umask`, async () => {
+    await using workspace = await Workspace.open();
+    const token = await made(workspace, kind, ["--scope", "upload,read"]);
+    const before = process.umask(0);
+    try {
+      await workspace.serve(kind, ["--auth", "tokens"]);
+    } finally {
+      process.umask(before);
+    }
+    await writeFile(workspace.path("a.log"), LINES);
+    const pushed = await workspace.run(kind, ["push", "a.log"], { env: { STREAM_TOKEN: token } });
+    assertEquals(pushed.code, 0, pushed.stderr);
+    const data = workspace.path("data");
+    const paths = await readdir(data, { recursive: true });
+    for (const name of ["lock.sqlite", "catalog.sqlite", "catalog.sqlite-wal", "server.pid"]) {
+      assert(paths.includes(name), name);
+    }
+    assert(paths.some((path) => path.endsWith(".bin")), String(paths));
+    for (const path of ["", ...paths]) {
+      const { mode } = await stat(`${data}/${path}`);
+      assertEquals((mode & 0o077).toString(8), "0", path);
+    }
+  });
+}
+
+test("a lock that others could read is taken away from them, and open data is warned of", async () => {
+  await using workspace = await Workspace.open();
+  await made(workspace, own, ["--scope", "read"]);
+  const data = workspace.path("data");
+  await mkdir(data, { mode: 0o755 });
+  await chmod(data, 0o755);
+  await writeFile(`${data}/lock.sqlite`, "", { mode: 0o644 });
+  const server = await workspace.serve(own, ["--auth", "tokens"]);
+  assertEquals((await stat(`${data}/lock.sqlite`)).mode & 0o777, 0o600);
+  assertStringIncludes(server.stderr.text, `chmod 700 data`);
+});
+
 test("what is wrong with tokens on the command line is named", async () => {
   await using workspace = await Workspace.open();
   const wrong: [args: string[], code: number, message: string][] = [
@@ -202,6 +241,9 @@ test("what is wrong with tokens on the command line is named", async () => {
     [["serve", "--auth", "tokens"], 1, "there is no file of tokens"],
     [["serve", "--auth", "http://id.example.org/jwks.json"], 2, "https://"],
     [["serve", "--auth-audience", "logs"], 2, "--auth URL"],
+    [["serve", "--auth-issuer", "me"], 2, "--auth URL"],
+    [["serve", "--auth", "tokens", "--auth-issuer", "me"], 2, "--auth URL"],
+    [["serve", "--step-contexts", "any"], 2, "neither known nor make"],
     [["ls", "--token-file", "nowhere"], 1, "nowhere"],
     [["share", "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11", "--expires", "1ms"], 2, "--expires"],
   ];

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -130,6 +130,15 @@ export class Workspace implements AsyncDisposable {
     const program = new Program(child, title, collect);
     this.#programs.push(program);
     return program;
+  }
+
+  /** Puts the program as `stream` into a directory for PATH, and returns that. */
+  async install(kind: Kind): Promise<string> {
+    const directory = this.path("bin");
+    const words = PROGRAMS[kind].map((word) => `'${word}'`).join(" ");
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, "stream"), `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
+    return directory;
   }
 
   /** Runs the program without input until it ends. */

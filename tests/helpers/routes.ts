@@ -5,6 +5,7 @@ import { facesOf, viewerHome } from "../../src/server/faces.ts";
 import { ServerMetrics } from "../../src/server/metrics.ts";
 import type { Route } from "../../src/server/route.ts";
 import { Router, type RouterOptions } from "../../src/server/router.ts";
+import { Shares } from "../../src/server/shares.ts";
 import { Sessions } from "../../src/server/sessions.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { memoryResources } from "./server.ts";
@@ -20,6 +21,7 @@ export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<
     sessions: new Sessions(1),
     metrics: new ServerMetrics(),
     httpUploads: new HttpUploads(resources),
+    uploadShares: new Shares({ what: "uploads", max: 1000, option: "", refused() {} }),
     heartbeat: HEARTBEAT,
     guard: null,
     hosts: null,

@@ -88,10 +88,10 @@ test("a server is not ready after the disk refused bytes, until it takes others"
     client.give(new TextEncoder().encode("one\n"));
     return { client, id: reference.uri.slice(-36) as string };
   };
-  storage.failure = new StreamError("STORAGE_FAILED", "no space left");
+  storage.failure = new StreamError("STORAGE_FAILED", "cannot write /data/a1/b2/ID.bin: no space");
   const failing = await upload();
   await statusOf(server.resources, failing.id, isFailed);
-  await assertNotReady(ask, /^the disk refused bytes: no space left$/);
+  await assertNotReady(ask, /^the disk refused bytes: see the log of the server$/);
   storage.failure = null;
   const { client, id } = await upload();
   await statusOf(server.resources, id, ({ currentSize }) => currentSize === 4);

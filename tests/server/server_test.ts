@@ -818,6 +818,9 @@ test("every code is provoked by some test", () => {
   const elsewhere: Record<string, string> = {
     ORIGIN_REFUSED: "a response, above",
     HOST_REFUSED: "a response; hosts_test.ts",
+    GONE: "a response; tus/rules_test.ts",
+    WRONG_TYPE: "a response; tus/rules_test.ts",
+    WRONG_VERSION: "a response; tus/rules_test.ts",
     UNAUTHORIZED: "a response; access_test.ts",
     FORBIDDEN: "a response; access_test.ts",
     RATE_LIMITED: "a response; access_test.ts",

@@ -13,10 +13,11 @@ import { notice } from "../stderr.ts";
 /** Deletes resources. */
 export const rm: Command = {
   name: "rm",
-  summary: `delete finished resources with their data; ${REFERENCE_HELP}`,
+  summary: `delete resources with their data; ${REFERENCE_HELP}`,
   positionals: ["[REF…]"],
   options: {
     context: { kind: "text", value: "ID", help: "delete all that are in an upload context" },
+    force: { kind: "flag", help: "end uploads that still run, too; their uploaders hear it" },
     ...SERVER_OPTION,
   },
   examples: [
@@ -28,13 +29,14 @@ export const rm: Command = {
     if ((references.length === 0) === (context === undefined)) {
       throw new UsageError("rm wants either REF or --context ID");
     }
+    const force = options.flag("force");
     let code: number = EXIT.ok;
     const failed = (what: string, error: unknown) => {
       notice(`${visible(what)}: ${described(error)}`);
       code ||= exitCodeOf(error);
     };
     for (const text of references) {
-      await resourceOf(options, text).then(remove).catch((error) => {
+      await resourceOf(options, text).then((found) => remove(found, force)).catch((error) => {
         // One alone is told as everywhere.
         if (references.length === 1) throw error;
         failed(text, error);
@@ -45,8 +47,11 @@ export const rm: Command = {
   },
 };
 
-async function remove({ reference, ...credentials }: NamedResource): Promise<void> {
-  await deleteResource(reference, credentials);
+async function remove(
+  { reference, ...credentials }: NamedResource,
+  force: boolean,
+): Promise<void> {
+  await deleteResource(reference, { ...credentials, force });
 }
 
 async function removeAll(
@@ -56,7 +61,7 @@ async function removeAll(
 ): Promise<void> {
   const credentials = await credentialsOf(options);
   for await (const info of listResources(credentials.server, { contextId, ...credentials })) {
-    await remove({ reference: info.id, ...credentials })
+    await remove({ reference: info.id, ...credentials }, options.flag("force"))
       .catch((error) => failed(`${info.id} ${info.filename}`, error));
   }
 }

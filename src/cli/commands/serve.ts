@@ -19,7 +19,7 @@ import {
 } from "../../server.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
-import { accessOf, AUTH_OPTIONS, checkExposure } from "../auth.ts";
+import { accessOf, AUTH_OPTIONS, checkExposure, makePrivate, warnOfOthers } from "../auth.ts";
 import { lockDirectory } from "../lock.ts";
 import { Announcer, visibleJson } from "../output.ts";
 import { onEnd } from "../signals.ts";
@@ -95,6 +95,17 @@ export const serve: Command = {
         "without --auth: a name, besides its own, by which the server is asked; * for all; can be repeated",
     },
     "max-uploads": { kind: "count", value: "N", help: "uploads at the same time (default 1000)" },
+    "max-client-uploads": {
+      kind: "count",
+      value: "N",
+      help:
+        "uploads at the same time of one token, and of one address but loopback (default: half of --max-uploads)",
+    },
+    "upload-silence": {
+      kind: "duration",
+      value: "TIME",
+      help: "give an upload by HTTP up that sends nothing for so long (default 24h)",
+    },
     "max-connections": {
       kind: "count",
       value: "N",
@@ -172,8 +183,10 @@ async function runServer(options: Options): Promise<number> {
   const settings = settingsOf(options);
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
+  makePrivate(options);
   const unlock = await lockDirectory(directory);
   try {
+    await warnOfOthers(options, directory, log);
     const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
     const storage = new FileStorage(directory);
     try {
@@ -207,6 +220,8 @@ function settingsOf(options: Options) {
     viewer: !options.flag("no-viewer"),
     tus: !options.flag("no-tus"),
     maxUploads: options.number("max-uploads"),
+    maxClientUploads: options.number("max-client-uploads"),
+    uploadSilenceMs: options.number("upload-silence"),
     maxConnections: options.number("max-connections"),
     maxFollowers: options.number("max-followers"),
     maxTotalBytes: options.number("max-total"),

@@ -147,6 +147,28 @@ export class Handover {
   }
 
   /**
+   * Ends an upload for good, whoever has it: it is FAILED with everything it has, and its uploader is told.
+   * @param id The resource.
+   * @param cause Why.
+   * @throws {StreamError} CONFLICT when another node is faster; NOT_FOUND, STORAGE_FAILED.
+   */
+  end(id: string, cause: StreamError): Promise<void> {
+    return this.take(id, async () => {
+      const { catalog, uploads } = this.#parts;
+      const running = uploads.find(id);
+      if (running !== undefined) {
+        const ended = running.appender.fail(cause);
+        running.appender.disown(cause);
+        return await ended;
+      }
+      if (this.#interrupted.has(id)) return await this.#giveUp(id, cause);
+      const record = await findRecord(catalog, id);
+      if (isFinal(record.transferStatus)) return;
+      await this.#fail(await this.#nextEpoch(record, false), cause);
+    });
+  }
+
+  /**
    * Takes an upload over that nobody appends to any more, in its turn: it waits for its uploader or, if that
    * cannot come back, is FAILED.
    * @throws {StreamError} CONFLICT, FENCED when another node was faster; NOT_FOUND, STORAGE_FAILED.

@@ -6,7 +6,15 @@ import { isResourceId, RESOURCES_PATH, StreamError, TRANSFER_STATUSES } from "..
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
 import { json } from "../answer/json.ts";
-import { choice, inPath, inQuery, type Kind, listInQuery, text } from "../route/parameters.ts";
+import {
+  choice,
+  flag,
+  inPath,
+  inQuery,
+  type Kind,
+  listInQuery,
+  text,
+} from "../route/parameters.ts";
 import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
 import { array, RESOURCE } from "../route/schemas.ts";
@@ -86,12 +94,20 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
       ...one,
       name: "deleteResource",
       method: "DELETE",
-      summary: "Deletes a resource that is not being uploaded",
+      summary: "Deletes a resource; one that is being uploaded only by force",
+      parameters: {
+        id: resourceId,
+        force: inQuery(
+          "force",
+          "whether a running upload is ended, which its uploader hears",
+          flag,
+        ),
+      },
       access: { scope: "admin", reach: ofResource },
       answers: { 204: answer("deleted") },
       errors: ["NOT_FOUND", "WRONG_STATE"],
-      async handle(c, { id }) {
-        await resources.delete(id);
+      async handle(c, { id, force }) {
+        await resources.delete(id, { force });
         return c.body(null, 204);
       },
     }),

@@ -5,12 +5,11 @@
 import type { Context } from "hono";
 import { DIGESTS, StreamError } from "../../protocol.ts";
 import type { CompletedUpload, ResourceView } from "../../resources.ts";
-import type { HttpUpload } from "../../session.ts";
-import type { Intake } from "../../session.ts";
-import { ownWhileGranted } from "../access/own.ts";
+import type { HttpUpload, Intake } from "../../session.ts";
 import { json } from "../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../content.ts";
 import type { FaceParts } from "../face.ts";
+import * as uploading from "../uploading.ts";
 import { requiresContext } from "../host.ts";
 import {
   type Append,
@@ -42,8 +41,7 @@ export async function create(
   }
   const brings = contentType(c) === CONTENT_TYPE;
   if (brings) checkContent(c, 0, length ?? null);
-  const { resources, references, httpUploads } = parts;
-  const owned = await resources.register({
+  const { upload, secret } = await uploading.begin(c, parts, {
     metadata,
     contextId: context || contextId,
     requiresContext: requiresContext(parts, c.req.raw),
@@ -53,10 +51,9 @@ export async function create(
     announced: { size: length ?? null, checksum: null },
     annotation: said.metadata,
   });
-  const { id } = owned.appender.resource;
-  c.header("location", `${references.base(c)}${TUS_PATH}/${id}/${owned.secret}`);
-  const upload = httpUploads.add(owned);
-  return await ownWhileGranted(c, upload, async (intake) => {
+  const { id } = upload.appender.resource;
+  c.header("location", `${parts.references.base(c)}${TUS_PATH}/${id}/${secret}`);
+  return await uploading.own(c, upload, async (intake) => {
     if (brings) await upload.receive(intake, contentOf(c));
     await completeIfWhole(upload);
     tellReferences(c, parts, id);
@@ -76,10 +73,10 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
   if (offset === undefined) {
     throw new StreamError("BAD_REQUEST", "an append has Upload-Offset: BYTES");
   }
-  const upload = await find(parts, said);
+  const upload = await find(c, parts, said);
   tellReferences(c, parts, said.id);
   if ("completed" in upload) return appendToCompleted(c, upload, offset);
-  return await ownWhileGranted(c, upload, async (intake) => {
+  return await uploading.own(c, upload, async (intake) => {
     const { appender } = upload;
     await settle(upload, intake);
     checkOffset(offset, appender.received);
@@ -99,7 +96,7 @@ export async function tellOffset(c: Context, parts: FaceParts, said: Owner): Pro
   const isHead = c.req.method === "HEAD";
   // A browser that is given the address speaks no version.
   if (isHead) checkVersion(c, said);
-  const upload = await find(parts, said);
+  const upload = await find(c, parts, said);
   const answer = async () =>
     isHead
       ? c.body(null)
@@ -112,7 +109,7 @@ export async function tellOffset(c: Context, parts: FaceParts, said: Owner): Pro
     c.header("upload-offset", String(upload.completed.size));
     return await answer();
   }
-  return await ownWhileGranted(c, upload, async (intake) => {
+  return await uploading.own(c, upload, async (intake) => {
     await settle(upload, intake);
     tellOfHead(c, view, upload.appender.announced.size);
     tellState(c, parts, upload);
@@ -123,11 +120,11 @@ export async function tellOffset(c: Context, parts: FaceParts, said: Owner): Pro
 /** `DELETE /tus/ID/SECRET`: gives it up; what arrived stays, as others may have read it. */
 export async function terminate(c: Context, parts: FaceParts, said: Owner): Promise<Response> {
   checkVersion(c, said);
-  const upload = await find(parts, said);
+  const upload = await find(c, parts, said);
   if ("completed" in upload) {
     throw new StreamError("BAD_REQUEST", `upload ${said.id} is completed: delete the resource`);
   }
-  return await ownWhileGranted(c, upload, async () => {
+  return await uploading.own(c, upload, async () => {
     await upload.appender.fail(new StreamError("ABORTED", "its owner gave the upload up"));
     return c.body(null, 204);
   });
@@ -135,11 +132,12 @@ export async function terminate(c: Context, parts: FaceParts, said: Owner): Prom
 
 /** An upload that is FAILED goes on no more, which tus calls gone. */
 async function find(
-  { httpUploads }: FaceParts,
-  { id, secret }: Owner,
+  c: Context,
+  parts: FaceParts,
+  owner: Owner,
 ): Promise<HttpUpload | CompletedUpload> {
   try {
-    return await httpUploads.find(id, secret);
+    return await uploading.find(c, parts, owner);
   } catch (error) {
     if (!(error instanceof StreamError) || error.code !== "WRONG_STATE") throw error;
     throw new StreamError("GONE", error.message);

@@ -13,14 +13,13 @@ import {
   toStreamError,
   UPLOADS_PATH,
 } from "../../../protocol.ts";
-import type { CompletedUpload } from "../../../resources.ts";
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
-import { ownWhileGranted } from "../../access/own.ts";
 import { type Inform, informerOf } from "../../answer/interim.ts";
 import { json } from "../../answer/json.ts";
 import { checkCoding, contentLength, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
+import { begin, find, own } from "../../uploading.ts";
 import { requiresContext } from "../../host.ts";
 import {
   alreadyCompleted,
@@ -46,7 +45,7 @@ export async function create(
   said: Creation,
   segment: string | undefined,
 ): Promise<Response> {
-  const { resources, httpUploads } = parts;
+  const { resources } = parts;
   const { id, metadata } = named(c, said, segment);
   checkCoding(c);
   const { complete: isComplete, contentDigest } = said;
@@ -57,7 +56,7 @@ export async function create(
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
   if (size === "INCONSISTENT") return inconsistentLength(c);
   const inform = informerFor(c, parts, said);
-  const owned = await resources.register({
+  const { upload, secret } = await begin(c, parts, {
     id,
     metadata,
     contextId: said.context || null,
@@ -67,17 +66,16 @@ export async function create(
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
-  const upload = httpUploads.add(owned);
   const { appender } = upload;
   const base = parts.references.base(c);
-  const location = `${base}${UPLOADS_PATH}/${appender.resource.id}/${owned.secret}`;
+  const location = `${base}${UPLOADS_PATH}/${appender.resource.id}/${secret}`;
   c.header("stream-digest-algorithm", appender.digestAlgorithm);
   inform?.(104, {
     "upload-draft-interop-version": String(INTEROP_VERSION),
     "upload-limit": limits(parts),
     location,
   });
-  return await ownWhileGranted(c, upload, async (intake) => {
+  return await own(c, upload, async (intake) => {
     await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
     if (isWhole) return await complete(c, parts, upload, said, null, 201);
     c.header("location", location);
@@ -112,9 +110,9 @@ export async function append(
   }
   checkCoding(c);
   const content = contentOf(c);
-  const upload = await find(parts, said);
+  const upload = await find(c, parts, said);
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
-  return await ownWhileGranted(c, upload, async (intake) => {
+  return await own(c, upload, async (intake) => {
     const { appender } = upload;
     // Bytes of an earlier request may not be written yet.
     await upload.receive(intake, { body: null, byteCount: null });
@@ -140,7 +138,7 @@ export async function append(
 /** `HEAD` and `GET /uploads/ID/SECRET`: how much there is; a request that still goes on is ended. */
 export async function tellOffset(c: Context, parts: FaceParts, owner: Owner): Promise<Response> {
   const answer = () => c.req.method === "HEAD" ? c.body(null, 204) : represent(c, parts, owner);
-  const upload = await find(parts, owner);
+  const upload = await find(c, parts, owner);
   c.header("cache-control", "no-store");
   c.header("upload-limit", limits(parts));
   if ("completed" in upload) {
@@ -150,7 +148,7 @@ export async function tellOffset(c: Context, parts: FaceParts, owner: Owner): Pr
     uploadState(c, size, true);
     return await answer();
   }
-  return await upload.own(async (intake) => {
+  return await own(c, upload, async (intake) => {
     await upload.receive(intake, { body: null, byteCount: null });
     const { received, announced, digestAlgorithm } = upload.appender;
     if (announced.size !== null) c.header("upload-length", String(announced.size));
@@ -166,21 +164,14 @@ export async function cancel(
   parts: FaceParts,
   { reason = "its owner gave the upload up", ...owner }: Owner & { reason?: string },
 ): Promise<Response> {
-  const upload = await find(parts, owner);
+  const upload = await find(c, parts, owner);
   if ("completed" in upload) {
     throw new StreamError("WRONG_STATE", `upload ${owner.id} is completed: delete the resource`);
   }
-  return await upload.own(async () => {
+  return await own(c, upload, async () => {
     await upload.appender.fail(new StreamError("ABORTED", reason));
     return c.body(null, 204);
   });
-}
-
-function find(
-  { httpUploads }: FaceParts,
-  { id, secret }: Owner,
-): Promise<HttpUpload | CompletedUpload> {
-  return httpUploads.find(id, secret);
 }
 
 /** Takes the content in and holds it against its digest. */

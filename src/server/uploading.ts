@@ -1,0 +1,74 @@
+/**
+ * Uploads by HTTP as every face begins, finds and owns them: within the share of a client, and while it is granted.
+ * @module
+ */
+import type { Context } from "hono";
+import type { CompletedUpload, OwnedUpload, Registration } from "../resources.ts";
+import type { HttpUpload, Intake } from "../session.ts";
+import { whileGranted } from "./access.ts";
+import type { FaceParts } from "./face.ts";
+import { clientsOf } from "./shares.ts";
+
+/** An upload that was registered, and what its requests go on with. */
+export interface BegunUpload {
+  /** The upload. */
+  upload: HttpUpload;
+  /** What proves that it is the uploader's; null where it cannot be resumed. */
+  secret: string | null;
+}
+
+/**
+ * Registers an upload.
+ * @param c The request.
+ * @param parts What the server has for it.
+ * @param registration What is registered.
+ * @throws {StreamError} LIMIT_REACHED where the client has its share; what registering throws.
+ */
+export async function begin(
+  c: Context,
+  parts: FaceParts,
+  registration: Registration,
+): Promise<BegunUpload> {
+  const givePlaceBack = takePlace(c, parts);
+  let owned: OwnedUpload;
+  try {
+    owned = await parts.resources.register(registration);
+  } catch (error) {
+    givePlaceBack();
+    throw error;
+  }
+  return { upload: parts.httpUploads.add(owned, givePlaceBack), secret: owned.secret };
+}
+
+/**
+ * The upload of an address that a client was given.
+ * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
+ */
+export function find(
+  c: Context,
+  parts: FaceParts,
+  { id, secret }: { id: string; secret: string },
+): Promise<HttpUpload | CompletedUpload> {
+  return parts.httpUploads.find(id, secret, () => takePlace(c, parts));
+}
+
+/** Owns an upload until the end of a request, or of what it was granted. */
+export function own<T>(
+  c: Context,
+  upload: HttpUpload,
+  step: (intake: Intake) => Promise<T>,
+): Promise<T> {
+  return upload.own(async (intake) => {
+    const stopWaiting = whileGranted(c, (reason) => intake.stop(reason));
+    try {
+      return await step(intake);
+    } finally {
+      stopWaiting();
+    }
+  });
+}
+
+/** A place among the uploads of who asks. */
+function takePlace(c: Context, { uploadShares, references }: FaceParts): () => void {
+  return uploadShares.take(clientsOf(c, references));
+}

@@ -1,0 +1,133 @@
+/** Shares: one client cannot hold what all others need. */
+import { join } from "node:path";
+import { test } from "node:test";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { FileTokens, type Scope, SignedLinks } from "../../mod.ts";
+import { createToken } from "../../src/access/token_file.ts";
+import { Shares } from "../../src/server/shares.ts";
+import { assertFails } from "../helpers/errors.ts";
+import { HttpRequest } from "../helpers/http_request.ts";
+import { startServer, type TestServer } from "../helpers/server.ts";
+import { StepClient } from "../helpers/step/client.ts";
+import { temporaryDirectory } from "../helpers/temporary.ts";
+
+const LOG = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
+const portOf = ({ host }: TestServer) => Number(host.split(":")[1]);
+
+/** An upload by HTTP that has sent a byte, and says nothing more. */
+async function hold(server: TestServer, headers: Record<string, string>): Promise<HttpRequest> {
+  const before = server.resources.uploads;
+  const request = new HttpRequest(`${server.url}/resources/a.log`, "PUT", headers);
+  request.send("x");
+  while (server.resources.uploads === before) await new Promise((done) => setTimeout(done, 5));
+  return request;
+}
+
+async function assertRefused(server: TestServer, headers: Record<string, string>, who: string) {
+  using request = new HttpRequest(`${server.url}/resources/a.log`, "PUT", headers);
+  const answer = await request.answer();
+  assertEquals([answer.status, JSON.parse(answer.body).code], [503, "LIMIT_REACHED"]);
+  assertStringIncludes(JSON.parse(answer.body).detail, who);
+}
+
+/** Waits until the server counts so many uploads. */
+async function until(server: TestServer, uploads: number): Promise<void> {
+  while (server.resources.uploads !== uploads) await new Promise((done) => setTimeout(done, 5));
+}
+
+test("uploads of one address that say nothing leave half of all places to others", async () => {
+  await using server = await startServer({ maxUploads: 5, trustProxy: true, resumeWindowMs: 0 });
+  const from = (address: string) => ({ "X-Forwarded-For": address });
+  const held = [];
+  for (const _ of [1, 2, 3]) held.push(await hold(server, from("192.0.2.1")));
+  await assertRefused(server, from("192.0.2.1"), "the address 192.0.2.1 has 3 uploads");
+  const step = await StepClient.open(portOf(server), undefined, from("192.0.2.1"));
+  await step.say({ "@": "StartUpload", metadata: LOG });
+  assertEquals((await step.closed()).code, 1013);
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  assertMatch(metrics, /^stream_client_uploads 3$/m);
+  assertMatch(metrics, /^stream_share_refusals_total\{what="uploads"\} 2$/m);
+  // Another address has room, and so has the same one when a place is free.
+  using other = await hold(server, from("2001:db8::1"));
+  held[0].cut();
+  await until(server, 3);
+  using again = await hold(server, from("192.0.2.1"));
+  // All addresses of one IPv6 network are one client.
+  using sibling = await hold(server, from("2001:db8::2"));
+  for (const request of [...held, other, again, sibling]) request.cut();
+  await until(server, 0);
+  assertMatch(
+    await (await fetch(`${server.url}/metrics`)).text(),
+    /^stream_client_uploads 0$/m,
+  );
+});
+
+test("a token has a share, too, wherever it comes from", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const scopes: Scope[] = ["upload", "read"];
+  const [one, two] = [
+    await createToken(path, { name: "one", scopes }),
+    await createToken(path, { name: "two", scopes }),
+  ];
+  const access = { tokens: await FileTokens.open({ path }), links: new SignedLinks() };
+  await using server = await startServer({ access, maxClientUploads: 1, resumeWindowMs: 0 });
+  const by = (token: string) => ({ Authorization: `Bearer ${token}` });
+  const step = await StepClient.open(portOf(server), undefined, by(one));
+  await step.say({ "@": "StartUpload", metadata: LOG });
+  await step.inbox.next("ReadyForUpload");
+  await assertRefused(server, by(one), 'the token "one" has 1 uploads');
+  using other = await hold(server, by(two));
+  await step.close(1000, "");
+  await until(server, 1);
+  using again = await hold(server, by(one));
+  for (const request of [other, again]) request.cut();
+});
+
+test("programs of this machine, and what comes by a proxy nobody told of, share nothing", async () => {
+  await using server = await startServer({ maxUploads: 2 });
+  using first = await hold(server, {});
+  using second = await hold(server, {});
+  for (const request of [first, second]) request.cut();
+});
+
+test("a part of an upload holds a place until it lingers no more, and its end gives it back", async () => {
+  await using server = await startServer({ maxClientUploads: 1, trustProxy: true });
+  const headers = { "X-Forwarded-For": "192.0.2.1" };
+  const put = (complete: string) =>
+    fetch(`${server.url}/resources/b.log`, {
+      method: "PUT",
+      body: "one\n",
+      headers: { ...headers, "Upload-Complete": complete },
+    });
+  const begun = await put("?0");
+  assertEquals([begun.status, (await begun.text()) !== ""], [201, true]);
+  assertEquals((await put("?1")).status, 503);
+  const location = begun.headers.get("location")!;
+  const last = await fetch(location, {
+    method: "PATCH",
+    body: "two\n",
+    headers: {
+      ...headers,
+      "Content-Type": "application/partial-upload",
+      "Upload-Offset": "4",
+      "Upload-Complete": "?1",
+    },
+  });
+  assertEquals([last.status, (await last.json()).currentSize], [200, 8]);
+  const next = await put("?1");
+  assertEquals([next.status, (await next.json()).currentSize], [201, 4]);
+});
+
+test("a share is counted once for each place, and given back once", async () => {
+  let refused = 0;
+  const shares = new Shares({ what: "x", max: 3, option: "--x", refused: () => refused++ });
+  const [first, second] = [shares.take(["a", "b"]), shares.take(["a"])];
+  await assertFails("LIMIT_REACHED", async () => await Promise.resolve(shares.take(["b", "a"])));
+  first();
+  first();
+  assertEquals(shares.greatest, 1);
+  shares.take(["a", "b"]);
+  second();
+  assertEquals([shares.greatest, refused], [1, 1]);
+});
