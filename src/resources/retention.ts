@@ -65,7 +65,8 @@ async function deleteFrom(
   isWanted: () => boolean,
 ): Promise<number> {
   let deleted = 0;
-  for (let after: ResourceView | undefined;;) {
+  let after: ResourceView | undefined;
+  for (;;) {
     const records = await pageAfter(after);
     for (const record of records) {
       if (!isWanted()) return deleted;
