@@ -21,7 +21,7 @@ export interface Connection {
   /**
    * Sends exactly one binary message.
    * @param byteCount Its length.
-   * @param chunks Its bytes in order.
+   * @param chunks Its bytes in order; the memory of each may be used again when the next is asked for.
    * @throws {StreamError} MESSAGE_TOO_LARGE when the transport cannot send so long a message.
    */
   sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void>;

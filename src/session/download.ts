@@ -15,10 +15,10 @@ import {
   StreamError,
 } from "../protocol.ts";
 import {
+  lendRange,
   locateLines,
   type OpenResource,
   readLinePage,
-  readRange,
   type Resource,
   type Resources,
 } from "../resources.ts";
@@ -198,7 +198,7 @@ export class DownloadSession extends ControlSession {
     }
     await this.connection.sendChunks(
       byteCount,
-      readRange(this.#resource, startOffset, endOffset),
+      lendRange(this.#resource, startOffset, endOffset),
     );
   }
 

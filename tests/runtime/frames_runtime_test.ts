@@ -396,6 +396,25 @@ test("the fragments of Jetty and Tomcat are handed over while their message goes
   }
 });
 
+test("fragments that come at once are handed over as one piece, those around a ping apart", async () => {
+  await using mounted = await mount();
+  const { peer, session } = await mounted.connect();
+  using _peer = peer;
+  const cont = (payload: string, fin = false) => ({ opcode: OP.cont, fin, payload });
+  await peer.send(
+    { opcode: OP.binary, fin: false, payload: "a" },
+    ...[cont("bc"), cont("")],
+    { opcode: OP.ping, payload: "p" },
+    ...[cont("d"), cont("ef", true)],
+    { opcode: OP.binary, payload: "g" },
+  );
+  await eventually("both messages", () => session.messages[1]?.final === true);
+  const handedOver = session.messages.map(({ pieces }) =>
+    pieces.map((piece) => Buffer.from(piece).toString())
+  );
+  assertEquals(handedOver, [["abc", "def"], ["g"]]);
+});
+
 test("an empty upload in any of its forms", async () => {
   await using mounted = await mount();
   const forms: RawFrame[][] = [

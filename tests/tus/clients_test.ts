@@ -158,6 +158,23 @@ test("tus-js-client uploads the right bytes past a server's kill -9", async () =
   assert(bytes.equals(await contentOf(workspace.server, run.id)));
 });
 
+test("an upload whose client and server both died goes on with the address alone", async () => {
+  await using workspace = await Workspace.open();
+  const server = await workspace.serve(own);
+  const port = new URL(workspace.server).port;
+  const bytes = bytesOf(300_000);
+  const first = new Run(workspace.server, bytes, { chunkSize: 100_000 });
+  const chunk = Promise.withResolvers<void>();
+  first.upload.options.onChunkComplete = () => chunk.resolve();
+  first.start();
+  await chunk.promise;
+  await Promise.all([first.upload.abort(), server.kill("SIGKILL")]);
+  await workspace.serve(own, ["--port", port]);
+  const next = new Run(workspace.server, bytes, { uploadUrl: first.upload.url! }).start();
+  await next.done;
+  assert(bytes.equals(await contentOf(workspace.server, first.id)));
+});
+
 const browser = await openBrowser();
 
 /** Deno keeps waiting for esbuild's child process otherwise. */

@@ -41,6 +41,20 @@ export async function* readRange(
   }
 }
 
+/** Reads a range like `readRange`, for a reader that is done with each piece when it asks for the next: their memory is the same. */
+export async function* lendRange(
+  resource: Resource,
+  first: number,
+  end: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  const buffer = new Uint8Array(Math.min(end - first, READ_BYTES));
+  for (let next = first; next < end;) {
+    const bytes = await resource.read(next, Math.min(end - next, buffer.length), buffer);
+    next += bytes.length;
+    yield bytes;
+  }
+}
+
 /** Reads a range like `readRange`, for a whole download: more at once, while not too many do. */
 export async function* readFast(
   resource: Resource,

@@ -127,12 +127,13 @@ export class Resource {
    * Reads some of the bytes that the newest status shows: without a copy at the tail, from storage elsewhere.
    * @param byteOffset Where to begin.
    * @param byteCount At most so many; fewer only where a block in memory ends.
+   * @param buffer Memory for what comes from storage, at least as long; new memory by default.
    * @throws {StreamError} RANGE_NOT_AVAILABLE past the newest checkpoint.
    */
-  async read(byteOffset: number, byteCount: number): Promise<Uint8Array> {
+  async read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array> {
     this.#checkReadable(byteOffset, byteCount);
     const bytes = this.#recall(byteOffset, byteCount) ??
-      await (await this.#log()).read(byteOffset, byteCount);
+      await (await this.#log()).read(byteOffset, byteCount, buffer);
     this.meter.read(bytes.length);
     return bytes;
   }

@@ -49,6 +49,9 @@ const ABNORMAL_CLOSURE = 1006;
 const PING_PAYLOAD = new TextEncoder().encode("*");
 const NOTHING = new Uint8Array(0);
 
+/** Bytes of a binary message. */
+type Data = Extract<Frame, { type: "data" }>;
+
 /** A connection that hands bytes over as they arrive and sends messages of any length. */
 export class FrameConnection implements Connection {
   /** The subprotocol both ends agreed on; empty without one. */
@@ -213,7 +216,7 @@ export class FrameConnection implements Connection {
   async #receive(chunk: Uint8Array): Promise<void> {
     this.#heard();
     try {
-      for (const frame of this.#codec.push(chunk)) {
+      for (const frame of joinData(this.#codec.push(chunk))) {
         const busy = this.#take(frame);
         if (busy === undefined) continue;
         this.#socket.pause();
@@ -292,6 +295,31 @@ export class FrameConnection implements Connection {
     this.#session = null;
     session?.closed(code, reason);
   }
+}
+
+/**
+ * Joins what came at once of a message: a Java client sends fragments of 4 KiB, and each piece would be handed on by
+ * itself and be copied with others later.
+ */
+function* joinData(frames: Iterable<Frame | Violation>): Generator<Frame | Violation, void> {
+  let run: Data | null = null;
+  for (const frame of frames) {
+    if (frame.type === "data") run = run === null ? frame : append(run, frame);
+    if (run !== null && (frame.type !== "data" || frame.final)) {
+      yield run;
+      run = null;
+    }
+    if (frame.type !== "data") yield frame;
+  }
+  if (run !== null) yield run;
+}
+
+/** Moves a piece up to the one before, over the header between them: both are parts of one buffer. */
+function append({ bytes: before }: Data, { bytes, final }: Data): Data {
+  const { buffer, byteOffset, length } = before;
+  const joined = new Uint8Array(buffer, byteOffset, length + bytes.length);
+  joined.set(bytes, length);
+  return { type: "data", bytes: joined, final };
 }
 
 /** Sessions get what everybody else hands them, no subclass with a meaning of its own for `slice`. */
