@@ -53,6 +53,8 @@ for (const kind of KINDS) {
     assertEquals(shared.code, 0, shared.stderr);
     const link = shared.stdout.trim();
     assertMatch(link, /^http:\/\/127\.0\.0\.1:\d+\/resources\/[0-9a-f-]{36}\/content\?access=\S+$/);
+    const page = await run(["share", reference, "--view"], env);
+    assertMatch(page.stdout, /^http:\/\/127\.0\.0\.1:\d+\/view\/[0-9a-f-]{36}\?access=\S+\n$/);
     const byLink = await run(["follow", link]);
     assertEquals([byLink.code, byLink.stdout], [0, LINES], byLink.stderr);
     assertEquals((await run(["follow", link.slice(0, -1)])).code, 5);
