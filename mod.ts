@@ -30,8 +30,10 @@ export type { StepStatus } from "./src/protocol.ts";
 export type {
   Announcement,
   Catalog,
+  CatalogTime,
   ContextQuery,
   DigestState,
+  EndedQuery,
   Owner,
   RecordChange,
   ResourceChange,
@@ -57,6 +59,7 @@ export { FileStorage } from "./src/storage/file.ts";
 export { MemoryLogs, MemoryStorage } from "./src/storage/memory.ts";
 export type {
   Connection,
+  Inform,
   Listener,
   ListenOptions,
   Runtime,

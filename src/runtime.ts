@@ -106,6 +106,8 @@ export interface Runtime {
    * @param silence Any, where nobody knows when there is more to send; some, as between requests; none drops it.
    */
   allowSilence?(request: Request, env: unknown, silence: "any" | "some" | "none"): void;
+  /** Whether streams are compressed on another thread than the one that serves; by default they are not. */
+  readonly compressesAside?: boolean;
   /**
    * The means to send interim responses before the answer; missing where the adapter has none.
    * @param request The request.

@@ -128,6 +128,7 @@ export function bunRuntime({ idleS = IDLE_TIMEOUT_S }: BunOptions = {}): Runtime
     listen: async (options) => new Port(options, idleS),
     upgrade,
     remoteAddress,
+    compressesAside: true,
     allowSilence(request, env, silence) {
       const seconds = { any: 0, some: idleS, none: SHORTEST_TIMEOUT_S }[silence];
       serverIn(env)?.timeout?.(request, seconds);

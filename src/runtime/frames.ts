@@ -111,6 +111,7 @@ export function framesRuntime(options: FramesOptions = {}): FramesRuntime {
     },
     upgrade,
     remoteAddress,
+    compressesAside: !("Deno" in globalThis),
     allowSilence,
     informer: (request) => informers.get(request) ?? null,
   };

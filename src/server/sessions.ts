@@ -11,10 +11,10 @@ import { CountedConnection } from "./counted.ts";
 export type Open = (connection: Connection) => ControlSession;
 
 /** All kinds of connections: the last is a response that streams. */
-export const CONNECTION_KINDS = ["upload", "download", "http"] as const;
+export const CONNECTION_KINDS: readonly ConnectionKind[] = ["upload", "download", "http"];
 
 /** Purpose of a connection. */
-export type ConnectionKind = typeof CONNECTION_KINDS[number];
+export type ConnectionKind = "upload" | "download" | "http";
 
 /** A session whose connection is gone. */
 export interface SessionEnd {

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
 import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { HttpRequest } from "../helpers/http_request.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const LINES = "first\nsecond\n";
@@ -53,6 +54,8 @@ for (const kind of KINDS) {
     assertEquals(shared.code, 0, shared.stderr);
     const link = shared.stdout.trim();
     assertMatch(link, /^http:\/\/127\.0\.0\.1:\d+\/resources\/[0-9a-f-]{36}\/content\?access=\S+$/);
+    const page = await run(["share", reference, "--view"], env);
+    assertMatch(page.stdout, /^http:\/\/127\.0\.0\.1:\d+\/view\/[0-9a-f-]{36}\?access=\S+\n$/);
     const byLink = await run(["follow", link]);
     assertEquals([byLink.code, byLink.stdout], [0, LINES], byLink.stderr);
     assertEquals((await run(["follow", link.slice(0, -1)])).code, 5);
@@ -215,6 +218,28 @@ for (const kind of KINDS) {
     }
   });
 }
+
+test("a server without --auth answers the names that it was given, and an operator ends what hangs", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own, ["--allow-host", "logs.lan", "--upload-silence", "1h"]);
+  const ask = async (host: string) => {
+    using request = new HttpRequest(`${workspace.server}/readyz`, "GET", {
+      Host: host,
+      "Content-Length": "0",
+    });
+    return (await request.answer()).status;
+  };
+  assertEquals([await ask("logs.lan"), await ask("evil.example")], [200, 421]);
+  const { push, reference } = await workspace.push(own, ["-"]);
+  push.write(LINES);
+  const refused = await workspace.run(own, ["rm", reference]);
+  assertEquals(refused.code, 1);
+  assertStringIncludes(refused.stderr, "--force");
+  assertEquals((await workspace.run(own, ["rm", "--force", reference])).code, 0);
+  const ended = await push.exit();
+  assert(ended.code !== 0);
+  assertStringIncludes(ended.stderr, "(DELETED)");
+});
 
 test("a lock that others could read is taken away from them, and open data is warned of", async () => {
   await using workspace = await Workspace.open();
