@@ -96,6 +96,14 @@ export class CountedConnection implements Connection {
     return this.connection.sendChunks(byteCount, chunks);
   }
 
+  sendLong(costBytes: number, make: () => Promise<string>): Promise<void> {
+    return this.connection.sendLong(costBytes, async () => {
+      const text = await make();
+      this.sentBytes += text.length;
+      return text;
+    });
+  }
+
   close(code: number, reason: string): void {
     this.connection.close(code, reason);
   }
