@@ -11,7 +11,7 @@ const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 
 /** The blocks of text behind a key or a dash (`run: |`, `- |`), by the line before. */
 async function blocksOf(example: string): Promise<{ before: string; text: string }[]> {
-  const path = fileURLToPath(new URL(`../../examples/${example}`, import.meta.url));
+  const path = fileURLToPath(new URL(`../../../examples/${example}`, import.meta.url));
   const lines = (await readFile(path, "utf8")).split("\n");
   const blocks: { before: string; text: string }[] = [];
   for (const [at, line] of lines.entries()) {
