@@ -25,6 +25,12 @@ export interface Connection {
    * @throws {StreamError} MESSAGE_TOO_LARGE when the transport cannot send so long a message.
    */
   sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /**
+   * Sends one long text, made when there is room for it among what is sent and not yet taken, all connections together.
+   * @param costBytes What it takes in memory, at most.
+   * @param make Makes it.
+   */
+  sendLong(costBytes: number, make: () => Promise<string>): Promise<void>;
   /** Begins the closing handshake. */
   close(code: number, reason: string): void;
   /** Drops a peer that does not answer any more. */

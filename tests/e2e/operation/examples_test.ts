@@ -5,7 +5,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
 
 const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 
