@@ -1,7 +1,7 @@
 /** Output whose escape sequences are left out, however it is cut into pieces. */
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { plainOutput } from "../../src/cli/plain_output.ts";
+import { plainOutput } from "../../src/cli/output/plain_output.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 
 async function plain(bytes: Uint8Array, pieceBytes: number): Promise<Uint8Array> {

@@ -4,7 +4,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
-import { runOutput } from "../helpers/run_output.ts";
+import { runOutput } from "../helpers/peers/run_output.ts";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
 
 /** What a run tests: its own program, and the binary once. */

@@ -6,13 +6,13 @@ import { type Download, open, type ReadOptions } from "../../client.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output.ts";
-import { plainOutput } from "../plain_output.ts";
-import { Progress, RETRY_NOTICES } from "../progress.ts";
-import { outcomeText } from "../outcome.ts";
+import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output/output.ts";
+import { plainOutput } from "../output/plain_output.ts";
+import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { outcomeText } from "../uploads/outcome.ts";
 import { Several } from "../follow_several.ts";
 import { REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../stderr.ts";
+import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 

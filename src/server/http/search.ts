@@ -12,7 +12,7 @@ import {
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { clientsOf, Shares } from "../shares.ts";
+import { clientsOf, Shares } from "../access/shares.ts";
 import { flag, inQuery, integer, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";

@@ -2,8 +2,8 @@
  * Uploads that run beside something more important, such as a build.
  * @module
  */
-import type { PushedUpload } from "../client.ts";
-import { StreamError, toStreamError } from "../protocol.ts";
+import type { PushedUpload } from "../../client.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
 
 /** Interval of looking whether the upload goes on. */
 const LOOK_EVERY_MS = 200;

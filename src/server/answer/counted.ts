@@ -2,7 +2,7 @@
  * Bytes that are counted on their way out: bodies of responses, and messages of connections.
  * @module
  */
-import type { Connection } from "../runtime.ts";
+import type { Connection } from "../../runtime.ts";
 
 /**
  * Counts the bytes of a body.

@@ -2,17 +2,17 @@
  * The upload of output that others see at the same time: of a command, or of a pipe.
  * @module
  */
-import { push, type PushOptions } from "../client.ts";
-import { RETRY_FOR_MS } from "../client/connection/retry.ts";
-import type { ResourceMetadata } from "../protocol.ts";
-import { connectFrames } from "../runtime/frames/client.ts";
-import { merge } from "../source/merge.ts";
-import { spool } from "../source/spool.ts";
-import type { Tee } from "../source/tee.ts";
+import { push, type PushOptions } from "../../client.ts";
+import { RETRY_FOR_MS } from "../../client/connection/retry.ts";
+import type { ResourceMetadata } from "../../protocol.ts";
+import { connectFrames } from "../../runtime/frames/client.ts";
+import { merge } from "../../source/merge.ts";
+import { spool } from "../../source/spool.ts";
+import type { Tee } from "../../source/tee.ts";
 import { BackgroundUpload } from "./background_upload.ts";
-import type { Options } from "./command.ts";
-import type { credentialsOf } from "./credentials.ts";
-import { transportOf } from "./transport.ts";
+import type { Options } from "../command.ts";
+import type { credentialsOf } from "../credentials.ts";
+import { transportOf } from "../transport.ts";
 
 /** Most bytes that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;

@@ -1,7 +1,7 @@
 /** The output of a command under `stream run`, whole on both sides: to our stdout, and at the server. */
 import { createHash } from "node:crypto";
 import { assertEquals } from "@std/assert";
-import { type Kind, own, Workspace } from "./cli.ts";
+import { type Kind, own, Workspace } from "../cli.ts";
 
 /**
  * Runs a command that writes as fast as it can, and compares what arrived.

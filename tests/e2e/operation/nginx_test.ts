@@ -3,10 +3,10 @@ import { type ClientRequest, request } from "node:http";
 import { once } from "node:events";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { follow, open, push } from "../../mod.ts";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
-import { within } from "../helpers/frames/connection.ts";
-import { startNginx } from "../helpers/nginx.ts";
+import { follow, open, push } from "../../../mod.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+import { within } from "../../helpers/frames/connection.ts";
+import { startNginx } from "../../helpers/peers/nginx.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };

@@ -6,8 +6,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
-import { HttpRequest } from "../helpers/http_request.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+import { HttpRequest } from "../../helpers/peers/http_request.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const LINES = "first\nsecond\n";
