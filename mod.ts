@@ -86,5 +86,5 @@ export {
   openGrowingFile,
 } from "./src/source/file.ts";
 export type { Source } from "./src/source/source.ts";
-export { CHARSETS } from "./src/source/charsets.ts";
-export { transcodeToUtf8 } from "./src/source/text.ts";
+export { CHARSETS } from "./src/source/charsets/charsets.ts";
+export { transcodeToUtf8 } from "./src/source/charsets/text.ts";

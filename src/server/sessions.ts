@@ -5,7 +5,7 @@
 import { StreamError } from "../protocol.ts";
 import type { Connection, Session } from "../runtime.ts";
 import type { ControlSession } from "../session.ts";
-import { CountedConnection } from "./counted.ts";
+import { CountedConnection } from "./answer/counted.ts";
 
 /** Makes the session of a connection. */
 export type Open = (connection: Connection) => ControlSession;

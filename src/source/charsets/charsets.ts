@@ -2,8 +2,8 @@
  * Names of charsets, with the meaning they have in Java.
  * @module
  */
-import { editDistance } from "../distance.ts";
-import { StreamError } from "../protocol.ts";
+import { editDistance } from "../../distance.ts";
+import { StreamError } from "../../protocol.ts";
 
 /** Every charset that can be read, followed by its other names; docs/charsets.md tells how they were compared. */
 const NAMES = [

@@ -4,8 +4,8 @@
  */
 import { lstat, readdir, stat } from "node:fs/promises";
 import { basename, join, matchesGlob, resolve } from "node:path";
-import { StreamError } from "../protocol.ts";
-import { reasonOf } from "../reasons.ts";
+import { StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
 
 /** Files of one push, at most; each is a resource. */
 const MAX_FILES = 10_000;

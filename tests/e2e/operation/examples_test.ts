@@ -5,13 +5,13 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
 
 const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 
 /** The blocks of text behind a key or a dash (`run: |`, `- |`), by the line before. */
 async function blocksOf(example: string): Promise<{ before: string; text: string }[]> {
-  const path = fileURLToPath(new URL(`../../examples/${example}`, import.meta.url));
+  const path = fileURLToPath(new URL(`../../../examples/${example}`, import.meta.url));
   const lines = (await readFile(path, "utf8")).split("\n");
   const blocks: { before: string; text: string }[] = [];
   for (const [at, line] of lines.entries()) {

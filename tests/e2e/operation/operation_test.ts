@@ -2,10 +2,10 @@
 import { cp, readFile, rename } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["binary"];
-const manual = await readFile(new URL("../../docs/operation.md", import.meta.url), "utf8");
+const manual = await readFile(new URL("../../../docs/operation.md", import.meta.url), "utf8");
 
 /** The words behind a beginning of a line of the manual. */
 function commandOf(beginning: string): string[] {

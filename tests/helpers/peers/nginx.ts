@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { within } from "./frames/connection.ts";
+import { within } from "../frames/connection.ts";
 
 /** An nginx that runs until its `await using` ends. */
 export interface Nginx extends AsyncDisposable {
@@ -44,7 +44,7 @@ export async function startNginx(server: string): Promise<Nginx> {
 
 /** The one block of the document that is for nginx. */
 async function documentedBlock(): Promise<string> {
-  const text = await readFile(new URL("../../docs/operation.md", import.meta.url), "utf8");
+  const text = await readFile(new URL("../../../docs/operation.md", import.meta.url), "utf8");
   const [block, ...others] = [...text.matchAll(/^```nginx\n(.*?)^```$/gms)].map(([, code]) => code);
   if (block === undefined || others.length > 0) {
     throw new Error(`docs/operation.md has ${others.length + 1} blocks for nginx`);

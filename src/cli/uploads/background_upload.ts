@@ -2,8 +2,8 @@
  * Uploads that run beside something more important, such as a build.
  * @module
  */
-import type { PushedUpload } from "../client.ts";
-import { StreamError, toStreamError } from "../protocol.ts";
+import type { PushedUpload } from "../../client.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
 
 /** Interval of looking whether the upload goes on. */
 const LOOK_EVERY_MS = 200;
@@ -22,6 +22,8 @@ export interface BackgroundUploadOptions {
   begin(signal: AbortSignal): Promise<PushedUpload>;
   /** Told when the upload stands. */
   begun(upload: PushedUpload): void;
+  /** Whether an attempt to reach the server failed, and none succeeded since. */
+  isAway(): boolean;
   /** How long the producer has been waiting by now, in ms. */
   heldMs(): number;
   /** Whether the upload is given up rather than hold the producer; if not, everybody waits. */
@@ -82,7 +84,7 @@ export class BackgroundUpload {
     if (Math.min(this.#options.heldMs(), nowMs - this.#seenAtMs) > HELD_MS) {
       this.giveUp(new StreamError("ABORTED", "the server takes nothing, and no more can be kept"));
     }
-    const limitMs = this.#upload === null ? BEGIN_MS : FINISH_MS;
+    const limitMs = this.#upload === null && this.#options.isAway() ? BEGIN_MS : FINISH_MS;
     if (nowMs - Math.max(this.#seenAtMs, this.#endsSinceMs) > limitMs) {
       this.giveUp(
         new StreamError("ABORTED", `the server took nothing for ${limitMs / 1000} s at the end`),

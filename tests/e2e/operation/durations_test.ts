@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 

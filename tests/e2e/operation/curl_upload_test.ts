@@ -7,8 +7,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { xxhash128 } from "hash-wasm";
 import { assertEquals, assertMatch } from "@std/assert";
-import type { ResourceInfo } from "../../src/protocol.ts";
-import { type Kind, own, within, Workspace } from "../helpers/cli.ts";
+import type { ResourceInfo } from "../../../src/protocol.ts";
+import { type Kind, own, within, Workspace } from "../../helpers/cli.ts";
 
 const DEADLINE_MS = 10_000;
 

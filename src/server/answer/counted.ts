@@ -2,7 +2,7 @@
  * Bytes that are counted on their way out: bodies of responses, and messages of connections.
  * @module
  */
-import type { Connection } from "../runtime.ts";
+import type { Connection } from "../../runtime.ts";
 
 /**
  * Counts the bytes of a body.
@@ -94,6 +94,14 @@ export class CountedConnection implements Connection {
   sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     this.sentBytes += byteCount;
     return this.connection.sendChunks(byteCount, chunks);
+  }
+
+  sendLong(costBytes: number, make: () => Promise<string>): Promise<void> {
+    return this.connection.sendLong(costBytes, async () => {
+      const text = await make();
+      this.sentBytes += text.length;
+      return text;
+    });
   }
 
   close(code: number, reason: string): void {

@@ -2,17 +2,17 @@
  * The upload of output that others see at the same time: of a command, or of a pipe.
  * @module
  */
-import { push, type PushOptions } from "../client.ts";
-import { RETRY_FOR_MS } from "../client/connection/retry.ts";
-import type { ResourceMetadata } from "../protocol.ts";
-import { connectFrames } from "../runtime/frames/client.ts";
-import { merge } from "../source/merge.ts";
-import { spool } from "../source/spool.ts";
-import type { Tee } from "../source/tee.ts";
+import { push, type PushOptions } from "../../client.ts";
+import { RETRY_FOR_MS } from "../../client/connection/retry.ts";
+import type { ResourceMetadata } from "../../protocol.ts";
+import { connectFrames } from "../../runtime/frames/client.ts";
+import { merge } from "../../source/merge.ts";
+import { spool } from "../../source/spool.ts";
+import type { Tee } from "../../source/tee.ts";
 import { BackgroundUpload } from "./background_upload.ts";
-import type { Options } from "./command.ts";
-import type { credentialsOf } from "./credentials.ts";
-import { transportOf } from "./transport.ts";
+import type { Options } from "../command.ts";
+import type { credentialsOf } from "../credentials.ts";
+import { transportOf } from "../transport.ts";
 
 /** Most bytes that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
@@ -43,6 +43,7 @@ export interface OutputUpload {
 export function uploadOutput(options: Options, output: OutputUpload): BackgroundUpload {
   const { tees, metadata, credentials, bestEffort, begun, say } = output;
   const { filename } = metadata;
+  let isAway = false;
   const limitBytes = options.number("spool-limit") ?? SPOOL_BYTES;
   const upload = new BackgroundUpload({
     bytes: spool(merge(tees.map(({ stream }) => stream)), limitBytes, say),
@@ -51,11 +52,24 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
         ...output.push,
         token: credentials.token,
         signal,
-        ...retriesOf(options, filename, bestEffort, say),
+        // A server that is not there yet costs nothing as long as nobody waits for it.
+        retryForMs: options.number("retry-for") ?? (bestEffort ? RETRY_FOR_MS : undefined),
+        onRetry: ({ message }) => {
+          if (!isAway) say(`${message}; ${filename} is kept until it can be sent`);
+          isAway = true;
+        },
+        onReconnect: () => {
+          say("connected again");
+          isAway = false;
+        },
         stepTransport: connectFrames,
         ...transportOf(options),
       }),
-    begun: ({ reference }) => begun(reference),
+    begun: ({ reference }) => {
+      isAway = false;
+      begun(reference);
+    },
+    isAway: () => isAway,
     heldMs: () => Math.max(...tees.map(({ heldMs }) => heldMs)),
     bestEffort,
   });
@@ -65,25 +79,4 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
     }
   });
   return upload;
-}
-
-function retriesOf(
-  options: Options,
-  filename: string,
-  bestEffort: boolean,
-  say: (text: string) => void,
-): Pick<PushOptions, "retryForMs" | "onRetry" | "onReconnect"> {
-  let isAway = false;
-  return {
-    // A server that is not there yet costs nothing as long as nobody waits for it.
-    retryForMs: options.number("retry-for") ?? (bestEffort ? RETRY_FOR_MS : undefined),
-    onRetry: ({ message }) => {
-      if (!isAway) say(`${message}; ${filename} is kept until it can be sent`);
-      isAway = true;
-    },
-    onReconnect: () => {
-      say("connected again");
-      isAway = false;
-    },
-  };
 }

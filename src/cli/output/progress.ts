@@ -2,10 +2,10 @@
  * The progress of a transfer, for a person who watches a terminal.
  * @module
  */
-import type { RetryOptions, Upload } from "../client.ts";
+import type { RetryOptions, Upload } from "../../client.ts";
 import { type Output, visible } from "./output.ts";
 import { isTerminal, keepLine, notice, showLine } from "./stderr.ts";
-import { formatBytes } from "./units.ts";
+import { formatBytes } from "../units.ts";
 
 const SHOW_EVERY_MS = 200;
 

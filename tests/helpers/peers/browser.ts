@@ -5,9 +5,9 @@ import { after } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { assertEquals } from "@std/assert";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { push, type PushedUpload, type ServerOptions } from "../../mod.ts";
-import { utf8 } from "./bytes.ts";
-import { startServer, type TestServer } from "./server.ts";
+import { push, type PushedUpload, type ServerOptions } from "../../../mod.ts";
+import { utf8 } from "../bytes.ts";
+import { startServer, type TestServer } from "../server.ts";
 
 const DEADLINE_MS = 10_000;
 const POLL_MS = 20;

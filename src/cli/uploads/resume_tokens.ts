@@ -6,10 +6,10 @@ import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import type { PushedUpload } from "../client.ts";
-import { type ErrorCode, isResourceId, StreamError } from "../protocol.ts";
-import { reasonOf } from "../reasons.ts";
-import { notice } from "./stderr.ts";
+import type { PushedUpload } from "../../client.ts";
+import { type ErrorCode, isResourceId, StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
+import { notice } from "../output/stderr.ts";
 
 /** Answers of the server that began an upload after which its token is of no use. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([

@@ -5,7 +5,7 @@
  * meanwhile (DNS rebinding): to the browser both are one origin, and only the name of the request tells.
  * @module
  */
-import { httpBase, StreamError } from "../protocol.ts";
+import { httpBase, StreamError } from "../../protocol.ts";
 
 /** A host and a port, as RFC 9110 has them in `Host`; the host is what is compared. */
 const HOST = /^(\[[0-9a-f:.]+\]|[^\s:/?#@[\]\\]+)(?::\d*)?$/i;

@@ -2,8 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { pairs, Workspace } from "../helpers/cli.ts";
-import { ForwardProxy } from "../helpers/forward_proxy.ts";
+import { pairs, Workspace } from "../../helpers/cli.ts";
+import { ForwardProxy } from "../../helpers/peers/forward_proxy.ts";
 
 const HOST = "stream.invalid:80";
 

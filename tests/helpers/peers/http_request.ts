@@ -1,7 +1,7 @@
 /** An HTTP request piece by piece, over a bare socket. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import { within } from "./frames/connection.ts";
+import { within } from "../frames/connection.ts";
 
 /** The answer to a request. */
 export interface HttpAnswer {

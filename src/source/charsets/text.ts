@@ -3,11 +3,11 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { StreamError } from "../protocol.ts";
+import { StreamError } from "../../protocol.ts";
 import { charsetOf } from "./charsets.ts";
 import type { Decoder } from "./decoder.ts";
 import { loadDecoder } from "./decoders.ts";
-import { CHUNK_BYTES } from "./source.ts";
+import { CHUNK_BYTES } from "../source.ts";
 
 /** Byte order marks; UTF-32LE's begins like UTF-16LE's, so the longer ones come first. */
 const MARKS = [

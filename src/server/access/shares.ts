@@ -3,10 +3,10 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError } from "../protocol.ts";
-import { grantOf } from "./access.ts";
-import { networkOf } from "./access/failures.ts";
-import type { References } from "./references.ts";
+import { StreamError } from "../../protocol.ts";
+import { grantOf } from "../access.ts";
+import { networkOf } from "./failures.ts";
+import type { References } from "../references.ts";
 
 /** Part of all places that one client may hold, unless its share is given. */
 const SHARE = 1 / 2;

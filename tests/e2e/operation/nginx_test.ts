@@ -3,10 +3,10 @@ import { type ClientRequest, request } from "node:http";
 import { once } from "node:events";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { follow, open, push } from "../../mod.ts";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
-import { within } from "../helpers/frames/connection.ts";
-import { startNginx } from "../helpers/nginx.ts";
+import { follow, open, push } from "../../../mod.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+import { within } from "../../helpers/frames/connection.ts";
+import { startNginx } from "../../helpers/peers/nginx.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -100,7 +100,7 @@ for (const kind of KINDS) {
   });
 
   test(`references of ${kind} name what the client asked nginx for`, async () => {
-    await using place = await proxied(kind);
+    await using place = await proxied(kind, "--allow-host", "logs.example.org");
     const { writer, resource, done } = await running(place.url);
     await writer.close();
     await done;
@@ -114,6 +114,7 @@ for (const kind of KINDS) {
     const own = { host: "logs.example.org", origin: "http://logs.example.org" };
     assertEquals((await get(resource, own)).status, 200);
     assertEquals((await get(resource, { ...own, origin: "http://evil.example" })).status, 403);
+    assertEquals((await get(resource, { host: "evil.example" })).status, 421);
   });
 
   test(`the access log of ${kind} has the address nginx saw, and nginx' id of the request`, async () => {

@@ -6,7 +6,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+import { HttpRequest } from "../../helpers/peers/http_request.ts";
 
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const LINES = "first\nsecond\n";
@@ -217,6 +218,28 @@ for (const kind of KINDS) {
     }
   });
 }
+
+test("a server without --auth answers the names that it was given, and an operator ends what hangs", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own, ["--allow-host", "logs.lan", "--upload-silence", "1h"]);
+  const ask = async (host: string) => {
+    using request = new HttpRequest(`${workspace.server}/readyz`, "GET", {
+      Host: host,
+      "Content-Length": "0",
+    });
+    return (await request.answer()).status;
+  };
+  assertEquals([await ask("logs.lan"), await ask("evil.example")], [200, 421]);
+  const { push, reference } = await workspace.push(own, ["-"]);
+  push.write(LINES);
+  const refused = await workspace.run(own, ["rm", reference]);
+  assertEquals(refused.code, 1);
+  assertStringIncludes(refused.stderr, "--force");
+  assertEquals((await workspace.run(own, ["rm", "--force", reference])).code, 0);
+  const ended = await push.exit();
+  assert(ended.code !== 0);
+  assertStringIncludes(ended.stderr, "(DELETED)");
+});
 
 test("a lock that others could read is taken away from them, and open data is warned of", async () => {
   await using workspace = await Workspace.open();

@@ -5,11 +5,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals, assertLess, assertStringIncludes } from "@std/assert";
-import { StreamError } from "../../src/protocol.ts";
-import { Program } from "../helpers/cli.ts";
-import { eventually } from "../helpers/frames/connection.ts";
-import { completed, listeners, Written } from "../helpers/content.ts";
-import { temporaryDirectory } from "../helpers/temporary.ts";
+import { StreamError } from "../../../src/protocol.ts";
+import { Program } from "../../helpers/cli.ts";
+import { eventually } from "../../helpers/frames/connection.ts";
+import { completed, listeners, Written } from "../../helpers/content.ts";
+import { temporaryDirectory } from "../../helpers/temporary.ts";
 
 /** What curl says of a response that broke off: a partial file (18), or a failed receive (56). */
 const BROKEN = [18, 56];

@@ -4,8 +4,8 @@
  */
 import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
-import { StreamError } from "../protocol.ts";
-import { reasonOf } from "../reasons.ts";
+import { StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
 
 /** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
 export class ReaderGone extends Error {}

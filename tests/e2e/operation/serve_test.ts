@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { own, type Program, Workspace } from "../helpers/cli.ts";
+import { own, type Program, Workspace } from "../../helpers/cli.ts";
 
 const LINES = "first\nsecond\n";
 
