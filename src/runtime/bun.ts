@@ -246,7 +246,16 @@ function serverIn(env: unknown): BunServer {
   return (env as { server?: BunServer } | null)?.server ?? env as BunServer;
 }
 
+/** When so much waits in all sockets together, each may have little. */
+const CROWDED_BYTES = 128 * 1024 * 1024;
+const LITTLE_BYTES = 64 * 1024;
+
+/** What waits in all sockets, as far as it was seen. */
+let waitingBytes = 0;
+
 class BunConnection extends WholeMessageConnection {
+  /** What was last seen to wait in this socket. */
+  #seenBytes = 0;
   #wake: (() => void) | null = null;
   #room: Promise<void> | null = null;
 
@@ -262,8 +271,19 @@ class BunConnection extends WholeMessageConnection {
     return this.socket.getBufferedAmount();
   }
 
+  protected override get mostBufferedBytes(): number {
+    return waitingBytes > CROWDED_BYTES ? LITTLE_BYTES : super.mostBufferedBytes;
+  }
+
   protected put(message: string | Uint8Array): void {
     this.socket.send(message);
+    this.#look();
+  }
+
+  #look(): void {
+    const bytes = this.gone ? 0 : this.bufferedBytes;
+    waitingBytes += bytes - this.#seenBytes;
+    this.#seenBytes = bytes;
   }
 
   protected override together(step: () => void): void {
@@ -285,6 +305,7 @@ class BunConnection extends WholeMessageConnection {
 
   /** The socket has room again, or is gone. */
   drained(): void {
+    this.#look();
     this.#wake?.();
     this.#wake = this.#room = null;
   }

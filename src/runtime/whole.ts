@@ -32,6 +32,10 @@ export abstract class WholeMessageConnection implements Connection {
   protected abstract readonly gone: boolean;
   /** Bytes that wait in the socket. */
   protected abstract readonly bufferedBytes: number;
+  /** Bytes that may wait in the socket at present. */
+  protected get mostBufferedBytes(): number {
+    return SOCKET_BUFFER_BYTES;
+  }
   /** Hands a message to the socket. */
   protected abstract put(message: string | Uint8Array): void;
   /** Waits until the socket may have room. */
@@ -96,7 +100,7 @@ export abstract class WholeMessageConnection implements Connection {
   get #isFull(): boolean {
     const { bufferedBytes } = this;
     if (bufferedBytes === 0) this.#handedOver = 0;
-    return bufferedBytes + this.#handedOver * MESSAGE_COST_BYTES > SOCKET_BUFFER_BYTES;
+    return bufferedBytes + this.#handedOver * MESSAGE_COST_BYTES > this.mostBufferedBytes;
   }
 
   async #sendAfter(before: Promise<void> | null, message: string | Uint8Array): Promise<void> {

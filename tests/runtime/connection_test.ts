@@ -556,6 +556,35 @@ contract("long texts that nobody takes share 128 MiB, and others wait", async ()
   await eventually("all", () => begun >= 3);
 }, "Bun" in globalThis ? Object.keys(adapters) : ["frames"]);
 
+contract(
+  "what waits in all sockets together has a bound, and goes on when peers read",
+  async () => {
+    await using mounted = await record();
+    const peers = [];
+    let sent = 0;
+    const wanted = 60 * 7;
+    for (let index = 0; index < 60; index++) {
+      peers.push(await rawUpgrade(mounted.host, "/"));
+      await eventually("a session", () => mounted.sessions.length > index);
+      const { connection } = mounted.sessions[index];
+      void (async () => {
+        for (let count = 0; count < 7; count++) {
+          await connection.send(new Uint8Array(MiB));
+          await connection.send(new Uint8Array(1));
+          sent++;
+        }
+      })();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    // The kernel takes some MiB of each; 420 MiB would fit into the sockets' own buffers.
+    assertLess(sent, wanted);
+    for (const { socket } of peers) socket.resume();
+    await eventually("all", () => sent === wanted);
+    for (const { socket } of peers) socket.destroy();
+  },
+  "Bun" in globalThis ? ["the runtime's own"] : [],
+);
+
 contract("of many pings the newest are answered", async () => {
   await using mounted = await record();
   using peer = await RawPeer.open(mounted.listener.port);
