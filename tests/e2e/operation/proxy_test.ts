@@ -10,7 +10,7 @@ const HOST = "stream.invalid:80";
 for (const { server, client } of pairs) {
   test(`every command reaches a server by HTTP_PROXY: server on ${server}, client on ${client}`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(server);
+    await workspace.serve(server, ["--allow-host", "stream.invalid"]);
     await using proxy = await ForwardProxy.open(workspace.server);
     const env = { HTTP_PROXY: proxy.url, STREAM_SERVER: "http://stream.invalid" };
     await writeFile(workspace.path("a.txt"), "one\ntwo\n");
