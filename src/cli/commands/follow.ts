@@ -14,12 +14,13 @@ import {
   sizeOf,
   standardOutput,
   visible,
-} from "../output.ts";
-import { Progress, RETRY_NOTICES } from "../progress.ts";
-import { outcomeText } from "../outcome.ts";
+} from "../output/output.ts";
+import { plainOutput } from "../output/plain_output.ts";
+import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { outcomeText } from "../uploads/outcome.ts";
 import { Several } from "../follow_several.ts";
 import { REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../stderr.ts";
+import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
@@ -49,6 +50,10 @@ export const follow: Command = {
       help: "only so many lines from an index, from 0",
     },
     tail: { kind: "count", value: "N", help: "begin N lines before the end" },
+    "no-color": {
+      kind: "flag",
+      help: "leave out escape sequences, which colour or move a terminal",
+    },
     "no-follow": { kind: "flag", help: "read what is there now, and end" },
     "retry-for": {
       kind: "duration",
@@ -81,7 +86,8 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
     if (options.text(name) === undefined) continue;
     throw new UsageError(`--${name} is for one resource: stream get fetches several`);
   }
-  const several = new Several(standardOutput(), {
+  const output = options.flag("no-color") ? plainOutput(standardOutput()) : standardOutput();
+  const several = new Several(output, {
     tail: options.number("tail"),
     live: !options.flag("no-follow"),
     open: {
@@ -118,7 +124,8 @@ async function runFollow(text: string, options: Options): Promise<number> {
     ...transportOf(options),
   });
   try {
-    const output = await openOutput(options, selection, download);
+    const target = await openOutput(options, selection, download);
+    const output = options.flag("no-color") ? plainOutput(target) : target;
     await copyShown(download, selection, live, output, pathOf(options) !== undefined);
     await output.close();
     const { transferStatus, failure, outcome } = download.status;
@@ -161,6 +168,11 @@ async function openOutput(
   download: Download,
 ): Promise<Output> {
   const path = pathOf(options);
+  if (options.flag("continue") && options.flag("no-color")) {
+    throw new UsageError(
+      "--continue and --no-color exclude each other: the file has other offsets",
+    );
+  }
   if (!options.flag("continue")) {
     return path === undefined ? standardOutput() : await fileOutput(path, "w");
   }

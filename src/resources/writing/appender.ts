@@ -33,6 +33,7 @@ import type { Meter } from "../meter.ts";
 import { CheckpointPace } from "./pace.ts";
 import { BLOCK_BYTES, Received } from "./received.ts";
 import type { Resource } from "../reading/resource.ts";
+import type { SteadyClock } from "../steady_clock.ts";
 import type { LogDigest } from "./restore.ts";
 
 /** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
@@ -53,6 +54,8 @@ export interface AppenderOptions {
   status: ResourceStatus;
   /** For how long the upload is this node's. */
   lease: Lease;
+  /** The time by which resources age. */
+  clock: SteadyClock;
   /** The digest of what the log holds. */
   digest: LogDigest;
   /** The present boot of storage; null where an append is as safe as it gets. */
@@ -584,7 +587,7 @@ export class Appender {
       epoch: status.epoch,
       sequence: status.sequence,
       announced: this.announced,
-      updatedAtMs: Date.now(),
+      updatedAtMs: this.#options.clock.nowMs,
       ...change,
     };
     try {

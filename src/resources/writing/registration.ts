@@ -163,14 +163,14 @@ export class Registrar {
       announced,
       ...(annotation === undefined ? {} : { annotation }),
       owner: this.#parts.lease.owner(),
-      updatedAtMs: nowMs,
+      updatedAtMs: this.#parts.clock.nowMs,
       revision: 0,
     };
   }
 
   /** The time, later than any before, so that lists keep the order of registration. */
   #nextTimeMs(): number {
-    this.#newestMs = Math.max(Date.now(), this.#newestMs + 1);
+    this.#newestMs = Math.max(this.#parts.clock.wallMs, this.#newestMs + 1);
     return this.#newestMs;
   }
 

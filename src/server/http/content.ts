@@ -14,6 +14,7 @@ import {
   type ResourceView,
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import { gzipped } from "../answer/gzip.ts";
 import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
@@ -84,7 +85,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   const part = choosePart(c, record.status, etag, asked);
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await parts.resources.open(id, record));
-  const response = await answerWith(c, parts, sourceOf(opened, part, coding), () => {
+  const response = await answerWith(c, parts, sourceOf(opened, part, coding, parts), () => {
     c.status(part.contentRange === null ? 200 : 206);
     setCacheHeaders(c, record, etag);
     setContentHeaders(c, record, asked);
@@ -92,29 +93,27 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   });
   // The body releases it from now on.
   stack.move();
-  return coding === "gzip" ? compressed(response) : response;
+  return response;
 }
 
 function sourceOf(
   opened: OpenResource,
   { first, end }: ContentPart,
   coding: Coding,
+  { runtime: { compressesAside: isAside = false } }: FaceParts,
 ): BodySource {
   const { resource } = opened;
   const release = () => opened.release();
   // Parts of what is there already are downloads; only who waits for more follows.
   if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
-  // Compressing a large piece would keep everybody else waiting.
   if (coding === "gzip") {
-    return { chunks: (signal) => readRange(resource, first, end, signal), release };
+    return {
+      chunks: (signal) => gzipped(readRange(resource, first, end, signal), isAside),
+      release,
+    };
   }
   const byteCount = end - first;
   return { chunks: (signal) => readFast(resource, first, end, signal), byteCount, release };
-}
-
-function compressed(response: Response): Response {
-  const { body } = response;
-  return new Response(body && body.pipeThrough(new CompressionStream("gzip")), response);
 }
 
 /** Text that does not change any more pays to be compressed; parts are parts of what is stored. */
