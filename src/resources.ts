@@ -375,7 +375,7 @@ export class Resources implements ServerResources {
       await this.#handover.end(id, new StreamError("DELETED", cause));
     }
     // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
-    const existed = await this.#catalog.delete(id);
+    const existed = await this.#catalog.delete(id, record.createdAtMs);
     await this.#cache.deleted(id, record.createdAtMs);
     if (!existed) throw notFound(id);
     await this.#storage.delete(id);

@@ -257,6 +257,20 @@ contract("an update of a record that is gone is NOT_FOUND", async (catalog) => {
   await assertFails("NOT_FOUND", () => catalog.update(id, 0, { size: 1 }));
 });
 
+contract(
+  "a deletion that is meant for one life of an id leaves the next one alone",
+  async (catalog) => {
+    const former = record({ createdAtMs: 1_700_000_000_000 });
+    const next = { ...former, createdAtMs: 1_700_000_000_001 };
+    await catalog.create(former);
+    assertEquals(await catalog.delete(former.id, next.createdAtMs), false);
+    assertEquals(await catalog.delete(former.id, former.createdAtMs), true);
+    await catalog.create(next);
+    assertEquals(await catalog.delete(former.id, former.createdAtMs), false);
+    assertEquals(await catalog.get(next.id), next);
+  },
+);
+
 contract("a deleted record is gone, and its id can be used again", async (catalog) => {
   const { id } = record();
   assertEquals(await catalog.delete(id), false);

@@ -1,12 +1,20 @@
 /** An id that was deleted and is used again: nobody takes the bytes of one life for those of another. */
 import { test } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { follow, open, shareResource, SignedLinks } from "../../mod.ts";
+import {
+  type Catalog,
+  follow,
+  MemoryCatalog,
+  open,
+  shareResource,
+  SignedLinks,
+} from "../../mod.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { Place } from "../helpers/place.ts";
 import { startServer } from "../helpers/server.ts";
+import { override } from "../helpers/storage.ts";
 
 const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
 const FIRST = "the first life of it\n";
@@ -109,6 +117,27 @@ test("a body that was kept is asked for before it is shown again", async () => {
   await upload(server.url, SECOND);
   const other = await fetch(`${server.url}/resources/${ID}/content`, condition);
   assertEquals([other.status, await other.text()], [200, SECOND]);
+});
+
+test("a deletion that waited for the catalog does not delete the next life of the id", async () => {
+  const catalog = new MemoryCatalog();
+  const late = Promise.withResolvers<void>();
+  let deletions = 0;
+  const waiting = override<Catalog>(catalog, {
+    async delete(id, createdAtMs) {
+      if (++deletions === 1) await late.promise;
+      return await catalog.delete(id, createdAtMs);
+    },
+  });
+  await using server = await startServer({ catalog: waiting });
+  await upload(server.url, FIRST);
+  const first = server.resources.delete(ID);
+  await remove(server.url);
+  await upload(server.url, SECOND);
+  late.resolve();
+  await assertFails("NOT_FOUND", () => first);
+  const content = await fetch(`${server.url}/resources/${ID}/content`);
+  assertEquals([content.status, await content.text()], [200, SECOND]);
 });
 
 test("follow --continue does not go on with another life of the id", async () => {

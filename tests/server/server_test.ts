@@ -833,6 +833,7 @@ test("every code is provoked by some test", () => {
     PEER_SILENT: "no answer is expected, above",
     INTERRUPTED: "no connection is left; upload_session_test.ts",
     CONFLICT: "storage_test.ts, catalog_test.ts",
+    INDEX_DAMAGED: "a response; damaged_index_test.ts",
     SOURCE_FAILED: "the client's; source_*_test.ts",
     UNREACHABLE: "the client's; client_test.ts",
   };

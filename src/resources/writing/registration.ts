@@ -128,7 +128,7 @@ export class Registrar {
       admission.checkOpen();
       return await cache.hold(record);
     } catch (error) {
-      await catalog.delete(record.id);
+      await catalog.delete(record.id, record.createdAtMs);
       throw error;
     }
   }

@@ -107,7 +107,7 @@ export function linesRoutes(parts: FaceParts): Route[] {
     },
     errors: [
       ...["NOT_FOUND", "DELETED", "NO_LINE_ACCESS", "LINES_NOT_AVAILABLE"] as const,
-      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+      ...["LIMIT_REACHED", "STORAGE_FAILED", "INDEX_DAMAGED"] as const,
     ],
     handle: (c, asked) => asked.locate ? locateOnly(c, parts, asked) : send(c, parts, asked),
   })];

@@ -89,7 +89,7 @@ export function searchRoutes(parts: FaceParts): Route[] {
     },
     errors: [
       ...["NOT_FOUND", "DELETED", "NO_LINE_ACCESS", "LINES_NOT_AVAILABLE"] as const,
-      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+      ...["LIMIT_REACHED", "STORAGE_FAILED", "INDEX_DAMAGED"] as const,
     ],
     async handle(c, asked) {
       if (running >= MAX_SEARCHES) {
