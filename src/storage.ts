@@ -90,7 +90,7 @@ export interface LogReader {
   /**
    * Position of a line break.
    * @param index Number of the line break, from 0.
-   * @throws {StreamError} INDEX_DAMAGED when the index does not tell it, and never a position that is none.
+   * @throws {StreamError} STORAGE_FAILED when the index is shorter, INDEX_DAMAGED when what it tells is no line break.
    */
   lineBreak(index: number): Promise<number>;
   /**

@@ -44,12 +44,15 @@ export class IndexReader {
 
   /**
    * Position of a line break.
-   * @throws {StreamError} INDEX_DAMAGED when the index does not tell it.
+   * @throws {StreamError} STORAGE_FAILED when the index is shorter, INDEX_DAMAGED when what it tells is not true.
    */
   async lineBreak(index: number): Promise<number> {
-    const found = await this.#find(index) ??
-      (await this.#reopen() ? await this.#find(index) : null);
-    return found ?? this.#refuse(`entry ${index} names no line break`);
+    let found = await this.#find(index);
+    if (typeof found !== "number" && await this.#reopen()) found = await this.#find(index);
+    if (found === "ABSENT") {
+      throw new StreamError("STORAGE_FAILED", `the index ${this.#path} has no entry ${index}`);
+    }
+    return found === "WRONG" ? this.#refuse(`entry ${index} names no line break`) : found;
   }
 
   /**
@@ -81,9 +84,9 @@ export class IndexReader {
   }
 
   /** What an entry says, if that is true. */
-  async #find(index: number): Promise<number | null> {
+  async #find(index: number): Promise<number | "ABSENT" | "WRONG"> {
     const file = this.#file;
-    if (file === null) return null;
+    if (file === null) return "ABSENT";
     const first = Math.max(0, index - 1);
     const entries = await this.#read(
       file,
@@ -95,12 +98,12 @@ export class IndexReader {
       return at + INDEX_ENTRY_BYTES <= entries.length ? decodeEntry(entries, at) : null;
     };
     const position = entry(index);
-    if (position === null) return null;
+    if (position === null) return "ABSENT";
     const before = index === 0 ? -1 : entry(index - 1)!;
     // The newest entry of a log that grows has none behind it.
-    if (position <= before || position >= (entry(index + 1) ?? Infinity)) return null;
+    if (position <= before || position >= (entry(index + 1) ?? Infinity)) return "WRONG";
     const [byte] = await this.#read(this.#data, position, 1);
-    return byte === LINE_BREAK ? position : null;
+    return byte === LINE_BREAK ? position : "WRONG";
   }
 
   /** Opens what stands in the place of the index now; false when that is what was open already. */

@@ -128,6 +128,7 @@ export class FileReader implements LogReader {
       return await fill(file, position, bytes);
     }
     const filled = fillSync(file.fd, position, bytes);
+    if (filled < bytes.length) return filled;
     const nowMs = performance.now();
     this.disk.waited(nowMs - startedAtMs, nowMs);
     return filled;
