@@ -54,7 +54,7 @@ export class Shares {
    * @throws {StreamError} LIMIT_REACHED when one of them has its share.
    */
   check(clients: readonly string[]): void {
-    const full = clients.find((client) => (this.#held.get(client) ?? 0) >= this.maxPerClient);
+    const full = this.#full(clients);
     if (full === undefined) return;
     const { what, option, refused } = this.#options;
     refused();
@@ -62,6 +62,15 @@ export class Shares {
       "LIMIT_REACHED",
       `${full} has ${this.maxPerClient} ${what}, its share: end some, or see ${option}`,
     );
+  }
+
+  /** Whether a request may have one more place; nobody is refused anything. */
+  hasRoom(clients: readonly string[]): boolean {
+    return this.#full(clients) === undefined;
+  }
+
+  #full(clients: readonly string[]): string | undefined {
+    return clients.find((client) => (this.#held.get(client) ?? 0) >= this.maxPerClient);
   }
 
   /**
@@ -98,9 +107,12 @@ export function clientsOf(c: Context, references: References): string[] {
   const clients: string[] = [];
   const grant = grantOf(c);
   if (grant !== null) clients.push(`the token ${JSON.stringify(grant.name)}`);
-  const address = references.remoteAddress(c);
-  if (address !== null && !LOOPBACK.test(address)) {
-    clients.push(`the address ${networkOf(address)}`);
-  }
-  return clients;
+  const client = clientAt(references.remoteAddress(c));
+  return client === null ? clients : [...clients, client];
+}
+
+/** Whose an address is; null for loopback, and where nobody knows. */
+export function clientAt(address: string | null): string | null {
+  if (address === null || LOOPBACK.test(address)) return null;
+  return `the address ${networkOf(address)}`;
 }
