@@ -240,7 +240,9 @@ test("a line that is not ended is read again when it grew while it was being rea
       asked.changed();
       return answer.promise;
     },
-    find: () => new Promise(() => {}),
+    find: async function* () {
+      return await new Promise<never>(() => {});
+    },
   };
   const log = new Log(source, new SettingsStore({ getItem: () => null, setItem: () => {} }));
   const opened = asked.once();
