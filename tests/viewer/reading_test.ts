@@ -225,6 +225,7 @@ test("a line that is not ended is read again when it grew while it was being rea
     currentSize,
     epoch: 1,
   } as ResourceInfo);
+  const searching = { next: () => new Promise<never>(() => {}) } as ReturnType<Find>;
   const source: LogSource = {
     info: () => Promise.resolve(sized(4)),
     async *statuses() {
@@ -240,9 +241,7 @@ test("a line that is not ended is read again when it grew while it was being rea
       asked.changed();
       return answer.promise;
     },
-    find: async function* () {
-      return await new Promise<never>(() => {});
-    },
+    find: () => searching,
   };
   const log = new Log(source, new SettingsStore({ getItem: () => null, setItem: () => {} }));
   const opened = asked.once();
