@@ -225,7 +225,6 @@ test("a line that is not ended is read again when it grew while it was being rea
     currentSize,
     epoch: 1,
   } as ResourceInfo);
-  const searching = { next: () => new Promise<never>(() => {}) } as ReturnType<Find>;
   const source: LogSource = {
     info: () => Promise.resolve(sized(4)),
     async *statuses() {
@@ -241,7 +240,10 @@ test("a line that is not ended is read again when it grew while it was being rea
       asked.changed();
       return answer.promise;
     },
-    find: () => searching,
+    find: async function* () {
+      yield* [];
+      return await new Promise<never>(() => {});
+    },
   };
   const log = new Log(source, new SettingsStore({ getItem: () => null, setItem: () => {} }));
   const opened = asked.once();
