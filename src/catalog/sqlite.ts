@@ -29,6 +29,7 @@ import type {
   ContextAttributes,
   ContextQuery,
   EndedQuery,
+  Ownership,
   RecordChange,
   ResourceChange,
   ResourceQuery,
@@ -117,6 +118,11 @@ const MIGRATIONS = [
   `,
   `
   ALTER TABLE resources ADD COLUMN annotation TEXT;
+  ALTER TABLE resources ADD COLUMN owned_by TEXT NOT NULL DEFAULT 'CONNECTION';
+  UPDATE resources SET owned_by = 'SECRET' WHERE secret_hash IS NOT NULL;
+  ALTER TABLE resources ADD COLUMN intent_offset INTEGER;
+  ALTER TABLE resources ADD COLUMN intent_count INTEGER;
+  ALTER TABLE resources ADD COLUMN intent_annotation TEXT;
   `,
   `
   ALTER TABLE contexts ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
@@ -194,6 +200,10 @@ const COLUMNS = [
   "exit_code",
   "exit_signal",
   "annotation",
+  "owned_by",
+  "intent_offset",
+  "intent_count",
+  "intent_annotation",
   "state_version",
   "state_boot",
   "doubtful_from",
@@ -614,6 +624,10 @@ function toRow(record: ResourceRecord): Row {
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
     annotation: record.annotation ?? null,
+    owned_by: record.ownedBy,
+    intent_offset: record.intent?.byteOffset ?? null,
+    intent_count: record.intent?.byteCount ?? null,
+    intent_annotation: record.intent?.annotation ?? null,
     state_version: record.digestState?.version ?? null,
     state_boot: record.digestState?.boot ?? null,
     doubtful_from: record.digestState?.doubtfulFrom ?? null,
@@ -654,7 +668,15 @@ function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
       size: row.announced_size as number | null,
       checksum: row.announced_checksum as string | null,
     },
+    ownedBy: row.owned_by as Ownership,
     ...(row.annotation === null ? {} : { annotation: String(row.annotation) }),
+    ...(row.intent_offset === null ? {} : {
+      intent: {
+        byteOffset: Number(row.intent_offset),
+        byteCount: Number(row.intent_count),
+        annotation: String(row.intent_annotation),
+      },
+    }),
     durableSize: Number(row.durable_size),
     owner: row.owner_node === null ? null : {
       node: String(row.owner_node),

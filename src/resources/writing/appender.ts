@@ -10,6 +10,7 @@ import type {
   Catalog,
   DigestState,
   Owner,
+  Ownership,
   ResourceChange,
   ResourceRecord,
 } from "../../catalog.ts";
@@ -134,6 +135,8 @@ export class Appender {
 
   /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
   announced: Announcement;
+  /** What a face keeps; kept in the catalog from its next update on. */
+  annotation: string | undefined;
 
   /** Use `Resources.register`. */
   constructor(
@@ -145,6 +148,7 @@ export class Appender {
     this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
     this.#status = options.status;
     this.announced = options.record.announced;
+    this.annotation = options.record.annotation;
     this.#pace = new CheckpointPace(options.checkpointIntervalMs);
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = options.status.durableSize;
@@ -161,9 +165,9 @@ export class Appender {
     return this.#options.digest.running.algorithm;
   }
 
-  /** Whether its owner may come back after its connection broke. */
-  get resumable(): boolean {
-    return this.#record.value.secretHash !== null;
+  /** Whose the upload is. */
+  get ownedBy(): Ownership {
+    return this.#record.value.ownedBy;
   }
 
   /** Whether it takes nothing any more. */
@@ -226,6 +230,42 @@ export class Appender {
     this.#waiting.add(bytes);
     this.#received += bytes.length;
     this.#schedule();
+  }
+
+  /**
+   * Appends bytes that count whole or not at all, with the annotation that belongs to them: whatever ends this
+   * process, both are there or neither is.
+   * @param bytes They belong to the appender from now on.
+   * @param annotation What it is from then on.
+   * @returns When they are as safe as promised, and can be read.
+   * @throws {StreamError} What refused them; the upload is FAILED then.
+   */
+  async appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
+    while (this.#running !== null) await this.#running;
+    if (this.#closing) throw this.#fence ?? new StreamError("WRONG_STATE", "the upload is over");
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const appending = this.#appendWhole(bytes, annotation);
+    this.#running = appending.catch((error) => this.#failed(error)).finally(() => {
+      this.#running = null;
+    });
+    await appending;
+  }
+
+  async #appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
+    await this.#drain();
+    const intent = { byteOffset: this.#written, byteCount: bytes.length, annotation };
+    try {
+      await this.#record.update({ annotation: this.annotation, intent });
+      if (this.#options.durability === "disk") await this.#options.catalog.sync?.();
+    } catch (error) {
+      this.#noticeFence(toStreamError(error));
+      throw error;
+    }
+    this.#waiting.add(bytes);
+    this.#received += bytes.length;
+    await this.#drain();
+    this.annotation = annotation;
   }
 
   /**
@@ -583,6 +623,7 @@ export class Appender {
       epoch: status.epoch,
       sequence: status.sequence,
       announced: this.announced,
+      ...(this.annotation === undefined ? {} : { annotation: this.annotation, intent: null }),
       updatedAtMs: Date.now(),
       ...change,
     };

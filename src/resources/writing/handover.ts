@@ -5,7 +5,7 @@
  * it, and is FAILED when nobody comes back in time.
  * @module
  */
-import type { ResourceRecord } from "../../catalog.ts";
+import type { Ownership, ResourceRecord } from "../../catalog.ts";
 import { createDigest } from "../../digest.ts";
 import {
   type ErrorCode,
@@ -57,6 +57,8 @@ interface Interrupted {
   open: OpenResource;
   /** The epoch that its owner had. */
   epoch: number;
+  /** Whose the upload is. */
+  ownedBy: Ownership;
   /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
   digest: LogDigest | null;
   stopTimer: () => void;
@@ -105,13 +107,14 @@ export class Handover {
   }
 
   /**
-   * Takes an upload over for whoever knows its secret; an owner that is still connected is shut out, here or on
+   * Takes an upload over for whoever owns it; an owner that is still connected is shut out, here or on
    * another node.
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
-  async resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
-    const { secretHash } = await findRecord(this.#parts.catalog, id);
-    if (secretHash === null || !await matchesSecret(secret, secretHash)) {
+  async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
+    const { ownedBy, secretHash } = await findRecord(this.#parts.catalog, id);
+    const knows = secret !== null && secretHash !== null && await matchesSecret(secret, secretHash);
+    if (!knows && ownedBy !== "ANYBODY") {
       throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
     }
     return await this.take(id, async () => {
@@ -136,7 +139,7 @@ export class Handover {
    */
   async interrupt(appender: Appender, cause: StreamError): Promise<void> {
     const { id } = appender.resource;
-    if (!mayComeBack(appender, cause) || this.#parts.resumeWindowMs === 0) {
+    if (!mayComeBack(appender, cause) || this.#windowMs(appender.ownedBy) === 0) {
       return await appender.fail(cause);
     }
     await this.take(id, async () => {
@@ -174,11 +177,11 @@ export class Handover {
    * @throws {StreamError} CONFLICT, FENCED when another node was faster; NOT_FOUND, STORAGE_FAILED.
    */
   async adopt(record: ResourceRecord, cause: StreamError): Promise<void> {
-    const mayWait = record.secretHash !== null && this.#parts.resumeWindowMs > 0;
+    const mayWait = this.#windowMs(record.ownedBy) > 0;
     const upload = await this.#nextEpoch(record, mayWait);
     if (mayWait) {
       await upload.writer.close();
-      return this.wait(upload.open, upload.record.epoch, null, cause);
+      return this.wait(upload.open, upload.record, null, cause);
     }
     await this.#fail(upload, cause);
   }
@@ -186,22 +189,22 @@ export class Handover {
   /**
    * Waits for the owner of an upload to come back.
    * @param open The resource.
-   * @param epoch The epoch that its owner had.
+   * @param last The epoch of the last owner, and whose the upload is.
    * @param digest The digest of what the log holds; null when it must be brought up to date.
    * @param cause Why the owner is gone; told to everybody if it does not come back.
    */
   wait(
     open: OpenResource,
-    epoch: number,
+    { epoch, ownedBy }: Pick<Appender, "epoch" | "ownedBy">,
     digest: LogDigest | null,
     cause: StreamError,
   ): void {
     if (this.#closed) return;
     const { id } = open.resource;
-    const stopTimer = startTimer(this.#parts.resumeWindowMs, () => {
+    const stopTimer = startTimer(this.#windowMs(ownedBy), () => {
       this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
     });
-    this.#interrupted.set(id, { open, epoch, digest, stopTimer });
+    this.#interrupted.set(id, { open, epoch, ownedBy, digest, stopTimer });
   }
 
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
@@ -226,13 +229,13 @@ export class Handover {
     await this.#turns.settled();
     await Promise.all([
       ...this.#parts.uploads.all().map(({ appender }) =>
-        appender.resumable ? appender.detach(null) : appender.fail(shutdown)
+        appender.ownedBy !== "CONNECTION" ? appender.detach(null) : appender.fail(shutdown)
       ),
       ...Array.from(this.#interrupted.keys(), (id) => this.#disown(id)),
     ]);
   }
 
-  async #resumeNow(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
+  async #resumeNow(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
     const { catalog, cache, admission, uploads } = this.#parts;
     const record = await findRecord(catalog, id);
     const { transferStatus, failure } = cache.view(record).status;
@@ -260,7 +263,7 @@ export class Handover {
       if (error.code === "OFFSET_LOST") await this.#fail(upload, error);
       else {
         await writer.close();
-        this.wait(open, record.epoch, null, error);
+        this.wait(open, record, null, error);
       }
       throw error;
     }
@@ -276,7 +279,7 @@ export class Handover {
 
   /** Opens the log of an unfinished upload for its next epoch. */
   async #nextEpoch(record: ResourceRecord, waits: boolean): Promise<OpenUpload> {
-    const { catalog, storage, cache, lease, resumeWindowMs } = this.#parts;
+    const { catalog, storage, cache, lease } = this.#parts;
     const { id } = record;
     const interrupted = this.#interrupted.get(id);
     // An upload that waited for its owner is open already.
@@ -284,7 +287,7 @@ export class Handover {
     try {
       await cache.reach(id);
       const { durableSize } = open.resource.status;
-      const owner = lease.owner(waits ? resumeWindowMs : 0);
+      const owner = lease.owner(waits ? this.#windowMs(record.ownedBy) : 0);
       const taken = await takeLog(storage, catalog, record, durableSize, owner);
       interrupted?.stopTimer();
       this.#interrupted.delete(id);
@@ -308,12 +311,17 @@ export class Handover {
 
   /** Takes the log from an owner, unless the upload is over then. */
   async #detach(running: RunningUpload, cause: StreamError): Promise<void> {
-    const { uploads, lease, resumeWindowMs } = this.#parts;
+    const { uploads, lease } = this.#parts;
     const { appender, open } = running;
-    const digest = await appender.detach(lease.owner(resumeWindowMs));
+    const digest = await appender.detach(lease.owner(this.#windowMs(appender.ownedBy)));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
-    this.wait(open, appender.epoch, digest, cause);
+    this.wait(open, appender, digest, cause);
+  }
+
+  /** How long an upload waits for its owner: what is anybody's waits for everybody, whenever they come. */
+  #windowMs(ownedBy: Ownership): number {
+    return { CONNECTION: 0, SECRET: this.#parts.resumeWindowMs, ANYBODY: Infinity }[ownedBy];
   }
 
   /** Nobody came back: the upload is FAILED with everything it has. */
@@ -328,8 +336,8 @@ export class Handover {
     } catch (thrown) {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
-      const { open, epoch, digest } = interrupted;
-      if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause);
+      const { open, digest } = interrupted;
+      if (error.code === "NOT_READY") return this.wait(open, interrupted, digest, cause);
       this.#interrupted.delete(id);
       await this.lose(id, error);
       await interrupted.open.release();
@@ -386,8 +394,8 @@ export class Handover {
 }
 
 /** Tells whether an upload waits for its owner after an error. */
-export function mayComeBack({ resumable }: Appender, { code }: StreamError): boolean {
-  return resumable && INTERRUPTIONS.has(code);
+export function mayComeBack({ ownedBy }: Appender, { code }: StreamError): boolean {
+  return ownedBy !== "CONNECTION" && INTERRUPTIONS.has(code);
 }
 
 function completedUpload({ size, lines, digest }: ResourceRecord): UploadResult {

@@ -93,7 +93,7 @@ export class Recovery {
         if (lost.code === "NOT_FOUND") await handover.lose(record.id, lost);
         // What cannot be opened now may be when its owner is back, or when the window is over.
         else if (lost.code !== "CONFLICT" && lost.code !== "FENCED") {
-          handover.wait(cache.holdUnreached(record), record.epoch, null, abandoned());
+          handover.wait(cache.holdUnreached(record), record, null, abandoned());
         } else {
           // Its last owner may just have written what it had; another node may have been faster.
           record = await catalog.get(record.id);
