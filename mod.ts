@@ -30,8 +30,10 @@ export type { StepStatus } from "./src/protocol.ts";
 export type {
   Announcement,
   Catalog,
+  CatalogTime,
   ContextQuery,
   DigestState,
+  EndedQuery,
   Owner,
   RecordChange,
   ResourceChange,
@@ -57,6 +59,7 @@ export { FileStorage } from "./src/storage/file.ts";
 export { MemoryLogs, MemoryStorage } from "./src/storage/memory.ts";
 export type {
   Connection,
+  Inform,
   Listener,
   ListenOptions,
   Runtime,
@@ -83,5 +86,5 @@ export {
   openGrowingFile,
 } from "./src/source/file.ts";
 export type { Source } from "./src/source/source.ts";
-export { CHARSETS } from "./src/source/charsets.ts";
-export { transcodeToUtf8 } from "./src/source/text.ts";
+export { CHARSETS } from "./src/source/charsets/charsets.ts";
+export { transcodeToUtf8 } from "./src/source/charsets/text.ts";

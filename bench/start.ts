@@ -29,7 +29,11 @@ async function measure(bench: Bench, name: string, directory: string): Promise<v
 }
 
 /** Records of finished uploads; their data is not looked at when a server starts. */
-async function fillCatalog(root: string, directory: string, resources: number): Promise<void> {
+export async function fillCatalog(
+  root: string,
+  directory: string,
+  resources: number,
+): Promise<void> {
   // A catalog of another version than the program's would be migrated, or refused.
   const { SqliteCatalog }: typeof import("../mod.ts") = await import(join(root, "mod.ts"));
   await mkdir(directory, { recursive: true });

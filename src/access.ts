@@ -19,6 +19,8 @@ export interface Grant {
   contextId: string | null;
   /** The one resource it is for; null for all. */
   resourceId: string | null;
+  /** The one life of that resource it is for (PROTOCOL.md 1.4); missing for all. */
+  life?: string;
   /** When it ends, in ms since 1970; null for never. */
   expiresAtMs: number | null;
 }
@@ -47,8 +49,9 @@ export interface Links extends Authenticator {
    * Makes the credential of a link.
    * @param resourceId The resource.
    * @param expiresAtMs When it ends, in ms since 1970, cut to whole seconds.
+   * @param life The life of the resource that it opens; every one by default.
    */
-  create(resourceId: string, expiresAtMs: number): Promise<string>;
+  create(resourceId: string, expiresAtMs: number, life?: string): Promise<string>;
 }
 
 /** The access control of a server. */

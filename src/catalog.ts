@@ -194,8 +194,13 @@ export interface Catalog {
   list(query: ResourceQuery): Promise<ResourceRecord[]>;
   /** Finished resources that ended before a time, the one that ended first first. */
   listEnded(query: EndedQuery): Promise<ResourceRecord[]>;
-  /** Removes a record; false when there was none. */
-  delete(id: string): Promise<boolean>;
+  /**
+   * Removes a record.
+   * @param id Its id.
+   * @param createdAtMs When it was registered: its id may have been used again; whenever by default.
+   * @returns False when there was none.
+   */
+  delete(id: string, createdAtMs?: number): Promise<boolean>;
   /**
    * Makes an upload context unless it exists.
    * @param id Its id.

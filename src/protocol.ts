@@ -56,6 +56,7 @@ export { checkOutcome, endedWell, type Outcome } from "./protocol/outcomes.ts";
 export { httpBase, parseReference, type ResourceLocation, wsBase } from "./protocol/references.ts";
 export type { Flat, Kinds, Optional, Required, ValueOf } from "./protocol/shapes.ts";
 export {
+  checkLife,
   checkStart,
   isFinal,
   isNewer,

@@ -8,6 +8,7 @@ import type {
   Catalog,
   ContextAttributes,
   ContextQuery,
+  EndedQuery,
   RecordChange,
   ResourceQuery,
   ResourceRecord,
@@ -49,6 +50,7 @@ import {
 import { type UploadOptions, Uploads } from "./resources/writing/uploads.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
 import { type RetentionOptions, sweep } from "./resources/retention.ts";
+import { SteadyClock } from "./resources/steady_clock.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
 import { statusOf } from "./resources/status.ts";
 import type { Storage } from "./storage.ts";
@@ -196,6 +198,8 @@ export interface ServerResources {
 const RECEIVE_BUDGET_BYTES = 128 * 1024 * 1024;
 /** How long an interrupted upload can be resumed. */
 const RESUME_WINDOW_MS = 60_000;
+/** Time between two moments at which the time is kept for the next process. */
+const KEEP_TIME_MS = 60_000;
 /** Time between two looks for resources that need not be kept. */
 const SWEEP_MS = 60_000;
 
@@ -216,6 +220,8 @@ export class Resources implements ServerResources {
   readonly #recovery: Recovery;
   readonly #health = new Health();
   readonly #unwatch: () => void;
+  readonly #clock: SteadyClock;
+  #timekeeper: ReturnType<typeof setInterval> | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
 
   /** Measures what happens to bytes. */
@@ -240,7 +246,20 @@ export class Resources implements ServerResources {
     const quota = this.#quota = new Quota(options, contexts);
     const lease = new Lease(options);
     const health = this.#health;
-    const parts = { storage, catalog, lease, contexts, cache, quota, usage, events, meter, health };
+    const clock = this.#clock = new SteadyClock(catalog, { wall: options.clock });
+    const parts = {
+      storage,
+      catalog,
+      lease,
+      clock,
+      contexts,
+      cache,
+      quota,
+      usage,
+      events,
+      meter,
+      health,
+    };
     const uploads = this.#uploads = new Uploads(parts, options);
     const admission = this.#admission = new Admission(() => uploads.count, options.maxUploads);
     const { resumeWindowMs } = this;
@@ -337,6 +356,12 @@ export class Resources implements ServerResources {
     return records.map((record) => this.#cache.view(record));
   }
 
+  /** Finished resources that ended before a time, the one that ended first first. */
+  async listEnded(query: EndedQuery): Promise<ResourceView[]> {
+    const records = await this.#catalog.listEnded(query);
+    return records.map((record) => this.#cache.view(record));
+  }
+
   async delete(id: string, { force = false }: DeleteOptions = {}): Promise<void> {
     const record = await this.get(id);
     if (!isFinal(record.status.transferStatus)) {
@@ -350,7 +375,7 @@ export class Resources implements ServerResources {
       await this.#handover.end(id, new StreamError("DELETED", cause));
     }
     // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
-    const existed = await this.#catalog.delete(id);
+    const existed = await this.#catalog.delete(id, record.createdAtMs);
     await this.#cache.deleted(id, record.createdAtMs);
     if (!existed) throw notFound(id);
     await this.#storage.delete(id);
@@ -419,15 +444,29 @@ export class Resources implements ServerResources {
    */
   async recover(): Promise<number> {
     await this.#usage.load(this.#catalog);
+    await this.#clock.start();
+    const [newest] = await this.#catalog.list({ limit: 1 });
+    if (newest !== undefined) this.#registrar.registered(newest);
     const recovered = await this.#recovery.recover();
     this.#recovery.start();
     await this.#startSweeping();
+    // What fails now is tried again then.
+    this.#timekeeper = setInterval(() => void this.#clock.keep().catch(() => {}), KEEP_TIME_MS);
     this.#health.state = "SERVING";
     return recovered;
   }
 
+  /**
+   * Deletes what need not be kept any more; after `recover` that happens from time to time.
+   * @returns How many resources that was.
+   */
+  sweep(): Promise<number> {
+    return this.#sweep(0);
+  }
+
   /** Why no upload should be sent here now; nothing when all is well. */
   async unready(): Promise<string[]> {
+    await this.#health.probe(this.#catalog);
     return this.#health.reasons(await this.#usage.isDiskFull());
   }
 
@@ -440,12 +479,15 @@ export class Resources implements ServerResources {
   async close(): Promise<void> {
     this.#health.state = "CLOSED";
     clearInterval(this.#sweeper);
+    clearInterval(this.#timekeeper);
     this.#recovery.close();
     this.#uploads.close();
     this.#admission.close();
     await this.#handover.close();
     this.#unwatch();
     await this.#cache.close();
+    // A disk that takes nothing any more is no reason not to end.
+    await this.#clock.keep().catch(() => {});
   }
 
   /** A record changed: what follows from it here, and what those who listen hear of other nodes. */
@@ -482,7 +524,11 @@ export class Resources implements ServerResources {
   /** Deletes what need not be kept, with room for so many more bytes. */
   #sweep(bytes: number): Promise<number> {
     const { retentionMs, maxTotalBytes = Infinity } = this.#options;
-    return sweep(this, { retentionMs, maxTotalBytes: maxTotalBytes - bytes }, Date.now());
+    return sweep(
+      this,
+      { retentionMs, maxTotalBytes: maxTotalBytes - bytes },
+      this.#clock.certainMs,
+    );
   }
 }
 

@@ -25,6 +25,12 @@ export interface Connection {
    * @throws {StreamError} MESSAGE_TOO_LARGE when the transport cannot send so long a message.
    */
   sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void>;
+  /**
+   * Sends one long text, made when there is room for it among what is sent and not yet taken, all connections together.
+   * @param costBytes What it takes in memory, at most.
+   * @param make Makes it.
+   */
+  sendLong(costBytes: number, make: () => Promise<string>): Promise<void>;
   /** Begins the closing handshake. */
   close(code: number, reason: string): void;
   /** Drops a peer that does not answer any more. */
@@ -100,6 +106,8 @@ export interface Runtime {
    * @param silence Any, where nobody knows when there is more to send; some, as between requests; none drops it.
    */
   allowSilence?(request: Request, env: unknown, silence: "any" | "some" | "none"): void;
+  /** Whether streams are compressed on another thread than the one that serves; by default they are not. */
+  readonly compressesAside?: boolean;
   /**
    * The means to send interim responses before the answer; missing where the adapter has none.
    * @param request The request.

@@ -9,12 +9,12 @@ import { Guard } from "./server/access.ts";
 import type { StepContexts } from "./server/face.ts";
 import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
 import { checkHost, type HostOptions } from "./server/host.ts";
-import { KnownHosts } from "./server/hosts.ts";
+import { KnownHosts } from "./server/access/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
-import { Shares } from "./server/shares.ts";
+import { Shares } from "./server/access/shares.ts";
 import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";

@@ -92,9 +92,16 @@ export interface LogReader {
   /**
    * Position of a line break.
    * @param index Number of the line break, from 0.
-   * @throws {StreamError} STORAGE_FAILED when the index is shorter.
+   * @throws {StreamError} STORAGE_FAILED when the index is shorter, INDEX_DAMAGED when what it tells is no line break.
    */
   lineBreak(index: number): Promise<number>;
+  /**
+   * Checks cheaply that the index is that of so many lines; missing where an index cannot be damaged by itself.
+   * @param lines Lines of a log that was completed.
+   * @param size Bytes of it.
+   * @throws {StreamError} INDEX_DAMAGED.
+   */
+  checkLines?(lines: number, size: number): Promise<void>;
   /**
    * When bytes arrived, to the checkpoint; missing where nobody takes notes.
    * @param byteOffsets Positions of the bytes, rising.

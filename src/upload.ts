@@ -47,6 +47,7 @@ export const INITIAL_STATUS: ResourceStatus = Object.freeze({
   durableSize: 0,
   epoch: 0,
   sequence: 0,
+  life: "",
   failure: null,
 });
 

@@ -1,5 +1,5 @@
 /**
- * Signed links: `ID.EXPIRY.MAC`, with an HMAC of the server's key over the id and the time.
+ * Signed links: `ID.EXPIRY.LIFE.MAC`, with an HMAC of the server's key over all that stands before it.
  * @module
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
@@ -9,8 +9,8 @@ import { isResourceId, StreamError } from "../protocol.ts";
 
 /** Length of the key, as long as the hash. */
 const KEY_BYTES = 32;
-/** `ID.SECONDS.MAC`; the MAC is 32 bytes in base64url. */
-const LINK = /^([0-9a-f-]{8,64})\.(\d{1,11})\.([A-Za-z0-9_-]{43})$/;
+/** `ID.SECONDS.LIFE.MAC`, with or without the life; the MAC is 32 bytes in base64url. */
+const LINK = /^([0-9a-f-]{8,64})\.(\d{1,11})(?:\.([0-9a-z]{1,20}))?\.([A-Za-z0-9_-]{43})$/;
 
 /** Settings of {@link SignedLinks}. */
 export interface SignedLinksOptions {
@@ -47,28 +47,31 @@ export class SignedLinks implements Links {
   }
 
   /** Makes the credential of a link. */
-  create(resourceId: string, expiresAtMs: number): Promise<string> {
+  create(resourceId: string, expiresAtMs: number, life?: string): Promise<string> {
     const expiry = String(Math.floor(expiresAtMs / 1000));
-    return Promise.resolve(`${resourceId}.${expiry}.${this.#mac(resourceId, expiry)}`);
+    const parts = [resourceId, expiry, ...life === undefined ? [] : [life]];
+    return Promise.resolve([...parts, this.#mac(parts)].join("."));
   }
 
   /** Checks the credential of a link. */
   authenticate(credential: string): Promise<Grant | null> {
-    const [, id = "", expiry = "", mac = ""] = LINK.exec(credential) ?? [];
+    const [, id = "", expiry = "", life, mac = ""] = LINK.exec(credential) ?? [];
+    const parts = [id, expiry, ...life === undefined ? [] : [life]];
     const expiresAtMs = Number(expiry) * 1000;
-    const isRight = isResourceId(id) && isEqual(mac, this.#mac(id, expiry));
+    const isRight = isResourceId(id) && isEqual(mac, this.#mac(parts));
     if (!isRight || expiresAtMs <= this.#now()) return Promise.resolve(null);
     return Promise.resolve({
       name: "link",
       scopes: ["read"],
       contextId: null,
       resourceId: id,
+      ...life === undefined ? {} : { life },
       expiresAtMs,
     });
   }
 
-  #mac(id: string, expiry: string): string {
-    const text = `stream link\n${id}\n${expiry}`;
+  #mac(parts: readonly string[]): string {
+    const text = ["stream link", ...parts].join("\n");
     return createHmac("sha256", this.#key).update(text).digest("base64url");
   }
 }

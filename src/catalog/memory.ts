@@ -147,9 +147,11 @@ export class MemoryCatalog implements Catalog {
   }
 
   /** Removes a record. */
-  async delete(id: string): Promise<boolean> {
+  async delete(id: string, createdAtMs?: number): Promise<boolean> {
     const record = this.#records.get(id);
-    if (record === undefined) return false;
+    if (record === undefined || record.createdAtMs !== (createdAtMs ?? record.createdAtMs)) {
+      return false;
+    }
     this.#records.delete(id);
     await this.#shared.changed(record, null);
     return true;

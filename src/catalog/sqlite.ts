@@ -334,15 +334,15 @@ export class SqliteCatalog implements Catalog {
   }
 
   /** Removes a record; on a full disk by the space that is kept for it. */
-  delete(id: string): Promise<boolean> {
+  delete(id: string, createdAtMs?: number): Promise<boolean> {
     return this.#write(() => {
       try {
-        return this.#delete(id);
+        return this.#delete(id, createdAtMs);
       } catch (error) {
         const code = resultCode(error);
         if (code !== SQLITE_FULL && code !== SQLITE_IOERR || !this.#reserve.release()) throw error;
         this.#isReserveSpent = true;
-        return this.#delete(id);
+        return this.#delete(id, createdAtMs);
       }
     });
   }
@@ -457,10 +457,14 @@ export class SqliteCatalog implements Catalog {
     return row === undefined ? null : fromRow(row);
   }
 
-  #delete(id: string): boolean {
+  #delete(id: string, createdAtMs?: number): boolean {
     const record = this.#get(id);
-    const { changes } = this.#prepare("DELETE FROM resources WHERE id = :id").run({ id });
-    if (record === null || changes === 0) return false;
+    if (record === null || record.createdAtMs !== (createdAtMs ?? record.createdAtMs)) return false;
+    const created = record.createdAtMs;
+    const { changes } = this.#prepare(
+      "DELETE FROM resources WHERE id = :id AND created_at = :created",
+    ).run({ id, created });
+    if (changes === 0) return false;
     this.#watchers.tell({ was: record, is: null });
     return true;
   }

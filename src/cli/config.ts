@@ -20,7 +20,7 @@ import {
   table,
   UsageError,
 } from "./command.ts";
-import { printLine, visibleJson } from "./output.ts";
+import { printLine, visibleJson } from "./output/output.ts";
 
 /**
  * Reads configuration files: a section for each command, and before the first section what holds for

@@ -10,7 +10,7 @@ import { tokenFor } from "../client/connection/token.ts";
 import { parseReference, StreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
 import { type Options, serverOf } from "./command.ts";
-import { notice } from "./stderr.ts";
+import { notice } from "./output/stderr.ts";
 
 /** Longer than any file that holds one token. */
 const MAX_TOKEN_CHARS = 8192;

@@ -4,7 +4,7 @@
  */
 import { type ErrorCode, toStreamError } from "../protocol.ts";
 import { EXIT } from "./command.ts";
-import { visible } from "./output.ts";
+import { visible } from "./output/output.ts";
 
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   BAD_METADATA: EXIT.usage,

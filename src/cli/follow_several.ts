@@ -12,10 +12,10 @@ import {
   type ResourceInfo,
 } from "../client.ts";
 import { isFinal } from "../protocol.ts";
-import { type Output, visible } from "./output.ts";
+import { type Output, visible } from "./output/output.ts";
 import type { NamedResource } from "./references.ts";
-import { notice } from "./stderr.ts";
-import { isColoured, styled, type STYLES } from "./terminal.ts";
+import { notice } from "./output/stderr.ts";
+import { isColoured, styled, type STYLES } from "./output/terminal.ts";
 
 /** Longest piece of a line that is kept until its end comes. */
 const MAX_LINE_BYTES = 64 * 1024;

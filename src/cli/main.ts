@@ -25,7 +25,7 @@ import { follow } from "./commands/follow.ts";
 import { get } from "./commands/get.ts";
 import { ls } from "./commands/ls.ts";
 import { manCommand } from "./commands/man.ts";
-import { printLine, ReaderGone, visible } from "./output.ts";
+import { printLine, ReaderGone, visible } from "./output/output.ts";
 import { pushCommand } from "./commands/push.ts";
 import { rm } from "./commands/rm.ts";
 import { run } from "./commands/run.ts";
@@ -33,7 +33,7 @@ import { search } from "./commands/search.ts";
 import { serve } from "./commands/serve.ts";
 import { share } from "./commands/share.ts";
 import { status } from "./commands/status.ts";
-import { flush, notice, writeLine } from "./stderr.ts";
+import { flush, notice, writeLine } from "./output/stderr.ts";
 import { token } from "./commands/token.ts";
 import { wait } from "./commands/wait.ts";
 

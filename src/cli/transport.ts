@@ -4,8 +4,8 @@
  */
 import { type TransportOptions, TRANSPORTS } from "../client/connection/transport.ts";
 import { type Option, type Options, UsageError } from "./command.ts";
-import { visible } from "./output.ts";
-import { notice } from "./stderr.ts";
+import { visible } from "./output/output.ts";
+import { notice } from "./output/stderr.ts";
 
 /** The option of every command that keeps a connection. */
 export const TRANSPORT_OPTION: Record<string, Option> = {

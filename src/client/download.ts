@@ -5,6 +5,7 @@
 import { Latest } from "../latest.ts";
 import { passing, type StatusFilter } from "../upload.ts";
 import {
+  checkLife,
   DOWNLOAD_PATH,
   type LinePosition,
   type Message,
@@ -277,7 +278,7 @@ export class ClientDownload implements Download {
   #startFeed(channel: Channel, reading: Reading, epoch: number | null): Feed {
     const send = (message: Message) => channel.send(message);
     return channel.native
-      ? new FollowFeed(reading, send, epoch)
+      ? new FollowFeed(reading, send, epoch, this.status.life ?? null)
       : new ChunkFeed(reading, send, () => this.status, (error) => this.#fail(error));
   }
 
@@ -298,6 +299,8 @@ export class ClientDownload implements Download {
   }
 
   #setStatus(status: ResourceStatus): void {
+    // The same id may be another resource after a broken connection.
+    checkLife(status, this.#status?.value.life);
     if (this.#status === null) this.#status = new Latest(status);
     else this.#status.set(status);
     this.#feed?.arrived();

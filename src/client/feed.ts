@@ -100,13 +100,19 @@ export class FollowFeed implements Feed {
    * @param reading What is being read.
    * @param send Sends on the connection.
    * @param epoch Epoch in which everything before was seen; null for a first request.
+   * @param life Life of the resource that is read.
    */
-  constructor(reading: Reading, send: (message: Message) => void, epoch: number | null) {
+  constructor(
+    reading: Reading,
+    send: (message: Message) => void,
+    epoch: number | null,
+    life: string | null,
+  ) {
     this.#reading = reading;
     this.#send = send;
     this.#reported = reading.received;
     const { received: from, to } = reading;
-    send({ "@": "Follow", from, to, epoch, window: LIMITS.downloadWindowBytes });
+    send({ "@": "Follow", from, to, epoch, life, window: LIMITS.downloadWindowBytes });
   }
 
   arrived(): void {}

@@ -45,6 +45,7 @@ export const ERRORS = {
   PEER_SILENT: { http: 408, close: 1008 },
   SHUTDOWN: { http: 503, close: 1001 },
   STORAGE_FAILED: { http: 507, close: 1011 },
+  INDEX_DAMAGED: { http: 500, close: 1011 },
   SOURCE_FAILED: { http: 400, close: 1011 },
   UNREACHABLE: { http: 502, close: 1011 },
   INTERNAL: { http: 500, close: 1011 },

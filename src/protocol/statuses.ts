@@ -51,6 +51,8 @@ export interface ResourceStatus extends StepStatus {
   epoch: number;
   /** Number of this status within its epoch; a later status has a greater one. */
   sequence: number;
+  /** Name of this life of the id, which no other has: an id may be used again after a deletion. */
+  life: string;
   /** Why the transfer failed; null unless FAILED. */
   failure: string | null;
   /** How the producer ended; only of a COMPLETED transfer whose uploader told it. */
@@ -77,6 +79,31 @@ export type StatusNumber = Pick<ResourceStatus, "epoch" | "sequence">;
 export function isNewer(status: StatusNumber, known: StatusNumber | null): boolean {
   return known === null || status.epoch > known.epoch ||
     status.epoch === known.epoch && status.sequence > known.sequence;
+}
+
+/**
+ * Checks that bytes that were seen are of this life of a resource (PROTOCOL.md 1.4).
+ *
+ * @param status Its newest status; one of a Step server names no life.
+ * @param seenLife The life in which they were seen; null or undefined where nobody knows.
+ * @throws {StreamError} DELETED when it was deleted since, and its id used again.
+ *
+ * @example
+ * ```ts
+ * import { checkLife } from "@stream/live/protocol";
+ *
+ * checkLife({ life: "mif3k1xw" }, "mif3k1xw");
+ * ```
+ */
+export function checkLife(
+  { life }: Partial<Pick<ResourceStatus, "life">>,
+  seenLife: string | null | undefined,
+): void {
+  if (!life || !seenLife || life === seenLife) return;
+  throw new StreamError(
+    "DELETED",
+    "the resource was deleted, and its id belongs to another one now",
+  );
 }
 
 /**

@@ -2,14 +2,21 @@
  * Whether uploads should be sent to this server.
  * @module
  */
+import type { Catalog } from "../catalog.ts";
 import type { StreamError } from "../protocol.ts";
 
 /** A disk that refused bytes is held for broken so long, unless it takes others; then uploads must find out. */
 const REFUSAL_MS = 30_000;
 
+/** A look at the catalog is believed for so long, as everybody may ask. */
+const PROBE_MS = 2000;
+
 /** Knows in which state a server is, and what the disk did last. */
 export class Health {
   #refusedAtMs = -Infinity;
+
+  #probedAtMs = -Infinity;
+  #isCatalogBroken = false;
 
   /** Whether it is before, in or after its time of service. */
   state: "RECOVERING" | "SERVING" | "CLOSED" = "RECOVERING";
@@ -20,11 +27,19 @@ export class Health {
     else if (error.code === "STORAGE_FAILED") this.#refusedAtMs = performance.now();
   }
 
+  /** Finds out whether the catalog takes records. */
+  async probe(catalog: Catalog): Promise<void> {
+    if (catalog.probe === undefined || performance.now() - this.#probedAtMs < PROBE_MS) return;
+    this.#probedAtMs = performance.now();
+    this.#isCatalogBroken = await catalog.probe().then(() => false, () => true);
+  }
+
   /** Why no upload should be sent here now, in words for anybody: no path, no id. Nothing when all is well. */
   reasons(isDiskFull: boolean): string[] {
     const reasons: string[] = [];
     if (this.state === "RECOVERING") reasons.push("the server is recovering");
     if (this.state === "CLOSED") reasons.push("the server is shutting down");
+    if (this.#isCatalogBroken) reasons.push("the catalog takes no records: see the data directory");
     if (isDiskFull) reasons.push("the disk is full: see --min-free");
     if (performance.now() - this.#refusedAtMs < REFUSAL_MS) {
       reasons.push("the disk refused bytes: see the log of the server");

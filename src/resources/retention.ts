@@ -2,7 +2,7 @@
  * Deletes finished resources that are too old or too many, oldest first.
  * @module
  */
-import type { ResourceQuery } from "../catalog.ts";
+import type { EndedQuery, ResourceQuery } from "../catalog.ts";
 import { toStreamError } from "../protocol.ts";
 import type { ResourceView } from "./reading/cache.ts";
 
@@ -20,6 +20,8 @@ export interface Sweepable {
   readonly totalBytes: number;
   /** Records with their newest statuses. */
   list(query: ResourceQuery): Promise<ResourceView[]>;
+  /** Finished resources that ended before a time, the one that ended first first. */
+  listEnded(query: EndedQuery): Promise<ResourceView[]>;
   /** Deletes a resource with its bytes. */
   delete(id: string): Promise<void>;
 }
@@ -32,7 +34,7 @@ const PAGE = 100;
  *
  * @param resources All resources.
  * @param options What is kept.
- * @param nowMs The time, in ms since 1970.
+ * @param nowMs The time by which they age, in ms since 1970 ({@link SteadyClock}).
  * @returns How many were deleted.
  */
 export async function sweep(
@@ -40,21 +42,35 @@ export async function sweep(
   { retentionMs = Infinity, maxTotalBytes = Infinity }: RetentionOptions,
   nowMs: number,
 ): Promise<number> {
+  const beforeMs = nowMs - retentionMs;
+  const old = retentionMs === Infinity ? 0 : await deleteFrom(
+    resources,
+    (after) => resources.listEnded({ beforeMs, limit: PAGE, after }),
+    () => true,
+  );
+  const transferStatuses = ["COMPLETED", "FAILED"] as const;
+  const tooMuch = () => resources.totalBytes > maxTotalBytes;
+  const oldest = !tooMuch() ? 0 : await deleteFrom(
+    resources,
+    (after) => resources.list({ transferStatuses, order: "oldest", limit: PAGE, after }),
+    tooMuch,
+  );
+  return old + oldest;
+}
+
+/** Deletes what a list has, page by page, as long as that is wanted. */
+async function deleteFrom(
+  resources: Sweepable,
+  pageAfter: (after: ResourceView | undefined) => Promise<ResourceView[]>,
+  isWanted: () => boolean,
+): Promise<number> {
   let deleted = 0;
-  let after: { createdAtMs: number; id: string } | undefined;
+  let after: ResourceView | undefined;
   for (;;) {
-    const records = await resources.list({
-      transferStatuses: ["COMPLETED", "FAILED"],
-      order: "oldest",
-      limit: PAGE,
-      after,
-    });
+    const records = await pageAfter(after);
     for (const record of records) {
-      const isOld = nowMs - record.updatedAtMs > retentionMs;
-      if (!isOld && resources.totalBytes <= maxTotalBytes) {
-        // Whatever began later ended later, too.
-        if (nowMs - record.createdAtMs <= retentionMs) return deleted;
-      } else if (await deleteIfThere(resources, record.id)) deleted++;
+      if (!isWanted()) return deleted;
+      if (await deleteIfThere(resources, record.id)) deleted++;
     }
     if (records.length < PAGE) return deleted;
     after = records[records.length - 1];

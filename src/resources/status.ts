@@ -14,6 +14,8 @@ export function statusOf(record: ResourceRecord): ResourceStatus {
     durableSize: record.durableSize,
     epoch: record.epoch,
     sequence: record.sequence,
+    // Registrations get times that rise, so that with the id no other has this one.
+    life: record.createdAtMs.toString(36),
     failure: record.failure,
     ...record.outcome === undefined ? {} : { outcome: record.outcome },
   };

@@ -8,14 +8,31 @@ export class Budget {
   #leftBytes: number;
   readonly #waiting: { bytes: number; resolve: () => void }[] = [];
 
-  /** @param bytes All there is; nobody may want more. */
+  readonly #bytes: number;
+
+  /** @param bytes All there is. */
   constructor(bytes: number) {
-    this.#leftBytes = bytes;
+    this.#bytes = this.#leftBytes = bytes;
+  }
+
+  /**
+   * Does something while it has a share.
+   * @param bytes Size of the share; whoever wants more than there is waits for all.
+   * @param use What is done, when the share is there.
+   */
+  async during(bytes: number, use: () => Promise<void>): Promise<void> {
+    const share = Math.min(bytes, this.#bytes);
+    await this.take(share);
+    try {
+      await use();
+    } finally {
+      this.giveBack(share);
+    }
   }
 
   /**
    * Takes a share.
-   * @param bytes Its size.
+   * @param bytes Its size, no more than all.
    * @returns When it is there.
    */
   take(bytes: number): Promise<void> {
@@ -39,3 +56,8 @@ export class Budget {
     }
   }
 }
+
+/** What long messages that are sent and not yet taken may hold, all connections of the process together. */
+const UNTAKEN_BYTES = 128 * 1024 * 1024;
+/** Long messages take their share of it before they are made. */
+export const UNTAKEN: Budget = new Budget(UNTAKEN_BYTES);

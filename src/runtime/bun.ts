@@ -2,6 +2,7 @@
  * Serving on Bun: `Bun.serve` and its WebSocket handlers.
  * @module
  */
+import { Allowance } from "../allowance.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { StreamError } from "../protocol.ts";
 import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
@@ -32,6 +33,7 @@ interface Data {
   upgrade: Upgrade;
   connection?: BunConnection;
   session?: Session;
+  heartbeats?: Allowance;
 }
 
 interface BunGlobal {
@@ -44,6 +46,9 @@ const IDLE_TIMEOUT_S = 60;
 const SHORTEST_TIMEOUT_S = 1;
 /** How often it is looked for descriptors: without any Bun spends all its time on connections it cannot accept. */
 const LOOK_MS = 100;
+/** Pings and pongs that a peer may send at once, and the time after which one more is allowed. */
+const HEARTBEATS = 200;
+const HEARTBEAT_EVERY_MS = 50;
 /** The largest message accepted; sessions set their own, smaller limits. */
 const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 
@@ -65,6 +70,10 @@ export interface BunWebSocketHandlers {
   message(socket: unknown, message: string | Uint8Array): void;
   /** A socket has room again. */
   drain(socket: unknown): void;
+  /** A ping came; Bun has answered it. */
+  ping(socket: unknown): void;
+  /** A pong came. */
+  pong(socket: unknown): void;
   /** A connection is gone. */
   close(socket: unknown, code: number, reason: string): void;
 }
@@ -90,12 +99,21 @@ export const bunWebSocketHandlers: BunWebSocketHandlers = {
   drain({ data }: BunSocket): void {
     data.connection?.drained();
   },
+  ping: countHeartbeat,
+  pong: countHeartbeat,
   close({ data }: BunSocket, code: number, reason: string): void {
     data.connection?.drained();
     data.session?.closed(code, reason);
     data.session = undefined;
   },
 };
+
+/** Drops a peer that sends hardly anything else than pings: there is no way to read it slowly. */
+function countHeartbeat(socket: BunSocket): void {
+  const { data } = socket;
+  data.heartbeats ??= new Allowance(HEARTBEATS, HEARTBEAT_EVERY_MS);
+  if (data.heartbeats.take() > 0) socket.terminate();
+}
 
 /** Settings of {@link bunRuntime}. */
 export interface BunOptions {
@@ -110,6 +128,7 @@ export function bunRuntime({ idleS = IDLE_TIMEOUT_S }: BunOptions = {}): Runtime
     listen: async (options) => new Port(options, idleS),
     upgrade,
     remoteAddress,
+    compressesAside: true,
     allowSilence(request, env, silence) {
       const seconds = { any: 0, some: idleS, none: SHORTEST_TIMEOUT_S }[silence];
       serverIn(env)?.timeout?.(request, seconds);
@@ -227,7 +246,16 @@ function serverIn(env: unknown): BunServer {
   return (env as { server?: BunServer } | null)?.server ?? env as BunServer;
 }
 
+/** When so much waits in all sockets together, each may have little. */
+const CROWDED_BYTES = 128 * 1024 * 1024;
+const LITTLE_BYTES = 64 * 1024;
+
+/** What waits in all sockets, as far as it was seen. */
+let waitingBytes = 0;
+
 class BunConnection extends WholeMessageConnection {
+  /** What was last seen to wait in this socket. */
+  #seenBytes = 0;
   #wake: (() => void) | null = null;
   #room: Promise<void> | null = null;
 
@@ -243,8 +271,19 @@ class BunConnection extends WholeMessageConnection {
     return this.socket.getBufferedAmount();
   }
 
+  protected override get mostBufferedBytes(): number {
+    return waitingBytes > CROWDED_BYTES ? LITTLE_BYTES : super.mostBufferedBytes;
+  }
+
   protected put(message: string | Uint8Array): void {
     this.socket.send(message);
+    this.#look();
+  }
+
+  #look(): void {
+    const bytes = this.gone ? 0 : this.bufferedBytes;
+    waitingBytes += bytes - this.#seenBytes;
+    this.#seenBytes = bytes;
   }
 
   protected override together(step: () => void): void {
@@ -266,6 +305,7 @@ class BunConnection extends WholeMessageConnection {
 
   /** The socket has room again, or is gone. */
   drained(): void {
+    this.#look();
     this.#wake?.();
     this.#wake = this.#room = null;
   }

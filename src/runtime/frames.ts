@@ -111,6 +111,7 @@ export function framesRuntime(options: FramesOptions = {}): FramesRuntime {
     },
     upgrade,
     remoteAddress,
+    compressesAside: !("Deno" in globalThis),
     allowSilence,
     informer: (request) => informers.get(request) ?? null,
   };
@@ -141,6 +142,8 @@ class Port implements Listener {
   readonly #servers = new Set<Server>();
   /** All connections, and how much of what was sent to each its peer has not taken. */
   readonly #open = new Map<Socket, Untaken>();
+  /** Connections by the address of their peer whose TLS handshake is not over; Bun tells of none. */
+  readonly #shaking = new Map<string, Socket>();
   /** Those for whom there is no room: they may ask, to be told so. */
   readonly #refused = new WeakSet<Socket>();
   readonly #sweep: ReturnType<typeof setInterval>;
@@ -195,7 +198,7 @@ class Port implements Listener {
     await Promise.all(Array.from(this.#servers, (server) => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();
-      for (const socket of this.#sockets) socket.destroy();
+      for (const socket of [...this.#sockets, ...this.#shaking.values()]) socket.destroy();
       return closed;
     }));
   }
@@ -214,12 +217,16 @@ class Port implements Listener {
     };
     const server = tls === null
       ? createServer(options)
-      : createSecureServer({ ...options, ...tls });
+      : createSecureServer({ ...options, ...tls, handshakeTimeout: headersWithinMs });
     const { fetch } = this.#where;
-    server.on(
-      tls === null ? "connection" : "secureConnection",
-      (socket: Socket) => this.#accept(socket),
-    );
+    if (tls === null) server.on("connection", (socket: Socket) => this.#accept(socket));
+    else {
+      server.on("connection", (socket: Socket) => this.#awaitHandshake(socket));
+      server.on("secureConnection", (socket: Socket) => {
+        this.#shaking.delete(addressOf(socket));
+        this.#accept(socket);
+      });
+    }
     server.on("request", (message, out) => {
       if (this.#refuses(message)) void writeResponse(noRoom(), out);
       else void serve(message, out, fetch, this.#settings.closeWithinMs);
@@ -238,17 +245,29 @@ class Port implements Listener {
     return server;
   }
 
+  /** Counts a connection that may never say who it is. */
+  #awaitHandshake(socket: Socket): void {
+    const address = addressOf(socket);
+    this.#shaking.set(address, socket);
+    socket.once("close", () => this.#shaking.delete(address));
+    if (this.#count > (this.#where.maxConnections ?? Infinity)) socket.destroy();
+  }
+
+  get #count(): number {
+    return this.#open.size + this.#shaking.size;
+  }
+
   /** Counts a connection; those that wait for a request make room for others. */
   #accept(socket: Socket): void {
     this.#open.set(socket, { bytes: 0, sinceMs: 0 });
     socket.once("close", () => this.#open.delete(socket));
     const { maxConnections = Infinity } = this.#where;
     const room = roomForConnections();
-    if (room !== "enough" || this.#open.size > maxConnections * CROWDED_SHARE) {
+    if (room !== "enough" || this.#count > maxConnections * CROWDED_SHARE) {
       // Later: until its first request was seen, the new one counts as idle, too.
       setImmediate(() => this.#makeRoom());
     }
-    if (room !== "none" && this.#open.size <= maxConnections) return;
+    if (room !== "none" && this.#count <= maxConnections) return;
     if (room === "none") {
       this.#expectRoom();
       return void socket.destroy();
@@ -287,6 +306,10 @@ class Port implements Listener {
     // Descriptors that ran out between two connections show here, too.
     if (roomForConnections() === "none") this.#expectRoom();
   }
+}
+
+function addressOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress}:${remotePort}`;
 }
 
 /** What waits for a peer, and since when it is the same. */

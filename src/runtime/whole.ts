@@ -4,7 +4,7 @@
  */
 import { LIMITS, StreamError } from "../protocol.ts";
 import type { Connection } from "../runtime.ts";
-import { Budget } from "./budget.ts";
+import { UNTAKEN } from "./budget.ts";
 
 /** Bytes that may wait in one socket before a send has to wait; above the largest download window. */
 export const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
@@ -16,10 +16,6 @@ const WAITING_MESSAGES = 10_000;
 
 /** A peer that takes nothing at all for so long, while something waits, is given up. */
 const NO_PROGRESS_MS = 60_000;
-
-/** What whole messages that are sent and not yet taken may hold, all connections together. */
-const UNTAKEN_BYTES = 128 * 1024 * 1024;
-const UNTAKEN = new Budget(UNTAKEN_BYTES);
 
 /** A connection that sends whole messages, in order, and not faster than its socket takes them. */
 export abstract class WholeMessageConnection implements Connection {
@@ -36,6 +32,10 @@ export abstract class WholeMessageConnection implements Connection {
   protected abstract readonly gone: boolean;
   /** Bytes that wait in the socket. */
   protected abstract readonly bufferedBytes: number;
+  /** Bytes that may wait in the socket at present. */
+  protected get mostBufferedBytes(): number {
+    return SOCKET_BUFFER_BYTES;
+  }
   /** Hands a message to the socket. */
   protected abstract put(message: string | Uint8Array): void;
   /** Waits until the socket may have room. */
@@ -79,20 +79,28 @@ export abstract class WholeMessageConnection implements Connection {
     if (byteCount <= LIMITS.dataMessageBytes) {
       return await this.send(await wholeMessage(byteCount, chunks));
     }
-    await UNTAKEN.take(byteCount);
-    try {
-      if (this.gone) return;
-      await this.send(await wholeMessage(byteCount, chunks));
-      await this.#until(() => this.bufferedBytes === 0);
-    } finally {
-      UNTAKEN.giveBack(byteCount);
-    }
+    await UNTAKEN.during(byteCount, async () => {
+      if (!this.gone) await this.#sendAndWait(await wholeMessage(byteCount, chunks));
+    });
+  }
+
+  /** Sends one long text, made when there is room for it. */
+  async sendLong(costBytes: number, make: () => Promise<string>): Promise<void> {
+    await UNTAKEN.during(costBytes, async () => {
+      if (!this.gone) await this.#sendAndWait(await make());
+    });
+  }
+
+  /** Sends a message; resolves when the peer has taken it, or is gone. */
+  async #sendAndWait(message: string | Uint8Array): Promise<void> {
+    await this.send(message);
+    await this.#until(() => this.bufferedBytes === 0);
   }
 
   get #isFull(): boolean {
     const { bufferedBytes } = this;
     if (bufferedBytes === 0) this.#handedOver = 0;
-    return bufferedBytes + this.#handedOver * MESSAGE_COST_BYTES > SOCKET_BUFFER_BYTES;
+    return bufferedBytes + this.#handedOver * MESSAGE_COST_BYTES > this.mostBufferedBytes;
   }
 
   async #sendAfter(before: Promise<void> | null, message: string | Uint8Array): Promise<void> {

@@ -15,7 +15,7 @@ const FLUSH_MS = 100;
 /** … in so many turns of the event loop, as one that stood still would have written nothing. */
 const FLUSH_TURNS = 10;
 /** Why a response breaks off that nobody meant to. */
-const FAULTS: readonly ErrorCode[] = ["INTERNAL", "STORAGE_FAILED"];
+const FAULTS: readonly ErrorCode[] = ["INTERNAL", "STORAGE_FAILED", "INDEX_DAMAGED"];
 /** Longer bodies are made as they are taken; a short one is read first, for a fifth to a third less processor time. */
 const SHORT_BYTES = 64 * 1024;
 /** Nobody is told; without a reason each end would make an exception anew. */

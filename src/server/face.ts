@@ -13,7 +13,7 @@ import type { ServerMetrics } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
 import type { References } from "./references.ts";
 import type { Route } from "./route.ts";
-import type { Shares } from "./shares.ts";
+import type { Shares } from "./access/shares.ts";
 
 /** Upload contexts that Step uploads may name: those that were made, or any, which are made then. */
 export type StepContexts = "known" | "make";

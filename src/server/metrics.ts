@@ -6,7 +6,7 @@ import process from "node:process";
 import { Registry, type Sample } from "../metrics.ts";
 import { isFinal, VERSION } from "../protocol.ts";
 import type { Meter, ResourceEvent, Resources } from "../resources.ts";
-import type { Shares } from "./shares.ts";
+import type { Shares } from "./access/shares.ts";
 import { CONNECTION_KINDS, type SessionEnd, type Sessions } from "./sessions.ts";
 
 /** From a fast disk's flush to what nobody should wait for. */

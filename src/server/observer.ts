@@ -3,7 +3,7 @@
  * @module
  */
 import type { Context, Next } from "hono";
-import { countBytes } from "./counted.ts";
+import { countBytes } from "./answer/counted.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { References } from "./references.ts";
 import type { Route } from "./route.ts";

@@ -8,7 +8,7 @@ import { foldResourceId, isUuid, StreamError, toStreamError } from "../protocol.
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules, tellLength } from "./headers.ts";
-import type { KnownHosts } from "./hosts.ts";
+import type { KnownHosts } from "./access/hosts.ts";
 import {
   type AccessEntry,
   markRoute,

@@ -5,16 +5,16 @@
 import { StreamError } from "../protocol.ts";
 import type { Connection, Session } from "../runtime.ts";
 import type { ControlSession } from "../session.ts";
-import { CountedConnection } from "./counted.ts";
+import { CountedConnection } from "./answer/counted.ts";
 
 /** Makes the session of a connection. */
 export type Open = (connection: Connection) => ControlSession;
 
 /** All kinds of connections: the last is a response that streams. */
-export const CONNECTION_KINDS = ["upload", "download", "http"] as const;
+export const CONNECTION_KINDS: readonly ConnectionKind[] = ["upload", "download", "http"];
 
 /** Purpose of a connection. */
-export type ConnectionKind = typeof CONNECTION_KINDS[number];
+export type ConnectionKind = "upload" | "download" | "http";
 
 /** A session whose connection is gone. */
 export interface SessionEnd {

@@ -17,6 +17,7 @@ import {
   SUBPROTOCOL,
   toStreamError,
 } from "../protocol.ts";
+import { Allowance } from "../allowance.ts";
 import type { Connection, Session } from "../runtime.ts";
 import { LONGEST_TIMER_MS } from "../timer.ts";
 
@@ -27,6 +28,10 @@ export interface HeartbeatTimes {
   /** The peer is given up after so long a silence, in ms. */
   deadAfterMs: number;
 }
+
+/** Messages that ask for nothing: so many at once, and one more each time. */
+const IDLE_MESSAGES = 200;
+const IDLE_MESSAGE_EVERY_MS = 50;
 
 /** How long a peer may take for its side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 5000;
@@ -48,6 +53,7 @@ export abstract class ControlSession implements Session {
   readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
   #hosts: OwnMessages | null = null;
+  readonly #idleMessages = new Allowance(IDLE_MESSAGES, IDLE_MESSAGE_EVERY_MS);
 
   /**
    * @param connection The connection.
@@ -139,6 +145,15 @@ export abstract class ControlSession implements Session {
     return this.connection.send(encodeMessage(message));
   }
 
+  /**
+   * Counts a message that asks for nothing: heartbeats, what is unknown, what says nothing new.
+   * @throws {StreamError} RATE_LIMITED for a peer that sends hardly anything else.
+   */
+  protected countIdle(): void {
+    if (this.#idleMessages.take() === 0) return;
+    throw new StreamError("RATE_LIMITED", `more than ${IDLE_MESSAGES} messages asked for nothing`);
+  }
+
   #dispatch(text: string): void {
     const named = parseMessage(text);
     const own = this.#hosts?.get(named["@"]);
@@ -149,10 +164,12 @@ export abstract class ControlSession implements Session {
     } catch (error) {
       const { code, message } = error as StreamError;
       if (!this.native || code !== "UNKNOWN_MESSAGE") throw error;
+      this.countIdle();
       // A newer peer may know more than we do: it is told, and goes on.
       void this.send({ "@": "Error", code, message });
       return;
     }
+    if (message["@"] === "Ping" || message["@"] === "Pong") this.countIdle();
     if (this.native && message["@"] === "Ping") void this.send({ "@": "Pong", id: message.id });
     else if (!this.native || message["@"] !== "Pong") this.handle(message);
   }

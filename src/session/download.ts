@@ -4,6 +4,7 @@
  */
 import { Bell } from "../bell.ts";
 import {
+  checkLife,
   checkStart,
   encodeMessage,
   isFinal,
@@ -38,6 +39,9 @@ export interface DownloadSessionOptions {
 /** Requests of a native and of a base connection that may be there at once. */
 const NATIVE_REQUESTS = 2;
 const BASE_REQUESTS = 64;
+
+/** Lines are held as bytes, as text, as a message and in the socket. */
+const LINES_COPIES = 4;
 
 type Request = MessageOf<"RequestChunk" | "RequestLines" | "LocateLines" | "Follow">;
 
@@ -224,25 +228,38 @@ export class DownloadSession extends ControlSession {
         } are not all there: ${available} can be read`,
       );
     }
-    const page = await readLinePage(
-      resource,
-      { lineIndex: startingLineIndex, byteOffset: this.native ? startingByteOffset : 0 },
-      {
-        linesCount,
-        pageBytes: this.native ? LIMITS.linesAnswerBytes : LIMITS.wholeChunkBytes,
-        pageLines: this.native ? LIMITS.linesAnswerCount : Infinity,
-      },
-    );
     if (this.native) {
+      const page = await readLinePage(
+        resource,
+        { lineIndex: startingLineIndex, byteOffset: startingByteOffset },
+        {
+          linesCount,
+          pageBytes: LIMITS.linesAnswerBytes,
+          pageLines: LIMITS.linesAnswerCount,
+        },
+      );
       await this.send({ "@": "Lines", ...page, startingLineIndex, startingByteOffset });
-    } else if (page.next === null) {
-      await this.send({ "@": "Lines", lines: page.lines });
-    } else {
+    } else await this.#sendWholeLines(startingLineIndex, linesCount);
+  }
+
+  /** All lines in one message, as the base protocol knows no pages. */
+  async #sendWholeLines(lineIndex: number, linesCount: number): Promise<void> {
+    const resource = this.#resource;
+    const { startOffset, endOffset } = await locateLines(resource, lineIndex, linesCount);
+    const byteCount = endOffset - startOffset;
+    if (byteCount > LIMITS.wholeChunkBytes) {
       throw new StreamError(
         "MESSAGE_TOO_LARGE",
         `${linesCount} lines are above ${LIMITS.wholeChunkBytes} bytes: ask for fewer`,
       );
     }
+    const make = async () => {
+      const limits = { linesCount, pageBytes: LIMITS.wholeChunkBytes, pageLines: Infinity };
+      const { lines } = await readLinePage(resource, { lineIndex, byteOffset: 0 }, limits);
+      return encodeMessage({ "@": "Lines", lines });
+    };
+    if (byteCount <= LIMITS.linesAnswerBytes) await this.connection.send(await make());
+    else await this.connection.sendLong(byteCount * LINES_COPIES, make);
   }
 
   /** Where lines are, as far as they are there; a negative start counts from the end. */
@@ -252,7 +269,7 @@ export class DownloadSession extends ControlSession {
     await this.send({ "@": "LinesLocated", ...window });
   }
 
-  async #follow({ from, to, epoch, window }: MessageOf<"Follow">): Promise<void> {
+  async #follow({ from, to, epoch, life, window }: MessageOf<"Follow">): Promise<void> {
     const { status } = this.#resource;
     if (window < LIMITS.minDownloadWindowBytes) {
       throw new StreamError(
@@ -260,6 +277,7 @@ export class DownloadSession extends ControlSession {
         `a window of ${window} bytes is below ${LIMITS.minDownloadWindowBytes}`,
       );
     }
+    checkLife(status, life);
     checkStart(status, from, epoch ?? null);
     const end = to ?? Infinity;
     if (end < from) {
@@ -335,6 +353,7 @@ export class DownloadSession extends ControlSession {
         `offset ${byteOffset} was reported as consumed; ${following.consumed} to ${following.next} is in flight`,
       );
     }
+    if (byteOffset === following.consumed) return this.countIdle();
     following.consumed = byteOffset;
     this.#progressed.ring();
   }

@@ -35,7 +35,7 @@ import { parseReference, SUBPROTOCOL } from "../../src/protocol.ts";
 import type { ServerOptions } from "../../src/server.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { within } from "../helpers/frames/connection.ts";
-import { HttpRequest } from "../helpers/http_request.ts";
+import { HttpRequest } from "../helpers/peers/http_request.ts";
 import { RawClient, rawUpgrade, startServer, type TestServer } from "../helpers/server.ts";
 import { StepClient } from "../helpers/step/client.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";

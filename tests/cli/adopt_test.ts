@@ -278,7 +278,7 @@ test("an unhashed directory is put in order; missing indexes are built where wan
   });
   assertEquals(
     Object.keys(filesOf(directory)).sort(),
-    [...logs, "catalog.sqlite", "lock.sqlite"].sort(),
+    [...logs, "catalog.sqlite", "catalog.sqlite-reserve", "lock.sqlite"].sort(),
   );
   for (const old of ["65", "0e", "ab"]) assert(!existsSync(join(directory, old)), old);
   await assertServes(directory, contents);

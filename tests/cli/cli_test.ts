@@ -14,7 +14,7 @@ import {
   UsageError,
 } from "../../src/cli/command.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
-import { visible, visibleJson } from "../../src/cli/output.ts";
+import { visible, visibleJson } from "../../src/cli/output/output.ts";
 import { formatBytes, parseDurationMs, parseSizeBytes } from "../../src/cli/units.ts";
 import { StreamError } from "../../src/protocol.ts";
 

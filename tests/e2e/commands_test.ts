@@ -23,7 +23,7 @@ async function withText(workspace: Workspace): Promise<string> {
 test("status --json is one object with all that is known", async () => {
   await using workspace = await Workspace.open();
   const reference = await withText(workspace);
-  const { id, createdAt, updatedAt, digest, sequence, ...rest } = await workspace.status(
+  const { id, createdAt, updatedAt, digest, sequence, life, ...rest } = await workspace.status(
     own,
     reference,
   );
@@ -32,6 +32,7 @@ test("status --json is one object with all that is known", async () => {
   assertMatch(String(updatedAt), RFC_3339);
   assertEquals(Object.keys(digest as object), ["algorithm", "value"]);
   assertEquals(typeof sequence, "number");
+  assertMatch(String(life), /^[0-9a-z]+$/);
   assertEquals(rest, {
     filename: "notes.md",
     mimeType: "text/markdown",

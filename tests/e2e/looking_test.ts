@@ -124,6 +124,16 @@ for (const kind of kinds) {
     assertEquals(await terminal({ NO_COLOR: "", TERM: "dumb" }), "ERROR é\r\n");
   });
 
+  test(`${kind}: follow --no-color leaves out what colours a terminal`, async () => {
+    await using at = await withLog(kind);
+    await writeFile(at.workspace.path("red.log"), "\x1b[31mred\x1b[0m\n");
+    await at.workspace.run(own, ["push", "red.log", "--context", "c"]);
+    assertEquals((await at.run("follow", "c/red.log")).stdout, "\x1b[31mred\x1b[0m\n");
+    assertEquals((await at.run("follow", "c/red.log", "--no-color")).stdout, "red\n");
+    const several = await at.run("follow", "c/red.log", at.id, "--no-color", "--tail", "1");
+    assertEquals(several.stdout.split("\n").sort(), ["", "build.log | last", "red.log   | red"]);
+  });
+
   test(`${kind}: ls chooses by state, time and name, and sorts`, async () => {
     await using at = await withLog(kind);
     await writeFile(at.workspace.path("a.bin"), "x");

@@ -4,6 +4,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
+import { runOutput } from "../helpers/peers/run_output.ts";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
 
 /** What a run tests: its own program, and the binary once. */
@@ -90,6 +91,10 @@ for (const kind of kinds) {
     assertStringIncludes(text, "killed.log  ended by SIGKILL\n");
     const shown = await workspace.terminal(kind, ["ls"], { env: { NO_COLOR: "1" } }).exit();
     assertStringIncludes(shown.stdout, "failed.log  (ended with exit code 2)\r\n");
+  });
+
+  test(`${kind}: 32 MiB of output are passed on and uploaded as they are`, async () => {
+    await runOutput(kind, 32 * 1024 ** 2, 30_000);
   });
 
   test(`${kind}: stdout and stderr keep their order where they go to the same place`, async () => {

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals, assertMatch } from "@std/assert";
 import { own, Workspace } from "../helpers/cli.ts";
-import { CHARSETS } from "../../src/source/charsets.ts";
+import { CHARSETS } from "../../src/source/charsets/charsets.ts";
 import { followLongLine } from "../helpers/text.ts";
 
 const TEXT = "Grüße\n𝄞 straße\r\nletzte Zeile";

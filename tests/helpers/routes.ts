@@ -5,7 +5,7 @@ import { facesOf, viewerHome } from "../../src/server/faces.ts";
 import { ServerMetrics } from "../../src/server/metrics.ts";
 import type { Route } from "../../src/server/route.ts";
 import { Router, type RouterOptions } from "../../src/server/router.ts";
-import { Shares } from "../../src/server/shares.ts";
+import { Shares } from "../../src/server/access/shares.ts";
 import { Sessions } from "../../src/server/sessions.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { memoryResources } from "./server.ts";

@@ -12,6 +12,7 @@ type Arrow = readonly [from: string, to: string];
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics", "reasons", "timer", "upload"],
+  "allowance",
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -34,7 +35,7 @@ const allowed: Record<string, readonly string[]> = {
   ],
   "server/tus": ["server/tus", "server", "session", "resources", "mime", "protocol"],
   "server/viewer": ["server/viewer", "server", "protocol"],
-  session: ["session", "resources", "bell", "runtime", "timer", "protocol"],
+  session: ["session", "resources", "allowance", "bell", "runtime", "timer", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
   client: ["client", "digest", "latest", "bell", "reasons", "timer", "upload", "protocol"],
   source: ["source", "bell", "digest", "distance", "latest", "reasons", "upload", "protocol"],
@@ -47,7 +48,8 @@ const allowed: Record<string, readonly string[]> = {
   "access/*": ["access/*", "access", "protocol"],
   "storage/*": ["storage/*", "storage", "digest", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
-  "runtime/*": ["runtime/*", "runtime", "digest", "protocol"],
+  "runtime/*": ["runtime/*", "runtime", "allowance", "digest", "protocol"],
+  allowance: [],
   distance: [],
   metrics: [],
   latest: ["bell"],

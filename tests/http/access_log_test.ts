@@ -4,7 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { follow, framesRuntime, push } from "../../mod.ts";
 import { SUBPROTOCOL } from "../../src/protocol.ts";
-import { countBytes } from "../../src/server/counted.ts";
+import { countBytes } from "../../src/server/answer/counted.ts";
 import { pathsForLogs } from "../../src/server/observer.ts";
 import type { AccessEntry } from "../../src/server.ts";
 import { type Kind, own, Workspace } from "../helpers/cli.ts";

@@ -124,7 +124,7 @@ for (const { name, start } of listeners) {
       "content-disposition": 'inline; filename="a.log"',
       "accept-ranges": "bytes",
       "etag": `"xxh128-${digest!.value}"`,
-      "cache-control": "private, max-age=31536000, immutable",
+      "cache-control": "private, no-cache",
       "x-content-type-options": "nosniff",
       "content-security-policy": "sandbox; default-src 'none'",
       "stream-transfer-status": "COMPLETED",

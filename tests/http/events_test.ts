@@ -78,7 +78,10 @@ for (const [name, load] of Object.entries({ own: loadRuntime, frames: framesRunt
     const { response, events } = await connect(url);
     assertEquals(response.headers.get("content-type"), "text/event-stream");
     const first = await next(events, "status");
-    assertEquals([first.id, first.data], ["1.0", upload.resource.status]);
+    assertEquals([first.id, first.data], [
+      `${upload.resource.status.life}.1.0`,
+      upload.resource.status,
+    ]);
     upload.append(utf8("a\n"));
     assertEquals((await next(events, "status")).data.currentSize, 2);
     upload.append(utf8("b\n"));
@@ -121,10 +124,10 @@ test("a slow reader gets the newest status only", async () => {
   for (let sequence = 1; sequence <= 1000; sequence++) {
     resource.publish({ ...resource.status, sequence });
   }
-  assertEquals((await next(events, "status")).id, "1.1000");
+  assertEquals((await next(events, "status")).id, `${resource.status.life}.1.1000`);
   const waiting = next(events, "status");
   resource.publish({ ...resource.status, sequence: 1001 });
-  assertEquals((await waiting).id, "1.1001");
+  assertEquals((await waiting).id, `${resource.status.life}.1.1001`);
   await events.return(undefined);
   assertEquals(resource.watchers, 0);
 });
@@ -137,7 +140,7 @@ test("silence is broken by comments", async () => {
   assertEquals((await events.next()).value.type, "comment");
   assertEquals((await events.next()).value.type, "comment");
   resource.publish({ ...resource.status, sequence: 7 });
-  assertEquals((await next(events, "status")).id, "1.7");
+  assertEquals((await next(events, "status")).id, `${resource.status.life}.1.7`);
 });
 
 test("the end of a resource ends its events", async () => {

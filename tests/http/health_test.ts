@@ -1,7 +1,15 @@
 /** Health: whether a server answers, and whether uploads should be sent to it. */
+import { rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { createServer, loadRuntime, MemoryCatalog, MemoryStorage } from "../../mod.ts";
+import {
+  createServer,
+  loadRuntime,
+  MemoryCatalog,
+  MemoryStorage,
+  SqliteCatalog,
+} from "../../mod.ts";
 import { StreamError } from "../../src/protocol.ts";
 import {
   GatedStorage,
@@ -11,6 +19,7 @@ import {
   startServer,
   statusOf,
 } from "../helpers/server.ts";
+import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 
@@ -89,4 +98,19 @@ test("a server is not ready after the disk refused bytes, until it takes others"
   await assertReady(ask);
   failing.client[Symbol.dispose]();
   client[Symbol.dispose]();
+});
+
+test("a server is not ready while its catalog takes no records, and says so at once", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "data", "catalog.sqlite");
+  const catalog = new SqliteCatalog(path);
+  try {
+    await using server = await startServer({ catalog });
+    const ask = (path: string) => fetch(server.url + path);
+    await rm(dirname(path), { recursive: true });
+    await assertNotReady(ask, /^the catalog takes no records: see the data directory$/);
+    assertEquals((await ask("/healthz")).status, 200);
+  } finally {
+    await catalog.close();
+  }
 });

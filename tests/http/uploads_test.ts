@@ -16,7 +16,7 @@ import {
 import { HttpUploads } from "../../src/session/http_upload.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually, within } from "../helpers/frames/connection.ts";
-import { HttpRequest } from "../helpers/http_request.ts";
+import { HttpRequest } from "../helpers/peers/http_request.ts";
 import { makeRouter } from "../helpers/routes.ts";
 import {
   GatedStorage,

@@ -4,7 +4,7 @@ import { open } from "node:fs/promises";
 import { request } from "node:http";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { openBrowser, Viewer } from "../helpers/browser.ts";
+import { openBrowser, Viewer } from "../helpers/peers/browser.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 
 const browser = await openBrowser();

@@ -184,7 +184,8 @@ test("an upload tells its states, sizes and lines in order", async () => {
   }
   await upload.complete(await checksumOf(utf8("one\ntwo\nthree")), 13);
 
-  const common = { epoch: 1, failure: null };
+  const { life } = upload.resource.status;
+  const common = { epoch: 1, life, failure: null };
   const running = { ...common, transferStatus: "IN_PROGRESS", durableSize: 0 } as const;
   assertEquals(seen, [
     { ...running, transferStatus: "INITIATED", currentSize: 0, numberOfLines: 0, sequence: 0 },

@@ -17,7 +17,7 @@ function cache(transferStatus: ResourceRecord["transferStatus"], now?: () => num
   const catalog = override(new MemoryCatalog(), {
     get(id: string) {
       told.count++;
-      return Promise.resolve({ id, transferStatus } as ResourceRecord);
+      return Promise.resolve({ id, transferStatus, createdAtMs: 0 } as ResourceRecord);
     },
   });
   const records = new ResourceCache({

@@ -46,7 +46,7 @@ const TRAPS = [
 const trapsOf = (root: string, id: string): string[] => [
   ...TRAPS,
   ...[join(root, "outside"), join(root, "outside.bin"), `file://${root}/outside`, "/etc/passwd"],
-  ...[id.toUpperCase(), `${id}\0`, `${id}\n`, ` ${id}`, `${id}.bin`, `../${id}`, `x/${id}`],
+  ...[`${id}\0`, `${id}\n`, ` ${id}`, `${id}.bin`, `../${id}`, `x/${id}`],
   ...[`${id}%00`, id.replace(/[0-9]/, "０"), id.replaceAll("-", "‐"), id.slice(0, 7)],
 ];
 
@@ -170,11 +170,21 @@ async function downloadRefusalOf(port: number, target: string): Promise<string> 
 
 function problemCode(status: number, body: string): string {
   assert(!body.includes(SECRET), body);
+  assert(body !== "" || status === 400, `${status} without a body`);
   // What is no request at all is refused before we see it.
   if (status === 400 && body === "") return "NOT_FOUND";
-  const { code }: Problem = JSON.parse(body);
+  const told: Partial<Problem & { name: string }> | unknown[] = JSON.parse(body);
+  if (status === 200) return Array.isArray(told) ? "THE LIST" : `THE PAGE OF ${told.name}`;
+  const { code } = told as Problem;
   assertEquals(ERRORS[code as ErrorCode]?.http, status, body);
   return code;
+}
+
+/** Dots lead up to the list or to `/`, as in any URL, and no further. */
+function expectedOf(method: string, target: string): string {
+  const { pathname } = new URL(target, "http://127.0.0.1");
+  if (pathname === "/") return method === "GET" ? "THE PAGE OF stream" : "METHOD_NOT_ALLOWED";
+  return pathname === `${RESOURCES_PATH}/` && method === "GET" ? "THE LIST" : "NOT_FOUND";
 }
 
 for (const method of ["GET", "DELETE"]) {
@@ -182,8 +192,9 @@ for (const method of ["GET", "DELETE"]) {
     await using place = await Place.open();
     for (const trap of trapsOf(place.root, place.id)) {
       for (const spelling of spellings(trap)) {
-        const code = await refusalOf(place.port, method, `${RESOURCES_PATH}/${spelling}`);
-        assertEquals(code, "NOT_FOUND", spelling);
+        const target = `${RESOURCES_PATH}/${spelling}`;
+        const code = await refusalOf(place.port, method, target);
+        assertEquals(code, expectedOf(method, target), spelling);
       }
     }
     await place.check();
@@ -194,8 +205,9 @@ test("a download of an id that is none finds nothing, however it is spelled", as
   await using place = await Place.open();
   for (const trap of trapsOf(place.root, place.id)) {
     for (const spelling of spellings(trap)) {
-      const code = await downloadRefusalOf(place.port, `${DOWNLOAD_PATH}/${spelling}`);
-      assertEquals(code, "NOT_FOUND", spelling);
+      const target = `${DOWNLOAD_PATH}/${spelling}`;
+      const code = await downloadRefusalOf(place.port, target);
+      assertEquals(code, expectedOf("GET", target), spelling);
     }
   }
   await place.check();

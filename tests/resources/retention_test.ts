@@ -8,6 +8,7 @@ import type { Catalog, ResourceRecord } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { isFinal, StreamError, type TransferStatus } from "../../src/protocol.ts";
 import { sweep } from "../../src/resources/retention.ts";
+import { SteadyClock } from "../../src/resources/steady_clock.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
 import { logPath } from "../../src/storage/layout.ts";
 import { utf8 } from "../helpers/bytes.ts";
@@ -314,3 +315,95 @@ async function untilOpen(reference: string) {
     }
   }
 }
+
+const DAY_MS = 24 * HOUR_MS;
+
+/** A file's catalog and a server's resources on it, whose machine has this clock. */
+async function aged(
+  path: string,
+  wall: { nowMs: number },
+  step: (here: World) => Promise<void>,
+): Promise<void> {
+  const catalog = new SqliteCatalog(path);
+  try {
+    await using here = world({ catalog, retentionMs: 7 * DAY_MS, clock: () => wall.nowMs });
+    await here.resources.recover();
+    await step(here);
+  } finally {
+    await catalog.close();
+  }
+}
+
+test("a clock that jumps from 1970 to now, or ahead for a minute, deletes nothing", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "catalog.sqlite");
+  const wall = { nowMs: Date.now() };
+  const kept: string[] = [];
+  const all = async (here: World) => assertEquals((await ids(here)).toSorted(), kept.toSorted());
+  const later = { nowMs: wall.nowMs + 730 * DAY_MS };
+  // An upload in the right time, one in 1970, one after the jump, one of two years later.
+  await aged(path, wall, async (here) => void kept.push(await uploaded(here, 1)));
+  const early = { nowMs: 60_000 };
+  await aged(path, early, async (here) => {
+    kept.push(await uploaded(here, 2));
+    early.nowMs = wall.nowMs;
+    kept.push(await uploaded(here, 3));
+    await here.resources.sweep();
+    await all(here);
+  });
+  await aged(path, later, async (here) => {
+    await all(here);
+    kept.push(await uploaded(here, 4));
+    later.nowMs = wall.nowMs + HOUR_MS;
+    await here.resources.sweep();
+    await all(here);
+  });
+  await aged(path, wall, async (here) => {
+    kept.push(await uploaded(here, 5));
+    // The order of lists is that of registration.
+    assertEquals(await ids(here), kept);
+    await here.resources.sweep();
+    await all(here);
+  });
+});
+
+test("time away counts at once when it is short, and a longer one when the clock proved right", async () => {
+  let [wallMs, monotonicMs] = [NOW_MS, 5];
+  let last = { steadyMs: 1000, wallMs: NOW_MS };
+  const catalog = {
+    lastTime: () => Promise.resolve(last),
+    keepTime: (time: typeof last) => Promise.resolve(void (last = time)),
+  };
+  const started = async () => {
+    const clock = new SteadyClock(catalog, { wall: () => wallMs, monotonic: () => monotonicMs });
+    await clock.start();
+    return clock;
+  };
+  const pass = (ms: number) => {
+    wallMs += ms;
+    monotonicMs += ms;
+  };
+  wallMs += HOUR_MS;
+  const short = await started();
+  assertEquals([short.nowMs, short.certainMs], [1000 + HOUR_MS, 1000 + HOUR_MS]);
+  // A clock that is set while a server runs tells nothing.
+  wallMs += 9 * DAY_MS;
+  pass(500);
+  assertEquals(short.certainMs, 1500 + HOUR_MS);
+  await short.keep();
+
+  wallMs += 3 * DAY_MS;
+  const long = await started();
+  assertEquals([long.nowMs, long.certainMs], [1500 + HOUR_MS + 3 * DAY_MS, 1500 + HOUR_MS]);
+  pass(HOUR_MS);
+  assertEquals(long.certainMs, long.nowMs);
+  await long.keep();
+
+  wallMs += 730 * DAY_MS;
+  const wrong = await started();
+  pass(30_000);
+  wallMs -= 730 * DAY_MS;
+  assertEquals(wrong.certainMs, last.steadyMs + 30_000);
+  wallMs = 0;
+  assertEquals((await started()).certainMs, last.steadyMs);
+});

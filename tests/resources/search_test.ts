@@ -386,3 +386,18 @@ test("over HTTP only so many search at once, and who goes makes room", async () 
   }
   await Promise.all(searches.map((reader) => reader.cancel()));
 });
+
+test("searches of one address that nobody reads leave half of all places to others", async () => {
+  await using server = await startServer({ trustProxy: true });
+  const id = await textOn(server, `${"é".repeat(2000)}\n`.repeat(10_000));
+  const searchFrom = (address: string) =>
+    fetch(`${server.url}/resources/${id}/search?q=%C3%A9&limit=10000`, {
+      headers: { "X-Forwarded-For": address },
+    });
+  const held = [await searchFrom("192.0.2.1"), await searchFrom("192.0.2.1")];
+  const refused = await searchFrom("192.0.2.1");
+  assertEquals([refused.status, (await refused.json()).code], [503, "LIMIT_REACHED"]);
+  const other = await searchFrom("192.0.2.2");
+  assertEquals(other.status, 200);
+  await Promise.all([...held, other].map(({ body }) => body!.cancel()));
+});

@@ -8,6 +8,7 @@ import type { Connection, Listener, Runtime, Session } from "../../src/runtime.t
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { OP, type RawFrame, RawPeer } from "../helpers/frames/frames.ts";
 import { type RawAnswer, rawUpgrade } from "../helpers/server.ts";
 
 const KiB = 1024;
@@ -532,6 +533,95 @@ contract("long messages that nobody takes share 128 MiB, and others wait", async
   for (const { socket } of peers) socket.destroy();
   await eventually("all", () => begun.length >= 9);
 }, ["the runtime's own"]);
+
+contract("long texts that nobody takes share 128 MiB, and others wait", async () => {
+  await using mounted = await record();
+  const peers = [];
+  let begun = 0;
+  const long = () => {
+    begun++;
+    return Promise.resolve("x".repeat(16 * MiB));
+  };
+  for (let index = 0; index < 4; index++) {
+    peers.push(await rawUpgrade(mounted.host, "/"));
+    await eventually("a session", () => mounted.sessions.length > index);
+    void mounted.sessions[index].connection.sendLong(64 * MiB, long);
+  }
+  using other = await Client.open(mounted.host);
+  await eventually("its session", () => mounted.sessions.length === 5);
+  void mounted.sessions[4].connection.send("hello");
+  await eventually("an answer", () => other.messages.length === 1);
+  assertEquals(begun, 2);
+  for (const { socket } of peers) socket.destroy();
+  await eventually("all", () => begun >= 3);
+}, "Bun" in globalThis ? Object.keys(adapters) : ["frames"]);
+
+contract(
+  "what waits in all sockets together has a bound, and goes on when peers read",
+  async () => {
+    await using mounted = await record();
+    const peers = [];
+    let sent = 0;
+    const wanted = 60 * 7;
+    for (let index = 0; index < 60; index++) {
+      peers.push(await rawUpgrade(mounted.host, "/"));
+      await eventually("a session", () => mounted.sessions.length > index);
+      const { connection } = mounted.sessions[index];
+      void (async () => {
+        for (let count = 0; count < 7; count++) {
+          await connection.send(new Uint8Array(MiB));
+          await connection.send(new Uint8Array(1));
+          sent++;
+        }
+      })();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    // The kernel takes some MiB of each; 420 MiB would fit into the sockets' own buffers.
+    assertLess(sent, wanted);
+    for (const { socket } of peers) socket.resume();
+    await eventually("all", () => sent === wanted);
+    for (const { socket } of peers) socket.destroy();
+  },
+  "Bun" in globalThis ? ["the runtime's own"] : [],
+);
+
+contract("of many pings the newest are answered", async () => {
+  await using mounted = await record();
+  using peer = await RawPeer.open(mounted.listener.port);
+  const pings = Array<RawFrame>(1000).fill({ opcode: OP.ping, payload: "x" });
+  await peer.send(...pings, { opcode: OP.ping, payload: "the newest" });
+  let pongs = 1;
+  while ((await within("a pong", peer.read()))!.payload.toString() !== "the newest") pongs++;
+  assertLess(pongs, pings.length);
+}, ["frames"]);
+
+contract("a peer that sends hardly anything but pings is gone", async () => {
+  await using mounted = await record();
+  using peer = await RawPeer.open(mounted.listener.port);
+  await peer.send(...Array<RawFrame>(1000).fill({ opcode: OP.ping, payload: "x" }));
+  await eventually("the end", () => mounted.sessions[0]?.closings.length === 1);
+}, "Bun" in globalThis ? ["the runtime's own"] : []);
+
+contract("no peer's frames keep the others waiting", async () => {
+  const heard: number[] = [];
+  let turns = 0;
+  await using mounted = await mount(() => ({
+    text() {
+      const untilMs = performance.now() + 1;
+      while (performance.now() < untilMs);
+      heard.push(turns);
+    },
+    data() {},
+    closed() {},
+  }));
+  using peer = await RawPeer.open(mounted.listener.port);
+  const frames = Array<RawFrame>(500).fill({ opcode: OP.text, payload: "x" });
+  const counting = setInterval(() => turns++, 1);
+  await peer.send(...frames);
+  await eventually("all", () => heard.length === frames.length);
+  clearInterval(counting);
+  assert(new Set(heard).size >= 10, `others had ${new Set(heard).size} turns`);
+}, ["frames"]);
 
 contract("a message of 16 MiB is received whole", async () => {
   await using mounted = await record();

@@ -1,4 +1,6 @@
 /** Given up means gone: connections end when their time is over, whoever holds them. */
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
@@ -126,6 +128,40 @@ test("silent connections and half headers are closed", async () => {
     await gone(JSON.stringify(beginning), server.port, peer.socket);
   }
 });
+
+/** A certificate that nobody vouches for; `openssl` must be there. */
+function certificate(): { cert: string; key: string } {
+  const words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+  const pem = execFileSync(
+    "openssl",
+    [...words, "-nodes", "-subj", "/CN=localhost", "-keyout", "-", "-out", "-"],
+    { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
+  );
+  const part = (name: string) =>
+    new RegExp(`-----BEGIN ${name}-----[^]+-----END ${name}-----\n`).exec(pem)![0];
+  return { cert: part("CERTIFICATE"), key: part("PRIVATE KEY") };
+}
+
+// Bun tells of no connection before its handshake is over, and knows no limit for it.
+if (!("Bun" in globalThis)) {
+  test("half TLS handshakes count, and are closed", async () => {
+    const runtime = framesRuntime({ headersWithinMs: LIMIT_MS, tls: certificate() });
+    const fetch = () => new Response("ok");
+    const where = { hostname: "127.0.0.1", port: 0, maxConnections: 2, fetch };
+    const listener = await runtime.listen(where);
+    const peers = Array.from({ length: 2 }, () => new RawPeer(listener.port));
+    await Promise.all(peers.map((peer) => once(peer.socket, "connect")));
+    // The beginning of a record that never comes.
+    await peers[1].write(new Uint8Array([0x16, 3, 1, 2, 0, 1]));
+    using beyond = new RawPeer(listener.port);
+    const refusedAtMs = performance.now();
+    await within("the refusal", beyond.readAll());
+    assertLess(performance.now() - refusedAtMs, LIMIT_MS / 2);
+    for (const peer of peers) await gone("a half handshake", listener.port, peer.socket);
+    for (const peer of peers) peer[Symbol.dispose]();
+    await listener.close();
+  });
+}
 
 test("a peer that says much and takes nothing is gone", async () => {
   const runtime = await adapters.frames();

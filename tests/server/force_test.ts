@@ -4,7 +4,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { deleteResource, open, push } from "../../src/client.ts";
 import { parseReference } from "../../src/protocol.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { HttpRequest } from "../helpers/http_request.ts";
+import { HttpRequest } from "../helpers/peers/http_request.ts";
 import { memoryResources, startServer, statusOf, type TestServer } from "../helpers/server.ts";
 import { StepClient } from "../helpers/step/client.ts";
 

@@ -9,9 +9,9 @@ import {
   MemoryStorage,
   SignedLinks,
 } from "../../mod.ts";
-import { KnownHosts } from "../../src/server/hosts.ts";
+import { KnownHosts } from "../../src/server/access/hosts.ts";
 import { DOWNLOAD_PATH, UPLOAD_PATH } from "../../src/protocol.ts";
-import { HttpRequest } from "../helpers/http_request.ts";
+import { HttpRequest } from "../helpers/peers/http_request.ts";
 import { rawUpgrade, startServer } from "../helpers/server.ts";
 
 /** The status of a request, and the code of its problem. */

@@ -88,7 +88,8 @@ test("a resource is one object with everything that is known of it", async () =>
   assertEquals(response.status, 200);
   assertStringIncludes(response.headers.get("content-type")!, "application/json");
   const info: ResourceInfo = await response.json();
-  const { createdAt, updatedAt, sequence } = info;
+  const { createdAt, updatedAt, sequence, life } = info;
+  assertMatch(life, /^[0-9a-z]+$/);
   assertEquals(info, {
     id,
     filename: "a.log",
@@ -100,6 +101,7 @@ test("a resource is one object with everything that is known of it", async () =>
     durableSize: 7,
     epoch: 1,
     sequence,
+    life,
     failure: null,
     contextId: "run-17",
     digest: { algorithm: "md5", value: md5("one\ntwo") },
@@ -831,6 +833,7 @@ test("every code is provoked by some test", () => {
     PEER_SILENT: "no answer is expected, above",
     INTERRUPTED: "no connection is left; upload_session_test.ts",
     CONFLICT: "storage_test.ts, catalog_test.ts",
+    INDEX_DAMAGED: "a response; damaged_index_test.ts",
     SOURCE_FAILED: "the client's; source_*_test.ts",
     UNREACHABLE: "the client's; client_test.ts",
   };

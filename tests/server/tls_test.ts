@@ -128,6 +128,14 @@ async function stepAddress(server: Program): Promise<string> {
   return line.exec(await server.stderr.until((text) => line.test(text)))![1];
 }
 
+test("--base-url is the base of references with a certificate, too", async () => {
+  const { workspace, env } = await secured(own, "--base-url", "https://logs.example.org");
+  await using _workspace = workspace;
+  await writeFile(workspace.path("a.txt"), LINES);
+  const { code, stdout } = await workspace.run(own, ["push", "a.txt"], { env });
+  assertEquals([code, stdout.startsWith("wss://logs.example.org/")], [0, true], stdout);
+});
+
 test("a Step client at frame level connects over TLS, if it knows the authority", async () => {
   const { workspace, server, env } = await secured(own, "--step-port", "0");
   await using _workspace = workspace;

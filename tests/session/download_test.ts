@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import {
   type ErrorCode,
   ERRORS,
@@ -475,6 +475,8 @@ test("native: a status says what is durable, which epoch and number it has, and 
   const source = await Source.holding("one\n");
   using peer = source.native();
   const { resourceStatus } = await peer.inbox.next("StatusChanged");
+  const { life } = resourceStatus;
+  assertMatch(life!, /^[0-9a-z]+$/);
   assertEquals(resourceStatus, {
     transferStatus: "IN_PROGRESS",
     currentSize: 4,
@@ -482,6 +484,7 @@ test("native: a status says what is durable, which epoch and number it has, and 
     durableSize: 0,
     epoch: 1,
     sequence: 1,
+    life,
     failure: null,
   });
   await source.fail();

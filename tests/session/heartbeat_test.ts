@@ -6,7 +6,7 @@ import type { HeartbeatTimes } from "../../src/session.ts";
 import { DownloadSession } from "../../src/session/download.ts";
 import { UploadSession } from "../../src/session/upload.ts";
 import { utf8 } from "../helpers/bytes.ts";
-import { FakeConnection, Peer, type Said } from "../helpers/frames/connection.ts";
+import { eventually, FakeConnection, Peer, type Said } from "../helpers/frames/connection.ts";
 import { isFailed, memoryResources, statusOf } from "../helpers/server.ts";
 
 const start: Said = {
@@ -88,6 +88,19 @@ test("a ping is answered with its number, in every state, and on both kinds of s
   assertEquals((await download.inbox.next("Pong")).id, 7);
   assertEquals((await download.inbox.next("Pong")).id, 8);
   assertEquals(download.inbox.closing, null);
+});
+
+test("a peer that sends hardly anything but what asks for nothing is told, and closed", async () => {
+  const heartbeat = { pingAfterMs: never, deadAfterMs: never };
+  const floods: Said[] = [{ "@": "Ping", id: 1 }, { "@": "Pong", id: 1 }, { "@": "Newer" }];
+  for (const message of floods) {
+    using peer = uploader(memoryResources(), heartbeat);
+    peer.say(...Array<Said>(1000).fill(message));
+    const errors = peer.inbox.all("Error").map(({ code }) => code);
+    assertEquals(errors.filter((code) => code !== "UNKNOWN_MESSAGE"), ["RATE_LIMITED"]);
+    await eventually("the close", () => peer.inbox.closing?.code === 1013);
+    assert(peer.inbox.all("Pong").length < 500);
+  }
 });
 
 test("a peer that answers pings stays, however long it has nothing else to say", async () => {

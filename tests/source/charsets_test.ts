@@ -4,9 +4,9 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { brotliDecompressSync } from "node:zlib";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { charsetOf, CHARSETS } from "../../src/source/charsets.ts";
-import { loadDecoder } from "../../src/source/decoders.ts";
-import { transcodeToUtf8 } from "../../src/source/text.ts";
+import { charsetOf, CHARSETS } from "../../src/source/charsets/charsets.ts";
+import { loadDecoder } from "../../src/source/charsets/decoders.ts";
+import { transcodeToUtf8 } from "../../src/source/charsets/text.ts";
 
 type Run = [first: string, text: string] | [first: string, codePoint: number, count: number];
 

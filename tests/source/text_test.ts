@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import iconv from "iconv-lite";
 import { StreamError } from "../../src/protocol.ts";
-import { transcodeToUtf8 } from "../../src/source/text.ts";
+import { transcodeToUtf8 } from "../../src/source/charsets/text.ts";
 
 /** Charset, bytes and text as Java 17 has them. */
 const javaVectors: [charset: string, hex: string, text: string][] = [

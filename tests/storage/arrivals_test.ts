@@ -20,7 +20,7 @@ import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const shown = ({ size, lines }: LogEnd): ResourceStatus => ({
   transferStatus: "IN_PROGRESS",
-  ...{ currentSize: size, numberOfLines: lines, durableSize: 0, epoch: 1, sequence: 1 },
+  ...{ currentSize: size, numberOfLines: lines, durableSize: 0, epoch: 1, sequence: 1, life: "1" },
   failure: null,
 });
 

@@ -83,6 +83,7 @@ function shown({ size, lineBreaks }: LogEnd, sequence = 1): ResourceStatus {
     durableSize: 0,
     epoch: 1,
     sequence,
+    life: "1",
     failure: null,
   };
 }

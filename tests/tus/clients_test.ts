@@ -8,7 +8,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import * as esbuild from "esbuild";
 import type { Page } from "playwright-core";
 import { Upload, type UploadOptions } from "tus-js-client";
-import { openBrowser } from "../helpers/browser.ts";
+import { openBrowser } from "../helpers/peers/browser.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 import { getJson, isFailed, startServer, statusOf, type TestServer } from "../helpers/server.ts";
 import { within } from "../helpers/frames/connection.ts";

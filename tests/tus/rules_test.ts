@@ -7,7 +7,7 @@ import { Server as ReferenceServer } from "@tus/server";
 import { framesRuntime, MemoryCatalog, MemoryRecords, MemoryStorage } from "../../mod.ts";
 import { MemoryLogs } from "../../src/storage/memory.ts";
 import { SignedLinks } from "../../src/access/links.ts";
-import { HttpRequest } from "../helpers/http_request.ts";
+import { HttpRequest } from "../helpers/peers/http_request.ts";
 import { getJson, isFailed, startServer, statusOf, type TestServer } from "../helpers/server.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 

@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Grant, shareResource, SignedLinks } from "../../mod.ts";
-import { openBrowser, openServer, uploaded, Viewer } from "../helpers/browser.ts";
+import { openBrowser, openServer, uploaded, Viewer } from "../helpers/peers/browser.ts";
 
 const browser = await openBrowser();
 let revoked = "";

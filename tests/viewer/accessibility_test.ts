@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/browser.ts";
+import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
 
 const browser = await openBrowser();
 const server = await openServer();

@@ -1,7 +1,7 @@
 /** Logs that grow, end, fail, or whose server goes away, while somebody watches. */
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/browser.ts";
+import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 
 const browser = await openBrowser();

@@ -1,7 +1,7 @@
 /** What a log looks like in a real browser: colours, links, tricks, groups, long lines. */
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { openBrowser, openServer, uploaded, Viewer } from "../helpers/browser.ts";
+import { openBrowser, openServer, uploaded, Viewer } from "../helpers/peers/browser.ts";
 
 const browser = await openBrowser();
 const server = await openServer();

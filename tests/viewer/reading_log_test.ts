@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { assert, assertEquals } from "@std/assert";
 import { events } from "../../mod.ts";
-import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/browser.ts";
+import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
 
 const browser = await openBrowser();
 const server = await openServer();

@@ -184,6 +184,12 @@ test("groups of each CI system, nested, and one that nothing ends", () => {
   assertEquals(facts(outlineOf("::endgroup::\nx")), []);
 });
 
+test("the innermost group around a line is found", () => {
+  const outline = outlineOf("::group::A\n::group::B\nx\n::endgroup::\ny\n::endgroup::\nz");
+  const around = Array.from({ length: 7 }, (_, line) => outline.around(line)?.title ?? null);
+  assertEquals(around, ["A", "B", "B", "B", "A", "A", null]);
+});
+
 test("a group with an error says so, and folded groups hide their lines", () => {
   const outline = outlineOf(
     "::group::A\nerror: x\n::endgroup::\n::group::B\nfine, 0 errors\n::endgroup::",

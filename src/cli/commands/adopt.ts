@@ -27,7 +27,7 @@ import { indexPath, logPath } from "../../storage/layout.ts";
 import { findFiles, type FoundFile, inspectLog, rebuildIndex } from "../../storage/verify.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
-import { Announcer, visible } from "../output.ts";
+import { Announcer, visible } from "../output/output.ts";
 
 /** Registers what a Java server left behind. */
 export const adopt: Command = {

@@ -11,7 +11,7 @@ import { isFinal, StreamError } from "../../protocol.ts";
 import { logPath } from "../../storage/layout.ts";
 import { ageMs, findFiles, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
 import { type Command, EXIT } from "../command.ts";
-import { Announcer } from "../output.ts";
+import { Announcer } from "../output/output.ts";
 
 /** Verifies a data directory. */
 export const check: Command = {

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Command, COMMON_OPTIONS, EXIT, type Option, UsageError } from "../command.ts";
-import { printLine } from "../output.ts";
+import { printLine } from "../output/output.ts";
 
 /** What stands for a value: words to choose from, or what a shell or the server knows. */
 type Values = readonly string[] | "files" | "ids" | "contexts" | "programs" | "anything";

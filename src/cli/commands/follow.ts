@@ -2,16 +2,25 @@
  * `stream follow`.
  * @module
  */
+import { Buffer } from "node:buffer";
 import { type Download, open, type ReadOptions } from "../../client.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { fileOutput, type Output, sizeOf, standardOutput, visible } from "../output.ts";
-import { Progress, RETRY_NOTICES } from "../progress.ts";
-import { outcomeText } from "../outcome.ts";
+import {
+  fileOutput,
+  lastBytesOf,
+  type Output,
+  sizeOf,
+  standardOutput,
+  visible,
+} from "../output/output.ts";
+import { plainOutput } from "../output/plain_output.ts";
+import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { outcomeText } from "../uploads/outcome.ts";
 import { Several } from "../follow_several.ts";
 import { REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../stderr.ts";
+import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
@@ -41,6 +50,10 @@ export const follow: Command = {
       help: "only so many lines from an index, from 0",
     },
     tail: { kind: "count", value: "N", help: "begin N lines before the end" },
+    "no-color": {
+      kind: "flag",
+      help: "leave out escape sequences, which colour or move a terminal",
+    },
     "no-follow": { kind: "flag", help: "read what is there now, and end" },
     "retry-for": {
       kind: "duration",
@@ -73,7 +86,8 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
     if (options.text(name) === undefined) continue;
     throw new UsageError(`--${name} is for one resource: stream get fetches several`);
   }
-  const several = new Several(standardOutput(), {
+  const output = options.flag("no-color") ? plainOutput(standardOutput()) : standardOutput();
+  const several = new Several(output, {
     tail: options.number("tail"),
     live: !options.flag("no-follow"),
     open: {
@@ -89,6 +103,9 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
   } else await several.context(context, await credentialsOf(options));
   return several.failed === 0 ? EXIT.ok : EXIT.resourceFailed;
 }
+
+/** Bytes at the end of a continued file that are held against the resource. */
+const COMPARED_BYTES = 64 * 1024;
 
 /** What is to be read. */
 type Selection =
@@ -107,7 +124,8 @@ async function runFollow(text: string, options: Options): Promise<number> {
     ...transportOf(options),
   });
   try {
-    const output = await openOutput(options, selection, download.status.currentSize);
+    const target = await openOutput(options, selection, download);
+    const output = options.flag("no-color") ? plainOutput(target) : target;
     await copyShown(download, selection, live, output, pathOf(options) !== undefined);
     await output.close();
     const { transferStatus, failure, outcome } = download.status;
@@ -147,9 +165,14 @@ async function copyShown(
 async function openOutput(
   options: Options,
   selection: Selection,
-  currentSize: number,
+  download: Download,
 ): Promise<Output> {
   const path = pathOf(options);
+  if (options.flag("continue") && options.flag("no-color")) {
+    throw new UsageError(
+      "--continue and --no-color exclude each other: the file has other offsets",
+    );
+  }
   if (!options.flag("continue")) {
     return path === undefined ? standardOutput() : await fileOutput(path, "w");
   }
@@ -157,6 +180,7 @@ async function openOutput(
     throw new UsageError("--continue goes with -o FILE, and neither with --lines nor with --tail");
   }
   const size = await sizeOf(path);
+  const { currentSize } = download.status;
   selection.from += size;
   // What the file has was there: it is not to be waited for a second time.
   if (size > 0 && selection.from > currentSize) {
@@ -165,7 +189,25 @@ async function openOutput(
       `${path} ends at byte ${selection.from}; the resource now has ${currentSize} bytes`,
     );
   }
+  await checkContinued(path, size, download, selection.from);
   return await fileOutput(path, "a");
+}
+
+/** Holds the end of a file that is continued against what the resource has there. */
+async function checkContinued(
+  path: string,
+  size: number,
+  download: Download,
+  end: number,
+): Promise<void> {
+  const kept = await lastBytesOf(path, Math.min(size, COMPARED_BYTES));
+  const there = download.read({ from: end - kept.length, to: end });
+  if (Buffer.from(kept).equals(await new Response(there).bytes())) return;
+  throw new StreamError(
+    "OFFSET_LOST",
+    `${path} ends with other bytes than the resource has before byte ${end}: ` +
+      "it is of another resource, or of a former one with the same id",
+  );
 }
 
 function selectionOf(options: Options): Selection {

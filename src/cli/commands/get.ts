@@ -11,12 +11,12 @@ import { type DigestAlgorithm, DIGESTS, endedWell, StreamError } from "../../pro
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
-import { outcomeText } from "../outcome.ts";
-import { fileOutput, printLine, sizeOf, visible, visibleJson } from "../output.ts";
-import { inParallel } from "../parallel.ts";
-import { Progress, RETRY_NOTICES } from "../progress.ts";
+import { outcomeText } from "../uploads/outcome.ts";
+import { fileOutput, printLine, sizeOf, visible, visibleJson } from "../output/output.ts";
+import { inParallel } from "../uploads/parallel.ts";
+import { Progress, RETRY_NOTICES } from "../output/progress.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../stderr.ts";
+import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
 /** Resources that are fetched at a time. */

@@ -8,9 +8,9 @@ import { contexts, listResources, type ResourceInfo } from "../../client.ts";
 import { endedWell, TRANSFER_STATUSES, type TransferStatus } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { outcomeText } from "../outcome.ts";
-import { printLine, standardOutput, visible, visibleJson } from "../output.ts";
-import { isColoured, styled, type STYLES } from "../terminal.ts";
+import { outcomeText } from "../uploads/outcome.ts";
+import { printLine, standardOutput, visible, visibleJson } from "../output/output.ts";
+import { isColoured, styled, type STYLES } from "../output/terminal.ts";
 import { formatAge, formatBytes, parseDurationMs } from "../units.ts";
 
 /** Resources that are kept to be sorted. */

@@ -4,7 +4,7 @@
  */
 import { VERSION } from "../../protocol.ts";
 import { type Command, COMMON_OPTIONS, EXIT, type Option, usageOf } from "../command.ts";
-import { printLine } from "../output.ts";
+import { printLine } from "../output/output.ts";
 
 /** Prints the manual page. */
 export function manCommand(commands: () => readonly Command[]): Command {

@@ -29,8 +29,8 @@ import { MAX_PID, WatchedProcess } from "../../source/process.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
 import { Tee } from "../../source/tee.ts";
-import { CHARSETS } from "../../source/charsets.ts";
-import { transcodeToUtf8 } from "../../source/text.ts";
+import { CHARSETS } from "../../source/charsets/charsets.ts";
+import { transcodeToUtf8 } from "../../source/charsets/text.ts";
 import {
   type Command,
   EXIT,
@@ -41,16 +41,16 @@ import {
 } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
-import { Announcer, ReaderGone, visible, visibleJson, writer } from "../output.ts";
-import { uploadOutput } from "../output_upload.ts";
-import { inParallel } from "../parallel.ts";
-import { Progress, RETRY_NOTICES } from "../progress.ts";
-import { filesOf, isDirectory } from "../push_files.ts";
+import { Announcer, ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
+import { uploadOutput } from "../uploads/output_upload.ts";
+import { inParallel } from "../uploads/parallel.ts";
+import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { filesOf, isDirectory } from "../uploads/push_files.ts";
 import { reachable } from "../raw_names.ts";
 import { idOf } from "../references.ts";
-import { recallToken, rememberUpload } from "../resume_tokens.ts";
+import { recallToken, rememberUpload } from "../uploads/resume_tokens.ts";
 import { onEnd } from "../signals.ts";
-import { isTerminal, notice } from "../stderr.ts";
+import { isTerminal, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 

@@ -6,9 +6,9 @@ import { deleteResource, listResources } from "../../client.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
-import { visible } from "../output.ts";
+import { visible } from "../output/output.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../stderr.ts";
+import { notice } from "../output/stderr.ts";
 
 /** Deletes resources. */
 export const rm: Command = {

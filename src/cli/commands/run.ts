@@ -11,15 +11,15 @@ import { StreamError } from "../../protocol.ts";
 import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";
 import { Tee } from "../../source/tee.ts";
 import { startTimer } from "../../timer.ts";
-import type { BackgroundUpload } from "../background_upload.ts";
+import type { BackgroundUpload } from "../uploads/background_upload.ts";
 import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { idOf } from "../references.ts";
-import { ReaderGone, visible, writer } from "../output.ts";
-import { uploadOutput } from "../output_upload.ts";
+import { ReaderGone, visible, writer } from "../output/output.ts";
+import { uploadOutput } from "../uploads/output_upload.ts";
 import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
-import { notice } from "../stderr.ts";
+import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
 /** Time for processes that a command leaves behind. */

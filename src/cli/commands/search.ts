@@ -6,10 +6,10 @@ import { getLines, type LinesWindow, search as searchLines } from "../../client.
 import { type LinePosition, type SearchMatch, toStreamError } from "../../protocol.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
-import { printLine, ReaderGone, visibleJson } from "../output.ts";
+import { printLine, ReaderGone, visibleJson } from "../output/output.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../stderr.ts";
-import { isColoured, styled } from "../terminal.ts";
+import { notice } from "../output/stderr.ts";
+import { isColoured, styled } from "../output/terminal.ts";
 
 /** Matches that one request asks for. */
 const PAGE = 10_000;

@@ -21,9 +21,9 @@ import { FileStorage } from "../../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { accessOf, AUTH_OPTIONS, checkExposure, makePrivate, warnOfOthers } from "../auth.ts";
 import { lockDirectory } from "../lock.ts";
-import { Announcer, visibleJson } from "../output.ts";
+import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
-import { writeLine } from "../stderr.ts";
+import { writeLine } from "../output/stderr.ts";
 import { Tls } from "../tls.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */

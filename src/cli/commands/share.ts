@@ -5,7 +5,7 @@
 import { shareResource } from "../../client.ts";
 import { StreamError } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, UsageError } from "../command.ts";
-import { printLine, visibleJson } from "../output.ts";
+import { printLine, visibleJson } from "../output/output.ts";
 import { resourceOf } from "../references.ts";
 
 /** Makes a link. */

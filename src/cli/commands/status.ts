@@ -5,8 +5,8 @@
 import { getResource } from "../../client.ts";
 import type { ResourceInfo } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, table } from "../command.ts";
-import { printLine, visible, visibleJson } from "../output.ts";
-import { outcomeText } from "../outcome.ts";
+import { printLine, visible, visibleJson } from "../output/output.ts";
+import { outcomeText } from "../uploads/outcome.ts";
 import { REFERENCE_HELP, resourceOf } from "../references.ts";
 
 /** Shows one resource. */

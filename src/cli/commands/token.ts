@@ -6,7 +6,7 @@ import { type Scope, SCOPES } from "../../access.ts";
 import { createToken, readTokens, revokeToken, type TokenRecord } from "../../access/token_file.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import { type Command, EXIT, nearest, type Options, UsageError } from "../command.ts";
-import { printLine, ReaderGone, visible } from "../output.ts";
+import { printLine, ReaderGone, visible } from "../output/output.ts";
 
 /** A hundred years: far beyond, times cannot be written any more. */
 const MAX_EXPIRES_MS = 36_500 * 86_400_000;

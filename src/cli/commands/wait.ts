@@ -12,10 +12,10 @@ import {
 import { endedWell, isFinal } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { outcomeText } from "../outcome.ts";
-import { inParallel } from "../parallel.ts";
-import { printLine, visible, visibleJson } from "../output.ts";
-import { RETRY_NOTICES } from "../progress.ts";
+import { outcomeText } from "../uploads/outcome.ts";
+import { inParallel } from "../uploads/parallel.ts";
+import { printLine, visible, visibleJson } from "../output/output.ts";
+import { RETRY_NOTICES } from "../output/progress.ts";
 import { REFERENCE_HELP, resourceOf } from "../references.ts";
 
 /** Resources that are waited for at once. */

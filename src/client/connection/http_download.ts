@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  checkLife,
   checkStart,
   isFinal,
   isNewer,
@@ -140,13 +141,14 @@ export class HttpDownloadChannel implements Channel {
 
   #setStatus(status: ResourceStatus): void {
     this.#heard();
+    checkLife(status, this.#newest?.life);
     if (!isNewer(status, this.#newest)) return;
     this.#newest = status;
     this.#tell({ "@": "StatusChanged", resourceStatus: status });
     this.#signal();
   }
 
-  async #follow({ from, to, epoch, window }: MessageOf<"Follow">): Promise<void> {
+  async #follow({ from, to, epoch, life, window }: MessageOf<"Follow">): Promise<void> {
     const following = {
       next: from,
       end: to ?? Infinity,
@@ -156,6 +158,7 @@ export class HttpDownloadChannel implements Channel {
     if (following.end < from) {
       throw new StreamError("BAD_REQUEST", `a range from ${from} to ${to} runs backwards`);
     }
+    checkLife(this.#status, life);
     checkStart(this.#status, from, epoch ?? null);
     this.#following = following;
     while (following.next < following.end && !this.#over) {
@@ -207,19 +210,24 @@ export class HttpDownloadChannel implements Channel {
   async #read(following: Following, last: number): Promise<void> {
     const first = following.next;
     const asking = { headers: { range: `bytes=${first}-${last}` } };
-    await this.#requests.stream(`${this.#path}/content`, asking, async ({ status, body }) => {
-      if (status !== 206 && first > 0) {
-        const message = "something on the way to the server drops the Range of requests";
-        throw new StreamError("INTERNAL", message);
-      }
-      const reader = body!.getReader();
-      while (following.next < following.end) {
-        await this.#room(following);
-        const { done, value } = await this.#listen(() => reader.read());
-        if (done || this.#over) return;
-        await this.#hand(following, value.subarray(0, following.end - following.next));
-      }
-    });
+    await this.#requests.stream(
+      `${this.#path}/content`,
+      asking,
+      async ({ status, headers, body }) => {
+        checkLife({ life: headers.get("stream-life") ?? undefined }, this.#status.life);
+        if (status !== 206 && first > 0) {
+          const message = "something on the way to the server drops the Range of requests";
+          throw new StreamError("INTERNAL", message);
+        }
+        const reader = body!.getReader();
+        while (following.next < following.end) {
+          await this.#room(following);
+          const { done, value } = await this.#listen(() => reader.read());
+          if (done || this.#over) return;
+          await this.#hand(following, value.subarray(0, following.end - following.next));
+        }
+      },
+    );
   }
 
   /** Waits until the buffer can take more. */
@@ -274,7 +282,9 @@ export class HttpDownloadChannel implements Channel {
   async #askLines<T>(query: Record<string, number | boolean>): Promise<T> {
     const parameters = Object.entries(query).map(([name, value]) => `${name}=${value}`);
     const path = `${this.#path}/lines?${parameters.join("&")}`;
-    const { text } = await this.#requests.ask(path, { headers: { accept: "application/json" } });
+    const asking = { headers: { accept: "application/json" } };
+    const { text, headers } = await this.#requests.ask(path, asking);
+    checkLife({ life: headers.get("stream-life") ?? undefined }, this.#status.life);
     return parseJson<T>(text);
   }
 

@@ -15,7 +15,7 @@ export function statusIn(json: string): ResourceStatus {
     const message = decodeMessage(`{"@":"StatusChanged","resourceStatus":${json}}`);
     const shown = (message as MessageOf<"StatusChanged">).resourceStatus as ResourceStatus;
     const { transferStatus, currentSize, numberOfLines, durableSize, epoch, sequence } = shown;
-    const { failure, outcome } = shown;
+    const { life, failure, outcome } = shown;
     return {
       transferStatus,
       currentSize,
@@ -23,6 +23,7 @@ export function statusIn(json: string): ResourceStatus {
       durableSize,
       epoch,
       sequence,
+      life,
       failure,
       ...outcome === undefined ? {} : { outcome },
     };

@@ -13,8 +13,21 @@ const LARGE_READ_BYTES = 1024 * 1024;
 /** Those who may read so much at once at the same time. */
 const MAX_LARGE_READERS = 32;
 
+/** What all readers together hold of what was read for them and not taken; each has a piece made and one that waits. */
+const UNTAKEN_BYTES = 128 * 1024 * 1024;
+const PIECES_HELD = 2;
+/** With more readers than fill that, pieces are smaller, down to this. */
+const MIN_READ_BYTES = 16 * 1024;
+
 /** Memory is the process's. */
 let largeReaders = 0;
+let readers = 0;
+
+/** How much one reader may be read at once at present. */
+function readBytesNow(): number {
+  const share = Math.floor(UNTAKEN_BYTES / PIECES_HELD / readers);
+  return Math.min(READ_BYTES, Math.max(MIN_READ_BYTES, share));
+}
 
 /**
  * Reads a range that the newest status shows.
@@ -23,7 +36,6 @@ let largeReaders = 0;
  * @param first Position of the first byte.
  * @param end Position behind the last one.
  * @param signal Ends it with its reason.
- * @param readBytes Read at once.
  * @throws {StreamError} DELETED, STORAGE_FAILED.
  */
 export async function* readRange(
@@ -31,11 +43,25 @@ export async function* readRange(
   first: number,
   end: number,
   signal?: AbortSignal,
-  readBytes: number = READ_BYTES,
+): AsyncGenerator<Uint8Array, void, void> {
+  readers++;
+  try {
+    yield* readPieces(resource, first, end, signal, readBytesNow);
+  } finally {
+    readers--;
+  }
+}
+
+async function* readPieces(
+  resource: Resource,
+  first: number,
+  end: number,
+  signal: AbortSignal | undefined,
+  pieceBytes: () => number,
 ): AsyncGenerator<Uint8Array, void, void> {
   for (let next = first; next < end;) {
     signal?.throwIfAborted();
-    const bytes = await resource.read(next, Math.min(end - next, readBytes));
+    const bytes = await resource.read(next, Math.min(end - next, pieceBytes()));
     next += bytes.length;
     yield bytes;
   }
@@ -65,7 +91,7 @@ export async function* readFast(
   if (largeReaders === MAX_LARGE_READERS) return yield* readRange(resource, first, end, signal);
   largeReaders++;
   try {
-    yield* readRange(resource, first, end, signal, LARGE_READ_BYTES);
+    yield* readPieces(resource, first, end, signal, () => LARGE_READ_BYTES);
   } finally {
     largeReaders--;
   }
@@ -90,18 +116,20 @@ export async function* followFrom(
   const unwatch = resource.watch(bell.ring);
   signal.addEventListener("abort", bell.ring);
   const leave = resource.meter.follows(() => resource.status.currentSize - next);
+  readers++;
   try {
     for (;;) {
       signal.throwIfAborted();
       const byteCount = resource.status.currentSize - next;
       if (byteCount > 0) {
-        const bytes = await resource.read(next, Math.min(byteCount, READ_BYTES));
+        const bytes = await resource.read(next, Math.min(byteCount, readBytesNow()));
         next += bytes.length;
         yield bytes;
       } else if (hasEnded(resource, next)) return;
       else await bell.rung();
     }
   } finally {
+    readers--;
     leave();
     unwatch();
     signal.removeEventListener("abort", bell.ring);

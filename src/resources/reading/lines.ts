@@ -55,9 +55,18 @@ export async function readLinePage(
   const bytes = await readExactly(resource, start, Math.min(end - start, limits.pageBytes));
   if (start + bytes.length === end) {
     const next = lastLine < windowEnd ? { lineIndex: lastLine, byteOffset: 0 } : null;
-    return { lines: splitLines(bytes), next };
+    const lines = splitLines(bytes);
+    if (lines.length !== lastLine - from.lineIndex) throw miscounted(resource, from, lastLine);
+    return { lines, next };
   }
   return cutPage(bytes, from);
+}
+
+function miscounted({ id }: Resource, { lineIndex }: LinePosition, end: number): StreamError {
+  return new StreamError(
+    "INDEX_DAMAGED",
+    `the line index of ${id} is damaged between lines ${lineIndex} and ${end}: stream check --repair builds it anew`,
+  );
 }
 
 /** A page that is full before its last line: whole lines or, if not even one fits, a piece of it. */

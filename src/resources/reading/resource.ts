@@ -177,7 +177,7 @@ export class Resource {
   /**
    * Where a line begins.
    * @param lineIndex Index of the line, from 0; the number of lines stands for the end.
-   * @throws {StreamError} NO_LINE_ACCESS; LINES_NOT_AVAILABLE past the newest checkpoint.
+   * @throws {StreamError} NO_LINE_ACCESS; LINES_NOT_AVAILABLE past the newest checkpoint; INDEX_DAMAGED.
    */
   async lineStart(lineIndex: number): Promise<number> {
     this.#checkThere();
@@ -197,7 +197,9 @@ export class Resource {
     if (lineIndex === 0) return 0;
     // The last line of a finished resource ends with its last byte, with or without a line break.
     if (lineIndex === numberOfLines && isFinal(transferStatus)) return currentSize;
-    return await (await this.#log()).lineBreak(lineIndex - 1) + 1;
+    const log = await this.#log();
+    if (transferStatus === "COMPLETED") await log.checkLines?.(numberOfLines, currentSize);
+    return await log.lineBreak(lineIndex - 1) + 1;
   }
 
   /**

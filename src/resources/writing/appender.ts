@@ -34,6 +34,7 @@ import type { Meter } from "../meter.ts";
 import { CheckpointPace } from "./pace.ts";
 import { BLOCK_BYTES, Received } from "./received.ts";
 import type { Resource } from "../reading/resource.ts";
+import type { SteadyClock } from "../steady_clock.ts";
 import type { LogDigest } from "./restore.ts";
 
 /** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
@@ -54,6 +55,8 @@ export interface AppenderOptions {
   status: ResourceStatus;
   /** For how long the upload is this node's. */
   lease: Lease;
+  /** The time by which resources age. */
+  clock: SteadyClock;
   /** The digest of what the log holds. */
   digest: LogDigest;
   /** The present boot of storage; null where an append is as safe as it gets. */
@@ -602,7 +605,7 @@ export class Appender {
     numberOfLines: number | null,
     durableSize: number,
   ): ResourceStatus {
-    const { epoch, sequence } = this.#status;
+    const { epoch, sequence, life } = this.#status;
     return {
       transferStatus,
       currentSize,
@@ -610,6 +613,7 @@ export class Appender {
       durableSize,
       epoch,
       sequence: sequence + 1,
+      life,
       failure: null,
     };
   }
@@ -624,7 +628,7 @@ export class Appender {
       sequence: status.sequence,
       announced: this.announced,
       ...(this.annotation === undefined ? {} : { annotation: this.annotation, intent: null }),
-      updatedAtMs: Date.now(),
+      updatedAtMs: this.#options.clock.nowMs,
       ...change,
     };
     try {

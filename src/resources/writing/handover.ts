@@ -279,7 +279,7 @@ export class Handover {
 
   /** Opens the log of an unfinished upload for its next epoch. */
   async #nextEpoch(record: ResourceRecord, waits: boolean): Promise<OpenUpload> {
-    const { catalog, storage, cache, lease } = this.#parts;
+    const { cache, lease } = this.#parts;
     const { id } = record;
     const interrupted = this.#interrupted.get(id);
     // An upload that waited for its owner is open already.
@@ -288,7 +288,7 @@ export class Handover {
       await cache.reach(id);
       const { durableSize } = open.resource.status;
       const owner = lease.owner(waits ? this.#windowMs(record.ownedBy) : 0);
-      const taken = await takeLog(storage, catalog, record, durableSize, owner);
+      const taken = await takeLog(this.#parts, record, durableSize, owner);
       interrupted?.stopTimer();
       this.#interrupted.delete(id);
       // The tail may bring it later, and what follows is decided by it.
@@ -361,7 +361,7 @@ export class Handover {
       failure: `STORAGE_FAILED: ${error.message}`,
       digestState: null,
       owner: null,
-      updatedAtMs: Date.now(),
+      updatedAtMs: this.#parts.clock.nowMs,
     });
     const status = statusOf(lost);
     cache.find(id)?.publish(status);

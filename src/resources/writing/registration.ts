@@ -128,7 +128,7 @@ export class Registrar {
       admission.checkOpen();
       return await cache.hold(record);
     } catch (error) {
-      await catalog.delete(record.id);
+      await catalog.delete(record.id, record.createdAtMs);
       throw error;
     }
   }
@@ -164,14 +164,14 @@ export class Registrar {
       ownedBy,
       ...(annotation === undefined ? {} : { annotation }),
       owner: this.#parts.lease.owner(),
-      updatedAtMs: nowMs,
+      updatedAtMs: this.#parts.clock.nowMs,
       revision: 0,
     };
   }
 
   /** The time, later than any before, so that lists keep the order of registration. */
   #nextTimeMs(): number {
-    this.#newestMs = Math.max(Date.now(), this.#newestMs + 1);
+    this.#newestMs = Math.max(this.#parts.clock.wallMs, this.#newestMs + 1);
     return this.#newestMs;
   }
 

@@ -5,7 +5,18 @@
 import type { Catalog, Intent, Owner, ResourceChange, ResourceRecord } from "../../catalog.ts";
 import type { ResourceStatus } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
+import type { SteadyClock } from "../steady_clock.ts";
 import { statusOf } from "../status.ts";
+
+/** Parts of a takeover. */
+export interface TakeoverParts {
+  /** Where the log is. */
+  storage: Storage;
+  /** Where the record is. */
+  catalog: Catalog;
+  /** The time by which resources age. */
+  clock: SteadyClock;
+}
 
 /** A log that was taken over. */
 export interface TakenLog {
@@ -20,8 +31,7 @@ export interface TakenLog {
 /**
  * Opens the log of an unfinished upload for its next epoch; the log says how much there is.
  *
- * @param storage Where the log is.
- * @param catalog Where the record is.
+ * @param parts Where log and record are.
  * @param record The record as it is.
  * @param durableSize Bytes that are known to be on disk.
  * @param owner Whose the upload is then.
@@ -29,8 +39,7 @@ export interface TakenLog {
  * STORAGE_FAILED.
  */
 export async function takeLog(
-  storage: Storage,
-  catalog: Catalog,
+  { storage, catalog, clock }: TakeoverParts,
   record: ResourceRecord,
   durableSize: number,
   owner: Owner,
@@ -49,7 +58,7 @@ export async function takeLog(
       durableSize: Math.min(record.durableSize, writer.size),
       lines: supportsLineAccess ? writer.lineBreaks : null,
       ...settled(intent ?? null, writer.size),
-      updatedAtMs: Date.now(),
+      updatedAtMs: clock.nowMs,
     });
     const status = { ...statusOf(taken), durableSize: Math.min(durableSize, writer.size) };
     await writer.announce(status);

@@ -12,6 +12,7 @@ import type { Health } from "../health.ts";
 import type { Meter } from "../meter.ts";
 import type { Quota } from "../quota.ts";
 import type { OpenResource, ResourceCache } from "../reading/cache.ts";
+import type { SteadyClock } from "../steady_clock.ts";
 import type { UploadAccount, Usage } from "../usage.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { Lease } from "./lease.ts";
@@ -39,6 +40,8 @@ export interface WritingParts {
   lease: Lease;
   /** Upload contexts. */
   contexts: Contexts;
+  /** The time by which resources age. */
+  clock: SteadyClock;
   /** The resources that somebody has open. */
   cache: ResourceCache;
   /** Says whether a resource may grow. */
@@ -114,7 +117,7 @@ export class Uploads {
    * @param digest The digest of what it holds.
    */
   start({ open, record, status, writer }: OpenUpload, digest: LogDigest): Appender {
-    const { storage, catalog, lease, quota, usage, events, meter, health } = this.#parts;
+    const { storage, catalog, lease, clock, quota, usage, events, meter, health } = this.#parts;
     const { durability = "os", checkpointIntervalMs = CHECKPOINT_INTERVAL_MS } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
@@ -125,6 +128,7 @@ export class Uploads {
       record,
       status,
       lease,
+      clock,
       digest,
       boot: storage.boot ?? null,
       durability,

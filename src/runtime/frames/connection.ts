@@ -4,8 +4,11 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { Allowance } from "../../allowance.ts";
 import { closeReason, ERRORS, LIMITS, StreamError, toStreamError } from "../../protocol.ts";
 import type { Connection, Session } from "../../runtime.ts";
+import { UNTAKEN } from "../budget.ts";
 import { type Frame, FrameCodec, type Role, type Violation } from "./codec.ts";
 
 /** Times of a connection. */
@@ -43,6 +46,17 @@ const WAITING_BYTES = 8 * 1024 * 1024;
 const AT_ONCE_BYTES = 1024 * 1024;
 /** What a message costs while it waits, besides its bytes. */
 const MESSAGE_COST_BYTES = 512;
+/** Pings and pongs that a peer may send at once, and the time after which it may send one more. */
+const HEARTBEATS = 64;
+const HEARTBEAT_EVERY_MS = 100;
+/** All peers together may send so many more: 50 000 a second, of which the newest are answered. */
+const EXCESS = new Allowance(10_000, 0.02);
+/** Whoever sends more than that is read again after so long. */
+const EXCESS_WAIT_MS = 10;
+/** After so long with the frames of one peer the others have a turn. */
+const TURN_MS = 4;
+/** Time is looked at after so many frames. */
+const FRAMES_PER_LOOK = 32;
 /** RFC 6455, 7.1.5: the connection went away without a close frame. */
 const ABNORMAL_CLOSURE = 1006;
 /** What the Java server sends. */
@@ -71,6 +85,7 @@ export class FrameConnection implements Connection {
   #unsent = 0;
   /** The answer to the newest ping, while there is no room for it. */
   #pong: Frame | null = null;
+  readonly #heartbeats = new Allowance(HEARTBEATS, HEARTBEAT_EVERY_MS);
   #heardAtMs = performance.now();
   #pinging: ReturnType<typeof setInterval> | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
@@ -135,6 +150,13 @@ export class FrameConnection implements Connection {
   /** Sends one binary message of any length in fragments. */
   sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     return this.#inTurn(0, () => this.#sendFragments(byteCount, chunks));
+  }
+
+  /** Sends one long text, made when there is room for it. */
+  sendLong(costBytes: number, make: () => Promise<string>): Promise<void> {
+    return UNTAKEN.during(costBytes, async () => {
+      if (!this.#closing) await this.send(await make());
+    });
   }
 
   /**
@@ -215,15 +237,18 @@ export class FrameConnection implements Connection {
   /** Hands on what a chunk holds; the socket rests while the session is busy. */
   async #receive(chunk: Uint8Array): Promise<void> {
     this.#heard();
+    const share = new Share();
     try {
       for (const frame of joinData(this.#codec.push(chunk))) {
-        const busy = this.#take(frame);
+        const busy = this.#take(frame) ?? share.spent();
         if (busy === undefined) continue;
         this.#socket.pause();
         await busy;
+        share.renew();
         this.#heard();
         this.#socket.resume();
       }
+      this.#answerPing();
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#hangUp(ERRORS[error.code].close, closeReason(error));
@@ -233,31 +258,43 @@ export class FrameConnection implements Connection {
   #take(frame: Frame | Violation): void | Promise<void> {
     switch (frame.type) {
       case "text":
-        return this.#closing ? undefined : this.#session?.text(frame.text);
+        // Nothing but a close is waited for any more: whoever goes on is read slowly.
+        return this.#closing ? slowDown() : this.#session?.text(frame.text);
       case "data":
         return this.#closing ? undefined : this.#session?.data(frame.bytes, frame.final);
       case "ping":
-        return this.#answerPing(frame.payload);
+        return this.#pinged(frame.payload);
       case "pong":
-        return;
+        return this.#mayBeat() ? undefined : slowDown();
       case "close":
       case "violation":
         return this.#hangUp(frame.code, frame.reason);
     }
   }
 
-  /** Only the newest ping must be answered (RFC 6455, 5.5.3): a peer that does not read piles nothing up. */
-  #answerPing(payload: Uint8Array): void {
+  #pinged(payload: Uint8Array): void | Promise<void> {
     if (this.#closing) return;
-    if (this.#socket.writableNeedDrain) this.#pong = { type: "pong", payload };
-    else void this.#write({ type: "pong", payload });
+    this.#pong = { type: "pong", payload };
+    if (!this.#mayBeat()) return slowDown();
+    this.#answerPing();
+  }
+
+  /** Whether a heartbeat is one of those that every peer may send. */
+  #mayBeat(): boolean {
+    return this.#heartbeats.take() === 0;
+  }
+
+  /** Only the newest ping must be answered (RFC 6455, 5.5.3): a peer that does not read piles nothing up. */
+  #answerPing(): void {
+    if (this.#pong === null || this.#socket.writableNeedDrain) return;
+    void this.#write(this.#pong);
+    this.#pong = null;
   }
 
   /** The peer reads: a slow one is not silent. */
   #drained(): void {
     this.#heard();
-    if (this.#pong !== null) void this.#write(this.#pong);
-    this.#pong = null;
+    this.#answerPing();
   }
 
   #heard(): void {
@@ -294,6 +331,28 @@ export class FrameConnection implements Connection {
     const session = this.#session;
     this.#session = null;
     session?.closed(code, reason);
+  }
+}
+
+/** Reads a peer slowly that sends more heartbeats than it may. */
+function slowDown(): void | Promise<void> {
+  if (EXCESS.take() > 0) return sleep(EXCESS_WAIT_MS);
+}
+
+/** The time that a peer's frames may take in one turn. */
+class Share {
+  #frames = 0;
+  #sinceMs = performance.now();
+
+  /** Takes one frame into account; a promise of the next turn when the share is spent. */
+  spent(): void | Promise<void> {
+    if (++this.#frames % FRAMES_PER_LOOK !== 0) return;
+    if (performance.now() - this.#sinceMs >= TURN_MS) return turn();
+  }
+
+  /** Begins a new share. */
+  renew(): void {
+    this.#sinceMs = performance.now();
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import type { Grant } from "../../access.ts";
-import { isUuid, StreamError } from "../../protocol.ts";
+import { checkLife, isUuid, StreamError } from "../../protocol.ts";
 import { notFound, type Resources } from "../../resources.ts";
 
 /** Lets a request pass whose grant reaches what it is about; throws FORBIDDEN or NOT_FOUND otherwise. */
@@ -38,9 +38,10 @@ function limitedTo({ contextId, resourceId }: Grant): StreamError {
 /** Another resource of a limited context is answered as one that does not exist. */
 async function checkResource(grant: Grant, id: string, resources: Resources): Promise<void> {
   if (grant.resourceId !== null && grant.resourceId !== id) throw limitedTo(grant);
-  if (grant.contextId === null) return;
-  const { contextId } = await resources.get(id);
-  if (contextId !== grant.contextId) throw notFound(id);
+  if (grant.contextId === null && grant.life === undefined) return;
+  const { contextId, status } = await resources.get(id);
+  if (grant.contextId !== null && contextId !== grant.contextId) throw notFound(id);
+  checkLife(status, grant.life);
 }
 
 /** The resource that the path names. */

@@ -14,6 +14,7 @@ import {
   type ResourceView,
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import { gzipped } from "../answer/gzip.ts";
 import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
@@ -46,7 +47,7 @@ type Asked = Values<typeof PARAMETERS>;
 const SENT = { "*/*": null };
 const HEADERS = [
   ...["ETag", "Content-Disposition", "Accept-Ranges", "Repr-Digest"],
-  ...["Stream-Transfer-Status", "Stream-Failure"],
+  ...["Stream-Transfer-Status", "Stream-Failure", "Stream-Life"],
 ];
 
 /** The route of the bytes. */
@@ -84,7 +85,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   const part = choosePart(c, record.status, etag, asked);
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await parts.resources.open(id, record));
-  const response = await answerWith(c, parts, sourceOf(opened, part, coding), () => {
+  const response = await answerWith(c, parts, sourceOf(opened, part, coding, parts), () => {
     c.status(part.contentRange === null ? 200 : 206);
     setCacheHeaders(c, record, etag);
     setContentHeaders(c, record, asked);
@@ -92,29 +93,27 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   });
   // The body releases it from now on.
   stack.move();
-  return coding === "gzip" ? compressed(response) : response;
+  return response;
 }
 
 function sourceOf(
   opened: OpenResource,
   { first, end }: ContentPart,
   coding: Coding,
+  { runtime: { compressesAside: isAside = false } }: FaceParts,
 ): BodySource {
   const { resource } = opened;
   const release = () => opened.release();
   // Parts of what is there already are downloads; only who waits for more follows.
   if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
-  // Compressing a large piece would keep everybody else waiting.
   if (coding === "gzip") {
-    return { chunks: (signal) => readRange(resource, first, end, signal), release };
+    return {
+      chunks: (signal) => gzipped(readRange(resource, first, end, signal), isAside),
+      release,
+    };
   }
   const byteCount = end - first;
   return { chunks: (signal) => readFast(resource, first, end, signal), byteCount, release };
-}
-
-function compressed(response: Response): Response {
-  const { body } = response;
-  return new Response(body && body.pipeThrough(new CompressionStream("gzip")), response);
 }
 
 /** Text that does not change any more pays to be compressed; parts are parts of what is stored. */
@@ -133,14 +132,14 @@ function isCompressible(
 }
 
 /** An id may be used again after a deletion, so that a status alone names no content. */
-function etagOf({ digest, status, createdAtMs }: ResourceView, coding: Coding): string {
-  const { transferStatus, epoch, sequence } = status;
+function etagOf({ digest, status }: ResourceView, coding: Coding): string {
+  const { transferStatus, epoch, sequence, life } = status;
   if (transferStatus !== "COMPLETED") {
-    const tag = `"${createdAtMs}.${epoch}.${sequence}"`;
+    const tag = `"${life}.${epoch}.${sequence}"`;
     return transferStatus === "FAILED" ? tag : `W/${tag}`;
   }
   const content = digest === null
-    ? `${createdAtMs}.${epoch}.${sequence}`
+    ? `${life}.${epoch}.${sequence}`
     : `${digest.algorithm}-${digest.value}`;
   return coding === "identity" ? `"${content}"` : `"${content}-${coding}"`;
 }
@@ -173,7 +172,8 @@ function choosePart(
 function setCacheHeaders(c: Context, { metadata, status }: ResourceView, etag: string): void {
   const isCompleted = status.transferStatus === "COMPLETED";
   c.header("etag", etag);
-  c.header("cache-control", isCompleted ? "private, max-age=31536000, immutable" : "no-store");
+  // What is kept is asked for before it is used: the id may be another resource by then.
+  c.header("cache-control", isCompleted ? "private, no-cache" : "no-store");
   if (isCompressible(metadata.mimeType, status)) c.header("vary", "Accept-Encoding");
 }
 
@@ -183,7 +183,7 @@ function setContentHeaders(
   { download }: Asked,
 ): void {
   const { mimeType, filename } = metadata;
-  const { transferStatus, failure } = status;
+  const { transferStatus, failure, life } = status;
   // Nothing tells the charset; lines and searches read text as UTF-8, too.
   c.header("content-type", mimeType.startsWith("text/") ? `${mimeType};charset=utf-8` : mimeType);
   c.header("content-disposition", disposition(filename, download !== undefined));
@@ -192,6 +192,7 @@ function setContentHeaders(
   c.header("x-content-type-options", "nosniff");
   c.header("content-security-policy", "sandbox; default-src 'none'");
   c.header("stream-transfer-status", transferStatus);
+  c.header("stream-life", life);
   if (failure !== null && FAILURE.test(failure)) c.header("stream-failure", failure);
 }
 

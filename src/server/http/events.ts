@@ -6,6 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Context } from "hono";
 import { Bell } from "../../bell.ts";
 import {
+  checkLife,
   EVENTS_PATH,
   isFinal,
   isNewer,
@@ -68,18 +69,21 @@ function streamOf(eventData: Record<string, Schema>): Record<string, Schema> {
   return { "text/event-stream": { ...TEXT, "x-event-data": eventData } };
 }
 
-const SEEN = /^(\d{1,15})\.(\d{1,15})$/;
+const SEEN = /^(?:([0-9a-z]{1,20})\.)?(\d{1,15})\.(\d{1,15})$/;
+
+/** Status that a client saw, and of which life of the resource; undefined where it does not say. */
+type Seen = StatusNumber & { life: string | undefined };
 
 /** The last status that a client saw before it connected again; null where it says nothing. */
-const seenStatus: Kind<StatusNumber | null> = {
+const seenStatus: Kind<Seen | null> = {
   schema: { type: "string", pattern: `${SEEN.source}|^$` },
   read(text) {
     if (text === "") return null;
-    const [, epoch, sequence] = SEEN.exec(text) ?? [];
-    if (epoch !== undefined) return { epoch: Number(epoch), sequence: Number(sequence) };
+    const [, life, epoch, sequence] = SEEN.exec(text) ?? [];
+    if (epoch !== undefined) return { life, epoch: Number(epoch), sequence: Number(sequence) };
     throw new StreamError(
       "BAD_REQUEST",
-      `Last-Event-ID: ${text.slice(0, 80)} is not EPOCH.SEQUENCE, as the events have it`,
+      `Last-Event-ID: ${text.slice(0, 80)} is not LIFE.EPOCH.SEQUENCE, as the events have it`,
     );
   },
 };
@@ -108,6 +112,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
         const opened = stack.use(await parts.resources.open(id));
         const { resource } = opened;
         const { status } = resource;
+        checkLife(status, seen?.life);
         if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
           return c.body(null, 204);
         }
@@ -194,7 +199,7 @@ export async function* statusEvents(
       if (resource.deleted) return yield encode("deleted", { id: resource.id });
       if (isNewer(status, told)) {
         told = status;
-        yield encode("status", status, `${status.epoch}.${status.sequence}`);
+        yield encode("status", status, `${status.life}.${status.epoch}.${status.sequence}`);
         if (isFinal(status.transferStatus)) return;
       } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }

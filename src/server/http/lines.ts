@@ -102,12 +102,12 @@ export function linesRoutes(parts: FaceParts): Route[] {
           "text/plain": TEXT,
           "application/json": { anyOf: [LINE_PAGE, TIMED_LINE_PAGE, LINES_LOCATED] },
         },
-        ...["Link", "Stream-Number-Of-Lines", "Stream-Transfer-Status"],
+        ...["Link", "Stream-Number-Of-Lines", "Stream-Transfer-Status", "Stream-Life"],
       ),
     },
     errors: [
       ...["NOT_FOUND", "DELETED", "NO_LINE_ACCESS", "LINES_NOT_AVAILABLE"] as const,
-      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+      ...["LIMIT_REACHED", "STORAGE_FAILED", "INDEX_DAMAGED"] as const,
     ],
     handle: (c, asked) => asked.locate ? locateOnly(c, parts, asked) : send(c, parts, asked),
   })];
@@ -189,6 +189,7 @@ async function locate(
 
 function tellStatus(c: Context, { status }: Resource): void {
   c.header("stream-number-of-lines", String(status.numberOfLines));
+  c.header("stream-life", status.life);
   c.header("stream-transfer-status", status.transferStatus);
   c.header("cache-control", "no-cache");
   c.header("vary", "accept");

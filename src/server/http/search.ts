@@ -12,6 +12,7 @@ import {
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
+import { clientsOf, Shares } from "../access/shares.ts";
 import { flag, inQuery, integer, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
@@ -67,6 +68,12 @@ const SEARCH_END: Schema = {
 /** The route of searches. */
 export function searchRoutes(parts: FaceParts): Route[] {
   let running = 0;
+  const shares = new Shares({
+    what: "searches",
+    max: MAX_SEARCHES,
+    option: "docs/security.md",
+    refused: () => {},
+  });
   return [route({
     name: "searchLines",
     method: "GET",
@@ -82,17 +89,22 @@ export function searchRoutes(parts: FaceParts): Route[] {
     },
     errors: [
       ...["NOT_FOUND", "DELETED", "NO_LINE_ACCESS", "LINES_NOT_AVAILABLE"] as const,
-      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+      ...["LIMIT_REACHED", "STORAGE_FAILED", "INDEX_DAMAGED"] as const,
     ],
     async handle(c, asked) {
       if (running >= MAX_SEARCHES) {
         throw new StreamError("LIMIT_REACHED", `${running} searches are running: try again later`);
       }
+      const leave = shares.take(clientsOf(c, parts.references));
       running++;
-      try {
-        return await send(c, parts, asked, () => void running--);
-      } catch (error) {
+      const ended = () => {
         running--;
+        leave();
+      };
+      try {
+        return await send(c, parts, asked, ended);
+      } catch (error) {
+        ended();
         throw error;
       }
     },

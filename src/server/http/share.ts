@@ -43,13 +43,13 @@ export function shareRoutes({ resources, references, guard }: FaceParts): Route[
     answers: { 201: answerOf("the links", jsonOf(SHARE)) },
     errors: ["NOT_FOUND", "WRONG_STATE"],
     async handle(c, { id: asked, expires }) {
-      const { id } = await resources.get(asked);
+      const { id, status } = await resources.get(asked);
       const expiresAtMs = expiryIn(c, expires);
       if (guard === null) {
         const message = "this server wants no tokens: whoever reaches it can read by the reference";
         throw new StreamError("WRONG_STATE", message);
       }
-      const access = await guard.access.links.create(id, expiresAtMs);
+      const access = await guard.access.links.create(id, expiresAtMs, status.life);
       const base = references.base(c);
       const view = references.view(id, base);
       return json(c, {

@@ -56,6 +56,7 @@ export const STATUS_MEMBERS: Readonly<Record<string, Schema>> = {
   durableSize: COUNT,
   epoch: COUNT,
   sequence: COUNT,
+  life: TEXT,
   failure: orNull(TEXT),
 };
 

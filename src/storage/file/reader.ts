@@ -6,11 +6,11 @@ import { readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import process from "node:process";
 import { setImmediate } from "node:timers/promises";
-import { StreamError } from "../../protocol.ts";
 import type { LogReader } from "../../storage.ts";
 import { ARRIVAL_BYTES, type ArrivalEntries, arrivalsOf, arrivedSince } from "../arrivals.ts";
-import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
+import { arrivalsPath, indexPath } from "../layout.ts";
 import { attempt } from "./errors.ts";
+import { IndexReader } from "./index_reader.ts";
 
 /** Who reads more at once lets everybody else have a turn before. */
 const SMALL_READ_BYTES = 64 * 1024;
@@ -51,27 +51,31 @@ export class Disk {
 export class FileReader implements LogReader {
   #closed = false;
   #times: FileHandle | null = null;
+  readonly #index: IndexReader;
 
   constructor(
     private readonly path: string,
     private readonly data: FileHandle,
-    private readonly index: FileHandle | null,
+    index: FileHandle | null,
     private readonly disk: Disk,
-  ) {}
+  ) {
+    this.#index = new IndexReader(path, data, index, async (file, position, byteCount) => {
+      const bytes = new Uint8Array(byteCount);
+      return bytes.subarray(0, await this.#readSome(file, position, bytes));
+    });
+  }
 
   read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array> {
     const bytes = buffer?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
     return attempt(`read ${this.path}`, () => this.#read(this.data, byteOffset, bytes));
   }
 
-  async lineBreak(index: number): Promise<number> {
-    const path = indexPath(this.path);
-    const file = this.index;
-    if (file === null) throw new StreamError("STORAGE_FAILED", `there is no index ${path}`);
-    const at = index * INDEX_ENTRY_BYTES;
-    const entry = new Uint8Array(INDEX_ENTRY_BYTES);
-    await attempt(`read ${path}`, () => this.#read(file, at, entry));
-    return decodeEntry(entry, 0);
+  lineBreak(index: number): Promise<number> {
+    return attempt(`read ${indexPath(this.path)}`, () => this.#index.lineBreak(index));
+  }
+
+  checkLines(lines: number, size: number): Promise<void> {
+    return attempt(`read ${indexPath(this.path)}`, () => this.#index.check(lines, size));
   }
 
   async arrivals(byteOffsets: readonly number[]): Promise<(number | null)[]> {
@@ -103,41 +107,50 @@ export class FileReader implements LogReader {
     this.#closed = true;
     await this.#times?.close();
     await this.data.close();
-    await this.index?.close();
+    await this.#index.close();
   }
 
-  /** A thread's round trip costs several times what the page cache does. */
   async #read(file: FileHandle, position: number, bytes: Uint8Array): Promise<Uint8Array> {
+    const filled = await this.#readSome(file, position, bytes);
+    if (filled < bytes.length) throw new Error(`nothing at ${position + filled}`);
+    return bytes;
+  }
+
+  /**
+   * Fills the bytes as far as the file goes; a thread's round trip costs several times what the page cache does.
+   * @returns How many.
+   */
+  async #readSome(file: FileHandle, position: number, bytes: Uint8Array): Promise<number> {
     if (bytes.length > SMALL_READ_BYTES) await setImmediate();
     const startedAtMs = performance.now();
     // The system may have given a closed number to another file.
     if (this.#closed || this.disk.isWaiting(startedAtMs)) {
-      return await readFully(file, position, bytes);
+      return await fill(file, position, bytes);
     }
-    readFullySync(file.fd, position, bytes);
+    const filled = fillSync(file.fd, position, bytes);
+    if (filled < bytes.length) return filled;
     const nowMs = performance.now();
     this.disk.waited(nowMs - startedAtMs, nowMs);
-    return bytes;
+    return filled;
   }
 }
 
-function readFullySync(file: number, position: number, bytes: Uint8Array): void {
-  for (let filled = 0; filled < bytes.length;) {
+function fillSync(file: number, position: number, bytes: Uint8Array): number {
+  let filled = 0;
+  while (filled < bytes.length) {
     const count = readSync(file, bytes, filled, bytes.length - filled, position + filled);
-    if (count === 0) throw new Error(`nothing at ${position + filled}`);
+    if (count === 0) break;
     filled += count;
   }
+  return filled;
 }
 
-async function readFully(
-  file: FileHandle,
-  position: number,
-  bytes: Uint8Array,
-): Promise<Uint8Array> {
-  for (let filled = 0; filled < bytes.length;) {
+async function fill(file: FileHandle, position: number, bytes: Uint8Array): Promise<number> {
+  let filled = 0;
+  while (filled < bytes.length) {
     const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled);
-    if (bytesRead === 0) throw new Error(`nothing at ${position + filled}`);
+    if (bytesRead === 0) break;
     filled += bytesRead;
   }
-  return bytes;
+  return filled;
 }

@@ -28,6 +28,8 @@ export interface Group {
   end: number;
   title: string;
   depth: number;
+  /** The group around it; null for none. */
+  parent: Group | null;
   /** Whether it holds an error. */
   failed: boolean;
   /** Whether it stands open unless somebody folds it. */
@@ -118,12 +120,16 @@ export class Outline {
 
   /** The innermost group around a line, its head included; null outside of all. */
   around(line: number): Group | null {
-    let found: Group | null = null;
-    for (const group of this.#groups) {
-      if (group.head > line) break;
-      if (line < group.end) found = group;
+    let low = 0, high = this.#groups.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#groups[middle].head <= line) low = middle + 1;
+      else high = middle;
     }
-    return found;
+    // The last one that began before holds the line, or has ended within one that does.
+    let group: Group | null = this.#groups[low - 1] ?? null;
+    while (group !== null && line >= group.end) group = group.parent;
+    return group;
   }
 
   #begin(
@@ -134,7 +140,8 @@ export class Outline {
     startsOpen: boolean,
   ): void {
     const depth = this.#open.length;
-    const group = { head, end: Infinity, title, depth, failed: false, startsOpen };
+    const parent = this.#open.at(-1)?.group ?? null;
+    const group = { head, end: Infinity, title, depth, parent, failed: false, startsOpen };
     this.#groups.push(group);
     this.#open.push({ group, key, system });
   }

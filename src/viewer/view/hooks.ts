@@ -5,6 +5,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Theme } from "../model/colour.ts";
 import type { Log } from "../model/log.ts";
+import { Throttle } from "../model/throttle.ts";
 import { SettingsStore } from "../model/settings.ts";
 
 /** The settings of this browser; where it keeps nothing, of this page. */
@@ -13,20 +14,13 @@ export const settings = new SettingsStore({
   setItem: (key, value) => localStorage.setItem(key, value),
 });
 
-/** Redraws a component, at most once a frame. */
+/** Figures around a live log are read by people: they need not change more often, in ms. */
+const FIGURES_MS = 150;
+
+/** Redraws a component, at once and then at most so often. */
 export function useRedraw(): () => void {
   const [, set] = useState(0);
-  const [redraw] = useState(() => {
-    let waiting = false;
-    return () => {
-      if (waiting) return;
-      waiting = true;
-      requestAnimationFrame(() => {
-        waiting = false;
-        set((count) => count + 1);
-      });
-    };
-  });
+  const [redraw] = useState(() => new Throttle(() => set((count) => count + 1), FIGURES_MS).ask);
   return redraw;
 }
 

@@ -141,13 +141,13 @@ export class LogView {
   goToStart(): void {
     this.#setAnchor(this.#log.map.lineAt(0), 0);
     this.#stop();
-    this.schedule(true);
+    this.#jump();
   }
 
   /** Shows the last line, and follows what comes. */
   goToEnd(): void {
     this.#stick = true;
-    this.schedule(true);
+    this.#jump();
   }
 
   /** Shows a line, some way down the view. */
@@ -157,7 +157,7 @@ export class LogView {
     if (current) this.#current = line;
     const above = Math.floor(this.element.clientHeight / 3 / this.#rowPx) * this.#rowPx;
     this.#setAnchor(Math.min(line, Math.max(0, this.#log.lines - 1)), -above);
-    this.schedule(true);
+    this.#jump();
   }
 
   /** Shows the first line that arrived at a time or later. */
@@ -310,6 +310,12 @@ export class LogView {
       : toScroll(row * this.#rowPx + this.#anchor.px, heights);
     if (Math.abs(wanted - this.element.scrollTop) >= 1) this.element.scrollTop = wanted;
     this.#expectedTop = this.element.scrollTop;
+  }
+
+  /** Draws at once, so that what is missing is asked for a frame earlier. */
+  #jump(): void {
+    this.#moved = true;
+    this.#draw();
   }
 
   /**

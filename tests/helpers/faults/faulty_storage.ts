@@ -227,7 +227,7 @@ export class FaultyMachine {
       create: (record) => write("create record", record.id, (to) => to.create(record)),
       update: (id, revision, change) =>
         write("update record", id, (to) => to.update(id, revision, change)),
-      delete: (id) => write("delete record", id, (to) => to.delete(id)),
+      delete: (id, createdAtMs) => write("delete record", id, (to) => to.delete(id, createdAtMs)),
       get: (id) => this.#step("get record", id, () => memory.get(id)),
       sync: () =>
         this.#step("sync catalog", null, () => {

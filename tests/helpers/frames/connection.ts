@@ -229,6 +229,10 @@ export class FakeConnection implements Connection {
     await this.send(message);
   }
 
+  async sendLong(_costBytes: number, make: () => Promise<string>): Promise<void> {
+    await this.send(await make());
+  }
+
   close(code: number, reason: string): void {
     assert(this.#isOpen(), "closed twice");
     this.inbox.receiveClose(code, reason);

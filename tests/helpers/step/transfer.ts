@@ -48,6 +48,58 @@ export async function transferOneMessage(server: Kind, size: number): Promise<vo
   assert(peak < MAX_SERVER_MEGABYTES, `the server took ${peak} MB`);
 }
 
+/**
+ * Uploads one message in fragments as Jetty sends them while a Step client follows, and checks the bytes and the memory
+ * of the server.
+ *
+ * @param size Bytes of the message, whole MiB.
+ * @param fragmentBytes Length of a fragment.
+ * @param maxMegabytes Memory that the server may take.
+ */
+export async function transferFollowed(
+  server: Kind,
+  { size, fragmentBytes, maxMegabytes }: {
+    size: number;
+    fragmentBytes: number;
+    maxMegabytes: number;
+  },
+): Promise<void> {
+  await using workspace = await Workspace.open();
+  const serving = await workspace.serve(server, ["--step-port", "0", "--log-format", "json"]);
+  const port = await stepPort(serving);
+  const block = randomBytes(BLOCK_BYTES);
+  const sent = createHash("md5");
+  for (let bytes = 0; bytes < size; bytes += BLOCK_BYTES) sent.update(block);
+  const checksum = sent.digest("hex");
+  const { client, uri } = await StepClient.upload(port, { metadata: METADATA });
+  using uploader = client;
+  using reader = await StepClient.open(port, new URL(uri).pathname);
+  const startedAtMs = performance.now();
+  const followed = follow(reader, size);
+  await uploader.give(block, fragmentBytes);
+  await uploader.repeat(block, fragmentBytes, size / BLOCK_BYTES - 1);
+  await uploader.end();
+  assertEquals((await uploader.finish(checksum)).size, size);
+  assertEquals(await followed, checksum);
+  const [tookS, peak] = [(performance.now() - startedAtMs) / 1000, serving.peakMegabytes()];
+  console.log(
+    `${size} bytes with a follower, fragments of ${fragmentBytes}, Step port on ${server}: ` +
+      `${tookS.toFixed(1)} s, server ${peak} MB at most`,
+  );
+  assert(peak < maxMegabytes, `the server took ${peak} MB`);
+}
+
+/** Follows as a Java client does: all that a status shows, as one chunk; the digest of it all. */
+async function follow(reader: StepClient, size: number): Promise<string> {
+  const received = createHash("md5");
+  for (let at = 0; at < size;) {
+    await reader.status(({ currentSize }) => currentSize > at);
+    const { currentSize } = reader.statuses.at(-1)!;
+    at += await reader.chunk(at, currentSize, (piece) => received.update(piece));
+  }
+  return received.digest("hex");
+}
+
 async function sendBlocks(uploader: StepClient, count: number, hash: Hash): Promise<void> {
   const block = randomBytes(BLOCK_BYTES);
   await uploader.give(block);

@@ -1,0 +1,151 @@
+/**
+ * Standard output and files as sinks that wait for their reader.
+ * @module
+ */
+import { type FileHandle, open, stat } from "node:fs/promises";
+import process from "node:process";
+import { StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
+
+/** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
+export class ReaderGone extends Error {}
+
+/** Takes bytes; a write resolves when the next one is welcome. */
+export interface Output {
+  /** Writes all bytes. Throws {@link ReaderGone} when nobody reads any more. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Ends it. */
+  close(): Promise<void>;
+}
+
+/**
+ * Writes to stdout or stderr of this process and waits until the bytes are out.
+ * @param stream One of the two.
+ * @returns Throws {@link ReaderGone} when nobody reads any more, SOURCE_FAILED when they cannot be written.
+ */
+export function writer(stream: NodeJS.WriteStream): Output["write"] {
+  // A reader that leaves is reported to the write as well; without a listener it would end the process.
+  stream.on("error", () => {});
+  const name = stream === process.stdout ? "stdout" : "stderr";
+  return (bytes) =>
+    new Promise((resolve, reject) => {
+      const failed = (error: unknown) => {
+        if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
+        reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
+      };
+      try {
+        stream.write(bytes, (error) => error ? failed(error) : resolve());
+      } catch (error) {
+        // Deno throws where a file cannot be written.
+        failed(error);
+      }
+    });
+}
+
+const STANDARD_OUTPUT: Output = {
+  write: writer(process.stdout),
+  close: () => Promise.resolve(),
+};
+
+/** Standard output. */
+export function standardOutput(): Output {
+  return STANDARD_OUTPUT;
+}
+
+/** Size of a file in bytes; 0 when there is none. */
+export async function sizeOf(path: string): Promise<number> {
+  return await stat(path).then(({ size }) => size, () => 0);
+}
+
+/**
+ * The end of a file.
+ * @param path Path of the file.
+ * @param byteCount How many bytes; none for a file that is not there.
+ * @throws {StreamError} SOURCE_FAILED that names the path.
+ */
+export async function lastBytesOf(path: string, byteCount: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(byteCount);
+  if (byteCount === 0) return bytes;
+  try {
+    await using file = await open(path, "r");
+    const { size } = await file.stat();
+    await file.read(bytes, 0, byteCount, size - byteCount);
+    return bytes;
+  } catch (error) {
+    throw new StreamError("SOURCE_FAILED", `cannot read ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/**
+ * A file, made when missing.
+ * @param path Path of the file.
+ * @param flags `w` empties it, `a` goes on at its end.
+ * @throws {StreamError} SOURCE_FAILED that names the path.
+ */
+export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output> {
+  const failed = (error: unknown) =>
+    new StreamError("SOURCE_FAILED", `cannot write ${path}: ${reasonOf(error)}`);
+  let handle: FileHandle;
+  try {
+    handle = await open(path, flags);
+  } catch (error) {
+    throw failed(error);
+  }
+  return {
+    async write(bytes) {
+      try {
+        await handle.writeFile(bytes);
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+    close: () => handle.close(),
+  };
+}
+
+/** Writes a line to standard output and waits until it is out. */
+export function printLine(line: string): Promise<void> {
+  return standardOutput().write(new TextEncoder().encode(`${line}\n`));
+}
+
+/**
+ * What a command tells while it does its work, which goes on whoever reads: a reader that left is not missed, and
+ * output that cannot be written fails the command when the work is done.
+ */
+export class Announcer {
+  #failure: unknown = null;
+
+  /** Prints a line, unless an earlier one failed. */
+  async say(line: string): Promise<void> {
+    if (this.#failure !== null) return;
+    await printLine(line).catch((error) => this.#failure = error);
+  }
+
+  /**
+   * The work is done.
+   * @throws {StreamError} SOURCE_FAILED when something could not be written.
+   */
+  done(): void {
+    if (this.#failure !== null && !(this.#failure instanceof ReaderGone)) throw this.#failure;
+  }
+}
+
+/** Control characters, and those that turn the direction of text around. */
+// deno-lint-ignore no-control-regex
+const CONTROLS = /[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+
+const hexOf = (char: string, digits: number) =>
+  char.charCodeAt(0).toString(16).padStart(digits, "0");
+
+/** Text that somebody else chose, its control characters made visible. */
+export function visible(text: string): string {
+  return text.replace(
+    CONTROLS,
+    (char) => char <= "\xff" ? `\\x${hexOf(char, 2)}` : `\\u${hexOf(char, 4)}`,
+  );
+}
+
+/** JSON that means the value, with its control characters made visible. */
+export function visibleJson(value: unknown): string {
+  return JSON.stringify(value).replace(CONTROLS, (char) => `\\u${hexOf(char, 4)}`);
+}

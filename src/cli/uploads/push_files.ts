@@ -1,0 +1,77 @@
+/**
+ * Files of a push that is given several, or directories.
+ * @module
+ */
+import { lstat, readdir, stat } from "node:fs/promises";
+import { basename, join, matchesGlob, resolve } from "node:path";
+import { StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
+
+/** Files of one push, at most; each is a resource. */
+const MAX_FILES = 10_000;
+
+/** A file to push. */
+export interface PushedFile {
+  /** Where it is. */
+  path: string;
+  /** Name of its resource: that of the file, behind those of the folders within the directory that was given. */
+  name: string;
+}
+
+/** Tells whether a path is a directory; one that is not there is none. */
+export async function isDirectory(path: string): Promise<boolean> {
+  return await stat(path).then((found) => found.isDirectory(), () => false);
+}
+
+/**
+ * The files that are meant.
+ *
+ * @param paths Files and directories.
+ * @param include Patterns of names that are taken from directories, such as `*.log`; all if there is none.
+ * @returns The files, those of a directory in the order of their names.
+ * @throws {StreamError} SOURCE_FAILED for a directory that cannot be read, BAD_REQUEST for too many files or none.
+ */
+export async function filesOf(
+  paths: readonly string[],
+  include: readonly string[],
+): Promise<PushedFile[]> {
+  const files: PushedFile[] = [];
+  for (const path of paths) {
+    if (!await isDirectory(path)) files.push({ path, name: basename(path) });
+    else await addFiles(path, basename(resolve(path)), include, files);
+  }
+  if (files.length === 0) {
+    throw new StreamError("SOURCE_FAILED", `no file to push is in ${paths.join(", ")}`);
+  }
+  return files;
+}
+
+async function addFiles(
+  directory: string,
+  name: string,
+  include: readonly string[],
+  files: PushedFile[],
+): Promise<void> {
+  const entries = await readdir(directory).catch((error) => {
+    throw new StreamError("SOURCE_FAILED", `cannot read ${directory}: ${reasonOf(error)}`);
+  });
+  for (const entry of entries.sort()) {
+    const file = { path: join(directory, entry), name: `${name}/${entry}` };
+    const found = await stat(file.path).catch(() => null);
+    // A link may lead back to where it is.
+    if (found?.isDirectory() && !await isLink(file.path)) {
+      await addFiles(file.path, file.name, include, files);
+    } else if (found?.isFile() && isIncluded(entry, include)) files.push(file);
+    if (files.length > MAX_FILES) {
+      throw new StreamError("BAD_REQUEST", `${directory} has more than ${MAX_FILES} files`);
+    }
+  }
+}
+
+async function isLink(path: string): Promise<boolean> {
+  return (await lstat(path)).isSymbolicLink();
+}
+
+function isIncluded(name: string, include: readonly string[]): boolean {
+  return include.length === 0 || include.some((pattern) => matchesGlob(name, pattern));
+}

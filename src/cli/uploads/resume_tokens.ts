@@ -1,0 +1,89 @@
+/**
+ * Resume tokens of the uploads that run, so that another process can go on with them.
+ * @module
+ */
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { PushedUpload } from "../../client.ts";
+import { type ErrorCode, isResourceId, StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
+import { notice } from "../output/stderr.ts";
+
+/** Answers of the server that began an upload after which its token is of no use. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  ...["DELETED", "NOT_FOUND", "NOT_OWNER", "WRONG_STATE"] as const,
+]);
+
+/** A saved token. */
+export interface SavedToken {
+  /** The token. */
+  token: string;
+  /**
+   * Removes it if an answer to a resume says that none can succeed.
+   * @param error What was answered.
+   * @param server HTTP base URL of the server that did; another one knows nothing of this upload.
+   */
+  answered(error: StreamError, server: string): Promise<void>;
+}
+
+/**
+ * Saves the token of an upload where only this user can read it.
+ *
+ * @param upload The upload.
+ * @param server HTTP base URL of its server.
+ * @returns Removes it, when the upload is over.
+ */
+export async function rememberUpload(
+  upload: PushedUpload,
+  server: string,
+): Promise<() => Promise<void>> {
+  const [id] = upload.resumeToken.split(":");
+  const path = tokenPath(id);
+  try {
+    await mkdir(tokenDirectory(), { recursive: true, mode: 0o700 });
+    // Whoever is killed here leaves the token whole, the old or the new one.
+    await writeFile(`${path}.new`, `${upload.resumeToken}\n${server}\n`, { mode: 0o600 });
+    await rename(`${path}.new`, path);
+  } catch (error) {
+    notice(`this push cannot be resumed after it is killed: ${reasonOf(error)}`);
+  }
+  return () => rm(path, { force: true });
+}
+
+/**
+ * The saved token of an upload.
+ *
+ * @param id Id of the resource.
+ * @throws {StreamError} NOT_OWNER when there is none.
+ */
+export async function recallToken(id: string): Promise<SavedToken> {
+  const path = tokenPath(id);
+  try {
+    const [token, savedFor] = (await readFile(path, "utf8")).split("\n");
+    return {
+      token,
+      async answered({ code }, server) {
+        if (FINAL.has(code) && server === savedFor) await rm(path, { force: true });
+      },
+    };
+  } catch {
+    const message = `no token of upload ${id} is saved in ${tokenDirectory()}: ` +
+      `only the user and machine that began it can go on, and only until it is over`;
+    throw new StreamError("NOT_OWNER", message);
+  }
+}
+
+function tokenPath(id: string): string {
+  if (!isResourceId(id)) {
+    throw new StreamError("BAD_MESSAGE", `the server sent the id ${JSON.stringify(id)}`);
+  }
+  return join(tokenDirectory(), id);
+}
+
+/** The place the XDG base directory specification names for such state. */
+function tokenDirectory(): string {
+  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
+  return join(state, "stream", "uploads");
+}

@@ -1,0 +1,106 @@
+/**
+ * Shares: how much of what there is little of one client may hold, so that nobody stands in everybody's way.
+ * @module
+ */
+import type { Context } from "hono";
+import { StreamError } from "../../protocol.ts";
+import { grantOf } from "../access.ts";
+import { networkOf } from "./failures.ts";
+import type { References } from "../references.ts";
+
+/** Part of all places that one client may hold, unless its share is given. */
+const SHARE = 1 / 2;
+/** Programs of this machine, and proxies that nobody told us of: any number of clients. */
+const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/i;
+
+/** What is shared. */
+export interface SharesOptions {
+  /** Name of it, as in "1000 uploads". */
+  what: string;
+  /** How many there may be in all. */
+  max: number;
+  /** How many one client may hold; half of all by default. */
+  maxPerClient?: number;
+  /** Option that says so, for people. */
+  option: string;
+  /** Hears that a client has its share and wants more. */
+  refused(): void;
+}
+
+/** Places that clients hold. */
+export class Shares {
+  readonly #options: SharesOptions;
+  readonly #held = new Map<string, number>();
+
+  /** @param options What is shared. */
+  constructor(options: SharesOptions) {
+    this.#options = options;
+  }
+
+  /** Places of the client that holds the most. */
+  get greatest(): number {
+    return Math.max(0, ...this.#held.values());
+  }
+
+  /** Places that one client may hold. */
+  get maxPerClient(): number {
+    const { max, maxPerClient = Math.ceil(max * SHARE) } = this.#options;
+    return maxPerClient;
+  }
+
+  /**
+   * Tells whether a request may have one more place.
+   * @param clients Whose request it is, by each name that counts.
+   * @throws {StreamError} LIMIT_REACHED when one of them has its share.
+   */
+  check(clients: readonly string[]): void {
+    const full = clients.find((client) => (this.#held.get(client) ?? 0) >= this.maxPerClient);
+    if (full === undefined) return;
+    const { what, option, refused } = this.#options;
+    refused();
+    throw new StreamError(
+      "LIMIT_REACHED",
+      `${full} has ${this.maxPerClient} ${what}, its share: end some, or see ${option}`,
+    );
+  }
+
+  /**
+   * Counts a place until it is given back.
+   * @returns Gives it back; does nothing a second time.
+   */
+  hold(clients: readonly string[]): () => void {
+    for (const client of clients) this.#held.set(client, (this.#held.get(client) ?? 0) + 1);
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      for (const client of clients) {
+        const left = this.#held.get(client)! - 1;
+        if (left > 0) this.#held.set(client, left);
+        else this.#held.delete(client);
+      }
+    };
+  }
+
+  /**
+   * A place for a request.
+   * @returns Gives it back.
+   * @throws {StreamError} LIMIT_REACHED.
+   */
+  take(clients: readonly string[]): () => void {
+    this.check(clients);
+    return this.hold(clients);
+  }
+}
+
+/** Whose a request is: its token, and the address or the IPv6 /64 that it came from. */
+export function clientsOf(c: Context, references: References): string[] {
+  const clients: string[] = [];
+  const grant = grantOf(c);
+  if (grant !== null) clients.push(`the token ${JSON.stringify(grant.name)}`);
+  const address = references.remoteAddress(c);
+  if (address !== null && !LOOPBACK.test(address)) {
+    clients.push(`the address ${networkOf(address)}`);
+  }
+  return clients;
+}

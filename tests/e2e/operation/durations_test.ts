@@ -1,0 +1,27 @@
+/** Durations longer than the timers of the runtimes hold, by the real program. */
+import { writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { assertEquals } from "@std/assert";
+import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+
+const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
+
+for (const kind of KINDS) {
+  test(`${kind}: an upload waits as long as --resume-window 30d says, after a restart, too`, async () => {
+    await using workspace = await Workspace.open();
+    const options = ["--resume-window", "30d", "--checkpoint-interval", "30d"];
+    const server = await workspace.serve(kind, options);
+    await writeFile(workspace.path("live.log"), "first\n");
+    const { push, reference } = await workspace.push(kind, ["live.log", "--follow"]);
+    const follow = workspace.start(kind, ["follow", reference, "--retry-for", "1m"]);
+    await follow.stdout.until((text) => text === "first\n");
+    await push.kill("SIGKILL");
+    const { port } = new URL(workspace.server);
+    await server.kill("SIGTERM");
+    await workspace.serve(kind, [...options, "--port", port]);
+    const resume = await workspace.run(kind, ["push", "live.log", "--resume", reference]);
+    assertEquals([resume.code, resume.stderr], [0, ""]);
+    const { code, stdout } = await follow.exit();
+    assertEquals([code, stdout], [0, "first\n"]);
+  });
+}
