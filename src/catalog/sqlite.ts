@@ -29,6 +29,7 @@ import type {
   ContextAttributes,
   ContextQuery,
   EndedQuery,
+  Intent,
   Ownership,
   RecordChange,
   ResourceChange,
@@ -118,11 +119,6 @@ const MIGRATIONS = [
   `,
   `
   ALTER TABLE resources ADD COLUMN annotation TEXT;
-  ALTER TABLE resources ADD COLUMN owned_by TEXT NOT NULL DEFAULT 'CONNECTION';
-  UPDATE resources SET owned_by = 'SECRET' WHERE secret_hash IS NOT NULL;
-  ALTER TABLE resources ADD COLUMN intent_offset INTEGER;
-  ALTER TABLE resources ADD COLUMN intent_count INTEGER;
-  ALTER TABLE resources ADD COLUMN intent_annotation TEXT;
   `,
   `
   ALTER TABLE contexts ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
@@ -169,6 +165,11 @@ const MIGRATIONS = [
     FROM resources
   );
   `,
+  `
+  ALTER TABLE resources ADD COLUMN owned_by TEXT NOT NULL DEFAULT 'CONNECTION';
+  UPDATE resources SET owned_by = 'SECRET' WHERE secret_hash IS NOT NULL;
+  ALTER TABLE resources ADD COLUMN intent TEXT;
+  `,
 ];
 
 const COLUMNS = [
@@ -200,13 +201,11 @@ const COLUMNS = [
   "exit_code",
   "exit_signal",
   "annotation",
-  "owned_by",
-  "intent_offset",
-  "intent_count",
-  "intent_annotation",
   "state_version",
   "state_boot",
   "doubtful_from",
+  "owned_by",
+  "intent",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -628,13 +627,11 @@ function toRow(record: ResourceRecord): Row {
     exit_code: record.outcome?.exitCode ?? null,
     exit_signal: record.outcome?.signal ?? null,
     annotation: record.annotation ?? null,
-    owned_by: record.ownedBy,
-    intent_offset: record.intent?.byteOffset ?? null,
-    intent_count: record.intent?.byteCount ?? null,
-    intent_annotation: record.intent?.annotation ?? null,
     state_version: record.digestState?.version ?? null,
     state_boot: record.digestState?.boot ?? null,
     doubtful_from: record.digestState?.doubtfulFrom ?? null,
+    owned_by: record.ownedBy,
+    intent: record.intent ? JSON.stringify(record.intent) : null,
   };
 }
 
@@ -674,13 +671,7 @@ function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
     },
     ownedBy: row.owned_by as Ownership,
     ...(row.annotation === null ? {} : { annotation: String(row.annotation) }),
-    ...(row.intent_offset === null ? {} : {
-      intent: {
-        byteOffset: Number(row.intent_offset),
-        byteCount: Number(row.intent_count),
-        annotation: String(row.intent_annotation),
-      },
-    }),
+    ...(row.intent === null ? {} : { intent: JSON.parse(String(row.intent)) as Intent }),
     durableSize: Number(row.durable_size),
     owner: row.owner_node === null ? null : {
       node: String(row.owner_node),

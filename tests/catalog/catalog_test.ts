@@ -577,9 +577,7 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
     ALTER TABLE contexts DROP COLUMN attributes;
     ALTER TABLE resources DROP COLUMN annotation;
     ALTER TABLE resources DROP COLUMN owned_by;
-    ALTER TABLE resources DROP COLUMN intent_offset;
-    ALTER TABLE resources DROP COLUMN intent_count;
-    ALTER TABLE resources DROP COLUMN intent_annotation;
+    ALTER TABLE resources DROP COLUMN intent;
     ALTER TABLE resources DROP COLUMN state_version;
     ALTER TABLE resources DROP COLUMN state_boot;
     ALTER TABLE resources DROP COLUMN doubtful_from;

@@ -667,7 +667,9 @@ test("a second recovery changes nothing", async () => {
 
 test("recovery finds more unfinished resources than one page of the catalog", async () => {
   await using crashed = world();
-  for (let count = 0; count < 102; count++) await register(crashed, { ownedBy: count > 0 ? "SECRET" : "CONNECTION" });
+  for (let count = 0; count < 102; count++) {
+    await register(crashed, { ownedBy: count > 0 ? "SECRET" : "CONNECTION" });
+  }
   await using here = successor(crashed);
   assertEquals(await here.resources.recover(), 102);
   const views = await here.resources.list({ limit: 1000 });

@@ -9,6 +9,7 @@ import type {
   Announcement,
   Catalog,
   DigestState,
+  Intent,
   Owner,
   Ownership,
   ResourceChange,
@@ -138,8 +139,9 @@ export class Appender {
 
   /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
   announced: Announcement;
-  /** What a face keeps; kept in the catalog from its next update on. */
-  annotation: string | undefined;
+  #annotation: string | undefined;
+  /** The append that is being made, for the record to tell a takeover of. */
+  #intent: Intent | null = null;
 
   /** Use `Resources.register`. */
   constructor(
@@ -151,7 +153,7 @@ export class Appender {
     this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
     this.#status = options.status;
     this.announced = options.record.announced;
-    this.annotation = options.record.annotation;
+    this.#annotation = options.record.annotation;
     this.#pace = new CheckpointPace(options.checkpointIntervalMs);
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = options.status.durableSize;
@@ -171,6 +173,11 @@ export class Appender {
   /** Whose the upload is. */
   get ownedBy(): Ownership {
     return this.#record.value.ownedBy;
+  }
+
+  /** Text of a face that belongs to the bytes that were appended. */
+  get annotation(): string | undefined {
+    return this.#annotation;
   }
 
   /** Whether it takes nothing any more. */
@@ -240,8 +247,9 @@ export class Appender {
    * process, both are there or neither is.
    * @param bytes They belong to the appender from now on.
    * @param annotation What it is from then on.
-   * @returns When they are as safe as promised, and can be read.
-   * @throws {StreamError} What refused them; the upload is FAILED then.
+   * @returns When they are as safe as promised; those who read are told then.
+   * @throws {StreamError} QUOTA_EXCEEDED, NOT_READY, after which everything is as before; STORAGE_FAILED, FENCED,
+   * WRONG_STATE when the upload is over.
    */
   async appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
     while (this.#running !== null) await this.#running;
@@ -249,26 +257,43 @@ export class Appender {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const appending = this.#appendWhole(bytes, annotation);
-    this.#running = appending.catch((error) => this.#failed(error)).finally(() => {
-      this.#running = null;
-    });
+    this.#running = appending.catch(() => {}).finally(() => this.#running = null);
     await appending;
   }
 
   async #appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
-    await this.#drain();
-    const intent = { byteOffset: this.#written, byteCount: bytes.length, annotation };
-    try {
-      await this.#record.update({ annotation: this.annotation, intent });
-      if (this.#options.durability === "disk") await this.#options.catalog.sync?.();
-    } catch (error) {
-      this.#noticeFence(toStreamError(error));
-      throw error;
-    }
+    await this.#orFail(() => this.#drain());
+    await this.#options.checkGrowth(this.#written + bytes.length);
+    await this.#intend({ byteOffset: this.#written, byteCount: bytes.length, annotation });
     this.#waiting.add(bytes);
     this.#received += bytes.length;
-    await this.#drain();
-    this.annotation = annotation;
+    await this.#orFail(() => this.#drain());
+    this.#annotation = annotation;
+    this.#intent = null;
+  }
+
+  /** Has the record tell which append comes next. */
+  async #intend(intent: Intent): Promise<void> {
+    const { durability, catalog } = this.#options;
+    this.#intent = intent;
+    try {
+      await this.#catalog(this.#status, { digestState: this.#digestState() });
+      if (durability === "disk") await catalog.sync?.();
+    } catch (error) {
+      this.#intent = null;
+      if (this.#fence !== null || toStreamError(error).code !== "NOT_READY") this.#failed(error);
+      throw error;
+    }
+  }
+
+  /** Runs a step; an upload whose step fails is over. */
+  async #orFail(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
   }
 
   /**
@@ -627,7 +652,9 @@ export class Appender {
       epoch: status.epoch,
       sequence: status.sequence,
       announced: this.announced,
-      ...(this.annotation === undefined ? {} : { annotation: this.annotation, intent: null }),
+      ...(this.#annotation === undefined && this.#intent === null
+        ? {}
+        : { annotation: this.#annotation, intent: this.#intent }),
       updatedAtMs: this.#options.clock.nowMs,
       ...change,
     };

@@ -57,8 +57,6 @@ interface Interrupted {
   open: OpenResource;
   /** The epoch that its owner had. */
   epoch: number;
-  /** Whose the upload is. */
-  ownedBy: Ownership;
   /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
   digest: LogDigest | null;
   stopTimer: () => void;
@@ -107,14 +105,13 @@ export class Handover {
   }
 
   /**
-   * Takes an upload over for whoever owns it; an owner that is still connected is shut out, here or on
-   * another node.
+   * Takes an upload over for whoever knows its secret, or for anybody whose it is; an owner that is still connected is
+   * shut out, here or on another node.
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    const { ownedBy, secretHash } = await findRecord(this.#parts.catalog, id);
-    const knows = secret !== null && secretHash !== null && await matchesSecret(secret, secretHash);
-    if (!knows && ownedBy !== "ANYBODY") {
+    const record = await findRecord(this.#parts.catalog, id);
+    if (!await isOwner(record, secret)) {
       throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
     }
     return await this.take(id, async () => {
@@ -139,7 +136,7 @@ export class Handover {
    */
   async interrupt(appender: Appender, cause: StreamError): Promise<void> {
     const { id } = appender.resource;
-    if (!mayComeBack(appender, cause) || this.#windowMs(appender.ownedBy) === 0) {
+    if (!mayComeBack(appender, cause) || !this.#isKept(appender)) {
       return await appender.fail(cause);
     }
     await this.take(id, async () => {
@@ -177,34 +174,33 @@ export class Handover {
    * @throws {StreamError} CONFLICT, FENCED when another node was faster; NOT_FOUND, STORAGE_FAILED.
    */
   async adopt(record: ResourceRecord, cause: StreamError): Promise<void> {
-    const mayWait = this.#windowMs(record.ownedBy) > 0;
-    const upload = await this.#nextEpoch(record, mayWait);
-    if (mayWait) {
-      await upload.writer.close();
-      return this.wait(upload.open, upload.record, null, cause);
-    }
-    await this.#fail(upload, cause);
+    const isKept = this.#isKept(record);
+    const upload = await this.#nextEpoch(record, isKept);
+    if (!isKept) return await this.#fail(upload, cause);
+    await upload.writer.close();
+    if (record.ownedBy === "ANYBODY") return await this.#leave(upload);
+    this.wait(upload.open, upload.record.epoch, null, cause);
   }
 
   /**
    * Waits for the owner of an upload to come back.
    * @param open The resource.
-   * @param last The epoch of the last owner, and whose the upload is.
+   * @param epoch The epoch that its owner had.
    * @param digest The digest of what the log holds; null when it must be brought up to date.
    * @param cause Why the owner is gone; told to everybody if it does not come back.
    */
   wait(
     open: OpenResource,
-    { epoch, ownedBy }: Pick<Appender, "epoch" | "ownedBy">,
+    epoch: number,
     digest: LogDigest | null,
     cause: StreamError,
   ): void {
     if (this.#closed) return;
     const { id } = open.resource;
-    const stopTimer = startTimer(this.#windowMs(ownedBy), () => {
+    const stopTimer = startTimer(this.#parts.resumeWindowMs, () => {
       this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
     });
-    this.#interrupted.set(id, { open, epoch, ownedBy, digest, stopTimer });
+    this.#interrupted.set(id, { open, epoch, digest, stopTimer });
   }
 
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
@@ -229,7 +225,7 @@ export class Handover {
     await this.#turns.settled();
     await Promise.all([
       ...this.#parts.uploads.all().map(({ appender }) =>
-        appender.ownedBy !== "CONNECTION" ? appender.detach(null) : appender.fail(shutdown)
+        appender.ownedBy === "CONNECTION" ? appender.fail(shutdown) : appender.detach(null)
       ),
       ...Array.from(this.#interrupted.keys(), (id) => this.#disown(id)),
     ]);
@@ -263,7 +259,8 @@ export class Handover {
       if (error.code === "OFFSET_LOST") await this.#fail(upload, error);
       else {
         await writer.close();
-        this.wait(open, record, null, error);
+        if (record.ownedBy === "ANYBODY") await this.#leave(upload);
+        else this.wait(open, record.epoch, null, error);
       }
       throw error;
     }
@@ -279,7 +276,7 @@ export class Handover {
 
   /** Opens the log of an unfinished upload for its next epoch. */
   async #nextEpoch(record: ResourceRecord, waits: boolean): Promise<OpenUpload> {
-    const { cache, lease } = this.#parts;
+    const { cache, lease, resumeWindowMs } = this.#parts;
     const { id } = record;
     const interrupted = this.#interrupted.get(id);
     // An upload that waited for its owner is open already.
@@ -287,7 +284,7 @@ export class Handover {
     try {
       await cache.reach(id);
       const { durableSize } = open.resource.status;
-      const owner = lease.owner(waits ? this.#windowMs(record.ownedBy) : 0);
+      const owner = lease.owner(waits ? resumeWindowMs : 0);
       const taken = await takeLog(this.#parts, record, durableSize, owner);
       interrupted?.stopTimer();
       this.#interrupted.delete(id);
@@ -311,17 +308,25 @@ export class Handover {
 
   /** Takes the log from an owner, unless the upload is over then. */
   async #detach(running: RunningUpload, cause: StreamError): Promise<void> {
-    const { uploads, lease } = this.#parts;
+    const { uploads, lease, resumeWindowMs } = this.#parts;
     const { appender, open } = running;
-    const digest = await appender.detach(lease.owner(this.#windowMs(appender.ownedBy)));
+    const isAnybodys = appender.ownedBy === "ANYBODY";
+    const digest = await appender.detach(isAnybodys ? null : lease.owner(resumeWindowMs));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
-    this.wait(open, appender, digest, cause);
+    if (isAnybodys) await open.release();
+    else this.wait(open, appender.epoch, digest, cause);
   }
 
-  /** How long an upload waits for its owner: what is anybody's waits for everybody, whenever they come. */
-  #windowMs(ownedBy: Ownership): number {
-    return { CONNECTION: 0, SECRET: this.#parts.resumeWindowMs, ANYBODY: Infinity }[ownedBy];
+  /** Leaves an upload that was taken over to anybody who comes; until then it costs nothing. */
+  async #leave({ open, record }: OpenUpload): Promise<void> {
+    await this.#parts.catalog.update(record.id, record.revision, { owner: null });
+    await open.release();
+  }
+
+  /** Whether an upload goes on after its owner is gone: for the resume window, or for whoever comes. */
+  #isKept({ ownedBy }: { ownedBy: Ownership }): boolean {
+    return ownedBy === "ANYBODY" || ownedBy === "SECRET" && this.#parts.resumeWindowMs > 0;
   }
 
   /** Nobody came back: the upload is FAILED with everything it has. */
@@ -336,8 +341,8 @@ export class Handover {
     } catch (thrown) {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
-      const { open, digest } = interrupted;
-      if (error.code === "NOT_READY") return this.wait(open, interrupted, digest, cause);
+      const { open, epoch, digest } = interrupted;
+      if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause);
       this.#interrupted.delete(id);
       await this.lose(id, error);
       await interrupted.open.release();
@@ -396,6 +401,14 @@ export class Handover {
 /** Tells whether an upload waits for its owner after an error. */
 export function mayComeBack({ ownedBy }: Appender, { code }: StreamError): boolean {
   return ownedBy !== "CONNECTION" && INTERRUPTIONS.has(code);
+}
+
+async function isOwner(
+  { ownedBy, secretHash }: ResourceRecord,
+  secret: string | null,
+): Promise<boolean> {
+  if (ownedBy === "ANYBODY") return true;
+  return secret !== null && secretHash !== null && await matchesSecret(secret, secretHash);
 }
 
 function completedUpload({ size, lines, digest }: ResourceRecord): UploadResult {

@@ -184,8 +184,8 @@ export class Registrar {
     if (!isResourceId(id)) {
       throw new StreamError("BAD_METADATA", `${JSON.stringify(id)} is no resource id`);
     }
-    // Those who follow a deleted resource have it open until they are told.
-    if (cache.find(id) !== undefined || await catalog.get(id) !== null) {
+    // Those who follow a deleted resource have it open until they let go of it.
+    if (cache.find(id)?.deleted === false || await catalog.get(id) !== null) {
       throw new StreamError("CONFLICT", `there is a resource ${id} already`);
     }
   }
