@@ -1,7 +1,7 @@
 /** Places of searches: who is not read makes room, and waits for a place when it is read again. */
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { StreamError } from "../../src/protocol.ts";
+import type { StreamError } from "../../src/protocol.ts";
 import { Shares } from "../../src/server/access/shares.ts";
 import { type SearchPlace, SearchPlaces } from "../../src/server/http/search/places.ts";
 import { within } from "../helpers/frames/connection.ts";
