@@ -14,7 +14,8 @@ import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
-import { clientAt, Shares } from "./server/access/shares.ts";
+import { clientAt } from "./server/access/clients.ts";
+import { Shares } from "./server/access/shares.ts";
 import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
 export type { Access, Authenticator, Grant, Links, Scope } from "./access.ts";

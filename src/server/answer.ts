@@ -7,7 +7,7 @@ import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import type { Runtime } from "../runtime.ts";
 import { whileGranted } from "./access.ts";
-import { clientsOf } from "./access/shares.ts";
+import { clientsOf } from "./access/clients.ts";
 import { markStreamed } from "./observer.ts";
 import type { References } from "./references.ts";
 import type { Ending, Sessions } from "./sessions.ts";

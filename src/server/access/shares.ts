@@ -2,16 +2,10 @@
  * Shares: how much of what there is little of one client may hold, so that nobody stands in everybody's way.
  * @module
  */
-import type { Context } from "hono";
 import { StreamError } from "../../protocol.ts";
-import { grantOf } from "../access.ts";
-import { networkOf } from "./failures.ts";
-import type { References } from "../references.ts";
 
 /** Part of all places that one client may hold, unless its share is given. */
 const SHARE = 1 / 2;
-/** Programs of this machine, and proxies that nobody told us of: any number of clients. */
-const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/i;
 
 /** What is shared. */
 export interface SharesOptions {
@@ -100,19 +94,4 @@ export class Shares {
     this.check(clients);
     return this.hold(clients);
   }
-}
-
-/** Whose a request is: its token, and the address or the IPv6 /64 that it came from. */
-export function clientsOf(c: Context, references: References): string[] {
-  const clients: string[] = [];
-  const grant = grantOf(c);
-  if (grant !== null) clients.push(`the token ${JSON.stringify(grant.name)}`);
-  const client = clientAt(references.remoteAddress(c));
-  return client === null ? clients : [...clients, client];
-}
-
-/** Whose an address is; null for loopback, and where nobody knows. */
-export function clientAt(address: string | null): string | null {
-  if (address === null || LOOPBACK.test(address)) return null;
-  return `the address ${networkOf(address)}`;
 }

@@ -8,7 +8,7 @@ import type { ControlSession } from "../../session.ts";
 import { whileGranted } from "../access.ts";
 import type { FaceParts } from "../face.ts";
 import { checkOwnName, type HostSession, type SessionHooks } from "../host.ts";
-import { clientsOf } from "../access/shares.ts";
+import { clientsOf } from "../access/clients.ts";
 import type { Open, SessionEnd } from "../sessions.ts";
 
 /**
