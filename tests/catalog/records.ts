@@ -18,6 +18,7 @@ export function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
     digest: null,
     digestState: null,
     secretHash: null,
+    ownedBy: "CONNECTION",
     announced: { size: null, checksum: null },
     owner: null,
     updatedAtMs: 1_700_000_000_000,

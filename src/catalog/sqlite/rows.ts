@@ -3,7 +3,7 @@
  * @module
  */
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
-import type { ResourceRecord, UploadContext } from "../../catalog.ts";
+import type { Intent, Ownership, ResourceRecord, UploadContext } from "../../catalog.ts";
 import type { DigestAlgorithm, Outcome, TransferStatus } from "../../protocol.ts";
 import type { Key } from "../matching.ts";
 
@@ -40,6 +40,8 @@ export const COLUMNS = [
   "state_version",
   "state_boot",
   "doubtful_from",
+  "owned_by",
+  "intent",
 ];
 
 /** Values of a row by the names of its columns. */
@@ -84,6 +86,8 @@ export function toRow(record: ResourceRecord): Row {
     state_version: record.digestState?.version ?? null,
     state_boot: record.digestState?.boot ?? null,
     doubtful_from: record.digestState?.doubtfulFrom ?? null,
+    owned_by: record.ownedBy,
+    intent: record.intent ? JSON.stringify(record.intent) : null,
   };
 }
 
@@ -122,7 +126,9 @@ export function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
       size: row.announced_size as number | null,
       checksum: row.announced_checksum as string | null,
     },
+    ownedBy: row.owned_by as Ownership,
     ...(row.annotation === null ? {} : { annotation: String(row.annotation) }),
+    ...(row.intent === null ? {} : { intent: JSON.parse(String(row.intent)) as Intent }),
     durableSize: Number(row.durable_size),
     owner: row.owner_node === null ? null : {
       node: String(row.owner_node),

@@ -112,6 +112,11 @@ const MIGRATIONS = [
     FROM resources
   );
   `,
+  `
+  ALTER TABLE resources ADD COLUMN owned_by TEXT NOT NULL DEFAULT 'CONNECTION';
+  UPDATE resources SET owned_by = 'SECRET' WHERE secret_hash IS NOT NULL;
+  ALTER TABLE resources ADD COLUMN intent TEXT;
+  `,
 ];
 
 /**
