@@ -18,6 +18,8 @@ export const MARKER_HOURS = 7 * 24;
 /** After so long without an answer a request is made again. */
 const ANSWER_MS = 1000;
 const AGAIN_MS = 50;
+/** Values that are read together. */
+const MOST_AT_ONCE = 1000;
 
 /** Codes of refusals (https://github.com/nats-io/nats-server/blob/main/server/errors.json). */
 const WRONG_LAST_SEQUENCE = 10071;
@@ -128,6 +130,30 @@ export class Bucket {
         throw error;
       }
     });
+  }
+
+  /**
+   * Sets a value, whatever it was.
+   * @throws {StreamError} NOT_READY when nobody answers.
+   */
+  async put(key: string, value: Uint8Array): Promise<void> {
+    await insist(this.#waitMs, async () => {
+      await this.#engine.js.publish(this.#prefix + key, value, { timeout: ANSWER_MS });
+    });
+  }
+
+  /** All values that some member has; for buckets of a few. */
+  async all(): Promise<{ key: string; value: Uint8Array }[]> {
+    const found: { key: string; value: Uint8Array }[] = [];
+    const messages = await this.#engine.jsm.direct.getLastMessagesFor(this.stream, {
+      multi_last: [`${this.#prefix}>`],
+      batch: MOST_AT_ONCE,
+    });
+    for await (const { subject, seq, header, data } of messages) {
+      const { value } = entryOf(seq, header, data);
+      if (value !== null) found.push({ key: this.keyOf(subject), value });
+    }
+    return found;
   }
 
   /** Throws what will not change by trying again. */

@@ -3,7 +3,8 @@
  * @module
  */
 import { DiscardPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
-import { CONTEXT_BUCKET, RECORD_BUCKETS, SETTINGS_BUCKET } from "./engine.ts";
+import { CONTEXT_BUCKET, NODE_BUCKET, RECORD_BUCKETS, SETTINGS_BUCKET } from "./engine.ts";
+import { FORGET_MS } from "./nodes.ts";
 
 /** Subject on which the changes of a bucket are published once they are stored. */
 export function changesOf(bucket: string): string {
@@ -30,6 +31,7 @@ export function bucketConfigs(
     ...records,
     { ...bucket(CONTEXT_BUCKET, replicas), max_bytes: Math.floor(recordBytes / 10) },
     { ...bucket(SETTINGS_BUCKET, replicas), max_bytes: 1024 * 1024 },
+    { ...bucket(NODE_BUCKET, replicas), max_bytes: 1024 * 1024, max_age: FORGET_MS * 1_000_000 },
   ];
 }
 
