@@ -12,10 +12,26 @@ const PROGRAMS = [
 
 const installLimitMs = 5 * 60_000;
 
-/** The engine of clusters: Debian's stable one is too old, so the newest is unpacked here, and installed nowhere. */
-const ENGINE = "nats-server";
-const engineDirectory = "dist/engine";
-const engineProgram = `${engineDirectory}/root/usr/sbin/${ENGINE}`;
+/** Debian's release with a nats-server that can do what a cluster needs (docs/cluster.md), and where it is kept. */
+const NATS_RELEASE = "sid";
+const cache = `${
+  Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? "/tmp"}/.cache`
+}/stream-tests`;
+
+/**
+ * Makes sure that nats-server is there: unpacked beside the machine's own programs, not installed.
+ * @returns Its path; null where it was told what is missing.
+ */
+export async function ensureNatsServer(): Promise<string | null> {
+  const path = Deno.env.get("STREAM_NATS") ?? `${cache}/nats-server`;
+  if (isExecutable(path)) return path;
+  console.log(`set-up: nats-server of Debian ${NATS_RELEASE}, into ${cache}`);
+  const script = new URL("nats_server.sh", import.meta.url).pathname;
+  await run(["bash", script, NATS_RELEASE, cache], { limitMs: installLimitMs });
+  if (isExecutable(path)) return path;
+  console.error("tests need nats-server 2.12 or newer: name one in STREAM_NATS");
+  return null;
+}
 
 /** Makes sure that all are there; installs them where that needs nobody. False says that it was told what to do. */
 export async function ensurePrograms(): Promise<boolean> {
@@ -27,56 +43,6 @@ export async function ensurePrograms(): Promise<boolean> {
   const packages = missing().map(({ debian }) => debian).join(" ");
   console.error(`tests need ${names}: install that first (Debian: apt-get install ${packages})`);
   return false;
-}
-
-/**
- * Makes sure that the engine of clusters is there: the one that STREAM_NATS names, or the newest of Debian.
- * @returns Where it is; null when it could not be had, which was told.
- */
-export async function ensureEngine(): Promise<string | null> {
-  const named = Deno.env.get("STREAM_NATS");
-  if (named !== undefined) return named;
-  if (!isExecutable(engineProgram) && !await unpackEngine()) {
-    console.error(`tests need ${ENGINE} 2.12 or newer: name it in STREAM_NATS`);
-    return null;
-  }
-  return await Deno.realPath(engineProgram);
-}
-
-/** Asks the machine's own mirror for Debian's newest, with settings that change nothing else. */
-async function unpackEngine(): Promise<boolean> {
-  const mirror = debianMirror();
-  if (mirror === null || !await works(["apt-get", "--version"])) return false;
-  for (const part of ["lists/partial", "cache/archives/partial", "root"]) {
-    await Deno.mkdir(`${engineDirectory}/${part}`, { recursive: true });
-  }
-  const at = await Deno.realPath(engineDirectory);
-  await Deno.writeTextFile(`${at}/sources.list`, `deb ${mirror} sid main\n`);
-  const settings = [
-    ...["-o", `Dir::Etc::SourceList=${at}/sources.list`, "-o", "Dir::Etc::SourceParts=/dev/null"],
-    ...["-o", `Dir::State::Lists=${at}/lists`, "-o", `Dir::Cache=${at}/cache`],
-    ...["-o", "APT::Sandbox::User=root"],
-  ];
-  console.log(`set-up: apt-get download ${ENGINE}`);
-  const shell = [
-    `cd "$0" && apt-get -qq "$@" update && apt-get -qq "$@" download ${ENGINE}`,
-    `dpkg-deb -x ${ENGINE}_*.deb root && rm -r lists cache`,
-  ].join(" && ");
-  return await run(["sh", "-c", shell, at, ...settings], { limitMs: installLimitMs }) &&
-    isExecutable(engineProgram);
-}
-
-/** Where this machine gets Debian from. */
-function debianMirror(): string | null {
-  const files = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
-  const texts = files.flatMap((path) => {
-    try {
-      return [Deno.readTextFileSync(path)];
-    } catch {
-      return [];
-    }
-  });
-  return /^(?:URIs:|deb) +(https?:\S+\/debian\/?)(?:\s|$)/m.exec(texts.join("\n"))?.[1] ?? null;
 }
 
 function missing(): typeof PROGRAMS {

@@ -12,7 +12,7 @@ import {
 import { StreamError } from "../protocol.ts";
 
 /** A member that does not answer so often is left for another one. */
-const PING_MS = 1000;
+const PING_MS = 500;
 const MOST_PINGS = 2;
 const RECONNECT_MS = 100;
 /** A request that the engine does not answer within so long is made again, in ms. */
@@ -27,14 +27,101 @@ export const SETTINGS_BUCKET = "cluster";
 /** Bucket of the nodes that are there, and of who does what only one may do. */
 export const NODE_BUCKET = "nodes";
 
-/** A connection to the engine. */
-export interface Engine {
-  /** The connection; it goes to another member when its own is gone. */
-  readonly nc: NatsConnection;
+/** A connection to the engine; it goes to another member when its own is gone. */
+export class Engine {
   /** Publishes to streams. */
   readonly js: JetStreamClient;
-  /** Reads and manages streams. */
-  readonly jsm: JetStreamManager;
+  readonly #inFlight = new Set<(error: StreamError) => void>();
+  readonly #waiting = new Set<() => void>();
+  readonly #reconnected = new Set<() => void>();
+  #isConnected = true;
+
+  /** Use {@link connectEngine}. */
+  constructor(
+    /** The connection. */
+    readonly nc: NatsConnection,
+    /** Reads and manages streams. */
+    readonly jsm: JetStreamManager,
+  ) {
+    this.js = jetstream(nc, { timeout: ANSWER_MS });
+    void this.#observe();
+  }
+
+  /** Whether a member is connected. */
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /**
+   * Makes a request that fails as soon as the connection is gone: the client lets it run to its timeout.
+   * @param step The request.
+   * @throws {StreamError} NOT_READY without a connection, or when it breaks; nobody knows then what became of it.
+   */
+  async request<T>(step: () => Promise<T>): Promise<T> {
+    // What is sent without a connection is never sent, and told to nobody (nats.js 3.4).
+    if (!this.#isConnected) throw away();
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.#inFlight.add(reject);
+    try {
+      return await Promise.race([step(), promise]);
+    } finally {
+      this.#inFlight.delete(reject);
+    }
+  }
+
+  /**
+   * Waits for a connection.
+   * @param limitMs For how long.
+   * @returns Whether there is one.
+   */
+  async reach(limitMs: number): Promise<boolean> {
+    if (this.#isConnected) return true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.add(resolve);
+    const timer = setTimeout(resolve, limitMs);
+    await promise;
+    clearTimeout(timer);
+    this.#waiting.delete(resolve);
+    return this.#isConnected;
+  }
+
+  /**
+   * Hears of every new connection: what was published meanwhile was missed.
+   * @returns Ends it.
+   */
+  onReconnect(listener: () => void): () => void {
+    this.#reconnected.add(listener);
+    return () => this.#reconnected.delete(listener);
+  }
+
+  /** Ends the connection. */
+  async close(): Promise<void> {
+    await this.nc.close();
+  }
+
+  async #observe(): Promise<void> {
+    for await (const { type } of this.nc.status()) {
+      if (type === "disconnect" || type === "close") this.#lost();
+      if (type === "reconnect") this.#found();
+    }
+    this.#lost();
+  }
+
+  #lost(): void {
+    this.#isConnected = false;
+    for (const reject of this.#inFlight) reject(away());
+    this.#inFlight.clear();
+  }
+
+  #found(): void {
+    this.#isConnected = true;
+    for (const resolve of this.#waiting) resolve();
+    for (const listener of this.#reconnected) listener();
+  }
+}
+
+function away(): StreamError {
+  return new StreamError("NOT_READY", "the connection to the engine is gone");
 }
 
 /** How the engine is reached. */
@@ -62,7 +149,7 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
       reconnectTimeWait: RECONNECT_MS,
     });
     const jsm = await jetstreamManager(nc, { timeout: ANSWER_MS, checkAPI: false });
-    return { nc, js: jetstream(nc, { timeout: ANSWER_MS }), jsm };
+    return new Engine(nc, jsm);
   } catch (error) {
     const reason = (error as Error).message;
     throw new StreamError("UNREACHABLE", `the engine at ${servers.join(", ")}: ${reason}`, {

@@ -1,6 +1,7 @@
 /** A real engine of three members for tests: started once for all tests of a process, gone with it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,9 +49,14 @@ export class Member {
     } catch { /* It is gone. */ }
   }
 
-  /** Ends it at once, for good. */
-  end(): void {
-    this.#guard?.stdin?.end();
+  /** Ends it at once, as a loss of its machine would; `start` brings it back. */
+  async kill(): Promise<void> {
+    const guard = this.#guard;
+    this.#guard = null;
+    if (guard === null) return;
+    const over = once(guard, "exit");
+    guard.stdin!.end();
+    await over;
   }
 
   /** Whether it serves. */
@@ -124,6 +130,12 @@ export class EngineCluster implements AsyncDisposable {
     throw new Error("the engine does not start: is nats-server there (STREAM_NATS)?");
   }
 
+  /** The member that leads a stream. */
+  async leaderOf(engine: Engine, stream: string): Promise<Member> {
+    const { cluster } = await engine.jsm.streams.info(stream);
+    return this.members.find(({ name }) => name === cluster?.leader)!;
+  }
+
   /** A fresh cluster is healthy before it can make a stream. */
   async #hasLeader(): Promise<boolean> {
     try {
@@ -136,7 +148,7 @@ export class EngineCluster implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#engines.map(({ nc }) => nc.close()));
-    for (const member of this.members) member.end();
+    await Promise.all(this.members.map((member) => member.kill()));
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }
