@@ -83,9 +83,11 @@ export class Bucket {
     fallback: () => Promise<Entry | undefined> = () => Promise.resolve(undefined),
   ): Promise<Entry | null> {
     const query = { last_by_subj: this.#prefix + key };
-    return await insist(this.#waitMs, async () => {
+    return await this.#insist(async () => {
       try {
-        const found = await this.#engine.jsm.streams.getMessage(this.stream, query);
+        const found = await this.#engine.request(() =>
+          this.#engine.jsm.streams.getMessage(this.stream, query)
+        );
         return found && entryOf(found.seq, found.header, found.data);
       } catch (error) {
         const known = await fallback();
@@ -98,7 +100,9 @@ export class Bucket {
   /** What a key has on any of the members, which may be late; null when that one knows nothing. */
   async readAnywhere(key: string): Promise<Entry | null> {
     const query = { last_by_subj: this.#prefix + key };
-    const found = await this.#engine.jsm.direct.getMessage(this.stream, query);
+    const found = await this.#engine.request(() =>
+      this.#engine.jsm.direct.getMessage(this.stream, query)
+    );
     return found && entryOf(found.seq, found.header, found.data);
   }
 
@@ -117,10 +121,12 @@ export class Bucket {
     change: string,
   ): Promise<Outcome> {
     const subject = this.#prefix + key;
-    return await insist(this.#waitMs, async () => {
+    return await this.#insist(async () => {
       try {
         const options = { headers: headersOf(expected, value, change), timeout: ANSWER_MS };
-        const ack = await this.#engine.js.publish(subject, value ?? new Uint8Array(), options);
+        const ack = await this.#engine.request(() =>
+          this.#engine.js.publish(subject, value ?? new Uint8Array(), options)
+        );
         return { sequence: ack.seq };
       } catch (error) {
         this.#refuse(error);
@@ -137,8 +143,9 @@ export class Bucket {
    * @throws {StreamError} NOT_READY when nobody answers.
    */
   async put(key: string, value: Uint8Array): Promise<void> {
-    await insist(this.#waitMs, async () => {
-      await this.#engine.js.publish(this.#prefix + key, value, { timeout: ANSWER_MS });
+    await this.#insist(async () => {
+      const options = { timeout: ANSWER_MS };
+      await this.#engine.request(() => this.#engine.js.publish(this.#prefix + key, value, options));
     });
   }
 
@@ -154,6 +161,26 @@ export class Bucket {
       if (value !== null) found.push({ key: this.keyOf(subject), value });
     }
     return found;
+  }
+
+  /** Makes a step as often as it takes, for a bounded time: what stalls goes on. */
+  async #insist<T>(step: () => Promise<T>): Promise<T> {
+    const untilMs = performance.now() + this.#waitMs;
+    for (;;) {
+      try {
+        return await step();
+      } catch (thrown) {
+        const error = thrown as Error;
+        if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
+        const leftMs = untilMs - performance.now();
+        if (leftMs <= 0) {
+          const message = `the engine does not answer: ${error.message}`;
+          throw new StreamError("NOT_READY", message, { cause: error });
+        }
+        await sleep(AGAIN_MS);
+        await this.#engine.reach(leftMs);
+      }
+    }
   }
 
   /** Throws what will not change by trying again. */
@@ -201,23 +228,4 @@ function headersOf(expected: number, value: Uint8Array | null, change: string) {
 /** Whether somebody else's change was there. */
 function isRefusal(error: unknown): boolean {
   return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
-}
-
-/** Makes a step as often as it takes, for a bounded time: what stalls goes on. */
-async function insist<T>(waitMs: number, step: () => Promise<T>): Promise<T> {
-  const untilMs = performance.now() + waitMs;
-  for (;;) {
-    try {
-      return await step();
-    } catch (error) {
-      if (error instanceof StreamError) throw error;
-      if (performance.now() >= untilMs) {
-        const reason = (error as Error).message;
-        throw new StreamError("NOT_READY", `the engine does not answer: ${reason}`, {
-          cause: error,
-        });
-      }
-      await sleep(AGAIN_MS);
-    }
-  }
 }

@@ -20,7 +20,7 @@ function losing(engine: Engine, loses: () => boolean): Engine {
     if (loses()) throw new Error("TIMEOUT");
     return ack;
   };
-  return { ...engine, js: override(engine.js, { publish }) };
+  return override(engine, { js: override(engine.js, { publish }) });
 }
 
 /** An engine that counts the messages that are fetched from it. */
@@ -33,7 +33,7 @@ function counting(engine: Engine, fetched: (count: number) => void): Engine {
       return messages;
     },
   });
-  return { ...engine, jsm: override(engine.jsm, { direct }) };
+  return override(engine, { jsm: override(engine.jsm, { direct }) });
 }
 
 test("a change whose answer is lost was made once, and is no conflict", async () => {
@@ -71,7 +71,7 @@ test("whoever was told NOT_READY goes on from its change, if it was made after a
       getMessage: async (...given) => (away(), await direct.getMessage(...given)),
     }),
   });
-  const catalog = await place.catalog({ engine: { ...engine, jsm }, waitMs: 200 });
+  const catalog = await place.catalog({ engine: override(engine, { jsm }), waitMs: 200 });
   const created = record();
   await catalog.create(created);
   isAway = true;
@@ -138,7 +138,7 @@ test("what a node did not hear it fetches: changes, deletions and ids that are u
         callback: (...told) => void (isDeaf || options!.callback!(...told)),
       }),
   });
-  const here = await place.catalog({ engine: { ...place.engine, nc: deaf } });
+  const here = await place.catalog({ engine: override(place.engine, { nc: deaf }) });
   const there = await place.catalog();
   const [kept, gone, again] = [record({ createdAtMs: 3 }), record(), record({ createdAtMs: 1 })];
   for (const each of [kept, gone, again]) await there.create(each);

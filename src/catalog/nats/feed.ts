@@ -43,7 +43,8 @@ export class Feed {
   /** Number of the newest change that was heard of. */
   #heard = 0;
   #filling: Promise<void> | null = null;
-  #timer: ReturnType<typeof setInterval>;
+  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #unhear: () => void;
   #caughtUpAtMs = performance.now();
   #closed = false;
 
@@ -72,7 +73,9 @@ export class Feed {
       },
     });
     // What fails now is looked for again.
-    this.#timer = setInterval(() => void this.caughtUp().catch(() => {}), LOOK_MS);
+    const look = () => void this.caughtUp().catch(() => {});
+    this.#timer = setInterval(look, LOOK_MS);
+    this.#unhear = engine.onReconnect(look);
   }
 
   /** Number of the last change that was taken. */
@@ -107,6 +110,7 @@ export class Feed {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
+    this.#unhear();
     this.#subscription.unsubscribe();
     await this.#filling?.catch(() => {});
   }
