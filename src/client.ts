@@ -56,12 +56,14 @@ export type { StepConnection, StepHandler, StepTransport } from "./client/upload
 export type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 export type { TokenProvider } from "./client/connection/token.ts";
 export {
+  type AppendedText,
   type ContextEvent,
   contextEvents,
   events,
   type EventsOptions,
   resourceEvents,
   type ResourceHappening,
+  type StatusEventsOptions,
 } from "./client/watch.ts";
 export { UploadGroup } from "./client/upload/group.ts";
 export type { StatusFilter, Upload } from "./upload.ts";

@@ -3,6 +3,7 @@
  * @module
  */
 import {
+  type AppendedText,
   events,
   getLines,
   getResource,
@@ -11,6 +12,7 @@ import {
   search,
   type StreamError,
 } from "../../client.ts";
+import { toStreamError } from "../../protocol.ts";
 import type { LoadedLines } from "./line_cache.ts";
 import type { Find } from "./searcher.ts";
 
@@ -24,12 +26,15 @@ export interface Address {
 /** Hears that a connection is lost, and when it is tried again. */
 export type OnRetry = (error: StreamError, delayMs: number) => void;
 
+/** Hears what was appended. */
+export type OnText = (appended: AppendedText) => void;
+
 /** What a log is made of. */
 export interface LogSource {
   /** What the resource is, and its status. */
   info(): Promise<ResourceInfo>;
-  /** Statuses until the last. */
-  statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus>;
+  /** Statuses until the last; before each, where that costs no request, what was appended. */
+  statuses(signal: AbortSignal, onRetry: OnRetry, onText: OnText): AsyncIterable<ResourceStatus>;
   /** Some lines, with the times of their arrival where those are wanted and known. */
   lines(
     start: number,
@@ -66,10 +71,10 @@ export class ResourceSource implements LogSource {
     return getResource(reference, { token });
   }
 
-  statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus> {
+  statuses(signal: AbortSignal, onRetry: OnRetry, onText: OnText): AsyncIterable<ResourceStatus> {
     const { reference, token } = this.address;
     return this.watch?.(signal, onRetry) ??
-      events(reference, { token, signal, onRetry, retryForMs: Infinity });
+      events(reference, { token, signal, onRetry, onText, retryForMs: Infinity });
   }
 
   lines(start: number, count: number, signal: AbortSignal, times = false): Promise<LoadedLines> {
@@ -82,17 +87,42 @@ export class ResourceSource implements LogSource {
     return (await getLines(reference, { timeMs, count: 0, token })).startingLineIndex;
   };
 
-  readonly find: Find = ({ pattern, ...how }, from, limit, signal, onProgress) => {
+  readonly find: Find = (...asked) => this.#find(...asked);
+
+  async *#find(
+    ...[{ pattern, ...how }, from, limit, signal, onProgress]: Parameters<Find>
+  ): ReturnType<Find> {
     const { reference, token } = this.address;
-    return search(reference, pattern, {
-      ...how,
-      from,
-      limit,
-      signal,
-      token,
-      onProgress,
-    });
-  };
+    const options = { ...how, from, limit, signal, token, onProgress };
+    for (;;) {
+      try {
+        return yield* search(reference, pattern, options);
+      } catch (error) {
+        // It is refused before anything was found: others search, too.
+        if (toStreamError(error).code !== "LIMIT_REACHED") throw error;
+        await pause(BUSY_MS, signal);
+      }
+    }
+  }
+}
+
+/** After so long a server that runs as many searches as it can is asked again, in ms. */
+const BUSY_MS = 1000;
+
+/** Waits; a signal ends it with its reason. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const aborted = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", aborted);
+      resolve();
+    }, ms);
+    signal.addEventListener("abort", aborted);
+  });
 }
 
 /** Bytes of a piece of a long line. */

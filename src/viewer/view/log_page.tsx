@@ -3,7 +3,6 @@
  * @module
  */
 import { useEffect, useMemo } from "preact/hooks";
-import { linesIn } from "../model/permalink.ts";
 import { Log } from "../model/log.ts";
 import { type LogSource, LongLineSource, ResourceSource } from "../model/source.ts";
 import { Content } from "./content.tsx";
@@ -20,9 +19,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
   const log = useMemo(() => new Log(sourceOf(id, line), settings), [id, line]);
   useLog(log);
   useEffect(() => {
-    // Times would come in another answer.
-    const ahead = line === null && settings.all.times === "off";
-    void log.open(ahead ? linesIn(location.hash)?.first ?? 0 : null);
+    void log.open();
     return () => log.close();
   }, [log]);
   useEffect(() => attend(log), [log]);
