@@ -12,7 +12,7 @@ import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
 import type { LogSource, OnText } from "./source.ts";
 import { PLAIN, type Style } from "./style.ts";
-import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter } from "./terminal.ts";
+import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter, withoutBreak } from "./terminal.ts";
 import { NOTHING, type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
 import { styleBefore } from "./style_before.ts";
@@ -134,14 +134,22 @@ export class Log {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Reads what the resource is, and listens to what becomes of it. */
-  async open(): Promise<void> {
+  /**
+   * Reads what the resource is, and listens to what becomes of it.
+   * @param first The line that is shown first, if it is a log that has ended.
+   */
+  async open(first?: number): Promise<void> {
     this.#stop.abort();
     const { signal } = this.#stop = new AbortController();
     try {
-      this.info = await this.source.info();
+      const { window, ...info } = await this.source.info(this.#hasTimes ? undefined : first);
       if (signal.aborted) return;
+      this.info = info;
       this.problem = null;
+      // A page that ends within a line is read again, piece by piece.
+      if (window && !window.next) {
+        this.cache.putLines(window.startingLineIndex, window.lines.map(withoutBreak));
+      }
       this.#take(this.info);
       if (!this.live) return;
       await this.#watch(signal);

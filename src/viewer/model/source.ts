@@ -7,8 +7,8 @@ import {
   events,
   getLines,
   getResource,
-  type ResourceInfo,
   type ResourceStatus,
+  type ResourceWithLines,
   search,
   type StreamError,
 } from "../../client.ts";
@@ -31,8 +31,11 @@ export type OnText = (appended: AppendedText) => void;
 
 /** What a log is made of. */
 export interface LogSource {
-  /** What the resource is, and its status. */
-  info(): Promise<ResourceInfo>;
+  /**
+   * What the resource is, and its status.
+   * @param first A line whose text is wanted in the same answer, with some around it.
+   */
+  info(first?: number): Promise<ResourceWithLines>;
   /** Statuses until the last; before each, where that costs no request, what was appended. */
   statuses(signal: AbortSignal, onRetry: OnRetry, onText: OnText): AsyncIterable<ResourceStatus>;
   /** Some lines, with the times of their arrival where those are wanted and known. */
@@ -66,9 +69,11 @@ export class ResourceSource implements LogSource {
     ) => AsyncIterable<ResourceStatus>,
   ) {}
 
-  info(): Promise<ResourceInfo> {
+  info(first?: number): Promise<ResourceWithLines> {
     const { reference, token } = this.address;
-    return getResource(reference, { token });
+    if (first === undefined) return getResource(reference, { token });
+    const start = Math.max(0, first - FIRST_LINES);
+    return getResource(reference, { token, start, count: 2 * FIRST_LINES });
   }
 
   statuses(signal: AbortSignal, onRetry: OnRetry, onText: OnText): AsyncIterable<ResourceStatus> {
@@ -106,6 +111,8 @@ export class ResourceSource implements LogSource {
   }
 }
 
+/** Lines on each side of the first one shown that come together with what the resource is. */
+const FIRST_LINES = 80;
 /** After so long a server that runs as many searches as it can is asked again, in ms. */
 const BUSY_MS = 1000;
 
@@ -149,7 +156,7 @@ export class LongLineSource implements LogSource {
     return this.whole.read;
   }
 
-  async info(): Promise<ResourceInfo> {
+  async info(): Promise<ResourceWithLines> {
     const info = await this.whole.info();
     const { startOffset, endOffset, lines } = await this.whole.lines(
       this.line,

@@ -3,6 +3,7 @@
  * @module
  */
 import { useEffect, useMemo } from "preact/hooks";
+import { linesIn } from "../model/permalink.ts";
 import { Log } from "../model/log.ts";
 import { type LogSource, LongLineSource, ResourceSource } from "../model/source.ts";
 import { Content } from "./content.tsx";
@@ -19,7 +20,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
   const log = useMemo(() => new Log(sourceOf(id, line), settings), [id, line]);
   useLog(log);
   useEffect(() => {
-    void log.open();
+    void log.open(linesIn(location.hash)?.first ?? 0);
     return () => log.close();
   }, [log]);
   useEffect(() => attend(log), [log]);
