@@ -328,10 +328,10 @@ export class Resources implements ServerResources {
   }
 
   /**
-   * Takes an upload over for whoever knows its secret; an owner that is still connected is shut out.
+   * Takes an upload over for whoever owns it, without a secret where it is anybody's; an owner that is still connected is shut out.
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
-  resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
+  resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
     return this.#handover.resume(id, secret);
   }
 
@@ -417,7 +417,7 @@ export class Resources implements ServerResources {
       metadata,
       contextId: contextId ?? null,
       makeContext: true,
-      resumable: false,
+      ownedBy: "CONNECTION",
       digests: digest === undefined ? DIGESTS : [digest],
     });
     return new HeldUpload(appender);

@@ -103,7 +103,7 @@ async function resourceIn(resources: ReturnType<typeof memoryResources>): Promis
     metadata: { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true },
     contextId: "run-17",
     makeContext: true,
-    resumable: false,
+    ownedBy: "CONNECTION",
     digests: [],
   });
   await appender.fail(toStreamError("not needed"));

@@ -2,7 +2,7 @@
  * Taking an unfinished upload over: its record and its log get a new owner, with the next epoch.
  * @module
  */
-import type { Catalog, Owner, ResourceRecord } from "../../catalog.ts";
+import type { Catalog, Intent, Owner, ResourceChange, ResourceRecord } from "../../catalog.ts";
 import type { ResourceStatus } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
 import type { SteadyClock } from "../steady_clock.ts";
@@ -48,13 +48,16 @@ export async function takeLog(
   // Claimed before it is used: after a failure halfway the next attempt has a greater one.
   const epoch = record.epoch + 1;
   const { revision } = await catalog.update(id, record.revision, { epoch, sequence: 0, owner });
-  const writer = await storage.recover(id, { lineAccess: supportsLineAccess, epoch });
+  const { intent } = record;
+  const whole = intent ?? undefined;
+  const writer = await storage.recover(id, { lineAccess: supportsLineAccess, epoch, whole });
   try {
     const taken = await catalog.update(id, revision, {
       transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
       size: writer.size,
       durableSize: Math.min(record.durableSize, writer.size),
       lines: supportsLineAccess ? writer.lineBreaks : null,
+      ...settled(intent ?? null, writer.size),
       updatedAtMs: clock.nowMs,
     });
     const status = { ...statusOf(taken), durableSize: Math.min(durableSize, writer.size) };
@@ -64,4 +67,11 @@ export async function takeLog(
     await writer.close();
     throw error;
   }
+}
+
+/** What becomes of an append that its owner was about to make. */
+function settled(intent: Intent | null, size: number): ResourceChange {
+  if (intent === null) return {};
+  const { byteOffset, byteCount, annotation } = intent;
+  return size >= byteOffset + byteCount ? { intent: null, annotation } : { intent: null };
 }

@@ -277,13 +277,16 @@ export class Log {
     try {
       const from = Math.max(offset, status.currentSize - TAIL_CHARS);
       const bytes = await source.read(from, status.currentSize, this.#stop.signal);
-      if (line !== this.lines || this.#tailComes && !this.#hasTimes) return;
-      this.#setTail(new TextDecoder().decode(bytes));
-      this.#remap();
-      this.changed();
+      if (line === this.lines && (!this.#tailComes || this.#hasTimes)) {
+        this.#setTail(new TextDecoder().decode(bytes));
+        this.#remap();
+        this.changed();
+      }
+      this.#readingTail = false;
+      // A status that came meanwhile found this reading under way, and may be the last for long.
+      if (this.status !== status) void this.#readTail();
     } catch {
       /* The next status brings another chance. */
-    } finally {
       this.#readingTail = false;
     }
   }
