@@ -104,13 +104,8 @@ export function searchRoutes(parts: FaceParts): Route[] {
 async function send(
   c: Context,
   parts: FaceParts,
-<<<<<<< HEAD
   { id, q: pattern, regex, ignoreCase, from, to, limit, progress }: Asked,
-  ended: () => void,
-=======
-  { id, q: pattern, regex, ignoreCase, from, limit, progress }: Asked,
   place: SearchPlace,
->>>>>>> main
 ): Promise<Response> {
   const { resources } = parts;
   const finder = finderFor({ pattern, regex, ignoreCase });
