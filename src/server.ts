@@ -5,6 +5,7 @@
 import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
+import { Streams } from "./server/durable_streams.ts";
 import { Guard } from "./server/access.ts";
 import type { StepContexts } from "./server/face.ts";
 import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
@@ -176,6 +177,7 @@ class Server implements StreamServer {
   readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
+  readonly #streams: Streams;
   readonly #uploadShares: Shares;
   readonly #router: Router;
   readonly #listeners: Listener[] = [];
@@ -197,6 +199,7 @@ class Server implements StreamServer {
     this.#metrics.observe(this.resources, this.#sessions, this.#uploadShares);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources, options.uploadSilenceMs);
+    this.#streams = new Streams(this.resources);
     const { runtime, baseUrl, allowHosts } = options;
     const hosts = allowHosts === undefined ? null : this.#hosts("localhost");
     this.#router = this.#makeRouter({ runtime, baseUrl, hosts });
@@ -230,6 +233,7 @@ class Server implements StreamServer {
   }
 
   async close(): Promise<void> {
+    this.#streams.close();
     await Promise.all([
       this.#sessions.close(),
       this.#httpUploads.close(),
@@ -241,6 +245,7 @@ class Server implements StreamServer {
   async #recover(): Promise<void> {
     const startedAtMs = performance.now();
     const unfinished = await this.resources.recover();
+    if (this.#options.durableStreams !== false) this.#streams.start();
     const tookMs = Math.round(performance.now() - startedAtMs);
     this.#options.log?.info("recovered", { unfinished, tookMs });
   }
@@ -267,6 +272,7 @@ class Server implements StreamServer {
       sessions: this.#sessions,
       metrics: this.#metrics,
       httpUploads: this.#httpUploads,
+      streams: this.#streams,
       uploadShares: this.#uploadShares,
       heartbeat,
       guard: this.#guard,

@@ -2,6 +2,7 @@
  * All faces: the one place where the server knows them. A further protocol is one more.
  * @module
  */
+import { durableStreamsFace } from "./durable_streams.ts";
 import type { Face } from "./face.ts";
 import { httpFace } from "./http.ts";
 import { tusFace } from "./tus.ts";
@@ -14,12 +15,20 @@ export { viewerHome } from "./viewer.ts";
 export interface FaceOptions {
   /** Whether clients of tus are taken, at `/tus`; true by default. */
   tus?: boolean;
+  /** Whether clients of Durable Streams are taken, at `/streams`; true by default. */
+  durableStreams?: boolean;
 }
 
 /**
  * Protocols that every listener of a server speaks.
  * @param options What it does without.
  */
-export function facesOf({ tus = true }: FaceOptions = {}): readonly Face[] {
-  return [httpFace, webSocketFace, viewerFace, ...(tus ? [tusFace] : [])];
+export function facesOf(
+  { tus = true, durableStreams = true }: FaceOptions = {},
+): readonly Face[] {
+  return [
+    ...[httpFace, webSocketFace, viewerFace],
+    ...(tus ? [tusFace] : []),
+    ...(durableStreams ? [durableStreamsFace] : []),
+  ];
 }
