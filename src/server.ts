@@ -5,10 +5,9 @@
 import type { Access } from "./access.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
-import { Streams } from "./server/durable_streams.ts";
 import { Guard } from "./server/access.ts";
 import type { StepContexts } from "./server/face.ts";
-import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
+import { type FaceOptions, Faces, viewerHome } from "./server/faces.ts";
 import { checkHost, type HostOptions } from "./server/host.ts";
 import { KnownHosts } from "./server/access/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
@@ -177,7 +176,7 @@ class Server implements StreamServer {
   readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
-  readonly #streams: Streams;
+  readonly #faces: Faces;
   readonly #uploadShares: Shares;
   readonly #router: Router;
   readonly #listeners: Listener[] = [];
@@ -199,7 +198,7 @@ class Server implements StreamServer {
     this.#metrics.observe(this.resources, this.#sessions, this.#uploadShares);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources, options.uploadSilenceMs);
-    this.#streams = new Streams(this.resources);
+    this.#faces = new Faces(options, this.resources);
     const { runtime, baseUrl, allowHosts } = options;
     const hosts = allowHosts === undefined ? null : this.#hosts("localhost");
     this.#router = this.#makeRouter({ runtime, baseUrl, hosts });
@@ -233,7 +232,7 @@ class Server implements StreamServer {
   }
 
   async close(): Promise<void> {
-    this.#streams.close();
+    this.#faces.close();
     await Promise.all([
       this.#sessions.close(),
       this.#httpUploads.close(),
@@ -245,7 +244,7 @@ class Server implements StreamServer {
   async #recover(): Promise<void> {
     const startedAtMs = performance.now();
     const unfinished = await this.resources.recover();
-    if (this.#options.durableStreams !== false) this.#streams.start();
+    this.#faces.start();
     const tookMs = Math.round(performance.now() - startedAtMs);
     this.#options.log?.info("recovered", { unfinished, tookMs });
   }
@@ -266,13 +265,12 @@ class Server implements StreamServer {
     return new Router({
       ...this.#options,
       ...own,
-      faces: facesOf(this.#options),
+      faces: this.#faces.all,
       home: this.#options.viewer === false ? null : viewerHome,
       resources: this.resources,
       sessions: this.#sessions,
       metrics: this.#metrics,
       httpUploads: this.#httpUploads,
-      streams: this.#streams,
       uploadShares: this.#uploadShares,
       heartbeat,
       guard: this.#guard,

@@ -14,8 +14,9 @@ import {
   READ_PARAMETERS,
 } from "./durable_streams/fields.ts";
 import { read } from "./durable_streams/reading.ts";
-import { streamId } from "./durable_streams/streams.ts";
-import type { FaceParts } from "./face.ts";
+import type { StreamParts } from "./durable_streams/parts.ts";
+import { streamId, type Streams } from "./durable_streams/streams.ts";
+import type { Face } from "./face.ts";
 import { answer, answerOf, type Route, route } from "./route.ts";
 
 export { Streams } from "./durable_streams/streams.ts";
@@ -40,10 +41,14 @@ const newStream: Reach = async (c, grant, resources) =>
   checkNew(c, grant, await streamId(c.req.param("path")!), resources);
 
 /**
- * Brings the routes of Durable Streams.
- * @param parts What they work with.
+ * Makes the face of Durable Streams.
+ * @param streams All streams.
  */
-export function durableStreamsFace(parts: FaceParts): Route[] {
+export function durableStreamsFace(streams: Streams): Face {
+  return (parts) => routesOf({ ...parts, streams });
+}
+
+function routesOf(parts: StreamParts): Route[] {
   const { httpUploads, streams } = parts;
   const stream = { path: ONE_STREAM, section: "6.12" } as const;
   return [

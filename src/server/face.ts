@@ -8,7 +8,6 @@ import type { Runtime } from "../runtime.ts";
 import type { HttpUploads } from "../session.ts";
 import type { Guard } from "./access.ts";
 import type { AnswerParts } from "./answer.ts";
-import type { Streams } from "./durable_streams/streams.ts";
 import type { HostOptions } from "./host.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
@@ -27,8 +26,6 @@ export interface FaceParts extends AnswerParts, HostOptions {
   resources: Resources;
   /** Uploads by HTTP that are open. */
   httpUploads: HttpUploads;
-  /** Streams that anybody may append to. */
-  streams: Streams;
   /** Uploads that each client runs. */
   uploadShares: Shares;
   /** Builds references. */

@@ -9,11 +9,11 @@ import { Gatherer } from "../../session.ts";
 import { whileGranted } from "../access.ts";
 import { clientsOf } from "../access/shares.ts";
 import { checkCoding, contentLength } from "../content.ts";
-import type { FaceParts } from "../face.ts";
 import { tellClosed, tellOffset, tellProducer, tellReferences } from "./answers.ts";
 import { annotationOf, isJson, mediaTypeOf, parseFacts, type StreamFacts } from "./facts.ts";
 import { type Append, contentTypeIn, producedIn } from "./fields.ts";
 import { linesIn } from "./json.ts";
+import type { StreamParts } from "./parts.ts";
 import { judge, type Produced, producersAfter } from "./producers.ts";
 import { finishClosing, type Stream, streamId } from "./streams.ts";
 
@@ -45,7 +45,7 @@ interface Result {
 }
 
 /** `POST /streams/PATH`: appends, or closes, or both. */
-export async function append(c: Context, parts: FaceParts, said: Append): Promise<Response> {
+export async function append(c: Context, parts: StreamParts, said: Append): Promise<Response> {
   const { streams } = parts;
   const produced = producedIn(said);
   const id = await streamId(said.path);
@@ -76,7 +76,7 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
  */
 export async function taking<T>(
   c: Context,
-  { resources, uploadShares, references }: FaceParts,
+  { resources, uploadShares, references }: StreamParts,
   { json, isAtomic }: { json: boolean; isAtomic: boolean },
   step: (content: Content) => Promise<T>,
 ): Promise<T> {
@@ -106,7 +106,7 @@ function checkOwner({ isShared, view }: Stream): void {
 
 async function addTo(
   c: Context,
-  parts: FaceParts,
+  parts: StreamParts,
   stream: Stream,
   content: Content,
   said: Append,
@@ -133,7 +133,7 @@ async function addTo(
 
 async function addToOpen(
   c: Context,
-  { resources }: FaceParts,
+  { resources }: StreamParts,
   appender: Appender,
   { bytes, gatherer }: Content,
   { closes, seq }: Append,
@@ -185,7 +185,7 @@ export async function addRest(
 /** A closed stream takes nothing, but what closed it is answered as before. */
 async function toClosed(
   c: Context,
-  { resources }: FaceParts,
+  { resources }: StreamParts,
   { id, isShared }: Stream,
   { bytes }: Content,
   { closes }: Append,

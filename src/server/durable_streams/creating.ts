@@ -8,13 +8,13 @@ import { type Appender, readRange, type Resource } from "../../resources.ts";
 import { isText } from "../../mime.ts";
 import { grantOf } from "../access.ts";
 import { checkResource } from "../access/reach.ts";
-import type { FaceParts } from "../face.ts";
 import { requiresContext } from "../host.ts";
 import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { addRest, type Content, PIECE_BYTES, taking } from "./appending.ts";
 import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
 import { contentTypeIn, type Creation, STREAMS_PATH } from "./fields.ts";
 import { endOfMessages, linesIn } from "./json.ts";
+import type { StreamParts } from "./parts.ts";
 import { type Stream, streamId } from "./streams.ts";
 
 /** Streams that may be forked from one: their ids are written with every append to it. */
@@ -33,7 +33,7 @@ interface Inherited {
 }
 
 /** `PUT /streams/PATH`: makes a stream, or finds that it is there as it should be. */
-export async function create(c: Context, parts: FaceParts, said: Creation): Promise<Response> {
+export async function create(c: Context, parts: StreamParts, said: Creation): Promise<Response> {
   checkPath(said.path);
   if (said.ttlS !== undefined && said.expiresAt !== undefined) {
     throw new StreamError("BAD_REQUEST", "Stream-TTL and Stream-Expires-At exclude each other");
@@ -63,7 +63,7 @@ function checkPath(path: string): void {
 }
 
 /** A stream that was deleted, and whose path is taken by its forks, is in the way of a new one. */
-async function findExisting({ streams }: FaceParts, id: string): Promise<Stream> {
+async function findExisting({ streams }: StreamParts, id: string): Promise<Stream> {
   try {
     return await streams.find(id);
   } catch (error) {
@@ -79,7 +79,7 @@ async function findExisting({ streams }: FaceParts, id: string): Promise<Stream>
  */
 async function make(
   c: Context,
-  parts: FaceParts,
+  parts: StreamParts,
   id: string,
   said: Creation,
   facts: StreamFacts,
@@ -118,7 +118,7 @@ async function make(
  * Whether an id is free, after what a dead process left of a creation was removed.
  * @throws {StreamError} NOT_READY while another node creates it.
  */
-async function isFree({ resources }: FaceParts, id: string): Promise<boolean> {
+async function isFree({ resources }: StreamParts, id: string): Promise<boolean> {
   const view = await resources.get(id).catch((error) => {
     if (toStreamError(error).code === "NOT_FOUND") return null;
     throw error;
@@ -135,7 +135,7 @@ async function isFree({ resources }: FaceParts, id: string): Promise<boolean> {
 
 /** Gives a stream its first bytes; the last append of them says that it is created. */
 async function fill(
-  parts: FaceParts,
+  parts: StreamParts,
   appender: Appender,
   facts: StreamFacts,
   inherited: Inherited | null,
@@ -157,7 +157,7 @@ async function fill(
 }
 
 async function copy(
-  { resources }: FaceParts,
+  { resources }: StreamParts,
   appender: Appender,
   { source, end }: Inherited,
   meanwhile: string,
@@ -178,7 +178,7 @@ async function copy(
 /** The source of a fork, and how much of it is taken; null for what is no fork. */
 async function findSource(
   c: Context,
-  parts: FaceParts,
+  parts: StreamParts,
   { forkedFrom, forkOffset, forkSubOffset }: Creation,
 ): Promise<Inherited | null> {
   if (forkedFrom === undefined) {
@@ -197,7 +197,7 @@ async function findSource(
 }
 
 /** A fork is as good as a read of its source. */
-async function checkReadable(c: Context, { resources }: FaceParts, id: string): Promise<void> {
+async function checkReadable(c: Context, { resources }: StreamParts, id: string): Promise<void> {
   const grant = grantOf(c);
   if (grant === null) return;
   if (!grant.scopes.includes("read")) {
@@ -207,7 +207,7 @@ async function checkReadable(c: Context, { resources }: FaceParts, id: string): 
 }
 
 /** The path of a source: that of its address, or the one below where streams are. */
-function pathIn({ references }: FaceParts, c: Context, source: string): string {
+function pathIn({ references }: StreamParts, c: Context, source: string): string {
   const prefix = `${new URL(references.base(c)).pathname.replace(/\/$/, "")}${STREAMS_PATH}/`;
   const path = source.startsWith(prefix) ? source.slice(prefix.length) : source.replace(/^\//, "");
   try {
@@ -219,7 +219,7 @@ function pathIn({ references }: FaceParts, c: Context, source: string): string {
 
 /** Where the bytes end that a fork takes. */
 async function endOf(
-  { resources }: FaceParts,
+  { resources }: StreamParts,
   { id, view, facts }: Stream,
   offset: number,
   subOffset: number,

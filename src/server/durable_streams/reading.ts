@@ -6,13 +6,13 @@ import type { Context } from "hono";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type OpenResource, readFast, type Resource } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
-import type { FaceParts } from "../face.ts";
 import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { isBetweenMessages } from "./creating.ts";
 import { isJson } from "./facts.ts";
 import type { Read } from "./fields.ts";
 import { arrayLength, arrayOf, endOfLines } from "./json.ts";
 import { cursorAfter, offsetOf } from "./offsets.ts";
+import type { StreamParts } from "./parts.ts";
 import { sendEvents } from "./sse.ts";
 import { type Stream, streamId } from "./streams.ts";
 import { Wait } from "./wait.ts";
@@ -27,7 +27,7 @@ const LONG_POLL_MS = 20_000;
 const LATE_MS = 2000;
 
 /** `GET /streams/PATH`: the bytes from an offset on. */
-export async function read(c: Context, parts: FaceParts, said: Read): Promise<Response> {
+export async function read(c: Context, parts: StreamParts, said: Read): Promise<Response> {
   const { streams, resources } = parts;
   const id = await streamId(said.path);
   const stream = await streams.find(id);
@@ -80,7 +80,7 @@ function tellOf(c: Context, { view, facts }: Stream): Response {
 /** The bytes that are there, as many as one answer has. */
 async function send(
   c: Context,
-  parts: FaceParts,
+  parts: StreamParts,
   { facts }: Stream,
   opened: OpenResource,
   start: number,
@@ -177,7 +177,7 @@ function tellNothing(
 /** Refuses positions that no answer of this stream told. */
 async function checkStart(
   c: Context,
-  parts: FaceParts,
+  parts: StreamParts,
   { facts }: Stream,
   resource: Resource,
   start: number,

@@ -8,11 +8,11 @@ import { Bell } from "../../bell.ts";
 import { isFinal, type ResourceStatus } from "../../protocol.ts";
 import type { OpenResource, Resource } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
-import type { FaceParts } from "../face.ts";
 import { isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
 import type { Read } from "./fields.ts";
 import { asArray, endOfLines } from "./json.ts";
 import { cursorAfter, offsetOf } from "./offsets.ts";
+import type { StreamParts } from "./parts.ts";
 import type { Stream } from "./streams.ts";
 
 /** The most of one event, but for a longer message. */
@@ -52,7 +52,7 @@ const BASE64_FORM: Form = {
  */
 export function sendEvents(
   c: Context,
-  parts: FaceParts,
+  parts: StreamParts,
   stream: Stream,
   opened: OpenResource,
   start: number,
