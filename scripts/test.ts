@@ -6,7 +6,7 @@
  * No runner's word is taken for a skipped test, an empty file, or an error outside a test: a test
  * that did not run has failed.
  */
-import { ensurePrograms } from "./programs.ts";
+import { ensureNatsServer, ensurePrograms } from "./programs.ts";
 import { run } from "./run.ts";
 
 const minuteMs = 60_000;
@@ -28,6 +28,8 @@ interface Result {
 
 const deno = Deno.execPath();
 if (!await ensurePrograms()) Deno.exit(1);
+const natsServer = await ensureNatsServer();
+if (natsServer === null) Deno.exit(1);
 const bun = await realBun();
 
 /** The command of each suite. All write a JUnit report, which the counts come from. */
@@ -104,6 +106,7 @@ async function runSuite(name: string, files: string[]): Promise<Result> {
     STREAM_DENO: deno,
     STREAM_BUN: bun,
     STREAM_BIN: await Deno.realPath(binary),
+    STREAM_NATS: natsServer!,
     STREAM_UNCAUGHT: uncaught,
   };
   const limitMs = suiteLimitMs;

@@ -14,6 +14,7 @@ import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
+import { clientAt } from "./server/access/clients.ts";
 import { Shares } from "./server/access/shares.ts";
 import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
@@ -89,6 +90,8 @@ export interface ServerOptions
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
+  /** Connections of one token, and of one address that is not loopback; half of `maxConnections` by default. */
+  maxClientConnections?: number;
   /** Uploads at the same time of one token, and of one address that is not loopback; half of `maxUploads` by default. */
   maxClientUploads?: number;
   /** An upload by HTTP without a byte for so long is given up, in ms; a day by default. */
@@ -177,6 +180,7 @@ class Server implements StreamServer {
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
   readonly #faces: Faces;
+  readonly #connectionShares: Shares;
   readonly #uploadShares: Shares;
   readonly #router: Router;
   readonly #listeners: Listener[] = [];
@@ -187,7 +191,15 @@ class Server implements StreamServer {
     this.#options = options;
     const requireContext = options.requireContext === true;
     this.resources = new Resources({ ...options, requireContext, meter: this.#metrics });
-    this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
+    const { maxConnections = MAX_CONNECTIONS } = options;
+    this.#connectionShares = new Shares({
+      what: "connections",
+      max: maxConnections,
+      maxPerClient: options.maxClientConnections,
+      option: "--max-client-connections",
+      refused: () => this.#metrics.shareRefused("connections"),
+    });
+    this.#sessions = new Sessions(maxConnections, this.#connectionShares);
     this.#uploadShares = new Shares({
       what: "uploads",
       max: this.resources.maxUploads,
@@ -225,6 +237,7 @@ class Server implements StreamServer {
       hostname,
       port,
       maxConnections: (this.#options.maxConnections ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
+      share: { max: this.#connectionShares.maxPerClient + SPARE_CONNECTIONS, clientAt },
       fetch: (request, env) => router.fetch(request, env),
     });
     this.#listeners.push(listener);

@@ -18,10 +18,10 @@ export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<
     home: viewerHome,
     runtime: await loadRuntime(),
     resources,
-    sessions: new Sessions(1),
+    sessions: new Sessions(1, shares("connections")),
     metrics: new ServerMetrics(),
     httpUploads: new HttpUploads(resources),
-    uploadShares: new Shares({ what: "uploads", max: 1000, option: "", refused() {} }),
+    uploadShares: shares("uploads"),
     heartbeat: HEARTBEAT,
     guard: null,
     hosts: null,
@@ -29,6 +29,8 @@ export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<
     ...options,
   });
 }
+
+const shares = (what: string) => new Shares({ what, max: 1000, option: "", refused() {} });
 
 /** All routes. */
 export async function allRoutes(): Promise<readonly Route[]> {

@@ -12,7 +12,7 @@ type Arrow = readonly [from: string, to: string];
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics", "reasons", "timer", "upload"],
-  "allowance",
+  ...["allowance", "cluster"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -52,8 +52,9 @@ const allowed: Record<string, readonly string[]> = {
   catalog: ["protocol"],
   runtime: ["protocol"],
   "access/*": ["access/*", "access", "protocol"],
-  "storage/*": ["storage/*", "storage", "digest", "protocol"],
-  "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
+  "storage/*": ["storage/*", "storage", "cluster", "digest", "protocol"],
+  "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "protocol"],
+  cluster: ["cluster", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "allowance", "digest", "protocol"],
   allowance: [],
   distance: [],

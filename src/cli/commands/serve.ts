@@ -111,6 +111,12 @@ export const serve: Command = {
       value: "N",
       help: "WebSocket connections at the same time (default 20000)",
     },
+    "max-client-connections": {
+      kind: "count",
+      value: "N",
+      help:
+        "the same, of one token, and of one address but loopback (default: half of --max-connections)",
+    },
     "max-followers": {
       kind: "count",
       value: "N",
@@ -228,6 +234,7 @@ function settingsOf(options: Options) {
     maxClientUploads: options.number("max-client-uploads"),
     uploadSilenceMs: options.number("upload-silence"),
     maxConnections: options.number("max-connections"),
+    maxClientConnections: options.number("max-client-connections"),
     maxFollowers: options.number("max-followers"),
     maxTotalBytes: options.number("max-total"),
     maxContextBytes: options.number("max-context-size"),

@@ -7,7 +7,7 @@ import { StreamError, toStreamError } from "../../protocol.ts";
 import type { Appender } from "../../resources.ts";
 import { Gatherer } from "../../session.ts";
 import { whileGranted } from "../access.ts";
-import { clientsOf } from "../access/shares.ts";
+import { clientsOf } from "../access/clients.ts";
 import { checkCoding, contentLength } from "../content.ts";
 import { tellClosed, tellOffset, tellProducer, tellReferences } from "./answers.ts";
 import { annotationOf, isJson, mediaTypeOf, parseFacts, type StreamFacts } from "./facts.ts";

@@ -7,6 +7,7 @@ import { Bell } from "../../bell.ts";
 import type { StreamError } from "../../protocol.ts";
 import type { Resource } from "../../resources.ts";
 import { whileGranted } from "../access.ts";
+import { clientsOf } from "../access/clients.ts";
 import type { FaceParts } from "../face.ts";
 import type { Ending } from "../sessions.ts";
 
@@ -41,10 +42,11 @@ export class Wait implements Ending {
    * @throws {StreamError} LIMIT_REACHED; SHUTDOWN, UNAUTHORIZED when it is ended.
    */
   async until(isThere: () => boolean, timeoutMs: number): Promise<void> {
-    const { sessions, runtime } = this.#parts;
+    const { sessions, runtime, references } = this.#parts;
     const { req: { raw }, env } = this.#context;
-    sessions.checkRoom();
-    sessions.add(this);
+    const clients = clientsOf(this.#context, references);
+    sessions.checkRoom(clients);
+    sessions.add(this, "http", clients);
     const unwatch = this.#resource.watch(this.#bell.ring);
     const stopWaiting = whileGranted(this.#context, (reason) => this.fail(reason));
     runtime.allowSilence?.(raw, env, "any");
