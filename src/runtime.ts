@@ -56,6 +56,8 @@ export interface Session {
 export interface Upgrade {
   /** The subprotocol to agree on; empty for none. */
   subprotocol: string;
+  /** Name of the client whose connection it is, which has a share of what all use together; null for none. */
+  client?: string | null;
   /** Makes the session; called when the connection is open. */
   open(connection: Connection): Session;
 }
@@ -68,6 +70,14 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** Connections that one client may have on a port. */
+export interface ConnectionShare {
+  /** How many. */
+  max: number;
+  /** Name of the client at an address; null for one that has no share. */
+  clientAt(address: string): string | null;
+}
+
 /** Where to listen and what to answer. */
 export interface ListenOptions {
   /** Address or name of the interface. */
@@ -76,6 +86,8 @@ export interface ListenOptions {
   port: number;
   /** Connections at the same time, those that wait for a request included; the adapter's own bound by default. */
   maxConnections?: number;
+  /** Bounds what one client has of these, in adapters that hear of connections before their first request. */
+  share?: ConnectionShare;
   /**
    * Answers a request.
    * @param request The request.

@@ -29,6 +29,8 @@ import type {
   ContextAttributes,
   ContextQuery,
   EndedQuery,
+  Intent,
+  Ownership,
   RecordChange,
   ResourceChange,
   ResourceQuery,
@@ -163,6 +165,11 @@ const MIGRATIONS = [
     FROM resources
   );
   `,
+  `
+  ALTER TABLE resources ADD COLUMN owned_by TEXT NOT NULL DEFAULT 'CONNECTION';
+  UPDATE resources SET owned_by = 'SECRET' WHERE secret_hash IS NOT NULL;
+  ALTER TABLE resources ADD COLUMN intent TEXT;
+  `,
 ];
 
 const COLUMNS = [
@@ -197,6 +204,8 @@ const COLUMNS = [
   "state_version",
   "state_boot",
   "doubtful_from",
+  "owned_by",
+  "intent",
 ];
 
 type Row = Record<string, SQLInputValue>;
@@ -621,6 +630,8 @@ function toRow(record: ResourceRecord): Row {
     state_version: record.digestState?.version ?? null,
     state_boot: record.digestState?.boot ?? null,
     doubtful_from: record.digestState?.doubtfulFrom ?? null,
+    owned_by: record.ownedBy,
+    intent: record.intent ? JSON.stringify(record.intent) : null,
   };
 }
 
@@ -658,7 +669,9 @@ function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
       size: row.announced_size as number | null,
       checksum: row.announced_checksum as string | null,
     },
+    ownedBy: row.owned_by as Ownership,
     ...(row.annotation === null ? {} : { annotation: String(row.annotation) }),
+    ...(row.intent === null ? {} : { intent: JSON.parse(String(row.intent)) as Intent }),
     durableSize: Number(row.durable_size),
     owner: row.owner_node === null ? null : {
       node: String(row.owner_node),

@@ -90,7 +90,7 @@ export const bunWebSocketHandlers: BunWebSocketHandlers = {
   backpressureLimit: 2 * (SOCKET_BUFFER_BYTES + MAX_MESSAGE_BYTES),
   open(socket: BunSocket): void {
     const { data } = socket;
-    data.connection = new BunConnection(socket, data.upgrade.subprotocol);
+    data.connection = new BunConnection(socket, data.upgrade);
     data.session = data.upgrade.open(data.connection);
   },
   message({ data }: BunSocket, message: string | Uint8Array): void {
@@ -253,20 +253,25 @@ function serverIn(env: unknown): BunServer {
 }
 
 /** When so much waits in all sockets together, each may have little. */
-const CROWDED_BYTES = 128 * 1024 * 1024;
+const CROWDED_BYTES = 32 * 1024 * 1024;
 const LITTLE_BYTES = 64 * 1024;
 
 /** What waits in all sockets, as far as it was seen. */
 let waitingBytes = 0;
 
 class BunConnection extends WholeMessageConnection {
+  readonly subprotocol: string;
+  protected override readonly client: string | null;
+  protected override readonly copies = true;
   /** What was last seen to wait in this socket. */
   #seenBytes = 0;
   #wake: (() => void) | null = null;
   #room: Promise<void> | null = null;
 
-  constructor(private readonly socket: BunSocket, override readonly subprotocol: string) {
+  constructor(private readonly socket: BunSocket, { subprotocol, client = null }: Upgrade) {
     super();
+    this.subprotocol = subprotocol;
+    this.client = client;
   }
 
   protected get gone(): boolean {

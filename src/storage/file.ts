@@ -7,7 +7,7 @@
  * the disk is waited for, are asynchronous.
  * @module
  */
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, ftruncateSync, openSync } from "node:fs";
 import { mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
@@ -84,6 +84,7 @@ export class FileStorage implements Storage {
       if (options.lineAccess) {
         index = openSync(indexPath(path), existsSync(indexPath(path)) ? "r+" : "wx+");
       }
+      if (options.whole !== undefined) cutTorn(data, options.whole);
       const writer = new FileWriter(path, data, index, tail);
       writer.alignIndex();
       return writer;
@@ -178,4 +179,10 @@ async function removeIfThere(remove: () => Promise<void>): Promise<boolean> {
     if (code === "ENOENT" || code === "ENOTEMPTY" || code === "EEXIST") return false;
     throw failed("delete a log", error);
   }
+}
+
+/** Nobody was told of a part of such an append. */
+function cutTorn(data: number, { byteOffset, byteCount }: NonNullable<LogOptions["whole"]>): void {
+  const { size } = fstatSync(data);
+  if (size > byteOffset && size < byteOffset + byteCount) ftruncateSync(data, byteOffset);
 }

@@ -68,6 +68,7 @@ function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
     digest: null,
     digestState: null,
     secretHash: null,
+    ownedBy: "CONNECTION",
     announced: { size: null, checksum: null },
     owner: null,
     updatedAtMs: 1_700_000_000_000,
@@ -102,6 +103,8 @@ const full = () =>
       doubtfulFrom: 2 ** 39,
     },
     secretHash: "cd".repeat(32),
+    ownedBy: "ANYBODY",
+    intent: { byteOffset: 2 ** 40, byteCount: 3, annotation: "{}" },
     durableSize: 2 ** 40 - 1,
     announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     owner: { node: "node ü", untilMs: 2 ** 50 },
@@ -221,6 +224,7 @@ contract("an update changes what it names and counts the revision up", async (ca
     digest: { algorithm: "md5", value: "00" },
     digestState: null,
     secretHash: null,
+    ownedBy: "CONNECTION",
     updatedAtMs: 6,
   } as const;
   const second = await catalog.update(created.id, 1, change);
@@ -572,6 +576,8 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   first.exec(`
     ALTER TABLE contexts DROP COLUMN attributes;
     ALTER TABLE resources DROP COLUMN annotation;
+    ALTER TABLE resources DROP COLUMN owned_by;
+    ALTER TABLE resources DROP COLUMN intent;
     ALTER TABLE resources DROP COLUMN state_version;
     ALTER TABLE resources DROP COLUMN state_boot;
     ALTER TABLE resources DROP COLUMN doubtful_from;

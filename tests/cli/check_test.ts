@@ -87,7 +87,7 @@ async function fill(directory: string) {
   const resources = await opened(directory);
   const upload = async (supportsLineAccess: boolean, bytes: Uint8Array) => {
     const metadata = { ...registration().metadata, supportsLineAccess };
-    const given = registration({ metadata, resumable: true });
+    const given = registration({ metadata, ownedBy: "SECRET" });
     const { appender } = await resources.server.register(given);
     appender.append(bytes.slice());
     return appender;

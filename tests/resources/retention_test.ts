@@ -46,6 +46,7 @@ function recordOf({ began, ended, size = 0, transferStatus = "COMPLETED" }: Past
     digest: null,
     digestState: null,
     secretHash: null,
+    ownedBy: "CONNECTION",
     announced: { size: null, checksum: null },
     owner: null,
     updatedAtMs: NOW_MS - ended * HOUR_MS,

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { type SearchEnd, type SearchMatch, StreamError } from "../../src/protocol.ts";
 import { finderFor, type SearchQuery } from "../../src/resources/reading/pattern.ts";
@@ -385,6 +385,24 @@ test("over HTTP only so many search at once, and who goes makes room", async () 
     break;
   }
   await Promise.all(searches.map((reader) => reader.cancel()));
+});
+
+test("searches that nobody reads give their places to others, and go on when they are read", async () => {
+  await using server = await startServer();
+  const id = await textOn(server, `${"é".repeat(2000)}\n`.repeat(10_000));
+  const url = `${server.url}/resources/${id}/search?q=%C3%A9&limit=10000`;
+  const stalled = await Promise.all([1, 2, 3, 4].map(async () => (await fetch(url)).body!));
+  let other: Response;
+  do {
+    other = await fetch(url);
+    if (other.status !== 200) await other.body!.cancel();
+  } while (other.status !== 200);
+  const ends = await Promise.all([...stalled, other.body!].map(async (body) => {
+    const text = await new Response(body).text();
+    return [text.split("\n").length, text.slice(-50)];
+  }));
+  for (const end of ends) assertEquals(end, [10_002, ends[0][1]]);
+  assertStringIncludes(String(ends[0][1]), '"truncated":false,"partialLines":0}\n');
 });
 
 test("searches of one address that nobody reads leave half of all places to others", async () => {

@@ -3,6 +3,10 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { CUT_CHARS, LineCache, type LoadedLines } from "../../src/viewer/model/line_cache.ts";
 import { foldedLines, Outline, OUTLINE_PATTERN } from "../../src/viewer/model/outline.ts";
+import { Log } from "../../src/viewer/model/log.ts";
+import type { ResourceInfo } from "../../src/client.ts";
+import { SettingsStore } from "../../src/viewer/model/settings.ts";
+import type { LogSource } from "../../src/viewer/model/source.ts";
 import { type Find, hitsIn, matcherOf, Searcher } from "../../src/viewer/model/searcher.ts";
 import { finderFor } from "../../src/resources/reading/pattern.ts";
 import { within } from "../helpers/frames/connection.ts";
@@ -208,4 +212,55 @@ test("the server understands what the outline asks for, and finds the same lines
   for (const line of lines) {
     assert(finder.candidate(line, 0) >= 0, line);
   }
+});
+
+test("a line that is not ended is read again when it grew while it was being read", async () => {
+  const statuses = Promise.withResolvers<void>();
+  const reads: { to: number; answer: PromiseWithResolvers<Uint8Array> }[] = [];
+  const asked = arrival();
+  const text = "10 %\r50 %";
+  const sized = (currentSize: number) => ({
+    transferStatus: "IN_PROGRESS",
+    numberOfLines: 0,
+    currentSize,
+    epoch: 1,
+  } as ResourceInfo);
+  const source: LogSource = {
+    info: () => Promise.resolve(sized(4)),
+    async *statuses() {
+      await statuses.promise;
+      yield sized(text.length);
+      await new Promise(() => {});
+    },
+    lines: () => Promise.reject(new Error("there are none")),
+    lineSince: null,
+    read: (_from, to) => {
+      const answer = Promise.withResolvers<Uint8Array>();
+      reads.push({ to, answer });
+      asked.changed();
+      return answer.promise;
+    },
+    find: async function* () {
+      yield* [];
+      return await new Promise<never>(() => {});
+    },
+  };
+  const log = new Log(source, new SettingsStore({ getItem: () => null, setItem: () => {} }));
+  const opened = asked.once();
+  void log.open();
+  await opened;
+  const grown = arrival();
+  log.listen(() => log.status?.currentSize === text.length && grown.changed());
+  const taken = grown.once();
+  statuses.resolve();
+  await taken;
+  const again = asked.once();
+  reads[0].answer.resolve(new TextEncoder().encode(text.slice(0, 4)));
+  await again;
+  const shown = grown.once();
+  reads[1].answer.resolve(new TextEncoder().encode(text));
+  await shown;
+  log.close();
+  assertEquals(reads.map(({ to }) => to), [4, text.length]);
+  assertEquals(log.row(0)?.row.text, "50 %");
 });

@@ -248,6 +248,7 @@ class AdoptRun {
       failure: null,
       digestState: null,
       secretHash: null,
+      ownedBy: "CONNECTION",
       announced: { size: null, checksum: null },
       owner: null,
       updatedAtMs: writtenAtMs,

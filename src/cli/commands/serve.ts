@@ -111,6 +111,12 @@ export const serve: Command = {
       value: "N",
       help: "WebSocket connections at the same time (default 20000)",
     },
+    "max-client-connections": {
+      kind: "count",
+      value: "N",
+      help:
+        "the same, of one token, and of one address but loopback (default: half of --max-connections)",
+    },
     "max-followers": {
       kind: "count",
       value: "N",
@@ -155,6 +161,10 @@ export const serve: Command = {
       help: "log every finished request and WebSocket connection, without queries and secrets",
     },
     "no-viewer": { kind: "flag", help: "show people with a browser no pages, only the interface" },
+    "no-durable-streams": {
+      kind: "flag",
+      help: "take no clients of Durable Streams, at /streams",
+    },
     "no-tus": { kind: "flag", help: "take no uploads from clients of tus, at /tus" },
     "log-format": {
       kind: "text",
@@ -219,10 +229,12 @@ function settingsOf(options: Options) {
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
     tus: !options.flag("no-tus"),
+    durableStreams: !options.flag("no-durable-streams"),
     maxUploads: options.number("max-uploads"),
     maxClientUploads: options.number("max-client-uploads"),
     uploadSilenceMs: options.number("upload-silence"),
     maxConnections: options.number("max-connections"),
+    maxClientConnections: options.number("max-client-connections"),
     maxFollowers: options.number("max-followers"),
     maxTotalBytes: options.number("max-total"),
     maxContextBytes: options.number("max-context-size"),

@@ -46,7 +46,7 @@ export async function create(
     contextId: context || contextId,
     requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
-    resumable: true,
+    ownedBy: "SECRET",
     digests: DIGESTS,
     announced: { size: length ?? null, checksum: null },
     annotation: said.metadata,

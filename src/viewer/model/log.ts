@@ -260,11 +260,12 @@ export class Log {
     try {
       const from = Math.max(offset, status.currentSize - TAIL_BYTES);
       const bytes = await source.read(from, status.currentSize, this.#stop.signal);
-      if (line !== this.lines) return;
-      this.#setTail(new TextDecoder().decode(bytes));
+      if (line === this.lines) this.#setTail(new TextDecoder().decode(bytes));
+      this.#readingTail = false;
+      // A status that came meanwhile found this reading under way, and may be the last for long.
+      if (this.status !== status) void this.#readTail();
     } catch {
       /* The next status brings another chance. */
-    } finally {
       this.#readingTail = false;
     }
   }

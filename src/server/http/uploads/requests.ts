@@ -62,7 +62,7 @@ export async function create(
     contextId: said.context || null,
     requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
-    resumable: !isWhole || inform !== null,
+    ownedBy: isWhole && inform === null ? "CONNECTION" : "SECRET",
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
