@@ -7,7 +7,7 @@ import { Resources, type ResourcesOptions, type ServerResources } from "./resour
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import type { StepContexts } from "./server/face.ts";
-import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
+import { type FaceOptions, Faces, viewerHome } from "./server/faces.ts";
 import { checkHost, type HostOptions } from "./server/host.ts";
 import { KnownHosts } from "./server/access/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
@@ -180,6 +180,7 @@ class Server implements StreamServer {
   readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
+  readonly #faces: Faces;
   readonly #connectionShares: Shares;
   readonly #uploadShares: Shares;
   readonly #router: Router;
@@ -211,6 +212,7 @@ class Server implements StreamServer {
     this.#metrics.observe(this.resources, this.#sessions, this.#uploadShares);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources, options.uploadSilenceMs);
+    this.#faces = new Faces(options, this.resources);
     const { runtime, baseUrl, allowHosts } = options;
     const hosts = allowHosts === undefined ? null : this.#hosts("localhost");
     this.#router = this.#makeRouter({ runtime, baseUrl, hosts });
@@ -245,6 +247,7 @@ class Server implements StreamServer {
   }
 
   async close(): Promise<void> {
+    this.#faces.close();
     await Promise.all([
       this.#sessions.close(),
       this.#httpUploads.close(),
@@ -256,6 +259,7 @@ class Server implements StreamServer {
   async #recover(): Promise<void> {
     const startedAtMs = performance.now();
     const unfinished = await this.resources.recover();
+    this.#faces.start();
     const tookMs = Math.round(performance.now() - startedAtMs);
     this.#options.log?.info("recovered", { unfinished, tookMs });
   }
@@ -276,7 +280,7 @@ class Server implements StreamServer {
     return new Router({
       ...this.#options,
       ...own,
-      faces: facesOf(this.#options),
+      faces: this.#faces.all,
       home: this.#options.viewer === false ? null : viewerHome,
       resources: this.resources,
       sessions: this.#sessions,
