@@ -197,7 +197,7 @@ export class SqliteCatalog implements Catalog {
   probe(): Promise<void> {
     return this.#file.attempt(() => {
       if (statSync(this.#file.path, { throwIfNoEntry: false })?.ino !== this.#inode) {
-        throw new StreamError("STORAGE_FAILED", `catalog ${this.#file.path}: the file was deleted`);
+        throw new StreamError("STORAGE_FAILED", "the file of the catalog was deleted");
       }
       try {
         this.#file.prepare("UPDATE clock SET wall = wall").run();

@@ -174,7 +174,7 @@ export class CatalogFile {
     } catch (error) {
       if (error instanceof StreamError) throw error;
       const reason = (error as Error).message;
-      throw new StreamError("STORAGE_FAILED", `catalog ${this.path}: ${reason}`, { cause: error });
+      throw new StreamError("STORAGE_FAILED", `the catalog: ${reason}`, { cause: error });
     }
   }
 
