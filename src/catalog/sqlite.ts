@@ -424,7 +424,7 @@ export class SqliteCatalog implements Catalog {
   probe(): Promise<void> {
     return this.#attempt(() => {
       if (statSync(this.#path, { throwIfNoEntry: false })?.ino !== this.#inode) {
-        throw new StreamError("STORAGE_FAILED", `catalog ${this.#path}: the file was deleted`);
+        throw new StreamError("STORAGE_FAILED", "the file of the catalog was deleted");
       }
       try {
         this.#prepare("UPDATE clock SET wall = wall").run();
@@ -575,7 +575,7 @@ export class SqliteCatalog implements Catalog {
     } catch (error) {
       if (error instanceof StreamError) throw error;
       const reason = (error as Error).message;
-      throw new StreamError("STORAGE_FAILED", `catalog ${this.#path}: ${reason}`, { cause: error });
+      throw new StreamError("STORAGE_FAILED", `the catalog: ${reason}`, { cause: error });
     }
   }
 }

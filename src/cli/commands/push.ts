@@ -514,9 +514,11 @@ function metadataOf(
   source: Source,
   options: Options,
 ): ResourceMetadata {
-  // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
   const filename = name ?? (path === "-" ? "stdin.log" : source.name);
-  const mimeType = options.text("type") ?? guessMimeType(filename);
+  // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
+  const isNamelessPipe = path === "-" && !filename.includes(".");
+  const mimeType = options.text("type") ??
+    (isNamelessPipe ? "text/plain" : guessMimeType(filename));
   const isDeclaredText = options.flag("text") || options.text("charset") !== undefined;
   const supportsLineAccess = !options.flag("binary") && (isDeclaredText || isText(mimeType));
   return { filename, mimeType, supportsLineAccess };
