@@ -13,7 +13,6 @@ import {
   type LinePosition,
   type Message,
   type MessageOf,
-  type ResourceLocation,
   RESOURCES_PATH,
   type ResourceStatus,
   StreamError,
