@@ -90,7 +90,7 @@ export async function* events(
   const query = onText === undefined ? "" : `?text=${TEXT_BYTES}`;
   for await (const { type, data } of serverEvents(recipient, `${path}/events${query}`, listening)) {
     if (type === "deleted") throw new StreamError("DELETED", "the resource was deleted");
-    if (type === "text") onText?.(parseJson(data, recipient.server));
+    if (type === "text") onText?.(parseJson(data, recipient.service.server));
     if (type !== "status") continue;
     const status = statusIn(data);
     yield status;
