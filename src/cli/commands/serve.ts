@@ -161,6 +161,10 @@ export const serve: Command = {
       help: "log every finished request and WebSocket connection, without queries and secrets",
     },
     "no-viewer": { kind: "flag", help: "show people with a browser no pages, only the interface" },
+    "no-durable-streams": {
+      kind: "flag",
+      help: "take no clients of Durable Streams, at /streams",
+    },
     "no-tus": { kind: "flag", help: "take no uploads from clients of tus, at /tus" },
     "log-format": {
       kind: "text",
@@ -225,6 +229,7 @@ function settingsOf(options: Options) {
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
     tus: !options.flag("no-tus"),
+    durableStreams: !options.flag("no-durable-streams"),
     maxUploads: options.number("max-uploads"),
     maxClientUploads: options.number("max-client-uploads"),
     uploadSilenceMs: options.number("upload-silence"),
