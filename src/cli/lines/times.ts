@@ -3,7 +3,7 @@
  * @module
  */
 import { getLines, getResource } from "../../client.ts";
-import { isTransient, Retries } from "../../client/connection/retry.ts";
+import { Retries } from "../../client/connection/retry.ts";
 import { toStreamError } from "../../protocol.ts";
 import { UsageError } from "../command.ts";
 import type { NamedResource } from "../references.ts";
@@ -83,9 +83,7 @@ export class LineTimes {
       try {
         return await ask();
       } catch (error) {
-        const reason = toStreamError(error);
-        const isWorthIt = isTransient(reason);
-        if (!isWorthIt || !await retries.wait(reason, new AbortController().signal)) throw error;
+        if (!await retries.wait(toStreamError(error), new AbortController().signal)) throw error;
       }
     }
   }
