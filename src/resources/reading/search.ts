@@ -38,6 +38,8 @@ async function nextSlice(): Promise<void> {
 export interface SearchBounds {
   /** First line; negative from the end. */
   from: number;
+  /** Line behind the last one; what is there by default. */
+  to?: number;
   /** Matches at most. */
   limit: number;
   /** Time at most, in ms. */
@@ -99,9 +101,10 @@ class Search {
   }
 
   async *run(): AsyncGenerator<(SearchMatch | SearchProgress)[], SearchEnd, void> {
-    const lines = this.resource.status.numberOfLines ?? 0;
-    const { from } = this.bounds;
-    this.#line = from < 0 ? Math.max(0, lines + from) : from;
+    const all = this.resource.status.numberOfLines ?? 0;
+    const { from, to = all } = this.bounds;
+    const lines = Math.min(all, to);
+    this.#line = from < 0 ? Math.max(0, all + from) : from;
     let at = await this.resource.lineStart(this.#line);
     const end = await this.resource.lineStart(Math.max(lines, this.#line));
     while (at < end) {
