@@ -13,7 +13,7 @@ import {
   type ResourceInfo,
 } from "../client.ts";
 import { isFinal } from "../protocol.ts";
-import type { Finder } from "../resources/reading/pattern.ts";
+import type { Finder } from "../resources.ts";
 import { shownLines } from "./lines/shown_lines.ts";
 import { LineTimes, type TimeFormat } from "./lines/times.ts";
 import { type Output, visible } from "./output/output.ts";

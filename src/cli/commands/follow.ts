@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import { type Download, getLines, open, type ReadOptions } from "../../client.ts";
-import type { Finder } from "../../resources/reading/pattern.ts";
+import type { Finder } from "../../resources.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";

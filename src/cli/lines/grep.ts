@@ -4,7 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import { toStreamError } from "../../protocol.ts";
-import { type Finder, finderFor, type Span } from "../../resources/reading/pattern.ts";
+import { type Finder, finderFor, type Span } from "../../resources.ts";
 import { UsageError } from "../command.ts";
 import { notice } from "../output/stderr.ts";
 import { type Piece, textLength } from "./pieces.ts";

@@ -2,7 +2,7 @@
  * The lines of a resource as they are printed: chosen, dated, and behind the name of the resource.
  * @module
  */
-import type { Finder, Span } from "../../resources/reading/pattern.ts";
+import type { Finder, Span } from "../../resources.ts";
 import type { Output } from "../output/output.ts";
 import { STYLES } from "../output/terminal.ts";
 import { Grep } from "./grep.ts";
