@@ -118,6 +118,12 @@ export interface Runtime {
    * @param silence Any, where nobody knows when there is more to send; some, as between requests; none drops it.
    */
   allowSilence?(request: Request, env: unknown, silence: "any" | "some" | "none"): void;
+  /**
+   * Tells whether the runtime took what stands behind the content of a request for another request, answered that and
+   * hung up; to be asked at the end of content whose length nobody told. Without it none does.
+   * @param request The request.
+   */
+  hungUp?(request: Request): Promise<boolean>;
   /** Whether streams are compressed on another thread than the one that serves; by default they are not. */
   readonly compressesAside?: boolean;
   /**

@@ -96,7 +96,7 @@ export const SERVER_OPTION: Record<string, Option> = {
     kind: "text",
     value: "URL",
     env: "STREAM_SERVER",
-    help: "server to talk to (default http://127.0.0.1:8090)",
+    help: "server to talk to, or several of one service: A,B (default http://127.0.0.1:8090)",
   },
   "token-file": {
     kind: "text",

@@ -2,6 +2,7 @@
  * Serving on Bun: `Bun.serve` and its WebSocket handlers.
  * @module
  */
+import { setImmediate as turn } from "node:timers/promises";
 import { Allowance } from "../allowance.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { StreamError } from "../protocol.ts";
@@ -129,6 +130,11 @@ export function bunRuntime({ idleS = IDLE_TIMEOUT_S }: BunOptions = {}): Runtime
     upgrade,
     remoteAddress,
     compressesAside: true,
+    async hungUp({ signal }) {
+      // What came together with the end of the content is looked at before the next turn.
+      await turn();
+      return signal.aborted;
+    },
     allowSilence(request, env, silence) {
       const seconds = { any: 0, some: idleS, none: SHORTEST_TIMEOUT_S }[silence];
       serverIn(env)?.timeout?.(request, seconds);

@@ -17,7 +17,10 @@ const wholeRooms = [
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
 /** Protocols that the server speaks: rooms of their own within it. */
-const faces = ["server/http", "server/websocket", "server/viewer", "server/tus"];
+const faces = [
+  ...["server/http", "server/websocket", "server/viewer", "server/tus"],
+  "server/durable_streams",
+];
 const implementationRooms = interfaceRooms.map((room) => `${room}/*`);
 const libraryRooms = ["mod", ...wholeRooms, ...faces, ...interfaceRooms, ...implementationRooms]
   .filter((room) => room !== "cli");
@@ -34,6 +37,9 @@ const allowed: Record<string, readonly string[]> = {
     ...["server/websocket", "server", "session", "resources", "runtime", "protocol"],
   ],
   "server/tus": ["server/tus", "server", "session", "resources", "mime", "protocol"],
+  "server/durable_streams": [
+    ...["server/durable_streams", "server", "session", "resources", "mime", "bell", "protocol"],
+  ],
   "server/viewer": ["server/viewer", "server", "protocol"],
   session: ["session", "resources", "allowance", "bell", "runtime", "timer", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],

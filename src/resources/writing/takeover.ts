@@ -2,10 +2,11 @@
  * Taking an unfinished upload over: its record and its log get a new owner, with the next epoch.
  * @module
  */
-import type { Catalog, Intent, Owner, ResourceChange, ResourceRecord } from "../../catalog.ts";
+import type { Catalog, Owner, ResourceRecord } from "../../catalog.ts";
 import type { ResourceStatus } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
 import type { SteadyClock } from "../steady_clock.ts";
+import { annotationAt } from "../intent.ts";
 import { statusOf } from "../status.ts";
 
 /** Parts of a takeover. */
@@ -57,7 +58,7 @@ export async function takeLog(
       size: writer.size,
       durableSize: Math.min(record.durableSize, writer.size),
       lines: supportsLineAccess ? writer.lineBreaks : null,
-      ...settled(intent ?? null, writer.size),
+      ...(intent ? { annotation: annotationAt(record, writer.size), intent: null } : {}),
       updatedAtMs: clock.nowMs,
     });
     const status = { ...statusOf(taken), durableSize: Math.min(durableSize, writer.size) };
@@ -67,11 +68,4 @@ export async function takeLog(
     await writer.close();
     throw error;
   }
-}
-
-/** What becomes of an append that its owner was about to make. */
-function settled(intent: Intent | null, size: number): ResourceChange {
-  if (intent === null) return {};
-  const { byteOffset, byteCount, annotation } = intent;
-  return size >= byteOffset + byteCount ? { intent: null, annotation } : { intent: null };
 }
