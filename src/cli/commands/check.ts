@@ -11,6 +11,8 @@ import { ageMs, inspectLog, rebuildIndex, setAside } from "../../storage/verify.
 import { type Command, EXIT } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
 import { Announcer } from "../output/output.ts";
+import { Progress } from "../output/progress.ts";
+import { flush } from "../output/stderr.ts";
 import { rebuildRecord } from "../rebuild.ts";
 import { catalogPath, type FoundLog, isKnown, unknownLogs } from "../unknown_logs.ts";
 
@@ -27,11 +29,16 @@ export const check: Command = {
       help:
         "after the catalog was lost, while no server runs: make records of data files that have none",
     },
+    json: { kind: "flag", help: "print a JSON object a line for each problem, and for the sum" },
   },
   examples: ["stream check --data /var/lib/stream", "stream check --data /var/lib/stream --repair"],
   async run(_args, options) {
     const directory = options.text("data") ?? "./stream-data";
-    const settings = { repair: options.flag("repair"), rebuild: options.flag("rebuild") };
+    const settings = {
+      repair: options.flag("repair"),
+      rebuild: options.flag("rebuild"),
+      json: options.flag("json"),
+    };
     const path = catalogPath(directory);
     if (!existsSync(settings.rebuild ? directory : path)) {
       throw new StreamError(
@@ -54,11 +61,7 @@ async function checkAll(directory: string, settings: CheckSettings): Promise<num
   const catalog = new SqliteCatalog(catalogPath(directory));
   try {
     const run = new CheckRun(directory, catalog, settings);
-    if (settings.rebuild) await run.rebuild();
-    await run.resources();
-    // What has no record now was told already.
-    if (!settings.rebuild || settings.repair) await run.orphans();
-    await run.sum();
+    await run.all();
     return run.problems === 0 ? EXIT.ok : EXIT.failed;
   } finally {
     await catalog.close();
@@ -69,6 +72,8 @@ async function checkAll(directory: string, settings: CheckSettings): Promise<num
 interface CheckSettings {
   repair: boolean;
   rebuild: boolean;
+  /** Whether programs read what is told. */
+  json: boolean;
 }
 
 /** Records looked at together. */
@@ -83,7 +88,8 @@ const NOT_MOVED = "left, as the catalog is empty: was it lost? --rebuild makes r
 
 class CheckRun {
   problems = 0;
-  readonly #announcer = new Announcer();
+  readonly #announcer: Announcer;
+  #progress: Progress | null = null;
   #checked = 0;
   #unknown = 0;
 
@@ -91,23 +97,40 @@ class CheckRun {
     private readonly directory: string,
     private readonly catalog: Catalog,
     private readonly settings: CheckSettings,
-  ) {}
+  ) {
+    this.#announcer = new Announcer(settings.json);
+  }
+
+  /** Looks at everything, and tells what came of it. */
+  async all(): Promise<void> {
+    {
+      using progress = new Progress(() => `${this.#checked} resources checked`);
+      this.#progress = progress;
+      if (this.settings.rebuild) await this.#rebuild();
+      await this.#resources();
+      // What has no record now was told already.
+      if (!this.settings.rebuild || this.settings.repair) await this.#orphans();
+    }
+    // The end of the progress stands before the sum.
+    await flush();
+    await this.#sum();
+  }
 
   /** Makes records of logs that have none. */
-  async rebuild(): Promise<void> {
+  async #rebuild(): Promise<void> {
     for await (const log of unknownLogs(this.directory, this.catalog)) {
       const what = `no record names ${log.path}`;
       try {
         const size = await rebuildRecord(this.directory, this.catalog, log);
-        await this.#tell(log.id, `${what}; made one: FAILED, ${size} bytes`);
+        await this.#tell(log.id, what, `made one: FAILED, ${size} bytes`);
       } catch (error) {
-        await this.#tell(log.id, `${what}; made none: ${toStreamError(error).message}`);
+        await this.#tell(log.id, what, `made none: ${toStreamError(error).message}`);
       }
     }
   }
 
   /** Every finished resource; what is being uploaded is the server's business. */
-  async resources(): Promise<void> {
+  async #resources(): Promise<void> {
     let after: { createdAtMs: number; id: string } | undefined;
     for (;;) {
       const records = await this.catalog.list({ limit: PAGE, after });
@@ -120,7 +143,7 @@ class CheckRun {
   }
 
   /** Logs that no record names. */
-  async orphans(): Promise<void> {
+  async #orphans(): Promise<void> {
     const isCatalogEmpty = (await this.catalog.list({ limit: 1 })).length === 0;
     const young: FoundLog[] = [];
     for await (const log of unknownLogs(this.directory, this.catalog)) {
@@ -154,7 +177,10 @@ class CheckRun {
       this.directory,
       id,
       lineAccess,
-      (bytes) => digest?.update(bytes),
+      (bytes) => {
+        digest?.update(bytes);
+        this.#progress?.count(bytes.length);
+      },
     );
     // The server may have deleted it meanwhile.
     if (await this.catalog.get(id) === null) return;
@@ -191,23 +217,26 @@ class CheckRun {
     });
   }
 
-  async #problem(id: string, what: string, remedy: string): Promise<void> {
-    await this.#tell(id, `${what}${this.settings.repair ? `; ${remedy}` : ""}`);
+  async #problem(id: string, problem: string, remedy: string): Promise<void> {
+    await this.#tell(id, problem, this.settings.repair ? remedy : null);
   }
 
-  async #tell(id: string, what: string): Promise<void> {
+  /** Tells a problem, and what was done about it. */
+  async #tell(id: string, problem: string, remedy: string | null): Promise<void> {
     this.problems++;
-    await this.#announcer.say(`${id}: ${what}`);
+    const done = remedy === null ? "" : `; ${remedy}`;
+    await this.#announcer.tell({ id, problem, remedy }, `${id}: ${problem}${done}`);
   }
 
-  /** Tells what came of it. */
-  async sum(): Promise<void> {
-    if (this.#unknown > 0 && !this.settings.repair) {
+  async #sum(): Promise<void> {
+    const [checked, problems] = [this.#checked, this.problems];
+    if (this.#unknown > 0 && !this.settings.repair && !this.settings.json) {
       await this.#announcer.say(
         "logs without a record: was the catalog lost? --rebuild makes records of them",
       );
     }
-    await this.#announcer.say(`${this.#checked} resources checked, ${this.problems} problems`);
+    const text = `${checked} resources checked, ${problems} problems`;
+    await this.#announcer.tell({ checked, problems, unknown: this.#unknown }, text);
     this.#announcer.done();
   }
 }
