@@ -1,4 +1,5 @@
 /** What a person at a terminal sees of transfers: how far they are, and what they wait for. */
+// deno-lint-ignore-file no-control-regex
 import { mkdir, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
