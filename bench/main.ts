@@ -9,6 +9,7 @@ import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { costCurve } from "./cost_curve.ts";
+import { faces } from "./faces.ts";
 import { fanout } from "./fanout.ts";
 import { Bench, type Extent, type Findings, type Part, type Program } from "./helpers/bench.ts";
 import { ClientProcess } from "./helpers/client.ts";
@@ -31,6 +32,7 @@ const PARTS: readonly Part[] = [
   costCurve,
   start,
   viewer,
+  faces,
 ];
 const KINDS: readonly Kind[] = ["deno", "bun", "binary"];
 const RUNTIMES: readonly ScriptRuntime[] = ["bun", "deno"];

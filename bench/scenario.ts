@@ -205,7 +205,8 @@ async function measureCommands(bench: Bench): Promise<void> {
 }
 
 /** A file of noise. */
-async function makeFile(byteCount: number): Promise<{ path: string; bytes: number }> {
+/** A file of noise. */
+export async function makeFile(byteCount: number): Promise<{ path: string; bytes: number }> {
   const path = temporaryPath();
   const block = blockOf("binary");
   const blocks = blocksFor("binary", byteCount);
