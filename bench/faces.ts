@@ -1,5 +1,5 @@
 /** Part 9: clients of other protocols, against our server and against their own. */
-import { type Bench, type Part } from "./helpers/bench.ts";
+import type { Bench, Part } from "./helpers/bench.ts";
 import { makeFile } from "./scenario.ts";
 import {
   type File,

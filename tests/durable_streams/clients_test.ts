@@ -26,7 +26,7 @@ for (const { server, client } of pairs) {
       }
       response.cancel();
     }
-    const all = stream({ url, offset: "-1", live: true }).then((response) => response.text());
+    const all = textOf(url);
     await push.write("last line\n");
     push.end();
     assertEquals((await push.exit()).code, 0);
@@ -65,7 +65,7 @@ test("an empty stream is read to its end", async () => {
   await workspace.serve(own);
   const url = `${workspace.server}/streams/empty`;
   const empty = await DurableStream.create({ url, contentType: "text/plain" });
-  const live = stream({ url, offset: "-1", live: true }).then((response) => response.text());
+  const live = textOf(url);
   await empty.close();
   assertEquals(await within("the end", live), "");
   await assertRejects(() => empty.append("too late"));
@@ -118,6 +118,14 @@ test("producers count once past a server that is killed again and again", () =>
     }
     assert(messages.length > 100, `${messages.length} messages`);
   }));
+
+/** All text of a stream until it is closed; the client's `text()` ends where it is up to date. */
+async function textOf(url: string): Promise<string> {
+  const response = await stream({ url, offset: "-1", live: true });
+  let text = "";
+  for await (const chunk of response.textStream()) text += chunk;
+  return text;
+}
 
 /** Goes on until a server answers: the producer itself gives up at a broken connection. */
 async function patientFetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { framesRuntime, MemoryCatalog, MemoryStorage, type ServerOptions } from "../../mod.ts";
 import { SignedLinks } from "../../src/access/links.ts";
+import type { Resources } from "../../src/resources.ts";
 import { streamId } from "../../src/server/durable_streams/streams.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { getJson, isCompleted, startServer, statusOf, type TestServer } from "../helpers/server.ts";
@@ -65,6 +66,16 @@ function until(what: string, look: () => Promise<boolean>): Promise<void> {
     while (!await look()) await sleep(5);
   };
   return within(what, looking());
+}
+
+/** Waits until so many readers wait for what comes. */
+async function followedBy(server: TestServer, path: string, readers: number): Promise<void> {
+  const id = await streamId(path);
+  const resources = server.resources as Resources;
+  await until("readers", async () => {
+    await using opened = await resources.open(id);
+    return opened.resource.watchers >= readers;
+  });
 }
 
 async function codeOf(answer: Response): Promise<[number, string]> {
@@ -486,15 +497,10 @@ test("a long-poll ends with the server, and costs a connection until then", asyn
   await using server = await startServer({ maxConnections: 1 });
   const stream = await new Peer(server, "quiet").made(TEXT);
   const waiting = stream.get("?offset=now&live=long-poll");
-  const isRefused = async () => {
-    const second = new AbortController();
-    const timer = setTimeout(() => second.abort(), 100);
-    const answer = await fetch(`${stream.url}?offset=now&live=long-poll`, { signal: second.signal })
-      .catch(() => null);
-    clearTimeout(timer);
-    return answer?.status === 503;
-  };
-  await until("a refusal", isRefused);
+  await followedBy(server, "quiet", 1);
+  assertEquals(await codeOf(await stream.get("?offset=now&live=long-poll")), [
+    ...[503, "LIMIT_REACHED"] as const,
+  ]);
   await server.close();
   const answer = await waiting.catch(() => null);
   if (answer !== null) assertEquals(await codeOf(answer), [503, "SHUTDOWN"]);
@@ -505,13 +511,7 @@ test("a stream that is deleted ends its readers", async () => {
   const stream = await new Peer(server, "doomed").made(TEXT, "x");
   const waiting = stream.get("?offset=now&live=long-poll");
   const events = eventsUntil(stream, "?offset=now&live=sse", "nothing like it");
-  const id = await streamId("doomed");
-  await until("readers", async () => {
-    await using opened = await (server.resources as never as {
-      open(id: string): Promise<AsyncDisposable & { resource: { watchers: number } }>;
-    }).open(id);
-    return opened.resource.watchers >= 2;
-  });
+  await followedBy(server, "doomed", 2);
   assertEquals((await stream.delete()).status, 204);
   assert([404, 410].includes((await waiting).status));
   assertEquals((await stream.get()).status, 404);
