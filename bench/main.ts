@@ -8,6 +8,8 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
+import { catalog } from "./catalog.ts";
+import { commands } from "./commands.ts";
 import { costCurve } from "./cost_curve.ts";
 import { fanout } from "./fanout.ts";
 import { Bench, type Extent, type Findings, type Part, type Program } from "./helpers/bench.ts";
@@ -30,6 +32,8 @@ const PARTS: readonly Part[] = [
   randomAccess,
   costCurve,
   start,
+  commands,
+  catalog,
   viewer,
 ];
 const KINDS: readonly Kind[] = ["deno", "bun", "binary"];
