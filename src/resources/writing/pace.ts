@@ -6,15 +6,43 @@
 /** Checkpoints that may follow each other without a wait, so that lines as frequent as checkpoints need none. */
 const AT_ONCE = 4;
 
+/** No reader notices a shorter interval. */
+const LEAST_MS = 6;
+/** No byte waits longer, whatever checkpoints cost. */
+const MOST_MS = 50;
+/** Share of the time that checkpoints may take which come sooner than that. */
+const SHARE = 1 / 25;
+
+/** An interval as long as checkpoints cost at this moment, all uploads of a process together. */
+export class AffordableInterval {
+  /** What was spent and not yet paid back by time that passed, in ms. */
+  #debtMs = 0;
+  #atMs = 0;
+
+  /**
+   * Counts a checkpoint.
+   * @param costMs How long it took, in ms.
+   * @param nowMs The time.
+   * @returns Time until the next one of the same resource, in ms.
+   */
+  after(costMs: number, nowMs: number): number {
+    const paidMs = (nowMs - this.#atMs) * SHARE;
+    this.#atMs = nowMs;
+    this.#debtMs = Math.min(Math.max(0, this.#debtMs - paidMs) + costMs, MOST_MS * SHARE);
+    return Math.max(LEAST_MS, this.#debtMs / SHARE);
+  }
+}
+
 /** The pace of one resource's checkpoints. */
 export class CheckpointPace {
-  readonly #intervalMs: number;
+  readonly #interval: number | AffordableInterval;
+  #intervalMs = 0;
   /** When the next one would be due if there were exactly one per interval. */
   #dueMs = -Infinity;
 
-  /** @param intervalMs Time between two of them under load, in ms. */
-  constructor(intervalMs: number) {
-    this.#intervalMs = intervalMs;
+  /** @param interval Time between two of them under load: always the same, in ms, or what they cost. */
+  constructor(interval: number | AffordableInterval) {
+    this.#interval = interval;
   }
 
   /** Time until the next one may be, in ms; none is left when it may be now. */
@@ -22,8 +50,17 @@ export class CheckpointPace {
     return this.#dueMs - (AT_ONCE - 1) * this.#intervalMs - nowMs;
   }
 
-  /** There was one. */
-  made(nowMs: number): void {
-    this.#dueMs = Math.max(this.#dueMs, nowMs) + this.#intervalMs;
+  /**
+   * There was one.
+   * @param nowMs The time.
+   * @param costMs How long it took, in ms.
+   */
+  made(nowMs: number, costMs: number): void {
+    const intervalMs = this.#intervalMs = typeof this.#interval === "number"
+      ? this.#interval
+      : this.#interval.after(costMs, nowMs);
+    // Within one interval from now, also where the one before was longer.
+    const latestMs = nowMs + AT_ONCE * intervalMs;
+    this.#dueMs = Math.min(Math.max(this.#dueMs, nowMs) + intervalMs, latestMs);
   }
 }
