@@ -4,6 +4,7 @@
  */
 import { Bell } from "../bell.ts";
 import {
+  agreedMessageBytes,
   checkLife,
   checkStart,
   encodeMessage,
@@ -55,6 +56,8 @@ interface Following {
   consumed: number;
   /** Bytes that may be sent and not yet consumed. */
   window: number;
+  /** Length of the longest data message. */
+  messageBytes: number;
 }
 
 /** Serves one reader. */
@@ -269,7 +272,8 @@ export class DownloadSession extends ControlSession {
     await this.send({ "@": "LinesLocated", ...window });
   }
 
-  async #follow({ from, to, epoch, life, window }: MessageOf<"Follow">): Promise<void> {
+  async #follow(request: MessageOf<"Follow">): Promise<void> {
+    const { from, to, epoch, life, window, messageBytes } = request;
     const { status } = this.#resource;
     if (window < LIMITS.minDownloadWindowBytes) {
       throw new StreamError(
@@ -288,6 +292,7 @@ export class DownloadSession extends ControlSession {
       end,
       consumed: from,
       window: Math.min(window, LIMITS.downloadWindowBytes),
+      messageBytes: agreedMessageBytes(messageBytes),
     };
     this.#following = following;
     const { meter } = this.#options.resources;
@@ -319,9 +324,9 @@ export class DownloadSession extends ControlSession {
    * @returns False when it is for the loop.
    */
   #pushNewest(following: Following, status: ResourceStatus): boolean {
-    const { next, end, consumed, window } = following;
+    const { next, end, consumed, window, messageBytes } = following;
     const byteCount = status.currentSize - next;
-    const most = Math.min(LIMITS.dataMessageBytes, end - next - 1, consumed + window - next);
+    const most = Math.min(messageBytes, end - next - 1, consumed + window - next);
     if (!this.#progressed.isAwaited || isFinal(status.transferStatus)) return false;
     if (byteCount <= 0 || byteCount > most) return false;
     const bytes = this.#resource.recall(next, byteCount);
@@ -335,8 +340,9 @@ export class DownloadSession extends ControlSession {
 
   #sendBytes(following: Following, byteCount: number): Promise<void> {
     return this.#resource.lend(following.next, byteCount, async (bytes) => {
-      for (let at = 0; at < bytes.length && !this.over; at += LIMITS.dataMessageBytes) {
-        const piece = bytes.subarray(at, at + LIMITS.dataMessageBytes);
+      const { messageBytes } = following;
+      for (let at = 0; at < bytes.length && !this.over; at += messageBytes) {
+        const piece = bytes.subarray(at, at + messageBytes);
         following.next += piece.length;
         await this.connection.send(piece);
       }

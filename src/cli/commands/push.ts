@@ -54,6 +54,8 @@ import { isTerminal, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
+/** What is read of a file at once: each read is a thread's round trip. */
+const FILE_BUFFER_BYTES = 1024 * 1024;
 /** Interval of looking whether the producer of a pipe is done. */
 const LOOK_EVERY_MS = 100;
 /** Files that are pushed at a time. */
@@ -498,7 +500,7 @@ async function openSource(
       stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, notice),
     };
   }
-  if (stop === null) return await openFile(path);
+  if (stop === null) return await openFile(path, { bufferBytes: FILE_BUFFER_BYTES });
   const following: GrowingFileOptions = {
     stop,
     untilIdleMs: options.number("until-idle"),

@@ -5,10 +5,12 @@
  */
 import { createDigest, type RunningDigest } from "../../digest.ts";
 import {
+  agreedMessageBytes,
   checkOutcome,
   DIGESTS,
   type ErrorCode,
   isFinal,
+  LIMITS,
   type Message,
   type MessageOf,
   type Outcome,
@@ -38,6 +40,9 @@ const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
   ...["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED", "UNAUTHORIZED"] as const,
 ]);
 
+/** The longest data message is proposed. */
+const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
+
 /** A server's answer to the first message of an upload connection. */
 type Answer = MessageOf<"ReadyForUpload"> | MessageOf<"UploadAcknowledged">;
 
@@ -46,7 +51,7 @@ type State =
   /** Nothing may be sent before the server says where to go on; no channel while there is no connection. */
   | { name: "AGREEING"; channel: Channel | null }
   /** Bytes go out as the credit allows. */
-  | { name: "SENDING"; channel: Channel }
+  | { name: "SENDING"; channel: Channel; messageBytes: number }
   /** Everything was sent, and that it was all; the server compares. */
   | { name: "FINISHING"; channel: Channel }
   /** The server had completed it before: what the source still delivers is compared only. */
@@ -110,7 +115,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     options: PushOptions,
   ): Promise<NativeUpload> {
     const digests = [...options.digests ?? DIGESTS];
-    const request: Message = { "@": "StartUpload", metadata, digests, id: options.id };
+    const { id } = options;
+    const request: Message = { "@": "StartUpload", metadata, digests, id, ...WISHED };
     const upload = new NativeUpload(base, request, options);
     await upload.#begin(options.signal);
     return upload;
@@ -119,7 +125,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   /** Connects and takes over; see `resumePush`. */
   static async resume(base: string, token: string, options: PushOptions): Promise<NativeUpload> {
     const [id, secret = ""] = token.split(":");
-    const upload = new NativeUpload(base, { "@": "ResumeUpload", id, secret }, options);
+    const request: Message = { "@": "ResumeUpload", id, secret, ...WISHED };
+    const upload = new NativeUpload(base, request, options);
     upload.#identify(id, secret, `${base}/resources/${id}`);
     await upload.#begin(options.signal);
     return upload;
@@ -202,7 +209,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #identify(id: string, secret: string, reference: string): void {
     this.#resumeToken = `${id}:${secret}`;
     this.#reference = reference;
-    this.#request = { "@": "ResumeUpload", id, secret };
+    this.#request = { "@": "ResumeUpload", id, secret, ...WISHED };
   }
 
   /** One connection: our first message, the server's answer, and what comes after. */
@@ -239,7 +246,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     } else if (isReady || !this.#sourceEnded) this.#continueAt(offset, limit);
     if (this.isOver) return;
     this.#state = isReady
-      ? { name: "SENDING", channel }
+      ? { name: "SENDING", channel, messageBytes: agreedMessageBytes(answer.messageBytes) }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
   }
@@ -275,8 +282,10 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       return;
     }
     if (state.name !== "SENDING") return;
-    const { channel } = state;
-    for (let piece = this.#window.next(); piece !== null; piece = this.#window.next()) {
+    const { channel, messageBytes } = state;
+    for (;;) {
+      const piece = this.#window.next(messageBytes);
+      if (piece === null) break;
       channel.sendData(piece);
     }
     if (!this.#window.isDrained) return;

@@ -43,11 +43,14 @@ export class SendWindow {
     if (known < chunk.length) this.#unsent.push(chunk.subarray(known));
   }
 
-  /** The next piece that may be sent, which counts as sent then; null when there is none. */
-  next(): Uint8Array | null {
+  /**
+   * The next piece that may be sent, which counts as sent then; null when there is none.
+   * @param mostBytes Length of the longest piece; 64 KiB by default.
+   */
+  next(mostBytes: number = LIMITS.dataMessageBytes): Uint8Array | null {
     if (this.#unsent.length === 0 || this.#sent >= this.#limit) return null;
     const [first] = this.#unsent;
-    const piece = first.subarray(0, Math.min(LIMITS.dataMessageBytes, this.#limit - this.#sent));
+    const piece = first.subarray(0, Math.min(mostBytes, this.#limit - this.#sent));
     if (piece.length === first.length) this.#unsent.shift();
     else this.#unsent[0] = first.subarray(piece.length);
     this.#unacknowledged.push(piece);
