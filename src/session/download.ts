@@ -13,7 +13,6 @@ import {
   type Message,
   type MessageOf,
   type ResourceStatus,
-  type StepStatus,
   StreamError,
 } from "../protocol.ts";
 import {
@@ -26,6 +25,7 @@ import {
 } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
+import { statusMessage } from "./status_message.ts";
 
 /** Parts and settings of a download session. */
 export interface DownloadSessionOptions {
@@ -368,26 +368,4 @@ export class DownloadSession extends ControlSession {
   get #resource(): Resource {
     return this.#opened!.resource;
   }
-}
-
-interface EncodedStatus {
-  native: string;
-  step: string;
-}
-
-/** A status is encoded once for all who are told. */
-const encodedStatuses = new WeakMap<ResourceStatus, EncodedStatus>();
-
-function statusMessage(status: ResourceStatus, native: boolean): string {
-  let encoded = encodedStatuses.get(status);
-  if (encoded === undefined) {
-    const { transferStatus, currentSize, numberOfLines } = status;
-    const stepStatus: StepStatus = { transferStatus, currentSize, numberOfLines };
-    encoded = {
-      native: encodeMessage({ "@": "StatusChanged", resourceStatus: status }),
-      step: encodeMessage({ "@": "StatusChanged", resourceStatus: stepStatus }),
-    };
-    encodedStatuses.set(status, encoded);
-  }
-  return native ? encoded.native : encoded.step;
 }

@@ -17,6 +17,7 @@ import {
 import { type Appender, Credit, type OwnedUpload, type Resources } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
+import { statusMessage } from "./status_message.ts";
 
 /** Parts and settings of an upload session. */
 export interface UploadSessionOptions {
@@ -246,9 +247,9 @@ export class UploadSession extends ControlSession {
 
   /** Tells the uploader of what it sent itself; what the next owner does is not its own any more. */
   #announce(resourceStatus: ResourceStatus, epoch: number): void {
-    if (!this.over && resourceStatus.epoch === epoch) {
-      void this.send({ "@": "StatusChanged", resourceStatus });
-    }
+    if (this.over || resourceStatus.epoch !== epoch) return;
+    const text = statusMessage(resourceStatus, this.native);
+    if (!this.connection.sendNow(text)) void this.connection.send(text);
   }
 
   /** Bytes left memory: a sender that waited for room goes on. */

@@ -65,6 +65,18 @@ test("whatever is acknowledged, granted and broken off, the server gets the sour
   );
 });
 
+test("small pieces are joined to messages, long ones are not copied", () => {
+  const window = new SendWindow(0, 1_000_000);
+  for (let at = 0; at < 2000; at += 10) window.accept(pattern(2000).subarray(at, at + 10));
+  assertEquals(window.unsentBytes, 2000);
+  const long = pattern(200_000);
+  window.accept(long);
+  const [first, second, ...others] = drain(window, LIMITS.agreedMessageBytes);
+  assertBytes(first, pattern(2000));
+  assertEquals([second.buffer, second.length, others.length], [long.buffer, 200_000, 0]);
+  assertEquals(window.unsentBytes, 0);
+});
+
 test("a server that has less than it acknowledged lost bytes", () => {
   const window = new SendWindow(0, 100);
   window.accept(pattern(80));

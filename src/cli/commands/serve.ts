@@ -53,7 +53,8 @@ export const serve: Command = {
     "checkpoint-interval": {
       kind: "duration",
       value: "TIME",
-      help: "shortest time between two checkpoints of a resource under load (default 50ms)",
+      help:
+        "shortest time between two checkpoints of a resource under load (default: what they cost at the moment, 5ms to 50ms)",
     },
     "step-port": {
       kind: "count",

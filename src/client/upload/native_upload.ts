@@ -43,6 +43,11 @@ const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
 /** The longest data message is proposed. */
 const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
 
+/** Small chunks are gathered for so long after something was sent, in ms: a line by itself goes at once. */
+const GATHER_MS = 7;
+/** Bytes that are worth a message of their own. */
+const GATHER_BYTES = 32 * 1024;
+
 /** A server's answer to the first message of an upload connection. */
 type Answer = MessageOf<"ReadyForUpload"> | MessageOf<"UploadAcknowledged">;
 
@@ -85,6 +90,9 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   readonly #producerEnd: PushOptions["outcome"];
   #outcome: Outcome | undefined;
   #drained: (() => void) | null = null;
+  #sentAtMs = -Infinity;
+  /** Sends what was gathered. */
+  #gathering: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(base: string, request: Message, options: PushOptions) {
     super();
@@ -143,11 +151,21 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   protected async write(chunk: Uint8Array): Promise<void> {
     this.#digest.update(chunk);
     this.#window.accept(chunk);
+    if (this.#gathers()) return;
     this.#pump();
     while (!this.#window.isDrained && this.failure === null) {
       await new Promise<void>((resolve) => this.#drained = resolve);
     }
     if (this.failure !== null) throw this.failure;
+  }
+
+  /** Whether what was accepted goes a little later, with what comes until then. */
+  #gathers(): boolean {
+    const sinceMs = performance.now() - this.#sentAtMs;
+    if (this.#state.name !== "SENDING" || sinceMs >= GATHER_MS) return false;
+    if (this.#window.unsentBytes >= GATHER_BYTES) return false;
+    this.#gathering ??= setTimeout(() => this.#pump(), GATHER_MS - sinceMs);
+    return true;
   }
 
   protected async finish(): Promise<void> {
@@ -174,6 +192,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   }
 
   protected async giveUp(error: StreamError): Promise<void> {
+    // What was written is sent before.
+    if (this.#state.name === "SENDING") this.#pump();
     const { name, channel } = this.#state;
     const reason = error.message;
     // Once it was finished, the server may have completed it all the same.
@@ -190,6 +210,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     void this.#state.channel?.close("Upload failed");
     this.#state = { name: "OVER", channel: null };
     this.#connection.stop();
+    clearTimeout(this.#gathering);
     this.#signal();
   }
 
@@ -282,11 +303,14 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       return;
     }
     if (state.name !== "SENDING") return;
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     const { channel, messageBytes } = state;
     for (;;) {
       const piece = this.#window.next(messageBytes);
       if (piece === null) break;
       channel.sendData(piece);
+      this.#sentAtMs = performance.now();
     }
     if (!this.#window.isDrained) return;
     this.#signal();

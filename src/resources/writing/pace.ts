@@ -7,17 +7,21 @@
 const AT_ONCE = 4;
 
 /** No reader notices a shorter interval. */
-const LEAST_MS = 6;
+const LEAST_MS = 5;
 /** No byte waits longer, whatever checkpoints cost. */
 const MOST_MS = 50;
-/** Share of the time that checkpoints may take which come sooner than that. */
-const SHARE = 1 / 25;
+/** Share of the time that checkpoints may take before they become rarer. */
+const SHARE = 1 / 20;
+/** For so long it is counted what they take. */
+const WINDOW_MS = 50;
+/** A window may be an exception: the interval grows by no more than this after one. */
+const MOST_GROWTH = 2;
 
 /** An interval as long as checkpoints cost at this moment, all uploads of a process together. */
 export class AffordableInterval {
-  /** What was spent and not yet paid back by time that passed, in ms. */
-  #debtMs = 0;
-  #atMs = 0;
+  #intervalMs = LEAST_MS;
+  #spentMs = 0;
+  #sinceMs = -Infinity;
 
   /**
    * Counts a checkpoint.
@@ -26,10 +30,14 @@ export class AffordableInterval {
    * @returns Time until the next one of the same resource, in ms.
    */
   after(costMs: number, nowMs: number): number {
-    const paidMs = (nowMs - this.#atMs) * SHARE;
-    this.#atMs = nowMs;
-    this.#debtMs = Math.min(Math.max(0, this.#debtMs - paidMs) + costMs, MOST_MS * SHARE);
-    return Math.max(LEAST_MS, this.#debtMs / SHARE);
+    this.#spentMs += costMs;
+    const elapsedMs = nowMs - this.#sinceMs;
+    if (elapsedMs < WINDOW_MS) return this.#intervalMs;
+    const growth = Math.min(this.#spentMs / elapsedMs / SHARE, MOST_GROWTH);
+    this.#intervalMs = Math.min(Math.max(LEAST_MS, this.#intervalMs * growth), MOST_MS);
+    this.#spentMs = 0;
+    this.#sinceMs = nowMs;
+    return this.#intervalMs;
   }
 }
 

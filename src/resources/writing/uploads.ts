@@ -23,7 +23,7 @@ import type { LogDigest } from "./restore.ts";
 export interface UploadOptions {
   /**
    * Shortest time between two checkpoints of one resource under load, in ms; by default what checkpoints cost at the
-   * moment, from 6 to 50.
+   * moment, from 5 to 50.
    */
   checkpointIntervalMs?: number;
   /** Accident that an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
