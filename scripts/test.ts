@@ -6,7 +6,7 @@
  * No runner's word is taken for a skipped test, an empty file, or an error outside a test: a test
  * that did not run has failed.
  */
-import { ensurePrograms } from "./programs.ts";
+import { ensureNatsServer, ensurePrograms } from "./programs.ts";
 import { run } from "./run.ts";
 
 const minuteMs = 60_000;
@@ -21,6 +21,16 @@ const suiteLimitMs = (long ? 60 : 10) * minuteMs;
 /** Bun alone limits a single test, to 5 s unless told. */
 const bunTestLimitMs = (long ? 15 : 1) * minuteMs;
 
+/** Tests that start programs wait for them most of the time: they run beside the others. */
+const startsPrograms = /^tests\/(cli|cluster|durable_streams|e2e|faults|tus|viewer)\//;
+
+/** Files that one process of a runner tests. */
+interface Lane {
+  suite: string;
+  name: string;
+  files: string[];
+}
+
 interface Result {
   passed: number;
   failed: number;
@@ -28,6 +38,8 @@ interface Result {
 
 const deno = Deno.execPath();
 if (!await ensurePrograms()) Deno.exit(1);
+const natsServer = await ensureNatsServer();
+if (natsServer === null) Deno.exit(1);
 const bun = await realBun();
 
 /** The command of each suite. All write a JUnit report, which the counts come from. */
@@ -96,7 +108,18 @@ function chosenSuites(): string[] {
   return long ? ["deno", "bun"] : ["deno", "bun", "docs"];
 }
 
-async function runSuite(name: string, files: string[]): Promise<Result> {
+/** Long tests measure, and need the machine. */
+function lanesOf(suite: string, files: string[]): Lane[] {
+  if (suite === "docs" || long) return [{ suite, name: suite, files }];
+  const programs = files.filter((file) => startsPrograms.test(file));
+  const others = files.filter((file) => !startsPrograms.test(file));
+  return [
+    { suite, name: suite, files: others },
+    { suite, name: `${suite}-programs`, files: programs },
+  ].filter(({ files }) => files.length > 0);
+}
+
+async function runLane({ suite, name, files }: Lane): Promise<Result> {
   const report = `${reports}/${name}.xml`;
   const output = `${reports}/${name}.txt`;
   const uncaught = `${reports}/${name}.uncaught`;
@@ -104,12 +127,13 @@ async function runSuite(name: string, files: string[]): Promise<Result> {
     STREAM_DENO: deno,
     STREAM_BUN: bun,
     STREAM_BIN: await Deno.realPath(binary),
+    STREAM_NATS: natsServer!,
     STREAM_UNCAUGHT: uncaught,
   };
   const limitMs = suiteLimitMs;
-  const succeeded = await run(suites[name](files, report), { env, limitMs, output });
+  const succeeded = await run(suites[suite](files, report), { env, limitMs, output });
   console.log(`\n--- ${name}\n${readOrEmpty(output)}`);
-  const expected = name === "docs" ? documents() : files;
+  const expected = suite === "docs" ? documents() : files;
   return judge(name, succeeded, readOrEmpty(report), [
     ...lines(readOrEmpty(uncaught)).map((error) => `not caught by any test: ${error}`),
     ...silentFiles(expected, readOrEmpty(report)).map((file) => `no test ran in ${file}`),
@@ -126,7 +150,7 @@ function showProgress(names: string[]): Disposable {
       );
       return `${name} ${tests?.length ?? 0}`;
     });
-    console.log(`${seconds} s, tests told of so far: ${ended.join(", ")}`);
+    console.log(`${seconds} s, tests told of so far: ${ended.join("; ")}`);
   };
   const timer = setInterval(show, progressEveryMs);
   return { [Symbol.dispose]: () => clearInterval(timer) };
@@ -174,18 +198,18 @@ function judgeSources(files: string[]): Result {
 }
 
 function printResult(name: string, { passed, failed }: Result): void {
-  console.log(`${name.padEnd(6)} ${passed} passed, ${failed} failed`);
+  console.log(`${name.padEnd(14)} ${passed} passed, ${failed} failed`);
 }
 
 await setUp();
 const files = chosenFiles();
-// Side by side: most tests wait for other processes. Long ones measure, and need the machine.
+const lanes = chosenSuites().flatMap((suite) => lanesOf(suite, files));
 const results: [string, Result][] = [];
-const progress = showProgress(chosenSuites());
-if (long) { for (const name of chosenSuites()) results.push([name, await runSuite(name, files)]); }
+const progress = showProgress(lanes.map(({ name }) => name));
+if (long) { for (const lane of lanes) results.push([lane.name, await runLane(lane)]); }
 else {
-  const running = chosenSuites().map((name) => runSuite(name, files));
-  for (const [index, name] of chosenSuites().entries()) results.push([name, await running[index]]);
+  const running = lanes.map(runLane);
+  for (const [index, { name }] of lanes.entries()) results.push([name, await running[index]]);
 }
 progress[Symbol.dispose]();
 const sources = judgeSources(files);

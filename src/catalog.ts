@@ -42,6 +42,19 @@ export interface Owner {
   untilMs: number;
 }
 
+/** Whose an upload is: the connection's that registered it, theirs who know its secret, or anybody's. */
+export type Ownership = "CONNECTION" | "SECRET" | "ANYBODY";
+
+/** An append that counts whole or not at all, and what the annotation is once it counts. */
+export interface Intent {
+  /** Where its bytes begin. */
+  byteOffset: number;
+  /** How many there are. */
+  byteCount: number;
+  /** The annotation that belongs to them. */
+  annotation: string;
+}
+
 /** Record of a resource; while it is written, its log knows better. */
 export interface ResourceRecord {
   /** Id of the resource. */
@@ -76,8 +89,12 @@ export interface ResourceRecord {
   secretHash: string | null;
   /** Announcement of the whole by the uploader. */
   announced: Announcement;
-  /** What a face keeps for its clients, as it was registered; to everything else any text. */
-  readonly annotation?: string;
+  /** Whose the upload is. */
+  readonly ownedBy: Ownership;
+  /** What a face keeps for its clients; to everything else any text. */
+  annotation?: string;
+  /** The append that was about to be made at the last update; null for none. */
+  intent?: Intent | null;
   /** Which node appends to it, or waits for its uploader; null for none. */
   owner: Owner | null;
   /** Time of the last update of the status, in ms since 1970. */
@@ -90,7 +107,7 @@ export interface ResourceRecord {
 export type ResourceChange = Partial<
   Omit<
     ResourceRecord,
-    "id" | "metadata" | "contextId" | "createdAtMs" | "annotation" | "revision"
+    "id" | "metadata" | "contextId" | "createdAtMs" | "ownedBy" | "revision"
   >
 >;
 

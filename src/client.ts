@@ -26,18 +26,19 @@ import { StepUpload } from "./client/upload/step_upload.ts";
 import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
 import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 import type { RetryOptions } from "./client/connection/retry.ts";
-import { type CancelOptions, type ReferenceOptions, targetOf } from "./client/target.ts";
-import { BearerToken, tokenFor, type TokenProvider } from "./client/connection/token.ts";
+import { Service } from "./client/connection/service.ts";
+import { type CancelOptions, locate, type ReferenceOptions, targetOf } from "./client/target.ts";
+import { BearerToken, type TokenProvider } from "./client/connection/token.ts";
 import type { TransportOptions } from "./client/connection/transport.ts";
 import {
   checkMetadata,
-  httpBase,
-  parseReference,
   type ResourceInfo,
   type ResourceMetadata,
   RESOURCES_PATH,
   type TransferStatus,
 } from "./protocol.ts";
+
+import type { LinesWindow } from "./client/lines.ts";
 
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
 export {
@@ -56,12 +57,14 @@ export type { StepConnection, StepHandler, StepTransport } from "./client/upload
 export type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 export type { TokenProvider } from "./client/connection/token.ts";
 export {
+  type AppendedText,
   type ContextEvent,
   contextEvents,
   events,
   type EventsOptions,
   resourceEvents,
   type ResourceHappening,
+  type StatusEventsOptions,
 } from "./client/watch.ts";
 export { UploadGroup } from "./client/upload/group.ts";
 export type { StatusFilter, Upload } from "./upload.ts";
@@ -122,7 +125,8 @@ export interface ListOptions extends CancelOptions {
 /**
  * Registers an upload; its resource can be followed from then on (PROTOCOL.md 3).
  *
- * @param server Base URL of the server: `http:`, `https:`, `ws:` or `wss:`.
+ * @param server Base URL of the server: `http:`, `https:`, `ws:` or `wss:`; or of several with commas between them, of
+ * which any will do.
  * @param metadata What the upload announces about itself.
  * @param options Upload context, digests, signal.
  * @returns The running upload; write its bytes to `writable`, close that, and await `done`.
@@ -150,14 +154,14 @@ export async function push(
   metadata: ResourceMetadata,
   options: PushOptions = {},
 ): Promise<PushedUpload> {
-  const base = httpBase(server);
+  const service = Service.at(server);
   const checked = checkMetadata(metadata);
   try {
-    return await NativeUpload.register(base, checked, options);
+    return await NativeUpload.register(service, checked, options);
   } catch (error) {
     const { stepTransport } = options;
     if (!(error instanceof StepServerError) || stepTransport === undefined) throw error;
-    return await StepUpload.register(base, checked, options, stepTransport);
+    return await StepUpload.register(service.server, checked, options, stepTransport);
   }
 }
 
@@ -186,7 +190,7 @@ export async function resumePush(
   resumeToken: string,
   options: PushOptions = {},
 ): Promise<PushedUpload> {
-  return await NativeUpload.resume(httpBase(server), resumeToken, options);
+  return await NativeUpload.resume(Service.at(server), resumeToken, options);
 }
 
 /**
@@ -213,12 +217,7 @@ export async function open(
   reference: string,
   options: OpenOptions = {},
 ): Promise<Download> {
-  const location = parseReference(reference, options.server);
-  return await ClientDownload.connect(
-    location,
-    options,
-    tokenFor(location, options.server, options.token),
-  );
+  return await ClientDownload.connect(locate(reference, options), options);
 }
 
 /**
@@ -252,12 +251,26 @@ export function follow(
   return readable;
 }
 
+/** How a resource is asked for. */
+export interface GetResourceOptions extends ReferenceOptions, CancelOptions {
+  /** Lines at most that are wanted, too, up to 10 000; none by default. */
+  count?: number;
+  /** Index of the first of them; negative from the end; 0 by default. */
+  start?: number;
+}
+
+/** A resource, and some of its lines. */
+export interface ResourceWithLines extends ResourceInfo {
+  /** The lines that were asked for, as far as they are there; null where no lines can be read. */
+  window?: Omit<LinesWindow, "numberOfLines" | "transferStatus"> | null;
+}
+
 /**
  * Asks what the server knows of a resource (PROTOCOL.md 6).
  *
  * @param reference What a push printed, its HTTP form, or an id.
- * @param options Server of a bare id.
- * @returns Metadata, newest status, digest and times.
+ * @param options Server of a bare id; which lines are wanted in the same answer.
+ * @returns Metadata, newest status, digest and times; with `count` a window of lines.
  * @throws {StreamError} UNREACHABLE, NOT_FOUND, BAD_REQUEST.
  *
  * @example
@@ -271,10 +284,15 @@ export function follow(
  */
 export async function getResource(
   reference: string,
-  options: ReferenceOptions & CancelOptions = {},
-): Promise<ResourceInfo> {
+  options: GetResourceOptions = {},
+): Promise<ResourceWithLines> {
   const { recipient, path } = targetOf(reference, options);
-  return await requestJson(recipient, path, "GET", options.signal);
+  const { count, start = 0 } = options;
+  const query = count === undefined ? "" : `?${new URLSearchParams({
+    start: String(start),
+    count: String(count),
+  })}`;
+  return await requestJson(recipient, path + query, "GET", options.signal);
 }
 
 /** How a resource is deleted. */
@@ -331,10 +349,10 @@ export async function shareResource(
   options: ShareOptions = {},
 ): Promise<SharedLink> {
   const { expiresInS = 3600 } = options;
-  const location = parseReference(reference, options.server);
+  const { location, service, token } = locate(reference, options);
   const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
-  const token = new BearerToken(tokenFor(location, options.server, options.token));
-  return await requestJson({ server: location.server, token }, path, "POST", options.signal);
+  const recipient = { service, token: new BearerToken(token) };
+  return await requestJson(recipient, path, "POST", options.signal);
 }
 
 /**
@@ -359,7 +377,7 @@ export async function* listResources(
   options: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
   const { contextId, transferStatuses = [], filenamePart, idPrefix, pageSize = 100 } = options;
-  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
+  const recipient = { service: Service.at(server), token: new BearerToken(options.token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (idPrefix !== undefined) query.set("id", idPrefix);
   if (contextId !== undefined) query.set("context", contextId);

@@ -28,7 +28,7 @@ import { Contexts } from "./resources/contexts.ts";
 import { CreditPool } from "./resources/writing/credit.ts";
 import { type EventFilter, type ResourceEvent, ResourceEvents } from "./resources/events.ts";
 import { Health } from "./resources/health.ts";
-import { notFound } from "./resources/find.ts";
+import { findRecord, notFound } from "./resources/find.ts";
 import { type OpenResource, ResourceCache, type ResourceView } from "./resources/reading/cache.ts";
 import { type Meter, NO_METER } from "./resources/meter.ts";
 import { Admission } from "./resources/writing/admission.ts";
@@ -62,8 +62,15 @@ export type { Meter } from "./resources/meter.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaResource, QuotaSubject } from "./resources/quota.ts";
 export { followFrom, lendRange, readFast, readRange } from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
-export { lineAt, type LineWindow, locateLines, readLinePage } from "./resources/reading/lines.ts";
-export { finderFor } from "./resources/reading/pattern.ts";
+export {
+  lineAt,
+  type LinePage,
+  type LineWindow,
+  locateLines,
+  readLinePage,
+} from "./resources/reading/lines.ts";
+export { NewTextReader } from "./resources/reading/new_text.ts";
+export { type Finder, finderFor, type Span } from "./resources/reading/pattern.ts";
 export type { Resource } from "./resources/reading/resource.ts";
 export { search, type SearchBounds } from "./resources/reading/search.ts";
 export type { ServerReadOptions } from "./resources/reading/server_reads.ts";
@@ -196,6 +203,8 @@ export interface ServerResources {
 
 /** Received bytes that may wait to be written, all uploads together. */
 const RECEIVE_BUDGET_BYTES = 128 * 1024 * 1024;
+/** How often a change of a record is tried that somebody else changes, too. */
+const ATTEMPTS = 5;
 /** How long an interrupted upload can be resumed. */
 const RESUME_WINDOW_MS = 60_000;
 /** Time between two moments at which the time is kept for the next process. */
@@ -321,10 +330,10 @@ export class Resources implements ServerResources {
   }
 
   /**
-   * Takes an upload over for whoever knows its secret; an owner that is still connected is shut out.
+   * Takes an upload over for whoever owns it, without a secret where it is anybody's; an owner that is still connected is shut out.
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
-  resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
+  resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
     return this.#handover.resume(id, secret);
   }
 
@@ -381,6 +390,28 @@ export class Resources implements ServerResources {
     await this.#storage.delete(id);
   }
 
+  /**
+   * Changes what a face keeps with a resource that is finished; with any other its appender does.
+   * @param id Its id.
+   * @param change Makes the new text out of the present one; called again when somebody else was faster.
+   * @throws {StreamError} NOT_FOUND; WRONG_STATE for one that is not finished.
+   */
+  async annotate(id: string, change: (annotation: string | undefined) => string): Promise<void> {
+    for (let attempts = 1;; attempts++) {
+      const record = await findRecord(this.#catalog, id);
+      if (!isFinal(record.transferStatus)) {
+        throw new StreamError("WRONG_STATE", `resource ${id} is still being uploaded`);
+      }
+      try {
+        const annotation = change(record.annotation);
+        await this.#catalog.update(id, record.revision, { annotation });
+        return;
+      } catch (error) {
+        if (toStreamError(error).code !== "CONFLICT" || attempts === ATTEMPTS) throw error;
+      }
+    }
+  }
+
   createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext> {
     return this.#contexts.make(id, attributes);
   }
@@ -410,7 +441,7 @@ export class Resources implements ServerResources {
       metadata,
       contextId: contextId ?? null,
       makeContext: true,
-      resumable: false,
+      ownedBy: "CONNECTION",
       digests: digest === undefined ? DIGESTS : [digest],
     });
     return new HeldUpload(appender);
@@ -468,6 +499,11 @@ export class Resources implements ServerResources {
   async unready(): Promise<string[]> {
     await this.#health.probe(this.#catalog);
     return this.#health.reasons(await this.#usage.isDiskFull());
+  }
+
+  /** The time that has passed for certain, by which things age, in ms since 1970. */
+  get certainMs(): number {
+    return this.#clock.certainMs;
   }
 
   /** Bytes that can still be stored; Infinity where nobody knows. */

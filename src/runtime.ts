@@ -56,6 +56,8 @@ export interface Session {
 export interface Upgrade {
   /** The subprotocol to agree on; empty for none. */
   subprotocol: string;
+  /** Name of the client whose connection it is, which has a share of what all use together; null for none. */
+  client?: string | null;
   /** Makes the session; called when the connection is open. */
   open(connection: Connection): Session;
 }
@@ -68,6 +70,14 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+/** Connections that one client may have on a port. */
+export interface ConnectionShare {
+  /** How many. */
+  max: number;
+  /** Name of the client at an address; null for one that has no share. */
+  clientAt(address: string): string | null;
+}
+
 /** Where to listen and what to answer. */
 export interface ListenOptions {
   /** Address or name of the interface. */
@@ -76,6 +86,8 @@ export interface ListenOptions {
   port: number;
   /** Connections at the same time, those that wait for a request included; the adapter's own bound by default. */
   maxConnections?: number;
+  /** Bounds what one client has of these, in adapters that hear of connections before their first request. */
+  share?: ConnectionShare;
   /**
    * Answers a request.
    * @param request The request.
@@ -106,6 +118,12 @@ export interface Runtime {
    * @param silence Any, where nobody knows when there is more to send; some, as between requests; none drops it.
    */
   allowSilence?(request: Request, env: unknown, silence: "any" | "some" | "none"): void;
+  /**
+   * Tells whether the runtime took what stands behind the content of a request for another request, answered that and
+   * hung up; to be asked at the end of content whose length nobody told. Without it none does.
+   * @param request The request.
+   */
+  hungUp?(request: Request): Promise<boolean>;
   /** Whether streams are compressed on another thread than the one that serves; by default they are not. */
   readonly compressesAside?: boolean;
   /**

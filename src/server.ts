@@ -7,13 +7,15 @@ import { Resources, type ResourcesOptions, type ServerResources } from "./resour
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
 import type { StepContexts } from "./server/face.ts";
-import { type FaceOptions, facesOf, viewerHome } from "./server/faces.ts";
+import { type FaceOptions, Faces, viewerHome } from "./server/faces.ts";
 import { checkHost, type HostOptions } from "./server/host.ts";
 import { KnownHosts } from "./server/access/hosts.ts";
 import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
+import { RequestTurns } from "./server/turns.ts";
+import { clientAt } from "./server/access/clients.ts";
 import { Shares } from "./server/access/shares.ts";
 import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
 
@@ -89,6 +91,8 @@ export interface ServerOptions
   access?: Access;
   /** WebSocket connections at the same time; 20 000 by default. */
   maxConnections?: number;
+  /** Connections of one token, and of one address that is not loopback; half of `maxConnections` by default. */
+  maxClientConnections?: number;
   /** Uploads at the same time of one token, and of one address that is not loopback; half of `maxUploads` by default. */
   maxClientUploads?: number;
   /** An upload by HTTP without a byte for so long is given up, in ms; a day by default. */
@@ -176,8 +180,11 @@ class Server implements StreamServer {
   readonly #metrics = new ServerMetrics();
   readonly #guard: Guard | null;
   readonly #httpUploads: HttpUploads;
+  readonly #faces: Faces;
+  readonly #connectionShares: Shares;
   readonly #uploadShares: Shares;
   readonly #router: Router;
+  readonly #turns = new RequestTurns();
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
 
@@ -186,7 +193,15 @@ class Server implements StreamServer {
     this.#options = options;
     const requireContext = options.requireContext === true;
     this.resources = new Resources({ ...options, requireContext, meter: this.#metrics });
-    this.#sessions = new Sessions(options.maxConnections ?? MAX_CONNECTIONS);
+    const { maxConnections = MAX_CONNECTIONS } = options;
+    this.#connectionShares = new Shares({
+      what: "connections",
+      max: maxConnections,
+      maxPerClient: options.maxClientConnections,
+      option: "--max-client-connections",
+      refused: () => this.#metrics.shareRefused("connections"),
+    });
+    this.#sessions = new Sessions(maxConnections, this.#connectionShares);
     this.#uploadShares = new Shares({
       what: "uploads",
       max: this.resources.maxUploads,
@@ -197,6 +212,7 @@ class Server implements StreamServer {
     this.#metrics.observe(this.resources, this.#sessions, this.#uploadShares);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources, options.uploadSilenceMs);
+    this.#faces = new Faces(options, this.resources);
     const { runtime, baseUrl, allowHosts } = options;
     const hosts = allowHosts === undefined ? null : this.#hosts("localhost");
     this.#router = this.#makeRouter({ runtime, baseUrl, hosts });
@@ -223,13 +239,15 @@ class Server implements StreamServer {
       hostname,
       port,
       maxConnections: (this.#options.maxConnections ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
-      fetch: (request, env) => router.fetch(request, env),
+      share: { max: this.#connectionShares.maxPerClient + SPARE_CONNECTIONS, clientAt },
+      fetch: (request, env) => this.#turns.begin(() => router.fetch(request, env)),
     });
     this.#listeners.push(listener);
     return { port: listener.port };
   }
 
   async close(): Promise<void> {
+    this.#faces.close();
     await Promise.all([
       this.#sessions.close(),
       this.#httpUploads.close(),
@@ -241,6 +259,7 @@ class Server implements StreamServer {
   async #recover(): Promise<void> {
     const startedAtMs = performance.now();
     const unfinished = await this.resources.recover();
+    this.#faces.start();
     const tookMs = Math.round(performance.now() - startedAtMs);
     this.#options.log?.info("recovered", { unfinished, tookMs });
   }
@@ -261,7 +280,7 @@ class Server implements StreamServer {
     return new Router({
       ...this.#options,
       ...own,
-      faces: facesOf(this.#options),
+      faces: this.#faces.all,
       home: this.#options.viewer === false ? null : viewerHome,
       resources: this.resources,
       sessions: this.#sessions,

@@ -11,4 +11,6 @@ export {
 export { DownloadSession, type DownloadSessionOptions } from "./session/download.ts";
 export { type HttpUpload, HttpUploads } from "./session/http_upload.ts";
 export type { Content, Intake } from "./session/intake.ts";
+export { Gatherer } from "./session/gather.ts";
+export { SharedUploads } from "./session/shared_uploads.ts";
 export { UploadSession, type UploadSessionOptions } from "./session/upload.ts";

@@ -13,6 +13,8 @@ export interface LogOptions {
   lineAccess: boolean;
   /** Ownership of the log: who opens it with a greater epoch shuts every older writer out. */
   epoch: number;
+  /** An append that counts whole or not at all: a log that ends within it is cut where it begins. */
+  whole?: { byteOffset: number; byteCount: number };
 }
 
 /** Where a log ends. */

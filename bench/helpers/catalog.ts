@@ -64,7 +64,7 @@ function someRecord() {
       failure: null,
     },
     digest: { algorithm: "xxh128" as const, value: "0".repeat(32) },
-    ...{ digestState: null, secretHash: null, revision: 1 },
+    ...{ digestState: null, secretHash: null, ownedBy: "CONNECTION" as const, revision: 1 },
     announced: { size: null, checksum: null },
     owner: null,
   };

@@ -2,6 +2,7 @@
  * Serving on Bun: `Bun.serve` and its WebSocket handlers.
  * @module
  */
+import { setImmediate as turn } from "node:timers/promises";
 import { Allowance } from "../allowance.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { StreamError } from "../protocol.ts";
@@ -89,7 +90,7 @@ export const bunWebSocketHandlers: BunWebSocketHandlers = {
   backpressureLimit: 2 * (SOCKET_BUFFER_BYTES + MAX_MESSAGE_BYTES),
   open(socket: BunSocket): void {
     const { data } = socket;
-    data.connection = new BunConnection(socket, data.upgrade.subprotocol);
+    data.connection = new BunConnection(socket, data.upgrade);
     data.session = data.upgrade.open(data.connection);
   },
   message({ data }: BunSocket, message: string | Uint8Array): void {
@@ -129,6 +130,11 @@ export function bunRuntime({ idleS = IDLE_TIMEOUT_S }: BunOptions = {}): Runtime
     upgrade,
     remoteAddress,
     compressesAside: true,
+    async hungUp({ signal }) {
+      // What came together with the end of the content is looked at before the next turn.
+      await turn();
+      return signal.aborted;
+    },
     allowSilence(request, env, silence) {
       const seconds = { any: 0, some: idleS, none: SHORTEST_TIMEOUT_S }[silence];
       serverIn(env)?.timeout?.(request, seconds);
@@ -247,20 +253,25 @@ function serverIn(env: unknown): BunServer {
 }
 
 /** When so much waits in all sockets together, each may have little. */
-const CROWDED_BYTES = 128 * 1024 * 1024;
+const CROWDED_BYTES = 32 * 1024 * 1024;
 const LITTLE_BYTES = 64 * 1024;
 
 /** What waits in all sockets, as far as it was seen. */
 let waitingBytes = 0;
 
 class BunConnection extends WholeMessageConnection {
+  readonly subprotocol: string;
+  protected override readonly client: string | null;
+  protected override readonly copies = true;
   /** What was last seen to wait in this socket. */
   #seenBytes = 0;
   #wake: (() => void) | null = null;
   #room: Promise<void> | null = null;
 
-  constructor(private readonly socket: BunSocket, override readonly subprotocol: string) {
+  constructor(private readonly socket: BunSocket, { subprotocol, client = null }: Upgrade) {
     super();
+    this.subprotocol = subprotocol;
+    this.client = client;
   }
 
   protected get gone(): boolean {

@@ -144,6 +144,8 @@ class Port implements Listener {
   readonly #open = new Map<Socket, Untaken>();
   /** Connections by the address of their peer whose TLS handshake is not over; Bun tells of none. */
   readonly #shaking = new Map<string, Socket>();
+  /** Connections that each client has, where clients have a share. */
+  readonly #clients = new Map<string, number>();
   /** Those for whom there is no room: they may ask, to be told so. */
   readonly #refused = new WeakSet<Socket>();
   readonly #sweep: ReturnType<typeof setInterval>;
@@ -223,8 +225,7 @@ class Port implements Listener {
     else {
       server.on("connection", (socket: Socket) => this.#awaitHandshake(socket));
       server.on("secureConnection", (socket: Socket) => {
-        this.#shaking.delete(addressOf(socket));
-        this.#accept(socket);
+        this.#accept(socket, this.#shaking.delete(addressOf(socket)));
       });
     }
     server.on("request", (message, out) => {
@@ -250,24 +251,30 @@ class Port implements Listener {
     const address = addressOf(socket);
     this.#shaking.set(address, socket);
     socket.once("close", () => this.#shaking.delete(address));
-    if (this.#count > (this.#where.maxConnections ?? Infinity)) socket.destroy();
+    const hasShare = this.#countClient(socket);
+    if (!hasShare || this.#count > (this.#where.maxConnections ?? Infinity)) socket.destroy();
   }
 
   get #count(): number {
     return this.#open.size + this.#shaking.size;
   }
 
-  /** Counts a connection; those that wait for a request make room for others. */
-  #accept(socket: Socket): void {
+  /**
+   * Counts a connection; those that wait for a request make room for others.
+   * @param socket The connection.
+   * @param isClientCounted Whether its client was charged for it when its handshake began.
+   */
+  #accept(socket: Socket, isClientCounted = false): void {
     this.#open.set(socket, { bytes: 0, sinceMs: 0 });
     socket.once("close", () => this.#open.delete(socket));
     const { maxConnections = Infinity } = this.#where;
+    const hasShare = isClientCounted || this.#countClient(socket);
     const room = roomForConnections();
     if (room !== "enough" || this.#count > maxConnections * CROWDED_SHARE) {
       // Later: until its first request was seen, the new one counts as idle, too.
       setImmediate(() => this.#makeRoom());
     }
-    if (room !== "none" && this.#count <= maxConnections) return;
+    if (room !== "none" && this.#count <= maxConnections && hasShare) return;
     if (room === "none") {
       this.#expectRoom();
       return void socket.destroy();
@@ -275,6 +282,21 @@ class Port implements Listener {
     this.#refused.add(socket);
     const timer = setTimeout(() => socket.destroy(), REFUSED_WITHIN_MS);
     socket.once("close", () => clearTimeout(timer));
+  }
+
+  /** Counts a connection of its client until it is closed; false when that has its share. */
+  #countClient(socket: Socket): boolean {
+    const { share } = this.#where;
+    const client = share?.clientAt(socket.remoteAddress ?? "") ?? null;
+    if (client === null) return true;
+    const count = (this.#clients.get(client) ?? 0) + 1;
+    this.#clients.set(client, count);
+    socket.once("close", () => {
+      const left = this.#clients.get(client)! - 1;
+      if (left > 0) this.#clients.set(client, left);
+      else this.#clients.delete(client);
+    });
+    return count <= share!.max;
   }
 
   #refuses({ method = "", socket }: IncomingMessage): boolean {

@@ -25,6 +25,10 @@ export abstract class WholeMessageConnection implements Connection {
   #waitingMessages = 0;
   /** Messages that were handed to the socket since it was empty. */
   #handedOver = 0;
+  /** Client whose connection it is, for budgets; null for one that has no share. */
+  protected readonly client: string | null = null;
+  /** Whether the socket has a copy of a message once it was handed over: then memory of long ones is given back at once. */
+  protected readonly copies: boolean = false;
   /** See {@link NO_PROGRESS_MS}. */
   protected readonly noProgressMs: number = NO_PROGRESS_MS;
 
@@ -79,14 +83,14 @@ export abstract class WholeMessageConnection implements Connection {
     if (byteCount <= LIMITS.dataMessageBytes) {
       return await this.send(await wholeMessage(byteCount, chunks));
     }
-    await UNTAKEN.during(byteCount, async () => {
+    await UNTAKEN.during(byteCount, this.client, async () => {
       if (!this.gone) await this.#sendAndWait(await wholeMessage(byteCount, chunks));
     });
   }
 
   /** Sends one long text, made when there is room for it. */
   async sendLong(costBytes: number, make: () => Promise<string>): Promise<void> {
-    await UNTAKEN.during(costBytes, async () => {
+    await UNTAKEN.during(costBytes, this.client, async () => {
       if (!this.gone) await this.#sendAndWait(await make());
     });
   }
@@ -94,6 +98,7 @@ export abstract class WholeMessageConnection implements Connection {
   /** Sends a message; resolves when the peer has taken it, or is gone. */
   async #sendAndWait(message: string | Uint8Array): Promise<void> {
     await this.send(message);
+    if (this.copies && typeof message !== "string") free(message);
     await this.#until(() => this.bufferedBytes === 0);
   }
 
@@ -150,6 +155,11 @@ async function wholeMessage(
     filled += chunk.length;
   }
   return message;
+}
+
+/** Gives the memory of bytes back now: nobody knows when it would be collected. */
+function free({ buffer }: Uint8Array): void {
+  (buffer as ArrayBuffer).transfer(0);
 }
 
 /** @throws {StreamError} MESSAGE_TOO_LARGE above what a standard WebSocket is asked to send at once. */

@@ -7,7 +7,9 @@ import { type ErrorCode, StreamError, toStreamError } from "../protocol.ts";
 import type { HeartbeatTimes } from "../session.ts";
 import type { Runtime } from "../runtime.ts";
 import { whileGranted } from "./access.ts";
+import { clientsOf } from "./access/clients.ts";
 import { markStreamed } from "./observer.ts";
+import type { References } from "./references.ts";
 import type { Ending, Sessions } from "./sessions.ts";
 
 /** Bun drops what it has not written when a response breaks off: what was sent last gets so much time, … */
@@ -44,6 +46,8 @@ export interface AnswerParts {
   heartbeat: HeartbeatTimes;
   /** Drops the connections of readers that take nothing. */
   runtime: Runtime;
+  /** Knows where requests come from. */
+  references: References;
   /** Hears of faults of the server. */
   failed(c: Context, message: string): void;
 }
@@ -65,7 +69,8 @@ export async function answerWith(
 ): Promise<Response> {
   // Hono answers HEAD by the handler of GET, and drops the body without a word.
   if (c.req.method === "HEAD") return answerHead(c, source, head);
-  parts.sessions.checkRoom();
+  const clients = clientsOf(c, parts.references);
+  parts.sessions.checkRoom(clients);
   const { byteCount = Infinity } = source;
   if (byteCount <= SHORT_BYTES) {
     const bytes = await gather(source.chunks(NEVER), byteCount);
@@ -77,7 +82,7 @@ export async function answerWith(
   head();
   if (byteCount !== Infinity) c.header("content-length", String(byteCount));
   markStreamed(c);
-  return c.body(new Body(c, parts, source).stream);
+  return c.body(new Body(c, parts, source, clients).stream);
 }
 
 function answerHead(c: Context, source: BodySource, head: () => void): Response {
@@ -132,7 +137,12 @@ class Body implements Ending {
   #stalled: ReturnType<typeof setTimeout> | undefined;
   readonly #stopWaiting: () => void;
 
-  constructor(context: Context, parts: AnswerParts, source: BodySource) {
+  constructor(
+    context: Context,
+    parts: AnswerParts,
+    source: BodySource,
+    clients: readonly string[],
+  ) {
     this.#context = context;
     this.#parts = parts;
     this.#source = source;
@@ -143,7 +153,7 @@ class Body implements Ending {
       pull: () => this.#next(),
       cancel: () => this.#end(),
     }, { highWaterMark: 0 });
-    parts.sessions.add(this);
+    parts.sessions.add(this, "http", clients);
     this.#stopWaiting = whileGranted(context, (reason) => this.fail(reason));
     this.#allowSilence("any");
     this.#expectPull();

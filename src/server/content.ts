@@ -5,6 +5,7 @@
 import type { Context } from "hono";
 import { StreamError } from "../protocol.ts";
 import type { Content } from "../session.ts";
+import type { FaceParts } from "./face.ts";
 
 /** The media type of the content, without parameters. */
 export function contentType(c: Context): string | undefined {
@@ -18,8 +19,11 @@ export function contentLength(c: Context): number | null {
 }
 
 /** The content of a request. */
-export function contentOf(c: Context): Content {
-  return { body: c.req.raw.body, byteCount: contentLength(c) };
+export function contentOf(c: Context, { runtime }: Pick<FaceParts, "runtime">): Content {
+  const byteCount = contentLength(c);
+  const { raw } = c.req;
+  if (byteCount !== null || runtime.hungUp === undefined) return { body: raw.body, byteCount };
+  return { body: raw.body, byteCount, isAnswered: () => runtime.hungUp!(raw) };
 }
 
 /**

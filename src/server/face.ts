@@ -11,7 +11,6 @@ import type { AnswerParts } from "./answer.ts";
 import type { HostOptions } from "./host.ts";
 import type { ServerMetrics } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
-import type { References } from "./references.ts";
 import type { Route } from "./route.ts";
 import type { Shares } from "./access/shares.ts";
 
@@ -28,8 +27,6 @@ export interface FaceParts extends AnswerParts, HostOptions {
   httpUploads: HttpUploads;
   /** Uploads that each client runs. */
   uploadShares: Shares;
-  /** Builds references. */
-  references: References;
   /** Whether Step uploads make contexts that nobody made, or are refused; refused by default. */
   stepContexts?: StepContexts;
   /** Knows credentials; null for a server that everybody may use. */

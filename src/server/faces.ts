@@ -2,6 +2,8 @@
  * All faces: the one place where the server knows them. A further protocol is one more.
  * @module
  */
+import type { Resources } from "../resources.ts";
+import { durableStreamsFace, Streams } from "./durable_streams.ts";
 import type { Face } from "./face.ts";
 import { httpFace } from "./http.ts";
 import { tusFace } from "./tus.ts";
@@ -14,12 +16,36 @@ export { viewerHome } from "./viewer.ts";
 export interface FaceOptions {
   /** Whether clients of tus are taken, at `/tus`; true by default. */
   tus?: boolean;
+  /** Whether clients of Durable Streams are taken, at `/streams`; true by default. */
+  durableStreams?: boolean;
 }
 
-/**
- * Protocols that every listener of a server speaks.
- * @param options What it does without.
- */
-export function facesOf({ tus = true }: FaceOptions = {}): readonly Face[] {
-  return [httpFace, webSocketFace, viewerFace, ...(tus ? [tusFace] : [])];
+/** Protocols that every listener of a server speaks. */
+export class Faces {
+  /** All of them. */
+  readonly all: readonly Face[];
+  readonly #streams: Streams;
+
+  /**
+   * @param options What the server does without.
+   * @param resources All resources.
+   */
+  constructor({ tus = true, durableStreams = true }: FaceOptions, resources: Resources) {
+    this.#streams = new Streams(resources);
+    this.all = [
+      ...[httpFace, webSocketFace, viewerFace],
+      ...(tus ? [tusFace] : []),
+      ...(durableStreams ? [durableStreamsFace(this.#streams)] : []),
+    ];
+  }
+
+  /** Begins with what is done from time to time, when resources were recovered. */
+  start(): void {
+    this.#streams.start();
+  }
+
+  /** Ends what is done from time to time. */
+  close(): void {
+    this.#streams.close();
+  }
 }

@@ -85,6 +85,11 @@ export class ServerMetrics implements Meter {
       "WebSocket connections, and responses that stream, that are open, by kind.",
       () => CONNECTION_KINDS.map((kind) => ({ labels: { kind }, value: sessions.count(kind) })),
     );
+    gauge(
+      "stream_client_connections",
+      "Connections of the token or address that has the most.",
+      () => sessions.greatestShare,
+    );
     gauge("stream_uploads", "Uploads that run.", () => resources.uploads);
     gauge(
       "stream_client_uploads",

@@ -112,7 +112,7 @@ export class Router {
       });
     }
     const [{ path }] = routes;
-    this.#app.all(path, (c) => {
+    this.#app.all(pathsOf(routes[0])[0], (c) => {
       markRoute(c, path);
       c.header("allow", allow);
       if (c.req.method === "OPTIONS") return c.body(null, 204);
@@ -150,8 +150,11 @@ export class Router {
   }
 }
 
-function pathsOf({ path, alias }: Route): string[] {
-  return alias === undefined ? [path] : [path, alias];
+/** The paths of a route as patterns of hono. */
+function pathsOf({ path, alias, parameters }: Route): string[] {
+  const rest = Object.values(parameters).find(({ isRest }) => isRest);
+  const pattern = rest === undefined ? path : `${path}{.+}`;
+  return alias === undefined ? [pattern] : [pattern, alias];
 }
 
 /** Path of a request; an id may be written in upper case, a name stays as it is. */

@@ -5,6 +5,7 @@
 import { StreamError } from "../protocol.ts";
 import type { Connection, Session } from "../runtime.ts";
 import type { ControlSession } from "../session.ts";
+import type { Shares } from "./access/shares.ts";
 import { CountedConnection } from "./answer/counted.ts";
 
 /** Makes the session of a connection. */
@@ -44,38 +45,54 @@ export interface Ending {
 /** The sessions and streaming responses whose connections are not gone yet. */
 export class Sessions {
   readonly #max: number;
-  readonly #open = new Map<Ending, ConnectionKind>();
+  readonly #shares: Shares;
+  readonly #open = new Map<Ending, { kind: ConnectionKind; giveBack: () => void }>();
   #allGone: (() => void) | null = null;
 
   /**
    * Begins without any.
    * @param max How many there may be at the same time.
+   * @param shares How many of them one client may have.
    */
-  constructor(max: number) {
+  constructor(max: number, shares: Shares) {
     this.#max = max;
+    this.#shares = shares;
   }
 
-  /** @throws {StreamError} LIMIT_REACHED when there may be no more. */
-  checkRoom(): void {
-    if (this.#open.size < this.#max) return;
-    throw new StreamError("LIMIT_REACHED", `${this.#max} connections are open: try again later`);
+  /**
+   * Tells whether a client may have one more.
+   * @param clients Whose it would be, by each name that counts.
+   * @throws {StreamError} LIMIT_REACHED.
+   */
+  checkRoom(clients: readonly string[]): void {
+    if (this.#open.size >= this.#max) {
+      throw new StreamError("LIMIT_REACHED", `${this.#max} connections are open: try again later`);
+    }
+    this.#shares.check(clients);
+  }
+
+  /** Connections of the client that has the most. */
+  get greatestShare(): number {
+    return this.#shares.greatest;
   }
 
   /** How many of a kind there are. */
   count(kind: ConnectionKind): number {
-    return [...this.#open.values()].filter((open) => open === kind).length;
+    return [...this.#open.values()].filter((open) => open.kind === kind).length;
   }
 
   /**
    * Opens a session and counts it until its connection is gone.
    * @param connection The connection.
    * @param kind What the session is for.
+   * @param clients Whose it is.
    * @param open Makes it.
    * @param ended Hears of its end.
    */
   track(
     connection: Connection,
     kind: ConnectionKind,
+    clients: readonly string[],
     open: Open,
     ended: (end: SessionEnd) => void,
   ): Session {
@@ -83,7 +100,7 @@ export class Sessions {
     const counted = new CountedConnection(connection);
     const session = open(counted);
     let receivedBytes = 0;
-    this.add(session, kind);
+    this.add(session, kind, clients);
     return {
       text: (message) => {
         receivedBytes += message.length;
@@ -105,12 +122,13 @@ export class Sessions {
   }
 
   /** Counts what is open until it is removed. */
-  add(open: Ending, kind: ConnectionKind = "http"): void {
-    this.#open.set(open, kind);
+  add(open: Ending, kind: ConnectionKind, clients: readonly string[]): void {
+    this.#open.set(open, { kind, giveBack: this.#shares.hold(clients) });
   }
 
   /** Counts what is gone no more. */
   remove(gone: Ending): void {
+    this.#open.get(gone)?.giveBack();
     this.#open.delete(gone);
     if (this.#open.size === 0) this.#allGone?.();
   }

@@ -7,7 +7,7 @@ import type { CompletedUpload, OwnedUpload, Registration } from "../resources.ts
 import type { HttpUpload, Intake } from "../session.ts";
 import { whileGranted } from "./access.ts";
 import type { FaceParts } from "./face.ts";
-import { clientsOf } from "./access/shares.ts";
+import { clientsOf } from "./access/clients.ts";
 
 /** An upload that was registered, and what its requests go on with. */
 export interface BegunUpload {

@@ -10,7 +10,7 @@ import { requiresContext } from "./host.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
 import { checkUpload, newUpload, ofResource } from "./access/reach.ts";
 import { answer, type Route, route } from "./route.ts";
-import { clientsOf } from "./access/shares.ts";
+import { clientsOf } from "./access/clients.ts";
 import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
 
 /**

@@ -44,10 +44,15 @@ const BASE_REQUESTS = 64;
 /** Lines are held as bytes, as text, as a message and in the socket. */
 const LINES_COPIES = 4;
 
+/** A follower that consumed so much is read more for at once. */
+const PROVEN_BYTES = 1024 * 1024;
+
 type Request = MessageOf<"RequestChunk" | "RequestLines" | "LocateLines" | "Follow">;
 
 /** Where a follower stands. */
 interface Following {
+  /** Where it began. */
+  from: number;
   /** The next byte to send. */
   next: number;
   /** Where it ends; Infinity for the end of the resource. */
@@ -288,6 +293,7 @@ export class DownloadSession extends ControlSession {
       throw new StreamError("BAD_REQUEST", `a range from ${from} to ${end} runs backwards`);
     }
     const following = {
+      from,
       next: from,
       end,
       consumed: from,
@@ -339,7 +345,10 @@ export class DownloadSession extends ControlSession {
   }
 
   #sendBytes(following: Following, byteCount: number): Promise<void> {
-    return this.#resource.lend(following.next, byteCount, async (bytes) => {
+    // Of a follower that takes nothing hardly anything is held.
+    const isProven = following.consumed - following.from >= PROVEN_BYTES;
+    const mostBytes = isProven ? byteCount : Math.min(byteCount, LIMITS.dataMessageBytes);
+    return this.#resource.lend(following.next, mostBytes, async (bytes) => {
       const { messageBytes } = following;
       for (let at = 0; at < bytes.length && !this.over; at += messageBytes) {
         const piece = bytes.subarray(at, at + messageBytes);

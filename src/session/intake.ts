@@ -18,6 +18,8 @@ export interface Content {
   byteCount: number | null;
   /** Sees the bytes as they pass. */
   seen?(bytes: Uint8Array): void;
+  /** Tells, when all of it arrived, whether its sender was answered by somebody else, and hears nothing of us. */
+  isAnswered?(): Promise<boolean>;
 }
 
 /** Appends what one request brings, no faster than it is written. */
@@ -61,10 +63,13 @@ export class Intake {
    * @returns When all of it is as safe as promised.
    * @throws {StreamError} INTERRUPTED when the request breaks off; what `stop` was called with.
    */
-  async receive({ body, byteCount, seen }: Content): Promise<void> {
+  async receive({ body, byteCount, seen, isAnswered }: Content): Promise<void> {
     const start = this.#appender.received;
     this.#pace(byteCount);
     const arrived = body === null ? 0 : await this.#pump(body, seen);
+    if (await isAnswered?.()) {
+      throw interrupted("what stands behind the content was not understood");
+    }
     if (byteCount !== null && arrived !== byteCount) {
       throw interrupted(`${arrived} of ${byteCount} bytes arrived`);
     }

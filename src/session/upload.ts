@@ -186,7 +186,7 @@ export class UploadSession extends ControlSession {
       contextId,
       requiresContext,
       makeContext: this.native || makesContexts,
-      resumable: this.native,
+      ownedBy: this.native ? "SECRET" : "CONNECTION",
       digests: this.native ? digests ?? [] : [],
     });
     await this.#ready(owned, messageBytes);

@@ -7,7 +7,7 @@
  * the disk is waited for, are asynchronous.
  * @module
  */
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, ftruncateSync, openSync } from "node:fs";
 import { mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
@@ -22,7 +22,7 @@ import type {
 import { attempt, failed, systemCode } from "./file/errors.ts";
 import { Disk, FileReader } from "./file/reader.ts";
 import { FileWriter } from "./file/writer.ts";
-import { arrivalsPath, indexPath, logPath } from "./layout.ts";
+import { arrivalsPath, indexPath, labelOf, logPath } from "./layout.ts";
 import { bootId } from "./file/boot.ts";
 import { Tails } from "./tails.ts";
 
@@ -62,21 +62,21 @@ export class FileStorage implements Storage {
   /** Makes a new, empty log. */
   async create(id: string, options: LogOptions): Promise<LogWriter> {
     const path = this.#path(id);
-    const data = await attempt(`create ${path}`, () => createFile(path));
+    const data = await attempt(`create ${labelOf(path)}`, () => createFile(path));
     try {
       const index = options.lineAccess ? openSync(indexPath(path), "wx+") : null;
       return new FileWriter(path, data, index, this.#tails.create(id, options.epoch));
     } catch (error) {
       closeSync(data);
       await removeIfThere(() => unlink(path));
-      throw failed(`create ${indexPath(path)}`, error);
+      throw failed(`create ${labelOf(indexPath(path))}`, error);
     }
   }
 
   /** Takes over an existing log at its end. */
   async recover(id: string, options: LogOptions): Promise<LogWriter> {
     const path = this.#path(id);
-    const data = await attempt(`open ${path}`, () => openSync(path, "r+"));
+    const data = await attempt(`open ${labelOf(path)}`, () => openSync(path, "r+"));
     let index: number | null = null;
     try {
       // Nothing is waited for from here on, so that no other owner can come between.
@@ -84,25 +84,26 @@ export class FileStorage implements Storage {
       if (options.lineAccess) {
         index = openSync(indexPath(path), existsSync(indexPath(path)) ? "r+" : "wx+");
       }
+      if (options.whole !== undefined) cutTorn(data, options.whole);
       const writer = new FileWriter(path, data, index, tail);
       writer.alignIndex();
       return writer;
     } catch (error) {
       closeSync(data);
       if (index !== null) closeSync(index);
-      throw failed(`recover ${path}`, error);
+      throw failed(`recover ${labelOf(path)}`, error);
     }
   }
 
   /** Opens a log for reading. */
   async openReader(id: string): Promise<LogReader> {
     const path = this.#path(id);
-    const data = await attempt(`open ${path}`, () => open(path, "r"));
+    const data = await attempt(`open ${labelOf(path)}`, () => open(path, "r"));
     // Both are opened now, so that a reader can go on after the log was deleted.
     const index = await open(indexPath(path), "r").catch(async (error) => {
       if (systemCode(error) === "ENOENT") return null;
       await data.close();
-      throw failed(`open ${indexPath(path)}`, error);
+      throw failed(`open ${labelOf(indexPath(path))}`, error);
     });
     return new FileReader(path, data, index, this.#disk);
   }
@@ -127,7 +128,7 @@ export class FileStorage implements Storage {
 
   /** Bytes free for us on the directory's file system. */
   freeBytes(): Promise<number> {
-    return attempt(`ask for the free space of ${this.#directory}`, async () => {
+    return attempt("ask for the free space of the data directory", async () => {
       await mkdir(this.#directory, { recursive: true });
       const { bavail, bsize } = await statfs(this.#directory);
       return bavail * bsize;
@@ -178,4 +179,10 @@ async function removeIfThere(remove: () => Promise<void>): Promise<boolean> {
     if (code === "ENOENT" || code === "ENOTEMPTY" || code === "EEXIST") return false;
     throw failed("delete a log", error);
   }
+}
+
+/** Nobody was told of a part of such an append. */
+function cutTorn(data: number, { byteOffset, byteCount }: NonNullable<LogOptions["whole"]>): void {
+  const { size } = fstatSync(data);
+  if (size > byteOffset && size < byteOffset + byteCount) ftruncateSync(data, byteOffset);
 }

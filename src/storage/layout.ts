@@ -14,6 +14,11 @@ export function logPath(directory: string, id: string): string {
   return join(directory, hash.slice(0, 2), hash.slice(2, 4), `${id}.bin`);
 }
 
+/** What a file of a log is called where peers hear of it, too: its path below the directory, which is nobody's business. */
+export function labelOf(path: string): string {
+  return path.split("/").slice(-3).join("/");
+}
+
 /** Path of the index beside a log's data. */
 export function indexPath(path: string): string {
   return `${path}.idx`;

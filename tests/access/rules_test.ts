@@ -7,7 +7,7 @@ import { FileTokens, loadRuntime, SignedLinks } from "../../mod.ts";
 import { toStreamError } from "../../src/protocol.ts";
 import { Guard } from "../../src/server/access.ts";
 import type { Face } from "../../src/server/face.ts";
-import { facesOf } from "../../src/server/faces.ts";
+import { Faces } from "../../src/server/faces.ts";
 import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { type Route, shapeOf } from "../../src/server/route.ts";
 import type { Router } from "../../src/server/router.ts";
@@ -28,17 +28,21 @@ const TABLE: [routes: string[], statuses: string][] = [
       ...["GET /resources/:id", "HEAD /resources/:id", "GET /ws/streaming/download/:id"],
       ...["GET /resources/:id/content", "HEAD /resources/:id/content", "GET /resources/:id/lines"],
       ...["GET /resources/:id/search", "GET /resources/:id/events"],
+      ...["GET /streams/:id", "HEAD /streams/:id"],
     ],
     "401 401 401 401 403 204 403  404 403 204 204  204 401 403",
   ],
   [["POST /resources/:id/share"], "401 401 401 401 403 204 403  404 403 204 204  403 401 403"],
-  [["DELETE /resources/:id"], "401 401 401 401 403 403 204  404 403 204 204  403 401 403"],
+  [
+    ["DELETE /resources/:id", "DELETE /streams/:id"],
+    "401 401 401 401 403 403 204  404 403 204 204  403 401 403",
+  ],
   [
     [
       ...["GET /uploads/:id/secret", "HEAD /uploads/:id/secret"],
       ...["PATCH /uploads/:id/secret", "DELETE /uploads/:id/secret"],
       ...["GET /tus/:id/secret", "HEAD /tus/:id/secret", "PATCH /tus/:id/secret"],
-      ...["DELETE /tus/:id/secret", "POST /tus/:id/secret"],
+      ...["DELETE /tus/:id/secret", "POST /tus/:id/secret", "POST /streams/:id"],
     ],
     "401 401 401 401 204 403 403  404 403 204 204  403 401 403",
   ],
@@ -56,11 +60,11 @@ const TABLE: [routes: string[], statuses: string][] = [
     "401 401 401 401 204 403 403  403 403 204 403  403 401 403",
   ],
   [
-    ["PUT /resources/:id?context=run-17"],
+    ["PUT /resources/:id?context=run-17", "PUT /streams/:id?context=run-17"],
     "401 401 401 401 204 403 403  403 403 204 204  403 401 403",
   ],
   [
-    ["PUT /resources/a.log?context=run-17"],
+    ["PUT /resources/a.log?context=run-17", "PUT /streams/a/b.log?context=run-17"],
     "401 401 401 401 204 403 403  403 403 204 403  403 401 403",
   ],
   [
@@ -103,7 +107,7 @@ async function resourceIn(resources: ReturnType<typeof memoryResources>): Promis
     metadata: { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true },
     contextId: "run-17",
     makeContext: true,
-    resumable: false,
+    ownedBy: "CONNECTION",
     digests: [],
   });
   await appender.fail(toStreamError("not needed"));
@@ -160,7 +164,7 @@ async function credentials(
 
 /** All routes, whose handlers do nothing but answer. */
 const admitted: Face = (parts) =>
-  facesOf().flatMap((face) => face(parts)).map((route) => ({
+  new Faces({}, parts.resources).all.flatMap((face) => face(parts)).map((route) => ({
     ...route,
     handle: (c) => c.body(null, 204),
   }));

@@ -20,8 +20,10 @@ import { assertFails } from "../helpers/errors.ts";
 import { eventually } from "../helpers/frames/connection.ts";
 import { inTurn, override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
+import { inCluster } from "./in_cluster.ts";
+import { record } from "./records.ts";
 
-/** The same behaviour of both catalogs, and of two instances that share their records, each doing every other step. */
+/** The same behaviour of all catalogs, and of two instances that share their records, each doing every other step. */
 function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>): void {
   test(`MemoryCatalog: ${behaviour}`, async () => {
     const catalog = new MemoryCatalog();
@@ -42,6 +44,7 @@ function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>)
       await catalog.close();
     }
   });
+  inCluster(behaviour, check);
 }
 
 function inFile(behaviour: string, check: (path: string) => Promise<void>): void {
@@ -49,31 +52,6 @@ function inFile(behaviour: string, check: (path: string) => Promise<void>): void
     await using directory = await temporaryDirectory();
     await check(join(directory.path, "catalog.sqlite"));
   });
-}
-
-/** A record as it is registered, but for what is given. */
-function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
-  return {
-    id: crypto.randomUUID(),
-    metadata: { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true },
-    contextId: null,
-    createdAtMs: 1_700_000_000_000,
-    transferStatus: "INITIATED",
-    size: 0,
-    durableSize: 0,
-    lines: 0,
-    epoch: 1,
-    sequence: 0,
-    failure: null,
-    digest: null,
-    digestState: null,
-    secretHash: null,
-    announced: { size: null, checksum: null },
-    owner: null,
-    updatedAtMs: 1_700_000_000_000,
-    revision: 0,
-    ...given,
-  };
 }
 
 /** A record that has everything, at its limits. */
@@ -102,6 +80,8 @@ const full = () =>
       doubtfulFrom: 2 ** 39,
     },
     secretHash: "cd".repeat(32),
+    ownedBy: "ANYBODY",
+    intent: { byteOffset: 2 ** 40, byteCount: 3, annotation: "{}" },
     durableSize: 2 ** 40 - 1,
     announced: { size: 2 ** 40, checksum: "ef".repeat(32) },
     owner: { node: "node ü", untilMs: 2 ** 50 },
@@ -221,6 +201,7 @@ contract("an update changes what it names and counts the revision up", async (ca
     digest: { algorithm: "md5", value: "00" },
     digestState: null,
     secretHash: null,
+    ownedBy: "CONNECTION",
     updatedAtMs: 6,
   } as const;
   const second = await catalog.update(created.id, 1, change);
@@ -572,6 +553,8 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
   first.exec(`
     ALTER TABLE contexts DROP COLUMN attributes;
     ALTER TABLE resources DROP COLUMN annotation;
+    ALTER TABLE resources DROP COLUMN owned_by;
+    ALTER TABLE resources DROP COLUMN intent;
     ALTER TABLE resources DROP COLUMN state_version;
     ALTER TABLE resources DROP COLUMN state_boot;
     ALTER TABLE resources DROP COLUMN doubtful_from;

@@ -76,6 +76,21 @@ for (const kind of kinds) {
   });
 }
 
+test("a pipe has lines whatever its name is, unless that has an extension of something else", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  for (
+    const [name, numberOfLines] of [["build", 2], ["build.log", 2], ["dump.bin", null]] as const
+  ) {
+    const push = workspace.start(own, ["push", "-", "--name", name]);
+    await push.write("one\ntwo\n");
+    push.end();
+    const { code, stdout } = await push.exit();
+    assertEquals(code, 0);
+    assertEquals((await workspace.status(own, stdout.trim())).numberOfLines, numberOfLines, name);
+  }
+});
+
 test("what does not go together is told", async () => {
   await using workspace = await Workspace.open();
   for (

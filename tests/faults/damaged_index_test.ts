@@ -1,7 +1,7 @@
 /** A line index that was damaged on disk: no wrong line is ever answered, and the server says why. */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { open } from "../../mod.ts";
 import { indexPath, logPath } from "../../src/storage/layout.ts";
 import { rebuildIndex } from "../../src/storage/verify.ts";
@@ -150,4 +150,21 @@ test("a log that grows is read by its lines up to the newest, and an index that 
   await place.restart();
   const response = await ask(place, "/lines?start=5&count=1");
   assertEquals([response.status, (await response.json()).code], [500, "INDEX_DAMAGED"]);
+});
+
+test("what peers hear of files that are damaged or gone names no path of the server's disk", async () => {
+  await using place = await Place.open("files");
+  const path = await uploaded(place);
+  const told: string[] = [];
+  const look = async (question: string) => told.push(await (await ask(place, question)).text());
+  writeFileSync(indexPath(path), "");
+  await look(QUESTIONS.text);
+  rmSync(path);
+  await place.restart();
+  await look("/lines?tail=1");
+  await look(QUESTIONS.search);
+  for (const text of told) {
+    assert(!text.includes(place.directory), text);
+    assertStringIncludes(text, ID);
+  }
 });

@@ -81,7 +81,7 @@ async function append(appender: Appender, part: Uint8Array): Promise<void> {
 
 /** An upload as its owner goes through it; its connection breaks before the last part. */
 async function upload(resources: Resources, witness: Witness): Promise<void> {
-  const first = await resources.register(registration({ resumable: true }));
+  const first = await resources.register(registration({ ownedBy: "SECRET" }));
   witness.secret = first.secret!;
   witness.watch(first.appender);
   await append(first.appender, PARTS[0]);
@@ -125,7 +125,7 @@ interface Run {
 async function run(machine: FaultyMachine, durability: Durability): Promise<Run> {
   const resources = open(machine, durability);
   const subject = new Witness(machine), bystander = new Witness(machine);
-  const other = await resources.register(registration({ resumable: true }));
+  const other = await resources.register(registration({ ownedBy: "SECRET" }));
   bystander.secret = other.secret!;
   bystander.watch(other.appender);
   await append(other.appender, PARTS[0]);
@@ -281,7 +281,7 @@ async function unfinished(chance: Chance): Promise<{ left: Survivors; witnesses:
   const resources = open(machine, "os");
   const witnesses = [new Witness(machine), new Witness(machine)];
   for (const witness of witnesses) {
-    const { appender, secret } = await resources.register(registration({ resumable: true }));
+    const { appender, secret } = await resources.register(registration({ ownedBy: "SECRET" }));
     witness.secret = secret!;
     witness.watch(appender);
     await append(appender, PARTS[0]);

@@ -46,7 +46,7 @@ async function interrupted(supportsLineAccess = true): Promise<Upload> {
   const catalog = new MemoryCatalog();
   const resources = new Resources({ storage: new FileStorage(directory.path), catalog });
   const metadata = { ...registration().metadata, supportsLineAccess };
-  const upload = await resources.register(registration({ metadata, resumable: true }));
+  const upload = await resources.register(registration({ metadata, ownedBy: "SECRET" }));
   const { resource } = upload.appender;
   upload.appender.append(BYTES.slice());
   await statusWhere(resource, ({ currentSize }) => currentSize === BYTES.length);

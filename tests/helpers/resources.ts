@@ -30,7 +30,7 @@ export function registration(given: Partial<Registration> = {}): Registration {
   return {
     metadata: { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true },
     contextId: null,
-    resumable: false,
+    ownedBy: "CONNECTION",
     makeContext: false,
     digests: ["xxh128"],
     ...given,

@@ -1,7 +1,7 @@
 /** The routes of a server, without a server. */
 import { loadRuntime } from "../../mod.ts";
 import { HttpUploads } from "../../src/session/http_upload.ts";
-import { facesOf, viewerHome } from "../../src/server/faces.ts";
+import { Faces, viewerHome } from "../../src/server/faces.ts";
 import { ServerMetrics } from "../../src/server/metrics.ts";
 import type { Route } from "../../src/server/route.ts";
 import { Router, type RouterOptions } from "../../src/server/router.ts";
@@ -14,14 +14,14 @@ import { memoryResources } from "./server.ts";
 export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<Router> {
   const resources = options.resources ?? memoryResources();
   return new Router({
-    faces: facesOf(),
+    faces: new Faces({}, resources).all,
     home: viewerHome,
     runtime: await loadRuntime(),
     resources,
-    sessions: new Sessions(1),
+    sessions: new Sessions(1, shares("connections")),
     metrics: new ServerMetrics(),
     httpUploads: new HttpUploads(resources),
-    uploadShares: new Shares({ what: "uploads", max: 1000, option: "", refused() {} }),
+    uploadShares: shares("uploads"),
     heartbeat: HEARTBEAT,
     guard: null,
     hosts: null,
@@ -29,6 +29,8 @@ export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<
     ...options,
   });
 }
+
+const shares = (what: string) => new Shares({ what, max: 1000, option: "", refused() {} });
 
 /** All routes. */
 export async function allRoutes(): Promise<readonly Route[]> {

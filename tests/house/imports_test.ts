@@ -12,12 +12,15 @@ type Arrow = readonly [from: string, to: string];
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics", "reasons", "timer", "upload"],
-  "allowance",
+  ...["allowance", "cluster"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
 /** Protocols that the server speaks: rooms of their own within it. */
-const faces = ["server/http", "server/websocket", "server/viewer", "server/tus"];
+const faces = [
+  ...["server/http", "server/websocket", "server/viewer", "server/tus"],
+  "server/durable_streams",
+];
 const implementationRooms = interfaceRooms.map((room) => `${room}/*`);
 const libraryRooms = ["mod", ...wholeRooms, ...faces, ...interfaceRooms, ...implementationRooms]
   .filter((room) => room !== "cli");
@@ -34,6 +37,9 @@ const allowed: Record<string, readonly string[]> = {
     ...["server/websocket", "server", "session", "resources", "runtime", "protocol"],
   ],
   "server/tus": ["server/tus", "server", "session", "resources", "mime", "protocol"],
+  "server/durable_streams": [
+    ...["server/durable_streams", "server", "session", "resources", "mime", "bell", "protocol"],
+  ],
   "server/viewer": ["server/viewer", "server", "protocol"],
   session: ["session", "resources", "allowance", "bell", "runtime", "timer", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
@@ -46,8 +52,9 @@ const allowed: Record<string, readonly string[]> = {
   catalog: ["protocol"],
   runtime: ["protocol"],
   "access/*": ["access/*", "access", "protocol"],
-  "storage/*": ["storage/*", "storage", "digest", "protocol"],
-  "catalog/*": ["catalog/*", "catalog", "digest", "protocol"],
+  "storage/*": ["storage/*", "storage", "cluster", "digest", "protocol"],
+  "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "protocol"],
+  cluster: ["cluster", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "allowance", "digest", "protocol"],
   allowance: [],
   distance: [],

@@ -314,6 +314,25 @@ for (const { name, start } of listeners) {
     await range.breaks();
   });
 
+  test(`${name}: a transfer that fails is no clean end to HTTP/1.0 either, which proxies speak`, async () => {
+    await using server = await start();
+    const written = await (await Written.begin(server)).write("0123456789");
+    const socket = connect(Number(server.host.split(":")[1]), "127.0.0.1");
+    const { promise: heard, resolve: hear } = Promise.withResolvers<void>();
+    const { promise: closed, resolve: close } = Promise.withResolvers<boolean>();
+    let answer = "";
+    socket.on("data", (bytes) => {
+      answer += bytes;
+      if (answer.endsWith("0123456789")) hear();
+    });
+    socket.on("error", () => {});
+    socket.on("close", close);
+    socket.write(`GET ${new URL(written.url).pathname} HTTP/1.0\r\nHost: ${server.host}\r\n\r\n`);
+    await within("the content", heard);
+    await written.fail(aborted);
+    assert(await within("the end", closed), "the end is a clean one");
+  });
+
   test(`${name}: a transfer that fails before its first byte is an error`, async () => {
     await using server = await start();
     const written = await Written.begin(server);

@@ -2,6 +2,7 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { AccessEntry } from "../../mod.ts";
+import { isFinal } from "../../src/protocol.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { RawPeer } from "../helpers/frames/frames.ts";
 import { startServer, type TestServer } from "../helpers/server.ts";
@@ -55,4 +56,30 @@ test("an upload with trailers is COMPLETED and said so, or refused and nowhere",
   );
   const { status } = await fetch(`${server.url}/resources/${id}`);
   assertEquals([statusOf(answer), status], statusOf(answer) === 201 ? [201, 200] : [400, 404]);
+});
+
+test("an upload whose trailers nobody announced is COMPLETED if its client hears that, and else FAILED", async () => {
+  await using server = await startServer();
+  const atOnce = ["3\r\nabc\r\n0\r\nx-a: 1\r\n\r\n"];
+  const inPieces = ["3\r\nabc\r\n", "0\r\nx-a", ": 1\r\n\r\n"];
+  for (const content of [atOnce, inPieces]) {
+    const ended = Promise.withResolvers<string>();
+    const stop = server.resources.listen((event) => {
+      if (event.type !== "status" || !isFinal(event.status.transferStatus)) return;
+      ended.resolve(event.status.transferStatus);
+    });
+    using peer = new RawPeer(Number(new URL(server.url).port));
+    await peer.write(
+      "PUT /resources/a.log HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" +
+        "Transfer-Encoding: chunked\r\n\r\n",
+    );
+    for (const piece of content) await peer.write(piece);
+    const answer = (await within("an answer", peer.readAll())).toString("latin1");
+    const status = await within("an end", ended.promise);
+    assertEquals(
+      [statusOf(answer), status],
+      statusOf(answer) === 201 ? [201, "COMPLETED"] : [400, "FAILED"],
+    );
+    stop();
+  }
 });

@@ -670,3 +670,13 @@ test("over node:http: who speaks another version, or no draft at all, is told no
     assertMatch(answer, /^HTTP\/1\.1 201 /, fields.join());
   }
 });
+
+test("over node:http: nobody is told 104 through a proxy, which may take it for the answer", async () => {
+  await using server = await startServer({ runtime: framesRuntime() });
+  for (
+    const proxy of ["Via: 1.1 proxy", "X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1"]
+  ) {
+    const answer = await firstWord(server, [INTEROP, "Upload-Complete: ?1", proxy], "halfrest");
+    assertMatch(answer, /^HTTP\/1\.1 201 /, proxy);
+  }
+});

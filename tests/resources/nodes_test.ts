@@ -27,7 +27,7 @@ import { checksumOf, readAll, registration, statusWhere } from "../helpers/resou
 import { RawClient, startServer, type TestServer } from "../helpers/server.ts";
 import { changed, override } from "../helpers/storage.ts";
 
-const RESUMABLE = registration({ resumable: true });
+const RESUMABLE = registration({ ownedBy: "SECRET" });
 const gone = () => new StreamError("INTERRUPTED", "the connection broke");
 const ofSize = (size: number) => ({ currentSize }: ResourceStatus) => currentSize === size;
 const isOver = ({ transferStatus }: ResourceStatus) => isFinal(transferStatus);
@@ -524,7 +524,7 @@ test("usage and quotas count what other nodes store", async () => {
   const limits = { maxTotalBytes: 100, maxContextBytes: 60 };
   const [a, b] = [cluster.node("a", limits), cluster.node("b", limits)];
   await Promise.all([a.recover(), b.recover()]);
-  const given = registration({ contextId: "run", makeContext: true, resumable: true });
+  const given = registration({ contextId: "run", makeContext: true, ownedBy: "SECRET" });
   const upload = await uploading(a, "x".repeat(50), given);
   const checksum = await checksumOf(utf8("x".repeat(50)));
   await eventually("the count there", () => b.totalBytes === 50);

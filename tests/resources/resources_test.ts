@@ -667,7 +667,9 @@ test("a second recovery changes nothing", async () => {
 
 test("recovery finds more unfinished resources than one page of the catalog", async () => {
   await using crashed = world();
-  for (let count = 0; count < 102; count++) await register(crashed, { resumable: count > 0 });
+  for (let count = 0; count < 102; count++) {
+    await register(crashed, { ownedBy: count > 0 ? "SECRET" : "CONNECTION" });
+  }
   await using here = successor(crashed);
   assertEquals(await here.resources.recover(), 102);
   const views = await here.resources.list({ limit: 1000 });
@@ -707,7 +709,7 @@ test("an owner that was recovered from changes nothing any more", async () => {
 const WINDOW = { resumeWindowMs: 60_000 };
 
 async function started(here: World, text: string): Promise<OwnedUpload & { secret: string }> {
-  const { appender, secret } = await here.resources.register(registration({ resumable: true }));
+  const { appender, secret } = await here.resources.register(registration({ ownedBy: "SECRET" }));
   appender.append(utf8(text));
   await statusWhere(appender.resource, ({ currentSize }) => currentSize === text.length);
   return { appender, secret: secret! };

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { type SearchEnd, type SearchMatch, StreamError } from "../../src/protocol.ts";
 import { finderFor, type SearchQuery } from "../../src/resources/reading/pattern.ts";
@@ -177,6 +177,14 @@ test("a search begins at a line, also one counted from the end", async () => {
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 8 })), [8, 9]);
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: -1 })), [9]);
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: -99 })).length, 10);
+  assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 7, to: 9 })), [7, 8]);
+  assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 8, to: 99 })), [8, 9]);
+  assertEquals((await searchAll(resource, { pattern: "x" }, { from: 2, to: 5 })).end, {
+    nextLine: 5,
+    truncated: false,
+    partialLines: 0,
+  });
+  assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 5, to: 2 })), []);
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 10 })), []);
   await assertFails(
     "LINES_NOT_AVAILABLE",
@@ -307,7 +315,7 @@ test("others get their turn while a search runs", async () => {
   let turns = 0;
   const timer = setInterval(() => turns++, 1);
   const startedAtMs = performance.now();
-  await searchAll(resource, { pattern: "[xy]z|zz+[0-9]", regex: true });
+  await searchAll(resource, { pattern: "[xy]z|[wz]+[0-9]", regex: true });
   const tookMs = performance.now() - startedAtMs;
   clearInterval(timer);
   assert(turns > tookMs / 40, `${turns} turns in ${tookMs} ms`);
@@ -385,6 +393,24 @@ test("over HTTP only so many search at once, and who goes makes room", async () 
     break;
   }
   await Promise.all(searches.map((reader) => reader.cancel()));
+});
+
+test("searches that nobody reads give their places to others, and go on when they are read", async () => {
+  await using server = await startServer();
+  const id = await textOn(server, `${"é".repeat(2000)}\n`.repeat(10_000));
+  const url = `${server.url}/resources/${id}/search?q=%C3%A9&limit=10000`;
+  const stalled = await Promise.all([1, 2, 3, 4].map(async () => (await fetch(url)).body!));
+  let other: Response;
+  do {
+    other = await fetch(url);
+    if (other.status !== 200) await other.body!.cancel();
+  } while (other.status !== 200);
+  const ends = await Promise.all([...stalled, other.body!].map(async (body) => {
+    const text = await new Response(body).text();
+    return [text.split("\n").length, text.slice(-50)];
+  }));
+  for (const end of ends) assertEquals(end, [10_002, ends[0][1]]);
+  assertStringIncludes(String(ends[0][1]), '"truncated":false,"partialLines":0}\n');
 });
 
 test("searches of one address that nobody reads leave half of all places to others", async () => {

@@ -174,7 +174,11 @@ class Play {
   async #start(): Promise<void> {
     const contextId = this.chance.pick(["a", "b", null]);
     const resumable = this.chance.happens(0.7);
-    const given = registration({ contextId, resumable, makeContext: true });
+    const given = registration({
+      contextId,
+      ownedBy: resumable ? "SECRET" : "CONNECTION",
+      makeContext: true,
+    });
     const { appender, secret } = await this.resources.register(given);
     this.#running.push(appender);
     if (secret !== null) this.#secrets.set(appender, secret);

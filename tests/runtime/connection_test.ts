@@ -508,7 +508,7 @@ contract("a message above 16 MiB is MESSAGE_TOO_LARGE before anything is read", 
   assertEquals(client.messages, ["still there"]);
 }, ["the runtime's own"]);
 
-contract("long messages that nobody takes share 128 MiB, and others wait", async () => {
+contract("long messages that nobody takes share 64 MiB, and others wait", async () => {
   await using mounted = await record();
   const peers = [];
   const begun: number[] = [];
@@ -521,20 +521,20 @@ contract("long messages that nobody takes share 128 MiB, and others wait", async
     await eventually("a session", () => mounted.sessions.length > index);
     void mounted.sessions[index].connection.sendChunks(16 * MiB, counted(index));
   }
-  await eventually("the first", () => begun.length >= 8);
+  await eventually("the first", () => begun.length >= 4);
   // Whoever was allowed more has begun by the time of another connection's answer.
   using other = await Client.open(mounted.host);
   await eventually("its session", () => mounted.sessions.length === 11);
   void mounted.sessions[10].connection.send("hello");
   await eventually("an answer", () => other.messages.length === 1);
-  assertEquals(begun.length, 8);
+  assertEquals(begun.length, 4);
   peers[0].socket.destroy();
-  await eventually("the next", () => begun.length === 9);
+  await eventually("the next", () => begun.length === 5);
   for (const { socket } of peers) socket.destroy();
-  await eventually("all", () => begun.length >= 9);
+  await eventually("all", () => begun.length >= 5);
 }, ["the runtime's own"]);
 
-contract("long texts that nobody takes share 128 MiB, and others wait", async () => {
+contract("long texts that nobody takes share 64 MiB, and others wait", async () => {
   await using mounted = await record();
   const peers = [];
   let begun = 0;
@@ -545,7 +545,7 @@ contract("long texts that nobody takes share 128 MiB, and others wait", async ()
   for (let index = 0; index < 4; index++) {
     peers.push(await rawUpgrade(mounted.host, "/"));
     await eventually("a session", () => mounted.sessions.length > index);
-    void mounted.sessions[index].connection.sendLong(64 * MiB, long);
+    void mounted.sessions[index].connection.sendLong(32 * MiB, long);
   }
   using other = await Client.open(mounted.host);
   await eventually("its session", () => mounted.sessions.length === 5);

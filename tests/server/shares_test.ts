@@ -1,11 +1,13 @@
 /** Shares: one client cannot hold what all others need. */
+import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { FileTokens, type Scope, SignedLinks } from "../../mod.ts";
+import { FileTokens, framesRuntime, type Scope, SignedLinks } from "../../mod.ts";
 import { createToken } from "../../src/access/token_file.ts";
 import { Shares } from "../../src/server/access/shares.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { RawPeer } from "../helpers/frames/frames.ts";
 import { HttpRequest } from "../helpers/peers/http_request.ts";
 import { startServer, type TestServer } from "../helpers/server.ts";
 import { StepClient } from "../helpers/step/client.ts";
@@ -82,6 +84,73 @@ test("a token has a share, too, wherever it comes from", async () => {
   await until(server, 1);
   using again = await hold(server, by(one));
   for (const request of [other, again]) request.cut();
+});
+
+test("connections of one address leave half of all places to others, by every face", async () => {
+  await using server = await startServer({ maxConnections: 4, trustProxy: true });
+  const from = (address: string) => ({ headers: { "X-Forwarded-For": address } });
+  const events = (address: string) => fetch(`${server.url}/events`, from(address));
+  const held = [await events("192.0.2.1"), await events("192.0.2.1")];
+  const refused = await events("192.0.2.1");
+  const problem = await refused.json();
+  assertEquals([refused.status, problem.code], [503, "LIMIT_REACHED"]);
+  assertStringIncludes(problem.detail, "the address 192.0.2.1 has 2 connections");
+  using upgrade = new HttpRequest(`${server.url}/ws/streaming/upload`, "GET", {
+    ...from("192.0.2.1").headers,
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+  });
+  assertEquals((await upgrade.answer()).status, 503);
+  // Short answers are refused with them; WebSockets and bodies of others go on.
+  const other = await StepClient.open(portOf(server), undefined, {
+    "X-Forwarded-For": "192.0.2.2",
+  });
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  assertMatch(metrics, /^stream_client_connections 2$/m);
+  assertMatch(metrics, /^stream_share_refusals_total\{what="connections"\} 2$/m);
+  await held[0].body!.cancel();
+  for (;;) {
+    const again = await events("192.0.2.1");
+    await again.body!.cancel();
+    if (again.status === 200) break;
+  }
+  await other.close(1000, "");
+  await held[1].body!.cancel();
+});
+
+test("a client has a share of the connections of a port, whatever it says on them", async () => {
+  const runtime = framesRuntime();
+  const listener = await runtime.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    maxConnections: 100,
+    share: { max: 2, clientAt: (address) => address === "127.0.0.2" ? "it" : null },
+    fetch: () => new Response("ok"),
+  });
+  const open = async (localAddress: string) => {
+    const peer = new RawPeer(listener.port, localAddress);
+    await once(peer.socket, "connect");
+    return peer;
+  };
+  const silent = [await open("127.0.0.2"), await open("127.0.0.2")];
+  const status = async (peer: RawPeer) => {
+    await peer.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    return (await peer.readHead()).status;
+  };
+  // Bun tells of no connection before its first request.
+  if ("Bun" in globalThis) assertEquals(await Promise.all(silent.map(status)), [200, 200]);
+  using third = await open("127.0.0.2");
+  assertEquals(await status(third), 503);
+  using other = await open("127.0.0.3");
+  assertEquals(await status(other), 200);
+  for (const peer of silent) peer[Symbol.dispose]();
+  for (;;) {
+    using again = await open("127.0.0.2");
+    if (await status(again) === 200) break;
+  }
+  await listener.close();
 });
 
 test("programs of this machine, and what comes by a proxy nobody told of, share nothing", async () => {

@@ -45,7 +45,7 @@ class Source {
     const { appender } = await resources.register({
       metadata,
       contextId: null,
-      resumable: false,
+      ownedBy: "CONNECTION",
       makeContext: true,
       digests: [],
     });

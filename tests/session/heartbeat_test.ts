@@ -150,7 +150,7 @@ test("a follower that stays silent is dropped and forgotten", async () => {
   const { appender } = await resources.register({
     metadata: { filename: "a", mimeType: "a/b", supportsLineAccess: false },
     contextId: null,
-    resumable: false,
+    ownedBy: "CONNECTION",
     makeContext: false,
     digests: [],
   });

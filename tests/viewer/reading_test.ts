@@ -3,6 +3,10 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { CUT_CHARS, LineCache, type LoadedLines } from "../../src/viewer/model/line_cache.ts";
 import { foldedLines, Outline, OUTLINE_PATTERN } from "../../src/viewer/model/outline.ts";
+import { Log } from "../../src/viewer/model/log.ts";
+import type { ResourceInfo } from "../../src/client.ts";
+import { SettingsStore } from "../../src/viewer/model/settings.ts";
+import type { LogSource } from "../../src/viewer/model/source.ts";
 import { type Find, hitsIn, matcherOf, Searcher } from "../../src/viewer/model/searcher.ts";
 import { finderFor } from "../../src/resources/reading/pattern.ts";
 import { within } from "../helpers/frames/connection.ts";
@@ -176,12 +180,27 @@ test("groups of each CI system, nested, and one that nothing ends", () => {
   const gitlab = "section_start:1:build[collapsed=true]\r\x1b[0KBuild it\nx\n" +
     "section_start:2:test\r\x1b[0KTest\nsection_end:3:build\r\x1b[0K\ny";
   assertEquals(facts(outlineOf(gitlab)), [[0, 4, "Build it", 0], [2, 4, "Test", 1]]);
+  // A runner ends a section and begins the next one in one line.
+  const joined = "section_start:1:a\r\x1b[0KA\nx\nsection_end:2:a\r\x1b[0Ksection_start:2:b\r" +
+    "\x1b[0K\x1b[0K\x1b[36;1mB\x1b[0;m\ny\nsection_end:3:b\r\x1b[0K";
+  const both = outlineOf(joined);
+  assertEquals(facts(both), [[0, 2, "A", 0], [2, 5, "B", 0]]);
+  assertEquals([...both.ends], [4]);
   assertEquals(facts(outlineOf("--- One\nx\n+++ Two\ny\n~~~ Three")), [
     [0, 2, "One", 0],
     [2, 4, "Two", 0],
     [4, Infinity, "Three", 0],
   ]);
   assertEquals(facts(outlineOf("::endgroup::\nx")), []);
+});
+
+test("lines that only end a group are known; others that end one are not hidden with it", () => {
+  const outline = outlineOf(
+    "::group::A\n::endgroup::\nx\n::endgroup::\nsection_start:1:s\r\nx\n" +
+      "section_end:2:s\r\x1b[0KDone in 3 s\n",
+  );
+  assertEquals([...outline.ends], [1]);
+  assertEquals(facts(outline), [[0, 2, "A", 0], [4, 6, "s", 0]]);
 });
 
 test("the innermost group around a line is found", () => {
@@ -208,4 +227,55 @@ test("the server understands what the outline asks for, and finds the same lines
   for (const line of lines) {
     assert(finder.candidate(line, 0) >= 0, line);
   }
+});
+
+test("a line that is not ended is read again when it grew while it was being read", async () => {
+  const statuses = Promise.withResolvers<void>();
+  const reads: { to: number; answer: PromiseWithResolvers<Uint8Array> }[] = [];
+  const asked = arrival();
+  const text = "10 %\r50 %";
+  const sized = (currentSize: number) => ({
+    transferStatus: "IN_PROGRESS",
+    numberOfLines: 0,
+    currentSize,
+    epoch: 1,
+  } as ResourceInfo);
+  const source: LogSource = {
+    info: () => Promise.resolve(sized(4)),
+    async *statuses() {
+      await statuses.promise;
+      yield sized(text.length);
+      await new Promise(() => {});
+    },
+    lines: () => Promise.reject(new Error("there are none")),
+    lineSince: null,
+    read: (_from, to) => {
+      const answer = Promise.withResolvers<Uint8Array>();
+      reads.push({ to, answer });
+      asked.changed();
+      return answer.promise;
+    },
+    find: async function* () {
+      yield* [];
+      return await new Promise<never>(() => {});
+    },
+  };
+  const log = new Log(source, new SettingsStore({ getItem: () => null, setItem: () => {} }));
+  const opened = asked.once();
+  void log.open();
+  await opened;
+  const grown = arrival();
+  log.listen(() => log.status?.currentSize === text.length && grown.changed());
+  const taken = grown.once();
+  statuses.resolve();
+  await taken;
+  const again = asked.once();
+  reads[0].answer.resolve(new TextEncoder().encode(text.slice(0, 4)));
+  await again;
+  const shown = grown.once();
+  reads[1].answer.resolve(new TextEncoder().encode(text));
+  await shown;
+  log.close();
+  assertEquals(reads.map(({ to }) => to), [4, text.length]);
+  assertEquals(log.row(0)?.row.text, "50 %");
 });

@@ -3,7 +3,6 @@
  * @module
  */
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
 import { framesRuntime } from "../../runtime/frames.ts";
@@ -25,6 +24,7 @@ import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { writeLine } from "../output/stderr.ts";
 import { Tls } from "../tls.ts";
+import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
@@ -112,6 +112,12 @@ export const serve: Command = {
       value: "N",
       help: "WebSocket connections at the same time (default 20000)",
     },
+    "max-client-connections": {
+      kind: "count",
+      value: "N",
+      help:
+        "the same, of one token, and of one address but loopback (default: half of --max-connections)",
+    },
     "max-followers": {
       kind: "count",
       value: "N",
@@ -156,6 +162,10 @@ export const serve: Command = {
       help: "log every finished request and WebSocket connection, without queries and secrets",
     },
     "no-viewer": { kind: "flag", help: "show people with a browser no pages, only the interface" },
+    "no-durable-streams": {
+      kind: "flag",
+      help: "take no clients of Durable Streams, at /streams",
+    },
     "no-tus": { kind: "flag", help: "take no uploads from clients of tus, at /tus" },
     "log-format": {
       kind: "text",
@@ -185,12 +195,14 @@ async function runServer(options: Options): Promise<number> {
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
   makePrivate(options);
+  const lostUpdates = hasLostUpdates(directory);
   const unlock = await lockDirectory(directory);
   try {
     await warnOfOthers(options, directory, log);
-    const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
+    const catalog = new SqliteCatalog(catalogPath(directory));
     const storage = new FileStorage(directory);
     try {
+      await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
       const access = await accessOf(options, directory, log);
       const parts = { runtime, storage, catalog, access, log, accessLog };
@@ -220,10 +232,12 @@ function settingsOf(options: Options) {
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
     tus: !options.flag("no-tus"),
+    durableStreams: !options.flag("no-durable-streams"),
     maxUploads: options.number("max-uploads"),
     maxClientUploads: options.number("max-client-uploads"),
     uploadSilenceMs: options.number("upload-silence"),
     maxConnections: options.number("max-connections"),
+    maxClientConnections: options.number("max-client-connections"),
     maxFollowers: options.number("max-followers"),
     maxTotalBytes: options.number("max-total"),
     maxContextBytes: options.number("max-context-size"),

@@ -8,6 +8,7 @@ import process from "node:process";
 import { isatty } from "node:tty";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
+import { printedBeside } from "./stderr.ts";
 
 /** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
 export class ReaderGone extends Error {}
@@ -29,8 +30,9 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
   // A reader that leaves is reported to the write as well; without a listener it would end the process.
   stream.on("error", () => {});
   const name = stream === process.stdout ? "stdout" : "stderr";
-  return (bytes) =>
-    new Promise((resolve, reject) => {
+  return (bytes) => {
+    if (stream.isTTY) printedBeside(bytes);
+    return new Promise((resolve, reject) => {
       const failed = (error: unknown) => {
         if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
         reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
@@ -42,6 +44,7 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
         failed(error);
       }
     });
+  };
 }
 
 const STANDARD_OUTPUT: Output = {

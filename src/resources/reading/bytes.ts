@@ -13,6 +13,14 @@ const LARGE_READ_BYTES = 1024 * 1024;
 /** Those who may read so much at once at the same time. */
 const MAX_LARGE_READERS = 32;
 
+/**
+ * Sockets take so much of any answer, whoever reads it (`tcp_wmem`): no reader has shown yet that it takes anything,
+ * and thousands that do not would leave gigabytes of large pieces to be collected.
+ */
+const UNPROVEN_BYTES = 4 * 1024 * 1024;
+/** One read of those. */
+const FIRST_READ_BYTES = 64 * 1024;
+
 /** What all readers together hold of what was read for them and not taken; each has a piece made and one that waits. */
 const UNTAKEN_BYTES = 128 * 1024 * 1024;
 const PIECES_HELD = 2;
@@ -23,7 +31,7 @@ const MIN_READ_BYTES = 16 * 1024;
 let largeReaders = 0;
 let readers = 0;
 
-/** How much one reader may be read at once at present. */
+/** Largest read of one reader at present. */
 function readBytesNow(): number {
   const share = Math.floor(UNTAKEN_BYTES / PIECES_HELD / readers);
   return Math.min(READ_BYTES, Math.max(MIN_READ_BYTES, share));
@@ -61,7 +69,8 @@ async function* readPieces(
 ): AsyncGenerator<Uint8Array, void, void> {
   for (let next = first; next < end;) {
     signal?.throwIfAborted();
-    const bytes = await resource.read(next, Math.min(end - next, pieceBytes()));
+    const mostBytes = next - first < UNPROVEN_BYTES ? FIRST_READ_BYTES : Infinity;
+    const bytes = await resource.read(next, Math.min(end - next, pieceBytes(), mostBytes));
     next += bytes.length;
     yield bytes;
   }

@@ -9,6 +9,7 @@ import type { Catalog, ResourceRecord } from "../../catalog.ts";
 import { isFinal, type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { FollowedTail, LogReader, Storage, TailListener } from "../../storage.ts";
 import { findRecord, notFound } from "../find.ts";
+import { annotationAt } from "../intent.ts";
 import type { Meter } from "../meter.ts";
 import { statusOf } from "../status.ts";
 import { type RecentBudget, Resource } from "./resource.ts";
@@ -123,7 +124,7 @@ export class ResourceCache {
     // The record of an upload of another node is up to a second older than its tail.
     const tail = await this.#parts.storage.follow(id, DEAF);
     tail.close();
-    return tail.status === null ? view : { ...view, status: tail.status };
+    return tail.status === null ? view : viewOf(view, tail.status);
   }
 
   /**
@@ -171,7 +172,7 @@ export class ResourceCache {
 
   /** A record with the newest status. */
   view(record: ResourceRecord): ResourceView {
-    return { ...record, status: this.find(record.id)?.status ?? statusOf(record) };
+    return viewOf(record, this.find(record.id)?.status ?? statusOf(record));
   }
 
   /** A record was changed by another node: its end is told here, too, and nothing older is believed. */
@@ -337,6 +338,12 @@ export class ResourceCache {
 
 /** For a look at the newest status only. */
 const DEAF: TailListener = { appended() {}, told() {} };
+
+/** A record as its log has it at a status. */
+function viewOf(record: ResourceRecord, status: ResourceStatus): ResourceView {
+  if (!record.intent) return { ...record, status };
+  return { ...record, annotation: annotationAt(record, status.currentSize), status };
+}
 
 /** No news are to come. */
 function endTail(held: Held): void {

@@ -154,7 +154,7 @@ export class Resource {
       return await use(recent);
     }
     const log = await this.#log();
-    await buffers.lend(async (buffer) => {
+    await buffers.lend(byteCount, async (buffer) => {
       const bytes = await log.read(byteOffset, Math.min(byteCount, buffer.length), buffer);
       this.meter.read(bytes.length);
       await use(bytes);

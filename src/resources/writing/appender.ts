@@ -9,7 +9,9 @@ import type {
   Announcement,
   Catalog,
   DigestState,
+  Intent,
   Owner,
+  Ownership,
   ResourceChange,
   ResourceRecord,
 } from "../../catalog.ts";
@@ -139,6 +141,9 @@ export class Appender {
 
   /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
   announced: Announcement;
+  #annotation: string | undefined;
+  /** The append that is being made, for the record to tell a takeover of. */
+  #intent: Intent | null = null;
 
   /** Use `Resources.register`. */
   constructor(
@@ -150,6 +155,7 @@ export class Appender {
     this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
     this.#status = options.status;
     this.announced = options.record.announced;
+    this.#annotation = options.record.annotation;
     this.#pace = new CheckpointPace(options.checkpointInterval);
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = options.status.durableSize;
@@ -166,9 +172,14 @@ export class Appender {
     return this.#options.digest.running.algorithm;
   }
 
-  /** Whether its owner may come back after its connection broke. */
-  get resumable(): boolean {
-    return this.#record.value.secretHash !== null;
+  /** Whose the upload is. */
+  get ownedBy(): Ownership {
+    return this.#record.value.ownedBy;
+  }
+
+  /** Text of a face that belongs to the bytes that were appended. */
+  get annotation(): string | undefined {
+    return this.#annotation;
   }
 
   /** Whether it takes nothing any more. */
@@ -231,6 +242,60 @@ export class Appender {
     this.#waiting.add(bytes);
     this.#received += bytes.length;
     this.#schedule();
+  }
+
+  /**
+   * Appends bytes that count whole or not at all, with the annotation that belongs to them: whatever ends this
+   * process, both are there or neither is.
+   * @param bytes They belong to the appender from now on.
+   * @param annotation What it is from then on.
+   * @returns When they are as safe as promised; those who read are told then.
+   * @throws {StreamError} QUOTA_EXCEEDED, NOT_READY, after which everything is as before; STORAGE_FAILED, FENCED,
+   * WRONG_STATE when the upload is over.
+   */
+  async appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
+    while (this.#running !== null) await this.#running;
+    if (this.#closing) throw this.#fence ?? new StreamError("WRONG_STATE", "the upload is over");
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const appending = this.#appendWhole(bytes, annotation);
+    this.#running = appending.catch(() => {}).finally(() => this.#running = null);
+    await appending;
+  }
+
+  async #appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
+    await this.#orFail(() => this.#drain());
+    await this.#options.checkGrowth(this.#written + bytes.length);
+    await this.#intend({ byteOffset: this.#written, byteCount: bytes.length, annotation });
+    this.#waiting.add(bytes);
+    this.#received += bytes.length;
+    await this.#orFail(() => this.#drain());
+    this.#annotation = annotation;
+    this.#intent = null;
+  }
+
+  /** Has the record tell which append comes next. */
+  async #intend(intent: Intent): Promise<void> {
+    const { durability, catalog } = this.#options;
+    this.#intent = intent;
+    try {
+      await this.#catalog(this.#status, { digestState: this.#digestState() });
+      if (durability === "disk") await catalog.sync?.();
+    } catch (error) {
+      this.#intent = null;
+      if (this.#fence !== null || toStreamError(error).code !== "NOT_READY") this.#failed(error);
+      throw error;
+    }
+  }
+
+  /** Runs a step; an upload whose step fails is over. */
+  async #orFail(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
   }
 
   /**
@@ -590,6 +655,9 @@ export class Appender {
       epoch: status.epoch,
       sequence: status.sequence,
       announced: this.announced,
+      ...(this.#annotation === undefined && this.#intent === null
+        ? {}
+        : { annotation: this.#annotation, intent: this.#intent }),
       updatedAtMs: this.#options.clock.nowMs,
       ...change,
     };

@@ -5,7 +5,7 @@
  * it, and is FAILED when nobody comes back in time.
  * @module
  */
-import type { ResourceRecord } from "../../catalog.ts";
+import type { Ownership, ResourceRecord } from "../../catalog.ts";
 import { createDigest } from "../../digest.ts";
 import {
   type ErrorCode,
@@ -105,13 +105,13 @@ export class Handover {
   }
 
   /**
-   * Takes an upload over for whoever knows its secret; an owner that is still connected is shut out, here or on
-   * another node.
+   * Takes an upload over for whoever knows its secret, or for anybody whose it is; an owner that is still connected is
+   * shut out, here or on another node.
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
-  async resume(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
-    const { secretHash } = await findRecord(this.#parts.catalog, id);
-    if (secretHash === null || !await matchesSecret(secret, secretHash)) {
+  async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
+    const record = await findRecord(this.#parts.catalog, id);
+    if (!await isOwner(record, secret)) {
       throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
     }
     return await this.take(id, async () => {
@@ -136,7 +136,7 @@ export class Handover {
    */
   async interrupt(appender: Appender, cause: StreamError): Promise<void> {
     const { id } = appender.resource;
-    if (!mayComeBack(appender, cause) || this.#parts.resumeWindowMs === 0) {
+    if (!mayComeBack(appender, cause) || !this.#isKept(appender)) {
       return await appender.fail(cause);
     }
     await this.take(id, async () => {
@@ -174,13 +174,12 @@ export class Handover {
    * @throws {StreamError} CONFLICT, FENCED when another node was faster; NOT_FOUND, STORAGE_FAILED.
    */
   async adopt(record: ResourceRecord, cause: StreamError): Promise<void> {
-    const mayWait = record.secretHash !== null && this.#parts.resumeWindowMs > 0;
-    const upload = await this.#nextEpoch(record, mayWait);
-    if (mayWait) {
-      await upload.writer.close();
-      return this.wait(upload.open, upload.record.epoch, null, cause);
-    }
-    await this.#fail(upload, cause);
+    const isKept = this.#isKept(record);
+    const upload = await this.#nextEpoch(record, isKept);
+    if (!isKept) return await this.#fail(upload, cause);
+    await upload.writer.close();
+    if (record.ownedBy === "ANYBODY") return await this.#leave(upload);
+    this.wait(upload.open, upload.record.epoch, null, cause);
   }
 
   /**
@@ -226,13 +225,13 @@ export class Handover {
     await this.#turns.settled();
     await Promise.all([
       ...this.#parts.uploads.all().map(({ appender }) =>
-        appender.resumable ? appender.detach(null) : appender.fail(shutdown)
+        appender.ownedBy === "CONNECTION" ? appender.fail(shutdown) : appender.detach(null)
       ),
       ...Array.from(this.#interrupted.keys(), (id) => this.#disown(id)),
     ]);
   }
 
-  async #resumeNow(id: string, secret: string): Promise<OwnedUpload | CompletedUpload> {
+  async #resumeNow(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
     const { catalog, cache, admission, uploads } = this.#parts;
     const record = await findRecord(catalog, id);
     const { transferStatus, failure } = cache.view(record).status;
@@ -260,7 +259,8 @@ export class Handover {
       if (error.code === "OFFSET_LOST") await this.#fail(upload, error);
       else {
         await writer.close();
-        this.wait(open, record.epoch, null, error);
+        if (record.ownedBy === "ANYBODY") await this.#leave(upload);
+        else this.wait(open, record.epoch, null, error);
       }
       throw error;
     }
@@ -310,10 +310,23 @@ export class Handover {
   async #detach(running: RunningUpload, cause: StreamError): Promise<void> {
     const { uploads, lease, resumeWindowMs } = this.#parts;
     const { appender, open } = running;
-    const digest = await appender.detach(lease.owner(resumeWindowMs));
+    const isAnybodys = appender.ownedBy === "ANYBODY";
+    const digest = await appender.detach(isAnybodys ? null : lease.owner(resumeWindowMs));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
-    this.wait(open, appender.epoch, digest, cause);
+    if (isAnybodys) await open.release();
+    else this.wait(open, appender.epoch, digest, cause);
+  }
+
+  /** Leaves an upload that was taken over to anybody who comes; until then it costs nothing. */
+  async #leave({ open, record }: OpenUpload): Promise<void> {
+    await this.#parts.catalog.update(record.id, record.revision, { owner: null });
+    await open.release();
+  }
+
+  /** Whether an upload goes on after its owner is gone: for the resume window, or for whoever comes. */
+  #isKept({ ownedBy }: { ownedBy: Ownership }): boolean {
+    return ownedBy === "ANYBODY" || ownedBy === "SECRET" && this.#parts.resumeWindowMs > 0;
   }
 
   /** Nobody came back: the upload is FAILED with everything it has. */
@@ -386,8 +399,16 @@ export class Handover {
 }
 
 /** Tells whether an upload waits for its owner after an error. */
-export function mayComeBack({ resumable }: Appender, { code }: StreamError): boolean {
-  return resumable && INTERRUPTIONS.has(code);
+export function mayComeBack({ ownedBy }: Appender, { code }: StreamError): boolean {
+  return ownedBy !== "CONNECTION" && INTERRUPTIONS.has(code);
+}
+
+async function isOwner(
+  { ownedBy, secretHash }: ResourceRecord,
+  secret: string | null,
+): Promise<boolean> {
+  if (ownedBy === "ANYBODY") return true;
+  return secret !== null && secretHash !== null && await matchesSecret(secret, secretHash);
 }
 
 function completedUpload({ size, lines, digest }: ResourceRecord): UploadResult {

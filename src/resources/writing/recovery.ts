@@ -72,7 +72,9 @@ export class Recovery {
 
   async #recoverOne(record: ResourceRecord): Promise<boolean> {
     const { handover, lease, cache } = this.#parts;
-    const { id } = record;
+    const { id, ownedBy, owner } = record;
+    // Whoever had it last has left it in line with its log.
+    if (ownedBy === "ANYBODY" && owner === null) return false;
     if (handover.isOurs(id) || !lease.mayTake(record)) return false;
     // An end that the catalog refused is believed as long as this process lives.
     const known = cache.find(id)?.status.transferStatus;
@@ -93,7 +95,9 @@ export class Recovery {
         if (lost.code === "NOT_FOUND") await handover.lose(record.id, lost);
         // What cannot be opened now may be when its owner is back, or when the window is over.
         else if (lost.code !== "CONFLICT" && lost.code !== "FENCED") {
-          handover.wait(cache.holdUnreached(record), record.epoch, null, abandoned());
+          if (record.ownedBy !== "ANYBODY") {
+            handover.wait(cache.holdUnreached(record), record.epoch, null, abandoned());
+          }
         } else {
           // Its last owner may just have written what it had; another node may have been faster.
           record = await catalog.get(record.id);

@@ -2,7 +2,7 @@
  * How an upload is registered: what it may be, its record, its log.
  * @module
  */
-import type { Announcement, ResourceRecord, UploadContext } from "../../catalog.ts";
+import type { Announcement, Ownership, ResourceRecord, UploadContext } from "../../catalog.ts";
 import { chooseDigest, createDigest, DIGEST_VERSION, type RunningDigest } from "../../digest.ts";
 import { isResourceId, type ResourceMetadata, StreamError } from "../../protocol.ts";
 import type { QuotaResource } from "../quota.ts";
@@ -24,8 +24,8 @@ export interface Registration {
   contextId: string | null;
   /** Whether it is refused without an upload context; as the server's settings say by default. */
   requiresContext?: boolean;
-  /** Whether the upload can be resumed after its connection broke. */
-  resumable: boolean;
+  /** Whose the upload is; a secret is made for those who own it by one. */
+  ownedBy: Ownership;
   /** Whether an upload context nobody made yet is made now; otherwise the upload is refused. */
   makeContext: boolean;
   /** Digest algorithms, in the uploader's order of preference. */
@@ -85,7 +85,7 @@ export class Registrar {
    */
   async register(id: string, registration: Registration): Promise<OwnedUpload> {
     const { quota, usage, events } = this.#parts;
-    const { metadata, digests, resumable, announced } = registration;
+    const { metadata, digests, ownedBy, announced } = registration;
     if (registration.id !== undefined) await this.#checkFree(id);
     const contextId = await this.#context(registration);
     const subject = { id, metadata, contextId };
@@ -93,7 +93,7 @@ export class Registrar {
     await usage.take(contextId, 0);
     await quota.checkRegistration(subject);
     const digest = await createDigest(chooseDigest(digests));
-    const secret = resumable ? newSecret() : null;
+    const secret = ownedBy === "SECRET" ? newSecret() : null;
     const secretHash = secret === null ? null : await hashSecret(secret);
     const record = this.#newRecord(subject, digest, secretHash, registration);
     const appender = await this.#parts.handover.take(id, () => this.#create(record, digest));
@@ -137,7 +137,7 @@ export class Registrar {
     subject: QuotaResource,
     digest: RunningDigest,
     secretHash: string | null,
-    { announced = NOTHING, annotation }: Registration,
+    { announced = NOTHING, annotation, ownedBy }: Registration,
   ): ResourceRecord {
     const nowMs = this.#nextTimeMs();
     return {
@@ -161,6 +161,7 @@ export class Registrar {
       },
       secretHash,
       announced,
+      ownedBy,
       ...(annotation === undefined ? {} : { annotation }),
       owner: this.#parts.lease.owner(),
       updatedAtMs: this.#parts.clock.nowMs,
@@ -183,8 +184,8 @@ export class Registrar {
     if (!isResourceId(id)) {
       throw new StreamError("BAD_METADATA", `${JSON.stringify(id)} is no resource id`);
     }
-    // Those who follow a deleted resource have it open until they are told.
-    if (cache.find(id) !== undefined || await catalog.get(id) !== null) {
+    // Those who follow a deleted resource have it open until they let go of it.
+    if (cache.find(id)?.deleted === false || await catalog.get(id) !== null) {
       throw new StreamError("CONFLICT", `there is a resource ${id} already`);
     }
   }

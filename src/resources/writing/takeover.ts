@@ -6,6 +6,7 @@ import type { Catalog, Owner, ResourceRecord } from "../../catalog.ts";
 import type { ResourceStatus } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
 import type { SteadyClock } from "../steady_clock.ts";
+import { annotationAt } from "../intent.ts";
 import { statusOf } from "../status.ts";
 
 /** Parts of a takeover. */
@@ -48,13 +49,16 @@ export async function takeLog(
   // Claimed before it is used: after a failure halfway the next attempt has a greater one.
   const epoch = record.epoch + 1;
   const { revision } = await catalog.update(id, record.revision, { epoch, sequence: 0, owner });
-  const writer = await storage.recover(id, { lineAccess: supportsLineAccess, epoch });
+  const { intent } = record;
+  const whole = intent ?? undefined;
+  const writer = await storage.recover(id, { lineAccess: supportsLineAccess, epoch, whole });
   try {
     const taken = await catalog.update(id, revision, {
       transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
       size: writer.size,
       durableSize: Math.min(record.durableSize, writer.size),
       lines: supportsLineAccess ? writer.lineBreaks : null,
+      ...(intent ? { annotation: annotationAt(record, writer.size), intent: null } : {}),
       updatedAtMs: clock.nowMs,
     });
     const status = { ...statusOf(taken), durableSize: Math.min(durableSize, writer.size) };

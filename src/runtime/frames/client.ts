@@ -60,6 +60,7 @@ export async function connectFrames(
     const connection = new FrameConnection(socket, {
       role: "client",
       subprotocol: "",
+      client: null,
       keepAlive: true,
       times: { ...CONNECTION_TIMES, ...times },
     });

@@ -34,6 +34,8 @@ export interface ConnectionOptions {
   role: Role;
   /** The subprotocol; empty without one. */
   subprotocol: string;
+  /** Client whose connection it is, for budgets; null for one that has no share. */
+  client: string | null;
   /** Whether the peer is pinged; sessions with a heartbeat of their own need none. */
   keepAlive: boolean;
   /** The times. */
@@ -154,7 +156,7 @@ export class FrameConnection implements Connection {
 
   /** Sends one long text, made when there is room for it. */
   sendLong(costBytes: number, make: () => Promise<string>): Promise<void> {
-    return UNTAKEN.during(costBytes, async () => {
+    return UNTAKEN.during(costBytes, this.#options.client, async () => {
       if (!this.#closing) await this.send(await make());
     });
   }

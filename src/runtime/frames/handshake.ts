@@ -85,7 +85,7 @@ export class Handshake {
     this.#socket.resume().end();
   }
 
-  #open(key: string, { subprotocol, open }: Upgrade): void {
+  #open(key: string, { subprotocol, client = null, open }: Upgrade): void {
     const protocol = subprotocol === "" ? "" : `Sec-WebSocket-Protocol: ${subprotocol}\r\n`;
     this.#socket.write(
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -94,6 +94,7 @@ export class Handshake {
     const connection = new FrameConnection(this.#socket, {
       role: "server",
       subprotocol,
+      client,
       keepAlive: subprotocol === "",
       times: this.#times,
     });

@@ -46,6 +46,8 @@ export async function writeResponse(response: Response, out: ServerResponse): Pr
     // An error is short: it is sent with its length, for clients that know no chunks.
     else out.end(new Uint8Array(await response.arrayBuffer()));
   } catch {
+    // To HTTP/1.0 the end of the connection is that of the body: only a reset tells that it broke off.
+    if (out.req.httpVersion === "1.0") out.socket?.resetAndDestroy();
     out.destroy();
   }
 }

@@ -35,8 +35,15 @@ function limitedTo({ contextId, resourceId }: Grant): StreamError {
   return new StreamError("FORBIDDEN", `the token is limited to ${limits.join(" and ")}`);
 }
 
-/** Another resource of a limited context is answered as one that does not exist. */
-async function checkResource(grant: Grant, id: string, resources: Resources): Promise<void> {
+/**
+ * Checks what a grant is limited to: another resource of a limited context is answered as one that does not exist.
+ * @throws {StreamError} FORBIDDEN, NOT_FOUND.
+ */
+export async function checkResource(
+  grant: Grant,
+  id: string,
+  resources: Resources,
+): Promise<void> {
   if (grant.resourceId !== null && grant.resourceId !== id) throw limitedTo(grant);
   if (grant.contextId === null && grant.life === undefined) return;
   const { contextId, status } = await resources.get(id);
@@ -84,6 +91,20 @@ export function namedResource(
   const segment = c.req.param("id")!;
   const isThatOne = grant.resourceId === segment && isUuid(segment);
   if (grant.resourceId !== null && !isThatOne) throw limitedTo(grant);
+  return inContext(c, grant, resources);
+}
+
+/**
+ * Checks a new resource of a chosen id; a grant that is limited to one may choose just that.
+ * @throws {StreamError} FORBIDDEN.
+ */
+export function checkNew(
+  c: Context,
+  grant: Grant,
+  id: string,
+  resources: Resources,
+): void | Promise<void> {
+  if (grant.resourceId !== null && grant.resourceId !== id) throw limitedTo(grant);
   return inContext(c, grant, resources);
 }
 

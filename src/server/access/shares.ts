@@ -2,16 +2,10 @@
  * Shares: how much of what there is little of one client may hold, so that nobody stands in everybody's way.
  * @module
  */
-import type { Context } from "hono";
 import { StreamError } from "../../protocol.ts";
-import { grantOf } from "../access.ts";
-import { networkOf } from "./failures.ts";
-import type { References } from "../references.ts";
 
 /** Part of all places that one client may hold, unless its share is given. */
 const SHARE = 1 / 2;
-/** Programs of this machine, and proxies that nobody told us of: any number of clients. */
-const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/i;
 
 /** What is shared. */
 export interface SharesOptions {
@@ -54,7 +48,7 @@ export class Shares {
    * @throws {StreamError} LIMIT_REACHED when one of them has its share.
    */
   check(clients: readonly string[]): void {
-    const full = clients.find((client) => (this.#held.get(client) ?? 0) >= this.maxPerClient);
+    const full = this.#full(clients);
     if (full === undefined) return;
     const { what, option, refused } = this.#options;
     refused();
@@ -62,6 +56,15 @@ export class Shares {
       "LIMIT_REACHED",
       `${full} has ${this.maxPerClient} ${what}, its share: end some, or see ${option}`,
     );
+  }
+
+  /** Whether a request may have one more place; nobody is refused anything. */
+  hasRoom(clients: readonly string[]): boolean {
+    return this.#full(clients) === undefined;
+  }
+
+  #full(clients: readonly string[]): string | undefined {
+    return clients.find((client) => (this.#held.get(client) ?? 0) >= this.maxPerClient);
   }
 
   /**
@@ -91,16 +94,4 @@ export class Shares {
     this.check(clients);
     return this.hold(clients);
   }
-}
-
-/** Whose a request is: its token, and the address or the IPv6 /64 that it came from. */
-export function clientsOf(c: Context, references: References): string[] {
-  const clients: string[] = [];
-  const grant = grantOf(c);
-  if (grant !== null) clients.push(`the token ${JSON.stringify(grant.name)}`);
-  const address = references.remoteAddress(c);
-  if (address !== null && !LOOPBACK.test(address)) {
-    clients.push(`the address ${networkOf(address)}`);
-  }
-  return clients;
 }

@@ -3,21 +3,18 @@
  * @module
  */
 import type { Context } from "hono";
-import {
-  type SearchEnd,
-  type SearchMatch,
-  type SearchProgress,
-  StreamError,
-} from "../../protocol.ts";
+import type { SearchEnd, SearchMatch, SearchProgress } from "../../protocol.ts";
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
-import { clientsOf, Shares } from "../access/shares.ts";
+import { clientsOf } from "../access/clients.ts";
+import { Shares } from "../access/shares.ts";
 import { flag, inQuery, integer, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
 import { COUNT, FLAG, object, type Schema, TEXT } from "../route/schemas.ts";
 import { ONE, resourceId } from "./listing.ts";
+import { type SearchPlace, SearchPlaces } from "./search/places.ts";
 
 const MATCHES = 1000;
 const MAX_MATCHES = 10_000;
@@ -25,7 +22,7 @@ const MAX_MATCHES = 10_000;
 const PROGRESS_MS = 250;
 /** Time of one search; the next goes on where it ended. */
 const BUDGET_MS = 30_000;
-/** Searches at the same time on one port: each takes what is left of a core. */
+/** Searches that run at the same time on one port: each takes what is left of a core. */
 const MAX_SEARCHES = 4;
 const MAX_LINE = Number.MAX_SAFE_INTEGER;
 
@@ -40,6 +37,7 @@ const PARAMETERS = {
     integer(-MAX_LINE, MAX_LINE),
     0,
   ),
+  to: inQuery("to", "index of the line behind the last one to look at", integer(0, MAX_LINE)),
   limit: inQuery("limit", "most matches", integer(1, MAX_MATCHES), MATCHES),
   progress: inQuery("progress", "whether to tell how far the search has come", flag, false),
 };
@@ -67,13 +65,13 @@ const SEARCH_END: Schema = {
 
 /** The route of searches. */
 export function searchRoutes(parts: FaceParts): Route[] {
-  let running = 0;
   const shares = new Shares({
     what: "searches",
     max: MAX_SEARCHES,
     option: "docs/security.md",
-    refused: () => {},
+    refused: () => parts.metrics.shareRefused("searches"),
   });
+  const places = new SearchPlaces({ max: MAX_SEARCHES, shares });
   return [route({
     name: "searchLines",
     method: "GET",
@@ -92,19 +90,11 @@ export function searchRoutes(parts: FaceParts): Route[] {
       ...["LIMIT_REACHED", "STORAGE_FAILED", "INDEX_DAMAGED"] as const,
     ],
     async handle(c, asked) {
-      if (running >= MAX_SEARCHES) {
-        throw new StreamError("LIMIT_REACHED", `${running} searches are running: try again later`);
-      }
-      const leave = shares.take(clientsOf(c, parts.references));
-      running++;
-      const ended = () => {
-        running--;
-        leave();
-      };
+      const place = places.take(clientsOf(c, parts.references));
       try {
-        return await send(c, parts, asked, ended);
+        return await send(c, parts, asked, place);
       } catch (error) {
-        ended();
+        place.end();
         throw error;
       }
     },
@@ -114,22 +104,23 @@ export function searchRoutes(parts: FaceParts): Route[] {
 async function send(
   c: Context,
   parts: FaceParts,
-  { id, q: pattern, regex, ignoreCase, from, limit, progress }: Asked,
-  ended: () => void,
+  { id, q: pattern, regex, ignoreCase, from, to, limit, progress }: Asked,
+  place: SearchPlace,
 ): Promise<Response> {
   const { resources } = parts;
   const finder = finderFor({ pattern, regex, ignoreCase });
   const progressMs = progress ? PROGRESS_MS : undefined;
-  const bounds: SearchBounds = { from, limit, budgetMs: BUDGET_MS, progressMs };
+  const bounds: SearchBounds = { from, to, limit, budgetMs: BUDGET_MS, progressMs };
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await resources.open(id));
   const { resource } = opened;
   // A resource that cannot be searched is refused before the answer begins.
   await resource.lineStart(Math.max(0, bounds.from));
   const source = {
-    chunks: (signal: AbortSignal) => encode(search(resource, finder, bounds, signal)),
+    chunks: (signal: AbortSignal) =>
+      encode(search(resource, finder, bounds, signal), place, signal),
     release: () => {
-      ended();
+      place.end();
       return opened.release();
     },
   };
@@ -142,16 +133,21 @@ async function send(
   return response;
 }
 
-/** An object a line: the matches, and how the search ended. */
+/** An object a line: the matches, and how the search ended; it runs while its reader takes them. */
 async function* encode(
   found: AsyncGenerator<(SearchMatch | SearchProgress)[], SearchEnd, void>,
+  place: SearchPlace,
+  signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
   const encoder = new TextEncoder();
   try {
     for (;;) {
+      await place.resume(signal);
       const { done, value } = await found.next();
       const objects = done ? [{ end: true, ...value }] : value;
-      yield encoder.encode(objects.map((object) => `${JSON.stringify(object)}\n`).join(""));
+      const bytes = encoder.encode(objects.map((object) => `${JSON.stringify(object)}\n`).join(""));
+      place.pause();
+      yield bytes;
       if (done) return;
     }
   } finally {

@@ -29,6 +29,8 @@ export interface Parameter<Value = unknown> {
   readonly description: string;
   /** The values that are allowed, and the default. */
   readonly schema: Schema;
+  /** Whether it is the rest of a path, slashes included. */
+  readonly isRest?: true;
   /** Whether who knows it owns something: it is kept out of logs. */
   readonly isSecret: boolean;
   /**
@@ -92,6 +94,11 @@ export function choice<Word extends string>(words: readonly Word[]): Kind<Word> 
 export function inPath(name: string, description: string): Parameter<string> {
   const valueIn = (c: Context) => c.req.param(name)!;
   return { in: "path", name, description, schema: TEXT, isSecret: false, valueIn };
+}
+
+/** The rest of the path, slashes included. */
+export function restOfPath(name: string, description: string): Parameter<string> {
+  return { ...inPath(name, description), isRest: true };
 }
 
 /** A part of the path that is told to nobody, logs included; nor is what follows it. */

@@ -46,7 +46,7 @@ export async function create(
     contextId: context || contextId,
     requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
-    resumable: true,
+    ownedBy: "SECRET",
     digests: DIGESTS,
     announced: { size: length ?? null, checksum: null },
     annotation: said.metadata,
@@ -54,7 +54,7 @@ export async function create(
   const { id } = upload.appender.resource;
   c.header("location", `${parts.references.base(c)}${TUS_PATH}/${id}/${secret}`);
   return await uploading.own(c, upload, async (intake) => {
-    if (brings) await upload.receive(intake, contentOf(c));
+    if (brings) await upload.receive(intake, contentOf(c, parts));
     await completeIfWhole(upload);
     tellReferences(c, parts, id);
     tellState(c, parts, upload);
@@ -83,7 +83,7 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
     const size = sizeAfter(said, upload);
     checkContent(c, offset, size);
     appender.announced = { ...appender.announced, size };
-    await upload.receive(intake, contentOf(c));
+    await upload.receive(intake, contentOf(c, parts));
     await completeIfWhole(upload);
     tellState(c, parts, upload);
     return c.body(null, 204);

@@ -8,6 +8,7 @@ import type { ControlSession } from "../../session.ts";
 import { whileGranted } from "../access.ts";
 import type { FaceParts } from "../face.ts";
 import { checkOwnName, type HostSession, type SessionHooks } from "../host.ts";
+import { clientsOf } from "../access/clients.ts";
 import type { Open, SessionEnd } from "../sessions.ts";
 
 /**
@@ -25,14 +26,17 @@ export function upgrade(
   kind: HostSession["kind"],
   open: Open,
 ): Response {
-  const { runtime, sessions, observer, sessionHooks } = parts;
+  const { runtime, sessions, observer, references, sessionHooks } = parts;
   const { req } = c;
   checkUpgrade(c, parts);
+  // Some runtimes forget where a connection comes from with its upgrade.
+  const clients = clientsOf(c, references);
   const ended = observer.session(c);
   const failed = (message: string) => parts.failed(c, message);
   const asked = sessionHooks === undefined ? null : askedBy(c, kind);
   const response = runtime.upgrade(req.raw, c.env, {
     subprotocol: isNative(c) ? SUBPROTOCOL : "",
+    client: clients.at(-1) ?? null,
     open: (connection) => {
       let stop = () => {};
       let tellHost: (end: SessionEnd) => void = () => {};
@@ -42,7 +46,7 @@ export function upgrade(
         if (asked !== null) tellHost = introduce(session, asked, sessionHooks!, failed);
         return session;
       };
-      return sessions.track(connection, kind, openWhileGranted, (end) => {
+      return sessions.track(connection, kind, clients, openWhileGranted, (end) => {
         stop();
         ended(end);
         tellHost(end);
@@ -102,8 +106,9 @@ function introduce(
  * Checks that a request wants to be upgraded, and may be.
  * @throws {StreamError} BAD_REQUEST, LIMIT_REACHED.
  */
-export function checkUpgrade({ req }: Context, { sessions }: FaceParts): void {
-  sessions.checkRoom();
+export function checkUpgrade(c: Context, { sessions, references }: FaceParts): void {
+  const { req } = c;
+  sessions.checkRoom(clientsOf(c, references));
   if (req.header("upgrade")?.toLowerCase() === "websocket") return;
   throw new StreamError(
     "BAD_REQUEST",

@@ -25,7 +25,12 @@ export function failed(action: string, error: unknown): StreamError {
     : systemCode(error) === "ENOENT"
     ? "NOT_FOUND"
     : "STORAGE_FAILED";
-  return new StreamError(code, `cannot ${action}: ${(error as Error).message}`, { cause: error });
+  return new StreamError(code, `cannot ${action}: ${withoutPath(error)}`, { cause: error });
+}
+
+/** What the system said, without the call and the path on our disk: uploaders and readers hear it, too. */
+function withoutPath(error: unknown): string {
+  return (error as Error).message.replace(/(, \w+|[,:] \w+ '.*)$/s, "");
 }
 
 /** The system's own code of an error, e.g. `ENOENT`. */

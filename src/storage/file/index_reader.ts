@@ -7,7 +7,7 @@
  */
 import { type FileHandle, open } from "node:fs/promises";
 import { StreamError } from "../../protocol.ts";
-import { decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
+import { decodeEntry, INDEX_ENTRY_BYTES, indexPath, labelOf } from "../layout.ts";
 
 const LINE_BREAK = 10;
 
@@ -50,7 +50,10 @@ export class IndexReader {
     let found = await this.#find(index);
     if (typeof found !== "number" && await this.#reopen()) found = await this.#find(index);
     if (found === "ABSENT") {
-      throw new StreamError("STORAGE_FAILED", `the index ${this.#path} has no entry ${index}`);
+      throw new StreamError(
+        "STORAGE_FAILED",
+        `the index ${labelOf(this.#path)} has no entry ${index}`,
+      );
     }
     return found === "WRONG" ? this.#refuse(`entry ${index} names no line break`) : found;
   }
@@ -124,7 +127,7 @@ export class IndexReader {
   #refuse(what: string): never {
     throw new StreamError(
       "INDEX_DAMAGED",
-      `the index ${this.#path} is damaged, ${what}: stream check --repair builds it anew`,
+      `the index ${labelOf(this.#path)} is damaged, ${what}: stream check --repair builds it anew`,
     );
   }
 }

@@ -8,7 +8,7 @@ import process from "node:process";
 import { setImmediate } from "node:timers/promises";
 import type { LogReader } from "../../storage.ts";
 import { ARRIVAL_BYTES, type ArrivalEntries, arrivalsOf, arrivedSince } from "../arrivals.ts";
-import { arrivalsPath, indexPath } from "../layout.ts";
+import { arrivalsPath, indexPath, labelOf } from "../layout.ts";
 import { attempt } from "./errors.ts";
 import { IndexReader } from "./index_reader.ts";
 
@@ -67,15 +67,15 @@ export class FileReader implements LogReader {
 
   read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array> {
     const bytes = buffer?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
-    return attempt(`read ${this.path}`, () => this.#read(this.data, byteOffset, bytes));
+    return attempt(`read ${labelOf(this.path)}`, () => this.#read(this.data, byteOffset, bytes));
   }
 
   lineBreak(index: number): Promise<number> {
-    return attempt(`read ${indexPath(this.path)}`, () => this.#index.lineBreak(index));
+    return attempt(`read ${labelOf(indexPath(this.path))}`, () => this.#index.lineBreak(index));
   }
 
   checkLines(lines: number, size: number): Promise<void> {
-    return attempt(`read ${indexPath(this.path)}`, () => this.#index.check(lines, size));
+    return attempt(`read ${labelOf(indexPath(this.path))}`, () => this.#index.check(lines, size));
   }
 
   async arrivals(byteOffsets: readonly number[]): Promise<(number | null)[]> {
@@ -97,7 +97,7 @@ export class FileReader implements LogReader {
     const count = Math.floor((await file.stat()).size / ARRIVAL_BYTES);
     const read = (from: number, entries: number) =>
       attempt(
-        `read ${path}`,
+        `read ${labelOf(path)}`,
         () => this.#read(file, from * ARRIVAL_BYTES, new Uint8Array(entries * ARRIVAL_BYTES)),
       );
     return { count, read };

@@ -7,7 +7,7 @@ import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
-import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, indexPath } from "../layout.ts";
+import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, indexPath, labelOf } from "../layout.ts";
 import { LineCounter } from "../line_counter.ts";
 import type { OwnedTail } from "../tails.ts";
 import { ArrivalWriter } from "./arrivals.ts";
@@ -55,7 +55,7 @@ export class FileWriter implements LogWriter {
     parts: readonly Uint8Array[],
     statusOf?: (end: LogEnd) => ResourceStatus,
   ): Promise<void> {
-    return attempt(`write ${this.path}`, () => {
+    return attempt(`write ${labelOf(this.path)}`, () => {
       this.tail.check();
       if (byteOffset !== this.size) {
         throw new StreamError(
@@ -85,7 +85,7 @@ export class FileWriter implements LogWriter {
   }
 
   announce(status: ResourceStatus): Promise<void> {
-    return attempt(`write ${this.path}`, () => {
+    return attempt(`write ${labelOf(this.path)}`, () => {
       this.tail.check();
       this.tail.tell(status);
     });
@@ -96,14 +96,14 @@ export class FileWriter implements LogWriter {
   }
 
   settle(): Promise<void> {
-    return attempt(`write ${indexPath(this.path)}`, () => {
+    return attempt(`write ${labelOf(indexPath(this.path))}`, () => {
       this.tail.check();
       this.#flushIndex();
     });
   }
 
   async flushData(): Promise<void> {
-    await attempt(`flush ${this.path}`, () => flush(this.data));
+    await attempt(`flush ${labelOf(this.path)}`, () => flush(this.data));
     if (this.#directorySynced) return;
     for (let depth = 0, at = dirname(this.path); depth < 3; depth++, at = dirname(at)) {
       await syncDirectory(at);
@@ -114,7 +114,7 @@ export class FileWriter implements LogWriter {
   async flush(): Promise<void> {
     await this.settle();
     const { index } = this;
-    if (index !== null) await attempt(`flush ${indexPath(this.path)}`, () => flush(index));
+    if (index !== null) await attempt(`flush ${labelOf(indexPath(this.path))}`, () => flush(index));
     await this.flushData();
   }
 
@@ -252,7 +252,7 @@ function flush(file: number): Promise<void> {
 }
 
 async function syncDirectory(path: string): Promise<void> {
-  await attempt(`flush ${path}`, async () => {
+  await attempt("flush the directory of a log", async () => {
     const handle = await open(path, "r");
     try {
       await handle.sync();

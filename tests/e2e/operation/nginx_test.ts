@@ -1,5 +1,5 @@
 /** Through a real nginx, configured as docs/operation.md says: nothing is held back, and references are right. */
-import { type ClientRequest, request } from "node:http";
+import { Agent, type ClientRequest, request } from "node:http";
 import { once } from "node:events";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
@@ -187,6 +187,23 @@ for (const kind of KINDS) {
     assertNotEquals(answer.headers.location, undefined);
     assertEquals((await text.end()).length, 4 + 4 * MIB);
     download.close();
+  });
+
+  test(`a client of the draft of resumable uploads gets the answer of ${kind}, and no 104 instead`, async () => {
+    await using place = await proxied(kind, "--step-port", "0");
+    const headers = { "upload-draft-interop-version": "8", "upload-complete": "?1" };
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    // The second one shows that nginx knows where the first answer ended.
+    for (const name of ["one", "two"]) {
+      const sent = request(`${place.url}/resources/${name}.log`, { method: "PUT", headers, agent });
+      sent.on("information", ({ statusCode }) => assertEquals(statusCode, 100));
+      sent.end("all of it");
+      const [answer] = await within("an answer", once(sent, "response"));
+      let body = "";
+      for await (const chunk of answer) body += chunk;
+      assertEquals([answer.statusCode, JSON.parse(body).transferStatus], [201, "COMPLETED"]);
+    }
+    agent.destroy();
   });
 }
 

@@ -69,8 +69,8 @@ export class RawPeer implements Disposable {
   /** Bytes that have left this process. */
   sentBytes = 0;
 
-  constructor(port: number) {
-    this.socket = connect(port, "127.0.0.1");
+  constructor(port: number, localAddress?: string) {
+    this.socket = connect({ port, host: "127.0.0.1", localAddress });
     this.socket.setNoDelay(true);
     // A broken connection shows in what does not arrive.
     this.socket.on("error", () => {});

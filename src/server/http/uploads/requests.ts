@@ -51,7 +51,7 @@ export async function create(
   const { complete: isComplete, contentDigest } = said;
   const isWhole = isComplete !== false;
   const digest = said.reprDigest ?? (isWhole ? contentDigest : undefined);
-  const content = contentOf(c);
+  const content = contentOf(c, parts);
   const size = announcedSize(c, said.length, 0, isWhole);
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
   if (size === "INCONSISTENT") return inconsistentLength(c);
@@ -62,7 +62,7 @@ export async function create(
     contextId: said.context || null,
     requiresContext: requiresContext(parts, c.req.raw),
     makeContext: true,
-    resumable: !isWhole || inform !== null,
+    ownedBy: isWhole && inform === null ? "CONNECTION" : "SECRET",
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
     announced: { size, checksum: digest?.value ?? null },
   });
@@ -109,7 +109,7 @@ export async function append(
     );
   }
   checkCoding(c);
-  const content = contentOf(c);
+  const content = contentOf(c, parts);
   const upload = await find(c, parts, said);
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
   return await own(c, upload, async (intake) => {

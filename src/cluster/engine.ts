@@ -1,0 +1,216 @@
+/**
+ * The engine that nodes of a cluster share: NATS JetStream (https://docs.nats.io/nats-concepts/jetstream).
+ * @module
+ */
+import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import {
+  jetstream,
+  JetStreamApiError,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstreamManager,
+} from "@nats-io/jetstream";
+import { StreamError } from "../protocol.ts";
+
+/** A member that does not answer so often is left for another one. */
+const PING_MS = 500;
+const MOST_PINGS = 2;
+const RECONNECT_MS = 100;
+/** A request that the engine does not answer within so long is made again, in ms. */
+const ANSWER_MS = 1000;
+/** A member that is connected and answers nothing for so long is left for another one, but not more often, in ms. */
+const SILENCE_MS = 1500;
+const PATIENCE_MS = 3000;
+
+/** Buckets of the records of resources; the id says which. */
+export const RECORD_BUCKETS: readonly string[] = ["rec-0", "rec-1", "rec-2", "rec-3"];
+/** Bucket of upload contexts. */
+export const CONTEXT_BUCKET = "ctx";
+/** Bucket of what holds for the whole cluster. */
+export const SETTINGS_BUCKET = "cluster";
+/** Bucket of the nodes that are there, and of who does what only one may do. */
+export const NODE_BUCKET = "nodes";
+
+/** A connection to the engine; it goes to another member when its own is gone. */
+export class Engine {
+  /** Publishes to streams. */
+  readonly js: JetStreamClient;
+  readonly #inFlight = new Set<(error: StreamError) => void>();
+  readonly #waiting = new Set<() => void>();
+  readonly #reconnected = new Set<() => void>();
+  #isConnected = true;
+  #answeredAtMs = performance.now();
+  #leftAtMs = -Infinity;
+
+  /** Use {@link connectEngine}. */
+  constructor(
+    /** The connection. */
+    readonly nc: NatsConnection,
+    /** Reads and manages streams. */
+    readonly jsm: JetStreamManager,
+  ) {
+    this.js = jetstream(nc, { timeout: ANSWER_MS });
+    void this.#observe();
+  }
+
+  /** Whether a member is connected. */
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /**
+   * Makes a request that fails as soon as the connection is gone: the client lets it run to its timeout.
+   * @param step The request.
+   * @throws {StreamError} NOT_READY without a connection, or when it breaks; nobody knows then what became of it.
+   */
+  async request<T>(step: () => Promise<T>): Promise<T> {
+    // What is sent without a connection is never sent, and told to nobody (nats.js 3.4).
+    if (!this.#isConnected) throw away();
+    const { promise, reject } = Promise.withResolvers<never>();
+    this.#inFlight.add(reject);
+    try {
+      return await Promise.race([step(), promise]);
+    } finally {
+      this.#inFlight.delete(reject);
+    }
+  }
+
+  /**
+   * Waits for a connection.
+   * @param limitMs For how long.
+   * @returns Whether there is one.
+   */
+  async reach(limitMs: number): Promise<boolean> {
+    if (this.#isConnected) return true;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.add(resolve);
+    const timer = setTimeout(resolve, limitMs);
+    await promise;
+    clearTimeout(timer);
+    this.#waiting.delete(resolve);
+    return this.#isConnected;
+  }
+
+  /** The engine answered something. */
+  answered(): void {
+    this.#answeredAtMs = performance.now();
+  }
+
+  /** The engine did not answer: a member that was cut off from the others keeps its clients, and is left here. */
+  unanswered(): void {
+    const nowMs = performance.now();
+    if (!this.#isConnected || nowMs - this.#answeredAtMs < SILENCE_MS) return;
+    if (nowMs - this.#leftAtMs < PATIENCE_MS) return;
+    this.#leftAtMs = nowMs;
+    void this.nc.reconnect().catch(() => {});
+  }
+
+  /**
+   * Hears of every new connection: what was published meanwhile was missed.
+   * @returns Ends it.
+   */
+  onReconnect(listener: () => void): () => void {
+    this.#reconnected.add(listener);
+    return () => this.#reconnected.delete(listener);
+  }
+
+  /** Ends the connection. */
+  async close(): Promise<void> {
+    await this.nc.close();
+  }
+
+  async #observe(): Promise<void> {
+    for await (const { type } of this.nc.status()) {
+      if (type === "disconnect" || type === "close") this.#lost();
+      if (type === "reconnect") this.#found();
+    }
+    this.#lost();
+  }
+
+  #lost(): void {
+    this.#isConnected = false;
+    for (const reject of this.#inFlight) reject(away());
+    this.#inFlight.clear();
+  }
+
+  #found(): void {
+    this.#isConnected = true;
+    for (const resolve of this.#waiting) resolve();
+    for (const listener of this.#reconnected) listener();
+  }
+}
+
+/** Whether the engine refused something because it has no room. */
+export function isFull(error: unknown): boolean {
+  return error instanceof JetStreamApiError && FULL.includes(error.code);
+}
+
+/** Codes of the engine: a stream is full, its store is, its account is. */
+const FULL = [10077, 10047, 10023];
+
+function away(): StreamError {
+  return new StreamError("NOT_READY", "the connection to the engine is gone");
+}
+
+/** How the engine is reached. */
+export interface EngineOptions {
+  /** Its members, as `enginesIn` reads them. */
+  servers: readonly string[];
+  /** Content of a file of credentials; none by default. */
+  credentials?: Uint8Array;
+}
+
+/**
+ * Connects to the engine.
+ * @param options Its members, and what is presented there.
+ * @throws {StreamError} UNREACHABLE.
+ */
+export async function connectEngine({ servers, credentials }: EngineOptions): Promise<Engine> {
+  try {
+    const nc = await connect({
+      servers: [...servers],
+      name: "stream",
+      authenticator: credentials && credsAuthenticator(credentials),
+      pingInterval: PING_MS,
+      maxPingOut: MOST_PINGS,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: RECONNECT_MS,
+    });
+    const jsm = await jetstreamManager(nc, { timeout: ANSWER_MS, checkAPI: false });
+    return new Engine(nc, jsm);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw new StreamError("UNREACHABLE", `the engine at ${servers.join(", ")}: ${reason}`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Reads the addresses of the members.
+ * @param text `nats://a,b:4222,c`, or `tls://…`.
+ * @returns One address for each.
+ * @throws {StreamError} BAD_REQUEST.
+ */
+export function enginesIn(text: string): string[] {
+  const [, scheme, list] = /^(nats|tls):\/\/([^/?#@\s]+)$/.exec(text) ?? [];
+  const names = (list ?? "").split(",");
+  if (names.every((name) => /^(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?$/.test(name))) {
+    return names.map((name) => `${scheme}://${name}`);
+  }
+  throw new StreamError("BAD_REQUEST", `${text}: expected nats://HOST,HOST,HOST`);
+}
+
+/**
+ * Which of several places has what belongs to an id.
+ * @param id The id.
+ * @param count How many places there are.
+ * @returns Number of the place, from 0: the same on every node, for ever (FNV-1a).
+ */
+export function shardOf(id: string, count: number): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < id.length; at++) {
+    hash = Math.imul(hash ^ id.charCodeAt(at), 0x01000193) >>> 0;
+  }
+  return hash % count;
+}

@@ -1,0 +1,178 @@
+/** A real engine of three members for tests: started once for all tests of a process, gone with it. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connectEngine, type Engine } from "../../src/cluster/engine.ts";
+
+const MEMBERS = 3;
+const START_MS = 30_000;
+
+/** Ends with its standard input: with the process that started it, however that ends. */
+const GUARD = '"$0" "$@" & child=$!; cat > /dev/null; kill -9 $child; wait $child 2> /dev/null';
+/** Removes what a process leaves that ends without a word. */
+const SWEEPER = 'cat > /dev/null; sleep 1; rm -rf "$0"';
+
+/** A member of the engine. */
+export class Member {
+  readonly #directory: string;
+  #guard: ChildProcess | null = null;
+
+  /** Use {@link EngineCluster}. */
+  constructor(
+    directory: string,
+    readonly name: string,
+    /** Port for clients. */
+    readonly port: number,
+    /** Port of its monitoring. */
+    readonly monitor: number,
+  ) {
+    this.#directory = directory;
+  }
+
+  /** Starts it, or starts it again. */
+  start(): void {
+    const config = join(this.#directory, `${this.name}.conf`);
+    const program = process.env.STREAM_NATS ?? "nats-server";
+    const words = ["-c", GUARD, program, "-c", config, "-l", join(this.#directory, this.name)];
+    this.#guard = spawn("sh", words, { stdio: ["pipe", "ignore", "ignore"] });
+    this.#guard.unref();
+  }
+
+  /** Sends it a signal. */
+  signal(signal: NodeJS.Signals): void {
+    const pid = Number(readFileSync(join(this.#directory, `${this.name}.pid`), "utf8"));
+    try {
+      process.kill(pid, signal);
+    } catch { /* It is gone. */ }
+  }
+
+  /** Ends it at once, as a loss of its machine would; `start` brings it back. */
+  async kill(): Promise<void> {
+    const guard = this.#guard;
+    this.#guard = null;
+    if (guard === null) return;
+    const over = once(guard, "exit");
+    guard.stdin!.end();
+    await over;
+  }
+
+  /** Whether it serves. */
+  async isHealthy(): Promise<boolean> {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${this.monitor}/healthz`);
+      return (await answer.text()).includes('"ok"');
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Three members, on free ports, with data of their own. */
+export class EngineCluster implements AsyncDisposable {
+  readonly #directory: string;
+  readonly #engines: Engine[] = [];
+
+  private constructor(directory: string, readonly members: readonly Member[]) {
+    this.#directory = directory;
+  }
+
+  /** Starts one. */
+  static async start(): Promise<EngineCluster> {
+    const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
+    const ports = await freePorts(3 * MEMBERS);
+    const routes = ports.slice(2 * MEMBERS).map((port) => `nats://127.0.0.1:${port}`).join(", ");
+    const members = Array.from({ length: MEMBERS }, (_, at) => {
+      const name = `n${at + 1}`;
+      const [port, monitor, route] = [0, 1, 2].map((kind) => ports[kind * MEMBERS + at]);
+      const settings = [
+        `server_name: ${name}`,
+        `listen: 127.0.0.1:${port}`,
+        `http: 127.0.0.1:${monitor}`,
+        `pid_file: "${join(directory, `${name}.pid`)}"`,
+        `max_payload: 1MB`,
+        `jetstream { store_dir: "${
+          join(directory, `${name}.data`)
+        }", max_file_store: 4GB, sync_interval: always }`,
+        `cluster { name: stream, listen: 127.0.0.1:${route}, routes: [${routes}] }`,
+      ];
+      writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));
+      return new Member(directory, name, port, monitor);
+    });
+    spawn("sh", ["-c", SWEEPER, directory], { stdio: ["pipe", "ignore", "ignore"] }).unref();
+    const cluster = new EngineCluster(directory, members);
+    for (const member of members) member.start();
+    await cluster.healthy();
+    return cluster;
+  }
+
+  /** Address of its members, as `--cluster` takes it. */
+  get url(): string {
+    return `nats://${this.members.map(({ port }) => `127.0.0.1:${port}`).join(",")}`;
+  }
+
+  /** A connection of its own; closed with the cluster. */
+  async connect(): Promise<Engine> {
+    const servers = this.members.map(({ port }) => `nats://127.0.0.1:${port}`);
+    const engine = await connectEngine({ servers });
+    this.#engines.push(engine);
+    return engine;
+  }
+
+  /** Waits until all members serve, and agree on who leads. */
+  async healthy(): Promise<void> {
+    for (const untilMs = performance.now() + START_MS; performance.now() < untilMs;) {
+      const health = await Promise.all(this.members.map((member) => member.isHealthy()));
+      if (health.every((isHealthy) => isHealthy) && await this.#hasLeader()) return;
+      await sleep(100);
+    }
+    throw new Error("the engine does not start: is nats-server there (STREAM_NATS)?");
+  }
+
+  /** The member that leads a stream. */
+  async leaderOf(engine: Engine, stream: string): Promise<Member> {
+    const { cluster } = await engine.jsm.streams.info(stream);
+    return this.members.find(({ name }) => name === cluster?.leader)!;
+  }
+
+  /** A fresh cluster is healthy before it can make a stream. */
+  async #hasLeader(): Promise<boolean> {
+    try {
+      const answer = await fetch(`http://127.0.0.1:${this.members[0].monitor}/jsz`);
+      return Boolean((await answer.json()).meta_cluster?.leader);
+    } catch {
+      return false;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#engines.map(({ nc }) => nc.close()));
+    await Promise.all(this.members.map((member) => member.kill()));
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+let shared: Promise<EngineCluster> | null = null;
+
+/** One for all tests of this process that leave it as it is. */
+export function sharedCluster(): Promise<EngineCluster> {
+  return shared ??= EngineCluster.start();
+}
+
+/** Ports that nobody listens on. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, () =>
+      new Promise<ReturnType<typeof createServer>>((resolve) => {
+        const server = createServer();
+        server.listen(0, "127.0.0.1", () => resolve(server));
+      })),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
