@@ -13,7 +13,6 @@ import {
   type UploadResult,
 } from "../../client.ts";
 import { type ResourceMetadata, StreamError, toStreamError } from "../../protocol.ts";
-import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { openNamedFiles } from "../../source/named_files.ts";
 import { guessMimeType, isText } from "../../mime.ts";
@@ -46,7 +45,7 @@ import { idOf } from "../references.ts";
 import { recallToken, rememberUpload } from "../uploads/resume_tokens.ts";
 import { onEnd } from "../signals.ts";
 import { isTerminal, notice } from "../output/stderr.ts";
-import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+import { connectStep, TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
 /** What is read of a file at once: each read is a thread's round trip. */
@@ -454,7 +453,7 @@ async function openUpload(
     signal,
     retryForMs: options.number("retry-for"),
     ...RETRY_NOTICES,
-    stepTransport: connectFrames,
+    stepTransport: connectStep,
     ...transportOf(options),
   };
   if (resumed === undefined) {
