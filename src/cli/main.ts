@@ -3,7 +3,6 @@
  * @module
  */
 import process from "node:process";
-import { inspect } from "node:util";
 import { StreamError, VERSION } from "../protocol.ts";
 import { adoptProxies } from "../runtime/proxies.ts";
 import {
@@ -64,7 +63,7 @@ export async function main(argv: string[]): Promise<number> {
   try {
     return await dispatch(argv);
   } catch (error) {
-    return report(error, argv[0]);
+    return await report(error, argv[0]);
   } finally {
     await flush();
   }
@@ -122,7 +121,7 @@ async function print(text: string): Promise<number> {
   return EXIT.ok;
 }
 
-function report(error: unknown, name: string | undefined): number {
+async function report(error: unknown, name: string | undefined): Promise<number> {
   if (error instanceof ReaderGone) return EXIT.ok;
   if (error instanceof UsageError) {
     const isKnown = name !== undefined && Object.hasOwn(COMMANDS, name);
@@ -132,6 +131,8 @@ function report(error: unknown, name: string | undefined): number {
     return EXIT.usage;
   }
   notice(described(error));
-  if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) writeLine(inspect(error));
+  if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) {
+    writeLine((await import("node:util")).inspect(error));
+  }
   return exitCodeOf(error);
 }
