@@ -56,6 +56,7 @@ export class Member {
     const guard = this.#guard;
     this.#guard = null;
     if (guard === null) return;
+    guard.ref();
     const over = once(guard, "exit");
     guard.stdin!.end();
     await over;
