@@ -498,7 +498,7 @@ export class Resources implements ServerResources {
   /** Why no upload should be sent here now; nothing when all is well. */
   async unready(): Promise<string[]> {
     await this.#health.probe(this.#catalog);
-    return this.#health.reasons(await this.#usage.isDiskFull(), this.#storage.isStalled ?? false);
+    return this.#health.reasons(await this.#usage.isDiskFull());
   }
 
   /** The time that has passed for certain, by which things age, in ms since 1970. */

@@ -125,8 +125,6 @@ export interface Storage {
    * stopped in between. Missing where an append is as safe as it gets.
    */
   readonly boot?: string;
-  /** Whether appends wait, as storage takes nothing at present; missing where it takes or refuses them at once. */
-  readonly isStalled?: boolean;
   /**
    * Makes a new, empty log.
    * @throws {StreamError} CONFLICT when there is one already.
