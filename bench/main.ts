@@ -10,6 +10,7 @@ import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { catalog } from "./catalog.ts";
 import { commands } from "./commands.ts";
+import { cluster } from "./cluster.ts";
 import { costCurve } from "./cost_curve.ts";
 import { fanout } from "./fanout.ts";
 import { Bench, type Extent, type Findings, type Part, type Program } from "./helpers/bench.ts";
@@ -35,6 +36,7 @@ const PARTS: readonly Part[] = [
   commands,
   catalog,
   viewer,
+  cluster,
 ];
 const KINDS: readonly Kind[] = ["deno", "bun", "binary"];
 const RUNTIMES: readonly ScriptRuntime[] = ["bun", "deno"];
