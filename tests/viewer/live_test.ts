@@ -133,6 +133,7 @@ test("requirement 6: a resource that is deleted while somebody watches is said t
   const upload = await Upload.begin(server.url);
   await upload.write(numbered(1, 10));
   await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  viewer.expectComplaints(/status of 404/);
   await viewer.untilLine(10, "line 10");
   await deleteResource(upload.id, { server: server.url, force: true });
   await viewer.page.waitForSelector(".problem");

@@ -253,7 +253,7 @@ function Errors(
       >
         ↑
       </Tool>
-      <span class={count > 0 ? "count some" : "count"}>
+      <span class={count > 0 ? "total some" : "total"}>
         {isKnown ? count === 0 ? "no errors" : numbered(count, "error") : "errors"}
       </span>
       <Tool label="Next error" keys="e" disabled={isKnown && count === 0} onClick={errors.next}>
