@@ -14,6 +14,8 @@ const START_MS = 30_000;
 
 /** Ends with its standard input: with the process that started it, however that ends. */
 const GUARD = '"$0" "$@" & child=$!; cat > /dev/null; kill -9 $child; wait $child 2> /dev/null';
+/** Removes what a process leaves that ends without a word. */
+const SWEEPER = 'cat > /dev/null; sleep 1; rm -rf "$0"';
 
 /** A member of the engine. */
 export class Member {
@@ -54,6 +56,7 @@ export class Member {
     const guard = this.#guard;
     this.#guard = null;
     if (guard === null) return;
+    guard.ref();
     const over = once(guard, "exit");
     guard.stdin!.end();
     await over;
@@ -79,8 +82,8 @@ export class EngineCluster implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** Starts one. */
-  static async start(): Promise<EngineCluster> {
+  /** Starts one; `fileStore` is what each member may store. */
+  static async start({ fileStore = "4GB" } = {}): Promise<EngineCluster> {
     const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
     const ports = await freePorts(3 * MEMBERS);
     const routes = ports.slice(2 * MEMBERS).map((port) => `nats://127.0.0.1:${port}`).join(", ");
@@ -95,12 +98,13 @@ export class EngineCluster implements AsyncDisposable {
         `max_payload: 1MB`,
         `jetstream { store_dir: "${
           join(directory, `${name}.data`)
-        }", max_file_store: 4GB, sync_interval: always }`,
+        }", max_file_store: ${fileStore}, sync_interval: always }`,
         `cluster { name: stream, listen: 127.0.0.1:${route}, routes: [${routes}] }`,
       ];
       writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));
       return new Member(directory, name, port, monitor);
     });
+    spawn("sh", ["-c", SWEEPER, directory], { stdio: ["pipe", "ignore", "ignore"] }).unref();
     const cluster = new EngineCluster(directory, members);
     for (const member of members) member.start();
     await cluster.healthy();
