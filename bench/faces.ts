@@ -1,6 +1,7 @@
 /** Part 9: clients of other protocols, against our server and against their own. */
-import type { Bench, Part } from "./helpers/bench.ts";
-import { makeFile } from "./scenario.ts";
+import { type Bench, type Part, temporaryPath } from "./helpers/bench.ts";
+import { makeFile } from "./helpers/content.ts";
+
 import {
   type File,
   install,
@@ -42,5 +43,5 @@ export const faces: Part = {
 };
 
 function fileOf(bench: Bench): Promise<File> {
-  return makeFile(bench.size(1024, 1024, 4) * MIB);
+  return makeFile(temporaryPath(), bench.size(1024, 1024, 4) * MIB);
 }

@@ -3,10 +3,8 @@
  * @module
  */
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
-import { framesRuntime } from "../../runtime/frames.ts";
 import { httpBase, StreamError } from "../../protocol.ts";
 import {
   type AccessEntry,
@@ -25,6 +23,7 @@ import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { writeLine } from "../output/stderr.ts";
 import { Tls } from "../tls.ts";
+import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
@@ -53,7 +52,8 @@ export const serve: Command = {
     "checkpoint-interval": {
       kind: "duration",
       value: "TIME",
-      help: "shortest time between two checkpoints of a resource under load (default 50ms)",
+      help:
+        "shortest time between two checkpoints of a resource under load (default: what they cost at the moment, 5ms to 50ms)",
     },
     "step-port": {
       kind: "count",
@@ -187,19 +187,21 @@ async function runServer(options: Options): Promise<number> {
     runtime: secure?.runtime,
     baseUrl: addressOf(options, "base-url"),
   };
-  const step = stepListener(options, secure);
+  const step = await stepListener(options, secure);
   const directory = options.text("data") ?? "./stream-data";
   const log = serverLog(options.text("log-format") ?? "human");
   const settings = settingsOf(options);
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
   makePrivate(options);
+  const lostUpdates = hasLostUpdates(directory);
   const unlock = await lockDirectory(directory);
   try {
     await warnOfOthers(options, directory, log);
-    const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
+    const catalog = new SqliteCatalog(catalogPath(directory));
     const storage = new FileStorage(directory);
     try {
+      await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
       const access = await accessOf(options, directory, log);
       const parts = { runtime, storage, catalog, access, log, accessLog };
@@ -281,14 +283,18 @@ async function listen(
 }
 
 /** A port whose connections are handled frame by frame, as the one-message uploads of Step clients need. */
-function stepListener(options: Options, secure: Tls | null): ListenerOptions | null {
+async function stepListener(
+  options: Options,
+  secure: Tls | null,
+): Promise<ListenerOptions | null> {
   const port = portOf(options, "step-port");
   const baseUrl = addressOf(options, "step-base-url");
   if (port === undefined) {
     if (baseUrl !== undefined) throw new UsageError("--step-base-url goes with --step-port");
     return null;
   }
-  return { hostname: hostOf(options), port, baseUrl, runtime: secure?.runtime ?? framesRuntime() };
+  const runtime = secure?.runtime ?? (await import("../../runtime/frames.ts")).framesRuntime();
+  return { hostname: hostOf(options), port, baseUrl, runtime };
 }
 
 function hostOf(options: Options): string {

@@ -2,10 +2,13 @@
  * Standard output and files as sinks that wait for their reader.
  * @module
  */
+import { writeSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
+import { isatty } from "node:tty";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
+import { printedBeside } from "./stderr.ts";
 
 /** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
 export class ReaderGone extends Error {}
@@ -27,8 +30,9 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
   // A reader that leaves is reported to the write as well; without a listener it would end the process.
   stream.on("error", () => {});
   const name = stream === process.stdout ? "stdout" : "stderr";
-  return (bytes) =>
-    new Promise((resolve, reject) => {
+  return (bytes) => {
+    if (stream.isTTY) printedBeside(bytes);
+    return new Promise((resolve, reject) => {
       const failed = (error: unknown) => {
         if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
         reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
@@ -40,6 +44,7 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
         failed(error);
       }
     });
+  };
 }
 
 const STANDARD_OUTPUT: Output = {
@@ -91,16 +96,26 @@ export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output
   } catch (error) {
     throw failed(error);
   }
+  const stats = await handle.stat();
+  const mayWait = stats.isFIFO() || stats.isSocket() || isatty(handle.fd);
   return {
     async write(bytes) {
       try {
-        await handle.writeFile(bytes);
+        if (mayWait) await handle.writeFile(bytes);
+        else writeFully(handle.fd, bytes);
       } catch (error) {
         throw failed(error);
       }
     },
     close: () => handle.close(),
   };
+}
+
+/** A thread's round trip costs several times what the page cache does. */
+function writeFully(file: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length;) {
+    written += writeSync(file, bytes, written, bytes.length - written);
+  }
 }
 
 /** Writes a line to standard output and waits until it is out. */
