@@ -511,6 +511,11 @@ export class Resources implements ServerResources {
     return await this.#storage.freeBytes?.() ?? Infinity;
   }
 
+  /** Nothing should be sent here any more, as `close` comes soon. */
+  drain(): void {
+    this.#health.state = "CLOSED";
+  }
+
   /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
   async close(): Promise<void> {
     this.#health.state = "CLOSED";
@@ -551,10 +556,14 @@ export class Resources implements ServerResources {
   async #startSweeping(): Promise<void> {
     const { retentionMs = Infinity, maxTotalBytes = Infinity } = this.#options;
     if (retentionMs === Infinity && maxTotalBytes === Infinity) return;
-    await this.#sweep(0);
+    const { isOnDuty = () => true } = this.#options;
+    const sweepOnDuty = async () => {
+      if (isOnDuty()) await this.#sweep(0);
+    };
+    await sweepOnDuty();
     const everyMs = Math.min(SWEEP_MS, Math.max(1000, retentionMs / 2));
     // What fails now is tried again then.
-    this.#sweeper = setInterval(() => void this.#sweep(0).catch(() => {}), everyMs);
+    this.#sweeper = setInterval(() => void sweepOnDuty().catch(() => {}), everyMs);
   }
 
   /** Deletes what need not be kept, with room for so many more bytes. */

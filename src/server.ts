@@ -141,6 +141,8 @@ export interface StreamServer {
    * @returns The port.
    */
   listen(options?: ListenerOptions): Promise<{ port: number }>;
+  /** Says that it is not ready any more, to those who ask whether to send it something (`GET /readyz`); `close` follows. */
+  drain(): void;
   /** Closes every session with 1001, makes running uploads FAILED and stops listening. */
   close(): Promise<void>;
 }
@@ -244,6 +246,10 @@ class Server implements StreamServer {
     });
     this.#listeners.push(listener);
     return { port: listener.port };
+  }
+
+  drain(): void {
+    this.resources.drain();
   }
 
   async close(): Promise<void> {

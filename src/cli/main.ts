@@ -18,6 +18,7 @@ import {
 import { adopt } from "./commands/adopt.ts";
 import { check } from "./commands/check.ts";
 import { close } from "./commands/close.ts";
+import { cluster } from "./commands/cluster.ts";
 import { completionsCommand } from "./commands/completions.ts";
 import { configCommand, configReader } from "./config.ts";
 import { described, exitCodeOf } from "./exit_codes.ts";
@@ -39,7 +40,7 @@ import { wait } from "./commands/wait.ts";
 
 const CONFIGURED: readonly Command[] = [
   ...[serve, pushCommand, run, follow, get, status, search, wait, ls, rm, close, share],
-  ...[token, check, adopt],
+  ...[token, check, adopt, cluster],
 ];
 const readConfig = configReader(CONFIGURED);
 const COMMANDS: readonly Command[] = [
