@@ -103,6 +103,12 @@ export const SERVER_OPTION: Record<string, Option> = {
     value: "FILE",
     help: "file with the token for that server (default: what STREAM_TOKEN holds)",
   },
+  ca: {
+    kind: "text",
+    value: "FILE",
+    env: "STREAM_CA",
+    help: "trust these authorities, too: certificates in PEM (default: those of the system)",
+  },
 };
 
 /** The server to talk to. */

@@ -3,7 +3,6 @@
  * @module
  */
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
@@ -28,6 +27,7 @@ import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { writeLine } from "../output/stderr.ts";
 import { Tls } from "../tls.ts";
+import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
@@ -204,12 +204,14 @@ async function runServer(options: Options): Promise<number> {
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
   makePrivate(options);
+  const lostUpdates = hasLostUpdates(directory);
   const unlock = await lockDirectory(directory);
   try {
     await warnOfOthers(options, directory, log);
     const place = await placeOf(options, directory);
     const { storage, catalog } = place;
     try {
+      await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
       const access = await accessOf(options, directory, log, place.linkKey);
       const parts = { runtime, storage, catalog, access, log, accessLog };
@@ -246,7 +248,7 @@ async function placeOf(options: Options, directory: string): Promise<Place> {
     // Nothing else needs the client of the engine.
     return await (await import("../cluster/node.ts")).openNode(options, directory);
   }
-  const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
+  const catalog = new SqliteCatalog(catalogPath(directory));
   const storage = new FileStorage(directory);
   return {
     storage,
