@@ -2,7 +2,7 @@
  * `stream cluster init`: makes what nodes share, and refuses what cannot keep the promise (docs/cluster.md).
  * @module
  */
-import { type StreamConfig, type StreamInfo } from "@nats-io/jetstream";
+import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { bucketConfigs } from "../../cluster/buckets.ts";
 import { connectEngine, type Engine } from "../../cluster/engine.ts";
 import { logConfigs } from "../../cluster/logs.ts";
