@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
+import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
+import { NatsStorage } from "../../src/storage/nats.ts";
 import { sharedCluster } from "../cluster/engine.ts";
 import { type Kind, own, pairs, type Program, Workspace } from "../helpers/cli.ts";
 
@@ -256,6 +258,39 @@ for (const kind of KINDS) {
     assertEquals([balance.code, balance.stderr], [0, ""]);
     const led = (await stateOf(workspace, kind)).members.map(({ leads }) => leads);
     assertLess(Math.max(...led) - Math.min(...led), 2);
+  });
+
+  test(`${kind}: a check of a cluster finds logs that are gone, or that no record names, and mends records`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, both } = cluster;
+    const { url } = await sharedCluster();
+    const check = (...args: string[]) =>
+      workspace.run(kind, ["check", "--cluster", url, ...args], { env: { NO_COLOR: "1" } });
+    await check("--repair");
+    const clean = await check();
+    assertEquals([clean.code, clean.stderr], [0, ""]);
+    assertMatch(clean.stdout, /^\d+ resources checked, 0 problems\n$/);
+    const push = workspace.start(kind, ["push", "-", "--server", both]);
+    await push.write("one\ntwo");
+    push.end();
+    const id = (await push.exit()).stdout.trim().split("/").at(-1)!;
+    assertEquals((await check()).code, 0);
+    const engine = await (await sharedCluster()).connect();
+    const { stream, subject } = placeOf(id, await shardsOf(engine));
+    await engine.jsm.streams.purge(stream, { filter: subject });
+    const storage = await NatsStorage.open(engine);
+    const orphan = crypto.randomUUID();
+    await (await storage.create(orphan, { lineAccess: true, epoch: 1 })).close();
+    const found = await check();
+    assertEquals(found.code, 1);
+    assertMatch(found.stdout, new RegExp(`^${id}: its data is gone$`, "m"));
+    assertMatch(found.stdout, new RegExp(`^${orphan}: no record names this log$`, "m"));
+    assertEquals((await check("--repair")).code, 1);
+    assertEquals((await check()).code, 0);
+    const status = await workspace.run(kind, ["status", id, "--json", "--server", both]);
+    assertEquals(JSON.parse(status.stdout).transferStatus, "FAILED");
+    await storage.close();
+    await engine.close();
   });
 
   test(`${kind}: what cannot keep the promise is refused, in one line that says what to change`, async () => {
