@@ -498,7 +498,10 @@ export class Resources implements ServerResources {
   /** Why no upload should be sent here now; nothing when all is well. */
   async unready(): Promise<string[]> {
     await this.#health.probe(this.#catalog);
-    return this.#health.reasons(await this.#usage.isDiskFull());
+    return this.#health.reasons({
+      isDiskFull: await this.#usage.isDiskFull(),
+      isStalled: this.#storage.isStalled ?? false,
+    });
   }
 
   /** The time that has passed for certain, by which things age, in ms since 1970. */

@@ -10,7 +10,7 @@ import { connectEngine } from "../../cluster/engine.ts";
 import { checkNodeId, Membership } from "../../cluster/nodes.ts";
 import { sharedSecret } from "../../cluster/settings.ts";
 import { VERSION } from "../../protocol.ts";
-import type { Durability, NodeOptions } from "../../server.ts";
+import type { Durability, HostGauge, NodeOptions } from "../../server.ts";
 import type { Storage } from "../../storage.ts";
 import { NatsStorage } from "../../storage/nats.ts";
 import type { Options } from "../command.ts";
@@ -28,7 +28,7 @@ export interface ClusterNode {
   /** Where records are. */
   catalog: Catalog;
   /** Its id, what is its own, and what its acknowledgements mean. */
-  settings: NodeOptions & { durability: Durability };
+  settings: NodeOptions & { durability: Durability; gauges: readonly HostGauge[] };
   /** The key of signed links, the same on every node. */
   linkKey(): Promise<Uint8Array>;
   /**
@@ -66,6 +66,28 @@ export async function openNode(options: Options, directory: string): Promise<Clu
         isOnDuty: () => membership?.isOnDuty ?? false,
         // An append is acknowledged when the engine has it.
         durability: "disk",
+        gauges: [
+          {
+            name: "stream_engine_connected",
+            help: "Whether a member of the engine is connected.",
+            measure: () => Number(engine.isConnected),
+          },
+          {
+            name: "stream_engine_stalled",
+            help: "Whether appends wait for longer than usual.",
+            measure: () => Number(storage.isStalled),
+          },
+          {
+            name: "stream_catalog_lag_seconds",
+            help: "At most so long ago the copy of the catalog had everything.",
+            measure: () => catalog.lagMs / 1000,
+          },
+          {
+            name: "stream_node_on_duty",
+            help: "Whether this node does what only one does: retention.",
+            measure: () => Number(membership?.isOnDuty ?? false),
+          },
+        ],
       },
       linkKey: () => sharedSecret(engine, "link-key", LINK_KEY_BYTES),
       join(uploads) {
