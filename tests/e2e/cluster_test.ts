@@ -260,6 +260,42 @@ for (const kind of KINDS) {
     assertLess(Math.max(...led) - Math.min(...led), 2);
   });
 
+  test(`${kind}: the data of a single server is copied into a cluster, unfinished uploads included`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, nodes: [a] } = cluster;
+    const { url } = await sharedCluster();
+    const single = await workspace.serve(kind);
+    const alone = workspace.server;
+    const finished = workspace.start(kind, ["push", "-", "--context", "old", "--server", alone]);
+    await finished.write("one\ntwo\n");
+    finished.end();
+    const id = (await finished.exit()).stdout.trim().split("/").at(-1)!;
+    const { push, reference } = await workspace.push(kind, ["-", "--server", `${alone},${a.url}`]);
+    await push.write("before\n");
+    const open = reference.split("/").at(-1)!;
+    const before = workspace.start(kind, ["follow", open, "--server", alone]);
+    await before.stdout.until((text) => text === "before\n");
+    await single.kill("SIGTERM");
+    const adopt = ["adopt", "data", "--cluster", url];
+    const adopted = await workspace.run(kind, adopt);
+    assertEquals(adopted, {
+      code: 0,
+      stdout: "2 resources copied, 0 were there already, 0 failed\n",
+      stderr: "",
+    });
+    assertEquals(
+      (await workspace.run(kind, adopt)).stdout,
+      "0 resources copied, 2 were there already, 0 failed\n",
+    );
+    const at = ["--server", a.url];
+    const follow = await workspace.run(kind, ["follow", id, ...at]);
+    assertEquals([follow.code, follow.stdout], [0, "one\ntwo\n"]);
+    await push.write("after\n");
+    push.end();
+    assertEquals((await push.exit(20_000)).code, 0);
+    assertEquals((await workspace.run(kind, ["follow", open, ...at])).stdout, "before\nafter\n");
+  });
+
   test(`${kind}: a check of a cluster finds logs that are gone, or that no record names, and mends records`, async () => {
     await using cluster = await twoNodes(kind);
     const { workspace, both } = cluster;
