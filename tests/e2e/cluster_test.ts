@@ -1,5 +1,6 @@
 /** Two servers on one engine, by the real program: what is done at one is there at the other, whatever becomes of either. */
 import { readFileSync } from "node:fs";
+import { appendFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
@@ -270,11 +271,13 @@ for (const kind of KINDS) {
     await finished.write("one\ntwo\n");
     finished.end();
     const id = (await finished.exit()).stdout.trim().split("/").at(-1)!;
-    const { push, reference } = await workspace.push(kind, ["-", "--server", `${alone},${a.url}`]);
-    await push.write("before\n");
+    await writeFile(workspace.path("live.log"), "before\n");
+    const live = ["live.log", "--follow", "--server", alone];
+    const { push, reference } = await workspace.push(kind, live);
     const open = reference.split("/").at(-1)!;
     const before = workspace.start(kind, ["follow", open, "--server", alone]);
     await before.stdout.until((text) => text === "before\n");
+    await push.kill("SIGKILL");
     await single.kill("SIGTERM");
     const adopt = ["adopt", "data", "--cluster", url];
     const adopted = await workspace.run(kind, adopt);
@@ -290,9 +293,9 @@ for (const kind of KINDS) {
     const at = ["--server", a.url];
     const follow = await workspace.run(kind, ["follow", id, ...at]);
     assertEquals([follow.code, follow.stdout], [0, "one\ntwo\n"]);
-    await push.write("after\n");
-    push.end();
-    assertEquals((await push.exit(20_000)).code, 0);
+    await appendFile(workspace.path("live.log"), "after\n");
+    const resumed = await workspace.run(kind, ["push", "live.log", "--resume", open, ...at]);
+    assertEquals(resumed.code, 0, resumed.stderr);
     assertEquals((await workspace.run(kind, ["follow", open, ...at])).stdout, "before\nafter\n");
   });
 
