@@ -279,6 +279,10 @@ for (const kind of KINDS) {
     await before.stdout.until((text) => text === "before\n");
     await push.kill("SIGKILL");
     await single.kill("SIGTERM");
+    const node = ["serve", "--data", "data", "--cluster", url, "--base-url", SERVICE];
+    const refused = await workspace.run(kind, node);
+    assertEquals(refused.code, 1);
+    assertMatch(refused.stderr, /data has the data of a single server.*stream adopt data/);
     const adopt = ["adopt", "data", "--cluster", url];
     const adopted = await workspace.run(kind, adopt);
     assertEquals(adopted, {

@@ -2,6 +2,7 @@
  * A node of a cluster: what `stream serve --cluster` puts in the place of a data directory.
  * @module
  */
+import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Catalog } from "../../catalog.ts";
@@ -9,17 +10,20 @@ import { NatsCatalog } from "../../catalog/nats.ts";
 import { connectEngine } from "../../cluster/engine.ts";
 import { checkNodeId, Membership } from "../../cluster/nodes.ts";
 import { sharedSecret } from "../../cluster/settings.ts";
-import { VERSION } from "../../protocol.ts";
+import { StreamError, VERSION } from "../../protocol.ts";
 import type { Durability, HostGauge, NodeOptions } from "../../server.ts";
 import type { Storage } from "../../storage.ts";
 import { NatsStorage } from "../../storage/nats.ts";
 import type { Options } from "../command.ts";
+import { catalogPath } from "../unknown_logs.ts";
 import { engineOptionsOf } from "./engine.ts";
 
 /** How long an upload is a node's without a word from that: longer than an engine takes to elect a leader. */
 const LEASE_MS = 20_000;
 
 const LINK_KEY_BYTES = 32;
+/** File of the copy of the catalog; a single server has another name for what is no copy. */
+const COPY_NAME = "catalog-copy.sqlite";
 
 /** Parts of a server that is a node. */
 export interface ClusterNode {
@@ -49,11 +53,18 @@ export interface ClusterNode {
  * @throws {StreamError} UNREACHABLE, NOT_READY before `stream cluster init`.
  */
 export async function openNode(options: Options, directory: string): Promise<ClusterNode> {
+  if (existsSync(catalogPath(directory))) {
+    throw new StreamError(
+      "CONFLICT",
+      `${directory} has the data of a single server: copy it into the cluster (stream adopt ${directory} ` +
+        `--cluster …), and give the node another --data`,
+    );
+  }
   const id = await nodeIdIn(directory);
   const engine = await connectEngine(await engineOptionsOf(options));
   try {
     const storage = await NatsStorage.open(engine);
-    const catalog = await NatsCatalog.open(engine, { path: join(directory, "catalog.sqlite") });
+    const catalog = await NatsCatalog.open(engine, { path: join(directory, COPY_NAME) });
     const startedAtMs = Date.now();
     let membership: Membership | null = null;
     let state: "SERVING" | "DRAINING" = "SERVING";
