@@ -6,12 +6,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
-import { sharedCluster } from "../cluster/engine.ts";
+import { EngineCluster } from "../cluster/engine.ts";
 import { type Kind, own, pairs, type Program, Workspace } from "../helpers/cli.ts";
 
 /** What references name; clients of these tests say themselves where the servers are. */
 const SERVICE = "http://logs.example";
 const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
+
+let started: Promise<EngineCluster> | null = null;
+
+/** An engine of these tests alone, as `cluster init` makes streams of other sizes than other tests. */
+function ownEngine(): Promise<EngineCluster> {
+  return started ??= EngineCluster.start();
+}
 
 /** A server that is a node, which can be started again where it was. */
 class Node {
@@ -26,7 +33,7 @@ class Node {
   ) {}
 
   async start(): Promise<void> {
-    const { url } = await sharedCluster();
+    const { url } = await ownEngine();
     const place = ["--cluster", url, "--base-url", SERVICE, "--data", this.data, "--min-free", "0"];
     const port = this.url === "" ? "0" : new URL(this.url).port;
     const options = [...place, "--port", port, ...this.options];
@@ -52,7 +59,7 @@ async function twoNodes(
 ) {
   const workspace = await Workspace.open();
   await prepare(workspace);
-  const { url, members } = await sharedCluster();
+  const { url, members } = await ownEngine();
   const monitors = members.flatMap(({ monitor }) => ["--monitor", `http://127.0.0.1:${monitor}`]);
   const init = ["cluster", "init", "--cluster", url, "--size", "1GB", ...monitors];
   const made = await workspace.run(kind, init);
@@ -254,7 +261,7 @@ for (const kind of KINDS) {
     const ids = state.nodes.map(({ id }) => id);
     for (const node of nodes) assert(ids.includes(nodeIdOf(node)), `${ids}`);
     assert(state.streams.every(({ leader, maxBytes }) => leader !== null && maxBytes > 0));
-    const { url } = await sharedCluster();
+    const { url } = await ownEngine();
     const balance = await workspace.run(kind, ["cluster", "balance", "--cluster", url]);
     assertEquals([balance.code, balance.stderr], [0, ""]);
     const led = (await stateOf(workspace, kind)).members.map(({ leads }) => leads);
@@ -264,7 +271,7 @@ for (const kind of KINDS) {
   test(`${kind}: the data of a single server is copied into a cluster, unfinished uploads included`, async () => {
     await using cluster = await twoNodes(kind);
     const { workspace, nodes: [a] } = cluster;
-    const { url } = await sharedCluster();
+    const { url } = await ownEngine();
     const single = await workspace.serve(kind);
     const alone = workspace.server;
     const finished = workspace.start(kind, ["push", "-", "--context", "old", "--server", alone]);
@@ -306,7 +313,7 @@ for (const kind of KINDS) {
   test(`${kind}: a check of a cluster finds logs that are gone, or that no record names, and mends records`, async () => {
     await using cluster = await twoNodes(kind);
     const { workspace, both } = cluster;
-    const { url } = await sharedCluster();
+    const { url } = await ownEngine();
     const check = (...args: string[]) =>
       workspace.run(kind, ["check", "--cluster", url, ...args], { env: { NO_COLOR: "1" } });
     await check("--repair");
@@ -318,7 +325,7 @@ for (const kind of KINDS) {
     push.end();
     const id = (await push.exit()).stdout.trim().split("/").at(-1)!;
     assertEquals((await check()).code, 0);
-    const engine = await (await sharedCluster()).connect();
+    const engine = await (await ownEngine()).connect();
     const { stream, subject } = placeOf(id, await shardsOf(engine));
     await engine.jsm.streams.purge(stream, { filter: subject });
     const storage = await NatsStorage.open(engine);
@@ -338,7 +345,7 @@ for (const kind of KINDS) {
 
   test(`${kind}: what cannot keep the promise is refused, in one line that says what to change`, async () => {
     await using workspace = await Workspace.open();
-    const { url, members: [{ port, monitor }] } = await sharedCluster();
+    const { url, members: [{ port, monitor }] } = await ownEngine();
     const refusals: [args: string[], code: number, line: RegExp][] = [
       [["--cluster", url], 2, /wants --size SIZE/],
       [["--cluster", url, "--size", "1GB", "--replicas", "2"], 2, /only 1, 3 or 5 members/],
@@ -372,7 +379,7 @@ interface State {
 }
 
 async function stateOf(workspace: Workspace, kind: Kind): Promise<State> {
-  const { url } = await sharedCluster();
+  const { url } = await ownEngine();
   const args = ["cluster", "status", "--cluster", url, "--json"];
   return JSON.parse((await workspace.run(kind, args)).stdout);
 }

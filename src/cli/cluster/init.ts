@@ -5,8 +5,8 @@
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { bucketConfigs } from "../../cluster/buckets.ts";
 import { connectEngine, type Engine } from "../../cluster/engine.ts";
-import { logConfigs } from "../../cluster/logs.ts";
-import { StreamError } from "../../protocol.ts";
+import { logConfigs, shardsOf } from "../../cluster/logs.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
 import { type Options, UsageError } from "../command.ts";
 import { printLine } from "../output/output.ts";
@@ -155,10 +155,21 @@ function checkSettings(settings: readonly MemberSettings[], wanted: Wishes): voi
 }
 
 async function make(engine: Engine, wanted: Wishes): Promise<void> {
-  for (const config of [...logConfigs(wanted), ...bucketConfigs(wanted)]) {
+  const shards = await shardsIn(engine);
+  for (const config of [...logConfigs({ ...wanted, shards }), ...bucketConfigs(wanted)]) {
     const found = await engine.jsm.streams.info(config.name).catch(() => null);
     if (found === null) await add(engine, config);
     else check(found, wanted);
+  }
+}
+
+/** How many streams the logs are spread over already; undefined where there are none. */
+async function shardsIn(engine: Engine): Promise<number | undefined> {
+  try {
+    return await shardsOf(engine);
+  } catch (error) {
+    if (toStreamError(error).code === "NOT_READY") return undefined;
+    throw error;
   }
 }
 
