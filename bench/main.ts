@@ -8,6 +8,7 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
+import { cluster } from "./cluster.ts";
 import { costCurve } from "./cost_curve.ts";
 import { fanout } from "./fanout.ts";
 import { Bench, type Extent, type Findings, type Part, type Program } from "./helpers/bench.ts";
@@ -31,6 +32,7 @@ const PARTS: readonly Part[] = [
   costCurve,
   start,
   viewer,
+  cluster,
 ];
 const KINDS: readonly Kind[] = ["deno", "bun", "binary"];
 const RUNTIMES: readonly ScriptRuntime[] = ["bun", "deno"];

@@ -113,10 +113,10 @@ export class Bench {
     return { full, quick, smoke }[this.extent];
   }
 
-  /** The server under test, with default settings, on a free port; a directory that is given is kept. */
-  async startServer(given?: string): Promise<Server> {
+  /** The server under test, on a free port, with default settings but for some options; a directory that is given is kept. */
+  async startServer(given?: string, options: readonly string[] = []): Promise<Server> {
     const directory = given ?? temporaryPath();
-    const words = ["serve", "--port", "0", "--data", directory];
+    const words = ["serve", "--port", "0", "--data", directory, ...options];
     const server = await startServer([...this.command, ...words]);
     const stop = async () => {
       await server.stop();
