@@ -8,6 +8,8 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
+import { catalog } from "./catalog.ts";
+import { commands } from "./commands.ts";
 import { cluster } from "./cluster.ts";
 import { costCurve } from "./cost_curve.ts";
 import { fanout } from "./fanout.ts";
@@ -31,6 +33,8 @@ const PARTS: readonly Part[] = [
   randomAccess,
   costCurve,
   start,
+  commands,
+  catalog,
   viewer,
   cluster,
 ];

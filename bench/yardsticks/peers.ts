@@ -44,6 +44,14 @@ export async function measurePeers(bench: Bench, file: File): Promise<void> {
   }
 }
 
+/** The one that is nearest to our commands. */
+export async function measureCurl(bench: Bench, file: File): Promise<void> {
+  await bench.attempt(`install ${PEERS.join(" ")}`, install);
+  for (let count = 1; count <= bench.size(3, 3, 1); count++) {
+    await bench.attempt("piping-server", () => measurePiping(bench, file));
+  }
+}
+
 /** Installs what is missing into a temporary directory. */
 async function install(): Promise<void> {
   if (existsSync(INSTALLED)) return;

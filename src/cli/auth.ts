@@ -6,7 +6,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import type { Access, Authenticator } from "../access.ts";
-import { type JwksOptions, JwksTokens } from "../access/jwks.ts";
+import type { JwksOptions } from "../access/jwks.ts";
 import { linkKey, SignedLinks } from "../access/links.ts";
 import { FileTokens } from "../access/file_tokens.ts";
 import type { ServerLog } from "../server.ts";
@@ -112,7 +112,10 @@ async function tokensOf(
   log: ServerLog,
 ): Promise<Authenticator> {
   const warn = (message: string) => log.error("tokens", { message });
-  if (/^https?:\/\//.test(auth)) return new JwksTokens({ url: auth, ...claims, warn });
+  if (/^https?:\/\//.test(auth)) {
+    const { JwksTokens } = await import("../access/jwks.ts");
+    return new JwksTokens({ url: auth, ...claims, warn });
+  }
   return await FileTokens.open({ path: auth, warn });
 }
 

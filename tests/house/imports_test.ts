@@ -213,7 +213,7 @@ test("the viewer imports the client and the protocol, and nothing else of ours",
 });
 
 test("the client of the engine is loaded by nobody who was given no cluster", () => {
-  for (const entry of ["cli.ts", "mod.ts"]) {
+  for (const entry of ["src/cli/commands/serve.ts", "mod.ts"]) {
     const loaded = [...loadedBy(entry)];
     assert(loaded.includes("src/server.ts"));
     assertEquals(loaded.filter((path) => /nats|cluster\/(engine|bucket)/.test(path)), []);

@@ -6,7 +6,6 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
-import { framesRuntime } from "../../runtime/frames.ts";
 import { httpBase, StreamError } from "../../protocol.ts";
 import {
   type AccessEntry,
@@ -63,7 +62,8 @@ export const serve: Command = {
     "checkpoint-interval": {
       kind: "duration",
       value: "TIME",
-      help: "shortest time between two checkpoints of a resource under load (default 50ms)",
+      help:
+        "shortest time between two checkpoints of a resource under load (default: what they cost at the moment, 5ms to 50ms)",
     },
     "step-port": {
       kind: "count",
@@ -197,7 +197,7 @@ async function runServer(options: Options): Promise<number> {
     runtime: secure?.runtime,
     baseUrl: addressOf(options, "base-url"),
   };
-  const step = stepListener(options, secure);
+  const step = await stepListener(options, secure);
   const directory = options.text("data") ?? "./stream-data";
   const log = serverLog(options.text("log-format") ?? "human");
   const settings = settingsOf(options);
@@ -324,14 +324,18 @@ async function listen(
 }
 
 /** A port whose connections are handled frame by frame, as the one-message uploads of Step clients need. */
-function stepListener(options: Options, secure: Tls | null): ListenerOptions | null {
+async function stepListener(
+  options: Options,
+  secure: Tls | null,
+): Promise<ListenerOptions | null> {
   const port = portOf(options, "step-port");
   const baseUrl = addressOf(options, "step-base-url");
   if (port === undefined) {
     if (baseUrl !== undefined) throw new UsageError("--step-base-url goes with --step-port");
     return null;
   }
-  return { hostname: hostOf(options), port, baseUrl, runtime: secure?.runtime ?? framesRuntime() };
+  const runtime = secure?.runtime ?? (await import("../../runtime/frames.ts")).framesRuntime();
+  return { hostname: hostOf(options), port, baseUrl, runtime };
 }
 
 function hostOf(options: Options): string {
