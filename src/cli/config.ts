@@ -3,7 +3,7 @@
  * @module
  */
 import { isUtf8 } from "node:buffer";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -83,6 +83,16 @@ export function configCommand(commands: readonly Command[], read: ReadFile): Com
 /** What is set of a command's options, by name; others have their defaults. */
 function setOf(command: Command, file: FileSettings): Record<string, Setting> {
   return Object.fromEntries(settingsOf(command, {}, process.env, file));
+}
+
+/**
+ * Tells whether there is a configuration file to read.
+ * @param argv Arguments of a command.
+ * @param environment Environment variables.
+ */
+export function isConfigured(argv: readonly string[], environment: Environment): boolean {
+  return argv.some((word) => word.startsWith("--config")) || Boolean(environment.STREAM_CONFIG) ||
+    existsSync(usualPath());
 }
 
 /** Never the working directory: a stranger's checkout must not say where a push goes. */

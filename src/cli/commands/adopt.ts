@@ -30,11 +30,13 @@ import { Announcer } from "../output/output.ts";
 import { Progress } from "../output/progress.ts";
 import { flush } from "../output/stderr.ts";
 import { catalogPath } from "../unknown_logs.ts";
+import { CLUSTER_OPTIONS } from "./cluster.ts";
 
 /** Registers what a Java server left behind. */
 export const adopt: Command = {
   name: "adopt",
-  summary: "take over the data directory of a Java server, once that is stopped",
+  summary:
+    "take over the data directory of a Java server or, into a cluster, of a single one of ours",
   positionals: ["DIR"],
   options: {
     data: {
@@ -65,12 +67,23 @@ export const adopt: Command = {
       kind: "flag",
       help: "print a JSON object a line for each resource and problem, and for the sum",
     },
+    ...CLUSTER_OPTIONS,
   },
   examples: [
     "stream adopt /var/lib/step/streaming && stream serve --data /var/lib/step/streaming",
     "stream adopt /mnt/old --data /var/lib/stream --copy --names names.tsv",
   ],
-  run: ([directory], options) => runAdopt(directory, options),
+  async run([directory], options) {
+    if (options.text("cluster") === undefined) return await runAdopt(directory, options);
+    for (const name of ["data", "name", "names", "type", "context"]) {
+      if (options.text(name) !== undefined) {
+        throw new UsageError(`--${name} does not go with --cluster: all is copied as it is`);
+      }
+    }
+    // Nothing else needs the client of the engine.
+    const { adoptIntoCluster } = await import("../cluster/adopt.ts");
+    return await adoptIntoCluster(directory, options) === 0 ? EXIT.ok : EXIT.failed;
+  },
 };
 
 async function runAdopt(directory: string, options: Options): Promise<number> {
@@ -221,9 +234,7 @@ class AdoptRun {
       moved: linked,
       copied,
     };
-    if (linked + copied > 0 && !this.settings.json) {
-      await this.#announcer.say(`${linked} moved, ${copied} copied`);
-    }
+    if (linked + copied > 0) await this.#announcer.hint(`${linked} moved, ${copied} copied`);
     await this.#announcer.tell(
       sum,
       `${sum.adopted} adopted, ${sum.known} already there, ${sum.indexesBuilt} indexes built, ` +

@@ -34,6 +34,7 @@ export class Progress implements Disposable {
   #size: number | null = 0;
   #acknowledged: number | null = null;
   #bytes = 0;
+  #isOver = false;
 
   /**
    * @param more What is shown behind the rate.
@@ -68,7 +69,8 @@ export class Progress implements Disposable {
 
   /** Shows the end, which stays. */
   [Symbol.dispose](): void {
-    if (!isTerminal) return;
+    if (!isTerminal || this.#isOver) return;
+    this.#isOver = true;
     clearInterval(this.#timer);
     this.#show();
     keepLine();
