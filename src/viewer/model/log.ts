@@ -2,7 +2,7 @@
  * One log as it is looked at: its status, the lines near the view, what is folded, searched and selected.
  * @module
  */
-import type { ResourceInfo, ResourceStatus, StreamError } from "../../client.ts";
+import { type ResourceInfo, type ResourceStatus, StreamError } from "../../client.ts";
 import { isFinal, toStreamError } from "../../protocol.ts";
 import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
@@ -44,6 +44,8 @@ export class Log {
   readonly outliner: Searcher;
   readonly settings: SettingsStore;
   outline = new Outline();
+  /** Whether all of it was looked through for groups and errors once. */
+  outlined = false;
   info: ResourceInfo | null = null;
   status: ResourceStatus | null = null;
   link: Link = { state: "connecting" };
@@ -261,7 +263,10 @@ export class Log {
 
   #giveUp(error: StreamError): void {
     this.link = { state: "ended" };
-    this.problem = error;
+    // What was there once, and is not any more, was deleted.
+    this.problem = error.code === "NOT_FOUND" && this.status !== null
+      ? new StreamError("DELETED", "the resource was deleted")
+      : error;
     this.changed();
   }
 
@@ -338,6 +343,7 @@ export class Log {
   }
 
   #outlined(): void {
+    if (!this.outliner.running) this.outlined = true;
     this.#clearRows();
     this.#overwrite();
     this.#remap();
