@@ -29,6 +29,8 @@ const OUTLINE_BYTES = 32 * 1024 * 1024;
 const AREA_LINES = 400;
 const MAX_STYLES = 50_000;
 const MAX_EDGES = 1000;
+/** Longest character of UTF-8: so much less one byte may be missing at the end of text that came. */
+const MAX_CHARACTER_BYTES = 4;
 /** Rows kept while they stay as they are. */
 const MAX_ROWS = 1000;
 /** What is found is shown at once, and what follows so often, in ms. */
@@ -222,6 +224,9 @@ export class Log {
     const appended = this.#appended;
     this.#appended = null;
     if (appended === null || status.numberOfLines === null || this.#hasTimes) return;
+    // Its lines are counted from the end of the log: of another status they would be others.
+    const missing = status.currentSize - appended.endOffset;
+    if (missing < 0 || missing >= MAX_CHARACTER_BYTES) return;
     this.#tailComes = true;
     const { first, lines, rest } = this.#live.take(appended, status);
     if (lines.length > 0) this.#keepStyle(first);
