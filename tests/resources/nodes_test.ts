@@ -592,6 +592,34 @@ test("a status between the record and the tail is not missed, nor is an end", as
   }
 });
 
+test("a status is the newest one also while another reader begins to follow", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const { appender } = await uploading(a, "one\n");
+  const { id } = appender.resource;
+  await write(appender, "two\n");
+  const storage = new MemoryStorage(cluster.logs);
+  const { promise: asked, resolve: ask } = Promise.withResolvers<void>();
+  const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+  const b = cluster.node("b", {
+    storage: changed(storage, {
+      storage: {
+        async follow(id, listener) {
+          ask();
+          await answered;
+          return await storage.follow(id, listener);
+        },
+      },
+    }),
+  });
+  const opening = b.open(id);
+  await asked;
+  const getting = b.get(id);
+  answer();
+  assertEquals((await getting).status.currentSize, 8);
+  await (await opening).release();
+});
+
 test("nothing past a checkpoint is read on another node", async () => {
   await using cluster = new Cluster();
   const a = cluster.node("a", { checkpointIntervalMs: 3_600_000 });
