@@ -620,6 +620,20 @@ test("a status is the newest one also while another reader begins to follow", as
   await (await opening).release();
 });
 
+test("another node lists what an upload has that pauses", async () => {
+  await using cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const { appender } = await uploading(a, "one\n");
+  await write(appender, "two\n");
+  const sizeThere = async () => (await b.list({ limit: 1 }))[0].status.currentSize;
+  await within(
+    "the size there",
+    (async () => {
+      while (await sizeThere() !== 8) await turn();
+    })(),
+  );
+});
+
 test("nothing past a checkpoint is read on another node", async () => {
   await using cluster = new Cluster();
   const a = cluster.node("a", { checkpointIntervalMs: 3_600_000 });
