@@ -2,7 +2,7 @@
  * What a server is worth while strangers do everything to it at once, on loopback only:
  *
  *     deno task bench:hostile [--runtime deno,bun,binary] [--idle 10000] [--stalled 1000] [--flood 16]
- *                             [--seconds 30] [--recover-seconds 300]
+ *                             [--floods pings,ranges,searches,lists] [--seconds 30] [--recover-seconds 300]
  *
  * Times on a shared machine say little by themselves; compare with those of the same run without strangers.
  */
@@ -14,7 +14,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { push } from "../src/client.ts";
 import { parseReference } from "../src/protocol.ts";
 import { temporaryPath } from "./helpers/bench.ts";
-import type { Attacked, AttackJob } from "./helpers/hostile/attack.ts";
+import type { Attacked, AttackJob, Flood } from "./helpers/hostile/attack.ts";
 import { liveUploads } from "./helpers/hostile/live.ts";
 import { allowOpenFiles, costDuring, residentBytes } from "./helpers/process.ts";
 import { type Kind, Process, ROOT, scriptCommand, streamCommand } from "./helpers/processes.ts";
@@ -23,6 +23,7 @@ import { percentile } from "./helpers/statistics.ts";
 import { fillCatalog } from "./start.ts";
 
 const KINDS: readonly string[] = ["deno", "bun", "binary"];
+const FLOODS: readonly string[] = ["pings", "ranges", "searches", "lists"];
 /** The hard limit of the machines this runs on. */
 const OPEN_FILES = 20_000;
 const UPLOADS = 20;
@@ -36,6 +37,7 @@ interface Settings {
   idle: number;
   stalled: number;
   flood: number;
+  floods: Flood[];
   seconds: number;
   recoverSeconds: number;
 }
@@ -44,22 +46,24 @@ interface Settings {
 type Figures = Record<string, number>;
 
 function settingsOf(argv: string[]): { kinds: Kind[]; settings: Settings } {
-  const names = ["idle", "stalled", "flood", "seconds", "recover-seconds"];
+  const numbers = ["idle", "stalled", "flood", "seconds", "recover-seconds"];
   const given = parseArgs(argv, {
-    string: ["runtime", ...names],
+    string: ["runtime", "floods", ...numbers],
     default: {
       runtime: "deno,binary",
+      floods: FLOODS.join(),
       ...{ idle: "10000", stalled: "1000", flood: "16", seconds: "30", "recover-seconds": "300" },
     },
     unknown: (argument) => refuse(`there is no option ${argument}`),
   });
   const kinds = given.runtime.split(",");
   if (!kinds.every((kind) => KINDS.includes(kind))) refuse(`--runtime wants some of ${KINDS}`);
-  const [idle, stalled, flood, seconds, recoverSeconds] = names.map((name) =>
-    Number((given as Record<string, unknown>)[name])
-  );
-  const settings = { idle, stalled, flood, seconds, recoverSeconds };
-  if (!Object.values(settings).every((value) => value > 0)) refuse("all others want numbers");
+  const floods = given.floods.split(",");
+  if (!floods.every((kind) => FLOODS.includes(kind))) refuse(`--floods wants some of ${FLOODS}`);
+  const values = numbers.map((name) => Number((given as Record<string, unknown>)[name]));
+  if (!values.every((value) => value >= 0)) refuse("all others want numbers");
+  const [idle, stalled, flood, seconds, recoverSeconds] = values;
+  const settings = { idle, stalled, flood, floods: floods as Flood[], seconds, recoverSeconds };
   return { kinds: kinds as Kind[], settings };
 }
 
@@ -109,7 +113,10 @@ async function measure(kind: Kind, settings: Settings): Promise<Figures> {
 }
 
 /** A text to read, and a resource that goes on. */
-async function prepare(url: string, { idle, stalled, flood }: Settings): Promise<AttackJob> {
+async function prepare(
+  url: string,
+  { idle, stalled, flood, floods }: Settings,
+): Promise<AttackJob> {
   const metadata = { filename: "text.log", mimeType: "text/plain", supportsLineAccess: true };
   const text = await push(url, metadata);
   const writer = text.writable.getWriter();
@@ -127,7 +134,7 @@ async function prepare(url: string, { idle, stalled, flood }: Settings): Promise
     text: parseReference(text.reference).id,
     live: parseReference(live.reference).id,
     textBytes: TEXT_LINES / block.length * bytes.length,
-    ...{ idle, stalled, flood },
+    ...{ idle, stalled, flood, floods },
   };
 }
 

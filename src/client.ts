@@ -39,6 +39,8 @@ import {
   type TransferStatus,
 } from "./protocol.ts";
 
+import type { LinesWindow } from "./client/lines.ts";
+
 export type { Download, LineRange, ReadOptions } from "./client/download.ts";
 export {
   closeContext,
@@ -56,12 +58,14 @@ export type { StepConnection, StepHandler, StepTransport } from "./client/upload
 export type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 export type { TokenProvider } from "./client/connection/token.ts";
 export {
+  type AppendedText,
   type ContextEvent,
   contextEvents,
   events,
   type EventsOptions,
   resourceEvents,
   type ResourceHappening,
+  type StatusEventsOptions,
 } from "./client/watch.ts";
 export { UploadGroup } from "./client/upload/group.ts";
 export type { StatusFilter, Upload } from "./upload.ts";
@@ -252,12 +256,26 @@ export function follow(
   return readable;
 }
 
+/** How a resource is asked for. */
+export interface GetResourceOptions extends ReferenceOptions, CancelOptions {
+  /** Lines at most that are wanted, too, up to 10 000; none by default. */
+  count?: number;
+  /** Index of the first of them; negative from the end; 0 by default. */
+  start?: number;
+}
+
+/** A resource, and some of its lines. */
+export interface ResourceWithLines extends ResourceInfo {
+  /** The lines that were asked for, as far as they are there; null where no lines can be read. */
+  window?: Omit<LinesWindow, "numberOfLines" | "transferStatus"> | null;
+}
+
 /**
  * Asks what the server knows of a resource (PROTOCOL.md 6).
  *
  * @param reference What a push printed, its HTTP form, or an id.
- * @param options Server of a bare id.
- * @returns Metadata, newest status, digest and times.
+ * @param options Server of a bare id; which lines are wanted in the same answer.
+ * @returns Metadata, newest status, digest and times; with `count` a window of lines.
  * @throws {StreamError} UNREACHABLE, NOT_FOUND, BAD_REQUEST.
  *
  * @example
@@ -271,10 +289,15 @@ export function follow(
  */
 export async function getResource(
   reference: string,
-  options: ReferenceOptions & CancelOptions = {},
-): Promise<ResourceInfo> {
+  options: GetResourceOptions = {},
+): Promise<ResourceWithLines> {
   const { recipient, path } = targetOf(reference, options);
-  return await requestJson(recipient, path, "GET", options.signal);
+  const { count, start = 0 } = options;
+  const query = count === undefined ? "" : `?${new URLSearchParams({
+    start: String(start),
+    count: String(count),
+  })}`;
+  return await requestJson(recipient, path + query, "GET", options.signal);
 }
 
 /** How a resource is deleted. */

@@ -62,7 +62,14 @@ export type { Meter } from "./resources/meter.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaResource, QuotaSubject } from "./resources/quota.ts";
 export { followFrom, lendRange, readFast, readRange } from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
-export { lineAt, type LineWindow, locateLines, readLinePage } from "./resources/reading/lines.ts";
+export {
+  lineAt,
+  type LinePage,
+  type LineWindow,
+  locateLines,
+  readLinePage,
+} from "./resources/reading/lines.ts";
+export { NewTextReader } from "./resources/reading/new_text.ts";
 export { finderFor } from "./resources/reading/pattern.ts";
 export type { Resource } from "./resources/reading/resource.ts";
 export { search, type SearchBounds } from "./resources/reading/search.ts";

@@ -14,6 +14,7 @@ import { ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
+import { RequestTurns } from "./server/turns.ts";
 import { clientAt } from "./server/access/clients.ts";
 import { Shares } from "./server/access/shares.ts";
 import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
@@ -183,6 +184,7 @@ class Server implements StreamServer {
   readonly #connectionShares: Shares;
   readonly #uploadShares: Shares;
   readonly #router: Router;
+  readonly #turns = new RequestTurns();
   readonly #listeners: Listener[] = [];
   #recovered: Promise<void> | null = null;
 
@@ -238,7 +240,7 @@ class Server implements StreamServer {
       port,
       maxConnections: (this.#options.maxConnections ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
       share: { max: this.#connectionShares.maxPerClient + SPARE_CONNECTIONS, clientAt },
-      fetch: (request, env) => router.fetch(request, env),
+      fetch: (request, env) => this.#turns.begin(() => router.fetch(request, env)),
     });
     this.#listeners.push(listener);
     return { port: listener.port };

@@ -17,6 +17,8 @@ export interface SearchOptions extends ReferenceOptions, CancelOptions {
   ignoreCase?: boolean;
   /** Index of the first line to look at; negative from the end; 0 by default. */
   from?: number;
+  /** Index of the line behind the last one to look at; all that are there by default. */
+  to?: number;
   /** Called about every 250 ms with the number of lines that were looked at. */
   onProgress?: (searchedLines: number) => void;
   /** Matches at most, up to 10 000; 1000 by default. */
@@ -81,11 +83,12 @@ export async function* search(
 }
 
 function queryOf(pattern: string, options: SearchOptions): URLSearchParams {
-  const { regex = false, ignoreCase = false, from = 0, limit } = options;
+  const { regex = false, ignoreCase = false, from = 0, to, limit } = options;
   const query = new URLSearchParams({ q: pattern, from: String(from) });
   if (regex) query.set("regex", "true");
   if (ignoreCase) query.set("ignoreCase", "true");
   if (options.onProgress !== undefined) query.set("progress", "true");
+  if (to !== undefined) query.set("to", String(to));
   if (limit !== undefined) query.set("limit", String(limit));
   return query;
 }

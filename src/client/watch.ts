@@ -24,8 +24,30 @@ import { BearerToken } from "./connection/token.ts";
 /** The server sends something every 15 s; who hears nothing for so long hears nothing any more. */
 const SILENT_AFTER_MS = 40_000;
 
+/** Text that is asked for with each status; far below what one event may have. */
+const TEXT_BYTES = 32 * 1024;
+
 /** How events are listened to. */
 export interface EventsOptions extends RetryOptions, CancelOptions {}
+
+/** Text that was appended to a resource. */
+export interface AppendedText {
+  /** Byte of the resource with which it begins. */
+  startOffset: number;
+  /** Byte behind it. */
+  endOffset: number;
+  /** The bytes between them, decoded; they may begin within a line or, after a pause, within a character. */
+  text: string;
+}
+
+/** How the status of a resource is listened to. */
+export interface StatusEventsOptions extends EventsOptions, ReferenceOptions {
+  /**
+   * Called before a status with what was appended since the one before it: the last 32 KiB of that, and at first the
+   * last 32 KiB that are there.
+   */
+  onText?: (appended: AppendedText) => void;
+}
 
 /** An event in an upload context. */
 export type ContextEvent =
@@ -44,7 +66,7 @@ export type ContextEvent =
  * The status of a resource: at once, at every change, and again after a connection that broke; the last one is final.
  *
  * @param reference What a push printed, its HTTP form, or an id.
- * @param options Signal; how long a lost connection is tried again, and who hears of it.
+ * @param options Signal; how long a lost connection is tried again, and who hears of it; whether text is wanted, too.
  * @returns The statuses; a reader that is slow misses what is outdated.
  * @throws {StreamError} DELETED when the resource is deleted meanwhile, NOT_FOUND, UNREACHABLE; the signal's reason.
  *
@@ -61,11 +83,14 @@ export type ContextEvent =
  */
 export async function* events(
   reference: string,
-  options: EventsOptions & ReferenceOptions = {},
+  options: StatusEventsOptions = {},
 ): AsyncGenerator<ResourceStatus, void, void> {
   const { recipient, path } = targetOf(reference, options);
-  for await (const { type, data } of serverEvents(recipient, `${path}/events`, options)) {
+  const { onText, ...listening } = options;
+  const query = onText === undefined ? "" : `?text=${TEXT_BYTES}`;
+  for await (const { type, data } of serverEvents(recipient, `${path}/events${query}`, listening)) {
     if (type === "deleted") throw new StreamError("DELETED", "the resource was deleted");
+    if (type === "text") onText?.(parseJson(data, recipient.server));
     if (type !== "status") continue;
     const status = statusIn(data);
     yield status;

@@ -5,6 +5,7 @@
 import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
 import {
   jetstream,
+  JetStreamApiError,
   type JetStreamClient,
   type JetStreamManager,
   jetstreamManager,
@@ -17,6 +18,9 @@ const MOST_PINGS = 2;
 const RECONNECT_MS = 100;
 /** A request that the engine does not answer within so long is made again, in ms. */
 const ANSWER_MS = 1000;
+/** A member that is connected and answers nothing for so long is left for another one, but not more often, in ms. */
+const SILENCE_MS = 1500;
+const PATIENCE_MS = 3000;
 
 /** Buckets of the records of resources; the id says which. */
 export const RECORD_BUCKETS: readonly string[] = ["rec-0", "rec-1", "rec-2", "rec-3"];
@@ -35,6 +39,8 @@ export class Engine {
   readonly #waiting = new Set<() => void>();
   readonly #reconnected = new Set<() => void>();
   #isConnected = true;
+  #answeredAtMs = performance.now();
+  #leftAtMs = -Infinity;
 
   /** Use {@link connectEngine}. */
   constructor(
@@ -85,6 +91,20 @@ export class Engine {
     return this.#isConnected;
   }
 
+  /** The engine answered something. */
+  answered(): void {
+    this.#answeredAtMs = performance.now();
+  }
+
+  /** The engine did not answer: a member that was cut off from the others keeps its clients, and is left here. */
+  unanswered(): void {
+    const nowMs = performance.now();
+    if (!this.#isConnected || nowMs - this.#answeredAtMs < SILENCE_MS) return;
+    if (nowMs - this.#leftAtMs < PATIENCE_MS) return;
+    this.#leftAtMs = nowMs;
+    void this.nc.reconnect().catch(() => {});
+  }
+
   /**
    * Hears of every new connection: what was published meanwhile was missed.
    * @returns Ends it.
@@ -119,6 +139,14 @@ export class Engine {
     for (const listener of this.#reconnected) listener();
   }
 }
+
+/** Whether the engine refused something because it has no room. */
+export function isFull(error: unknown): boolean {
+  return error instanceof JetStreamApiError && FULL.includes(error.code);
+}
+
+/** Codes of the engine: a stream is full, its store is, its account is. */
+const FULL = [10077, 10047, 10023];
 
 function away(): StreamError {
   return new StreamError("NOT_READY", "the connection to the engine is gone");

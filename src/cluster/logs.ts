@@ -36,6 +36,7 @@ export function logConfigs(
     max_bytes: Math.floor(logBytes / shards),
     discard: DiscardPolicy.New,
     allow_direct: true,
+    allow_rollup_hdrs: true,
     deny_delete: true,
     republish: { src: `log.${number(shard)}.*`, dest: "live.{{wildcard(1)}}" },
     metadata: { "stream-format": FORMAT, "stream-shards": String(shards) },
@@ -82,6 +83,8 @@ export interface LogPlace {
   readonly subject: string;
   /** Subject of the pages of its index. */
   readonly index: string;
+  /** Subject in the same stream that nobody reads: what is stored there proves that a majority follows its leader. */
+  readonly probe: string;
   /** Subject on which its messages are published once they are stored. */
   readonly live: string;
 }
@@ -94,6 +97,7 @@ export function placeOf(id: string, shards: number): LogPlace {
     stream: streamOf(shard),
     subject: `log.${name}.${id}`,
     index: `idx.${name}.${id}`,
+    probe: `idx.${name}.probe`,
     live: `live.${id}`,
   };
 }

@@ -14,6 +14,8 @@ const START_MS = 30_000;
 
 /** Ends with its standard input: with the process that started it, however that ends. */
 const GUARD = '"$0" "$@" & child=$!; cat > /dev/null; kill -9 $child; wait $child 2> /dev/null';
+/** Removes what a process leaves that ends without a word. */
+const SWEEPER = 'cat > /dev/null; sleep 1; rm -rf "$0"';
 
 /** A member of the engine. */
 export class Member {
@@ -101,6 +103,7 @@ export class EngineCluster implements AsyncDisposable {
       writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));
       return new Member(directory, name, port, monitor);
     });
+    spawn("sh", ["-c", SWEEPER, directory], { stdio: ["pipe", "ignore", "ignore"] }).unref();
     const cluster = new EngineCluster(directory, members);
     for (const member of members) member.start();
     await cluster.healthy();

@@ -208,9 +208,12 @@ async function askOfReading(asker: Asker, id: string): Promise<void> {
   await of(LINES, "?tail=1&count=2");
   await of(LINES, "?count=10001");
   await of(SEARCH, "?q=o");
-  await of(SEARCH, "?q=o&limit=1&from=-2");
+  await of(SEARCH, "?q=o&limit=1&from=-2&to=99");
   await of(SEARCH, "?q=(&regex=true");
   await of(`${ONE}/events`);
+  await of(`${ONE}/events`, "?text=100");
+  await of(ONE, "?start=-1&count=5");
+  await of(ONE, "?count=0");
   const { epoch, sequence } = JSON.parse((await of(ONE)).body);
   await of(`${ONE}/events`, "", { "last-event-id": `${epoch}.${sequence}` });
   await of(`${ONE}/events`, "", { "last-event-id": "x" });

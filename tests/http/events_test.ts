@@ -132,10 +132,64 @@ test("a slow reader gets the newest status only", async () => {
   assertEquals(resource.watchers, 0);
 });
 
+test("what was appended comes before its status, for whom wants it", async () => {
+  await using server = await startServer();
+  const upload = await register(server);
+  upload.append(utf8("one\ntwo"));
+  await statusWhere(upload.resource, (status) => status.currentSize === 7);
+  const url = `${server.url}/resources/${upload.resource.id}/events`;
+  using all = await connect(`${url}?text=100`);
+  assertEquals((await next(all.events, "text")).data, {
+    startOffset: 0,
+    endOffset: 7,
+    text: "one\ntwo",
+  });
+  assertEquals((await next(all.events, "status")).data.currentSize, 7);
+  upload.append(utf8("!\n"));
+  assertEquals((await next(all.events, "text")).data, {
+    startOffset: 7,
+    endOffset: 9,
+    text: "!\n",
+  });
+  await next(all.events, "status");
+  // Of more than was asked for it is the end.
+  using few = await connect(`${url}?text=4`);
+  assertEquals((await next(few.events, "text")).data, {
+    startOffset: 5,
+    endOffset: 9,
+    text: "wo!\n",
+  });
+  using none = await connect(url);
+  assertEquals((await next(none.events, "status")).data.currentSize, 9);
+  assertEquals((await connect(`${url}?text=65537`)).response.status, 400);
+});
+
+test("a character that is cut by a checkpoint comes as a whole", async () => {
+  await using here = world();
+  const upload = await registerIn(here);
+  const { resource } = upload;
+  const bytes = utf8("aä€");
+  const signal = new AbortController().signal;
+  const events = eventsIn(statusEvents(resource, null, signal, { textBytes: 100 }));
+  const texts: string[] = [];
+  await next(events, "status");
+  for (const [at, byte] of bytes.entries()) {
+    upload.append(Uint8Array.of(byte));
+    await statusWhere(resource, (status) => status.currentSize === at + 1);
+    for (let event; (event = (await events.next()).value).type !== "status";) {
+      texts.push(event.data.text);
+    }
+  }
+  assertEquals(texts, ["a", "ä", "€"]);
+  await events.return(undefined);
+});
+
 test("silence is broken by comments", async () => {
   await using here = world();
   const { resource } = await registerIn(here);
-  const events = eventsIn(statusEvents(resource, null, new AbortController().signal, 5));
+  const events = eventsIn(
+    statusEvents(resource, null, new AbortController().signal, { heartbeatMs: 5 }),
+  );
   await next(events, "status");
   assertEquals((await events.next()).value.type, "comment");
   assertEquals((await events.next()).value.type, "comment");

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { framesRuntime, loadRuntime } from "../../mod.ts";
+import { framesRuntime, getResource, loadRuntime } from "../../mod.ts";
 import type { LinePosition } from "../../src/protocol.ts";
 import type { Appender } from "../../src/resources/writing/appender.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
@@ -196,6 +196,29 @@ test("lines that make no sense are refused with the code that says why", async (
     409,
     "NO_LINE_ACCESS",
   ]);
+});
+
+test("a resource shows some of its lines in the same answer, for whom wants them", async () => {
+  await using server = await startServer();
+  const url = (await linesOf(server, "one\ntwo\nthree\n")).replace(/\/lines$/, "");
+  const shown = async (address: string) => await (await fetch(address)).json();
+  const { window } = await shown(`${url}?start=1&count=5`);
+  assertEquals(window, {
+    startingLineIndex: 1,
+    linesCount: 2,
+    startOffset: 4,
+    endOffset: 14,
+    lines: ["two\n", "three\n"],
+    next: null,
+  });
+  assertEquals((await shown(`${url}?start=-1&count=1`)).window.lines, ["three\n"]);
+  assertEquals((await shown(`${url}?start=99&count=1`)).window.lines, []);
+  assertEquals("window" in await shown(url), false);
+  assertEquals((await fetch(`${url}?count=0`)).status, 400);
+  const { resource } = await begin(server, false);
+  assertEquals((await shown(`${server.url}/resources/${resource.id}?count=1`)).window, null);
+  const again = await getResource(url, { start: 2, count: 1 });
+  assertEquals([again.numberOfLines, again.window?.lines], [3, ["three\n"]]);
 });
 
 test("HEAD, refusals and readers who go leave nothing open", async () => {

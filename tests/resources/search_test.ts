@@ -177,6 +177,14 @@ test("a search begins at a line, also one counted from the end", async () => {
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 8 })), [8, 9]);
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: -1 })), [9]);
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: -99 })).length, 10);
+  assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 7, to: 9 })), [7, 8]);
+  assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 8, to: 99 })), [8, 9]);
+  assertEquals((await searchAll(resource, { pattern: "x" }, { from: 2, to: 5 })).end, {
+    nextLine: 5,
+    truncated: false,
+    partialLines: 0,
+  });
+  assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 5, to: 2 })), []);
   assertEquals(linesOf(await searchAll(resource, { pattern: "a" }, { from: 10 })), []);
   await assertFails(
     "LINES_NOT_AVAILABLE",

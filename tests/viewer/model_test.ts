@@ -2,6 +2,8 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import type { ResourceStatus } from "../../src/client.ts";
+import { LiveText, TAIL_CHARS } from "../../src/viewer/model/live_text.ts";
 import { fragmentOf, linesIn } from "../../src/viewer/model/permalink.ts";
 import { piecesOf } from "../../src/viewer/model/pieces.ts";
 import { complement, type LineRange, RowMap, united } from "../../src/viewer/model/row_map.ts";
@@ -136,4 +138,65 @@ test("settings that cannot be kept or read are those of the beginning", () => {
   assertEquals(store.all.wrap, false);
   store.set({ wrap: true });
   assertEquals(store.all.wrap, true);
+});
+
+/** What a server sends with statuses, cut anywhere. */
+function* told(content: string, cuts: readonly number[], maxChars: number) {
+  const edges = [...new Set([...cuts.map((cut) => cut % (content.length + 1)), content.length])]
+    .sort((a, b) => a - b);
+  let seen = 0;
+  for (const [at, end] of edges.entries()) {
+    const isLast = at === edges.length - 1;
+    const startOffset = Math.max(seen, end - maxChars);
+    const text = content.slice(startOffset, end);
+    seen = end;
+    const breaks = content.slice(0, end).split("\n").length - 1;
+    const hasRest = isLast && end > 0 && content[end - 1] !== "\n";
+    const status = {
+      transferStatus: isLast ? "COMPLETED" : "IN_PROGRESS",
+      currentSize: end,
+      numberOfLines: breaks + (hasRest ? 1 : 0),
+    } as ResourceStatus;
+    if (text !== "") yield { appended: { startOffset, endOffset: end, text }, status };
+  }
+}
+
+test("lines that come with statuses are those of the log, wherever they are cut", () => {
+  const content = fc.array(fc.constantFrom("a", "bc", "\n", "\n", "\r\n"), { maxLength: 40 })
+    .map((parts) => parts.join(""));
+  const cuts = fc.array(fc.nat(80), { maxLength: 12 });
+  fc.assert(fc.property(content, cuts, fc.integer({ min: 1, max: 30 }), (text, cuts, maxChars) => {
+    const lines = text.split("\n").map((line, at, all) =>
+      at < all.length - 1 && line.endsWith("\r") ? line.slice(0, -1) : line
+    );
+    const live = new LiveText();
+    const seen = new Map<number, string>();
+    let isGap = false;
+    for (const { appended, status } of told(text, cuts, maxChars)) {
+      if (appended.endOffset - appended.startOffset === maxChars) isGap = true;
+      const { first, lines: came, rest } = live.take(appended, status);
+      for (const [at, line] of came.entries()) {
+        assertEquals(line, lines[first + at]);
+        seen.set(first + at, line);
+      }
+      const open = text.slice(0, status.currentSize).split("\n").at(-1)!;
+      if (status.transferStatus === "IN_PROGRESS") assert(open.endsWith(rest), `${open} ${rest}`);
+    }
+    if (!isGap) {
+      assertEquals(seen.size, text === "" ? 0 : lines.length - (text.endsWith("\n") ? 1 : 0));
+    }
+  }));
+});
+
+test("a line that is never ended is kept in part, and not taken for a whole one", () => {
+  const live = new LiveText();
+  const at = (startOffset: number, text: string, numberOfLines: number) =>
+    live.take(
+      { startOffset, endOffset: startOffset + text.length, text },
+      { transferStatus: "IN_PROGRESS", numberOfLines } as ResourceStatus,
+    );
+  const long = "x".repeat(TAIL_CHARS);
+  assertEquals(at(0, long, 0), { first: 0, lines: [], rest: long });
+  assertEquals(at(TAIL_CHARS, "y", 0).rest, `${long.slice(1)}y`);
+  assertEquals(at(TAIL_CHARS + 1, "z\nnext\nrest", 2), { first: 1, lines: ["next"], rest: "rest" });
 });

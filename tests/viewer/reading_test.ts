@@ -180,12 +180,27 @@ test("groups of each CI system, nested, and one that nothing ends", () => {
   const gitlab = "section_start:1:build[collapsed=true]\r\x1b[0KBuild it\nx\n" +
     "section_start:2:test\r\x1b[0KTest\nsection_end:3:build\r\x1b[0K\ny";
   assertEquals(facts(outlineOf(gitlab)), [[0, 4, "Build it", 0], [2, 4, "Test", 1]]);
+  // A runner ends a section and begins the next one in one line.
+  const joined = "section_start:1:a\r\x1b[0KA\nx\nsection_end:2:a\r\x1b[0Ksection_start:2:b\r" +
+    "\x1b[0K\x1b[0K\x1b[36;1mB\x1b[0;m\ny\nsection_end:3:b\r\x1b[0K";
+  const both = outlineOf(joined);
+  assertEquals(facts(both), [[0, 2, "A", 0], [2, 5, "B", 0]]);
+  assertEquals([...both.ends], [4]);
   assertEquals(facts(outlineOf("--- One\nx\n+++ Two\ny\n~~~ Three")), [
     [0, 2, "One", 0],
     [2, 4, "Two", 0],
     [4, Infinity, "Three", 0],
   ]);
   assertEquals(facts(outlineOf("::endgroup::\nx")), []);
+});
+
+test("lines that only end a group are known; others that end one are not hidden with it", () => {
+  const outline = outlineOf(
+    "::group::A\n::endgroup::\nx\n::endgroup::\nsection_start:1:s\r\nx\n" +
+      "section_end:2:s\r\x1b[0KDone in 3 s\n",
+  );
+  assertEquals([...outline.ends], [1]);
+  assertEquals(facts(outline), [[0, 2, "A", 0], [4, 6, "s", 0]]);
 });
 
 test("the innermost group around a line is found", () => {

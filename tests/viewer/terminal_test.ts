@@ -4,7 +4,12 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { contrast, paintOf, parse, SURFACES } from "../../src/viewer/model/colour.ts";
 import { afterSgr, PLAIN, type Style } from "../../src/viewer/model/style.ts";
-import { styleBefore } from "../../src/viewer/model/style_before.ts";
+import type { Find } from "../../src/viewer/model/searcher.ts";
+import {
+  LOOK_BACK_LINES,
+  LOOK_BACK_STYLED,
+  styleBefore,
+} from "../../src/viewer/model/style_before.ts";
 import { rowOf, rowsOf, styleAfter } from "../../src/viewer/model/terminal.ts";
 
 const ESC = "\x1b";
@@ -139,14 +144,51 @@ test("every colour can be read in both themes", () => {
   }
 });
 
-test("the style of a line far from what is loaded is looked up behind it", async () => {
-  const lines = [`${ESC}[0m`, `${ESC}[31mred from here`, ...Array(6000).fill("still red")];
-  let asked = 0;
-  const read = (from: number, count: number) => {
-    asked++;
-    return Promise.resolve({ lines: lines.slice(from, from + count), next: null });
+/** A search through lines, and how many requests it took. */
+function searched(lines: readonly string[]): { find: Find; asked: [from: number, to: number][] } {
+  const asked: [number, number][] = [];
+  const find: Find = async function* ({ pattern, to = lines.length }, from, limit) {
+    await Promise.resolve();
+    asked.push([from, to]);
+    let found = 0;
+    for (let line = from; line < to; line++) {
+      if (!lines[line].includes(pattern)) continue;
+      yield { line, text: lines[line] };
+      if (++found === limit) return { nextLine: line + 1, truncated: line + 1 < to };
+    }
+    return { nextLine: to, truncated: false };
   };
-  assertEquals(await styleBefore(6000, false, read), red);
-  assert(asked <= 3);
-  assertEquals(await styleBefore(0, false, read), PLAIN);
+  return { find, asked };
+}
+
+const { signal } = new AbortController();
+
+test("the style of a line far from what is loaded is looked up behind it", async () => {
+  const lines = [`${ESC}[0m`, `${ESC}[31mred from here`, ...Array(90_000).fill("still red")];
+  const { find, asked } = searched(lines);
+  assertEquals(await styleBefore(90_000, find, signal), red);
+  // Each line is looked at once.
+  assertEquals(asked, [[89_500, 90_000], [85_000, 89_500], [0, 85_000]]);
+  assertEquals(await styleBefore(0, find, signal), PLAIN);
+});
+
+test("the nearest line that resets everything ends the look behind", async () => {
+  const lines = [`${ESC}[1mbold`, ...Array(2000).fill("x"), `${ESC}[0;31mred`, "still red"];
+  const { find, asked } = searched(lines);
+  assertEquals(await styleBefore(2003, find, signal), red);
+  assertEquals(asked, [[1503, 2003]]);
+});
+
+test("a style is right as far back as is promised, and lines with sequences are bounded", async () => {
+  const bound = LOOK_BACK_LINES.at(-1)!;
+  const at = (distance: number) =>
+    searched([...Array(9).fill("x"), `${ESC}[31mred`, ...Array(distance - 1).fill("x"), "here"]);
+  const line = (distance: number) => 9 + distance;
+  assertEquals(await styleBefore(line(bound), at(bound).find, signal), red);
+  assertEquals(await styleBefore(line(bound + 1), at(bound + 1).find, signal), PLAIN);
+  // Lines that switch their colours on and off never decide what stood before them.
+  const chatty = [`${ESC}[1mbold`, ...Array(20_000).fill(`${ESC}[31mred${ESC}[39m`)];
+  const { find } = searched(chatty);
+  assertEquals(await styleBefore(20_001, find, signal), PLAIN);
+  assertEquals(await styleBefore(LOOK_BACK_STYLED, find, signal), { ...PLAIN, bold: true });
 });

@@ -24,7 +24,12 @@ export interface AttackJob {
   stalled: number;
   /** Connections of each kind of flood. */
   flood: number;
+  /** Kinds of floods. */
+  floods: readonly Flood[];
 }
+
+/** Kinds of floods. */
+export type Flood = "pings" | "ranges" | "searches" | "lists";
 
 /** What an attack did. */
 export interface Attacked {
@@ -181,11 +186,20 @@ function range(): string {
 const { text } = job;
 await holdIdle();
 await holdStalled();
+const floods: Record<Flood, (index: number) => Promise<void>> = {
+  pings: floodPings,
+  ranges: () => floodRequests("range", () => `/resources/${text}/content`, range),
+  searches: () =>
+    floodRequests("search", () => `/resources/${text}/search?q=z.*q[xyz]{2,}&regex=true`),
+  lists: (index) =>
+    floodRequests("list", () => `/resources?limit=1000&name=${index}&status=FAILED`),
+};
 for (let count = 0; count < job.flood; count++) {
-  await floodPings();
-  void floodRequests("range", () => `/resources/${text}/content`, range);
-  void floodRequests("search", () => `/resources/${text}/search?q=z.*q[xyz]{2,}&regex=true`);
-  void floodRequests("list", () => `/resources?limit=1000&name=${count}&status=FAILED`);
+  for (const kind of job.floods) {
+    const begun = floods[kind](count);
+    // Those end when they are connected, all others never.
+    if (kind === "pings") await begun;
+  }
 }
 console.log("ready");
 for await (const _ of createInterface(process.stdin)) break;

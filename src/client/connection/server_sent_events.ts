@@ -4,8 +4,8 @@
  */
 import { StreamError } from "../../protocol.ts";
 
-/** One event; ours are statuses of a few hundred bytes. */
-const MAX_EVENT_CHARS = 64 * 1024;
+/** One event: a status of a few hundred bytes, or 32 KiB of text that JSON makes six times as long at worst. */
+const MAX_EVENT_CHARS = 256 * 1024;
 
 /** One event. */
 export interface ServerSentEvent {
@@ -26,17 +26,18 @@ export async function* eventsOf(
   body: ReadableStream<Uint8Array>,
   heard: () => void,
 ): AsyncGenerator<ServerSentEvent, void, void> {
-  const reader = body.pipeThrough(new TextDecoderStream() as never).getReader();
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
   let event: ServerSentEvent = { type: "message", data: "" };
   let rest = "";
   for (;;) {
-    const { done, value }: ReadableStreamReadResult<string> = await reader.read() as never;
+    const { done, value } = await reader.read();
     if (done) return;
     heard();
-    const lines = (rest + value).split("\n");
+    const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
     rest = lines.pop()!;
     for (const line of lines) {
-      const [, field, text] = /^(event|data): ?(.*?)\r?$/.exec(line) ?? [];
+      const [, field, text] = /^(event|data): ?([^\r]*)/.exec(line) ?? [];
       if (field === "event") event.type = text;
       else if (field === "data") event.data += text;
       else if (/^\r?$/.test(line)) {

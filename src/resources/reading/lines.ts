@@ -76,14 +76,15 @@ function cutPage(bytes: Uint8Array, from: LinePosition): LinePage {
     const lines = splitLines(bytes.subarray(0, end));
     return { lines, next: { lineIndex: from.lineIndex + lines.length, byteOffset: 0 } };
   }
-  const piece = bytes.subarray(0, characterBoundary(bytes));
+  // A page that cannot hold even one character goes on with what it has.
+  const piece = bytes.subarray(0, wholeCharacters(bytes) || bytes.length);
   const byteOffset = from.byteOffset + piece.length;
   return { lines: splitLines(piece), next: { lineIndex: from.lineIndex, byteOffset } };
 }
 
-/** Length of the bytes without a character of UTF-8 that is cut at their end. */
-function characterBoundary(bytes: Uint8Array): number {
-  for (let back = 1; back <= 4 && back < bytes.length; back++) {
+/** Length of bytes without a character of UTF-8 that is cut at their end. */
+export function wholeCharacters(bytes: Uint8Array): number {
+  for (let back = 1; back <= 4 && back <= bytes.length; back++) {
     const byte = bytes[bytes.length - back];
     if (byte < 0x80) break;
     if (byte < 0xc0) continue;

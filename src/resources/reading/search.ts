@@ -21,10 +21,25 @@ const SLICE_MS = 4;
 /** Text of one match; what people read of a line. */
 const TEXT_BYTES = 4096;
 
+/** Time between two slices, of whichever searches: everybody else has it. */
+const BETWEEN_MS = 1;
+/** When the last slice begins that a search waits for: those of all of them at once would add up. */
+let lastSliceAtMs = -Infinity;
+
+/** Waits for the next slice that no other search is given. */
+async function nextSlice(): Promise<void> {
+  const nowMs = performance.now();
+  lastSliceAtMs = Math.max(nowMs, lastSliceAtMs + SLICE_MS) + BETWEEN_MS;
+  // Not an immediate: between those Deno serves sockets so seldom that a follower waits 50 ms instead of 3.
+  await setTimeout(lastSliceAtMs - nowMs);
+}
+
 /** Where a search begins and when it ends at the latest. */
 export interface SearchBounds {
   /** First line; negative from the end. */
   from: number;
+  /** Line behind the last one; what is there by default. */
+  to?: number;
   /** Matches at most. */
   limit: number;
   /** Time at most, in ms. */
@@ -86,9 +101,10 @@ class Search {
   }
 
   async *run(): AsyncGenerator<(SearchMatch | SearchProgress)[], SearchEnd, void> {
-    const lines = this.resource.status.numberOfLines ?? 0;
-    const { from } = this.bounds;
-    this.#line = from < 0 ? Math.max(0, lines + from) : from;
+    const all = this.resource.status.numberOfLines ?? 0;
+    const { from, to = all } = this.bounds;
+    const lines = Math.min(all, to);
+    this.#line = from < 0 ? Math.max(0, all + from) : from;
     let at = await this.resource.lineStart(this.#line);
     const end = await this.resource.lineStart(Math.max(lines, this.#line));
     while (at < end) {
@@ -122,8 +138,7 @@ class Search {
   }
 
   async #pause(): Promise<void> {
-    // Not an immediate: between those Deno serves sockets so seldom that a follower waits 50 ms instead of 3.
-    await setTimeout(0);
+    await nextSlice();
     this.signal.throwIfAborted();
     this.#sliceEndMs = performance.now() + SLICE_MS;
   }

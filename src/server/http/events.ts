@@ -14,22 +14,24 @@ import {
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
-import type {
-  EventFilter,
-  Resource,
-  ResourceEvent,
-  Resources,
-  ResourceView,
+import {
+  type EventFilter,
+  NewTextReader,
+  type Resource,
+  type ResourceEvent,
+  type Resources,
+  type ResourceView,
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import type { FaceParts } from "../face.ts";
 import { grantOf } from "../access.ts";
-import { inHeader, inQuery, type Kind, text } from "../route/parameters.ts";
+import { inHeader, inQuery, integer, type Kind, text } from "../route/parameters.ts";
 import { listed, ofContext, ofResource } from "../access/reach.ts";
 import type { References } from "../references.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import {
   CODE,
+  COUNT,
   FLAG,
   object,
   RESOURCE,
@@ -46,6 +48,8 @@ import { ONE, resourceId } from "./listing.ts";
 const HEARTBEAT_MS = 15_000;
 /** Who looks at all resources looks at none of them closely. */
 const PACE_MS = 1000;
+/** Most text that goes with one status: what a busy log gets between two. */
+const MAX_TEXT_BYTES = 64 * 1024;
 /** Resources whose news may wait for one slow reader. */
 const MAX_WAITING = 10_000;
 /** Records of a snapshot read together. */
@@ -54,6 +58,7 @@ const PAGE_RESOURCES = 100;
 type Events = AsyncGenerator<Uint8Array, void, void>;
 
 const ONLY_ID = object({ id: TEXT });
+const NEW_TEXT = object({ startOffset: COUNT, endOffset: COUNT, text: TEXT });
 const METADATA = { filename: TEXT, mimeType: TEXT, supportsLineAccess: FLAG };
 
 /** What happens to resources. */
@@ -101,13 +106,22 @@ export function eventsRoutes(parts: FaceParts): Route[] {
       parameters: {
         id: resourceId,
         lastEventId: inHeader("Last-Event-ID", "the last status that was seen", seenStatus),
+        text: inQuery(
+          "text",
+          "with each status what was appended, as text: the last so many bytes of it",
+          integer(0, MAX_TEXT_BYTES),
+          0,
+        ),
       },
       answers: {
-        200: answerOf("events", streamOf({ status: STATUS, deleted: ONLY_ID })),
+        200: answerOf(
+          "events",
+          streamOf({ text: NEW_TEXT, status: STATUS, deleted: ONLY_ID }),
+        ),
         204: answer("Last-Event-ID names the final status"),
       },
       errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
-      async handle(c, { id, lastEventId: seen = null }) {
+      async handle(c, { id, lastEventId: seen = null, text: textBytes }) {
         await using stack = new AsyncDisposableStack();
         const opened = stack.use(await parts.resources.open(id));
         const { resource } = opened;
@@ -116,7 +130,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
         if (seen !== null && isFinal(status.transferStatus) && !isNewer(status, seen)) {
           return c.body(null, 204);
         }
-        const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal);
+        const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal, { textBytes });
         const response = await send(c, parts, { chunks, release: () => opened.release() });
         // The body releases it from now on.
         stack.move();
@@ -180,14 +194,17 @@ function send(c: Context, parts: FaceParts, source: BodySource): Promise<Respons
  * @param resource The resource.
  * @param seen What the reader saw before; null for nothing.
  * @param signal Ends the events.
- * @param heartbeatMs Time between two comments when nothing happens, in ms.
+ * @param how `heartbeatMs`, the time between two comments when nothing happens, in ms; `textBytes`, how much of what
+ * was appended goes with each status, in bytes: nothing by default.
  */
 export async function* statusEvents(
   resource: Resource,
   seen: StatusNumber | null,
   signal: AbortSignal,
-  heartbeatMs: number = HEARTBEAT_MS,
+  how: { heartbeatMs?: number; textBytes?: number } = {},
 ): Events {
+  const { heartbeatMs = HEARTBEAT_MS, textBytes = 0 } = how;
+  const reader = new NewTextReader(resource, textBytes);
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
   const unwatch = resource.watch(bell.ring);
@@ -199,7 +216,9 @@ export async function* statusEvents(
       if (resource.deleted) return yield encode("deleted", { id: resource.id });
       if (isNewer(status, told)) {
         told = status;
-        yield encode("status", status, `${status.life}.${status.epoch}.${status.sequence}`);
+        const event = encode("status", status, `${status.life}.${status.epoch}.${status.sequence}`);
+        const text = textBytes > 0 ? await reader.next(status) : null;
+        yield text === null ? event : joined(encode("text", text), event);
         if (isFinal(status.transferStatus)) return;
       } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
@@ -362,6 +381,14 @@ const encoder = new TextEncoder();
 function encode(type: string, data: unknown, id?: string): Uint8Array {
   const head = id === undefined ? "" : `id: ${id}\n`;
   return encoder.encode(`event: ${type}\n${head}data: ${JSON.stringify(data)}\n\n`);
+}
+
+/** Two events in one piece: who hears the first has the second. */
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
 }
 
 function comment(text: string): Uint8Array {

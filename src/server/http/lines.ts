@@ -4,13 +4,12 @@
  */
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
-import { LIMITS, type LinePosition, StreamError } from "../../protocol.ts";
+import { type LinePosition, StreamError } from "../../protocol.ts";
 import {
   lineAt,
   type LineWindow,
   locateLines,
   type OpenResource,
-  readLinePage,
   readRange,
   type Resource,
 } from "../../resources.ts";
@@ -21,10 +20,10 @@ import { flag, inQuery, integer, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
 import { array, COUNT, object, orNull, type Schema, TEXT } from "../route/schemas.ts";
+import { LINE_PAGE, MAX_LINES, pageOf, WINDOW } from "./line_page.ts";
 import { ONE, resourceId } from "./listing.ts";
 
 const LINES = 100;
-const MAX_LINES = 10_000;
 /** One answer as text; who wants more follows the link or reads the content. */
 const TEXT_BYTES = 16 * 1024 * 1024;
 const MAX = Number.MAX_SAFE_INTEGER;
@@ -62,23 +61,7 @@ const PARAMETERS = {
 
 type Asked = Values<typeof PARAMETERS>;
 
-const WINDOW = {
-  startingLineIndex: COUNT,
-  linesCount: COUNT,
-  startOffset: COUNT,
-  endOffset: COUNT,
-};
-
 const LINES_LOCATED: Schema = { title: "LinesLocated", ...object(WINDOW) };
-
-const LINE_PAGE: Schema = {
-  title: "Lines",
-  ...object({
-    ...WINDOW,
-    lines: array(TEXT),
-    next: orNull(object({ lineIndex: COUNT, byteOffset: COUNT })),
-  }),
-};
 
 const TIMED_LINE_PAGE: Schema = {
   title: "TimedLines",
@@ -230,13 +213,7 @@ async function asJson(
   withTimes: boolean,
 ): Promise<Response> {
   const { startingLineIndex: lineIndex, linesCount } = window;
-  const page = linesCount === 0
-    ? { lines: [], next: null }
-    : await readLinePage(resource, { lineIndex, byteOffset }, {
-      linesCount,
-      pageBytes: LIMITS.linesAnswerBytes,
-      pageLines: LIMITS.linesAnswerCount,
-    });
+  const page = await pageOf(resource, window, byteOffset);
   linkTo(c, resource, page.next ?? { lineIndex: lineIndex + linesCount, byteOffset: 0 });
   const times = withTimes && { times: await timesOf(resource, lineIndex, page.lines.length) };
   return json(c, { ...window, ...page, ...times });

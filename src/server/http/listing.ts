@@ -11,13 +11,15 @@ import {
   flag,
   inPath,
   inQuery,
+  integer,
   type Kind,
   listInQuery,
   text,
 } from "../route/parameters.ts";
 import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
-import { array, RESOURCE } from "../route/schemas.ts";
+import { array, orNull, RESOURCE, type Schema } from "../route/schemas.ts";
+import { LINE_PAGE, linesIfThere, MAX_LINES } from "./line_page.ts";
 import { cursor, limit, page } from "./paging.ts";
 
 /** The path of the list, which uploads share. */
@@ -33,6 +35,14 @@ const idPrefix: Kind<string> = {
     if (ID_PREFIX.test(text)) return text;
     throw new StreamError("BAD_REQUEST", `id=${text.slice(0, 80)} is no beginning of an id`);
   },
+};
+
+const line = integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+
+const RESOURCE_WITH_LINES: Schema = {
+  ...RESOURCE,
+  title: "ResourceWithLines",
+  properties: { ...RESOURCE.properties as Schema, window: orNull(LINE_PAGE) },
 };
 
 /** The resource that a path names. */
@@ -81,13 +91,21 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
       ...one,
       name: "getResource",
       method: "GET",
-      summary: "Shows a resource",
+      summary: "Shows a resource, and some of its lines if that is asked for",
       access: { scope: "read", reach: ofResource },
-      answers: { 200: answerOf("the resource", jsonOf(RESOURCE)) },
+      parameters: {
+        id: resourceId,
+        start: inQuery("start", "index of the first line; negative from the end", line, 0),
+        count: inQuery("count", "lines at most; without it none are shown", integer(1, MAX_LINES)),
+      },
+      answers: { 200: answerOf("the resource", jsonOf(RESOURCE_WITH_LINES)) },
       errors: ["NOT_FOUND"],
-      async handle(c, { id }) {
-        const record = await resources.get(id);
-        return json(c, references.info(record, references.base(c)));
+      async handle(c, { id, start, count }) {
+        const info = references.info(await resources.get(id), references.base(c));
+        if (count === undefined) return json(c, info);
+        if (!info.supportsLineAccess) return json(c, { ...info, window: null });
+        await using opened = await resources.open(id);
+        return json(c, { ...info, window: await linesIfThere(opened.resource, start, count) });
       },
     }),
     route({

@@ -37,6 +37,7 @@ const PARAMETERS = {
     integer(-MAX_LINE, MAX_LINE),
     0,
   ),
+  to: inQuery("to", "index of the line behind the last one to look at", integer(0, MAX_LINE)),
   limit: inQuery("limit", "most matches", integer(1, MAX_MATCHES), MATCHES),
   progress: inQuery("progress", "whether to tell how far the search has come", flag, false),
 };
@@ -103,13 +104,13 @@ export function searchRoutes(parts: FaceParts): Route[] {
 async function send(
   c: Context,
   parts: FaceParts,
-  { id, q: pattern, regex, ignoreCase, from, limit, progress }: Asked,
+  { id, q: pattern, regex, ignoreCase, from, to, limit, progress }: Asked,
   place: SearchPlace,
 ): Promise<Response> {
   const { resources } = parts;
   const finder = finderFor({ pattern, regex, ignoreCase });
   const progressMs = progress ? PROGRESS_MS : undefined;
-  const bounds: SearchBounds = { from, limit, budgetMs: BUDGET_MS, progressMs };
+  const bounds: SearchBounds = { from, to, limit, budgetMs: BUDGET_MS, progressMs };
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await resources.open(id));
   const { resource } = opened;

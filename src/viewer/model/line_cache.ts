@@ -114,6 +114,21 @@ export class LineCache {
     this.#chars += cached.text.length;
   }
 
+  /**
+   * Keeps lines that came by themselves.
+   * @param first Index of the first.
+   * @param lines Their text, without line breaks.
+   */
+  putLines(first: number, lines: readonly string[]): void {
+    for (const [at, text] of lines.entries()) this.#putWhole(first + at, text);
+    this.#shrink();
+  }
+
+  #putWhole(line: number, text: string, timeMs?: number | null): void {
+    if (text.length <= CUT_CHARS) this.put(line, { text, longBytes: null, timeMs });
+    else this.put(line, { text: copy(text), longBytes: utf8Bytes(text), timeMs });
+  }
+
   async #pump(): Promise<void> {
     while (this.#loading === null) {
       const run = this.#missing();
@@ -155,10 +170,7 @@ export class LineCache {
     const whole = isPiece ? lines.length - 1 : lines.length;
     if (lines.length === 0) throw new Error(`line ${from} did not come`);
     for (let at = 0; at < whole; at++) {
-      const text = withoutBreak(lines[at]);
-      const timeMs = times?.[at];
-      if (text.length <= CUT_CHARS) this.put(from + at, { text, longBytes: null, timeMs });
-      else this.put(from + at, { text: copy(text), longBytes: utf8Bytes(text), timeMs });
+      this.#putWhole(from + at, withoutBreak(lines[at]), times?.[at]);
     }
     if (!isPiece) return;
     // Only the server knows how long it is.

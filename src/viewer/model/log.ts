@@ -4,15 +4,16 @@
  */
 import type { ResourceInfo, ResourceStatus, StreamError } from "../../client.ts";
 import { isFinal, toStreamError } from "../../protocol.ts";
-import { type CachedLine, CUT_CHARS, LineCache, type LoadedLines } from "./line_cache.ts";
-import { foldedLines, type Group, markOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
+import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
+import { LiveText, TAIL_CHARS } from "./live_text.ts";
+import { foldedLines, type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
 import { complement, type LineRange, RowMap, united } from "./row_map.ts";
 import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
-import type { LogSource } from "./source.ts";
+import type { LogSource, OnText } from "./source.ts";
 import { PLAIN, type Style } from "./style.ts";
 import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter, withoutBreak } from "./terminal.ts";
-import { type ShownTime, shownTime } from "./times.ts";
+import { NOTHING, type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
 import { styleBefore } from "./style_before.ts";
 
@@ -24,15 +25,15 @@ export type Link =
 
 /** Logs up to this size are looked through for groups and errors by themselves. */
 const OUTLINE_BYTES = 32 * 1024 * 1024;
-/** Lines on each side of the first one that are read before anything else is known. */
-const AHEAD_LINES = 80;
 /** Lines that are shown together when some of them go back to earlier ones. */
 const AREA_LINES = 400;
 const MAX_STYLES = 50_000;
-/** Of a line that is not ended yet so much is shown. */
-const TAIL_BYTES = 16 * 1024;
+/** Rows kept while they stay as they are. */
+const MAX_ROWS = 1000;
 /** What is found is shown at once, and what follows so often, in ms. */
 const FOUND_MS = 100;
+/** What comes in is searched at once, and what follows so often, in ms. */
+const GROWTH_MS = 500;
 
 /** One log. */
 export class Log {
@@ -70,9 +71,14 @@ export class Log {
   #end = { line: 0, offset: 0 };
   #tail: { line: number; text: string } | null = null;
   #readingTail = false;
+  /** Whether it comes with each status, and need not be read. */
+  #tailComes = false;
   #hasTimes = false;
+  /** What came by itself, and the newest of it. */
+  #live = new LiveText();
+  #appended: Parameters<OnText>[0] | null = null;
+  readonly #grown: () => void;
   #stop = new AbortController();
-  #sawEscapes = false;
 
   /**
    * @param source Where it comes from.
@@ -95,6 +101,11 @@ export class Log {
         outlined(find(query, from, limit, signal, onProgress), outline),
       new Throttle(() => this.#outlined(), FOUND_MS).ask,
     );
+    this.#grown = new Throttle(() => {
+      if (this.#stop.signal.aborted) return;
+      this.search.grow(this.lines);
+      this.#look();
+    }, GROWTH_MS).ask;
   }
 
   /** Lines that can be read. */
@@ -125,16 +136,20 @@ export class Log {
 
   /**
    * Reads what the resource is, and listens to what becomes of it.
-   * @param first The line that is shown first, if it is a log that has ended: its text is asked for at once.
+   * @param first The line that is shown first, if it is a log that has ended.
    */
-  async open(first: number | null = null): Promise<void> {
+  async open(first?: number): Promise<void> {
     this.#stop.abort();
     const { signal } = this.#stop = new AbortController();
-    if (first !== null) void this.#readAhead(first, signal);
     try {
-      this.info = await this.source.info();
+      const { window, ...info } = await this.source.info(this.#hasTimes ? undefined : first);
       if (signal.aborted) return;
+      this.info = info;
       this.problem = null;
+      // A page that ends within a line is read again, piece by piece.
+      if (window && !window.next) {
+        this.cache.putLines(window.startingLineIndex, window.lines.map(withoutBreak));
+      }
       this.#take(this.info);
       if (!this.live) return;
       await this.#watch(signal);
@@ -143,21 +158,6 @@ export class Log {
     } catch (error) {
       if (!signal.aborted) this.#giveUp(toStreamError(error));
     }
-  }
-
-  /** Lines that will be wanted as soon as it is known that there are any. */
-  async #readAhead(first: number, signal: AbortSignal): Promise<void> {
-    const start = Math.max(0, first - AHEAD_LINES);
-    try {
-      const { lines, next } = await this.#load(start, 2 * AHEAD_LINES, signal);
-      if (next !== null) return;
-      for (const [at, text] of lines.entries()) {
-        if (text.length <= CUT_CHARS && !signal.aborted) {
-          this.cache.put(start + at, { text: withoutBreak(text), longBytes: null });
-        }
-      }
-      this.#arrived();
-    } catch { /* Whoever wants them asks again, and hears why not. */ }
   }
 
   /** Stops listening while nobody looks. */
@@ -190,7 +190,8 @@ export class Log {
       this.link = { state: "lost", reason: error.message, retryAtMs: Date.now() + delayMs };
       this.changed();
     };
-    for await (const status of this.source.statuses(signal, onRetry)) {
+    const onText: OnText = (appended) => this.#appended = appended;
+    for await (const status of this.source.statuses(signal, onRetry, onText)) {
       this.link = { state: "live" };
       this.#take(status);
     }
@@ -204,15 +205,30 @@ export class Log {
     if (isTailOld) this.#setTail(null);
     if (before !== null && status.epoch !== before.epoch) this.#reread(before);
     this.link = { state: this.live ? "live" : "ended" };
+    this.#append(status);
     this.#remap();
-    this.search.grow(this.lines);
-    this.#look();
+    this.#grown();
     this.changed();
     void this.#readTail();
   }
 
+  /** Takes lines that came with a status; with times they are read instead. */
+  #append(status: ResourceStatus): void {
+    const appended = this.#appended;
+    this.#appended = null;
+    if (appended === null || status.numberOfLines === null || this.#hasTimes) return;
+    this.#tailComes = true;
+    const { first, lines, rest } = this.#live.take(appended, status);
+    this.#setTail(rest === "" ? null : rest);
+    this.cache.putLines(first, lines);
+    if (this.#rows.size > MAX_ROWS) this.#clearRows();
+    for (let line = first; line < first + lines.length; line++) this.#rows.delete(line);
+    if (lines.some(movesUp)) this.#overwrite();
+  }
+
   /** After a server came back, lines may be gone that were never on its disk. */
   #reread(before: ResourceStatus): void {
+    this.#live = new LiveText();
     const gone = (before.numberOfLines ?? 0) - this.lines;
     if (gone <= 0) return;
     this.lost = { line: this.lines, count: gone };
@@ -254,13 +270,18 @@ export class Log {
   async #readTail(): Promise<void> {
     const { status, source } = this;
     if (status === null || !this.live || this.#readingTail || source.find === null) return;
+    if (this.#tailComes && !this.#hasTimes) return;
     if (this.#end.line !== this.lines || this.#end.offset >= status.currentSize) return;
     this.#readingTail = true;
     const { line, offset } = this.#end;
     try {
-      const from = Math.max(offset, status.currentSize - TAIL_BYTES);
+      const from = Math.max(offset, status.currentSize - TAIL_CHARS);
       const bytes = await source.read(from, status.currentSize, this.#stop.signal);
-      if (line === this.lines) this.#setTail(new TextDecoder().decode(bytes));
+      if (line === this.lines && (!this.#tailComes || this.#hasTimes)) {
+        this.#setTail(new TextDecoder().decode(bytes));
+        this.#remap();
+        this.changed();
+      }
       this.#readingTail = false;
       // A status that came meanwhile found this reading under way, and may be the last for long.
       if (this.status !== status) void this.#readTail();
@@ -272,12 +293,14 @@ export class Log {
 
   /** Keeps the line that is not ended yet, as long as it is not. */
   #setTail(text: string | null): void {
-    if (this.#tail !== null) this.cache.drop(this.#tail.line);
+    const before = this.#tail;
+    if (before !== null) {
+      this.cache.drop(before.line);
+      this.#rows.delete(before.line);
+    }
     this.#tail = text === null ? null : { line: this.lines, text };
     if (text !== null) this.cache.put(this.lines, { text, longBytes: null });
-    this.#clearRows();
-    this.#remap();
-    this.changed();
+    this.#rows.delete(this.lines);
   }
 
   /** Looks for groups and errors, by itself where that is cheap. */
@@ -373,6 +396,7 @@ export class Log {
   /** When a line arrived, as the reader wants to see it. */
   timeOf(line: number): ShownTime {
     const { times } = this.settings.all;
+    if (times === "off") return NOTHING;
     const startMs = Date.parse(this.info?.createdAt ?? "");
     return shownTime(this.cache.get(line)?.timeMs, times, startMs, Date.now());
   }
@@ -404,7 +428,9 @@ export class Log {
     if (this.settings.all.raw && !this.filtered) return [];
     if (!this.filtered) {
       const folded = foldedLines(this.outline.groups, (group) => this.isOpen(group), this.lines);
-      return [...folded, ...this.#overwritten];
+      const ends = this.outline.ends.filter((line) => line !== this.#revealed)
+        .map((line): LineRange => [line, line + 1]);
+      return [...folded, ...ends, ...this.#overwritten];
     }
     const { context } = this.settings.all;
     const shown = this.search.hits.map((line): LineRange => [
@@ -427,7 +453,9 @@ export class Log {
     const { raw, colours } = this.settings.all;
     if (raw) return rawRow(text);
     const title = this.groupAt(line)?.title;
-    if (title !== undefined && markOf(text)?.kind !== "header") return { text: title, spans: [] };
+    if (title !== undefined && marksOf(text)[0]?.kind !== "header") {
+      return { text: title, spans: [] };
+    }
     const row = rowOf(text, this.#styleAt(line));
     return colours ? row : { ...row, spans: [] };
   }
@@ -465,9 +493,7 @@ export class Log {
     if (start === 0 || this.#edges.has(start) || this.#looking.has(start)) return;
     this.#looking.add(start);
     try {
-      const read = (from: number, count: number) =>
-        this.source.lines(from, count, this.#stop.signal);
-      this.#edges.set(start, await styleBefore(start, this.#sawEscapes, read));
+      this.#edges.set(start, await styleBefore(start, this.source.find, this.#stop.signal));
       this.#clearRows();
       this.changed();
     } catch {
@@ -503,11 +529,7 @@ export class Log {
   /** Shows lines together some of which write over others. */
   #overwrite(): void {
     if (this.settings.all.raw) return;
-    const moving = [...this.cache.linesWhere((text) => {
-      if (!text.includes("\x1b")) return false;
-      this.#sawEscapes = true;
-      return movesUp(text);
-    })].sort((a, b) => a - b);
+    const moving = [...this.cache.linesWhere(movesUp)].sort((a, b) => a - b);
     if (moving.length === 0) return;
     const hidden: LineRange[] = [...this.#overwritten];
     for (let at = 0; at < moving.length;) {

@@ -13,7 +13,8 @@ export const OUTLINE_PATTERN = String
 /** What a line means for the outline. */
 export type Mark =
   | { kind: "open"; title: string; key: string | null; system: System }
-  | { kind: "close"; key: string | null; system: System }
+  /** Ends a group; the line is bare when it says nothing else. */
+  | { kind: "close"; key: string | null; system: System; bare: boolean }
   /** Begins a group and ends the one before it. */
   | { kind: "header"; title: string; open: boolean }
   | { kind: "error" };
@@ -38,7 +39,7 @@ export interface Group {
 
 const GITHUB = /^(?:\S{10,40} )?(?:::|##\[)(group|endgroup)(?:::|\])(.*)$/;
 // deno-lint-ignore no-control-regex
-const GITLAB = /section_(start|end):\d+:([\w.-]+)(?:\[[^\]]*\])?\r?(?:\x1b\[0K)?(.*)$/;
+const GITLAB = /section_(start|end):\d+:([\w.-]+)(?:\[[^\]]*\])?\r?(?:\x1b\[0K)?/g;
 // deno-lint-ignore no-control-regex
 const BUILDKITE = /^(?:\x1b\[[0-9;]*m)*(---|\+\+\+|~~~) (\S.*)$/;
 const NEGATED =
@@ -48,26 +49,34 @@ const ERROR =
 // deno-lint-ignore no-control-regex
 const SEQUENCES = /\x1b\[[0-9;:?]*[ -/]*[@-~]/g;
 
-/** What a line means; null for most. */
-export function markOf(line: string): Mark | null {
+/** What a line means, in the order of its parts: nothing for most. */
+export function marksOf(line: string): Mark[] {
   const github = GITHUB.exec(line);
   if (github !== null) {
     const title = clean(github[2]);
     return github[1] === "group"
-      ? { kind: "open", title, key: null, system: "github" }
-      : { kind: "close", key: null, system: "github" };
+      ? [{ kind: "open", title, key: null, system: "github" }]
+      : [{ kind: "close", key: null, system: "github", bare: title === "" }];
   }
-  const gitlab = GITLAB.exec(line);
-  if (gitlab !== null) {
-    const [, what, key, rest] = gitlab;
-    if (what === "end") return { kind: "close", key, system: "gitlab" };
-    return { kind: "open", title: clean(rest) || key, key, system: "gitlab" };
-  }
+  const gitlab = [...line.matchAll(GITLAB)];
+  if (gitlab.length > 0) return gitlab.map((part, at) => sectionMark(line, part, gitlab[at + 1]));
   const buildkite = BUILDKITE.exec(line);
   if (buildkite !== null) {
-    return { kind: "header", title: clean(buildkite[2]), open: buildkite[1] === "+++" };
+    return [{ kind: "header", title: clean(buildkite[2]), open: buildkite[1] === "+++" }];
   }
-  return isError(line) ? { kind: "error" } : null;
+  return isError(line) ? [{ kind: "error" }] : [];
+}
+
+/** GitLab ends a section and begins the next one in the same line. */
+function sectionMark(
+  line: string,
+  { 0: mark, 1: what, 2: key, index }: RegExpExecArray,
+  next: RegExpExecArray | undefined,
+): Mark {
+  const title = clean(line.slice(index + mark.length, next?.index));
+  if (what === "start") return { kind: "open", title: title || key, key, system: "gitlab" };
+  const bare = title === "" && next === undefined && clean(line.slice(0, index)) === "";
+  return { kind: "close", key, system: "gitlab", bare };
 }
 
 /** Tells whether a line tells of an error; one that counts none does not. */
@@ -84,6 +93,7 @@ function clean(text: string): string {
 export class Outline {
   readonly #groups: Group[] = [];
   readonly #errors: number[] = [];
+  readonly #ends: number[] = [];
   /** Groups that nothing has closed yet, outermost first. */
   readonly #open: { group: Group; key: string | null; system: System | "buildkite" }[] = [];
 
@@ -97,10 +107,18 @@ export class Outline {
     return this.#errors;
   }
 
+  /** Lines that do nothing but end a group, in order. */
+  get ends(): readonly number[] {
+    return this.#ends;
+  }
+
   /** Takes a line that matched; lines come in order. */
   add(line: number, text: string): void {
-    const mark = markOf(text);
-    switch (mark?.kind) {
+    for (const mark of marksOf(text)) this.#take(line, mark);
+  }
+
+  #take(line: number, mark: Mark): void {
+    switch (mark.kind) {
       case "error":
         this.#errors.push(line);
         for (const { group } of this.#open) group.failed = true;
@@ -153,9 +171,11 @@ export class Outline {
   }
 
   /** Ends the innermost group that fits; an end without a beginning is a line like any other. */
-  #close(line: number, { key, system }: { key: string | null; system: System }): void {
+  #close(line: number, { key, system, bare }: Extract<Mark, { kind: "close" }>): void {
     const at = this.#open.findLastIndex((open) => open.system === system && open.key === key);
-    if (at !== -1) this.#endFrom(at, line + 1);
+    if (at === -1) return;
+    this.#endFrom(at, bare ? line + 1 : line);
+    if (bare) this.#ends.push(line);
   }
 
   #endFrom(at: number, end: number): void {

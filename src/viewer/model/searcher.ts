@@ -22,13 +22,13 @@ export interface SearchStep {
   truncated: boolean;
 }
 
-/** One request: matches from a line on, at most so many. */
+/** One request: matches from a line on, up to another one, at most so many. */
 export type Find = (
-  query: Query,
+  query: Query & { to?: number },
   from: number,
   limit: number,
   signal: AbortSignal,
-  onProgress: (searchedLines: number) => void,
+  onProgress?: (searchedLines: number) => void,
 ) => AsyncGenerator<Match, SearchStep, void>;
 
 /** Hits kept; beyond them only those near what is shown are looked for. */

@@ -3,14 +3,16 @@
  * @module
  */
 import {
+  type AppendedText,
   events,
   getLines,
   getResource,
-  type ResourceInfo,
   type ResourceStatus,
+  type ResourceWithLines,
   search,
   type StreamError,
 } from "../../client.ts";
+import { toStreamError } from "../../protocol.ts";
 import type { LoadedLines } from "./line_cache.ts";
 import type { Find } from "./searcher.ts";
 
@@ -24,12 +26,18 @@ export interface Address {
 /** Hears that a connection is lost, and when it is tried again. */
 export type OnRetry = (error: StreamError, delayMs: number) => void;
 
+/** Hears what was appended. */
+export type OnText = (appended: AppendedText) => void;
+
 /** What a log is made of. */
 export interface LogSource {
-  /** What the resource is, and its status. */
-  info(): Promise<ResourceInfo>;
-  /** Statuses until the last. */
-  statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus>;
+  /**
+   * What the resource is, and its status.
+   * @param first A line whose text is wanted in the same answer, with some around it.
+   */
+  info(first?: number): Promise<ResourceWithLines>;
+  /** Statuses until the last; before each, where that costs no request, what was appended. */
+  statuses(signal: AbortSignal, onRetry: OnRetry, onText: OnText): AsyncIterable<ResourceStatus>;
   /** Some lines, with the times of their arrival where those are wanted and known. */
   lines(
     start: number,
@@ -61,15 +69,17 @@ export class ResourceSource implements LogSource {
     ) => AsyncIterable<ResourceStatus>,
   ) {}
 
-  info(): Promise<ResourceInfo> {
+  info(first?: number): Promise<ResourceWithLines> {
     const { reference, token } = this.address;
-    return getResource(reference, { token });
+    if (first === undefined) return getResource(reference, { token });
+    const start = Math.max(0, first - FIRST_LINES);
+    return getResource(reference, { token, start, count: 2 * FIRST_LINES });
   }
 
-  statuses(signal: AbortSignal, onRetry: OnRetry): AsyncIterable<ResourceStatus> {
+  statuses(signal: AbortSignal, onRetry: OnRetry, onText: OnText): AsyncIterable<ResourceStatus> {
     const { reference, token } = this.address;
     return this.watch?.(signal, onRetry) ??
-      events(reference, { token, signal, onRetry, retryForMs: Infinity });
+      events(reference, { token, signal, onRetry, onText, retryForMs: Infinity });
   }
 
   lines(start: number, count: number, signal: AbortSignal, times = false): Promise<LoadedLines> {
@@ -82,17 +92,44 @@ export class ResourceSource implements LogSource {
     return (await getLines(reference, { timeMs, count: 0, token })).startingLineIndex;
   };
 
-  readonly find: Find = ({ pattern, ...how }, from, limit, signal, onProgress) => {
+  readonly find: Find = (...asked) => this.#find(...asked);
+
+  async *#find(
+    ...[{ pattern, ...how }, from, limit, signal, onProgress]: Parameters<Find>
+  ): ReturnType<Find> {
     const { reference, token } = this.address;
-    return search(reference, pattern, {
-      ...how,
-      from,
-      limit,
-      signal,
-      token,
-      onProgress,
-    });
-  };
+    const options = { ...how, from, limit, signal, token, onProgress };
+    for (;;) {
+      try {
+        return yield* search(reference, pattern, options);
+      } catch (error) {
+        // It is refused before anything was found: others search, too.
+        if (toStreamError(error).code !== "LIMIT_REACHED") throw error;
+        await pause(BUSY_MS, signal);
+      }
+    }
+  }
+}
+
+/** Lines on each side of the first one shown that come together with what the resource is. */
+const FIRST_LINES = 80;
+/** After so long a server that runs as many searches as it can is asked again, in ms. */
+const BUSY_MS = 1000;
+
+/** Waits; a signal ends it with its reason. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const aborted = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", aborted);
+      resolve();
+    }, ms);
+    signal.addEventListener("abort", aborted);
+  });
 }
 
 /** Bytes of a piece of a long line. */
@@ -119,7 +156,7 @@ export class LongLineSource implements LogSource {
     return this.whole.read;
   }
 
-  async info(): Promise<ResourceInfo> {
+  async info(): Promise<ResourceWithLines> {
     const info = await this.whole.info();
     const { startOffset, endOffset, lines } = await this.whole.lines(
       this.line,

@@ -10,7 +10,8 @@ export interface ShownTime {
   title: string;
 }
 
-const NOTHING: ShownTime = { text: "", title: "" };
+/** No column of times. */
+export const NOTHING: ShownTime = { text: "", title: "" };
 const UNITS: [ms: number, name: string][] = [
   [86_400_000, "d"],
   [3_600_000, "h"],

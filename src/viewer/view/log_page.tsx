@@ -20,9 +20,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
   const log = useMemo(() => new Log(sourceOf(id, line), settings), [id, line]);
   useLog(log);
   useEffect(() => {
-    // Times would come in another answer.
-    const ahead = line === null && settings.all.times === "off";
-    void log.open(ahead ? linesIn(location.hash)?.first ?? 0 : null);
+    void log.open(linesIn(location.hash)?.first ?? 0);
     return () => log.close();
   }, [log]);
   useEffect(() => attend(log), [log]);

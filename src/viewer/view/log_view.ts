@@ -9,6 +9,7 @@ import type { LineRange } from "../model/row_map.ts";
 import { fromScroll, type Heights, scrollHeight, toScroll } from "../model/scale.ts";
 import { hitsIn } from "../model/searcher.ts";
 import type { Row } from "../model/terminal.ts";
+import { Throttle } from "../model/throttle.ts";
 import { timeInFragment } from "../model/times.ts";
 import { drawMarks } from "./marks.ts";
 import { drawRow, type Placed } from "./row.ts";
@@ -20,6 +21,8 @@ const SPARE_ROWS = 4;
 const SPARE_LINES = 150;
 /** After so long without a scroll event the bar is put where it belongs, in ms. */
 const IDLE_MS = 150;
+/** While it follows, the bar and the marks are moved so often: each time costs a layout. */
+const FOLLOW_MS = 250;
 const MAX_ROUNDS = 6;
 
 /** What the page can tell of a view. */
@@ -46,8 +49,12 @@ export class LogView {
   readonly #told: (state: ViewState) => void;
   readonly #drawn = new Map<number, { element: HTMLElement; key: string }>();
   readonly #ended = new AbortController();
+  readonly #trim = new Throttle(() => this.#moveBar(), FOLLOW_MS);
   #theme: Theme = "light";
   #rowPx = 18;
+  /** Size of the view without scroll bars; asked for seldom, as that makes the browser lay out. */
+  #viewPx = 0;
+  #viewWidthPx = 0;
   #anchor = { line: 0, px: 0 };
   #stick = false;
   #seenLines = 0;
@@ -60,9 +67,10 @@ export class LogView {
   #frame = 0;
   #idle: ReturnType<typeof setTimeout> | undefined;
   #widest = 0;
+  #digits = 0;
   #opened = false;
-  /** Whether any line was there to be drawn: the first ones do not wait for a frame. */
-  #hasText = false;
+  /** Whether a line in view waits for its text: what is waited for does not wait for a frame, too. */
+  #waits = true;
 
   /**
    * @param log What is shown.
@@ -95,7 +103,12 @@ export class LogView {
     document.addEventListener("selectionchange", () => this.selection.changed(), { signal });
     const observer = new ResizeObserver(() => this.#resized());
     observer.observe(this.element);
-    signal.addEventListener("abort", () => observer.disconnect());
+    const widths = new ResizeObserver(() => this.#widen());
+    widths.observe(this.#rows);
+    signal.addEventListener("abort", () => {
+      observer.disconnect();
+      widths.disconnect();
+    });
   }
 
   /** What there is to tell. */
@@ -121,6 +134,7 @@ export class LogView {
     this.#theme = theme;
     this.element.classList.toggle("wrap", this.#log.settings.all.wrap);
     this.#widest = 0;
+    this.#spacer.style.setProperty("--widest", "0px");
     this.#drawn.clear();
     this.#rows.replaceChildren();
     this.#measureRow();
@@ -134,7 +148,7 @@ export class LogView {
 
   /** Scrolls by views. */
   pageBy(views: number): void {
-    this.#nudge(views * Math.max(this.#rowPx, this.element.clientHeight - 2 * this.#rowPx));
+    this.#nudge(views * Math.max(this.#rowPx, this.#viewPx - 2 * this.#rowPx));
   }
 
   /** Shows the first line. */
@@ -155,7 +169,7 @@ export class LogView {
     this.#log.reveal(line);
     this.#stop();
     if (current) this.#current = line;
-    const above = Math.floor(this.element.clientHeight / 3 / this.#rowPx) * this.#rowPx;
+    const above = Math.floor(this.#viewPx / 3 / this.#rowPx) * this.#rowPx;
     this.#setAnchor(Math.min(line, Math.max(0, this.#log.lines - 1)), -above);
     this.#jump();
   }
@@ -212,8 +226,13 @@ export class LogView {
   get #heights(): Heights {
     return {
       contentPx: this.#log.map.rows * this.#rowPx,
-      viewPx: this.element.clientHeight,
+      viewPx: this.#viewPx,
     };
+  }
+
+  #measure(): void {
+    this.#viewPx = this.element.clientHeight;
+    this.#viewWidthPx = this.element.clientWidth;
   }
 
   #measureRow(): void {
@@ -226,7 +245,9 @@ export class LogView {
   }
 
   #resized(): void {
-    this.#layer.style.height = `${this.element.clientHeight}px`;
+    this.#measure();
+    this.#layer.style.height = `${this.#viewPx}px`;
+    this.#marks.style.right = `${this.element.offsetWidth - this.#viewWidthPx}px`;
     this.#measureRow();
     this.schedule();
   }
@@ -238,10 +259,16 @@ export class LogView {
       // A frame earlier than drawing would ask for them.
       this.#want();
     }
-    if (!this.#hasText && this.#log.cache.size > 0) {
-      this.#hasText = true;
-      this.#draw();
-    } else this.schedule();
+    if (this.#waits && this.#isReady()) this.#draw();
+    else this.schedule();
+  }
+
+  /** Tells whether the text is there that the view waits for. */
+  #isReady(): boolean {
+    const { cache } = this.#log;
+    if (this.#drawn.size === 0) return cache.size > 0;
+    for (const line of this.#drawn.keys()) if (cache.get(line) === undefined) return false;
+    return true;
   }
 
   /** Where a log opens: at the lines that were linked, at the end while it grows, else at its start. */
@@ -325,28 +352,34 @@ export class LogView {
   schedule(moved = false): void {
     if (moved) this.#moved = true;
     if (this.#frame !== 0) return;
-    this.#frame = requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.#draw();
-    });
+    this.#frame = requestAnimationFrame(() => this.#draw());
   }
 
   #moved = false;
 
   #draw(): void {
-    const { map } = this.#log;
-    const viewPx = this.element.clientHeight;
-    if (viewPx === 0) return;
-    this.#spacer.style.height = `${scrollHeight(this.#heights)}px`;
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    if (this.#viewPx === 0) this.#measure();
+    if (this.#viewPx === 0) return;
     const end = this.#endOfRows();
-    for (let round = 0; round < MAX_ROUNDS && !this.#place(end, viewPx); round++);
-    if (this.#moved || this.#stick) this.#placeBar();
+    for (let round = 0; round < MAX_ROUNDS && !this.#place(end, this.#viewPx); round++);
+    this.#waits = !this.#isReady();
+    if (this.#stick && !this.#moved) this.#trim.ask();
+    else this.#moveBar();
     if (this.#moved) this.#settle();
     this.#moved = false;
     this.#want();
     this.selection.restore();
-    drawMarks(this.#marks, this.#log, map, this.#theme);
     this.#told(this.state);
+  }
+
+  /** Brings the scroll bar, and the marks beside it, up to date. */
+  #moveBar(): void {
+    if (this.#ended.signal.aborted) return;
+    this.#spacer.style.height = `${scrollHeight(this.#heights)}px`;
+    if (this.#moved || this.#stick) this.#placeBar();
+    drawMarks(this.#marks, this.#log, this.#theme, this.#rowPx);
   }
 
   /** While following, lines are shown when their text is there, so that nothing flickers. */
@@ -356,7 +389,7 @@ export class LogView {
       this.#shownLines = lines;
       return map.rows;
     }
-    const view = Math.ceil(this.element.clientHeight / this.#rowPx) + SPARE_ROWS;
+    const view = Math.ceil(this.#viewPx / this.#rowPx) + SPARE_ROWS;
     const isThere = cache.has([Math.max(0, map.lineAt(Math.max(0, map.rows - view))), lines]);
     if (isThere || this.#shownLines === 0 || this.#shownLines > lines) this.#shownLines = lines;
     return this.#shownLines === lines ? map.rows : map.rowOf(this.#shownLines);
@@ -462,23 +495,26 @@ export class LogView {
       element.remove();
       this.#drawn.delete(line);
     }
-    this.#widen(wrap, end);
+    this.#setDigits(end);
     if (!wrap) return Array.from({ length: end - first }, () => this.#rowPx);
     return [...wanted].map((line) => this.#drawn.get(line)!.element.getBoundingClientRect().height);
   }
 
   /** The content is as wide as the widest row seen: the bar does not jump. */
-  #widen(wrap: boolean, end: number): void {
-    const digits = String(Math.max(1, this.#log.lines, end)).length;
-    this.element.style.setProperty("--digits", String(Math.max(3, digits)));
-    if (wrap) {
-      this.#spacer.style.minWidth = "0";
-      return;
-    }
-    const width = this.#rows.scrollWidth;
+  #widen(): void {
+    if (this.#log.settings.all.wrap) return;
+    const width = this.#rows.offsetWidth;
     if (width <= this.#widest) return;
     this.#widest = width;
-    this.#spacer.style.minWidth = width > this.element.clientWidth ? `${width}px` : "0";
+    this.#spacer.style.setProperty("--widest", width > this.#viewWidthPx ? `${width}px` : "0px");
+  }
+
+  /** Numbers have the room that the largest one takes. */
+  #setDigits(end: number): void {
+    const digits = Math.max(3, String(Math.max(1, this.#log.lines, end)).length);
+    if (digits === this.#digits) return;
+    this.#digits = digits;
+    this.element.style.setProperty("--digits", String(digits));
   }
 
   /** The element of a line, drawn again only if something about it has changed. */
@@ -550,7 +586,7 @@ export class LogView {
     const drawn = [...this.#drawn.keys()].sort((a, b) => a - b);
     const ranges: LineRange[] = [];
     if (this.#stick) {
-      const inView = Math.ceil(this.element.clientHeight / this.#rowPx) + 2 * SPARE_ROWS;
+      const inView = Math.ceil(this.#viewPx / this.#rowPx) + 2 * SPARE_ROWS;
       ranges.push(...rangesOf(map, Math.max(0, map.rows - inView), map.rows));
     }
     ranges.push(...runsOf(drawn));

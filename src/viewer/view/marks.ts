@@ -12,13 +12,21 @@ const COLOURS: Record<Theme, { hit: string; error: string }> = {
 };
 const MARK_PX = 3;
 
-/** Draws the strip. */
-export function drawMarks(canvas: HTMLCanvasElement, log: Log, map: RowMap, theme: Theme): void {
+/**
+ * Draws the strip.
+ * @param canvas Where.
+ * @param log The log.
+ * @param theme Which colours.
+ * @param rowPx Height of a row, in px: marks of a log that fits into the view stand beside their rows.
+ */
+export function drawMarks(canvas: HTMLCanvasElement, log: Log, theme: Theme, rowPx: number): void {
+  const { hits } = log.search, { errors } = log.outline;
+  if (hits.length + errors.length === 0 && canvas.dataset.key === undefined) return;
   const { clientWidth: width, clientHeight: height } = canvas;
   if (width === 0 || height === 0) return;
   const key = [
-    ...[width, height, map.rows, theme],
-    ...[log.search.hits.length, log.search.hits[0], log.outline.errors.length],
+    ...[width, height, log.map.rows, theme],
+    ...[hits.length, hits[0], errors.length],
   ].join();
   if (canvas.dataset.key === key) return;
   canvas.dataset.key = key;
@@ -30,16 +38,23 @@ export function drawMarks(canvas: HTMLCanvasElement, log: Log, map: RowMap, them
   context.scale(scale, scale);
   const paint = (lines: readonly number[], colour: string) => {
     context.fillStyle = colour;
-    for (const y of placesOf(lines, map, height)) context.fillRect(0, y, width, MARK_PX);
+    for (const y of placesOf(lines, log.map, height, rowPx)) context.fillRect(0, y, width, MARK_PX);
   };
-  paint(log.outline.errors, COLOURS[theme].error);
-  paint(log.search.hits, COLOURS[theme].hit);
+  paint(errors, COLOURS[theme].error);
+  paint(hits, COLOURS[theme].hit);
 }
 
 /** Where lines are on a strip, each pixel once. */
-export function placesOf(lines: readonly number[], map: RowMap, height: number): Set<number> {
+function placesOf(
+  lines: readonly number[],
+  map: RowMap,
+  height: number,
+  rowPx: number,
+): Set<number> {
   const places = new Set<number>();
-  const scale = (height - MARK_PX) / Math.max(1, map.rows);
-  for (const line of lines) places.add(Math.round(map.rowOf(line) * scale));
+  const isShort = map.rows * rowPx <= height;
+  const scale = isShort ? rowPx : (height - MARK_PX) / map.rows;
+  const middle = isShort ? (rowPx - MARK_PX) / 2 : 0;
+  for (const line of lines) places.add(Math.round(map.rowOf(line) * scale + middle));
   return places;
 }

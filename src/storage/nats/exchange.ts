@@ -1,0 +1,333 @@
+/**
+ * What is asked of the engine for one log, and what its answers prove.
+ *
+ * Presence proves: members store what a majority has. Absence does not: an answer may be lost, a replica may lag, and a
+ * leader that was cut off answers for seconds with what it knew. So what is not acknowledged is looked for, and sent
+ * again with the same expectation, which keeps it single; nothing is ever sent again blindly.
+ * @module
+ */
+import type {
+  BatchCallback,
+  DirectBatchOptions,
+  LastForMsgRequest,
+  SeqMsgRequest,
+  StoredMsg,
+} from "@nats-io/jetstream";
+import { headers, type MsgHdrs } from "@nats-io/transport-node";
+import { type Engine, isFull } from "../../cluster/engine.ts";
+import type { LogPlace } from "../../cluster/logs.ts";
+import { StreamError } from "../../protocol.ts";
+import { decodeMessage, type LogMessage, type StoredMessage } from "./message.ts";
+
+/** Between two attempts, in ms: at first, and at most. */
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 500;
+/** Who waits for so long is told of at /readyz, in ms. */
+const STRAIN_MS = 1000;
+/** A read that no leader answers within so long goes to any replica, in ms. */
+const LEADER_MS = 400;
+/** A replica that is silent for so long in the middle of an answer is asked no more, in ms. */
+const ANSWER_MS = 1000;
+/** Replicas that may lag before the leader is asked for a message. */
+const LAGGING = 3;
+
+/** Place of a message in its log, and whose it is. */
+export interface Attempt {
+  /** Its writer: how one is known whose acknowledgement was lost. */
+  writer: string;
+  /** Sequence of the message before; 0 for the first of a log. */
+  expected: number;
+  /** What it means that somebody else has written this message there. */
+  lostTo(last: LogMessage): StreamError;
+}
+
+/** Patience of all who wait for the engine. */
+export class Patience {
+  readonly #waiting = new Set<{ sinceMs: number }>();
+  readonly #end = new AbortController();
+
+  /** @param ms For how long an engine that takes nothing is waited for, in ms. */
+  constructor(readonly ms: number) {}
+
+  /** Ends all waiting. */
+  get signal(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /** Whether somebody has waited for longer than usual. */
+  get isStrained(): boolean {
+    const longMs = performance.now() - STRAIN_MS;
+    return [...this.#waiting].some(({ sinceMs }) => sinceMs < longMs);
+  }
+
+  /** Somebody has to wait, until this is disposed of. */
+  wait(): Disposable {
+    const wait = { sinceMs: performance.now() };
+    this.#waiting.add(wait);
+    return { [Symbol.dispose]: () => this.#waiting.delete(wait) };
+  }
+
+  /** Nobody waits any more. */
+  end(): void {
+    this.#end.abort();
+  }
+}
+
+/** Reads and writes the messages of one log. */
+export class LogExchange {
+  /** Use {@link NatsStorage}. */
+  constructor(
+    readonly engine: Engine,
+    readonly id: string,
+    readonly place: LogPlace,
+    private readonly patience: Patience,
+  ) {}
+
+  /**
+   * Stores the next message of the log.
+   * @returns Its sequence.
+   * @throws {StreamError} What `lostTo` says; DELETED, QUOTA_EXCEEDED, NOT_READY.
+   */
+  async store(fields: MsgHdrs, data: Uint8Array, attempt: Attempt): Promise<number> {
+    const { engine: { js }, place: { subject } } = this;
+    const expect = { lastSubjectSequence: attempt.expected };
+    return await this.#insist(async () => {
+      try {
+        const { seq } = await this.engine.request(() =>
+          js.publish(subject, data, { headers: fields, expect })
+        );
+        return seq;
+      } catch (error) {
+        const last = await this.#lastByLeader();
+        const stored = last?.writer === attempt.writer && last.sequence > attempt.expected;
+        if (stored) return last.sequence;
+        if (last !== null && last.sequence > attempt.expected) throw attempt.lostTo(last);
+        if (isFull(error)) throw full();
+        // Only a leader that a majority follows can say that nothing is there.
+        if (last === null && attempt.expected > 0 && await this.#isGone()) throw this.#deleted();
+        throw error;
+      }
+    });
+  }
+
+  /** The last message of the log, as a leader says; null when a majority says that there is none. */
+  async last(): Promise<LogMessage | null> {
+    return await this.#insist(async () => {
+      const last = await this.#lastByLeader();
+      return last === null && !await this.#isGone() ? await this.#lastByLeader() : last;
+    });
+  }
+
+  /** The last message of the log as whoever answers first knows it; null for none. */
+  async newest(): Promise<LogMessage | null> {
+    return await this.#insist(() =>
+      this.#byLeader(() => this.#lastByLeader(), async () => {
+        const { direct } = this.engine.jsm;
+        const query = { last_by_subj: this.place.subject };
+        return decoded(await direct.getMessage(this.place.stream, query));
+      })
+    );
+  }
+
+  /** The first message of the log; null when a majority says that there is none. */
+  async first(): Promise<LogMessage | null> {
+    const query = { seq: 1, next_by_subj: this.place.subject };
+    return await this.#insist(async () => {
+      const first = await this.#byLeader(
+        () => this.#get(query as unknown as SeqMsgRequest),
+        async () => decoded(await this.engine.jsm.direct.getMessage(this.place.stream, query)),
+      );
+      return first === null && !await this.#isGone() ? await this.#get(query as never) : first;
+    });
+  }
+
+  /**
+   * A message of the log by its sequence.
+   * @throws {StreamError} DELETED when it is not there any more.
+   */
+  async at(sequence: number): Promise<LogMessage> {
+    for (let attempts = 0; attempts < LAGGING; attempts++) {
+      const message = await this.#insist(async () =>
+        decoded(await this.engine.jsm.direct.getMessage(this.place.stream, { seq: sequence }))
+      );
+      if (message !== null) return message;
+      await pause(FIRST_PAUSE_MS, this.patience.signal);
+    }
+    const message = await this.#insist(async () => {
+      const found = await this.#get({ seq: sequence });
+      return found === null && !await this.#isGone() ? await this.#get({ seq: sequence }) : found;
+    });
+    if (message === null) throw this.#deleted();
+    return message;
+  }
+
+  /**
+   * Messages on a subject from a sequence on, as some replica has them: possibly not all, and in silence.
+   * @param subject The subject of the log, or that of its index.
+   * @param from Sequence of the first one.
+   * @param limits How many, and how many bytes.
+   */
+  async some(
+    subject: string,
+    from: number,
+    limits: { batch?: number; max_bytes?: number },
+  ): Promise<StoredMessage[]> {
+    const query = { seq: from, next_by_subj: subject, ...limits } as DirectBatchOptions;
+    return await this.#insist(() => this.engine.request(() => this.#batch(query)));
+  }
+
+  /**
+   * Stores a page of the index. It may be stored twice, or not at all.
+   * @throws {StreamError} QUOTA_EXCEEDED, NOT_READY.
+   */
+  async storePage(page: Uint8Array, fields: MsgHdrs): Promise<void> {
+    const { js } = this.engine;
+    await this.#insist(async () => {
+      try {
+        await this.engine.request(() => js.publish(this.place.index, page, { headers: fields }));
+      } catch (error) {
+        throw isFull(error) ? full() : error;
+      }
+    });
+  }
+
+  /** Waits a moment, for a replica that lags. */
+  async pause(): Promise<void> {
+    await pause(FIRST_PAUSE_MS, this.patience.signal);
+  }
+
+  /** Deletes all messages of the log and of its index; false when there were none. */
+  async purge(): Promise<boolean> {
+    const { stream, subject, index } = this.place;
+    let isUnknown = false;
+    const purged = await this.#insist(async () => {
+      try {
+        return await this.engine.request(() =>
+          this.engine.jsm.streams.purge(stream, { filter: subject })
+        );
+      } catch (error) {
+        isUnknown = true;
+        throw error;
+      }
+    });
+    await this.#insist(() =>
+      this.engine.request(() => this.engine.jsm.streams.purge(stream, { filter: index }))
+    );
+    return purged.purged > 0 || isUnknown;
+  }
+
+  /** Makes an attempt until it is answered; what answers is a result, or an error of ours. */
+  async #insist<T>(attempt: () => Promise<T>): Promise<T> {
+    const { ms, signal } = this.patience;
+    const untilMs = performance.now() + ms;
+    using _waiting = this.patience.wait();
+    for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      try {
+        const result = await attempt();
+        this.engine.answered();
+        return result;
+      } catch (error) {
+        if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
+        if (performance.now() > untilMs || signal.aborted) throw unanswered(error);
+        this.engine.unanswered();
+      }
+      await pause(pauseMs, signal);
+      await this.engine.reach(LONGEST_PAUSE_MS);
+    }
+  }
+
+  async #byLeader<T>(leader: () => Promise<T>, anybody: () => Promise<T>): Promise<T> {
+    const { promise, resolve } = Promise.withResolvers<null>();
+    const timer = setTimeout(() => resolve(null), LEADER_MS);
+    const asked = leader().then((value) => ({ value }), () => null);
+    const answer = await Promise.race([asked, promise]);
+    clearTimeout(timer);
+    return answer === null ? await this.engine.request(anybody) : answer.value;
+  }
+
+  #lastByLeader(): Promise<LogMessage | null> {
+    return this.#get({ last_by_subj: this.place.subject });
+  }
+
+  async #get(query: SeqMsgRequest | LastForMsgRequest): Promise<LogMessage | null> {
+    const { streams } = this.engine.jsm;
+    return decoded(await this.engine.request(() => streams.getMessage(this.place.stream, query)));
+  }
+
+  /** Whether there is no message, as a leader says that a majority follows: it has just stored something else. */
+  async #isGone(): Promise<boolean> {
+    await this.engine.request(() =>
+      this.engine.js.publish(this.place.probe, "", { headers: rollup })
+    );
+    return await this.#lastByLeader() === null;
+  }
+
+  /** Messages until a replica says that these are all; what came before an error is what it says it is. */
+  async #batch(query: DirectBatchOptions): Promise<StoredMessage[]> {
+    const { promise, resolve, reject } = Promise.withResolvers<StoredMessage[]>();
+    const messages: StoredMessage[] = [];
+    const silent = () => reject(new Error("a replica does not answer"));
+    let timer = setTimeout(silent, ANSWER_MS);
+    const callback: BatchCallback<StoredMsg> = (done, message) => {
+      clearTimeout(timer);
+      if (done === null) {
+        messages.push(message);
+        timer = setTimeout(silent, ANSWER_MS);
+        return;
+      }
+      const code = (done.err as { code?: number } | undefined)?.code;
+      if (done.err === undefined || messages.length > 0 || code === 404) resolve(messages);
+      else reject(done.err);
+    };
+    const { direct } = this.engine.jsm;
+    const batch = await direct.getBatch(this.place.stream, { ...query, callback } as never);
+    try {
+      return await promise;
+    } finally {
+      batch.stop();
+    }
+  }
+
+  #deleted(): StreamError {
+    return deleted(this.id);
+  }
+}
+
+/** Only the newest one is kept. */
+const rollup = headers();
+rollup.set("Nats-Rollup", "sub");
+
+/** The log is gone. */
+export function deleted(id: string): StreamError {
+  return new StreamError("DELETED", `the log ${id} was deleted`);
+}
+
+/** The log is another owner's. */
+export function fenced(epoch: number, current: number): StreamError {
+  return new StreamError("FENCED", `epoch ${epoch} is over: epoch ${current} owns the log`);
+}
+
+/** Waits, unless it is all over. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const end = () => resolve();
+  const timer = setTimeout(end, ms);
+  signal.addEventListener("abort", end);
+  await promise;
+  clearTimeout(timer);
+  signal.removeEventListener("abort", end);
+}
+
+function decoded(message: StoredMessage | null): LogMessage | null {
+  return message === null ? null : decodeMessage(message);
+}
+
+function full(): StreamError {
+  return new StreamError("QUOTA_EXCEEDED", "the engine has no room left for bytes of logs");
+}
+
+function unanswered(cause: unknown): StreamError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new StreamError("NOT_READY", `the engine does not answer: ${reason}`, { cause });
+}

@@ -1,0 +1,221 @@
+/**
+ * The tail of a log on one node: one subscription for all who follow it, or none where its writer is on the same node.
+ *
+ * The engine publishes what it has stored, to whoever listens at that moment. A message that was missed shows in the one
+ * behind it, and in a look at the last one from time to time. It is not fetched: its bytes are read where they are
+ * wanted, and of statuses only the newest counts.
+ * @module
+ */
+import type { Msg, Subscription } from "@nats-io/transport-node";
+import type { ResourceStatus } from "../../protocol.ts";
+import type { FollowedTail, TailListener } from "../../storage.ts";
+import type { LogExchange } from "./exchange.ts";
+import { decodeMessage, type LogMessage } from "./message.ts";
+import type { NatsWriter, OwnMessage } from "./writer.ts";
+
+/** A tail that is silent is looked at after this time, in ms, then after twice as long, and so on. */
+const FIRST_LOOK_MS = 250;
+const LAST_LOOK_MS = 30_000;
+
+/** The tail of one log. */
+export class Tail {
+  readonly #exchange: LogExchange;
+  readonly #listeners = new Set<TailListener>();
+  readonly #empty: () => void;
+  #writer: NatsWriter | null = null;
+  #subscription: Subscription | null = null;
+  /** What came before the last message was known. */
+  #early: Msg[] | null = null;
+  #opening: Promise<void> | null = null;
+  #looking: Promise<void> | null = null;
+  #looksAgain = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #lookAfterMs = FIRST_LOOK_MS;
+  /** Sequence of the newest message that was heard; 0 for none. */
+  #sequence = 0;
+  #status: ResourceStatus | null = null;
+
+  /**
+   * @param exchange The log.
+   * @param empty Called when nobody follows it any more.
+   */
+  constructor(exchange: LogExchange, empty: () => void) {
+    this.#exchange = exchange;
+    this.#empty = empty;
+  }
+
+  /** Follows it from the newest status on. */
+  async follow(listener: TailListener): Promise<FollowedTail> {
+    // Nobody hears what its own status shows already.
+    let isOpen = false;
+    const own: TailListener = {
+      appended: (byteOffset, blocks) => isOpen && listener.appended(byteOffset, blocks),
+      told: (status) => isOpen && listener.told(status),
+    };
+    this.#listeners.add(own);
+    const close = () => {
+      isOpen = false;
+      this.#listeners.delete(own);
+      if (this.#listeners.size === 0) this.#end();
+    };
+    try {
+      if (this.#writer === null) await (this.#opening ??= this.#open());
+    } catch (error) {
+      close();
+      throw error;
+    }
+    isOpen = true;
+    return { status: this.#writer?.status ?? this.#status, close };
+  }
+
+  /** A writer on this node has the log: it tells of everything itself. */
+  attach(writer: NatsWriter): void {
+    this.#writer = writer;
+    this.#unsubscribe();
+    this.#sequence = writer.sequence;
+    this.#status = writer.status;
+  }
+
+  /** Nothing more comes from the writer on this node. */
+  detach(writer: NatsWriter): void {
+    if (this.#writer !== writer) return;
+    this.#writer = null;
+    if (this.#listeners.size === 0) return this.#end();
+    this.#opening ??= this.#open();
+    this.#opening.catch(() => this.#lookLater());
+  }
+
+  /** The writer on this node stored a message. */
+  stored(writer: NatsWriter, message: OwnMessage): void {
+    if (writer === this.#writer) this.#hear(message);
+  }
+
+  /** The connection is another one: what was published meanwhile was missed. */
+  reconnected(): void {
+    if (this.#subscription !== null) void this.#look();
+  }
+
+  /** The log is gone: another one may begin. */
+  deleted(): void {
+    this.#status = null;
+  }
+
+  /** Nobody hears anything any more. */
+  close(): void {
+    this.#listeners.clear();
+    this.#unsubscribe();
+  }
+
+  async #open(): Promise<void> {
+    const { engine, place } = this.#exchange;
+    const early: Msg[] = this.#early = [];
+    this.#subscription = engine.nc.subscribe(place.live, {
+      callback: (error, message) => {
+        if (error === null) this.#receive(message);
+      },
+    });
+    try {
+      await engine.request(() => engine.nc.flush()).catch(() => {});
+      const last = await this.#exchange.newest();
+      // A writer came meanwhile, and tells everything.
+      if (this.#early !== early) return;
+      if (last !== null) await this.#catchUp(last);
+      this.#early = null;
+      for (const message of early) this.#receive(message);
+      this.#lookAfterMs = FIRST_LOOK_MS;
+      this.#lookLater();
+    } catch (error) {
+      if (this.#early === early) this.#unsubscribe();
+      throw error;
+    } finally {
+      this.#opening = null;
+    }
+  }
+
+  #receive(message: Msg): void {
+    if (this.#early !== null) {
+      // More than that is found by a look at the last one.
+      if (this.#early.length < 16) this.#early.push(message);
+      return;
+    }
+    const { headers: header, data } = message;
+    if (header === undefined) return;
+    const stored = decodeMessage({
+      seq: Number(header.get("Nats-Sequence")),
+      timestamp: header.get("Nats-Time-Stamp"),
+      header,
+      data,
+    });
+    if (stored.sequence <= this.#sequence) return;
+    this.#lookAfterMs = FIRST_LOOK_MS;
+    const before = Number(header.get("Nats-Last-Sequence"));
+    const isNext = before === this.#sequence || before === 0 && stored.birth === stored.sequence;
+    if (!isNext && stored.status === null) return void this.#look();
+    this.#hear(stored);
+  }
+
+  /** Tells of a message. */
+  #hear({ sequence, before, data, status }: OwnMessage): void {
+    this.#sequence = sequence;
+    if (status !== null) this.#status = status;
+    for (const listener of [...this.#listeners]) {
+      if (data.length > 0) listener.appended(before.size, [data]);
+      if (status !== null) listener.told(status);
+    }
+  }
+
+  /** Tells of the last message, and of the status that was missed before it. */
+  async #catchUp(last: LogMessage): Promise<void> {
+    if (last.sequence <= this.#sequence) return;
+    const { statusSequence } = last;
+    const isMissed = last.status === null && statusSequence > this.#sequence;
+    const told = isMissed ? await this.#exchange.at(statusSequence) : null;
+    if (last.sequence <= this.#sequence || this.#writer !== null) return;
+    if (told !== null) this.#hear({ ...told, data: new Uint8Array(0) });
+    this.#hear(last);
+  }
+
+  /** Looks at the last message. */
+  async #look(): Promise<void> {
+    this.#looksAgain = true;
+    return await (this.#looking ??= this.#lookNow().finally(() => this.#looking = null));
+  }
+
+  async #lookNow(): Promise<void> {
+    try {
+      while (this.#looksAgain && this.#subscription !== null) {
+        this.#looksAgain = false;
+        const last = await this.#exchange.newest();
+        if (last !== null) await this.#catchUp(last);
+      }
+    } catch { /* The next look finds it. */ }
+    this.#lookLater();
+  }
+
+  #lookLater(): void {
+    clearTimeout(this.#timer);
+    if (this.#writer !== null || this.#listeners.size === 0) return;
+    this.#timer = setTimeout(() => {
+      if (this.#subscription === null) this.#reopen();
+      else void this.#look();
+    }, this.#lookAfterMs);
+    this.#lookAfterMs = Math.min(2 * this.#lookAfterMs, LAST_LOOK_MS);
+  }
+
+  #reopen(): void {
+    this.#opening ??= this.#open();
+    this.#opening.catch(() => this.#lookLater());
+  }
+
+  #unsubscribe(): void {
+    clearTimeout(this.#timer);
+    this.#early = null;
+    this.#subscription?.unsubscribe();
+    this.#subscription = null;
+  }
+
+  #end(): void {
+    this.#unsubscribe();
+    if (this.#writer === null) this.#empty();
+  }
+}

@@ -1,0 +1,257 @@
+/**
+ * The one who appends to a log in the engine: an append is one message, or several where it is long.
+ * @module
+ */
+import { headers } from "@nats-io/transport-node";
+import { MESSAGE_BYTES } from "../../cluster/logs.ts";
+import { type ResourceStatus, StreamError } from "../../protocol.ts";
+import type { LogEnd, LogWriter } from "../../storage.ts";
+import { deleted, fenced, type LogExchange } from "./exchange.ts";
+import { LogIndex } from "./index.ts";
+import { encodeHead, type LogMessage, type LogState, stateBehind } from "./message.ts";
+
+/** Entries, and bytes of the log, that a page of the index is stored for. */
+const PAGE_ENTRIES = 256;
+const PAGE_COVERS_BYTES = 16 * 1024 * 1024;
+/** What is left at the end has a page from so much on; less is read in one step anyway. */
+const LAST_PAGE_ENTRIES = 16;
+const LAST_PAGE_COVERS_BYTES = 1024 * 1024;
+
+/** A message that this writer has stored. */
+export type OwnMessage = Pick<
+  LogMessage,
+  "sequence" | "before" | "data" | "status" | "statusSequence"
+>;
+
+/** Log as its new owner finds it. */
+export interface OwnedLog {
+  /** Ownership. */
+  epoch: number;
+  /** The writer, as its messages name it. */
+  writer: string;
+  /** Sequence of the first message. */
+  birth: number;
+  /** Sequence of the last one, which is this writer's first. */
+  sequence: number;
+  /** State of the log. */
+  state: LogState;
+  /** Whether line breaks are counted. */
+  lineAccess: boolean;
+  /** The newest status; null for none. */
+  status: ResourceStatus | null;
+  /** Sequence of the message that told it; 0 for none. */
+  statusSequence: number;
+}
+
+/** Hears of a writer on the same node. */
+export interface WriterEvents {
+  /** A message was stored. */
+  stored(message: OwnMessage): void;
+  /** Nothing more comes from it. */
+  ended(): void;
+}
+
+/** Appends to one log, for one epoch. */
+export class NatsWriter implements LogWriter {
+  readonly #exchange: LogExchange;
+  readonly #log: OwnedLog;
+  readonly #events: WriterEvents;
+  /** Entries that no page has yet. */
+  #entries = new LogIndex();
+  #entriesFrom: number;
+  #paging: Promise<void> = Promise.resolve();
+  #turn: Promise<unknown> = Promise.resolve();
+  #refusal: StreamError | null = null;
+  #closing: Promise<void> | null = null;
+
+  constructor(exchange: LogExchange, log: OwnedLog, events: WriterEvents) {
+    this.#exchange = exchange;
+    this.#log = log;
+    this.#events = events;
+    this.#entriesFrom = log.state.size;
+  }
+
+  get size(): number {
+    return this.#log.state.size;
+  }
+
+  get lineBreaks(): number {
+    return this.#log.state.lineBreaks;
+  }
+
+  get lines(): number {
+    return linesIn(this.#log.state, this.#log.lineAccess);
+  }
+
+  /** Ownership of the log. */
+  get epoch(): number {
+    return this.#log.epoch;
+  }
+
+  /** Sequence of the last message. */
+  get sequence(): number {
+    return this.#log.sequence;
+  }
+
+  /** The newest status. */
+  get status(): ResourceStatus | null {
+    return this.#log.status;
+  }
+
+  append(
+    byteOffset: number,
+    parts: readonly Uint8Array[],
+    statusOf?: (end: LogEnd) => ResourceStatus,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      if (byteOffset !== this.size) throw misplaced(byteOffset, this.size);
+      const pieces = inMessages(parts);
+      if (pieces.length === 0 && statusOf !== undefined) pieces.push(new Uint8Array(0));
+      for (const [index, piece] of pieces.entries()) {
+        const { state, lineAccess } = this.#log;
+        const behind = stateBehind(state, piece, lineAccess);
+        const isLast = index === pieces.length - 1;
+        const status = isLast && statusOf ? statusOf(endOf(behind, lineAccess)) : null;
+        await this.#store(piece, behind, status);
+      }
+    });
+  }
+
+  announce(status: ResourceStatus): Promise<void> {
+    return this.#inTurn(() => this.#store(new Uint8Array(0), this.#log.state, status));
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  /** Another owner has the log: nothing is appended any more. */
+  fence(epoch: number): void {
+    this.#lose(fenced(this.epoch, epoch));
+  }
+
+  /** The log is gone. */
+  deleted(): void {
+    this.#lose(deleted(this.#exchange.id));
+  }
+
+  #lose(refusal: StreamError): void {
+    if (this.#refusal !== null) return;
+    this.#refusal = refusal;
+    this.#events.ended();
+  }
+
+  async #close(): Promise<void> {
+    await this.#turn.catch(() => {});
+    const { count, size } = this.#entries;
+    const covered = count === 0 ? 0 : size - this.#entriesFrom;
+    const isWorthAPage = count >= LAST_PAGE_ENTRIES || covered >= LAST_PAGE_COVERS_BYTES;
+    if (this.#refusal === null && isWorthAPage) this.#storePage();
+    this.#lose(new StreamError("WRONG_STATE", "the log was closed"));
+    await this.#paging;
+  }
+
+  /** One after the other: R3 refuses expectations in flight together (10164). */
+  #inTurn(step: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.catch(() => {}).then(async () => {
+      if (this.#refusal !== null) throw this.#refusal;
+      await step();
+    });
+    this.#turn = turn;
+    return turn;
+  }
+
+  async #store(data: Uint8Array, behind: LogState, status: ResourceStatus | null): Promise<void> {
+    const log = this.#log;
+    const { epoch, writer, birth, state: before, lineAccess, statusSequence } = log;
+    const head = { epoch, writer, birth, before, lineAccess, status, statusSequence };
+    const lostTo = (last: LogMessage) =>
+      // With a lower epoch, or the same, a log begins: the id was used again.
+      last.epoch > epoch ? fenced(epoch, last.epoch) : deleted(this.#exchange.id);
+    let sequence: number;
+    try {
+      const attempt = { writer, expected: log.sequence, lostTo };
+      sequence = await this.#exchange.store(encodeHead(head), data, attempt);
+    } catch (error) {
+      if (isLoss(error)) this.#lose(error);
+      throw error;
+    }
+    log.sequence = sequence;
+    log.state = behind;
+    if (status !== null) {
+      log.status = status;
+      log.statusSequence = sequence;
+    }
+    if (data.length > 0) this.#index(sequence, before, data.length);
+    this.#events.stored({ sequence, before, data, status, statusSequence: log.statusSequence });
+  }
+
+  #index(sequence: number, before: LogState, byteCount: number): void {
+    const { size: byteOffset, lineBreaks } = before;
+    const entry = { sequence, byteOffset, byteCount, lineBreaks, timeMs: Date.now() };
+    this.#entries.add(entry, this.lineBreaks);
+    const covered = this.size - this.#entriesFrom;
+    if (this.#entries.count >= PAGE_ENTRIES || covered >= PAGE_COVERS_BYTES) this.#storePage();
+  }
+
+  /** Stores a page while appends go on; one that is refused is made good by readers. */
+  #storePage(): void {
+    const { size, lineBreaks } = this.#entries;
+    const page = this.#entries.page(0);
+    this.#entries = new LogIndex();
+    this.#entriesFrom = size;
+    const fields = headers();
+    fields.set("B", String(this.#log.birth));
+    fields.set("O", String(size));
+    fields.set("L", String(lineBreaks));
+    this.#paging = this.#paging.then(() => this.#exchange.storePage(page, fields)).catch(() => {});
+  }
+}
+
+/** A log that is another owner's, or gone. */
+function isLoss(error: unknown): error is StreamError {
+  return error instanceof StreamError && (error.code === "FENCED" || error.code === "DELETED");
+}
+
+function linesIn({ lineBreaks, isLineOpen }: LogState, lineAccess: boolean): number {
+  return lineAccess ? lineBreaks + (isLineOpen ? 1 : 0) : 0;
+}
+
+function endOf(state: LogState, lineAccess: boolean): LogEnd {
+  const { size, lineBreaks } = state;
+  return { size, lineBreaks, lines: linesIn(state, lineAccess) };
+}
+
+/** Joins parts into as few messages as can be. */
+function inMessages(parts: readonly Uint8Array[]): Uint8Array[] {
+  const total = parts.reduce((sum, { length }) => sum + length, 0);
+  if (total === 0) return [];
+  if (total <= MESSAGE_BYTES) {
+    const whole = parts.find(({ length }) => length === total);
+    if (whole !== undefined) return [whole];
+  }
+  const messages: Uint8Array[] = [];
+  let left = total, at = 0;
+  let message = new Uint8Array(Math.min(left, MESSAGE_BYTES));
+  for (const part of parts) {
+    for (let from = 0; from < part.length;) {
+      const some = part.subarray(from, from + message.length - at);
+      message.set(some, at);
+      from += some.length;
+      at += some.length;
+      if (at < message.length) continue;
+      messages.push(message);
+      left -= at;
+      at = 0;
+      message = new Uint8Array(Math.min(left, MESSAGE_BYTES));
+    }
+  }
+  return messages;
+}
+
+function misplaced(byteOffset: number, size: number): StreamError {
+  return new StreamError(
+    "CONFLICT",
+    `an append at ${byteOffset} does not fit a log of ${size} bytes`,
+  );
+}

@@ -1,0 +1,50 @@
+/** Logs in an engine that all tests of a process share; ids keep them apart. */
+import type { Engine } from "../../src/cluster/engine.ts";
+import { ensureLogs } from "../../src/cluster/logs.ts";
+import { NatsStorage, type NatsStorageOptions } from "../../src/storage/nats.ts";
+import { type EngineCluster, sharedCluster } from "./engine.ts";
+
+/** Fewer streams than in earnest: their leaders still differ. */
+export const SHARDS = 3;
+const LOG_BYTES = 1024 ** 3;
+
+/** Nodes' storages, each with a connection of its own. */
+export class EngineLogs implements AsyncDisposable {
+  readonly #cluster: EngineCluster;
+  readonly #open: { storage: NatsStorage; engine: Engine }[] = [];
+
+  /** @param cluster The engine. */
+  constructor(cluster: EngineCluster) {
+    this.#cluster = cluster;
+  }
+
+  /** One more node. */
+  async node(options: NatsStorageOptions = {}): Promise<NatsStorage> {
+    const engine = await this.#cluster.connect();
+    const storage = await NatsStorage.open(engine, options);
+    this.#open.push({ storage, engine });
+    return storage;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { storage, engine } of this.#open) {
+      await storage.close();
+      await engine.close();
+    }
+  }
+}
+
+/** Makes the streams of an engine. */
+export async function withLogs(cluster: EngineCluster): Promise<EngineCluster> {
+  const engine = await cluster.connect();
+  await ensureLogs(engine, { replicas: 3, logBytes: LOG_BYTES, shards: SHARDS });
+  await engine.close();
+  return cluster;
+}
+
+let shared: Promise<EngineCluster> | null = null;
+
+/** Logs in the engine of this process. */
+export async function logsInEngine(): Promise<EngineLogs> {
+  return new EngineLogs(await (shared ??= sharedCluster().then(withLogs)));
+}

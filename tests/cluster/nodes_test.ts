@@ -1,0 +1,238 @@
+/** Several nodes whose logs are in the engine: what one writes all read, and each upload has one owner. */
+import { setTimeout as delay } from "node:timers/promises";
+import { test } from "node:test";
+import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { open, push } from "../../mod.ts";
+import { isFinal, type ResourceStatus, StreamError } from "../../src/protocol.ts";
+import type { Appender, OwnedUpload, Resources } from "../../src/resources.ts";
+import { concat, utf8 } from "../helpers/bytes.ts";
+import { assertFails } from "../helpers/errors.ts";
+import { Proxy } from "../helpers/faults/proxy.ts";
+import { assertBytes, within } from "../helpers/frames/connection.ts";
+import { Cluster } from "../helpers/nodes.ts";
+import { withChance } from "../helpers/random.ts";
+import { checksumOf, readAll, registration, statusWhere } from "../helpers/resources.ts";
+import { startServer } from "../helpers/server.ts";
+import { changed } from "../helpers/storage.ts";
+import { logsInEngine } from "./logs.ts";
+
+const RESUMABLE = registration({ ownedBy: "SECRET" });
+const gone = () => new StreamError("INTERRUPTED", "the connection broke");
+const ofSize = (size: number) => ({ currentSize }: ResourceStatus) => currentSize === size;
+/** A storage that outlives its node. */
+const close = () => Promise.resolve();
+const isOver = ({ transferStatus }: ResourceStatus) => isFinal(transferStatus);
+
+async function write(appender: Appender, text: string): Promise<void> {
+  appender.append(utf8(text));
+  await statusWhere(appender.resource, ofSize(appender.received));
+}
+
+async function resumeOn(node: Resources, { appender, secret }: OwnedUpload): Promise<Appender> {
+  const resumed = await node.resume(appender.resource.id, secret!);
+  assert("appender" in resumed);
+  return resumed.appender;
+}
+
+test("engine: what is pushed to one node is followed on the other, line by line, to its end and digest", async () => {
+  await using logs = await logsInEngine();
+  await using cluster = new Cluster();
+  await using a = await startServer({ ...cluster.options("a"), storage: await logs.node() });
+  await using b = await startServer({ ...cluster.options("b"), storage: await logs.node() });
+  const upload = await push(a.url, {
+    filename: "a.log",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  });
+  const there = upload.reference.replace(a.url, b.url).replace(a.ws, b.ws);
+  const download = await open(there);
+  const writer = upload.writable.getWriter();
+  const reader = download.read().getReader();
+  const texts = ["one\n", "two\n", "three"];
+  for (const text of texts) {
+    await writer.write(utf8(text));
+    const { value } = await within("its bytes", reader.read());
+    assertEquals(new TextDecoder().decode(value), text);
+  }
+  await writer.close();
+  await upload.done;
+  assertEquals(await reader.read(), { done: true, value: undefined });
+  const { status, digest } = await b.resources.get(there.split("/").at(-1)!);
+  const { transferStatus, currentSize, numberOfLines, durableSize } = status;
+  assertEquals([transferStatus, currentSize, numberOfLines, durableSize], ["COMPLETED", 13, 3, 13]);
+  assertEquals(digest?.value, await checksumOf(utf8(texts.join(""))));
+  download.close();
+});
+
+test("engine: an upload goes on at the other node when its client gets there, with every byte once", async () => {
+  await using logs = await logsInEngine();
+  await using cluster = new Cluster();
+  await using a = await startServer({ ...cluster.options("a"), storage: await logs.node() });
+  await using b = await startServer({ ...cluster.options("b"), storage: await logs.node() });
+  await using proxy = await Proxy.open(Number(new URL(a.url).port));
+  const upload = await push(proxy.url, {
+    filename: "a.log",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  });
+  const follower = await open(upload.reference.replace(proxy.url, a.url));
+  const followed: Uint8Array[] = [];
+  const following = (async () => {
+    for await (const bytes of follower.read()) followed.push(bytes);
+  })();
+  const writer = upload.writable.getWriter();
+  const written: Uint8Array[] = [];
+  for (let hop = 0; hop < 4; hop++) {
+    for (let line = 0; line < 20; line++) {
+      const bytes = utf8(`hop ${hop} line ${line}\n`);
+      written.push(bytes.slice());
+      await writer.write(bytes);
+    }
+    proxy.target = Number(new URL(hop % 2 === 0 ? b.url : a.url).port);
+    proxy.cut();
+  }
+  await writer.close();
+  const all = concat(written);
+  assertEquals((await within("the end", upload.done)).size, all.length);
+  await within("the follower's end", following);
+  assertBytes(concat(followed), all);
+  follower.close();
+});
+
+test("engine: resuming elsewhere takes over at once, and the old owner appends nothing more", async () => {
+  await using logs = await logsInEngine();
+  await using cluster = new Cluster();
+  const a = cluster.node("a", { storage: await logs.node() });
+  const b = cluster.node("b", { storage: await logs.node() });
+  const upload = await a.register(RESUMABLE);
+  await write(upload.appender, "one\n");
+  await using opened = await a.open(upload.appender.resource.id);
+  const later = await resumeOn(b, upload);
+  assertEquals([later.received, later.epoch], [4, 2]);
+  upload.appender.append(utf8("lost\n"));
+  await assertFails("FENCED", () => upload.appender.complete(""));
+  await write(later, "two\n");
+  await later.complete(await checksumOf(utf8("one\ntwo\n")), 8);
+  assertEquals((await statusWhere(opened.resource, isOver)).transferStatus, "COMPLETED");
+  assertBytes(await readAll(opened.resource), utf8("one\ntwo\n"));
+});
+
+test("engine: a busy owner that nobody stops loses its log to the next one in a moment", async () => {
+  await using logs = await logsInEngine();
+  const [a, b] = [await logs.node(), await logs.node()];
+  const id = crypto.randomUUID();
+  let owner = await a.create(id, { lineAccess: false, epoch: 1 });
+  const block = new Uint8Array(64 * 1024).fill(7);
+  for (let epoch = 2; epoch < 8; epoch++) {
+    let acknowledged = 0;
+    const busy = (async () => {
+      for (const log = owner;;) {
+        await log.append(log.size, [block]);
+        acknowledged = log.size;
+      }
+    })();
+    const lost = assertFails("FENCED", () => busy);
+    await delay(20);
+    owner = await (epoch % 2 === 0 ? b : a).recover(id, { lineAccess: false, epoch });
+    const found = owner.size;
+    await lost;
+    // What was acknowledged behind the takeover would be lost.
+    assertLessOrEqual(acknowledged, found);
+    assertEquals(found % block.length, 0);
+  }
+  await owner.close();
+});
+
+test("engine: wherever an upload goes, no acknowledged byte is lost and none is doubled", () =>
+  withChance(async (chance) => {
+    await using logs = await logsInEngine();
+    const storages = [await logs.node(), await logs.node(), await logs.node()];
+    for (let round = 0; round < 3; round++) {
+      await using cluster = new Cluster();
+      const nodes = storages.map((storage, at) =>
+        cluster.node(`${at}`, { storage: changed(storage, { storage: { close } }) })
+      );
+      const first = await chance.pick(nodes).register(RESUMABLE);
+      let owner: OwnedUpload = first;
+      await using opened = await nodes[0].open(first.appender.resource.id);
+      const content = chance.text(3000);
+      for (let at = 0; at < content.length;) {
+        const { appender } = owner;
+        const end = Math.min(content.length, at + chance.whole(1, 300));
+        appender.append(content.slice(at, end));
+        at = end;
+        if (chance.happens(0.5)) await delay(chance.whole(0, 3));
+        if (chance.happens(0.6)) continue;
+        const acknowledged = appender.acknowledged;
+        if (chance.happens(0.3)) void nodes.map((each) => each.interrupt(appender, gone()));
+        owner = { appender: await resumeOn(chance.pick(nodes), owner), secret: owner.secret };
+        assertLessOrEqual(acknowledged, owner.appender.received);
+        at = owner.appender.received;
+      }
+      await owner.appender.complete(await checksumOf(content), content.length);
+      await statusWhere(opened.resource, isOver);
+      assertBytes(await readAll(opened.resource), content);
+    }
+  }));
+
+test("engine: what is deleted on one node cannot be read on another, and its id begins anew", async () => {
+  await using logs = await logsInEngine();
+  const [a, b] = [await logs.node(), await logs.node()];
+  const id = crypto.randomUUID();
+  const log = await a.create(id, { lineAccess: true, epoch: 1 });
+  await log.append(0, [utf8("old\n")]);
+  const reader = await b.openReader(id);
+  assertEquals(await b.delete(id), true);
+  await assertFails("DELETED", () => reader.read(0, 4));
+  await assertFails("NOT_FOUND", () => a.openReader(id));
+  const again = await b.create(id, { lineAccess: true, epoch: 1 });
+  await again.append(0, [utf8("new\n")]);
+  await assertFails("DELETED", () => log.append(4, [utf8("older\n")]));
+  await assertFails("DELETED", () => reader.read(0, 4));
+  const reopened = await a.openReader(id);
+  assertEquals(await reopened.read(0, 4), utf8("new\n"));
+  await Promise.all([log.close(), again.close(), reader.close(), reopened.close()]);
+});
+
+test("engine: bytes have the time when they were stored, on every node", async () => {
+  await using logs = await logsInEngine();
+  const [a, b] = [await logs.node(), await logs.node()];
+  const id = crypto.randomUUID();
+  const log = await a.create(id, { lineAccess: true, epoch: 1 });
+  const beforeMs = Date.now();
+  await log.append(0, [utf8("one\n")]);
+  await delay(5);
+  const secondMs = Date.now();
+  await delay(5);
+  await log.append(4, [utf8("two\n")]);
+  const reader = await b.openReader(id);
+  const [one, two] = await reader.arrivals!([3, 4]);
+  assert(one! >= beforeMs && one! <= secondMs && two! > secondMs, `${one} ${two}`);
+  assertEquals(await reader.arrivedSince!(secondMs), 4);
+  assertEquals(await reader.arrivedSince!(two! + 1000), null);
+  await reader.close();
+  await log.close();
+});
+
+test("engine: an append that does not count whole is cut off by the next owner, on every node", async () => {
+  await using logs = await logsInEngine();
+  const [a, b] = [await logs.node(), await logs.node()];
+  const id = crypto.randomUUID();
+  const log = await a.create(id, { lineAccess: true, epoch: 1 });
+  await log.append(0, [utf8("kept\nha")]);
+  await log.append(7, [utf8("lf\nof a record")]);
+  const reader = await a.openReader(id);
+  assertEquals(await reader.read(0, 10), utf8("kept\nhalf\n"));
+  const whole = { byteOffset: 5, byteCount: 100 };
+  const next = await b.recover(id, { lineAccess: true, epoch: 2, whole });
+  assertEquals([next.size, next.lineBreaks, next.lines], [5, 1, 1]);
+  await next.append(5, [utf8("new\n")]);
+  const fresh = await b.openReader(id);
+  for (const each of [fresh, await a.openReader(id)]) {
+    assertEquals(await each.read(0, 9), utf8("kept\nnew\n"));
+    assertEquals(await each.lineBreak(1), 8);
+    await assertFails("STORAGE_FAILED", () => each.read(0, 10));
+    await each.close();
+  }
+  await Promise.all([log.close(), next.close(), reader.close()]);
+});
