@@ -55,6 +55,7 @@ export const MESSAGES = {
       "limit?": "offset",
       "secret?": "text",
       "digest?": "algorithm",
+      "stepReference?": "text",
     },
     Credit: { limit: "offset", acknowledged: "offset" },
     UploadAcknowledged: {

@@ -288,6 +288,7 @@ async function untilInterrupted(
 /** What is told of an upload, when it begins and at its end. */
 interface Told extends Partial<UploadResult> {
   reference: string;
+  stepReference?: string;
   filename: string;
   contextId: string | null;
 }
@@ -372,7 +373,12 @@ async function pushSource(
     ? await rememberUpload(upload, targetOf(options))
     : () => Promise.resolve();
   const { reference } = upload;
-  const told = { reference, filename: metadata.filename, contextId: contextId ?? null };
+  const told = {
+    reference,
+    stepReference: upload.stepReference ?? undefined,
+    filename: metadata.filename,
+    contextId: contextId ?? null,
+  };
   try {
     await say(told);
     if (isTerminal) void showPage(reference, options);

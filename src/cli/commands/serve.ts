@@ -288,7 +288,8 @@ function stepListener(options: Options, secure: Tls | null): ListenerOptions | n
     if (baseUrl !== undefined) throw new UsageError("--step-base-url goes with --step-port");
     return null;
   }
-  return { hostname: hostOf(options), port, baseUrl, runtime: secure?.runtime ?? framesRuntime() };
+  const runtime = secure?.runtime ?? framesRuntime();
+  return { hostname: hostOf(options), port, baseUrl, runtime, forStep: true };
 }
 
 function hostOf(options: Options): string {
