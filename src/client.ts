@@ -26,13 +26,12 @@ import { StepUpload } from "./client/upload/step_upload.ts";
 import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
 import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 import type { RetryOptions } from "./client/connection/retry.ts";
-import { type CancelOptions, type ReferenceOptions, targetOf } from "./client/target.ts";
-import { BearerToken, tokenFor, type TokenProvider } from "./client/connection/token.ts";
+import { Service } from "./client/connection/service.ts";
+import { type CancelOptions, locate, type ReferenceOptions, targetOf } from "./client/target.ts";
+import { BearerToken, type TokenProvider } from "./client/connection/token.ts";
 import type { TransportOptions } from "./client/connection/transport.ts";
 import {
   checkMetadata,
-  httpBase,
-  parseReference,
   type ResourceInfo,
   type ResourceMetadata,
   RESOURCES_PATH,
@@ -126,7 +125,8 @@ export interface ListOptions extends CancelOptions {
 /**
  * Registers an upload; its resource can be followed from then on (PROTOCOL.md 3).
  *
- * @param server Base URL of the server: `http:`, `https:`, `ws:` or `wss:`.
+ * @param server Base URL of the server: `http:`, `https:`, `ws:` or `wss:`; or of several with commas between them, of
+ * which any will do.
  * @param metadata What the upload announces about itself.
  * @param options Upload context, digests, signal.
  * @returns The running upload; write its bytes to `writable`, close that, and await `done`.
@@ -154,14 +154,14 @@ export async function push(
   metadata: ResourceMetadata,
   options: PushOptions = {},
 ): Promise<PushedUpload> {
-  const base = httpBase(server);
+  const service = Service.at(server);
   const checked = checkMetadata(metadata);
   try {
-    return await NativeUpload.register(base, checked, options);
+    return await NativeUpload.register(service, checked, options);
   } catch (error) {
     const { stepTransport } = options;
     if (!(error instanceof StepServerError) || stepTransport === undefined) throw error;
-    return await StepUpload.register(base, checked, options, stepTransport);
+    return await StepUpload.register(service.server, checked, options, stepTransport);
   }
 }
 
@@ -190,7 +190,7 @@ export async function resumePush(
   resumeToken: string,
   options: PushOptions = {},
 ): Promise<PushedUpload> {
-  return await NativeUpload.resume(httpBase(server), resumeToken, options);
+  return await NativeUpload.resume(Service.at(server), resumeToken, options);
 }
 
 /**
@@ -217,12 +217,7 @@ export async function open(
   reference: string,
   options: OpenOptions = {},
 ): Promise<Download> {
-  const location = parseReference(reference, options.server);
-  return await ClientDownload.connect(
-    location,
-    options,
-    tokenFor(location, options.server, options.token),
-  );
+  return await ClientDownload.connect(locate(reference, options), options);
 }
 
 /**
@@ -354,10 +349,10 @@ export async function shareResource(
   options: ShareOptions = {},
 ): Promise<SharedLink> {
   const { expiresInS = 3600 } = options;
-  const location = parseReference(reference, options.server);
+  const { location, service, token } = locate(reference, options);
   const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
-  const token = new BearerToken(tokenFor(location, options.server, options.token));
-  return await requestJson({ server: location.server, token }, path, "POST", options.signal);
+  const recipient = { service, token: new BearerToken(token) };
+  return await requestJson(recipient, path, "POST", options.signal);
 }
 
 /**
@@ -382,7 +377,7 @@ export async function* listResources(
   options: ListOptions = {},
 ): AsyncIterableIterator<ResourceInfo> {
   const { contextId, transferStatuses = [], filenamePart, idPrefix, pageSize = 100 } = options;
-  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
+  const recipient = { service: Service.at(server), token: new BearerToken(options.token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   if (idPrefix !== undefined) query.set("id", idPrefix);
   if (contextId !== undefined) query.set("context", contextId);

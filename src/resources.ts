@@ -70,7 +70,7 @@ export {
   readLinePage,
 } from "./resources/reading/lines.ts";
 export { NewTextReader } from "./resources/reading/new_text.ts";
-export { finderFor } from "./resources/reading/pattern.ts";
+export { type Finder, finderFor, type Span } from "./resources/reading/pattern.ts";
 export type { Resource } from "./resources/reading/resource.ts";
 export { search, type SearchBounds } from "./resources/reading/search.ts";
 export type { ServerReadOptions } from "./resources/reading/server_reads.ts";

@@ -96,12 +96,18 @@ export const SERVER_OPTION: Record<string, Option> = {
     kind: "text",
     value: "URL",
     env: "STREAM_SERVER",
-    help: "server to talk to (default http://127.0.0.1:8090)",
+    help: "server to talk to, or several of one service: A,B (default http://127.0.0.1:8090)",
   },
   "token-file": {
     kind: "text",
     value: "FILE",
     help: "file with the token for that server (default: what STREAM_TOKEN holds)",
+  },
+  ca: {
+    kind: "text",
+    value: "FILE",
+    env: "STREAM_CA",
+    help: "trust these authorities, too: certificates in PEM (default: those of the system)",
   },
 };
 

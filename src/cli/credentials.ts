@@ -6,8 +6,8 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TokenProvider } from "../client.ts";
-import { tokenFor } from "../client/connection/token.ts";
-import { parseReference, StreamError } from "../protocol.ts";
+import { locate } from "../client/target.ts";
+import { StreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
 import { type Options, serverOf } from "./command.ts";
 import { notice } from "./output/stderr.ts";
@@ -33,8 +33,7 @@ export async function credentialsOf(
   const server = serverOf(options);
   const given = await givenToken(options);
   if (given === undefined || reference === undefined) return { server, token: given };
-  const location = parseReference(reference, server);
-  const token = tokenFor(location, server, given);
+  const { location, token } = locate(reference, { server, token: given });
   if (token === undefined && location.access === undefined) {
     notice(`the token is for ${server} and is not sent to ${location.server}: see --server`);
   }

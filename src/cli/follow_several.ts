@@ -2,6 +2,7 @@
  * Several resources at once, line by line.
  * @module
  */
+import process from "node:process";
 import {
   contextEvents,
   type Download,
@@ -12,16 +13,16 @@ import {
   type ResourceInfo,
 } from "../client.ts";
 import { isFinal } from "../protocol.ts";
+import type { Finder } from "../resources.ts";
+import { shownLines } from "./lines/shown_lines.ts";
+import { LineTimes, type TimeFormat } from "./lines/times.ts";
 import { type Output, visible } from "./output/output.ts";
 import type { NamedResource } from "./references.ts";
 import { notice } from "./output/stderr.ts";
-import { isColoured, styled, type STYLES } from "./output/terminal.ts";
+import { styled, type STYLES } from "./output/terminal.ts";
 
-/** Longest piece of a line that is kept until its end comes. */
-const MAX_LINE_BYTES = 64 * 1024;
 /** Interval of asking whether a context was closed, when all that is in it has ended. */
 const CLOSED_EVERY_MS = 1000;
-const LINE_BREAK = 10;
 const COLOURS: readonly (keyof typeof STYLES)[] = [
   ...["cyan", "yellow", "green", "magenta", "blue", "red"] as const,
 ];
@@ -34,6 +35,12 @@ export interface SeveralOptions {
   tail: number | undefined;
   /** Whether new bytes are waited for. */
   live: boolean;
+  /** What lines must match; all by default. */
+  finder: Finder | null;
+  /** How the time of each line is shown; not at all by default. */
+  times: TimeFormat | null;
+  /** Whether it may be coloured. */
+  isColoured: boolean;
 }
 
 /** Follows resources together; their lines are printed whole, each behind the name of its resource. */
@@ -138,18 +145,27 @@ export class Several {
   }
 
   async #follow(
-    { reference, ...credentials }: NamedResource,
+    resource: NamedResource,
     name: string,
     colour: keyof typeof STYLES,
   ): Promise<void> {
+    const { reference, ...credentials } = resource;
     const download = await open(reference, { ...this.#options.open, ...credentials });
     try {
       const to = this.#options.live ? undefined : download.status.currentSize;
-      const lines = new Lines((line) => this.#print(name, colour, line));
-      for await (const bytes of download.read({ from: await this.#start(download), to })) {
-        await lines.add(bytes);
-      }
-      await lines.end();
+      const { firstLine, from } = await this.#start(download);
+      const { finder, isColoured, times, open } = this.#options;
+      const isDated = times !== null && download.status.numberOfLines !== null;
+      const lines = shownLines(this.#output, {
+        firstLine,
+        finder,
+        times: isDated ? new LineTimes(resource, times, open.retryForMs) : null,
+        label: () => this.#label(name, colour),
+        isColoured,
+        isTerminal: process.stdout.isTTY === true,
+      });
+      for await (const bytes of download.read({ from, to })) await lines.write(bytes);
+      await lines.close();
       const { transferStatus, failure } = download.status;
       if (!isFinal(transferStatus) || transferStatus === "COMPLETED") return;
       this.failed++;
@@ -159,50 +175,17 @@ export class Several {
     }
   }
 
-  async #start(download: Download): Promise<number> {
+  async #start(download: Download): Promise<{ firstLine: number; from: number }> {
     const { tail } = this.#options;
-    if (tail === undefined) return 0;
-    if (tail === 0) return download.status.currentSize;
-    return (await download.locateLines(-tail, 0)).startOffset;
+    if (tail === undefined) return { firstLine: 0, from: 0 };
+    const { numberOfLines, currentSize } = download.status;
+    if (tail === 0) return { firstLine: numberOfLines ?? 0, from: currentSize };
+    const { startingLineIndex, startOffset } = await download.locateLines(-tail, 0);
+    return { firstLine: startingLineIndex, from: startOffset };
   }
 
-  async #print(name: string, colour: keyof typeof STYLES, line: Uint8Array): Promise<void> {
+  #label(name: string, colour: keyof typeof STYLES): string {
     const padded = `${name.padEnd(this.#width)} |`;
-    const prefix = new TextEncoder().encode(`${isColoured() ? styled(colour, padded) : padded} `);
-    const whole = new Uint8Array(prefix.length + line.length + 1);
-    whole.set(prefix);
-    whole.set(line, prefix.length);
-    whole[whole.length - 1] = LINE_BREAK;
-    await this.#output.write(whole);
-  }
-}
-
-/** Lines of bytes; a very long one comes in pieces. */
-class Lines {
-  #rest = new Uint8Array(0);
-
-  constructor(private readonly take: (line: Uint8Array) => Promise<void>) {}
-
-  async add(bytes: Uint8Array): Promise<void> {
-    let from = 0;
-    for (let at = bytes.indexOf(LINE_BREAK); at >= 0; at = bytes.indexOf(LINE_BREAK, from)) {
-      await this.take(this.#with(bytes.subarray(from, at)));
-      this.#rest = new Uint8Array(0);
-      from = at + 1;
-    }
-    this.#rest = this.#with(bytes.subarray(from));
-    if (this.#rest.length >= MAX_LINE_BYTES) await this.end();
-  }
-
-  async end(): Promise<void> {
-    if (this.#rest.length > 0) await this.take(this.#rest);
-    this.#rest = new Uint8Array(0);
-  }
-
-  #with(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-    const joined = new Uint8Array(this.#rest.length + bytes.length);
-    joined.set(this.#rest);
-    joined.set(bytes, this.#rest.length);
-    return joined;
+    return `${this.#options.isColoured ? styled(colour, padded) : padded} `;
   }
 }

@@ -15,6 +15,7 @@ import {
   table,
   UsageError,
 } from "./command.ts";
+import { trustAuthorities } from "./authorities.ts";
 import { adopt } from "./commands/adopt.ts";
 import { check } from "./commands/check.ts";
 import { close } from "./commands/close.ts";
@@ -75,6 +76,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   const command = find(name);
   const read = readArguments(command, argv, process.env, readConfig);
   if (read === null) return print(commandHelp(command));
+  await trustAuthorities(read.options);
   adoptProxies(process.env);
   return await command.run(read.args, read.options);
 }

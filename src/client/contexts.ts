@@ -2,8 +2,9 @@
  * Upload contexts, as the server tells of them (PROTOCOL.md 6.8).
  * @module
  */
-import { CONTEXTS_PATH, httpBase } from "../protocol.ts";
+import { CONTEXTS_PATH } from "../protocol.ts";
 import { requestJson } from "./connection/http.ts";
+import { Service } from "./connection/service.ts";
 import type { CancelOptions } from "./target.ts";
 import { BearerToken, type TokenProvider } from "./connection/token.ts";
 
@@ -46,7 +47,7 @@ export async function* contexts(
   server: string,
   { pageSize = 100, token, signal }: ContextsOptions = {},
 ): AsyncIterableIterator<ContextInfo> {
-  const recipient = { server: httpBase(server), token: new BearerToken(token) };
+  const recipient = { service: Service.at(server), token: new BearerToken(token) };
   const query = new URLSearchParams({ limit: String(pageSize) });
   for (;;) {
     const path = `${CONTEXTS_PATH}?${query}`;
@@ -81,7 +82,7 @@ export async function getContext(
   contextId: string,
   { token, signal }: Omit<ContextsOptions, "pageSize"> = {},
 ): Promise<ContextInfo> {
-  const recipient = { server: httpBase(server), token: new BearerToken(token) };
+  const recipient = { service: Service.at(server), token: new BearerToken(token) };
   const path = `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`;
   return await requestJson(recipient, path, "GET", signal);
 }
@@ -109,7 +110,7 @@ export async function closeContext(
   contextId: string,
   { token, signal }: Omit<ContextsOptions, "pageSize"> = {},
 ): Promise<ContextInfo> {
-  const recipient = { server: httpBase(server), token: new BearerToken(token) };
+  const recipient = { service: Service.at(server), token: new BearerToken(token) };
   return await requestJson(
     recipient,
     `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`,

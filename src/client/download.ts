@@ -10,18 +10,17 @@ import {
   type LinePosition,
   type Message,
   type MessageOf,
-  type ResourceLocation,
   type ResourceStatus,
   StreamError,
   toStreamError,
 } from "../protocol.ts";
 import type { Channel } from "./connection/channel.ts";
-import type { CancelOptions } from "./target.ts";
+import type { CancelOptions, Located } from "./target.ts";
 import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
 import { HttpDownloadChannel } from "./connection/http_download.ts";
 import type { RetryOptions } from "./connection/retry.ts";
 import { type Conversation, SteadyConnection } from "./connection/steady_connection.ts";
-import { BearerToken, type TokenProvider } from "./connection/token.ts";
+import { BearerToken } from "./connection/token.ts";
 import { Connector, type TransportOptions } from "./connection/transport.ts";
 
 /** Which bytes to read. */
@@ -105,18 +104,18 @@ export class ClientDownload implements Download {
   #seen: Pick<ResourceStatus, "epoch" | "currentSize"> = { epoch: 0, currentSize: 0 };
 
   private constructor(
-    location: ResourceLocation,
+    { location, service }: Omit<Located, "token">,
     options: RetryOptions & TransportOptions,
     token: BearerToken,
   ) {
-    const { server, id, access, endpoint } = location;
+    const { id, access, endpoint } = location;
     const query = access === undefined ? "" : `?access=${access}`;
     this.#id = id;
     const connector = new Connector({
-      server,
+      service,
       path: endpoint ?? `${DOWNLOAD_PATH}/${id}${query}`,
       token,
-      byHttp: (handler) => HttpDownloadChannel.connect(location, token, handler),
+      byHttp: (handler) => HttpDownloadChannel.connect({ service, id, access }, token, handler),
     }, options);
     this.#connection = new SteadyConnection(connector, options, {
       converse: () => this.#converse(),
@@ -127,11 +126,10 @@ export class ClientDownload implements Download {
 
   /** Connects; see `open`. */
   static async connect(
-    location: ResourceLocation,
+    located: Located,
     options: RetryOptions & TransportOptions & CancelOptions,
-    token?: string | TokenProvider,
   ): Promise<ClientDownload> {
-    const download = new ClientDownload(location, options, new BearerToken(token));
+    const download = new ClientDownload(located, options, new BearerToken(located.token));
     await Promise.race([download.#connection.connect(), download.#watch(options.signal)]);
     return download;
   }

@@ -79,7 +79,7 @@ export async function getLines(
     ? timeout
     : AbortSignal.any([options.signal, timeout]);
   const response = await askFor(recipient, `${path}/lines?${query}`, "application/json", signal);
-  const window = parseJson<LinesWindow>(await response.text(), recipient.server);
+  const window = parseJson<LinesWindow>(await response.text(), recipient.service.server);
   return {
     ...window,
     numberOfLines: Number(response.headers.get("stream-number-of-lines")),

@@ -67,7 +67,7 @@ export async function* search(
     for await (const text of linesOf(response.body!, signal)) {
       const answer = parseJson<SearchMatch | SearchProgress | ({ end: true } & SearchEnd)>(
         text,
-        recipient.server,
+        recipient.service.server,
       );
       if ("searchedLines" in answer) options.onProgress?.(answer.searchedLines);
       else if (!("end" in answer)) yield answer;

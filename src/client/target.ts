@@ -2,13 +2,14 @@
  * Where the requests about a resource go, and what they present there.
  * @module
  */
-import { parseReference, RESOURCES_PATH } from "../protocol.ts";
+import { parseReference, type ResourceLocation, RESOURCES_PATH } from "../protocol.ts";
 import { fetchFrom, type Recipient } from "./connection/http.ts";
+import { Service } from "./connection/service.ts";
 import { BearerToken, tokenFor, type TokenProvider } from "./connection/token.ts";
 
 /** Where a reference that is a bare id belongs, and who asks. */
 export interface ReferenceOptions {
-  /** Base URL of the server. */
+  /** Base URL of the server, or of several with commas between them, of which any will do. */
   server?: string;
   /**
    * Bearer token, or what gives it, for the server: for `server` where that is given, else for the one that the
@@ -32,6 +33,29 @@ export interface Target {
   path: string;
 }
 
+/** What a reference names, which servers have it, and what is presented there. */
+export interface Located {
+  /** The parts of the reference. */
+  location: ResourceLocation;
+  /** Servers that have the resource. */
+  service: Service;
+  /** Bearer token, or what gives it; undefined where it must not go. */
+  token: string | TokenProvider | undefined;
+}
+
+/**
+ * Finds the servers of a reference.
+ * @param reference What a push printed, its HTTP form, or an id.
+ * @param options Server of a bare id, token.
+ * @throws {StreamError} BAD_REQUEST for a text that is no reference.
+ */
+export function locate(reference: string, { server, token }: ReferenceOptions): Located {
+  const given = server === undefined ? undefined : Service.at(server);
+  const location = parseReference(reference, given?.server);
+  const service = (given ?? Service.at(location.server)).from(location.server);
+  return { location, service, token: tokenFor(location, given, token) };
+}
+
 /**
  * Where one resource is shown, and what is presented there.
  * @param reference What a push printed, its HTTP form, or an id.
@@ -39,10 +63,10 @@ export interface Target {
  * @throws {StreamError} BAD_REQUEST for a text that is no reference.
  */
 export function targetOf(reference: string, options: ReferenceOptions): Target {
-  const location = parseReference(reference, options.server);
-  const { server, id, access } = location;
-  const token = new BearerToken(tokenFor(location, options.server, options.token));
-  return { recipient: { server, token, access }, path: `${RESOURCES_PATH}/${id}` };
+  const { location, service, token } = locate(reference, options);
+  const { id, access } = location;
+  const recipient = { service, token: new BearerToken(token), access };
+  return { recipient, path: `${RESOURCES_PATH}/${id}` };
 }
 
 /**

@@ -6,7 +6,6 @@ import {
   CONTEXTS_PATH,
   type ErrorCode,
   EVENTS_PATH,
-  httpBase,
   isFinal,
   type ResourceInfo,
   type ResourceMetadata,
@@ -17,6 +16,7 @@ import {
 import { eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
 import { parseJson, type Recipient } from "./connection/http.ts";
 import { Retries, type RetryOptions } from "./connection/retry.ts";
+import { Service } from "./connection/service.ts";
 import { statusIn } from "./connection/status.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 import { BearerToken } from "./connection/token.ts";
@@ -90,7 +90,7 @@ export async function* events(
   const query = onText === undefined ? "" : `?text=${TEXT_BYTES}`;
   for await (const { type, data } of serverEvents(recipient, `${path}/events${query}`, listening)) {
     if (type === "deleted") throw new StreamError("DELETED", "the resource was deleted");
-    if (type === "text") onText?.(parseJson(data, recipient.server));
+    if (type === "text") onText?.(parseJson(data, recipient.service.server));
     if (type !== "status") continue;
     const status = statusIn(data);
     yield status;
@@ -124,10 +124,10 @@ export async function* contextEvents(
   contextId: string,
   options: EventsOptions & Pick<ReferenceOptions, "token"> = {},
 ): AsyncGenerator<ContextEvent, void, void> {
-  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
+  const recipient = { service: Service.at(server), token: new BearerToken(options.token) };
   const path = `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}/events`;
   for await (const event of serverEvents(recipient, path, options)) {
-    const known = contextEventOf(event, recipient.server);
+    const known = contextEventOf(event, recipient.service.server);
     if (known !== null) yield known;
   }
 }
@@ -165,10 +165,10 @@ export async function* resourceEvents(
   } = {},
 ): AsyncGenerator<ResourceHappening, void, void> {
   const { contextId } = options;
-  const recipient = { server: httpBase(server), token: new BearerToken(options.token) };
+  const recipient = { service: Service.at(server), token: new BearerToken(options.token) };
   const query = contextId === undefined ? "" : `?context=${encodeURIComponent(contextId)}`;
   for await (const event of serverEvents(recipient, EVENTS_PATH + query, options)) {
-    const known = contextEventOf(event, recipient.server);
+    const known = contextEventOf(event, recipient.service.server);
     if (known !== null && known.type !== "resource") yield known;
   }
 }

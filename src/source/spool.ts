@@ -12,6 +12,8 @@ import { CHUNK_BYTES, type Chunks, pull } from "./source.ts";
 const MEMORY_BYTES = 8 * 1024 * 1024;
 /** A reader that takes something so often is waited for: the file costs more than it would save. */
 const PATIENCE_MS = 20;
+/** Small chunks that come so soon after one another are handed on together: each costs as much as a large one. */
+const GATHER_MS = 1;
 
 /**
  * Reads a stream ahead of the reader of the result, up to a limit; then the producer has to wait. It waits earlier
@@ -45,6 +47,8 @@ class Spool implements Chunks {
   #failure: unknown = null;
   #wake: (() => void) | null = null;
   #room: (() => void) | null = null;
+  /** Ends the wait for more to hand on together. */
+  #gathered: (() => void) | null = null;
 
   constructor(
     source: ReadableStream<Uint8Array>,
@@ -57,32 +61,72 @@ class Spool implements Chunks {
     this.#filling = this.#fill().catch((error) => this.#failure = error).finally(() => {
       this.#ended = true;
       this.#wake?.();
+      this.#gathered?.();
     });
   }
 
   async next(): Promise<Uint8Array | null> {
     for (;;) {
-      const chunk = this.#fromMemory() ?? await this.#overflow?.read() ?? null;
+      const chunk = await this.#fromMemory() ?? await this.#overflow?.read() ?? null;
       if (chunk !== null) {
         this.#takenAtMs = performance.now();
         this.#room?.();
         return chunk;
       }
+      // Something may have come during the wait for the file.
+      if (this.#kept > 0) continue;
       if (this.#failure !== null) throw this.#failure;
       if (this.#ended) return null;
       await new Promise<void>((resolve) => this.#wake = resolve);
     }
   }
 
-  #fromMemory(): Uint8Array | null {
-    const chunk = this.#memory.shift() ?? null;
-    this.#memoryBytes -= chunk?.length ?? 0;
+  async #fromMemory(): Promise<Uint8Array | null> {
+    if (this.#memoryBytes === 0) return null;
+    const sinceMs = performance.now() - this.#takenAtMs;
+    if (sinceMs < GATHER_MS && !this.#isPlenty()) await this.#gather();
+    const chunk = this.#joined();
+    this.#memoryBytes -= chunk.length;
     return chunk;
+  }
+
+  /** Whether nothing is gained by waiting for more. */
+  #isPlenty(): boolean {
+    return this.#ended || this.#closed || this.#memoryBytes >= CHUNK_BYTES ||
+      this.#kept >= this.#limitBytes || this.#kept > this.#memoryBytes;
+  }
+
+  async #gather(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, GATHER_MS);
+      this.#gathered = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#gathered = null;
+  }
+
+  /** The chunks at the beginning as one; one that is large enough as it is. */
+  #joined(): Uint8Array {
+    let count = 0, bytes = 0;
+    while (count < this.#memory.length && bytes + this.#memory[count].length <= CHUNK_BYTES) {
+      bytes += this.#memory[count++].length;
+    }
+    if (count <= 1) return this.#memory.shift()!;
+    const joined = new Uint8Array(bytes);
+    let at = 0;
+    for (const chunk of this.#memory.splice(0, count)) {
+      joined.set(chunk, at);
+      at += chunk.length;
+    }
+    return joined;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#room?.();
+    this.#gathered?.();
     await this.#reader.cancel().catch(() => {});
     // It may be about to make the file.
     await this.#filling;
@@ -97,6 +141,7 @@ class Spool implements Chunks {
       for (let rest = value; rest.length > 0 && !this.#closed;) {
         const taken = await this.#keep(rest);
         this.#wake?.();
+        if (this.#isPlenty()) this.#gathered?.();
         rest = rest.subarray(taken);
         if (rest.length > 0 && this.#kept > 0 && !this.#closed) await this.#taken();
       }

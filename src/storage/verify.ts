@@ -142,9 +142,10 @@ export async function setAside(directory: string, { path }: FoundFile): Promise<
   }
 }
 
-/** Time since a log was last written, in ms. */
-export async function ageMs({ path }: FoundFile): Promise<number> {
-  return Date.now() - (await stat(path)).mtimeMs;
+/** Time since a log was last written, in ms; null when it is there no more. */
+export async function ageMs({ path }: FoundFile): Promise<number | null> {
+  const found = await stat(path).catch(() => null);
+  return found === null ? null : Date.now() - found.mtimeMs;
 }
 
 /** The index entries of the line breaks in the next bytes. */

@@ -20,8 +20,10 @@ import { assertFails } from "../helpers/errors.ts";
 import { eventually } from "../helpers/frames/connection.ts";
 import { inTurn, override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
+import { inCluster } from "./in_cluster.ts";
+import { record } from "./records.ts";
 
-/** The same behaviour of both catalogs, and of two instances that share their records, each doing every other step. */
+/** The same behaviour of all catalogs, and of two instances that share their records, each doing every other step. */
 function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>): void {
   test(`MemoryCatalog: ${behaviour}`, async () => {
     const catalog = new MemoryCatalog();
@@ -42,6 +44,7 @@ function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>)
       await catalog.close();
     }
   });
+  inCluster(behaviour, check);
 }
 
 function inFile(behaviour: string, check: (path: string) => Promise<void>): void {
@@ -49,32 +52,6 @@ function inFile(behaviour: string, check: (path: string) => Promise<void>): void
     await using directory = await temporaryDirectory();
     await check(join(directory.path, "catalog.sqlite"));
   });
-}
-
-/** A record as it is registered, but for what is given. */
-function record(given: Partial<ResourceRecord> = {}): ResourceRecord {
-  return {
-    id: crypto.randomUUID(),
-    metadata: { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true },
-    contextId: null,
-    createdAtMs: 1_700_000_000_000,
-    transferStatus: "INITIATED",
-    size: 0,
-    durableSize: 0,
-    lines: 0,
-    epoch: 1,
-    sequence: 0,
-    failure: null,
-    digest: null,
-    digestState: null,
-    secretHash: null,
-    ownedBy: "CONNECTION",
-    announced: { size: null, checksum: null },
-    owner: null,
-    updatedAtMs: 1_700_000_000_000,
-    revision: 0,
-    ...given,
-  };
 }
 
 /** A record that has everything, at its limits. */

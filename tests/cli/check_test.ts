@@ -18,6 +18,7 @@ import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { follow, push } from "../../mod.ts";
 import { SqliteCatalog } from "../../src/catalog/sqlite.ts";
+import { lockDirectory } from "../../src/cli/lock.ts";
 import { main } from "../../src/cli/main.ts";
 import { StreamError } from "../../src/protocol.ts";
 import { Resources, type ResourceView } from "../../src/resources.ts";
@@ -290,18 +291,93 @@ async function orphan(directory: string, ageMs: number): Promise<string> {
   return path;
 }
 
-test("a log that nobody knows is moved to lost+found with its index, unless it is young", async () => {
+test("a log that nobody knows is told, and moved to lost+found with its index unless it is young", async () => {
   await using here = await data();
   const old = await orphan(here.directory, 2 * MINUTE_MS);
   const young = await orphan(here.directory, 0);
   const found = await check(here.directory);
-  assertEquals([found.code, found.lines.length], [1, 2]);
+  assertEquals([found.code, found.lines.length], [1, 4]);
   assertStringIncludes(found.lines[0], `no record names ${old}`);
-  await check(here.directory, "--repair");
+  assertStringIncludes(found.lines[1], `no record names ${young}`);
+  assertStringIncludes(found.lines[2], "--rebuild");
+  const repaired = await check(here.directory, "--repair");
+  assertStringIncludes(repaired.lines[1], `${young}; left, as it is not a minute old`);
   const aside = await readdir(join(here.directory, "lost+found"));
   assertEquals(aside.sort(), [basename(old), basename(indexPath(old))]);
   assertEquals((await readFile(young)).length, 4);
+  const time = new Date(Date.now() - 2 * MINUTE_MS);
+  await utimes(young, time, time);
+  await check(here.directory, "--repair");
   await assertClean(here.directory);
+});
+
+/** Removes the files of a catalog. */
+async function loseCatalog(directory: string): Promise<void> {
+  for (const end of ["", "-wal", "-shm"]) {
+    await rm(join(directory, `catalog.sqlite${end}`), { force: true });
+  }
+}
+
+test("a lost catalog is told at once, and --rebuild makes FAILED records of all data files", async () => {
+  await using here = await data();
+  const { directory } = here;
+  const before = await served(directory, here.log);
+  await loseCatalog(directory);
+  const missing = await check(directory);
+  assertEquals([missing.code === 0, missing.lines], [false, []]);
+  assertStringIncludes(missing.stderr, "--rebuild");
+  // A server that starts makes an empty one.
+  await (await opened(directory)).close();
+  const found = await check(directory, "--repair");
+  assertEquals(found.lines.at(-1), "0 resources checked, 5 problems");
+  for (const line of found.lines.slice(0, -1)) {
+    assertMatch(line, /no record names .+; left, as the catalog is empty: was it lost\?/);
+  }
+  await rm(indexPath(logPath(directory, here.failed)));
+  await overwrite(indexPath(logPath(directory, here.running)), 4, 3);
+  const rebuilt = await check(directory, "--rebuild");
+  assertEquals([rebuilt.code, rebuilt.lines.at(-1)], [1, "5 resources checked, 5 problems"]);
+  for (const line of rebuilt.lines.slice(0, -1)) {
+    assertMatch(line, /; made one: FAILED, (22|0) bytes$/);
+  }
+  assertEquals(await check(directory), {
+    code: 0,
+    lines: ["5 resources checked, 0 problems"],
+    stderr: "",
+  });
+  const { view, bytes, starts } = await served(directory, here.log);
+  assertEquals([bytes, starts], [before.bytes, before.starts]);
+  const { metadata, status, digest } = view;
+  assertEquals([status.transferStatus, status.durableSize, digest], ["FAILED", 22, null]);
+  assertStringIncludes(status.failure!, "STORAGE_FAILED: the record was lost");
+  assertEquals(metadata, {
+    filename: `${here.log}.log`,
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  });
+  const { view: binary } = await served(directory, here.failed);
+  assertEquals([binary.metadata.filename, binary.status.numberOfLines], [
+    `${here.failed}.bin`,
+    null,
+  ]);
+  const { starts: mended } = await served(directory, here.running);
+  assertEquals(mended, before.starts);
+});
+
+test("--rebuild is refused while a server runs, and leaves what it cannot take", async () => {
+  await using here = await data();
+  const wrong = join(here.directory, "ab", "cd", `${crypto.randomUUID()}.bin`);
+  await mkdir(dirname(wrong), { recursive: true });
+  await writeFile(wrong, "where am I?");
+  const unlock = await lockDirectory(here.directory);
+  const refused = await check(here.directory, "--rebuild");
+  await unlock();
+  assertEquals([refused.code === 0, refused.lines], [false, []]);
+  assertStringIncludes(refused.stderr, "belongs to the running process");
+  const { lines } = await check(here.directory, "--rebuild");
+  assertMatch(lines[0], /; made none: it is not where its id belongs$/);
+  assertEquals([lines.length, lines[1]], [2, "4 resources checked, 1 problems"]);
+  assertEquals(String(await readFile(wrong)), "where am I?");
 });
 
 test("a log in the wrong place is gone where it belongs, and nobody knows it where it is", async () => {

@@ -95,6 +95,12 @@ export class Workspace implements AsyncDisposable {
     return join(this.#directory, name);
   }
 
+  /** Makes a directory in this workspace; returns its path. */
+  async directory(name: string): Promise<string> {
+    await mkdir(this.path(name), { recursive: true });
+    return this.path(name);
+  }
+
   /** Starts the program with its stdin open. */
   start(kind: Kind, args: string[], options: StartOptions = {}): Program {
     const { shell } = options;

@@ -297,7 +297,7 @@ test("no more connections have a resource open than allowed; the next may come w
   const reference = await pushed(server.url, "one\n");
   const first = await open(reference);
   const second = await open(reference, { retryForMs: 0 });
-  await assertFails("LIMIT_REACHED", () => open(reference));
+  await assertFails("LIMIT_REACHED", () => open(reference, { retryForMs: 0 }));
   using refused = await RawClient.open(reference, "stream.v1");
   assertEquals((await refused.inbox.close()).code, 1013);
   first.close();
@@ -309,7 +309,7 @@ test("no more connections have a resource open than allowed; the next may come w
 async function untilOpen(reference: string) {
   for (;;) {
     try {
-      return await open(reference);
+      return await open(reference, { retryForMs: 0 });
     } catch (error) {
       assertEquals((error as StreamError).code, "LIMIT_REACHED");
     }

@@ -18,6 +18,8 @@ import { connectFrames, framesRuntime } from "../../mod.ts";
 import { StreamError } from "../../src/protocol.ts";
 import { type Kind, own, pairs, type Program, Workspace } from "../helpers/cli.ts";
 import { Inbox } from "../helpers/frames/connection.ts";
+import { startServer } from "../helpers/server.ts";
+import { stepOnly } from "../helpers/step/server.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const LINES = "first\nsecond\n";
@@ -86,6 +88,34 @@ for (const { server: kind, client } of pairs) {
     await writeFile(workspace.path("a.txt"), LINES);
     const { code, stdout } = await workspace.run(client, ["push", "a.txt", "--retry-for", "0s"]);
     assertEquals([code, stdout], [4, ""]);
+  });
+
+  test(`${client} trusts an authority that --ca or STREAM_CA names, and says which file holds none: server on ${kind}`, async () => {
+    const { workspace } = await secured(kind);
+    await using _workspace = workspace;
+    await writeFile(workspace.path("a.txt"), LINES);
+    makeCertificates(await workspace.directory("other"), "one");
+    // Behind text and another authority, as the files of distributions are.
+    const other = readFileSync(workspace.path("other/ca.crt"), "utf8");
+    const ours = readFileSync(workspace.path("ca.crt"), "utf8");
+    await writeFile(workspace.path("all.pem"), `# another\n${other}\n# ours\n${ours}`);
+    for (const transport of ["ws", "http"]) {
+      const options = ["--ca", "all.pem", "--transport", transport];
+      const push = await workspace.run(client, ["push", "a.txt", ...options]);
+      assertEquals([push.code, push.stderr], [0, ""]);
+      const follow = await workspace.run(client, ["follow", push.stdout.trim(), ...options]);
+      assertEquals(follow, { code: 0, stdout: LINES, stderr: "" });
+    }
+    const listed = await workspace.run(client, ["ls", "-q"], { env: { STREAM_CA: "ca.crt" } });
+    assertEquals([listed.code, listed.stdout.trim().split("\n").length], [0, 2]);
+    const untrusted = await workspace.run(client, ["ls", "--ca", "other/ca.crt"]);
+    assertEquals([untrusted.code, untrusted.stdout], [4, ""]);
+    for (const [file, why] of [["a.txt", "holds no certificate"], ["none", "cannot be read"]]) {
+      const { code, stderr } = await workspace.run(client, ["ls", "--ca", file]);
+      assertEquals(code, 2);
+      assertStringIncludes(stderr, `--ca ${file}`);
+      assertStringIncludes(stderr, why);
+    }
   });
 
   test(`SIGHUP gives ${kind} a new certificate while a push of ${client} runs`, async () => {
@@ -164,6 +194,24 @@ test("connectFrames pushes to a Step server over wss:", async () => {
     env: { ...process.env, ...env },
   });
   assertEquals(output, "UploadAcknowledged 3\n");
+});
+
+test("a push to a Step server over TLS trusts an authority that --ca names", async () => {
+  await using workspace = await Workspace.open();
+  makeCertificates(workspace.path("."), "one");
+  const tls = {
+    cert: readFileSync(workspace.path("one.crt"), "utf8"),
+    key: readFileSync(workspace.path("one.key"), "utf8"),
+  };
+  await using server = await startServer({ runtime: stepOnly(framesRuntime({ tls })) });
+  const to = ["--server", server.url.replace("http:", "https:")];
+  await writeFile(workspace.path("a.txt"), LINES);
+  for (const client of new Set(pairs.map(({ client }) => client))) {
+    const options = ["--transport", "ws", ...to, "--retry-for", "0s"];
+    const trusting = await workspace.run(client, ["push", "a.txt", "--ca", "ca.crt", ...options]);
+    assertEquals([client, trusting.code, trusting.stderr], [client, 0, ""]);
+    assertEquals((await workspace.run(client, ["push", "a.txt", ...options])).code, 4);
+  }
 });
 
 test("a certificate that cannot be used is named before anything is done", async () => {

@@ -165,6 +165,27 @@ test("a producer has to wait when the limit is reached, and nothing is dropped",
   assertEquals(consumer.read, 100 * CHUNK_BYTES);
 });
 
+test("small chunks that come in a flood are handed on together, in their order", async () => {
+  const producer = new Producer();
+  const reader = spool(producer.stream, MIB).getReader();
+  const lengths: number[] = [];
+  const reading = (async () => {
+    let offset = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return offset;
+      assertBytes(value, bytesAt(offset, value.length));
+      offset += value.length;
+      lengths.push(value.length);
+    }
+  })();
+  await give(producer, MIB, 4096);
+  producer.end();
+  assertEquals(await within("the end", reading), MIB);
+  assert(lengths.length <= 64, `${lengths.length} chunks`);
+  assert(lengths.every((length) => length <= CHUNK_BYTES));
+});
+
 test("even the smallest limit lets everything pass", async () => {
   const producer = new Producer();
   const consumer = new Consumer(spool(producer.stream, 1));

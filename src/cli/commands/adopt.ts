@@ -4,7 +4,6 @@
  */
 import { existsSync } from "node:fs";
 import { readFile, realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { Catalog, ResourceRecord } from "../../catalog.ts";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { createDigest } from "../../digest.ts";
@@ -28,6 +27,7 @@ import { findFiles, type FoundFile, inspectLog, rebuildIndex } from "../../stora
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
 import { Announcer, visible } from "../output/output.ts";
+import { catalogPath } from "../unknown_logs.ts";
 
 /** Registers what a Java server left behind. */
 export const adopt: Command = {
@@ -109,10 +109,6 @@ async function filesIn(directory: string): Promise<FoundFile[]> {
     "SOURCE_FAILED",
     `${directory} is no data directory of a Java server: it has no file such as ab/cd/ID.bin`,
   );
-}
-
-function catalogPath(directory: string): string {
-  return join(directory, "catalog.sqlite");
 }
 
 /** What a log is called, of which type it is, and whether it has lines. */

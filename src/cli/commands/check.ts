@@ -3,15 +3,16 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Catalog, ResourceChange, ResourceRecord } from "../../catalog.ts";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { createDigest } from "../../digest.ts";
-import { isFinal, StreamError } from "../../protocol.ts";
-import { logPath } from "../../storage/layout.ts";
-import { ageMs, findFiles, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
+import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
+import { ageMs, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
 import { type Command, EXIT } from "../command.ts";
+import { lockDirectory } from "../lock.ts";
 import { Announcer } from "../output/output.ts";
+import { rebuildRecord } from "../rebuild.ts";
+import { catalogPath, type FoundLog, isKnown, unknownLogs } from "../unknown_logs.ts";
 
 /** Verifies a data directory. */
 export const check: Command = {
@@ -21,42 +22,89 @@ export const check: Command = {
   options: {
     data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
     repair: { kind: "flag", help: "mend what can be mended, and say what was lost" },
+    rebuild: {
+      kind: "flag",
+      help:
+        "after the catalog was lost, while no server runs: make records of data files that have none",
+    },
   },
   examples: ["stream check --data /var/lib/stream", "stream check --data /var/lib/stream --repair"],
   async run(_args, options) {
     const directory = options.text("data") ?? "./stream-data";
-    const path = join(directory, "catalog.sqlite");
-    if (!existsSync(path)) {
-      throw new StreamError("NOT_FOUND", `${directory} is no data directory: there is no ${path}`);
+    const settings = { repair: options.flag("repair"), rebuild: options.flag("rebuild") };
+    const path = catalogPath(directory);
+    if (!existsSync(settings.rebuild ? directory : path)) {
+      throw new StreamError(
+        "NOT_FOUND",
+        `${directory} is no data directory: there is no ${path}; if that was lost, ` +
+          `--rebuild makes records of the data files`,
+      );
     }
-    const catalog = new SqliteCatalog(path);
+    // Of a server that runs any log may be one that is just being registered.
+    const unlock = settings.rebuild ? await lockDirectory(directory) : () => Promise.resolve();
     try {
-      const run = new CheckRun(directory, catalog, options.flag("repair"));
-      await run.resources();
-      await run.orphans();
-      await run.sum();
-      return run.problems === 0 ? EXIT.ok : EXIT.failed;
+      return await checkAll(directory, settings);
     } finally {
-      await catalog.close();
+      await unlock();
     }
   },
 };
 
+async function checkAll(directory: string, settings: CheckSettings): Promise<number> {
+  const catalog = new SqliteCatalog(catalogPath(directory));
+  try {
+    const run = new CheckRun(directory, catalog, settings);
+    if (settings.rebuild) await run.rebuild();
+    await run.resources();
+    // What has no record now was told already.
+    if (!settings.rebuild || settings.repair) await run.orphans();
+    await run.sum();
+    return run.problems === 0 ? EXIT.ok : EXIT.failed;
+  } finally {
+    await catalog.close();
+  }
+}
+
+/** What is done about problems. */
+interface CheckSettings {
+  repair: boolean;
+  rebuild: boolean;
+}
+
 /** Records looked at together. */
 const PAGE = 100;
-/** A log without a record that is younger than this may be an upload which is just being registered. */
+/** A log without a record that is younger than this may be an upload which is just being registered: it is not moved. */
 const ORPHAN_AGE_MS = 60_000;
+/** Before it is told it is looked for once more after so long. */
+const REGISTERED_WITHIN_MS = 1000;
+
+/** A catalog that knows nothing at all was lost. */
+const NOT_MOVED = "left, as the catalog is empty: was it lost? --rebuild makes records";
 
 class CheckRun {
   problems = 0;
   readonly #announcer = new Announcer();
   #checked = 0;
+  #unknown = 0;
 
   constructor(
     private readonly directory: string,
     private readonly catalog: Catalog,
-    private readonly repair: boolean,
+    private readonly settings: CheckSettings,
   ) {}
+
+  /** Makes records of logs that have none. */
+  async rebuild(): Promise<void> {
+    for await (const log of unknownLogs(this.directory, this.catalog)) {
+      const what = `no record names ${log.path}`;
+      try {
+        const size = await rebuildRecord(this.directory, this.catalog, log);
+        await this.#tell(log.id, `${what}; made one: FAILED, ${size} bytes`);
+      } catch (error) {
+        await this.#tell(log.id, `${what}; made none: ${toStreamError(error).message}`);
+      }
+    }
+  }
 
   /** Every finished resource; what is being uploaded is the server's business. */
   async resources(): Promise<void> {
@@ -73,14 +121,29 @@ class CheckRun {
 
   /** Logs that no record names. */
   async orphans(): Promise<void> {
-    for await (const file of findFiles(this.directory)) {
-      const { id, path } = file;
-      if (id === null) continue;
-      if (path === logPath(this.directory, id) && await this.catalog.get(id) !== null) continue;
-      if (await ageMs(file) < ORPHAN_AGE_MS) continue;
-      await this.#problem(id, `no record names ${path}`, "moved to lost+found");
-      if (this.repair) await setAside(this.directory, file);
+    const isCatalogEmpty = (await this.catalog.list({ limit: 1 })).length === 0;
+    const young: FoundLog[] = [];
+    for await (const log of unknownLogs(this.directory, this.catalog)) {
+      const aged = await ageMs(log);
+      if (aged === null) continue;
+      if (aged < ORPHAN_AGE_MS) young.push(log);
+      else if (isCatalogEmpty) await this.#orphan(log, NOT_MOVED);
+      else {
+        await this.#orphan(log, "moved to lost+found");
+        if (this.settings.repair) await setAside(this.directory, log);
+      }
     }
+    if (young.length === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, REGISTERED_WITHIN_MS));
+    for (const log of young) {
+      if (await isKnown(this.directory, this.catalog, log) || await ageMs(log) === null) continue;
+      await this.#orphan(log, isCatalogEmpty ? NOT_MOVED : "left, as it is not a minute old");
+    }
+  }
+
+  async #orphan({ id, path }: FoundLog, remedy: string): Promise<void> {
+    this.#unknown++;
+    await this.#problem(id, `no record names ${path}`, remedy);
   }
 
   async #resource(record: ResourceRecord): Promise<void> {
@@ -112,13 +175,13 @@ class CheckRun {
     }
     if (facts.indexIsRight) return;
     await this.#problem(id, "its line break index is wrong", "built anew");
-    if (this.repair) await rebuildIndex(this.directory, id);
+    if (this.settings.repair) await rebuildIndex(this.directory, id);
   }
 
   /** Damage that cannot be undone: the record is made to tell the truth. */
   async #lost(record: ResourceRecord, what: string, facts: ResourceChange): Promise<void> {
     await this.#problem(record.id, what, "marked FAILED");
-    if (!this.repair) return;
+    if (!this.settings.repair) return;
     await this.catalog.update(record.id, record.revision, {
       ...facts,
       durableSize: Math.min(record.durableSize, facts.size ?? record.size),
@@ -129,12 +192,21 @@ class CheckRun {
   }
 
   async #problem(id: string, what: string, remedy: string): Promise<void> {
+    await this.#tell(id, `${what}${this.settings.repair ? `; ${remedy}` : ""}`);
+  }
+
+  async #tell(id: string, what: string): Promise<void> {
     this.problems++;
-    await this.#announcer.say(`${id}: ${what}${this.repair ? `; ${remedy}` : ""}`);
+    await this.#announcer.say(`${id}: ${what}`);
   }
 
   /** Tells what came of it. */
   async sum(): Promise<void> {
+    if (this.#unknown > 0 && !this.settings.repair) {
+      await this.#announcer.say(
+        "logs without a record: was the catalog lost? --rebuild makes records of them",
+      );
+    }
     await this.#announcer.say(`${this.#checked} resources checked, ${this.problems} problems`);
     this.#announcer.done();
   }

@@ -3,7 +3,9 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { type Download, open, type ReadOptions } from "../../client.ts";
+import process from "node:process";
+import { type Download, getLines, open, type ReadOptions } from "../../client.ts";
+import type { Finder } from "../../resources.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -19,7 +21,11 @@ import { plainOutput } from "../output/plain_output.ts";
 import { Progress, RETRY_NOTICES } from "../output/progress.ts";
 import { outcomeText } from "../uploads/outcome.ts";
 import { Several } from "../follow_several.ts";
-import { REFERENCE_HELP, resourceOf } from "../references.ts";
+import { grepFinder } from "../lines/grep.ts";
+import { shownLines } from "../lines/shown_lines.ts";
+import { LineTimes, TIME_FORMATS, type TimeFormat, timeFormatOf } from "../lines/times.ts";
+import { isColoured } from "../output/terminal.ts";
+import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
 import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
@@ -50,6 +56,22 @@ export const follow: Command = {
       help: "only so many lines from an index, from 0",
     },
     tail: { kind: "count", value: "N", help: "begin N lines before the end" },
+    since: {
+      kind: "duration",
+      value: "TIME",
+      help: "begin with the first line that arrived no longer ago than this",
+    },
+    grep: {
+      kind: "text",
+      value: "PATTERN",
+      help: "only lines that match: a regular expression in the syntax of RE2, as search has it",
+    },
+    timestamps: { kind: "flag", help: "begin each line with the time when it could be read (UTC)" },
+    "time-format": {
+      kind: "text",
+      value: TIME_FORMATS.join("|"),
+      help: "timestamps of this kind; start: time since the upload began (default utc)",
+    },
     "no-color": {
       kind: "flag",
       help: "leave out escape sequences, which colour or move a terminal",
@@ -86,10 +108,14 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
     if (options.text(name) === undefined) continue;
     throw new UsageError(`--${name} is for one resource: stream get fetches several`);
   }
+  if (options.text("since") !== undefined) throw new UsageError("--since is for one resource");
+  const choice = choiceOf(options);
   const output = options.flag("no-color") ? plainOutput(standardOutput()) : standardOutput();
   const several = new Several(output, {
     tail: options.number("tail"),
     live: !options.flag("no-follow"),
+    ...choice,
+    isColoured: mayColour(options),
     open: {
       retryForMs: options.number("retry-for"),
       ...RETRY_NOTICES,
@@ -111,12 +137,37 @@ const COMPARED_BYTES = 64 * 1024;
 type Selection =
   | { by: "bytes"; from: number; to: number | undefined }
   | { by: "lines"; start: number; count: number }
-  | { by: "tail"; count: number };
+  | { by: "tail"; count: number }
+  | { by: "since"; agoMs: number };
+/** What needs no question about times any more. */
+type Located = Exclude<Selection, { by: "since" }>;
+
+/** Which lines are shown, and whether with their times. */
+interface Choice {
+  finder: Finder | null;
+  times: TimeFormat | null;
+}
+
+function choiceOf(options: Options): Choice {
+  const pattern = options.text("grep");
+  const format = options.text("time-format");
+  const isDated = options.flag("timestamps") || format !== undefined;
+  return {
+    finder: pattern === undefined ? null : grepFinder(pattern),
+    times: isDated ? timeFormatOf(format ?? "utc") : null,
+  };
+}
+
+function mayColour(options: Options): boolean {
+  return !options.flag("no-color") && pathOf(options) === undefined && isColoured();
+}
 
 async function runFollow(text: string, options: Options): Promise<number> {
-  const selection = selectionOf(options);
+  const choice = choiceOf(options);
+  const wanted = selectionOf(options, choice);
   const live = !options.flag("no-follow");
-  const { reference, ...credentials } = await resourceOf(options, text);
+  const resource = await resourceOf(options, text);
+  const { reference, ...credentials } = resource;
   const download = await open(reference, {
     ...credentials,
     retryForMs: options.number("retry-for"),
@@ -124,9 +175,14 @@ async function runFollow(text: string, options: Options): Promise<number> {
     ...transportOf(options),
   });
   try {
+    const { selection, firstLine } = choice.times !== null || wanted.by === "since"
+      ? await located(download, resource, wanted)
+      : { selection: wanted, firstLine: 0 };
     const target = await openOutput(options, selection, download);
     const output = options.flag("no-color") ? plainOutput(target) : target;
-    await copyShown(download, selection, live, output, pathOf(options) !== undefined);
+    const lines = linesOf(output, resource, { firstLine, ...choice }, options);
+    await copyShown(download, selection, live, lines ?? output, pathOf(options) !== undefined);
+    await lines?.close();
     await output.close();
     const { transferStatus, failure, outcome } = download.status;
     if (transferStatus !== "FAILED") {
@@ -140,6 +196,50 @@ async function runFollow(text: string, options: Options): Promise<number> {
   }
 }
 
+/** Where a selection begins: its line, and its first byte. */
+async function located(
+  download: Download,
+  { reference, ...credentials }: NamedResource,
+  selection: Selection,
+): Promise<{ selection: Located; firstLine: number }> {
+  if (download.status.numberOfLines === null) throw noLineAccess();
+  switch (selection.by) {
+    case "bytes":
+      return { selection, firstLine: 0 };
+    case "lines":
+      return { selection, firstLine: selection.start };
+    case "tail": {
+      const { firstLine, from } = await tailStart(download, selection.count);
+      return { selection: { by: "bytes", from, to: undefined }, firstLine };
+    }
+    case "since": {
+      const timeMs = Date.now() - selection.agoMs;
+      const found = await getLines(reference, { ...credentials, timeMs, count: 0 });
+      const { startingLineIndex: firstLine, startOffset: from } = found;
+      return { selection: { by: "bytes", from, to: undefined }, firstLine };
+    }
+  }
+}
+
+/** Prints lines as they were chosen; null where the bytes are printed as they are. */
+function linesOf(
+  output: Output,
+  resource: NamedResource,
+  { firstLine, finder, times }: Choice & { firstLine: number },
+  options: Options,
+): Output | null {
+  if (finder === null && times === null) return null;
+  const retryForMs = options.number("retry-for");
+  return shownLines(output, {
+    firstLine,
+    finder,
+    times: times === null ? null : new LineTimes(resource, times, retryForMs),
+    label: null,
+    isColoured: mayColour(options),
+    isTerminal: pathOf(options) === undefined && process.stdout.isTTY === true,
+  });
+}
+
 /** The file to write to; undefined for stdout. */
 function pathOf(options: Options): string | undefined {
   const path = options.text("output");
@@ -149,7 +249,7 @@ function pathOf(options: Options): string | undefined {
 /** Copies, and shows how far it is where the bytes themselves are not to be seen. */
 async function copyShown(
   download: Download,
-  selection: Selection,
+  selection: Located,
   live: boolean,
   output: Output,
   isFile: boolean,
@@ -164,13 +264,16 @@ async function copyShown(
 /** Where the bytes go; a file that is continued moves the selection to its end. */
 async function openOutput(
   options: Options,
-  selection: Selection,
+  selection: Located,
   download: Download,
 ): Promise<Output> {
   const path = pathOf(options);
-  if (options.flag("continue") && options.flag("no-color")) {
+  for (const name of ["no-color", "grep", "timestamps", "time-format"]) {
+    if (!options.flag("continue") || !options.flag(name) && options.text(name) === undefined) {
+      continue;
+    }
     throw new UsageError(
-      "--continue and --no-color exclude each other: the file has other offsets",
+      `--continue and --${name} exclude each other: the file has other offsets`,
     );
   }
   if (!options.flag("continue")) {
@@ -210,15 +313,22 @@ async function checkContinued(
   );
 }
 
-function selectionOf(options: Options): Selection {
+function selectionOf(options: Options, { times }: Choice): Selection {
   const from = options.number("from");
   const to = options.number("to");
   const lines = options.text("lines");
   const tail = options.number("tail");
-  const ways = [from ?? to, lines, tail].filter((way) => way !== undefined);
+  const since = options.number("since");
+  const ways = [from ?? to, lines, tail, since].filter((way) => way !== undefined);
   if (ways.length > 1) {
-    throw new UsageError("--from/--to, --lines and --tail each select by themselves: give one");
+    throw new UsageError(
+      "--from/--to, --lines, --tail and --since each select by themselves: give one",
+    );
   }
+  if (times !== null && from !== undefined && from > 0) {
+    throw new UsageError("--timestamps are those of whole lines: give --lines, --tail or --since");
+  }
+  if (since !== undefined) return { by: "since", agoMs: since };
   if (tail !== undefined) return { by: "tail", count: tail };
   if (lines === undefined) {
     if (to !== undefined && to < (from ?? 0)) {
@@ -233,7 +343,7 @@ function selectionOf(options: Options): Selection {
 
 async function copy(
   download: Download,
-  selection: Selection,
+  selection: Located,
   live: boolean,
   output: Output,
 ): Promise<void> {
@@ -250,7 +360,7 @@ async function copy(
         const start = Math.max(0, (download.status.numberOfLines ?? 0) - selection.count);
         return await copyText(download, { start, count: Infinity }, live, output);
       }
-      const from = await tailStart(download, selection.count);
+      const { from } = await tailStart(download, selection.count);
       return await copyBytes(download, { from, to: end }, output);
     }
     case "lines":
@@ -259,9 +369,14 @@ async function copy(
 }
 
 /** Where the last n lines begin; a line that is not complete yet is not counted. */
-async function tailStart(download: Download, count: number): Promise<number> {
-  if (count === 0) return download.status.currentSize;
-  return (await download.locateLines(-count, 0)).startOffset;
+async function tailStart(
+  download: Download,
+  count: number,
+): Promise<{ firstLine: number; from: number }> {
+  const { numberOfLines, currentSize } = download.status;
+  if (count === 0) return { firstLine: numberOfLines ?? 0, from: currentSize };
+  const { startingLineIndex, startOffset } = await download.locateLines(-count, 0);
+  return { firstLine: startingLineIndex, from: startOffset };
 }
 
 async function copyBytes(download: Download, range: ReadOptions, output: Output): Promise<void> {

@@ -12,19 +12,14 @@ import {
   resumePush,
   type UploadResult,
 } from "../../client.ts";
-import {
-  httpBase,
-  parseReference,
-  type ResourceMetadata,
-  StreamError,
-  toStreamError,
-} from "../../protocol.ts";
+import { type ResourceMetadata, StreamError, toStreamError } from "../../protocol.ts";
 import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { openNamedFiles } from "../../source/named_files.ts";
 import { guessMimeType, isText } from "../../mime.ts";
 import { openStdin } from "../../source/pipe.ts";
-import { isTransient } from "../../client/connection/retry.ts";
+import { isTransient, Service } from "../../client/connection/service.ts";
+import { locate } from "../../client/target.ts";
 import { MAX_PID, WatchedProcess } from "../../source/process.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
@@ -469,12 +464,12 @@ async function openUpload(
   if (resumed === undefined) {
     return await push(server, metadata, settings);
   }
-  const location = parseReference(resumed, server);
+  const { location, service } = locate(resumed, { server });
   const saved = await recallToken(location.id);
   try {
-    return await resumePush(location.server, saved.token, settings);
+    return await resumePush(service.all, saved.token, settings);
   } catch (error) {
-    await saved.answered(toStreamError(error), location.server);
+    await saved.answered(toStreamError(error), service.server);
     throw error;
   }
 }
@@ -483,7 +478,7 @@ async function openUpload(
 function targetOf(options: Options): string {
   const server = serverOf(options);
   const resumed = options.text("resume");
-  return resumed === undefined ? httpBase(server) : parseReference(resumed, server).server;
+  return (resumed === undefined ? Service.at(server) : locate(resumed, { server }).service).server;
 }
 
 function isFollowing(options: Options): boolean {

@@ -3,7 +3,6 @@
  * @module
  */
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
 import { framesRuntime } from "../../runtime/frames.ts";
@@ -25,6 +24,7 @@ import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { writeLine } from "../output/stderr.ts";
 import { Tls } from "../tls.ts";
+import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
@@ -194,12 +194,14 @@ async function runServer(options: Options): Promise<number> {
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
   makePrivate(options);
+  const lostUpdates = hasLostUpdates(directory);
   const unlock = await lockDirectory(directory);
   try {
     await warnOfOthers(options, directory, log);
-    const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
+    const catalog = new SqliteCatalog(catalogPath(directory));
     const storage = new FileStorage(directory);
     try {
+      await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
       const access = await accessOf(options, directory, log);
       const parts = { runtime, storage, catalog, access, log, accessLog };

@@ -6,6 +6,7 @@ import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
+import { printedBeside } from "./stderr.ts";
 
 /** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
 export class ReaderGone extends Error {}
@@ -27,8 +28,9 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
   // A reader that leaves is reported to the write as well; without a listener it would end the process.
   stream.on("error", () => {});
   const name = stream === process.stdout ? "stdout" : "stderr";
-  return (bytes) =>
-    new Promise((resolve, reject) => {
+  return (bytes) => {
+    if (stream.isTTY) printedBeside(bytes);
+    return new Promise((resolve, reject) => {
       const failed = (error: unknown) => {
         if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
         reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
@@ -40,6 +42,7 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
         failed(error);
       }
     });
+  };
 }
 
 const STANDARD_OUTPUT: Output = {

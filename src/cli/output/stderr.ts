@@ -17,9 +17,12 @@ const AGAIN_MS = 20;
 const FLUSH_MS = 1000;
 /** To the beginning of the line, which becomes empty. */
 const CLEAR = "\r\x1b[K";
+const LINE_BREAK = 10;
 
 let waiting = "";
 let progress = "";
+/** Whether something else stands in the line of the terminal where the cursor is. */
+let isMidLine = false;
 let writing: Promise<void> | null = null;
 
 /** Whether a person watches. */
@@ -33,8 +36,19 @@ export const isTerminal: boolean = isatty(STDERR_FD);
  */
 export function writeLine(line: string): boolean {
   if (waiting.length + line.length > MAX_WAITING_CHARS) return false;
-  put(progress === "" ? `${line}\n` : `${CLEAR}${line}\n${progress}`);
+  // What a program printed without a line break, a prompt or a progress bar, stays as it is.
+  const begin = isTerminal && isMidLine ? "\n" : "";
+  isMidLine = false;
+  put(progress === "" ? `${begin}${line}\n` : `${CLEAR}${line}\n${progress}`);
   return true;
+}
+
+/**
+ * Hears what was written to the same terminal by another way.
+ * @param bytes The bytes.
+ */
+export function printedBeside(bytes: Uint8Array): void {
+  if (bytes.length > 0) isMidLine = bytes.at(-1) !== LINE_BREAK;
 }
 
 /** Writes a line for people that says which program says so. */

@@ -15,6 +15,7 @@ import {
   wsBase,
 } from "../../protocol.ts";
 import { knownCode, NoServerError, RefusedError, request } from "./http.ts";
+import { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
 
 /** A ping is sent after so long a silence (PROTOCOL.md 2.3). */
@@ -249,7 +250,7 @@ async function protocolsWith(token: BearerToken): Promise<string[]> {
  */
 async function isNative(base: string, path: string, token: BearerToken): Promise<boolean> {
   try {
-    await request({ server: base, token }, path);
+    await request({ service: Service.at(base), token }, path);
     return false;
   } catch (error) {
     const { code } = error as StreamError;

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, ERRORS, StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
+import type { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
 
 /** How long a server may take for a short answer. */
@@ -17,8 +18,8 @@ const SECRETS = /(\/uploads\/[^/\s]+\/|[?&]access=)[^\s/?&)]+/g;
 
 /** Receiver of requests, and what is presented there. */
 export interface Recipient {
-  /** HTTP base URL of the server. */
-  server: string;
+  /** The servers, of which any will do. */
+  service: Service;
   /** Bearer token. */
   token?: BearerToken;
   /** Value of `access` in a signed link. */
@@ -61,8 +62,12 @@ export class RefusedError extends StreamError {
   }
 }
 
+/** Methods of requests that may be made twice (RFC 9110, 9.2.2). */
+const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE"]);
+
 /**
- * One request, and a second one when the server does not take the token and there is another one now.
+ * One request, and a second one when the server does not take the token and there is another one now; where a server
+ * does not answer, the others are asked.
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
@@ -75,24 +80,44 @@ export async function fetchFrom(
   path: string,
   options: FetchOptions,
 ): Promise<Response> {
+  const { service } = recipient;
+  for (let asked = 1;; asked++) {
+    const { server } = service;
+    try {
+      return await fetchAt(server, recipient, path, options);
+    } catch (thrown) {
+      const error = thrown as StreamError;
+      const mayHelp = service.leave(server, error) && asked < service.count;
+      const isRepeatable = REPEATABLE.has(options.method ?? "GET");
+      if (!mayHelp || !isRepeatable || options.signal.aborted) throw error;
+    }
+  }
+}
+
+async function fetchAt(
+  server: string,
+  recipient: Recipient,
+  path: string,
+  options: FetchOptions,
+): Promise<Response> {
   const token = await recipient.token?.value();
   try {
-    return await fetchWith(token, recipient, path, options);
+    return await fetchWith(token, server, recipient, path, options);
   } catch (error) {
     const isRefused = error instanceof StreamError && error.code === "UNAUTHORIZED";
     if (!isRefused || !await recipient.token?.renew(token)) throw error;
-    return await fetchWith(await recipient.token!.value(), recipient, path, options);
+    return await fetchWith(await recipient.token!.value(), server, recipient, path, options);
   }
 }
 
 async function fetchWith(
   token: string | undefined,
+  server: string,
   recipient: Recipient,
   path: string,
   { method = "GET", headers, body, signal, followsRedirects = false }: FetchOptions,
 ): Promise<Response> {
-  const { server } = recipient;
-  const address = addressOf(recipient, path);
+  const address = addressOf(server, recipient, path);
   const fields = new Headers(headers);
   if (token !== undefined) fields.set("authorization", `Bearer ${token}`);
   const isSecret = token !== undefined || holdsSecrets(address);
@@ -132,7 +157,8 @@ export async function request(
   const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel]);
   try {
     const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
-    return await reached(recipient.server, addressOf(recipient, path), response.text());
+    const { server } = recipient.service;
+    return await reached(server, addressOf(server, recipient, path), response.text());
   } catch (error) {
     cancel?.throwIfAborted();
     throw error;
@@ -155,7 +181,7 @@ export async function requestJson<T>(
   method?: string,
   cancel?: AbortSignal,
 ): Promise<T> {
-  return parseJson(await request(recipient, path, method, cancel), recipient.server);
+  return parseJson(await request(recipient, path, method, cancel), recipient.service.server);
 }
 
 /**
@@ -199,7 +225,7 @@ export function knownCode(code: string): ErrorCode {
   return Object.hasOwn(ERRORS, code) ? code as ErrorCode : "INTERNAL";
 }
 
-function addressOf({ server, access }: Recipient, path: string): string {
+function addressOf(server: string, { access }: Recipient, path: string): string {
   if (access === undefined) return server + path;
   return `${server}${path}${path.includes("?") ? "&" : "?"}access=${access}`;
 }

@@ -13,7 +13,6 @@ import {
   type LinePosition,
   type Message,
   type MessageOf,
-  type ResourceLocation,
   RESOURCES_PATH,
   type ResourceStatus,
   StreamError,
@@ -70,17 +69,17 @@ export class HttpDownloadChannel implements Channel {
 
   /**
    * Asks for the status, and hears of every further one.
-   * @param location The resource.
+   * @param location The resource, and the servers that have it.
    * @param token Bearer token to present.
    * @param handler Hears what arrives.
    * @throws {StreamError} UNREACHABLE, NOT_FOUND, or another reason of the server.
    */
   static async connect(
-    { server, id, access }: ResourceLocation,
+    { service, id, access }: Omit<Recipient, "token"> & { id: string },
     token: BearerToken,
     handler: ChannelHandler,
   ): Promise<HttpDownloadChannel> {
-    const channel = new HttpDownloadChannel({ server, token, access }, id, handler);
+    const channel = new HttpDownloadChannel({ service, token, access }, id, handler);
     try {
       await channel.#askStatus();
     } catch (error) {

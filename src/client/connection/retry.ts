@@ -2,9 +2,10 @@
  * When to try again after a connection broke, and when not to.
  * @module
  */
-import type { ErrorCode, StreamError } from "../../protocol.ts";
+import type { StreamError } from "../../protocol.ts";
 import { startTimer } from "../../timer.ts";
 import { NoServerError, RefusedError } from "./http.ts";
+import { isTransient } from "./service.ts";
 
 /** How long a lost connection is tried again, unless the caller says otherwise, in ms. */
 export const RETRY_FOR_MS = 600_000;
@@ -12,22 +13,6 @@ export const RETRY_FOR_MS = 600_000;
 export const FIRST_RETRY_FOR_MS = 5000;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 10_000;
-
-/** Errors that may pass by themselves; all others would come again. */
-const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
-  "INTERRUPTED",
-  "LIMIT_REACHED",
-  "NOT_READY",
-  "PEER_SILENT",
-  "RATE_LIMITED",
-  "SHUTDOWN",
-  "UNREACHABLE",
-]);
-
-/** Tells whether what failed with an error could go on later. */
-export function isTransient({ code }: StreamError): boolean {
-  return TRANSIENT.has(code);
-}
 
 /** How a connection that broke is taken up again. */
 export interface RetryOptions {

@@ -85,6 +85,7 @@ export class SteadyConnection {
         return await this.#attempt();
       } catch (thrown) {
         error = toStreamError(thrown);
+        this.#connector.failed(error);
       }
     }
   }
@@ -130,6 +131,7 @@ export class SteadyConnection {
     this.#open = this.#channel = null;
     if (this.#stop.signal.aborted) return;
     this.#speaker.lost(reason);
+    this.#connector.failed(reason);
     this.#connectUntil(new Retries(this.#options), reason)
       .then(() => this.#options.onReconnect?.())
       .catch((error) => this.#speaker.failed(toStreamError(error)));

@@ -2,7 +2,8 @@
  * Tokens: what they look like, whom they are for, and when another one is asked for.
  * @module
  */
-import { httpBase, type ResourceLocation, StreamError } from "../../protocol.ts";
+import { type ResourceLocation, StreamError } from "../../protocol.ts";
+import type { Service } from "./service.ts";
 
 /** Gives the token to present: asked at first, and again when the server takes the last one no longer. */
 export type TokenProvider = () => string | undefined | Promise<string | undefined>;
@@ -50,17 +51,16 @@ export class BearerToken {
  * was meant for another server; and a signed link needs none.
  *
  * @param location What the reference names.
- * @param server Server that the token is meant for; undefined for the one that the reference names.
+ * @param service Servers that the token is meant for; undefined for the one that the reference names.
  * @param token The token, or what gives it.
  * @returns The same, or undefined where it must not go.
  */
 export function tokenFor(
   location: ResourceLocation,
-  server: string | undefined,
+  service: Service | undefined,
   token: string | TokenProvider | undefined,
 ): string | TokenProvider | undefined {
-  const isMeant = server === undefined ||
-    new URL(httpBase(server)).origin === new URL(location.server).origin;
+  const isMeant = service?.serves(location.server) ?? true;
   return location.access === undefined && isMeant ? token : undefined;
 }
 

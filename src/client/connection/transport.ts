@@ -9,6 +9,7 @@ import {
   UpgradeRefusedError,
   WebSocketChannel,
 } from "./channel.ts";
+import type { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
 
 /** How long a WebSocket may take to open, and the server then for its first word, before HTTP is tried. */
@@ -30,8 +31,8 @@ export interface TransportOptions {
 
 /** Where connections go, as each transport names it. */
 export interface Destination {
-  /** HTTP base URL of the server. */
-  server: string;
+  /** The servers, of which any will do. */
+  service: Service;
   /** Path and query of the WebSocket endpoint. */
   path: string;
   /** Bearer token to present. */
@@ -46,6 +47,8 @@ export class Connector {
   readonly #onFallback: TransportOptions["onFallback"];
   #transport: Transport;
   #presented: string | undefined;
+  /** Server of the last connection. */
+  #server = "";
 
   /** Nothing happens before the first connection. */
   constructor(destination: Destination, { transport = "auto", onFallback }: TransportOptions) {
@@ -68,7 +71,8 @@ export class Connector {
   }
 
   async #connect(handler: ChannelHandler): Promise<Channel> {
-    const { server, path, token, byHttp } = this.#destination;
+    const { service, path, token, byHttp } = this.#destination;
+    const server = this.#server = service.server;
     if (this.#transport === "ws") {
       return await WebSocketChannel.connect(server, path, handler, token);
     }
@@ -93,6 +97,11 @@ export class Connector {
     this.#transport = "http";
     this.#onFallback?.(reason);
     return channel;
+  }
+
+  /** The last connection failed: the next one goes to another server, where there is one that may do better. */
+  failed(error: StreamError): void {
+    this.#destination.service.leave(this.#server, error);
   }
 
   /**

@@ -27,7 +27,7 @@ import {
   type PushOptions,
   uploadEndpoint,
 } from "./push.ts";
-import { isTransient } from "../connection/retry.ts";
+import { isTransient, type Service } from "../connection/service.ts";
 import { SendWindow } from "./send_window.ts";
 import { type Conversation, SteadyConnection } from "../connection/steady_connection.ts";
 import { BearerToken } from "../connection/token.ts";
@@ -67,7 +67,7 @@ export class StepServerError extends StreamError {
 
 /** One upload, over as many connections as it takes. */
 export class NativeUpload extends UploadShell implements PushedUpload {
-  readonly #base: string;
+  readonly #service: Service;
   readonly #connection: SteadyConnection;
   #state: State = { name: "AGREEING", channel: null };
   /** The first message of the next connection. */
@@ -82,20 +82,19 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #outcome: Outcome | undefined;
   #drained: (() => void) | null = null;
 
-  private constructor(base: string, request: Message, options: PushOptions) {
+  private constructor(service: Service, request: Message, options: PushOptions) {
     super();
-    this.#base = base;
+    this.#service = service;
     this.#request = request;
     const { contextId, outcome } = options;
     this.#producerEnd = outcome;
     const token = new BearerToken(options.token);
     const trail = { endOffset: 0 };
     const connector = new Connector({
-      server: base,
+      service,
       path: uploadEndpoint(contextId),
       token,
-      byHttp: (handler) =>
-        new HttpUploadChannel({ server: base, token }, contextId, trail, handler),
+      byHttp: (handler) => new HttpUploadChannel({ service, token }, contextId, trail, handler),
     }, options);
     this.#connection = new SteadyConnection(connector, options, {
       converse: () => this.#converse(),
@@ -106,22 +105,26 @@ export class NativeUpload extends UploadShell implements PushedUpload {
 
   /** Connects and registers; see `push`. */
   static async register(
-    base: string,
+    service: Service,
     metadata: ResourceMetadata,
     options: PushOptions,
   ): Promise<NativeUpload> {
     const digests = [...options.digests ?? DIGESTS];
     const request: Message = { "@": "StartUpload", metadata, digests, id: options.id };
-    const upload = new NativeUpload(base, request, options);
+    const upload = new NativeUpload(service, request, options);
     await upload.#begin(options.signal);
     return upload;
   }
 
   /** Connects and takes over; see `resumePush`. */
-  static async resume(base: string, token: string, options: PushOptions): Promise<NativeUpload> {
+  static async resume(
+    service: Service,
+    token: string,
+    options: PushOptions,
+  ): Promise<NativeUpload> {
     const [id, secret = ""] = token.split(":");
-    const upload = new NativeUpload(base, { "@": "ResumeUpload", id, secret }, options);
-    upload.#identify(id, secret, `${base}/resources/${id}`);
+    const upload = new NativeUpload(service, { "@": "ResumeUpload", id, secret }, options);
+    upload.#identify(id, secret, `${service.server}/resources/${id}`);
     await upload.#begin(options.signal);
     return upload;
   }
@@ -224,7 +227,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         throw new StreamError("BAD_MESSAGE", "the server sent data on an upload connection");
       },
       begin: async (channel) => {
-        if (!channel.native) throw new StepServerError(this.#base);
+        if (!channel.native) throw new StepServerError(this.#service.server);
         this.#state = { name: "AGREEING", channel };
         channel.send(this.#request);
         await this.#agree(channel, await answer.promise);

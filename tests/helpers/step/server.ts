@@ -2,9 +2,11 @@
 import { framesRuntime, type Runtime } from "../../../mod.ts";
 import { SUBPROTOCOL } from "../../../src/protocol.ts";
 
-/** Chooses no subprotocol, and has no HTTP interface that tells who it is. */
-export function stepOnly(): Runtime {
-  const frames = framesRuntime();
+/**
+ * Chooses no subprotocol, and has no HTTP interface that tells who it is.
+ * @param frames What listens.
+ */
+export function stepOnly(frames: Runtime = framesRuntime()): Runtime {
   return {
     listen: (options) =>
       frames.listen({

@@ -1,0 +1,424 @@
+/**
+ * A catalog that any number of nodes share, in buckets of NATS JetStream.
+ *
+ * Every change is compare-and-set in the engine, and `get` asks its leader; whatever looks at many records looks at a
+ * copy in a file of this node (`nats/projection.ts`), which follows the changes of all nodes (`nats/feed.ts`) and is
+ * milliseconds behind them.
+ * @module
+ */
+import type {
+  Catalog,
+  CatalogTime,
+  ContextAttributes,
+  ContextQuery,
+  EndedQuery,
+  RecordChange,
+  ResourceChange,
+  ResourceQuery,
+  ResourceRecord,
+  UploadContext,
+} from "../catalog.ts";
+import {
+  CONTEXT_BUCKET,
+  type Engine,
+  RECORD_BUCKETS,
+  SETTINGS_BUCKET,
+  shardOf,
+} from "../cluster/engine.ts";
+import { isFinal, StreamError, toStreamError } from "../protocol.ts";
+import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
+import {
+  contextKey,
+  decodeContext,
+  decodeRecord,
+  encodeContext,
+  encodeRecord,
+} from "./nats/encoding.ts";
+import { type Change, Feed } from "./nats/feed.ts";
+import { Projection } from "./nats/projection.ts";
+import { Watchers } from "./watchers.ts";
+
+/** A stalled engine is waited for so long, in ms; an election takes 4 to 9 s. */
+const WAIT_MS = 12_000;
+/** How often it is kept how far the copy is, in ms. */
+const KEEP_MS = 1000;
+/** Deletions that a copy missed are told for so long; an older one is made anew. */
+const OLDEST_COPY_MS = MARKER_HOURS / 2 * 3_600_000;
+/** A copy that is so much behind is none to show, in ms. */
+const MOST_LAG_MS = 15_000;
+/** How often a change is tried again that others were faster with. */
+const ATTEMPTS = 20;
+/** Changes of which nobody knows whether they were made. */
+const MOST_DOUBTS = 10_000;
+/** Records whose last change is remembered: more than there are uploads at a time. */
+const MOST_OWN = 2000;
+/** Key of the time. */
+const TIME_KEY = "time";
+
+/** How a {@link NatsCatalog} behaves. */
+export interface NatsCatalogOptions {
+  /** File of the copy; only this instance uses it. */
+  path: string;
+  /** How long a stalled engine is waited for, in ms; 12 000 by default. */
+  waitMs?: number;
+}
+
+/**
+ * Catalog in NATS JetStream, which other instances share.
+ *
+ * While the engine elects a leader, calls wait; after 12 s they fail with NOT_READY.
+ */
+export class NatsCatalog implements Catalog {
+  readonly #records: readonly Bucket[];
+  readonly #contexts: Bucket;
+  readonly #settings: Bucket;
+  readonly #projection: Projection;
+  readonly #feeds = new Map<Bucket, Feed>();
+  readonly #lives: ReadonlyMap<Bucket, string>;
+  readonly #watchers = new Watchers();
+  /** Own changes that the copy has, and the feed has not brought yet, by their keys. */
+  readonly #ahead = new Map<string, { bucket: Bucket; sequence: number }>();
+  /** Records as this instance wrote them, which it will most probably write again. */
+  readonly #own = new Map<string, { sequence: number; record: ResourceRecord }>();
+  /** Names of changes by records that they were made from, of which nobody knows whether they were made. */
+  readonly #doubts = new Map<string, string>();
+  readonly #instance = crypto.randomUUID();
+  #changes = 0;
+  readonly #keeper: ReturnType<typeof setInterval>;
+
+  private constructor(
+    engine: Engine,
+    records: readonly Bucket[],
+    contexts: Bucket,
+    settings: Bucket,
+    lives: ReadonlyMap<Bucket, string>,
+    projection: Projection,
+  ) {
+    this.#records = records;
+    this.#contexts = contexts;
+    this.#settings = settings;
+    this.#lives = lives;
+    this.#projection = projection;
+    const positions = projection.positions();
+    for (const [bucket, life] of lives) {
+      const sequence = positions.get(bucket.name)?.sequence ?? 0;
+      const take = (changes: readonly Change[]) => this.#take(bucket, changes);
+      this.#feeds.set(bucket, new Feed(engine, bucket, { life, sequence }, take));
+    }
+    // What the disk refuses now is kept the next time.
+    this.#keeper = setInterval(() => void this.#keep().catch(() => {}), KEEP_MS);
+  }
+
+  /**
+   * Opens the catalog, when its copy has everything: what is missing of it is fetched first.
+   * @param engine Where the records are; not closed with the catalog.
+   * @param options Where the copy is.
+   * @throws {StreamError} STORAGE_FAILED, NOT_READY.
+   */
+  static async open(
+    engine: Engine,
+    { path, waitMs = WAIT_MS }: NatsCatalogOptions,
+  ): Promise<NatsCatalog> {
+    const records = RECORD_BUCKETS.map((name) => new Bucket(engine, name, waitMs));
+    const contexts = new Bucket(engine, CONTEXT_BUCKET, waitMs);
+    const settings = new Bucket(engine, SETTINGS_BUCKET, waitMs);
+    const lives = new Map<Bucket, string>();
+    const ends = new Map<string, { life: string; sequence: number }>();
+    for (const bucket of [...records, contexts]) {
+      const { created, state } = await engine.jsm.streams.info(bucket.stream);
+      lives.set(bucket, created);
+      ends.set(bucket.name, { life: created, sequence: state.last_seq });
+    }
+    const projection = new Projection(
+      path,
+      (positions) =>
+        [...ends].every(([name, { life, sequence }]) => {
+          const known = positions.get(name);
+          return known?.life === life && known.sequence <= sequence &&
+            Date.now() - known.atMs < OLDEST_COPY_MS;
+        }),
+    );
+    const catalog = new NatsCatalog(engine, records, contexts, settings, lives, projection);
+    try {
+      await catalog.caughtUp();
+      await catalog.#keep();
+    } catch (error) {
+      await catalog.close();
+      throw toStreamError(error, "NOT_READY");
+    }
+    return catalog;
+  }
+
+  /** Waits until the copy has everything that was stored anywhere when this was called. */
+  async caughtUp(): Promise<void> {
+    await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.caughtUp()));
+  }
+
+  /** Adds a record. */
+  async create(record: ResourceRecord): Promise<void> {
+    const { id } = record;
+    const value = encodeRecord(record);
+    const change = this.#nameChange();
+    let expected = 0;
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      const outcome = await this.#bucketOf(id).write(id, expected, value, change);
+      if ("sequence" in outcome) return this.#made(id, outcome.sequence, decodeRecord(value));
+      if (outcome.found?.value) break;
+      // It was deleted, and may be used again.
+      expected = outcome.found?.sequence ?? 0;
+    }
+    throw new StreamError("CONFLICT", `the resource ${id} exists already`);
+  }
+
+  /** The record, or null; by the word of the engine. */
+  async get(id: string): Promise<ResourceRecord | null> {
+    const { value } = await this.#read(id) ?? {};
+    return value ? decodeRecord(value) : null;
+  }
+
+  /** Changes a record if nobody did since it was read. */
+  async update(id: string, revision: number, change: ResourceChange): Promise<ResourceRecord> {
+    const base = `${id} ${revision}`;
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      const { sequence, record } = await this.#basis(id, revision, base);
+      const changed = { ...record, ...change, revision: record.revision + 1 };
+      const value = encodeRecord(changed);
+      const outcome = await this.#write(id, sequence, value, base);
+      if ("sequence" in outcome) {
+        this.#doubts.delete(base);
+        this.#made(id, outcome.sequence, decodeRecord(value));
+        return decodeRecord(value);
+      }
+      this.#own.delete(id);
+    }
+    throw changing(`resource ${id}`);
+  }
+
+  /** Records in the order asked for. */
+  list(query: ResourceQuery): Promise<ResourceRecord[]> {
+    return this.#projection.file.list(query);
+  }
+
+  /** Finished resources that ended before a time. */
+  listEnded(query: EndedQuery): Promise<ResourceRecord[]> {
+    return this.#projection.file.listEnded(query);
+  }
+
+  /** Removes a record. */
+  async delete(id: string, createdAtMs?: number): Promise<boolean> {
+    const change = this.#nameChange();
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      const entry = await this.#read(id);
+      if (!entry?.value) return false;
+      const record = decodeRecord(entry.value);
+      if (record.createdAtMs !== (createdAtMs ?? record.createdAtMs)) return false;
+      const outcome = await this.#bucketOf(id).write(id, entry.sequence, null, change);
+      if ("sequence" in outcome) {
+        this.#made(id, outcome.sequence, null);
+        return true;
+      }
+    }
+    throw changing(`resource ${id}`);
+  }
+
+  /** Makes an upload context unless it exists. */
+  async createContext(id: string, attributes: ContextAttributes = {}): Promise<UploadContext> {
+    const known = await this.getContext(id);
+    if (known !== null) return known;
+    const made = { id, createdAtMs: Date.now(), closedAtMs: null, attributes: { ...attributes } };
+    const key = contextKey(id);
+    const outcome = await this.#contexts.write(key, 0, encodeContext(made), this.#nameChange());
+    if ("sequence" in outcome) return this.#madeContext(key, outcome.sequence, made);
+    return await this.getContext(id) ??
+      fail("STORAGE_FAILED", `the engine has lost the upload context ${id}`);
+  }
+
+  /** The upload context, or null; by the word of the engine. */
+  async getContext(id: string): Promise<UploadContext | null> {
+    const { value } = await this.#read(contextKey(id), this.#contexts) ?? {};
+    return value ? decodeContext(value) : null;
+  }
+
+  /** Closes an upload context unless it is closed. */
+  async closeContext(id: string): Promise<UploadContext | null> {
+    const key = contextKey(id);
+    const change = this.#nameChange();
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      const entry = await this.#read(key, this.#contexts);
+      if (!entry?.value) return null;
+      const context = decodeContext(entry.value);
+      if (context.closedAtMs !== null) return context;
+      const closed = { ...context, closedAtMs: Date.now() };
+      const value = encodeContext(closed);
+      const outcome = await this.#contexts.write(key, entry.sequence, value, change);
+      if ("sequence" in outcome) return this.#madeContext(key, outcome.sequence, closed);
+    }
+    throw changing(`upload context ${id}`);
+  }
+
+  /** Upload contexts, newest first. */
+  listContexts(query: ContextQuery): Promise<UploadContext[]> {
+    return this.#projection.file.listContexts(query);
+  }
+
+  /** Bytes of all resources, by upload context; those of one moment, as others change meanwhile. */
+  usage(): Promise<{ contextId: string | null; bytes: number }[]> {
+    return this.#projection.file.read(() => this.#projection.usage());
+  }
+
+  /** Hears of every change of a record, on whichever node. */
+  watch(listener: (change: RecordChange) => void): () => void {
+    return this.#watchers.add(listener);
+  }
+
+  /** The time that any node kept last. */
+  async lastTime(): Promise<CatalogTime> {
+    const { value } = await this.#read(TIME_KEY, this.#settings) ?? {};
+    const nowMs = Date.now();
+    if (!value) return { steadyMs: nowMs, wallMs: nowMs };
+    return JSON.parse(new TextDecoder().decode(value));
+  }
+
+  /** Keeps the time, for the node that starts next. */
+  async keepTime(time: CatalogTime): Promise<void> {
+    const value = new TextEncoder().encode(JSON.stringify(time));
+    const { sequence } = await this.#read(TIME_KEY, this.#settings) ?? { sequence: 0 };
+    // One that another node keeps at the same moment is as good.
+    await this.#settings.write(TIME_KEY, sequence, value, this.#nameChange());
+  }
+
+  /** Finds out whether the engine takes records, and the copy here is one to show. */
+  async probe(): Promise<void> {
+    for (const feed of this.#feeds.values()) {
+      if (feed.lagMs <= MOST_LAG_MS) continue;
+      throw new StreamError("STORAGE_FAILED", "the engine does not answer");
+    }
+    await this.caughtUp();
+  }
+
+  /** Ends the copy where it is; the engine stays open. */
+  async close(): Promise<void> {
+    clearInterval(this.#keeper);
+    await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.close()));
+    await this.#keep().catch(() => {});
+    await this.#projection.close();
+  }
+
+  /** What a key has: by the word of the leader or, while there is none, by that of whoever knows the most. */
+  #read(key: string, bucket: Bucket = this.#bucketOf(key)): Promise<Entry | null> {
+    // Nothing changes while there is no leader; what nobody knows may just be late.
+    return bucket.read(key, async () => await bucket.readAnywhere(key) ?? undefined);
+  }
+
+  /** What an update changes: the record at a revision, and the number of its last change. */
+  async #basis(
+    id: string,
+    revision: number,
+    base: string,
+  ): Promise<{ sequence: number; record: ResourceRecord }> {
+    const own = this.#own.get(id);
+    if (own?.record.revision === revision) return own;
+    const entry = await this.#read(id);
+    if (!entry?.value) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
+    const record = decodeRecord(entry.value);
+    // An earlier change from the same record was made after all: whoever made it goes on from it.
+    if (record.revision !== revision && this.#doubts.get(base) !== entry.change) {
+      const message = `resource ${id} is at revision ${record.revision}, not ${revision}`;
+      throw new StreamError("CONFLICT", message);
+    }
+    return { sequence: entry.sequence, record };
+  }
+
+  /** Changes a record; where nobody knows whether it was made, that is found out by the next change. */
+  async #write(id: string, expected: number, value: Uint8Array, base: string) {
+    const change = this.#nameChange();
+    try {
+      return await this.#bucketOf(id).write(id, expected, value, change);
+    } catch (error) {
+      if (this.#doubts.size >= MOST_DOUBTS) this.#doubts.delete(this.#doubts.keys().next().value!);
+      this.#doubts.set(base, change);
+      throw error;
+    }
+  }
+
+  /** A record was changed through this instance: those who watch are told before that is said to be done. */
+  #made(id: string, sequence: number, is: ResourceRecord | null): void {
+    this.#own.delete(id);
+    if (is !== null && !isFinal(is.transferStatus)) this.#own.set(id, { sequence, record: is });
+    if (this.#own.size > MOST_OWN) this.#own.delete(this.#own.keys().next().value!);
+    this.#showOwn(this.#bucketOf(id), id, sequence, () => this.#show(id, is));
+  }
+
+  #madeContext(key: string, sequence: number, context: UploadContext): UploadContext {
+    this.#showOwn(this.#contexts, key, sequence, () => this.#projection.putContext(context));
+    return context;
+  }
+
+  /** The copy shows an own change, unless a feed brought it, or one after it. */
+  #showOwn(bucket: Bucket, key: string, sequence: number, show: () => void): void {
+    if (sequence <= this.#feeds.get(bucket)!.sequence) return;
+    if (sequence <= (this.#ahead.get(key)?.sequence ?? 0)) return;
+    try {
+      show();
+      this.#ahead.set(key, { bucket, sequence });
+    } catch { /* The feed brings it again. */ }
+  }
+
+  /** Takes what a feed brings. */
+  #take(bucket: Bucket, changes: readonly Change[]): void {
+    const take = () => changes.forEach((change) => this.#takeOne(bucket, change));
+    if (changes.length > 1) this.#projection.together(take);
+    else take();
+  }
+
+  #takeOne(bucket: Bucket, { key, entry: { sequence, value } }: Change): void {
+    const ahead = this.#ahead.get(key)?.sequence ?? 0;
+    if (ahead <= sequence) this.#ahead.delete(key);
+    if (ahead >= sequence) return;
+    if (bucket !== this.#contexts) this.#show(key, value && decodeRecord(value));
+    else if (value !== null) this.#projection.putContext(decodeContext(value));
+  }
+
+  /** The copy shows a record as it is now, and those who watch are told. */
+  #show(id: string, is: ResourceRecord | null): void {
+    const was = this.#projection.file.record(id);
+    // An id that was used again, of which the deletion was missed, is two resources.
+    if (was !== null && (is === null || was.createdAtMs !== is.createdAtMs)) {
+      this.#projection.remove(id);
+      this.#watchers.tell({ was, is: null });
+    }
+    if (is === null) return;
+    this.#projection.put(is);
+    this.#watchers.tell({ was: was?.createdAtMs === is.createdAtMs ? was : null, is });
+  }
+
+  /** Keeps how far the copy is. */
+  #keep(): Promise<void> {
+    return this.#projection.file.write(() => {
+      for (const [bucket, { sequence }] of this.#feeds) {
+        const life = this.#lives.get(bucket)!;
+        this.#projection.keep(bucket.name, { life, sequence, atMs: Date.now() });
+      }
+      // What a feed passed over was changed again since.
+      for (const [key, { bucket, sequence }] of this.#ahead) {
+        if (sequence <= this.#feeds.get(bucket)!.sequence) this.#ahead.delete(key);
+      }
+    });
+  }
+
+  #bucketOf(id: string): Bucket {
+    return this.#records[shardOf(id, this.#records.length)];
+  }
+
+  #nameChange(): string {
+    return `${this.#instance}.${++this.#changes}`;
+  }
+}
+
+function changing(subject: string): StreamError {
+  return new StreamError("NOT_READY", `${subject} changes all the time: try again later`);
+}
+
+function fail(...given: ConstructorParameters<typeof StreamError>): never {
+  throw new StreamError(...given);
+}

@@ -1,0 +1,203 @@
+/**
+ * The changes of a bucket, in order and without gaps, as they are made anywhere.
+ *
+ * The engine publishes each change after it is stored, to whoever hears at that moment. What was missed is fetched by
+ * its number, and now and then the leader is asked whether anything was. No consumer of the engine is needed: those
+ * stall for half a minute when their member is lost.
+ * @module
+ */
+import type { StoredMsg } from "@nats-io/jetstream";
+import type { Msg, Subscription } from "@nats-io/transport-node";
+import { StreamError } from "../../protocol.ts";
+import { changesOf } from "../../cluster/buckets.ts";
+import type { Engine } from "../../cluster/engine.ts";
+import { type Bucket, type Entry, entryOf } from "../../cluster/bucket.ts";
+
+/** How often the leader is asked for changes of which nothing was heard, in ms. */
+const LOOK_MS = 2000;
+/** Changes that are fetched together. */
+const BATCH = 500;
+/** A member that does not send those within so long is lost, in ms. */
+const BATCH_MS = 3000;
+
+/** A change of a key. */
+export interface Change {
+  /** The key. */
+  key: string;
+  /** What it has now. */
+  entry: Entry;
+}
+
+/** Takes changes, in their order; all of one call in the same turn. */
+export type TakeChanges = (changes: readonly Change[]) => void;
+
+/** Hears the changes of a bucket. */
+export class Feed {
+  readonly #engine: Engine;
+  readonly #bucket: Bucket;
+  readonly #life: string;
+  readonly #take: TakeChanges;
+  readonly #subscription: Subscription;
+  /** Number of the last change that was taken. */
+  #sequence: number;
+  /** Number of the newest change that was heard of. */
+  #heard = 0;
+  #filling: Promise<void> | null = null;
+  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #unhear: () => void;
+  #caughtUpAtMs = performance.now();
+  #closed = false;
+
+  /**
+   * Begins to hear; see `caughtUp`.
+   * @param engine Where the bucket is.
+   * @param bucket The bucket.
+   * @param life Life of the bucket: when it was made.
+   * @param sequence Number of the last change that is known.
+   * @param take Takes changes.
+   */
+  constructor(
+    engine: Engine,
+    bucket: Bucket,
+    { life, sequence }: { life: string; sequence: number },
+    take: TakeChanges,
+  ) {
+    this.#engine = engine;
+    this.#bucket = bucket;
+    this.#life = life;
+    this.#sequence = sequence;
+    this.#take = take;
+    this.#subscription = engine.nc.subscribe(changesOf(bucket.name), {
+      callback: (error, message) => {
+        if (error === null) this.#told(message);
+      },
+    });
+    // What fails now is looked for again.
+    const look = () => void this.caughtUp().catch(() => {});
+    this.#timer = setInterval(look, LOOK_MS);
+    this.#unhear = engine.onReconnect(look);
+  }
+
+  /** Number of the last change that was taken. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** For how long it may have missed something, in ms. */
+  get lagMs(): number {
+    return performance.now() - this.#caughtUpAtMs;
+  }
+
+  /**
+   * Waits until everything was taken that was stored when this was called.
+   * @throws {StreamError} STORAGE_FAILED when the bucket was deleted and made again.
+   */
+  async caughtUp(): Promise<void> {
+    const askedAtMs = performance.now();
+    const { state, created } = await this.#engine.jsm.streams.info(this.#bucket.stream);
+    if (created !== this.#life) throw lost(this.#bucket);
+    await this.reached(state.last_seq);
+    this.#caughtUpAtMs = askedAtMs;
+  }
+
+  /** Waits until a change was taken. */
+  async reached(sequence: number): Promise<void> {
+    this.#heard = Math.max(this.#heard, sequence);
+    while (this.#sequence < sequence) await this.#fill();
+  }
+
+  /** Hears nothing any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    this.#unhear();
+    this.#subscription.unsubscribe();
+    await this.#filling?.catch(() => {});
+  }
+
+  #told({ headers, data }: Msg): void {
+    if (this.#closed || headers === undefined) return;
+    const sequence = Number(headers.get("Nats-Sequence"));
+    this.#heard = Math.max(this.#heard, sequence);
+    // While something is fetched, that goes on until it has this, too.
+    if (sequence !== this.#sequence + 1 || this.#filling !== null) {
+      if (sequence > this.#sequence) this.#fill().catch(() => {});
+      return;
+    }
+    const key = this.#bucket.keyOf(headers.get("Nats-Subject"));
+    try {
+      this.#took([{ key, entry: entryOf(sequence, headers, data) }], sequence);
+    } catch { /* It is fetched with the next one, or when the leader is asked. */ }
+  }
+
+  /** Fetches what was heard of, and not taken yet. */
+  #fill(): Promise<void> {
+    return this.#filling ??= this.#fetch().finally(() => this.#filling = null);
+  }
+
+  async #fetch(): Promise<void> {
+    while (this.#sequence < this.#heard && !this.#closed) {
+      const wanted = this.#heard;
+      const connection = connectionOf(this.#engine);
+      const found = await this.#batch();
+      if (this.#closed) return;
+      if (found.length > 0) {
+        this.#took(found.map((each) => this.#change(each)), found.at(-1)!.seq);
+        continue;
+      }
+      // A member that is late ends in silence; only the leader knows that there is no more.
+      const query = { seq: this.#sequence + 1, next_by_subj: ">" };
+      const next = await this.#engine.jsm.streams.getMessage(this.#bucket.stream, query);
+      if (this.#closed) return;
+      if (next !== null) {
+        const entry = entryOf(next.seq, next.header, next.data);
+        this.#took([{ key: this.#bucket.keyOf(next.subject), entry }], next.seq);
+      } else if (connection === connectionOf(this.#engine)) {
+        // A leader that was left behind, beyond another connection, would know less than what was heard of.
+        this.#took([], wanted);
+      }
+    }
+  }
+
+  async #batch(): Promise<StoredMsg[]> {
+    const found: StoredMsg[] = [];
+    const messages = await this.#engine.jsm.direct.getBatch(this.#bucket.stream, {
+      seq: this.#sequence + 1,
+      batch: BATCH,
+    });
+    const timer = setTimeout(() => messages.stop(), BATCH_MS);
+    try {
+      for await (const message of messages) {
+        // Each names the one before it.
+        if (found.length > 0 && message.lastSequence !== found.at(-1)!.seq) break;
+        found.push(message);
+      }
+    } catch {
+      /* None at all are an error, too: the leader is asked then. */
+    } finally {
+      clearTimeout(timer);
+    }
+    return found;
+  }
+
+  #change({ seq, header, data, subject }: StoredMsg): Change {
+    return { key: this.#bucket.keyOf(subject), entry: entryOf(seq, header, data) };
+  }
+
+  #took(changes: readonly Change[], sequence: number): void {
+    this.#take(changes);
+    this.#sequence = Math.max(this.#sequence, sequence);
+  }
+}
+
+function lost({ name }: Bucket): StreamError {
+  return new StreamError(
+    "STORAGE_FAILED",
+    `bucket ${name} of the engine was deleted and made again: restart this server`,
+  );
+}
+
+/** Name of a connection: another one may lead to a member that knows less. */
+function connectionOf({ nc }: Engine): string {
+  return `${nc.info?.server_id} ${nc.info?.client_id}`;
+}

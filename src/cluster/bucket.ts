@@ -1,0 +1,231 @@
+/**
+ * A bucket of the engine: values by key, each changed by whoever knows the number of its last change.
+ *
+ * An answer may be lost, and a request that got none may still be carried out: presence proves, absence never does.
+ * So every change carries a name of its own, and whether it was made only an acknowledgement, the value itself or a
+ * refusal tells.
+ * @module
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { headers } from "@nats-io/transport-node";
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { StreamError } from "../protocol.ts";
+import type { Engine } from "./engine.ts";
+
+/** How long a deletion is told to nodes that were away, in days of 24 hours. */
+export const MARKER_HOURS = 7 * 24;
+
+/** After so long without an answer a request is made again. */
+const ANSWER_MS = 1000;
+const AGAIN_MS = 50;
+/** Values that are read together. */
+const MOST_AT_ONCE = 1000;
+
+/** Codes of refusals (https://github.com/nats-io/nats-server/blob/main/server/errors.json). */
+const WRONG_LAST_SEQUENCE = 10071;
+const TOO_LARGE = 10054;
+const FULL: readonly number[] = [10023, 10047, 10077];
+
+/** Header with the name of a change. */
+const CHANGE_HEADER = "Stream-Change";
+
+/** What a key has. */
+export interface Entry {
+  /** Number of its last change. */
+  sequence: number;
+  /** The value; null when it was deleted. */
+  value: Uint8Array | null;
+  /** Name of the change that made it. */
+  change: string;
+}
+
+/** How a change went: its number, or what was there instead. */
+export type Outcome = { sequence: number } | { found: Entry | null };
+
+/** Headers of a message, wherever it comes from. */
+interface MessageHeaders {
+  get(name: string): string;
+}
+
+/** Values by key. */
+export class Bucket {
+  readonly #engine: Engine;
+  /** Name of the stream that is the bucket. */
+  readonly stream: string;
+  readonly #prefix: string;
+  readonly #waitMs: number;
+
+  /**
+   * @param engine Where it is.
+   * @param name Its name.
+   * @param waitMs How long a stalled engine is waited for, in ms.
+   */
+  constructor(engine: Engine, readonly name: string, waitMs: number) {
+    this.#engine = engine;
+    this.#waitMs = waitMs;
+    this.stream = `KV_${name}`;
+    this.#prefix = `$KV.${name}.`;
+  }
+
+  /** The key in a subject of this bucket. */
+  keyOf(subject: string): string {
+    return subject.slice(this.#prefix.length);
+  }
+
+  /**
+   * What a key has, by the word of the leader.
+   * @param key The key.
+   * @param fallback What is known while there is no leader, as nothing changes then; undefined when nothing is.
+   * @throws {StreamError} NOT_READY when nobody answers.
+   */
+  async read(
+    key: string,
+    fallback: () => Promise<Entry | undefined> = () => Promise.resolve(undefined),
+  ): Promise<Entry | null> {
+    const query = { last_by_subj: this.#prefix + key };
+    return await this.#insist(async () => {
+      try {
+        const found = await this.#engine.request(() =>
+          this.#engine.jsm.streams.getMessage(this.stream, query)
+        );
+        return found && entryOf(found.seq, found.header, found.data);
+      } catch (error) {
+        const known = await fallback();
+        if (known !== undefined) return known;
+        throw error;
+      }
+    });
+  }
+
+  /** What a key has on any of the members, which may be late; null when that one knows nothing. */
+  async readAnywhere(key: string): Promise<Entry | null> {
+    const query = { last_by_subj: this.#prefix + key };
+    const found = await this.#engine.request(() =>
+      this.#engine.jsm.direct.getMessage(this.stream, query)
+    );
+    return found && entryOf(found.seq, found.header, found.data);
+  }
+
+  /**
+   * Changes a value.
+   * @param key The key.
+   * @param expected Number of its last change; 0 when it must have none.
+   * @param value The value; null to delete it.
+   * @param change Name of the change, which no other one has.
+   * @throws {StreamError} NOT_READY when nobody answers, and nobody knows whether it was made; STORAGE_FAILED.
+   */
+  async write(
+    key: string,
+    expected: number,
+    value: Uint8Array | null,
+    change: string,
+  ): Promise<Outcome> {
+    const subject = this.#prefix + key;
+    return await this.#insist(async () => {
+      try {
+        const options = { headers: headersOf(expected, value, change), timeout: ANSWER_MS };
+        const ack = await this.#engine.request(() =>
+          this.#engine.js.publish(subject, value ?? new Uint8Array(), options)
+        );
+        return { sequence: ack.seq };
+      } catch (error) {
+        this.#refuse(error);
+        const found = await this.read(key);
+        if (found?.change === change) return { sequence: found.sequence };
+        if ((found?.sequence ?? 0) > expected || isRefusal(error)) return { found };
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Sets a value, whatever it was.
+   * @throws {StreamError} NOT_READY when nobody answers.
+   */
+  async put(key: string, value: Uint8Array): Promise<void> {
+    await this.#insist(async () => {
+      const options = { timeout: ANSWER_MS };
+      await this.#engine.request(() => this.#engine.js.publish(this.#prefix + key, value, options));
+    });
+  }
+
+  /** All values that some member has; for buckets of a few. */
+  async all(): Promise<{ key: string; value: Uint8Array }[]> {
+    const found: { key: string; value: Uint8Array }[] = [];
+    const messages = await this.#engine.jsm.direct.getLastMessagesFor(this.stream, {
+      multi_last: [`${this.#prefix}>`],
+      batch: MOST_AT_ONCE,
+    });
+    for await (const { subject, seq, header, data } of messages) {
+      const { value } = entryOf(seq, header, data);
+      if (value !== null) found.push({ key: this.keyOf(subject), value });
+    }
+    return found;
+  }
+
+  /** Makes a step as often as it takes, for a bounded time: what stalls goes on. */
+  async #insist<T>(step: () => Promise<T>): Promise<T> {
+    const untilMs = performance.now() + this.#waitMs;
+    for (;;) {
+      try {
+        return await step();
+      } catch (thrown) {
+        const error = thrown as Error;
+        if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
+        const leftMs = untilMs - performance.now();
+        if (leftMs <= 0) {
+          const message = `the engine does not answer: ${error.message}`;
+          throw new StreamError("NOT_READY", message, { cause: error });
+        }
+        await sleep(AGAIN_MS);
+        await this.#engine.reach(leftMs);
+      }
+    }
+  }
+
+  /** Throws what will not change by trying again. */
+  #refuse(error: unknown): void {
+    const code = error instanceof JetStreamApiError ? error.code : 0;
+    if (FULL.includes(code)) {
+      throw new StreamError(
+        "STORAGE_FAILED",
+        `bucket ${this.name} of the engine is full: give it more max_bytes`,
+        { cause: error },
+      );
+    }
+    if (code === TOO_LARGE) {
+      throw new StreamError("STORAGE_FAILED", `a record is too large for bucket ${this.name}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** What a message of a bucket says. */
+export function entryOf(
+  sequence: number,
+  found: MessageHeaders | undefined,
+  data: Uint8Array,
+): Entry {
+  const operation = found?.get("KV-Operation") ?? "";
+  const change = found?.get(CHANGE_HEADER) ?? "";
+  // A marker of a deletion comes with an empty value, whatever is asked for.
+  return { sequence, value: operation === "" ? data : null, change };
+}
+
+function headersOf(expected: number, value: Uint8Array | null, change: string) {
+  const given = headers();
+  given.set("Nats-Expected-Last-Subject-Sequence", String(expected));
+  given.set(CHANGE_HEADER, change);
+  if (value === null) {
+    given.set("KV-Operation", "PURGE");
+    given.set("Nats-Rollup", "sub");
+    given.set("Nats-TTL", `${MARKER_HOURS}h`);
+  }
+  return given;
+}
+
+/** Whether somebody else's change was there. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
+}

@@ -1,0 +1,167 @@
+/**
+ * The nodes of a cluster: which are there, and which of them does what only one may do.
+ *
+ * A node says again and again that it is there; what it said is forgotten by the engine when it says nothing any more.
+ * @module
+ */
+import { StreamError, toStreamError } from "../protocol.ts";
+import { Bucket } from "./bucket.ts";
+import { type Engine, NODE_BUCKET } from "./engine.ts";
+
+/** How often a node says that it is there, in ms. */
+const SAY_MS = 1500;
+/** Time after which the engine forgets what a node said, in ms. */
+export const FORGET_MS = 6000;
+/** So long a node counts on what only one may do, after it was granted that last, in ms. */
+const COUNT_ON_MS = 4000;
+/** A node waits so long for an answer, in ms. */
+const WAIT_MS = 1000;
+
+const DUTY_KEY = "duty";
+const NODE_KEY = "node.";
+
+/** What a node says of itself. */
+export interface NodeInfo {
+  /** Its id. */
+  id: string;
+  /** Version of its program. */
+  version: string;
+  /** When it started, in ms since 1970. */
+  startedAtMs: number;
+  /** Uploads that it appends to. */
+  uploads: number;
+  /** Whether it takes new work, or hands over what it has. */
+  state: "SERVING" | "DRAINING";
+  /** Bytes of its copy of the catalog that are missing, as time, in ms. */
+  lagMs: number;
+}
+
+/** One node among others. */
+export class Membership {
+  readonly #bucket: Bucket;
+  readonly #info: () => Omit<NodeInfo, "id">;
+  readonly #timer: ReturnType<typeof setInterval>;
+  #said = 0;
+  #dutySequence = 0;
+  #onDutyUntilMs = -Infinity;
+  #saying: Promise<void> = Promise.resolve();
+
+  /**
+   * Begins to say that it is there.
+   * @param engine Where that is said.
+   * @param id Id of this node.
+   * @param info What else is to be said.
+   */
+  constructor(engine: Engine, readonly id: string, info: () => Omit<NodeInfo, "id">) {
+    this.#bucket = new Bucket(engine, NODE_BUCKET, WAIT_MS);
+    this.#info = info;
+    this.#timer = setInterval(() => this.#sayAgain(), SAY_MS);
+    this.#sayAgain();
+  }
+
+  /** Whether this node does what only one may do. */
+  get isOnDuty(): boolean {
+    return performance.now() < this.#onDutyUntilMs;
+  }
+
+  /** Waits for what is being said now. */
+  async said(): Promise<void> {
+    await this.#saying;
+  }
+
+  /** Says what it has to say at once. */
+  sayNow(): Promise<void> {
+    this.#sayAgain();
+    return this.#saying;
+  }
+
+  /** Leaves: others need not wait until they notice. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#saying;
+    if (this.isOnDuty) await this.#leaveDuty().catch(() => {});
+    this.#onDutyUntilMs = -Infinity;
+    const key = NODE_KEY + this.id;
+    const found = await this.#bucket.read(key).catch(() => null);
+    if (found?.value) {
+      await this.#bucket.write(key, found.sequence, null, this.#nameChange()).catch(() => {});
+    }
+  }
+
+  #sayAgain(): void {
+    // What fails now is said again soon.
+    this.#saying = this.#saying.then(() => this.#say()).catch(() => {});
+  }
+
+  async #say(): Promise<void> {
+    const value = encode({ id: this.id, ...this.#info() });
+    await this.#bucket.put(NODE_KEY + this.id, value);
+    await this.#takeDuty();
+  }
+
+  /** Takes the duty if nobody has it, or keeps it. */
+  async #takeDuty(): Promise<void> {
+    const askedAtMs = performance.now();
+    const value = encode(this.id);
+    const change = this.#nameChange();
+    const outcome = await this.#bucket.write(DUTY_KEY, this.#dutySequence, value, change);
+    if ("sequence" in outcome) {
+      this.#dutySequence = outcome.sequence;
+      this.#onDutyUntilMs = askedAtMs + COUNT_ON_MS;
+      return;
+    }
+    this.#onDutyUntilMs = -Infinity;
+    // A marker of whoever left is taken like nothing.
+    this.#dutySequence = outcome.found?.value === null ? outcome.found.sequence : 0;
+  }
+
+  async #leaveDuty(): Promise<void> {
+    await this.#bucket.write(DUTY_KEY, this.#dutySequence, null, this.#nameChange());
+  }
+
+  #nameChange(): string {
+    return `${this.id}.${crypto.randomUUID()}.${++this.#said}`;
+  }
+}
+
+/**
+ * The nodes that are there.
+ * @param engine Where they say so.
+ * @returns What each said last, and which one is on duty.
+ * @throws {StreamError} NOT_READY.
+ */
+export async function nodesOf(
+  engine: Engine,
+): Promise<{ nodes: NodeInfo[]; onDuty: string | null }> {
+  const bucket = new Bucket(engine, NODE_BUCKET, WAIT_MS);
+  try {
+    const entries = await bucket.all();
+    const nodes = entries.filter(({ key }) => key.startsWith(NODE_KEY))
+      .map(({ value }) => decode(value) as NodeInfo)
+      .toSorted((a, b) => a.id < b.id ? -1 : 1);
+    const duty = entries.find(({ key }) => key === DUTY_KEY);
+    return { nodes, onDuty: duty === undefined ? null : decode(duty.value) as string };
+  } catch (error) {
+    const { message } = toStreamError(error);
+    throw new StreamError("NOT_READY", `the nodes are not known: ${message}`, { cause: error });
+  }
+}
+
+/**
+ * Checks the id of a node.
+ * @param id The id.
+ * @returns The same.
+ * @throws {StreamError} BAD_REQUEST.
+ */
+export function checkNodeId(id: string): string {
+  if (/^[\w-]{1,64}$/.test(id)) return id;
+  throw new StreamError("BAD_REQUEST", `${id}: an id of a node has letters, digits, _ and -`);
+}
+
+function encode(value: unknown): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(value));
+}
+
+function decode(bytes: Uint8Array): unknown {
+  return JSON.parse(new TextDecoder().decode(bytes));
+}

@@ -1,0 +1,224 @@
+/** What a catalog in a cluster has to stand besides the contract: lost answers, gaps, absences, stalls. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import type { RecordChange, ResourceRecord } from "../../src/catalog.ts";
+import { NatsCatalog } from "../../src/catalog/nats.ts";
+import type { Engine } from "../../src/cluster/engine.ts";
+import { assertFails } from "../helpers/errors.ts";
+import { eventually } from "../helpers/frames/connection.ts";
+import { override } from "../helpers/storage.ts";
+import { temporaryDirectory } from "../helpers/temporary.ts";
+import { emptyPlace } from "./in_cluster.ts";
+import { record } from "./records.ts";
+
+/** An engine that loses answers to changes: they are made, and nobody is told. */
+function losing(engine: Engine, loses: () => boolean): Engine {
+  const publish: Engine["js"]["publish"] = async (...given) => {
+    const ack = await engine.js.publish(...given);
+    if (loses()) throw new Error("TIMEOUT");
+    return ack;
+  };
+  return override(engine, { js: override(engine.js, { publish }) });
+}
+
+/** An engine that counts the messages that are fetched from it. */
+function counting(engine: Engine, fetched: (count: number) => void): Engine {
+  const direct = override(engine.jsm.direct, {
+    async getBatch(stream, options) {
+      const messages = await engine.jsm.direct.getBatch(stream, options);
+      const { iterClosed } = messages as unknown as { iterClosed: Promise<unknown> };
+      void iterClosed.then(() => fetched(messages.getProcessed()));
+      return messages;
+    },
+  });
+  return override(engine, { jsm: override(engine.jsm, { direct }) });
+}
+
+test("a change whose answer is lost was made once, and is no conflict", async () => {
+  await using place = await emptyPlace();
+  let lost = 0;
+  const engine = losing(place.engine, () => ++lost % 2 === 1);
+  const catalog = await place.catalog({ engine });
+  const changes: RecordChange[] = [];
+  catalog.watch((change) => changes.push(change));
+  const created = record();
+  await catalog.create(created);
+  let revision = 0;
+  for (let size = 1; size <= 5; size++) {
+    ({ revision } = await catalog.update(created.id, revision, { size }));
+  }
+  assertEquals([revision, (await catalog.get(created.id))?.size], [5, 5]);
+  assertEquals(await catalog.delete(created.id), true);
+  assertEquals(changes.map(({ is }) => is?.revision), [0, 1, 2, 3, 4, 5, undefined]);
+  assert(lost >= 7, `${lost}`);
+});
+
+test("whoever was told NOT_READY goes on from its change, if it was made after all", async () => {
+  await using place = await emptyPlace();
+  let isAway = false;
+  const away = () => {
+    if (isAway) throw new Error("TIMEOUT");
+  };
+  const engine = losing(place.engine, () => isAway);
+  const { streams, direct } = engine.jsm;
+  const jsm = override(engine.jsm, {
+    streams: override(streams, {
+      getMessage: async (...given) => (away(), await streams.getMessage(...given)),
+    }),
+    direct: override(direct, {
+      getMessage: async (...given) => (away(), await direct.getMessage(...given)),
+    }),
+  });
+  const catalog = await place.catalog({ engine: override(engine, { jsm }), waitMs: 200 });
+  const created = record();
+  await catalog.create(created);
+  isAway = true;
+  await assertFails("NOT_READY", () => catalog.update(created.id, 0, { size: 1, epoch: 7 }));
+  isAway = false;
+  const { size, epoch } = await catalog.update(created.id, 0, { size: 2 });
+  assertEquals([size, epoch], [2, 7]);
+  await assertFails("CONFLICT", () => catalog.update(created.id, 0, { size: 3 }));
+});
+
+test("a node hears of what others change, in the order of each record", async () => {
+  await using place = await emptyPlace();
+  const [here, there] = [await place.catalog(), await place.catalog()];
+  const changes: RecordChange[] = [];
+  here.watch((change) => changes.push(change));
+  const created = record();
+  await there.create(created);
+  for (let revision = 0; revision < 20; revision++) {
+    await there.update(created.id, revision, { size: revision + 1 });
+  }
+  await there.delete(created.id);
+  await eventually("the deletion", () => changes.at(-1)?.is === null);
+  assertEquals(changes.map(({ is }) => is?.size), [
+    ...Array.from({ length: 21 }, (_, size) => size),
+    undefined,
+  ]);
+  assertEquals(changes.map(({ was }) => was?.size), [
+    undefined,
+    ...Array.from({ length: 21 }, (_, size) => size),
+  ]);
+});
+
+test("two nodes that change one record take turns: no change is lost, and all are told", async () => {
+  await using place = await emptyPlace();
+  const nodes = [await place.catalog(), await place.catalog(), await place.catalog()];
+  const told = nodes.map(() => [] as number[]);
+  nodes.forEach((node, at) => node.watch(({ is }) => void told[at].push(is!.size)));
+  const { id } = record();
+  await nodes[0].create(record({ id }));
+  const add = async (node: NatsCatalog) => {
+    for (let added = 0; added < 20;) {
+      const { revision, size } = (await node.get(id))!;
+      const won = await node.update(id, revision, { size: size + 1 }).then(() => 1, () => 0);
+      added += won;
+    }
+  };
+  await Promise.all(nodes.map(add));
+  await Promise.all(nodes.map((node) => node.caughtUp()));
+  assertEquals((await nodes[0].get(id))?.size, 60);
+  for (const sizes of told) {
+    assertEquals(sizes.at(-1), 60);
+    assertEquals(sizes, sizes.toSorted((a, b) => a - b));
+  }
+});
+
+test("what a node did not hear it fetches: changes, deletions and ids that are used again", async () => {
+  await using place = await emptyPlace();
+  let isDeaf = false;
+  const { nc } = place.engine;
+  const deaf = override(nc, {
+    subscribe: (subject, options) =>
+      nc.subscribe(subject, {
+        ...options,
+        callback: (...told) => void (isDeaf || options!.callback!(...told)),
+      }),
+  });
+  const here = await place.catalog({ engine: override(place.engine, { nc: deaf }) });
+  const there = await place.catalog();
+  const [kept, gone, again] = [record({ createdAtMs: 3 }), record(), record({ createdAtMs: 1 })];
+  for (const each of [kept, gone, again]) await there.create(each);
+  await here.caughtUp();
+  const changes: RecordChange[] = [];
+  here.watch((change) => changes.push(change));
+  isDeaf = true;
+  const updated = await there.update(kept.id, 0, { size: 9 });
+  await there.delete(gone.id);
+  await there.delete(again.id);
+  const reborn = { ...again, createdAtMs: 2, size: 5 };
+  await there.create(reborn);
+  const added = record({ createdAtMs: 9 });
+  await there.create(added);
+  assertEquals((await here.list({ limit: 9 })).length, 3);
+  await here.caughtUp();
+  assertEquals(await here.list({ limit: 9 }), [added, updated, reborn]);
+  const of = (id: string) =>
+    changes.filter(({ was, is }) => (is ?? was)!.id === id).map(({ was, is }) => [
+      was?.createdAtMs,
+      is?.createdAtMs,
+    ]);
+  assertEquals(of(again.id), [[1, undefined], [undefined, 2]]);
+  assertEquals(of(gone.id), [[gone.createdAtMs, undefined]]);
+  isDeaf = false;
+  // The next one that is heard brings all that were not.
+  await there.update(kept.id, 1, { size: 10 });
+  await eventually("the update", () => changes.some(({ is }) => is?.size === 10));
+});
+
+test("a node that returns fetches the difference only, deletions included", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog();
+  const records: ResourceRecord[] = [];
+  for (let count = 0; count < 300; count++) records.push(record({ createdAtMs: count }));
+  await Promise.all(records.map((each) => there.create(each)));
+  let fetched = 0;
+  const engine = counting(place.engine, (count) => fetched += count);
+  const first = await place.catalog({ engine, name: "returning.sqlite" });
+  assertEquals([fetched, (await first.list({ limit: 999 })).length], [300, 300]);
+  await first.close();
+  fetched = 0;
+  await there.update(records[0].id, 0, { size: 1 });
+  await there.delete(records[1].id);
+  const second = await place.catalog({ engine, name: "returning.sqlite" });
+  assertEquals(fetched, 2);
+  const listed = await second.list({ limit: 999, order: "oldest" });
+  assertEquals(listed.length, 299);
+  assertEquals([listed[0].size, listed[1].id], [1, records[2].id]);
+  assertEquals(await second.usage(), [{ contextId: null, bytes: 1 }]);
+});
+
+test("a copy of buckets that were made anew, and a file that is none, are made again", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog();
+  const [old, recent] = [record(), record()];
+  await there.create(old);
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "copy.sqlite");
+  await (await NatsCatalog.open(place.engine, { path })).close();
+  await there.close();
+  await place.remake();
+  const again = await place.catalog();
+  await again.create(recent);
+  const copy = await NatsCatalog.open(place.engine, { path });
+  assertEquals(await copy.list({ limit: 9 }), [recent]);
+  await copy.close();
+  const damaged = join(directory.path, "damaged.sqlite");
+  await writeFile(damaged, "no database at all\n".repeat(1000));
+  const repaired = await NatsCatalog.open(place.engine, { path: damaged });
+  assertEquals(await repaired.list({ limit: 9 }), [recent]);
+  await repaired.close();
+});
+
+test("the time that one node keeps, another goes on from", async () => {
+  await using place = await emptyPlace();
+  const [here, there] = [await place.catalog(), await place.catalog()];
+  assert(Math.abs((await here.lastTime()).steadyMs - Date.now()) < 60_000);
+  await here.keepTime({ steadyMs: 5, wallMs: 7 });
+  assertEquals(await there.lastTime(), { steadyMs: 5, wallMs: 7 });
+  await there.keepTime({ steadyMs: 8, wallMs: 9 });
+  assertEquals(await here.lastTime(), { steadyMs: 8, wallMs: 9 });
+});

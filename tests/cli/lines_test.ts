@@ -1,0 +1,93 @@
+/** Lines of a resource as they are printed: the same whatever pieces their bytes come in. */
+import { test } from "node:test";
+import { assertEquals } from "@std/assert";
+import { grepFinder } from "../../src/cli/lines/grep.ts";
+import { lastState, Pieces } from "../../src/cli/lines/pieces.ts";
+import { shownLines, type ShownOptions } from "../../src/cli/lines/shown_lines.ts";
+import { utf8 } from "../helpers/bytes.ts";
+import { withChance } from "../helpers/random.ts";
+
+const PLAIN: ShownOptions = {
+  firstLine: 0,
+  finder: null,
+  times: null,
+  label: null,
+  isColoured: false,
+  isTerminal: false,
+};
+
+async function shown(bytes: Uint8Array[], options: Partial<ShownOptions>): Promise<string> {
+  let text = "";
+  const output = shownLines({
+    write(printed) {
+      text += new TextDecoder().decode(printed);
+      return Promise.resolve();
+    },
+    close: () => Promise.resolve(),
+  }, { ...PLAIN, ...options });
+  for (const piece of bytes) await output.write(piece);
+  await output.close();
+  return text;
+}
+
+test("the lines that match are those that grep prints, byte for byte", async () => {
+  await withChance(async (chance) => {
+    const lines = Array.from(
+      { length: 200 },
+      () => chance.pick(["", "an error", "a\r", "error\r", "x".repeat(chance.whole(0, 300))]),
+    );
+    const text = lines.join("\n");
+    const kept = lines.map((line, index) => line + (index < lines.length - 1 ? "\n" : ""));
+    for (const pattern of ["error$", "^$", "^a$", "x{5,}", "(?i)ERROR"]) {
+      const expected = kept.filter((line) =>
+        line !== "" &&
+        new RegExp(pattern.replace("(?i)", ""), pattern.startsWith("(?i)") ? "i" : "")
+          .test(line.replace(/\r?\n$/, ""))
+      );
+      const pieces = [...chance.pieces(utf8(text), chance.pick([1, 7, 100, 10_000]))];
+      assertEquals(await shown(pieces, { finder: grepFinder(pattern) }), expected.join(""));
+    }
+  });
+});
+
+test("a line of any length is printed whole when its beginning matches, and not at all when not", async () => {
+  const long = `begin ${"x".repeat(300_000)} end\n`;
+  await withChance(async (chance) => {
+    const pieces = [...chance.pieces(utf8(`one\n${long}two\n`), 50_000)];
+    assertEquals(await shown(pieces, { finder: grepFinder("^begin") }), long);
+    assertEquals(await shown(pieces, { finder: grepFinder("end$") }), "");
+    const labelled = await shown(pieces, { label: () => "name | " });
+    assertEquals(
+      labelled.split("\n").every((line) => line === "" || line.startsWith("name | ")),
+      true,
+    );
+    assertEquals(
+      labelled.replaceAll(/\nname \| (?=x)/g, "").replaceAll("name | ", ""),
+      `one\n${long}two\n`,
+    );
+  });
+});
+
+test("a match is coloured where it is, in bytes", async () => {
+  const options = { finder: grepFinder("ö+"), isColoured: true };
+  assertEquals(await shown([utf8("aäöö\nb\n")], options), "aä\x1b[31möö\x1b[0m\n");
+});
+
+test("behind a prefix a terminal shows the last state of a progress bar; others get the bytes", async () => {
+  const bytes = [utf8("10%\r20%\rdone\r\nnext\n")];
+  const label = () => "a | ";
+  assertEquals(await shown(bytes, { label, isTerminal: true }), "a | done\r\na | next\n");
+  assertEquals(await shown(bytes, { label }), "a | 10%\r20%\rdone\r\na | next\n");
+  assertEquals(
+    await shown(bytes, { isTerminal: true, finder: grepFinder(".") }),
+    "10%\r20%\rdone\r\nnext\n",
+  );
+  assertEquals(new TextDecoder().decode(lastState(utf8("a\rb"))), "b");
+});
+
+test("pieces know their line", () => {
+  const pieces = new Pieces(7);
+  const all = [...pieces.add(utf8("a\nb")), ...pieces.add(utf8("c\n\nd")), ...pieces.end()];
+  const told = all.map(({ bytes, line }) => [new TextDecoder().decode(bytes), line]);
+  assertEquals(told, [["a\n", 7], ["bc\n", 8], ["\n", 9], ["d", 10]]);
+});

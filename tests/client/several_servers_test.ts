@@ -1,0 +1,132 @@
+/** Clients of a service that has several servers: they go on at the next one when theirs is gone. */
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import {
+  contexts,
+  deleteResource,
+  follow,
+  getLines,
+  getResource,
+  listResources,
+  open,
+  push,
+  type Transport,
+} from "../../mod.ts";
+import { Service } from "../../src/client/connection/service.ts";
+import { locate } from "../../src/client/target.ts";
+import { StreamError } from "../../src/protocol.ts";
+import { utf8 } from "../helpers/bytes.ts";
+import { assertFails } from "../helpers/errors.ts";
+import { Proxy } from "../helpers/faults/proxy.ts";
+import { within } from "../helpers/frames/connection.ts";
+import { Cluster } from "../helpers/nodes.ts";
+import { startServer } from "../helpers/server.ts";
+
+const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
+
+/** Two servers of one service; the first can be gone. */
+async function twoServers() {
+  const cluster = new Cluster();
+  const [a, b] = [await startServer(cluster.options("a")), await startServer(cluster.options("b"))];
+  const first = await Proxy.open(Number(new URL(a.url).port));
+  let isGone = false;
+  const gone = async () => {
+    if (!isGone) await first[Symbol.asyncDispose]();
+    isGone = true;
+  };
+  return {
+    first,
+    second: b,
+    both: `${first.url},${b.url}`,
+    gone,
+    async [Symbol.asyncDispose]() {
+      await gone();
+      await a[Symbol.asyncDispose]();
+      await b[Symbol.asyncDispose]();
+      await cluster[Symbol.asyncDispose]();
+    },
+  };
+}
+
+for (const transport of ["ws", "http"] satisfies Transport[]) {
+  test(`by ${transport}, a push and a follower go on at the next server, with every byte once`, async () => {
+    await using servers = await twoServers();
+    const options = { transport, retryForMs: 30_000 };
+    const upload = await push(servers.both, metadata, options);
+    const id = upload.reference.split("/").at(-1)!;
+    const text = new Response(follow(id, { server: servers.both, ...options })).text();
+    const writer = upload.writable.getWriter();
+    const lines = Array.from({ length: 40 }, (_, at) => `line ${at}\n`);
+    for (const [at, line] of lines.entries()) {
+      await writer.write(utf8(line));
+      if (at === 20) await servers.gone();
+    }
+    await writer.close();
+    assertEquals((await within("the end", upload.done)).size, lines.join("").length);
+    assertEquals(await within("the follower", text), lines.join(""));
+  });
+}
+
+test("requests are answered by the next server, and what was meant is not asked for again", async () => {
+  await using servers = await twoServers();
+  const upload = await push(servers.second.url, { ...metadata }, { contextId: "run" });
+  const id = upload.reference.split("/").at(-1)!;
+  await new Blob(["one\ntwo\n"]).stream().pipeTo(upload.writable);
+  await upload.done;
+  const server = servers.both;
+  const nowhere = crypto.randomUUID();
+  const [first, before] = [servers.first.url, servers.first.accepted];
+  await assertFails("NOT_FOUND", () => getResource(nowhere, { server }));
+  assert(servers.first.accepted > before);
+  await servers.gone();
+  await assertFails("UNREACHABLE", () => getResource(id, { server: first }));
+  assertEquals((await getResource(id, { server })).currentSize, 8);
+  assertEquals((await Array.fromAsync(listResources(server))).map((info) => info.id), [id]);
+  assertEquals((await Array.fromAsync(contexts(server))).map((context) => context.id), ["run"]);
+  assertEquals((await getLines(id, { server })).lines, ["one\n", "two\n"]);
+  const download = await open(id, { server });
+  assertEquals(download.status.currentSize, 8);
+  download.close();
+  await deleteResource(id, { server });
+  await assertFails("NOT_FOUND", () => getResource(id, { server }));
+});
+
+test("a token goes to every server of the service, and to no other", () => {
+  const server = "http://a.example,https://b.example/logs";
+  const id = crypto.randomUUID();
+  const tokenAt = (base: string) => locate(`${base}/resources/${id}`, { server, token: "t" }).token;
+  assertEquals(["http://a.example", "https://b.example/logs"].map(tokenAt), ["t", "t"]);
+  assertEquals(["http://c.example", "http://b.example"].map(tokenAt), [undefined, undefined]);
+});
+
+test("the server of a reference is asked first, and one that is not of the service alone", () => {
+  const server = "http://a,http://b,http://c";
+  const id = crypto.randomUUID();
+  const at = (base: string) => locate(`${base}/resources/${id}`, { server }).service.all;
+  assertEquals(at("http://b"), "http://b,http://c,http://a");
+  assertEquals(at("http://d"), "http://d");
+  assertEquals(locate(id, { server }).service.all, server);
+});
+
+test("only a server that may be gone or busy is left, and once for all who ask it", () => {
+  const service = Service.at("http://a, http://b/ ,http://a");
+  assertEquals(service.all, "http://a,http://b");
+  assertEquals(service.leave("http://a", new StreamError("NOT_FOUND", "no")), false);
+  assertEquals(service.server, "http://a");
+  const gone = new StreamError("UNREACHABLE", "gone");
+  assertEquals([service.leave("http://a", gone), service.leave("http://a", gone)], [true, true]);
+  assertEquals(service.server, "http://b");
+  assertEquals(Service.at("http://a").leave("http://a", gone), false);
+});
+
+test("what is no address, and too many, are named", async () => {
+  for (
+    const server of [
+      "http://a,",
+      "http://a,b",
+      Array(17).fill(0).map((_, at) => `http://h${at}`).join(),
+    ]
+  ) {
+    await assertFails("BAD_REQUEST", () => push(server, metadata));
+  }
+});
