@@ -34,7 +34,9 @@ export type {
   ContextQuery,
   DigestState,
   EndedQuery,
+  Intent,
   Owner,
+  Ownership,
   RecordChange,
   ResourceChange,
   ResourceQuery,
@@ -59,6 +61,7 @@ export { FileStorage } from "./src/storage/file.ts";
 export { MemoryLogs, MemoryStorage } from "./src/storage/memory.ts";
 export type {
   Connection,
+  ConnectionShare,
   Inform,
   Listener,
   ListenOptions,

@@ -20,7 +20,7 @@ import { allowOpenFiles, costDuring, residentBytes } from "./helpers/process.ts"
 import { type Kind, Process, ROOT, scriptCommand, streamCommand } from "./helpers/processes.ts";
 import { stampedLine } from "./helpers/stamp.ts";
 import { percentile } from "./helpers/statistics.ts";
-import { fillCatalog } from "./start.ts";
+import { fillCatalog } from "./helpers/catalog.ts";
 
 const KINDS: readonly string[] = ["deno", "bun", "binary"];
 const FLOODS: readonly string[] = ["pings", "ranges", "searches", "lists"];

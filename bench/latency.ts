@@ -2,6 +2,7 @@
 import type { PaceJob } from "./clients/jobs.ts";
 import type { Bench, Part, Server } from "./helpers/bench.ts";
 import { LINE_BYTES } from "./helpers/content.ts";
+import { Meter } from "./helpers/meter.ts";
 import { addLatencies, latenciesOf } from "./helpers/pace.ts";
 import { percentile } from "./helpers/statistics.ts";
 
@@ -47,12 +48,18 @@ function half({ intervalMs, bursts }: Pace): Pace {
 async function measureOne(
   bench: Bench,
   name: string,
-  { url }: Server,
+  { url, pid }: Server,
   pace: Pace,
 ): Promise<void> {
   const load = { ...ONE_TO_ONE, server: url, burstBytes: LINE_BYTES, ...pace };
-  const { writtenAtMs, arrivedAtMs } = await latenciesOf(bench, load);
-  addLatencies(bench, name, arrivedAtMs[0].map((at, index) => at - writtenAtMs[0][index]));
+  let meter!: Meter;
+  const paced = await latenciesOf(bench, load, () => meter = new Meter(pid));
+  const { cpuSeconds } = meter.read();
+  const [written] = paced.writtenAtMs;
+  addLatencies(bench, name, paced.arrivedAtMs[0].map((at, index) => at - written[index]));
+  const seconds = pace.bursts * pace.intervalMs / 1000;
+  bench.add(`${name}, CPU of the server`, "ms/s", cpuSeconds * 1000 / seconds);
+  bench.add(`${name}, CPU of the clients`, "ms/s", paced.cpuSeconds * 1000 / seconds);
 }
 
 /** The last burst of a busy time, after which the uploader is silent. */

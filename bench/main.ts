@@ -8,7 +8,11 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
+import { catalog } from "./catalog.ts";
+import { commands } from "./commands.ts";
+import { cluster } from "./cluster.ts";
 import { costCurve } from "./cost_curve.ts";
+import { faces } from "./faces.ts";
 import { fanout } from "./fanout.ts";
 import { Bench, type Extent, type Findings, type Part, type Program } from "./helpers/bench.ts";
 import { ClientProcess } from "./helpers/client.ts";
@@ -30,7 +34,11 @@ const PARTS: readonly Part[] = [
   randomAccess,
   costCurve,
   start,
+  commands,
+  catalog,
   viewer,
+  faces,
+  cluster,
 ];
 const KINDS: readonly Kind[] = ["deno", "bun", "binary"];
 const RUNTIMES: readonly ScriptRuntime[] = ["bun", "deno"];

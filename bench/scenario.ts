@@ -1,21 +1,18 @@
 /** Part 1: a large upload with a parallel follower, and the same bytes downloaded again. */
 import { execFile } from "node:child_process";
-import { open, rm } from "node:fs/promises";
 import { promisify } from "node:util";
 import { parseReference } from "../src/protocol.ts";
 import { logPath } from "../src/storage/layout.ts";
 import type { Client } from "./clients/connections.ts";
 import { type Bench, clientName, type Part, type Server, temporaryPath } from "./helpers/bench.ts";
-import { blockOf, blocksFor, type Form } from "./helpers/content.ts";
+import { blockOf, blocksFor, type Form, makeFile } from "./helpers/content.ts";
 import { Meter } from "./helpers/meter.ts";
-import { Process } from "./helpers/processes.ts";
 import { startNginx } from "./yardsticks/nginx.ts";
 import { measurePeers } from "./yardsticks/peers.ts";
 
 const MIB = 1024 * 1024;
 /** The others are too slow for more. */
 const PEER_BYTES = 1024 * MIB;
-const CLI_TIMEOUT_MS = 10 * 60_000;
 
 export const scenario: Part = {
   name: "scenario",
@@ -26,11 +23,12 @@ export const scenario: Part = {
       await bench.repeat(repeats, form, () => measure(bench, form));
     }
     await bench.attempt("the library as client", () => measureLibrary(bench));
-    await bench.attempt("the commands as clients", () => measureCommands(bench));
   },
   async others(bench) {
     // A smoke run installs nothing.
-    if (bench.extent !== "smoke") await measurePeers(bench, await makeFile(PEER_BYTES));
+    if (bench.extent !== "smoke") {
+      await measurePeers(bench, await makeFile(temporaryPath(), PEER_BYTES));
+    }
   },
 };
 
@@ -179,38 +177,4 @@ async function measureLibrary(bench: Bench): Promise<void> {
   } finally {
     await server.stop();
   }
-}
-
-/** `stream push FILE` and `stream follow -o /dev/null`, as people run them. */
-async function measureCommands(bench: Bench): Promise<void> {
-  const { path, bytes } = await makeFile(bytesOf(bench));
-  const server = await bench.startServer();
-  const stream = bench.command;
-  try {
-    const startedAtMs = performance.now();
-    const pushing = new Process([...stream, "push", path, "--binary", "--server", server.url]);
-    const reference = await pushing.line();
-    const following = new Process([...stream, "follow", reference, "-o", "/dev/null"]);
-    await Promise.all([pushing.end(CLI_TIMEOUT_MS), following.end(CLI_TIMEOUT_MS)]);
-    const liveMs = performance.now() - startedAtMs;
-    const again = new Process([...stream, "follow", reference, "-o", "/dev/null"]);
-    await again.end(CLI_TIMEOUT_MS);
-    const againMs = performance.now() - startedAtMs - liveMs;
-    bench.add("commands: push + follow", "MB/s moved", 2 * bytes / 1e3 / liveMs);
-    bench.add("commands: follow again", "MB/s", bytes / 1e3 / againMs);
-  } finally {
-    await server.stop();
-    await rm(path);
-  }
-}
-
-/** A file of noise. */
-async function makeFile(byteCount: number): Promise<{ path: string; bytes: number }> {
-  const path = temporaryPath();
-  const block = blockOf("binary");
-  const blocks = blocksFor("binary", byteCount);
-  const file = await open(path, "a");
-  for (let count = 0; count < blocks; count++) await file.write(block);
-  await file.close();
-  return { path, bytes: blocks * block.length };
 }

@@ -1,7 +1,14 @@
-/** Part 7: from the start of the process until it listens. */
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+/** Part 7: from the start of the process until it listens, and until a command has answered. */
+import { startUpload } from "./clients/connections.ts";
 import { type Bench, type Part, temporaryPath } from "./helpers/bench.ts";
+import { fillCatalog } from "./helpers/catalog.ts";
+import { metadataOf } from "./helpers/content.ts";
+import { cpuSecondsOfEnded } from "./helpers/meter.ts";
+import { Process } from "./helpers/processes.ts";
+
+const TIMEOUT_MS = 60_000;
+/** Digest of no bytes. */
+const EMPTY_XXH128 = "99aa06d3014798d86001c324468d497f";
 
 export const start: Part = {
   name: "start",
@@ -12,6 +19,7 @@ export const start: Part = {
     await bench.attempt(`empty, ${repeats} times`, async () => {
       for (let count = 0; count < repeats; count++) await measure(bench, "empty", temporaryPath());
     });
+    await bench.attempt(`status, ${repeats} times`, () => measureStatus(bench, repeats));
     await bench.attempt(`${resources} resources, ${repeats} times`, async () => {
       const directory = temporaryPath();
       await fillCatalog(bench.program!.root, directory, resources);
@@ -28,41 +36,21 @@ async function measure(bench: Bench, name: string, directory: string): Promise<v
   await server.stop();
 }
 
-/** Records of finished uploads; their data is not looked at when a server starts. */
-export async function fillCatalog(
-  root: string,
-  directory: string,
-  resources: number,
-): Promise<void> {
-  // A catalog of another version than the program's would be migrated, or refused.
-  const { SqliteCatalog }: typeof import("../mod.ts") = await import(join(root, "mod.ts"));
-  await mkdir(directory, { recursive: true });
-  const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
-  for (let count = 0; count < resources; count++) {
-    await catalog.create(recordOf(count));
+/** `stream status REF`, from its start to its end. */
+async function measureStatus(bench: Bench, repeats: number): Promise<void> {
+  const server = await bench.startServer();
+  try {
+    const upload = await startUpload("thin", server.url, metadataOf("lines"));
+    await upload.finish(() => Promise.resolve(EMPTY_XXH128));
+    for (let count = 0; count < repeats; count++) {
+      const startedAtMs = performance.now();
+      const beforeSeconds = cpuSecondsOfEnded();
+      await new Process([...bench.command, "status", upload.reference]).end(TIMEOUT_MS);
+      bench.add("stream status REF", "ms", performance.now() - startedAtMs);
+      const cpuSeconds = cpuSecondsOfEnded() - beforeSeconds;
+      bench.add("stream status REF, CPU", "ms", cpuSeconds * 1000);
+    }
+  } finally {
+    await server.stop();
   }
-  await catalog.close();
-}
-
-function recordOf(index: number) {
-  const createdAtMs = Date.UTC(2026, 0) + index;
-  return {
-    id: crypto.randomUUID(),
-    metadata: { filename: `${index}.log`, mimeType: "text/plain", supportsLineAccess: true },
-    contextId: `run-${index % 1000}`,
-    ...{ createdAtMs, updatedAtMs: createdAtMs },
-    transferStatus: "COMPLETED" as const,
-    ...{
-      size: 1_000_000,
-      durableSize: 1_000_000,
-      lines: 10_000,
-      epoch: 1,
-      sequence: 9,
-      failure: null,
-    },
-    digest: { algorithm: "xxh128" as const, value: "0".repeat(32) },
-    ...{ digestState: null, secretHash: null, ownedBy: "CONNECTION" as const, revision: 1 },
-    announced: { size: null, checksum: null },
-    owner: null,
-  };
 }

@@ -15,7 +15,7 @@ export {
   toStreamError,
 } from "./protocol/errors.ts";
 export { checkContextId, foldResourceId, isResourceId, isUuid } from "./protocol/ids.ts";
-export { LIMITS } from "./protocol/limits.ts";
+export { agreedMessageBytes, LIMITS } from "./protocol/limits.ts";
 export {
   checkMessage,
   decodeMessage,

@@ -13,6 +13,8 @@ export interface Uploader {
   write(bytes: Uint8Array): Promise<void>;
   /** Ends it and waits until it is COMPLETED; the thin client must be told the digest. */
   finish(digest: () => Promise<string>): Promise<void>;
+  /** Leaves without a word. */
+  close(): void;
 }
 
 /** A resource that is open for reading. */
@@ -52,6 +54,7 @@ async function startLibraryUpload(server: string, metadata: ResourceMetadata): P
       await writer.close();
       await upload.done;
     },
+    close: () => void upload.abort(),
   };
 }
 
@@ -126,6 +129,10 @@ class ThinUploader implements Uploader {
     await this.#flush();
     this.#client.send({ "@": "FinishUpload", checksum: await digest(), size: this.#sent });
     await this.#client.next("UploadAcknowledged");
+    this.close();
+  }
+
+  close(): void {
     this.#client.close();
   }
 }

@@ -1,5 +1,5 @@
 /** What a part of the bench works with: servers, clients, and a place for figures. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +17,9 @@ import {
 
 /** How much is done: all of it, five minutes' worth, or just enough to see that it works. */
 export type Extent = "full" | "quick" | "smoke";
+
+/** Where Linux keeps files in memory. */
+const MEMORY = "/dev/shm";
 
 /** The column of what runs on no server of ours. */
 export const OTHERS = "others";
@@ -78,7 +81,11 @@ export interface Part {
 }
 
 const root = mkdtempSync(join(process.env.STREAM_BENCH_DIR ?? tmpdir(), "stream-bench-"));
-process.once("exit", () => rmSync(root, { recursive: true, force: true }));
+/** A file system in memory, where there is one: no disk is measured there. */
+const memoryRoot = existsSync(MEMORY) ? mkdtempSync(join(MEMORY, "stream-bench-")) : root;
+process.once("exit", () => {
+  for (const path of [root, memoryRoot]) rmSync(path, { recursive: true, force: true });
+});
 // Without a listener a signal ends a process that has not left.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 let directories = 0;
@@ -86,6 +93,11 @@ let directories = 0;
 /** A name for a directory that is gone after the run. */
 export function temporaryPath(): string {
   return join(root, String(directories++));
+}
+
+/** The same in memory. */
+export function memoryPath(): string {
+  return join(memoryRoot, String(directories++));
 }
 
 /** One part on one program. */
@@ -113,10 +125,10 @@ export class Bench {
     return { full, quick, smoke }[this.extent];
   }
 
-  /** The server under test, with default settings, on a free port; a directory that is given is kept. */
-  async startServer(given?: string): Promise<Server> {
+  /** The server under test, on a free port, with default settings but for some options; a directory that is given is kept. */
+  async startServer(given?: string, options: readonly string[] = []): Promise<Server> {
     const directory = given ?? temporaryPath();
-    const words = ["serve", "--port", "0", "--data", directory];
+    const words = ["serve", "--port", "0", "--data", directory, ...options];
     const server = await startServer([...this.command, ...words]);
     const stop = async () => {
       await server.stop();

@@ -1,4 +1,5 @@
 /** What is uploaded: one block again and again, so that making it costs nothing. */
+import { open } from "node:fs/promises";
 import { createXXHash128 } from "hash-wasm";
 
 /** Bytes without any order, or lines of 100 bytes with line access. */
@@ -52,4 +53,17 @@ export function metadataOf(form: Form, name = `bench-${form}`) {
 
 function noise(byteCount: number): Uint8Array<ArrayBuffer> {
   return crypto.getRandomValues(new Uint8Array(byteCount));
+}
+
+/** Makes a file of noise. */
+export async function makeFile(
+  path: string,
+  byteCount: number,
+): Promise<{ path: string; bytes: number }> {
+  const block = blockOf("binary");
+  const blocks = blocksFor("binary", byteCount);
+  const file = await open(path, "a");
+  for (let count = 0; count < blocks; count++) await file.write(block);
+  await file.close();
+  return { path, bytes: blocks * block.length };
 }

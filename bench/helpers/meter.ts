@@ -39,9 +39,19 @@ export class Meter {
   }
 }
 
+/** CPU time of all processes that this one started and that have ended (cutime and cstime of proc(5)). */
+export function cpuSecondsOfEnded(): number {
+  const fields = statOf("self");
+  return (fields[13] + fields[14]) / TICKS_PER_SECOND;
+}
+
 function cpuSecondsOf(pid: number): number {
+  const fields = statOf(pid);
+  return (fields[11] + fields[12]) / TICKS_PER_SECOND;
+}
+
+/** Fields of /proc/PID/stat behind the name, which stands in brackets and may hold anything. */
+function statOf(pid: number | "self"): number[] {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  // The name, in brackets, may hold anything.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
 }

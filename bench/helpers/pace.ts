@@ -9,6 +9,8 @@ export interface Load extends Omit<PaceJob, "do"> {
   followers: number;
   /** Processes that follow; 1 by default. */
   followProcesses?: number;
+  /** Where it is followed; where it is uploaded by default. */
+  readAt?: (reference: string) => string;
 }
 
 /** When what was written, and when it had arrived. */
@@ -27,11 +29,11 @@ const GRACE_MS = 15_000;
 /** Runs a load; `connected` is called when all follow and nothing was written yet. */
 export async function latenciesOf(
   bench: Bench,
-  { followers, followProcesses = 1, ...pace }: Load,
+  { followers, followProcesses = 1, readAt = (reference) => reference, ...pace }: Load,
   connected: () => void = () => {},
 ): Promise<Paced> {
   const pacing = await bench.startClient({ do: "pace", ...pace });
-  const { references } = pacing.ready;
+  const references = pacing.ready.references.map(readAt);
   const durationMs = pace.bursts * pace.intervalMs;
   const job = {
     do: "watch" as const,

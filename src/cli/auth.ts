@@ -6,7 +6,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import type { Access, Authenticator } from "../access.ts";
-import { type JwksOptions, JwksTokens } from "../access/jwks.ts";
+import type { JwksOptions } from "../access/jwks.ts";
 import { linkKey, SignedLinks } from "../access/links.ts";
 import { FileTokens } from "../access/file_tokens.ts";
 import type { ServerLog } from "../server.ts";
@@ -56,12 +56,14 @@ export function checkExposure(host: string, options: Options): void {
  * @param options The options.
  * @param directory The data directory, which keeps the key of the links.
  * @param log Hears what is wrong with a file of tokens.
+ * @param sharedKey Gives the key of the links instead, where several servers have the same.
  * @returns Undefined without --auth.
  */
 export async function accessOf(
   options: Options,
   directory: string,
   log: ServerLog,
+  sharedKey?: () => Promise<Uint8Array>,
 ): Promise<Access | undefined> {
   const auth = options.text("auth");
   const claims = { audience: options.text("auth-audience"), issuer: options.text("auth-issuer") };
@@ -71,10 +73,8 @@ export async function accessOf(
   }
   if (auth !== undefined) {
     const tokens = await tokensOf(auth, claims, log);
-    return {
-      tokens,
-      links: new SignedLinks({ key: await linkKey(join(directory, "secret.key")) }),
-    };
+    const key = await (sharedKey?.() ?? linkKey(join(directory, "secret.key")));
+    return { tokens, links: new SignedLinks({ key }) };
   }
   return undefined;
 }
@@ -112,7 +112,10 @@ async function tokensOf(
   log: ServerLog,
 ): Promise<Authenticator> {
   const warn = (message: string) => log.error("tokens", { message });
-  if (/^https?:\/\//.test(auth)) return new JwksTokens({ url: auth, ...claims, warn });
+  if (/^https?:\/\//.test(auth)) {
+    const { JwksTokens } = await import("../access/jwks.ts");
+    return new JwksTokens({ url: auth, ...claims, warn });
+  }
   return await FileTokens.open({ path: auth, warn });
 }
 

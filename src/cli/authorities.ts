@@ -5,7 +5,6 @@
 import { readFile } from "node:fs/promises";
 import { toStreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
-import { adoptAuthorities } from "../runtime/authorities.ts";
 import { type Options, UsageError } from "./command.ts";
 
 /**
@@ -18,6 +17,7 @@ export async function trustAuthorities(options: Options): Promise<void> {
   const pem = await readFile(path, "utf8").catch((error) => {
     throw new UsageError(`--ca ${path} cannot be read: ${reasonOf(error)}`);
   });
+  const { adoptAuthorities } = await import("../runtime/authorities.ts");
   try {
     adoptAuthorities(pem);
   } catch (error) {

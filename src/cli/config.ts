@@ -3,7 +3,7 @@
  * @module
  */
 import { isUtf8 } from "node:buffer";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -69,6 +69,16 @@ export function configCommand(commands: readonly Command[], read: ReadFile): Com
       return EXIT.ok;
     },
   };
+}
+
+/**
+ * Tells whether there is a configuration file to read.
+ * @param argv Arguments of a command.
+ * @param environment Environment variables.
+ */
+export function isConfigured(argv: readonly string[], environment: Environment): boolean {
+  return argv.some((word) => word.startsWith("--config")) || Boolean(environment.STREAM_CONFIG) ||
+    existsSync(usualPath());
 }
 
 /** Never the working directory: a stranger's checkout must not say where a push goes. */

@@ -3,7 +3,6 @@
  * @module
  */
 import process from "node:process";
-import { inspect } from "node:util";
 import { StreamError, VERSION } from "../protocol.ts";
 import { adoptProxies } from "../runtime/proxies.ts";
 import {
@@ -16,39 +15,44 @@ import {
   UsageError,
 } from "./command.ts";
 import { trustAuthorities } from "./authorities.ts";
-import { adopt } from "./commands/adopt.ts";
-import { check } from "./commands/check.ts";
-import { close } from "./commands/close.ts";
-import { completionsCommand } from "./commands/completions.ts";
-import { configCommand, configReader } from "./config.ts";
+import { configCommand, configReader, isConfigured } from "./config.ts";
 import { described, exitCodeOf } from "./exit_codes.ts";
-import { follow } from "./commands/follow.ts";
-import { get } from "./commands/get.ts";
-import { ls } from "./commands/ls.ts";
-import { manCommand } from "./commands/man.ts";
 import { printLine, ReaderGone, visible } from "./output/output.ts";
-import { pushCommand } from "./commands/push.ts";
-import { rm } from "./commands/rm.ts";
-import { run } from "./commands/run.ts";
-import { search } from "./commands/search.ts";
-import { serve } from "./commands/serve.ts";
-import { share } from "./commands/share.ts";
-import { status } from "./commands/status.ts";
 import { flush, notice, writeLine } from "./output/stderr.ts";
-import { token } from "./commands/token.ts";
-import { wait } from "./commands/wait.ts";
 
-const CONFIGURED: readonly Command[] = [
-  ...[serve, pushCommand, run, follow, get, status, search, wait, ls, rm, close, share],
-  ...[token, check, adopt],
-];
-const readConfig = configReader(CONFIGURED);
-const COMMANDS: readonly Command[] = [
+/** Commands with options that a file may set; a command's program is loaded when it is run. */
+const CONFIGURED: Record<string, () => Promise<Command>> = {
+  serve: async () => (await import("./commands/serve.ts")).serve,
+  push: async () => (await import("./commands/push.ts")).pushCommand,
+  run: async () => (await import("./commands/run.ts")).run,
+  follow: async () => (await import("./commands/follow.ts")).follow,
+  get: async () => (await import("./commands/get.ts")).get,
+  status: async () => (await import("./commands/status.ts")).status,
+  search: async () => (await import("./commands/search.ts")).search,
+  wait: async () => (await import("./commands/wait.ts")).wait,
+  ls: async () => (await import("./commands/ls.ts")).ls,
+  rm: async () => (await import("./commands/rm.ts")).rm,
+  close: async () => (await import("./commands/close.ts")).close,
+  share: async () => (await import("./commands/share.ts")).share,
+  token: async () => (await import("./commands/token.ts")).token,
+  check: async () => (await import("./commands/check.ts")).check,
+  adopt: async () => (await import("./commands/adopt.ts")).adopt,
+  cluster: async () => (await import("./commands/cluster.ts")).cluster,
+};
+const COMMANDS: Record<string, () => Promise<Command>> = {
   ...CONFIGURED,
-  configCommand(CONFIGURED, readConfig),
-  completionsCommand(() => COMMANDS),
-  manCommand(() => COMMANDS),
-];
+  config: async () => {
+    const commands = await all(CONFIGURED);
+    return configCommand(commands, configReader(commands));
+  },
+  completions: async () =>
+    (await import("./commands/completions.ts")).completionsCommand(() => all(COMMANDS)),
+  man: async () => (await import("./commands/man.ts")).manCommand(() => all(COMMANDS)),
+};
+
+function all(commands: Record<string, () => Promise<Command>>): Promise<Command[]> {
+  return Promise.all(Object.values(commands).map((load) => load()));
+}
 
 /**
  * Runs the program.
@@ -60,7 +64,7 @@ export async function main(argv: string[]): Promise<number> {
   try {
     return await dispatch(argv);
   } catch (error) {
-    return report(error, argv[0]);
+    return await report(error, argv[0]);
   } finally {
     await flush();
   }
@@ -71,36 +75,38 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   if (name === "--version" || name === "-V" || name === "version") {
     return print(`stream ${VERSION}`);
   }
-  if (name === "--help" || name === "-h") return print(overview());
-  if (name === "help") return help(argv);
-  const command = find(name);
-  const read = readArguments(command, argv, process.env, readConfig);
+  if (name === "--help" || name === "-h") return print(await overview());
+  if (name === "help") return await help(argv);
+  const command = await find(name);
+  // Whether a file makes sense depends on the options of all commands.
+  const known = isConfigured(argv, process.env) ? await all(CONFIGURED) : [];
+  const read = readArguments(command, argv, process.env, configReader(known));
   if (read === null) return print(commandHelp(command));
   await trustAuthorities(read.options);
   adoptProxies(process.env);
   return await command.run(read.args, read.options);
 }
 
-function help([name]: string[]): Promise<number> {
-  return print(name === undefined ? overview() : commandHelp(find(name)));
+async function help([name]: string[]): Promise<number> {
+  return await print(name === undefined ? await overview() : commandHelp(await find(name)));
 }
 
-function find(name: string): Command {
-  const command = COMMANDS.find((command) => command.name === name);
-  if (command !== undefined) return command;
-  const suggestion = nearest(name, [...COMMANDS.map(({ name }) => name), "help"]);
+async function find(name: string): Promise<Command> {
+  if (Object.hasOwn(COMMANDS, name)) return await COMMANDS[name]();
+  const suggestion = nearest(name, [...Object.keys(COMMANDS), "help"]);
   const hint = suggestion === undefined ? "" : `; did you mean ${suggestion}?`;
   throw new UsageError(`there is no command ${JSON.stringify(name)}${hint}`);
 }
 
-function overview(): string {
+async function overview(): Promise<string> {
+  const commands = await all(COMMANDS);
   return [
     `stream ${VERSION}: moves files that are still being written`,
     "",
     "usage: stream COMMAND [arguments] [options]",
     "",
     "commands:",
-    ...table(COMMANDS.map(({ name, summary }) => [`  ${name}`, summary])),
+    ...table(commands.map(({ name, summary }) => [`  ${name}`, summary])),
     "",
     "stream COMMAND --help tells more about one; --version tells the version.",
     "",
@@ -116,16 +122,18 @@ async function print(text: string): Promise<number> {
   return EXIT.ok;
 }
 
-function report(error: unknown, name: string | undefined): number {
+async function report(error: unknown, name: string | undefined): Promise<number> {
   if (error instanceof ReaderGone) return EXIT.ok;
   if (error instanceof UsageError) {
-    const known = COMMANDS.some((command) => command.name === name);
-    const where = known ? `stream ${name} --help` : "stream help";
+    const isKnown = name !== undefined && Object.hasOwn(COMMANDS, name);
+    const where = isKnown ? `stream ${name} --help` : "stream help";
     notice(visible(error.message));
     writeLine(`see '${where}'`);
     return EXIT.usage;
   }
   notice(described(error));
-  if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) writeLine(inspect(error));
+  if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) {
+    writeLine((await import("node:util")).inspect(error));
+  }
   return exitCodeOf(error);
 }

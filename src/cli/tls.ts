@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { toStreamError } from "../protocol.ts";
-import { type Certificate, type FramesRuntime, framesRuntime } from "../runtime/frames.ts";
+import type { Certificate, FramesRuntime } from "../runtime/frames.ts";
 import type { ServerLog } from "../server.ts";
 import { type Options, UsageError } from "./command.ts";
 
@@ -35,6 +35,7 @@ export class Tls {
     if (certPath === undefined || keyPath === undefined) {
       throw new UsageError("--tls-cert and --tls-key go together");
     }
+    const { framesRuntime } = await import("../runtime/frames.ts");
     try {
       const runtime = framesRuntime({ tls: await read(certPath, keyPath) });
       return new Tls(certPath, keyPath, runtime);

@@ -2,6 +2,7 @@
  * What carries the connections of a command.
  * @module
  */
+import type { StepTransport } from "../client.ts";
 import { type TransportOptions, TRANSPORTS } from "../client/connection/transport.ts";
 import { type Option, type Options, UsageError } from "./command.ts";
 import { visible } from "./output/output.ts";
@@ -15,6 +16,12 @@ export const TRANSPORT_OPTION: Record<string, Option> = {
     help:
       "ws: WebSocket; http: plain requests; auto: http where no WebSocket passes (default auto)",
   },
+};
+
+/** Connects to Step servers, for pushes. */
+export const connectStep: StepTransport = async (url, handler) => {
+  const { connectFrames } = await import("../runtime/frames/client.ts");
+  return await connectFrames(url, handler);
 };
 
 /**

@@ -112,7 +112,8 @@ export class FollowFeed implements Feed {
     this.#send = send;
     this.#reported = reading.received;
     const { received: from, to } = reading;
-    send({ "@": "Follow", from, to, epoch, life, window: LIMITS.downloadWindowBytes });
+    const { downloadWindowBytes: window, agreedMessageBytes: messageBytes } = LIMITS;
+    send({ "@": "Follow", from, to, epoch, life, window, messageBytes });
   }
 
   arrived(): void {}

@@ -2,7 +2,12 @@
  * Streams of the engine that hold the logs of resources: their names, their subjects, and how they are made.
  * @module
  */
-import { DiscardPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
 import { type Engine, shardOf } from "./engine.ts";
 
@@ -10,6 +15,11 @@ import { type Engine, shardOf } from "./engine.ts";
 const FORMAT = "1";
 /** Streams that logs are spread over, unless somebody says otherwise. */
 const SHARDS = 12;
+/** The engine's code for a stream that does not exist. */
+const STREAM_MISSING = 10059;
+/** For how long a stream may have no leader, and how often it is asked for, in ms. */
+const ELECTION_MS = 15_000;
+const PAUSE_MS = 100;
 
 /** Largest payload of one message of a log; it fits the engine's usual limit of 1 MiB. */
 export const MESSAGE_BYTES: number = 512 * 1024;
@@ -56,18 +66,35 @@ export async function ensureLogs(engine: Engine, options: LogsOptions): Promise<
  * @throws {StreamError} NOT_READY when they are not there yet, WRONG_STATE when another version made them.
  */
 export async function shardsOf(engine: Engine): Promise<number> {
-  const { config } = await engine.jsm.streams.info(streamOf(0)).catch((error) => {
+  const config = await configOf(engine, streamOf(0));
+  const { "stream-format": format, "stream-shards": shards } = config?.metadata ?? {};
+  if (config === null) {
     throw new StreamError(
       "NOT_READY",
-      `the engine does not know the streams of a cluster (${error.message}): see stream cluster init`,
+      "the engine does not know the streams of a cluster: see stream cluster init",
     );
-  });
-  const { "stream-format": format, "stream-shards": shards } = config.metadata ?? {};
+  }
   if (format === FORMAT) return Number(shards);
   throw new StreamError(
     "WRONG_STATE",
     `the engine holds data of format ${format}, this program knows ${FORMAT}`,
   );
+}
+
+/** How a stream was made; null where there is none. One that was made just now may have no leader yet. */
+async function configOf(engine: Engine, stream: string): Promise<StreamConfig | null> {
+  for (const untilMs = performance.now() + ELECTION_MS;;) {
+    try {
+      return (await engine.request(() => engine.jsm.streams.info(stream))).config;
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === STREAM_MISSING) return null;
+      if (performance.now() > untilMs) {
+        const reason = (error as Error).message;
+        throw new StreamError("NOT_READY", `the engine does not answer: ${reason}`);
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+  }
 }
 
 /** Name of a stream. */

@@ -4,8 +4,10 @@
  */
 /** Limits that both ends know; units stand in the names, reasons beside them (PROTOCOL.md 7). */
 export const LIMITS = {
-  /** One data message; 64 KiB moves as fast as larger ones and costs a quarter of their memory. */
+  /** One data message, unless both ends agree on longer ones. */
   dataMessageBytes: 64 * 1024,
+  /** One data message where both ends agree: wakes them less often; still longer ones move no faster. */
+  agreedMessageBytes: 256 * 1024,
   /** One control message from a client; the largest legitimate one is far below. */
   controlMessageBytes: 64 * 1024,
   /** One binary answer to RequestChunk where the transport only sends whole messages. */
@@ -35,3 +37,20 @@ export const LIMITS = {
   /** Nesting of JSON accepted from a peer; the deepest legitimate message has 3 levels. */
   jsonDepth: 16,
 } as const;
+
+/**
+ * The longest data message that both ends of a native connection take (PROTOCOL.md 3.3 and 4.4).
+ *
+ * @param wishedBytes What the client proposed, in bytes; undefined where it proposed nothing.
+ * @returns Its length, in bytes.
+ *
+ * @example
+ * ```ts
+ * import { agreedMessageBytes } from "@stream/live/protocol";
+ *
+ * console.log(agreedMessageBytes(undefined), agreedMessageBytes(2 ** 30)); // 65536 262144
+ * ```
+ */
+export function agreedMessageBytes(wishedBytes: number = LIMITS.dataMessageBytes): number {
+  return Math.min(Math.max(wishedBytes, LIMITS.dataMessageBytes), LIMITS.agreedMessageBytes);
+}

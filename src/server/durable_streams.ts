@@ -101,7 +101,7 @@ function routesOf(parts: StreamParts): Route[] {
           ...["Stream-TTL", "Stream-Expires-At", "Stream-Transfer-Status", ...STATE],
         ),
         204: answer("nothing came", "Stream-Up-To-Date", "Stream-Cursor", ...STATE),
-        304: answer("not modified", "ETag", ...STATE),
+        304: answer("not modified", "ETag", "Stream-Up-To-Date", "Stream-Cursor", ...STATE),
       },
       errors: [
         ...STREAM_ERRORS,

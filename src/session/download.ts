@@ -4,6 +4,7 @@
  */
 import { Bell } from "../bell.ts";
 import {
+  agreedMessageBytes,
   checkLife,
   checkStart,
   encodeMessage,
@@ -12,7 +13,6 @@ import {
   type Message,
   type MessageOf,
   type ResourceStatus,
-  type StepStatus,
   StreamError,
 } from "../protocol.ts";
 import {
@@ -25,6 +25,7 @@ import {
 } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
+import { statusMessage } from "./status_message.ts";
 
 /** Parts and settings of a download session. */
 export interface DownloadSessionOptions {
@@ -60,6 +61,8 @@ interface Following {
   consumed: number;
   /** Bytes that may be sent and not yet consumed. */
   window: number;
+  /** Length of the longest data message. */
+  messageBytes: number;
 }
 
 /** Serves one reader. */
@@ -274,7 +277,8 @@ export class DownloadSession extends ControlSession {
     await this.send({ "@": "LinesLocated", ...window });
   }
 
-  async #follow({ from, to, epoch, life, window }: MessageOf<"Follow">): Promise<void> {
+  async #follow(request: MessageOf<"Follow">): Promise<void> {
+    const { from, to, epoch, life, window, messageBytes } = request;
     const { status } = this.#resource;
     if (window < LIMITS.minDownloadWindowBytes) {
       throw new StreamError(
@@ -294,6 +298,7 @@ export class DownloadSession extends ControlSession {
       end,
       consumed: from,
       window: Math.min(window, LIMITS.downloadWindowBytes),
+      messageBytes: agreedMessageBytes(messageBytes),
     };
     this.#following = following;
     const { meter } = this.#options.resources;
@@ -325,9 +330,9 @@ export class DownloadSession extends ControlSession {
    * @returns False when it is for the loop.
    */
   #pushNewest(following: Following, status: ResourceStatus): boolean {
-    const { next, end, consumed, window } = following;
+    const { next, end, consumed, window, messageBytes } = following;
     const byteCount = status.currentSize - next;
-    const most = Math.min(LIMITS.dataMessageBytes, end - next - 1, consumed + window - next);
+    const most = Math.min(messageBytes, end - next - 1, consumed + window - next);
     if (!this.#progressed.isAwaited || isFinal(status.transferStatus)) return false;
     if (byteCount <= 0 || byteCount > most) return false;
     const bytes = this.#resource.recall(next, byteCount);
@@ -344,8 +349,9 @@ export class DownloadSession extends ControlSession {
     const isProven = following.consumed - following.from >= PROVEN_BYTES;
     const mostBytes = isProven ? byteCount : Math.min(byteCount, LIMITS.dataMessageBytes);
     return this.#resource.lend(following.next, mostBytes, async (bytes) => {
-      for (let at = 0; at < bytes.length && !this.over; at += LIMITS.dataMessageBytes) {
-        const piece = bytes.subarray(at, at + LIMITS.dataMessageBytes);
+      const { messageBytes } = following;
+      for (let at = 0; at < bytes.length && !this.over; at += messageBytes) {
+        const piece = bytes.subarray(at, at + messageBytes);
         following.next += piece.length;
         await this.connection.send(piece);
       }
@@ -371,26 +377,4 @@ export class DownloadSession extends ControlSession {
   get #resource(): Resource {
     return this.#opened!.resource;
   }
-}
-
-interface EncodedStatus {
-  native: string;
-  step: string;
-}
-
-/** A status is encoded once for all who are told. */
-const encodedStatuses = new WeakMap<ResourceStatus, EncodedStatus>();
-
-function statusMessage(status: ResourceStatus, native: boolean): string {
-  let encoded = encodedStatuses.get(status);
-  if (encoded === undefined) {
-    const { transferStatus, currentSize, numberOfLines } = status;
-    const stepStatus: StepStatus = { transferStatus, currentSize, numberOfLines };
-    encoded = {
-      native: encodeMessage({ "@": "StatusChanged", resourceStatus: status }),
-      step: encodeMessage({ "@": "StatusChanged", resourceStatus: stepStatus }),
-    };
-    encodedStatuses.set(status, encoded);
-  }
-  return native ? encoded.native : encoded.step;
 }

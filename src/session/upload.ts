@@ -4,6 +4,7 @@
  */
 import { Bell } from "../bell.ts";
 import {
+  agreedMessageBytes,
   closeReason,
   isUuid,
   LIMITS,
@@ -16,6 +17,7 @@ import {
 import { type Appender, Credit, type OwnedUpload, type Resources } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
+import { statusMessage } from "./status_message.ts";
 
 /** Parts and settings of an upload session. */
 export interface UploadSessionOptions {
@@ -52,6 +54,8 @@ export interface UploadSessionOptions {
 /** An upload that was registered. */
 interface Running {
   appender: Appender;
+  /** Length of the longest data message. */
+  messageBytes: number;
   credit: Credit;
   unwatch: () => void;
 }
@@ -121,13 +125,13 @@ export class UploadSession extends ControlSession {
 
   protected receive(bytes: Uint8Array, final: boolean): void | Promise<void> {
     this.#expect("RECEIVING", "binary data");
-    const { appender, credit } = this.#upload!;
+    const { appender, credit, messageBytes } = this.#upload!;
     if (this.native) {
       this.#messageBytes += bytes.length;
-      if (this.#messageBytes > LIMITS.dataMessageBytes) {
+      if (this.#messageBytes > messageBytes) {
         throw new StreamError(
           "MESSAGE_TOO_LARGE",
-          `a data message of ${this.#messageBytes} bytes is above ${LIMITS.dataMessageBytes}`,
+          `a data message of ${this.#messageBytes} bytes is above ${messageBytes}`,
         );
       }
       if (final) this.#messageBytes = 0;
@@ -165,7 +169,9 @@ export class UploadSession extends ControlSession {
     throw new StreamError("WRONG_STATE", `${what} came while the upload was ${this.#state}`);
   }
 
-  async #start({ metadata, digests, id }: MessageOf<"StartUpload">): Promise<void> {
+  async #start(
+    { metadata, digests, id, messageBytes }: MessageOf<"StartUpload">,
+  ): Promise<void> {
     const { resources, contextId, requiresContext, makesContexts = false, check } = this.#options;
     const { supportsLineAccess } = metadata;
     if (this.native && supportsLineAccess === undefined) {
@@ -185,15 +191,15 @@ export class UploadSession extends ControlSession {
       ownedBy: this.native ? "SECRET" : "CONNECTION",
       digests: this.native ? digests ?? [] : [],
     });
-    await this.#ready(owned);
+    await this.#ready(owned, messageBytes);
   }
 
-  async #resume({ id, secret }: MessageOf<"ResumeUpload">): Promise<void> {
+  async #resume({ id, secret, messageBytes }: MessageOf<"ResumeUpload">): Promise<void> {
     const { resources, check } = this.#options;
     await check?.(id);
     this.#takePlace();
     const resumed = await resources.resume(id, secret);
-    if (!("completed" in resumed)) return await this.#ready(resumed);
+    if (!("completed" in resumed)) return await this.#ready(resumed, messageBytes);
     this.#state = "FINISHING";
     if (!this.over) await this.#sendAcknowledgement(resumed.completed);
   }
@@ -204,9 +210,11 @@ export class UploadSession extends ControlSession {
     else this.#givePlaceBack = give;
   }
 
-  async #ready({ appender, secret }: OwnedUpload): Promise<void> {
+  /** @param wishedBytes Longest data message that the uploader would send; it may know of none but the usual. */
+  async #ready({ appender, secret }: OwnedUpload, wishedBytes?: number): Promise<void> {
     if (this.over) return await this.#options.resources.interrupt(appender, disconnected(""));
-    this.#upload = this.#run(appender);
+    const messageBytes = agreedMessageBytes(wishedBytes);
+    this.#upload = this.#run(appender, messageBytes);
     this.#state = "RECEIVING";
     const { id } = appender.resource;
     this.#resourceId = id;
@@ -222,10 +230,11 @@ export class UploadSession extends ControlSession {
       limit: this.#upload.credit.limit,
       digest: appender.digestAlgorithm,
       stepReference: this.#options.stepReferenceTo?.(id),
+      messageBytes: wishedBytes === undefined ? undefined : messageBytes,
     });
   }
 
-  #run(appender: Appender): Running {
+  #run(appender: Appender, messageBytes: number): Running {
     const { creditPool } = this.#options.resources;
     const credit = new Credit(creditPool, appender.received, performance.now());
     appender.writeAfterBytes = writeAfter(credit);
@@ -236,14 +245,14 @@ export class UploadSession extends ControlSession {
     const unwatch = this.native
       ? appender.resource.watch((status) => this.#announce(status, appender.epoch))
       : () => {};
-    return { appender, credit, unwatch };
+    return { appender, messageBytes, credit, unwatch };
   }
 
   /** Tells the uploader of what it sent itself; what the next owner does is not its own any more. */
   #announce(resourceStatus: ResourceStatus, epoch: number): void {
-    if (!this.over && resourceStatus.epoch === epoch) {
-      void this.send({ "@": "StatusChanged", resourceStatus });
-    }
+    if (this.over || resourceStatus.epoch !== epoch) return;
+    const text = statusMessage(resourceStatus, this.native);
+    if (!this.connection.sendNow(text)) void this.connection.send(text);
   }
 
   /** Bytes left memory: a sender that waited for room goes on. */

@@ -76,9 +76,9 @@ export class NatsStorage implements Storage {
     return new NatsStorage(engine, await shardsOf(engine), options);
   }
 
-  /** Whether somebody waits for the engine longer than usual. */
+  /** Whether there is no connection to the engine, or somebody waits for it longer than usual. */
   get isStalled(): boolean {
-    return this.#patience.isStrained;
+    return !this.#engine.isConnected || this.#patience.isStrained;
   }
 
   /** Makes a new, empty log. */

@@ -1,7 +1,7 @@
 /** Lines of a resource as they are printed: the same whatever pieces their bytes come in. */
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { grepFinder } from "../../src/cli/lines/grep.ts";
+import { grepFinder } from "../../src/cli/lines/grep_finder.ts";
 import { lastState, Pieces } from "../../src/cli/lines/pieces.ts";
 import { shownLines, type ShownOptions } from "../../src/cli/lines/shown_lines.ts";
 import { utf8 } from "../helpers/bytes.ts";

@@ -873,3 +873,47 @@ test("an upload that breaks once goes on, and is told apart by nobody who follow
   assertEquals(retried, ["INTERRUPTED"]);
   await statusOf(server.resources, idOf(upload), isCompleted);
 });
+
+/** Counts the binary messages that a step sends by WebSocket. */
+async function countingMessages(step: () => Promise<void>): Promise<number> {
+  const Standard = globalThis.WebSocket;
+  let count = 0;
+  globalThis.WebSocket = class extends Standard {
+    override send(data: Parameters<WebSocket["send"]>[0]): void {
+      if (typeof data !== "string") count++;
+      super.send(data);
+    }
+  };
+  try {
+    await step();
+  } finally {
+    globalThis.WebSocket = Standard;
+  }
+  return count;
+}
+
+test("lines that follow each other are gathered: the first goes at once, the others together", async () => {
+  await using server = await startServer();
+  const count = await countingMessages(async () => {
+    const upload = await push(server.url, metadata);
+    const writer = upload.writable.getWriter();
+    await writer.write(utf8("first\n"));
+    await statusOf(server.resources, idOf(upload), ({ currentSize }) => currentSize === 6);
+    for (let line = 0; line < 1000; line++) await writer.write(utf8("another\n"));
+    await writer.close();
+    assertEquals((await upload.done).size, 6 + 8 * 1000);
+  });
+  assertLess(count, 200);
+});
+
+test("what was gathered is sent without a further write, and before an abort", async () => {
+  await using server = await startServer();
+  const upload = await push(server.url, metadata);
+  const writer = upload.writable.getWriter();
+  for (const text of ["1", "2", "3"]) await writer.write(utf8(text));
+  await statusOf(server.resources, idOf(upload), ({ currentSize }) => currentSize === 3);
+  for (const text of ["4", "5", "6"]) await writer.write(utf8(text));
+  await upload.abort("enough");
+  const { currentSize } = await statusOf(server.resources, idOf(upload), isFailed);
+  assertEquals(currentSize, 6);
+});

@@ -11,10 +11,13 @@ import { assertBytes } from "../helpers/frames/connection.ts";
 const pattern = (size: number) => Uint8Array.from({ length: size }, (_, at) => at * 31 % 251);
 
 /** Everything that may be sent now. */
-function drain(window: SendWindow): Uint8Array[] {
+function drain(window: SendWindow, mostBytes?: number): Uint8Array[] {
   const pieces: Uint8Array[] = [];
-  for (let piece = window.next(); piece !== null; piece = window.next()) pieces.push(piece);
-  return pieces;
+  for (;;) {
+    const piece = window.next(mostBytes);
+    if (piece === null) return pieces;
+    pieces.push(piece);
+  }
 }
 
 /** More than any case delivers. */
@@ -32,8 +35,9 @@ test("whatever is acknowledged, granted and broken off, the server gets the sour
       const window = new SendWindow(known, known);
       let received = known, acknowledged = known, limit = known;
       const take = () => {
-        for (const piece of drain(window)) {
-          assertLessOrEqual(piece.length, LIMITS.dataMessageBytes);
+        const mostBytes = steps.length % 2 === 0 ? undefined : LIMITS.agreedMessageBytes;
+        for (const piece of drain(window, mostBytes)) {
+          assertLessOrEqual(piece.length, mostBytes ?? LIMITS.dataMessageBytes);
           assertBytes(piece, source.subarray(received, received + piece.length));
           received += piece.length;
         }
@@ -59,6 +63,18 @@ test("whatever is acknowledged, granted and broken off, the server gets the sour
     }),
     { numRuns: 100 },
   );
+});
+
+test("small pieces are joined to messages, long ones are not copied", () => {
+  const window = new SendWindow(0, 1_000_000);
+  for (let at = 0; at < 2000; at += 10) window.accept(pattern(2000).subarray(at, at + 10));
+  assertEquals(window.unsentBytes, 2000);
+  const long = pattern(200_000);
+  window.accept(long);
+  const [first, second, ...others] = drain(window, LIMITS.agreedMessageBytes);
+  assertBytes(first, pattern(2000));
+  assertEquals([second.buffer, second.length, others.length], [long.buffer, 200_000, 0]);
+  assertEquals(window.unsentBytes, 0);
 });
 
 test("a server that has less than it acknowledged lost bytes", () => {

@@ -56,6 +56,7 @@ export class Member {
     const guard = this.#guard;
     this.#guard = null;
     if (guard === null) return;
+    guard.ref();
     const over = once(guard, "exit");
     guard.stdin!.end();
     await over;
@@ -81,8 +82,8 @@ export class EngineCluster implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** Starts one. */
-  static async start(): Promise<EngineCluster> {
+  /** Starts one; `fileStore` is what each member may store. */
+  static async start({ fileStore = "4GB" } = {}): Promise<EngineCluster> {
     const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
     const ports = await freePorts(3 * MEMBERS);
     const routes = ports.slice(2 * MEMBERS).map((port) => `nats://127.0.0.1:${port}`).join(", ");
@@ -97,7 +98,7 @@ export class EngineCluster implements AsyncDisposable {
         `max_payload: 1MB`,
         `jetstream { store_dir: "${
           join(directory, `${name}.data`)
-        }", max_file_store: 4GB, sync_interval: always }`,
+        }", max_file_store: ${fileStore}, sync_interval: always }`,
         `cluster { name: stream, listen: 127.0.0.1:${route}, routes: [${routes}] }`,
       ];
       writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));

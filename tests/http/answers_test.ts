@@ -312,6 +312,36 @@ async function askOfTus(asker: Asker): Promise<void> {
   await asker.ask("DELETE", one, { id, secret }, "", { headers: version });
 }
 
+async function askOfStreams(asker: Asker): Promise<void> {
+  const path = Object.keys(openApi.paths).find((path) => path.startsWith("/streams/"))!;
+  const values = { path: "answers" };
+  const ask = (method: string, query = "", init: RequestInit = {}) =>
+    asker.ask(method, path, values, query, init);
+  const headers = { "content-type": "text/plain" };
+  const producer = { ...headers, "producer-id": "p", "producer-epoch": "0" };
+  await ask("HEAD");
+  await ask("POST", "", { headers, body: "nowhere" });
+  for (const type of ["text/plain", "text/plain", "text/html"]) {
+    await ask("PUT", "", { headers: { "content-type": type } });
+  }
+  await ask("POST", "", { headers, body: "one\n" });
+  for (const seq of ["0", "0", "2"]) {
+    await ask("POST", "", { headers: { ...producer, "producer-seq": seq }, body: "two\n" });
+  }
+  for (const query of ["", "?offset=-1", "?offset=now", "?offset=nonsense"]) {
+    await ask("GET", query);
+  }
+  const { headers: read } = await ask("GET", "?offset=-1");
+  await ask("GET", "?offset=-1", { headers: { "if-none-match": read.get("etag")! } });
+  await ask("POST", "", { headers: { "stream-closed": "true" } });
+  await ask("POST", "", { headers, body: "late" });
+  await ask("GET", `?offset=${read.get("stream-next-offset")}&live=long-poll`);
+  await ask("GET", "?offset=-1&live=sse");
+  await ask("HEAD");
+  await ask("DELETE");
+  await ask("DELETE");
+}
+
 test("every answer of every operation is as the document describes it", async () => {
   await using server = await startServer();
   const asker = new Asker(server.url);
@@ -323,6 +353,7 @@ test("every answer of every operation is as the document describes it", async ()
   await asker.ask("HEAD", ONE, { id });
   await askOfContexts(asker);
   await askOfTus(asker);
+  await askOfStreams(asker);
   const all = Object.values(openApi.paths).flatMap((path) => Object.values(path))
     .filter(({ responses }) => !("101" in responses));
   const missing = all.map(({ operationId }) => operationId).filter((id) => !asker.asked.has(id));

@@ -562,6 +562,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
   const grouped = (count: number) => String(count).replace(/(?=(\d{3})+$)/g, " ").trim();
   const {
     dataMessageBytes,
+    agreedMessageBytes,
     controlMessageBytes,
     jsonDepth,
     wholeChunkBytes,
@@ -583,6 +584,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
     Object.fromEntries(tableRows(7).map(([limit, value]) => [limit, value.replace(/ \(.*/, "")])),
     {
       "data message (native)": size(dataMessageBytes),
+      "data message that is agreed on": size(agreedMessageBytes),
       "control message from a client": `${size(controlMessageBytes)}, ${jsonDepth} levels of JSON`,
       "chunk on the main port; Step lines": size(wholeChunkBytes),
       "upload window": `${size(minUploadWindowBytes)} to ${size(uploadWindowBytes)}`,

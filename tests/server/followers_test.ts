@@ -79,12 +79,12 @@ async function stall(reference: string): Promise<RawPeer> {
 /** Uploads with a follower that keeps pace and compares what it gets. */
 async function uploadFollowed(upload: PushedUpload): Promise<void> {
   const piece = new Uint8Array(LIMITS.dataMessageBytes).map((_, index) => index % 251);
-  const twice = concat([piece, piece]);
+  const repeated = concat(Array(LIMITS.agreedMessageBytes / piece.length + 1).fill(piece));
   const compare = async () => {
     let offset = 0;
     for await (const bytes of follow(upload.reference)) {
       const start = offset % piece.length;
-      assertBytes(bytes, twice.subarray(start, start + bytes.length));
+      assertBytes(bytes, repeated.subarray(start, start + bytes.length));
       offset += bytes.length;
     }
     return offset;

@@ -761,6 +761,21 @@ test("native: data messages to a follower have at most 64 KiB", async () => {
   assertBytes(peer.inbox.bytes, content);
 });
 
+test("native: a follower that takes longer data messages gets them, up to 256 KiB", async () => {
+  const content = new Uint8Array(randomBytes(6 * MiB));
+  const source = await Source.completed(content.slice());
+  for (const [wished, most] of [[1, 64], [100 * KiB, 100], [2 ** 30, 256]]) {
+    using peer = source.native();
+    peer.say(follow({ messageBytes: wished }));
+    await peer.inbox.until("a whole window", () => peer.inbox.byteCount === 4 * MiB);
+    // One that has taken nothing yet is read little for at once.
+    peer.say(consumed(4 * MiB));
+    await peer.inbox.next("FollowEnd");
+    assertEquals(Math.max(...peer.inbox.data.map(({ length }) => length)), most * KiB);
+    assertBytes(peer.inbox.bytes, content);
+  }
+});
+
 /** Number of bytes when no more come: a session sends a status only when it has sent what it had begun. */
 async function settled(source: Source, peer: Peer): Promise<number> {
   // The first may come before bytes that were to be sent next; the second comes after them.

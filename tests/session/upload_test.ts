@@ -542,6 +542,34 @@ test("native: a data message of 64 KiB is taken and a longer one is MESSAGE_TOO_
   assertEquals(currentSize, LIMITS.dataMessageBytes);
 });
 
+test("native: messages are as long as both ends agree, 64 KiB to 256 KiB, on each connection anew", async () => {
+  for (const [wished, agreed] of [[1, 64], [100 * KiB, 100], [2 ** 30, 256]]) {
+    const resources = memoryResources({ resumeWindowMs: 60_000 });
+    using first = native(resources);
+    first.say({ ...start, messageBytes: wished });
+    const { id, secret, messageBytes } = await first.inbox.next("ReadyForUpload");
+    assertEquals(messageBytes, agreed * KiB);
+    first.give(new Uint8Array(messageBytes!));
+    first.leave();
+    using second = native(resources);
+    second.say({ "@": "ResumeUpload", id, secret });
+    assertEquals((await second.inbox.next("ReadyForUpload")).messageBytes, undefined);
+    second.give(new Uint8Array(LIMITS.dataMessageBytes + 1));
+    await assertClosed(second, "MESSAGE_TOO_LARGE");
+    const { currentSize } = await assertFailed(resources, id!, "MESSAGE_TOO_LARGE");
+    assertEquals(currentSize, messageBytes);
+  }
+});
+
+test("native: a message longer than was agreed on is MESSAGE_TOO_LARGE", async () => {
+  const resources = memoryResources();
+  using peer = native(resources);
+  const id = await begin(peer, { ...start, messageBytes: 100 * KiB });
+  peer.give(new Uint8Array(100 * KiB + 1));
+  await assertClosed(peer, "MESSAGE_TOO_LARGE");
+  assertEquals((await assertFailed(resources, id, "MESSAGE_TOO_LARGE")).currentSize, 0);
+});
+
 test("native: bytes up to the limit are taken, and the next one is CREDIT_EXCEEDED", async () => {
   const storage = new GatedStorage();
   storage.appending.shut();

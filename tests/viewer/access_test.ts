@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Grant, shareResource, SignedLinks } from "../../mod.ts";
-import { openBrowser, openServer, uploaded, Viewer } from "../helpers/peers/browser.ts";
+import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
 
 const browser = await openBrowser();
 let revoked = "";
@@ -10,7 +10,13 @@ const server = await openServer({
   access: {
     tokens: {
       authenticate: (token: string) =>
-        Promise.resolve(token.startsWith("right") && token !== revoked ? grant : null),
+        Promise.resolve(
+          token === "brief" && brief.expiresAtMs! > Date.now()
+            ? brief
+            : token.startsWith("right") && token !== revoked
+            ? grant
+            : null,
+        ),
     },
     links: new SignedLinks(),
   },
@@ -22,6 +28,8 @@ const grant: Grant = {
   resourceId: null,
   expiresAtMs: null,
 };
+/** What the token `brief` allows, for a while. */
+let brief: Grant = { ...grant, expiresAtMs: 0 };
 
 function log(): Promise<string> {
   return uploaded(server.url, "one\ntwo\n", { token: "right" });
@@ -63,6 +71,27 @@ test("a token that expires while one looks is asked for again", async () => {
   await viewer.page.fill(".problem input", "right");
   await viewer.press("Enter");
   await viewer.untilLine(2, "two");
+});
+
+test("a token that expires while a log is watched is asked for again, and the log goes on", async () => {
+  const upload = await Upload.begin(server.url, { token: "right" });
+  await upload.write("one\n");
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  viewer.expectComplaints(/status of 401/);
+  brief = { ...grant, expiresAtMs: Date.now() + 3000 };
+  await viewer.page.fill(".problem input", "brief");
+  await viewer.press("Enter");
+  await viewer.untilLine(1, "one");
+  await viewer.page.waitForSelector(".problem input");
+  assertStringIncludes(await viewer.text(".problem"), "has expired");
+  await viewer.picture("expired");
+  await viewer.page.fill(".problem input", "right");
+  await viewer.press("Enter");
+  await viewer.untilLine(1, "one");
+  await upload.write("two\n");
+  await viewer.untilLine(2, "two");
+  await upload.complete();
+  await viewer.page.waitForSelector(".state.completed");
 });
 
 test("requirement 25: a link that works without login for a while opens the viewer", async () => {

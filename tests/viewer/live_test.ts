@@ -1,6 +1,7 @@
 /** Logs that grow, end, fail, or whose server goes away, while somebody watches. */
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { deleteResource } from "../../mod.ts";
 import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 
@@ -120,12 +121,57 @@ test("requirement 14: a progress bar moves while its line is not ended yet", asy
   await upload.complete();
 });
 
-test("a resource that does not exist, and one that is deleted, are said to be so", async () => {
+test("a resource that does not exist is said to be so", async () => {
   await using viewer = await Viewer.open(browser, server.url, `/view/${crypto.randomUUID()}`);
   viewer.expectComplaints(/status of 404/);
   await viewer.page.waitForSelector(".problem");
   assert((await viewer.text(".problem")).includes("no such resource"));
   await viewer.picture("missing");
+});
+
+test("requirement 6: a resource that is deleted while somebody watches is said to be gone", async () => {
+  const upload = await Upload.begin(server.url);
+  await upload.write(numbered(1, 10));
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  viewer.expectComplaints(/status of 404/);
+  await viewer.untilLine(10, "line 10");
+  await deleteResource(upload.id, { server: server.url, force: true });
+  await viewer.page.waitForSelector(".problem");
+  assert((await viewer.text(".problem")).includes("was deleted"));
+  await viewer.picture("deleted");
+});
+
+test("requirement 12: a colour that was switched on long ago stays on in a log that is followed", async () => {
+  const upload = await Upload.begin(server.url);
+  const lines = numbered(1, 20_000);
+  await upload.write(`\x1b[31m${lines}`);
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  await viewer.untilLine(20_000, "line 20000");
+  await viewer.until(`[...document.querySelectorAll(".row .text span")]
+    .every((piece) => piece.style.color !== "")`);
+  await upload.write("still red\n\x1b[0mplain\n");
+  await viewer.untilLine(20_002, "plain");
+  await viewer.until(`(() => {
+    const pieces = [...document.querySelectorAll(".row .text span")].map((piece) => [piece.textContent,
+      piece.style.color !== ""]);
+    return pieces.at(-2)[0] === "still red" && pieces.at(-2)[1] && !pieces.at(-1)[1];
+  })()`);
+  await upload.complete();
+});
+
+test("requirement 2: who follows a log asks for its lines once, however much comes", async () => {
+  const upload = await Upload.begin(server.url);
+  await upload.write(numbered(1, 100));
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  await viewer.untilLine(100, "line 100");
+  for (let from = 101; from <= 1000; from += 10) {
+    await upload.write(numbered(from, from + 9));
+    await viewer.untilLine(from + 9, `line ${from + 9}`);
+  }
+  const asked = viewer.requests.filter((path) => path.includes("/lines?"));
+  assert(asked.length <= 2, asked.join("\n"));
+  assertEquals(viewer.requests.filter((path) => path.includes("/events")).length, 1);
+  await upload.complete();
 });
 
 test("requirement 6: a hidden page listens to nothing, and is complete when it is shown again", async () => {

@@ -159,7 +159,7 @@ test("requirement 9: what is copied is clean, also of rows that are not in the p
 test("requirement 10: keys go from error to error, and the bar has marks", async () => {
   const text = lines(5000, (line) => [100, 4000].includes(line) ? `error: ${line}` : "0 errors");
   await using viewer = await show(await uploaded(server.url, text));
-  await viewer.until(`document.querySelector(".errors").textContent === "2"`);
+  await viewer.until(`document.querySelector(".errors .total").textContent === "2 errors"`);
   await viewer.press("e");
   await viewer.untilLine(100, "error: 100");
   await viewer.press("e");

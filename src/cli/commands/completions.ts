@@ -17,7 +17,7 @@ const ASK = {
 };
 
 /** Prints what a shell needs. */
-export function completionsCommand(commands: () => readonly Command[]): Command {
+export function completionsCommand(commands: () => Promise<readonly Command[]>): Command {
   return {
     name: "completions",
     summary: "print what makes a shell complete commands, options, ids and contexts",
@@ -33,7 +33,7 @@ export function completionsCommand(commands: () => readonly Command[]): Command 
           `completions ${shell}: that is none of ${Object.keys(SHELLS).join(", ")}`,
         );
       }
-      await printLine(SHELLS[shell](commands()));
+      await printLine(SHELLS[shell](await commands()));
       return EXIT.ok;
     },
   };

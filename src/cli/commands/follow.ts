@@ -21,7 +21,6 @@ import { plainOutput } from "../output/plain_output.ts";
 import { Progress, RETRY_NOTICES } from "../output/progress.ts";
 import { outcomeText } from "../uploads/outcome.ts";
 import { Several } from "../follow_several.ts";
-import { grepFinder } from "../lines/grep.ts";
 import { shownLines } from "../lines/shown_lines.ts";
 import { LineTimes, TIME_FORMATS, type TimeFormat, timeFormatOf } from "../lines/times.ts";
 import { isColoured } from "../output/terminal.ts";
@@ -109,7 +108,7 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
     throw new UsageError(`--${name} is for one resource: stream get fetches several`);
   }
   if (options.text("since") !== undefined) throw new UsageError("--since is for one resource");
-  const choice = choiceOf(options);
+  const choice = await choiceOf(options);
   const output = options.flag("no-color") ? plainOutput(standardOutput()) : standardOutput();
   const several = new Several(output, {
     tail: options.number("tail"),
@@ -148,12 +147,14 @@ interface Choice {
   times: TimeFormat | null;
 }
 
-function choiceOf(options: Options): Choice {
+async function choiceOf(options: Options): Promise<Choice> {
   const pattern = options.text("grep");
   const format = options.text("time-format");
   const isDated = options.flag("timestamps") || format !== undefined;
   return {
-    finder: pattern === undefined ? null : grepFinder(pattern),
+    finder: pattern === undefined
+      ? null
+      : (await import("../lines/grep_finder.ts")).grepFinder(pattern),
     times: isDated ? timeFormatOf(format ?? "utc") : null,
   };
 }
@@ -163,7 +164,7 @@ function mayColour(options: Options): boolean {
 }
 
 async function runFollow(text: string, options: Options): Promise<number> {
-  const choice = choiceOf(options);
+  const choice = await choiceOf(options);
   const wanted = selectionOf(options, choice);
   const live = !options.flag("no-follow");
   const resource = await resourceOf(options, text);

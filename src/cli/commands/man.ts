@@ -7,7 +7,7 @@ import { type Command, COMMON_OPTIONS, EXIT, type Option, usageOf } from "../com
 import { printLine } from "../output/output.ts";
 
 /** Prints the manual page. */
-export function manCommand(commands: () => readonly Command[]): Command {
+export function manCommand(commands: () => Promise<readonly Command[]>): Command {
   return {
     name: "man",
     summary: "print the manual page",
@@ -15,7 +15,7 @@ export function manCommand(commands: () => readonly Command[]): Command {
     options: {},
     examples: ["stream man | man -l -", "stream man > /usr/local/share/man/man1/stream.1"],
     async run() {
-      await printLine(page(commands()));
+      await printLine(page(await commands()));
       return EXIT.ok;
     },
   };

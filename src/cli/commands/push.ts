@@ -13,7 +13,6 @@ import {
   type UploadResult,
 } from "../../client.ts";
 import { type ResourceMetadata, StreamError, toStreamError } from "../../protocol.ts";
-import { connectFrames } from "../../runtime/frames/client.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { openNamedFiles } from "../../source/named_files.ts";
 import { guessMimeType, isText } from "../../mime.ts";
@@ -46,9 +45,11 @@ import { idOf } from "../references.ts";
 import { recallToken, rememberUpload } from "../uploads/resume_tokens.ts";
 import { onEnd } from "../signals.ts";
 import { isTerminal, notice } from "../output/stderr.ts";
-import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
+import { connectStep, TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
+/** What is read of a file at once: each read is a thread's round trip. */
+const FILE_BUFFER_BYTES = 1024 * 1024;
 /** Interval of looking whether the producer of a pipe is done. */
 const LOOK_EVERY_MS = 100;
 /** Files that are pushed at a time. */
@@ -458,7 +459,7 @@ async function openUpload(
     signal,
     retryForMs: options.number("retry-for"),
     ...RETRY_NOTICES,
-    stepTransport: connectFrames,
+    stepTransport: connectStep,
     ...transportOf(options),
   };
   if (resumed === undefined) {
@@ -499,7 +500,7 @@ async function openSource(
       stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, notice),
     };
   }
-  if (stop === null) return await openFile(path);
+  if (stop === null) return await openFile(path, { bufferBytes: FILE_BUFFER_BYTES });
   const following: GrowingFileOptions = {
     stop,
     untilIdleMs: options.number("until-idle"),

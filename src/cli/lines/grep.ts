@@ -3,23 +3,9 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { toStreamError } from "../../protocol.ts";
-import { type Finder, finderFor, type Span } from "../../resources.ts";
-import { UsageError } from "../command.ts";
+import type { Finder, Span } from "../../resources.ts";
 import { notice } from "../output/stderr.ts";
 import { type Piece, textLength } from "./pieces.ts";
-
-/**
- * Finder of a regular expression in the syntax of RE2.
- * @throws {UsageError} For what is none.
- */
-export function grepFinder(pattern: string): Finder {
-  try {
-    return finderFor({ pattern, regex: true, ignoreCase: false });
-  } catch (error) {
-    throw new UsageError(`--grep ${pattern}: ${toStreamError(error).message}`);
-  }
-}
 
 /** Chooses lines of one resource. */
 export class Grep {

@@ -2,8 +2,10 @@
  * Standard output and files as sinks that wait for their reader.
  * @module
  */
+import { writeSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
+import { isatty } from "node:tty";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
 import { printedBeside } from "./stderr.ts";
@@ -94,16 +96,26 @@ export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output
   } catch (error) {
     throw failed(error);
   }
+  const stats = await handle.stat();
+  const mayWait = stats.isFIFO() || stats.isSocket() || isatty(handle.fd);
   return {
     async write(bytes) {
       try {
-        await handle.writeFile(bytes);
+        if (mayWait) await handle.writeFile(bytes);
+        else writeFully(handle.fd, bytes);
       } catch (error) {
         throw failed(error);
       }
     },
     close: () => handle.close(),
   };
+}
+
+/** A thread's round trip costs several times what the page cache does. */
+function writeFully(file: number, bytes: Uint8Array): void {
+  for (let written = 0; written < bytes.length;) {
+    written += writeSync(file, bytes, written, bytes.length - written);
+  }
 }
 
 /** Writes a line to standard output and waits until it is out. */

@@ -5,14 +5,13 @@
 import { push, type PushOptions } from "../../client.ts";
 import { RETRY_FOR_MS } from "../../client/connection/retry.ts";
 import type { ResourceMetadata } from "../../protocol.ts";
-import { connectFrames } from "../../runtime/frames/client.ts";
 import { merge } from "../../source/merge.ts";
 import { spool } from "../../source/spool.ts";
 import type { Tee } from "../../source/tee.ts";
 import { BackgroundUpload } from "./background_upload.ts";
 import type { Options } from "../command.ts";
 import type { credentialsOf } from "../credentials.ts";
-import { transportOf } from "../transport.ts";
+import { connectStep, transportOf } from "../transport.ts";
 
 /** Most bytes that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
@@ -62,7 +61,7 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
           say("connected again");
           isAway = false;
         },
-        stepTransport: connectFrames,
+        stepTransport: connectStep,
         ...transportOf(options),
       }),
     begun: ({ reference }) => {

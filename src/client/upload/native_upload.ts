@@ -5,10 +5,12 @@
  */
 import { createDigest, type RunningDigest } from "../../digest.ts";
 import {
+  agreedMessageBytes,
   checkOutcome,
   DIGESTS,
   type ErrorCode,
   isFinal,
+  LIMITS,
   type Message,
   type MessageOf,
   type Outcome,
@@ -38,6 +40,14 @@ const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
   ...["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED", "UNAUTHORIZED"] as const,
 ]);
 
+/** The longest data message is proposed. */
+const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
+
+/** Small chunks are gathered for so long after something was sent, in ms: a line by itself goes at once. */
+const GATHER_MS = 7;
+/** Bytes that are worth a message of their own. */
+const GATHER_BYTES = 32 * 1024;
+
 /** A server's answer to the first message of an upload connection. */
 type Answer = MessageOf<"ReadyForUpload"> | MessageOf<"UploadAcknowledged">;
 
@@ -46,7 +56,7 @@ type State =
   /** Nothing may be sent before the server says where to go on; no channel while there is no connection. */
   | { name: "AGREEING"; channel: Channel | null }
   /** Bytes go out as the credit allows. */
-  | { name: "SENDING"; channel: Channel }
+  | { name: "SENDING"; channel: Channel; messageBytes: number }
   /** Everything was sent, and that it was all; the server compares. */
   | { name: "FINISHING"; channel: Channel }
   /** The server had completed it before: what the source still delivers is compared only. */
@@ -81,6 +91,9 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   readonly #producerEnd: PushOptions["outcome"];
   #outcome: Outcome | undefined;
   #drained: (() => void) | null = null;
+  #sentAtMs = -Infinity;
+  /** Sends what was gathered. */
+  #gathering: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(service: Service, request: Message, options: PushOptions) {
     super();
@@ -110,7 +123,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     options: PushOptions,
   ): Promise<NativeUpload> {
     const digests = [...options.digests ?? DIGESTS];
-    const request: Message = { "@": "StartUpload", metadata, digests, id: options.id };
+    const { id } = options;
+    const request: Message = { "@": "StartUpload", metadata, digests, id, ...WISHED };
     const upload = new NativeUpload(service, request, options);
     await upload.#begin(options.signal);
     return upload;
@@ -123,7 +137,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     options: PushOptions,
   ): Promise<NativeUpload> {
     const [id, secret = ""] = token.split(":");
-    const upload = new NativeUpload(service, { "@": "ResumeUpload", id, secret }, options);
+    const request: Message = { "@": "ResumeUpload", id, secret, ...WISHED };
+    const upload = new NativeUpload(service, request, options);
     upload.#identify(id, secret, `${service.server}/resources/${id}`);
     await upload.#begin(options.signal);
     return upload;
@@ -144,11 +159,21 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   protected async write(chunk: Uint8Array): Promise<void> {
     this.#digest.update(chunk);
     this.#window.accept(chunk);
+    if (this.#gathers()) return;
     this.#pump();
     while (!this.#window.isDrained && this.failure === null) {
       await new Promise<void>((resolve) => this.#drained = resolve);
     }
     if (this.failure !== null) throw this.failure;
+  }
+
+  /** Whether what was accepted goes a little later, with what comes until then. */
+  #gathers(): boolean {
+    const sinceMs = performance.now() - this.#sentAtMs;
+    if (this.#state.name !== "SENDING" || sinceMs >= GATHER_MS) return false;
+    if (this.#window.unsentBytes >= GATHER_BYTES) return false;
+    this.#gathering ??= setTimeout(() => this.#pump(), GATHER_MS - sinceMs);
+    return true;
   }
 
   protected async finish(): Promise<void> {
@@ -175,6 +200,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   }
 
   protected async giveUp(error: StreamError): Promise<void> {
+    // What was written is sent before.
+    if (this.#state.name === "SENDING") this.#pump();
     const { name, channel } = this.#state;
     const reason = error.message;
     // Once it was finished, the server may have completed it all the same.
@@ -191,6 +218,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     void this.#state.channel?.close("Upload failed");
     this.#state = { name: "OVER", channel: null };
     this.#connection.stop();
+    clearTimeout(this.#gathering);
     this.#signal();
   }
 
@@ -210,7 +238,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #identify(id: string, secret: string, reference: string): void {
     this.#resumeToken = `${id}:${secret}`;
     this.#reference = reference;
-    this.#request = { "@": "ResumeUpload", id, secret };
+    this.#request = { "@": "ResumeUpload", id, secret, ...WISHED };
   }
 
   /** One connection: our first message, the server's answer, and what comes after. */
@@ -250,7 +278,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     } else if (isReady || !this.#sourceEnded) this.#continueAt(offset, limit);
     if (this.isOver) return;
     this.#state = isReady
-      ? { name: "SENDING", channel }
+      ? { name: "SENDING", channel, messageBytes: agreedMessageBytes(answer.messageBytes) }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
   }
@@ -286,9 +314,14 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       return;
     }
     if (state.name !== "SENDING") return;
-    const { channel } = state;
-    for (let piece = this.#window.next(); piece !== null; piece = this.#window.next()) {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    const { channel, messageBytes } = state;
+    for (;;) {
+      const piece = this.#window.next(messageBytes);
+      if (piece === null) break;
       channel.sendData(piece);
+      this.#sentAtMs = performance.now();
     }
     if (!this.#window.isDrained) return;
     this.#signal();

@@ -5,9 +5,13 @@
  */
 import { LIMITS, StreamError } from "../../protocol.ts";
 
+/** Small pieces are joined up to this size: each would be a message by itself. */
+const JOINED_BYTES = LIMITS.dataMessageBytes;
+
 /** The bytes that are under way, and how far each side is. */
 export class SendWindow {
   #unsent: Uint8Array[] = [];
+  #unsentBytes = 0;
   #unacknowledged: Uint8Array[] = [];
   #accepted = 0;
   #sent: number;
@@ -36,23 +40,53 @@ export class SendWindow {
     return this.#unsent.length === 0;
   }
 
+  /** Bytes that were delivered and not yet sent. */
+  get unsentBytes(): number {
+    return this.#unsentBytes;
+  }
+
   /** Takes a chunk of the source; what the server has of it is left out. */
   accept(chunk: Uint8Array): void {
     const known = Math.min(chunk.length, Math.max(0, this.#known - this.#accepted));
     this.#accepted += chunk.length;
-    if (known < chunk.length) this.#unsent.push(chunk.subarray(known));
+    if (known === chunk.length) return;
+    this.#unsent.push(chunk.subarray(known));
+    this.#unsentBytes += chunk.length - known;
   }
 
-  /** The next piece that may be sent, which counts as sent then; null when there is none. */
-  next(): Uint8Array | null {
+  /**
+   * The next piece that may be sent, which counts as sent then; null when there is none.
+   * @param mostBytes Length of the longest piece; 64 KiB by default.
+   */
+  next(mostBytes: number = LIMITS.dataMessageBytes): Uint8Array | null {
     if (this.#unsent.length === 0 || this.#sent >= this.#limit) return null;
-    const [first] = this.#unsent;
-    const piece = first.subarray(0, Math.min(LIMITS.dataMessageBytes, this.#limit - this.#sent));
+    const first = this.#joinFirst();
+    const piece = first.subarray(0, Math.min(mostBytes, this.#limit - this.#sent));
     if (piece.length === first.length) this.#unsent.shift();
     else this.#unsent[0] = first.subarray(piece.length);
     this.#unacknowledged.push(piece);
     this.#sent += piece.length;
+    this.#unsentBytes -= piece.length;
     return piece;
+  }
+
+  /** Joins the first pieces that are small. */
+  #joinFirst(): Uint8Array {
+    let count = 0, byteCount = 0;
+    for (const { length } of this.#unsent) {
+      if (byteCount + length > JOINED_BYTES) break;
+      byteCount += length;
+      count++;
+    }
+    if (count < 2) return this.#unsent[0];
+    const joined = new Uint8Array(byteCount);
+    let at = 0;
+    for (const piece of this.#unsent.splice(0, count)) {
+      joined.set(piece, at);
+      at += piece.length;
+    }
+    this.#unsent.unshift(joined);
+    return joined;
   }
 
   /**
@@ -80,6 +114,7 @@ export class SendWindow {
     this.#unacknowledged.push(...this.#unsent);
     this.#acknowledge(byteOffset);
     this.#unsent = this.#unacknowledged;
+    this.#unsentBytes = this.#unsent.reduce((sum, { length }) => sum + length, 0);
     this.#unacknowledged = [];
     // Another process with our token may have sent more than we were given.
     this.#sent = this.#acknowledged = this.#known = byteOffset;

@@ -32,7 +32,7 @@ import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import type { Lease } from "./lease.ts";
 import { fenced, OwnedRecord } from "./owned_record.ts";
 import type { Meter } from "../meter.ts";
-import { CheckpointPace } from "./pace.ts";
+import { type AffordableInterval, CheckpointPace } from "./pace.ts";
 import { BLOCK_BYTES, Received } from "./received.ts";
 import type { Resource } from "../reading/resource.ts";
 import type { SteadyClock } from "../steady_clock.ts";
@@ -64,8 +64,8 @@ export interface AppenderOptions {
   boot: string | null;
   /** Accident that an acknowledged byte survives: the end of the server's process, or of its machine. */
   durability: Durability;
-  /** Shortest time between two checkpoints under load, in ms. */
-  checkpointIntervalMs: number;
+  /** Time between two checkpoints under load: always the same, in ms, or what they cost. */
+  checkpointInterval: number | AffordableInterval;
   /** Measures what is written. */
   meter: Meter;
   /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
@@ -109,6 +109,8 @@ export class Appender {
   readonly #pace: CheckpointPace;
   /** When the first of the bytes came that are written and wait for a checkpoint. */
   #writtenSinceMs: number | null = null;
+  /** When the newest step began. */
+  #advancedAtMs = 0;
   #received: number;
   #written: number;
   #acknowledged: number;
@@ -154,7 +156,7 @@ export class Appender {
     this.#status = options.status;
     this.announced = options.record.announced;
     this.#annotation = options.record.annotation;
-    this.#pace = new CheckpointPace(options.checkpointIntervalMs);
+    this.#pace = new CheckpointPace(options.checkpointInterval);
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = options.status.durableSize;
     this.#readableLines = this.#finalLines();
@@ -470,6 +472,7 @@ export class Appender {
    * @param shows Whether it becomes readable, too: in the same step, unless it must be flushed before.
    */
   async #advance(shows: boolean): Promise<void> {
+    this.#advancedAtMs = performance.now();
     const flushes = this.#options.durability === "disk" &&
       this.#options.writer.flushData !== undefined;
     await this.#write(shows && !flushes);
@@ -566,7 +569,7 @@ export class Appender {
   /** A checkpoint was made. */
   #shown(): void {
     const nowMs = performance.now();
-    this.#pace.made(nowMs);
+    this.#pace.made(nowMs, nowMs - this.#advancedAtMs);
     this.#readableLines = this.#finalLines();
     this.#told(this.#next!);
     this.#options.meter.checkpointed(nowMs - this.#writtenSinceMs!);

@@ -6,15 +6,51 @@
 /** Checkpoints that may follow each other without a wait, so that lines as frequent as checkpoints need none. */
 const AT_ONCE = 4;
 
+/** No reader notices a shorter interval. */
+const LEAST_MS = 5;
+/** No byte waits longer, whatever checkpoints cost. */
+const MOST_MS = 50;
+/** Share of the time that checkpoints may take before they become rarer. */
+const SHARE = 1 / 20;
+/** For so long it is counted what they take. */
+const WINDOW_MS = 50;
+/** A window may be an exception: the interval grows by no more than this after one. */
+const MOST_GROWTH = 2;
+
+/** An interval as long as checkpoints cost at this moment, all uploads of a process together. */
+export class AffordableInterval {
+  #intervalMs = LEAST_MS;
+  #spentMs = 0;
+  #sinceMs = -Infinity;
+
+  /**
+   * Counts a checkpoint.
+   * @param costMs How long it took, in ms.
+   * @param nowMs The time.
+   * @returns Time until the next one of the same resource, in ms.
+   */
+  after(costMs: number, nowMs: number): number {
+    this.#spentMs += costMs;
+    const elapsedMs = nowMs - this.#sinceMs;
+    if (elapsedMs < WINDOW_MS) return this.#intervalMs;
+    const growth = Math.min(this.#spentMs / elapsedMs / SHARE, MOST_GROWTH);
+    this.#intervalMs = Math.min(Math.max(LEAST_MS, this.#intervalMs * growth), MOST_MS);
+    this.#spentMs = 0;
+    this.#sinceMs = nowMs;
+    return this.#intervalMs;
+  }
+}
+
 /** The pace of one resource's checkpoints. */
 export class CheckpointPace {
-  readonly #intervalMs: number;
+  readonly #interval: number | AffordableInterval;
+  #intervalMs = 0;
   /** When the next one would be due if there were exactly one per interval. */
   #dueMs = -Infinity;
 
-  /** @param intervalMs Time between two of them under load, in ms. */
-  constructor(intervalMs: number) {
-    this.#intervalMs = intervalMs;
+  /** @param interval Time between two of them under load: always the same, in ms, or what they cost. */
+  constructor(interval: number | AffordableInterval) {
+    this.#interval = interval;
   }
 
   /** Time until the next one may be, in ms; none is left when it may be now. */
@@ -22,8 +58,17 @@ export class CheckpointPace {
     return this.#dueMs - (AT_ONCE - 1) * this.#intervalMs - nowMs;
   }
 
-  /** There was one. */
-  made(nowMs: number): void {
-    this.#dueMs = Math.max(this.#dueMs, nowMs) + this.#intervalMs;
+  /**
+   * There was one.
+   * @param nowMs The time.
+   * @param costMs How long it took, in ms.
+   */
+  made(nowMs: number, costMs: number): void {
+    const intervalMs = this.#intervalMs = typeof this.#interval === "number"
+      ? this.#interval
+      : this.#interval.after(costMs, nowMs);
+    // Within one interval from now, also where the one before was longer.
+    const latestMs = nowMs + AT_ONCE * intervalMs;
+    this.#dueMs = Math.min(Math.max(this.#dueMs, nowMs) + intervalMs, latestMs);
   }
 }

@@ -16,11 +16,15 @@ import type { SteadyClock } from "../steady_clock.ts";
 import type { UploadAccount, Usage } from "../usage.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { Lease } from "./lease.ts";
+import { AffordableInterval } from "./pace.ts";
 import type { LogDigest } from "./restore.ts";
 
 /** How uploads run. */
 export interface UploadOptions {
-  /** Shortest time between two checkpoints of one resource under load, in ms; 50 by default. */
+  /**
+   * Shortest time between two checkpoints of one resource under load, in ms; by default what checkpoints cost at the
+   * moment, from 5 to 50.
+   */
   checkpointIntervalMs?: number;
   /** Accident that an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
   durability?: Durability;
@@ -78,13 +82,12 @@ export interface RunningUpload {
   account: UploadAccount;
 }
 
-const CHECKPOINT_INTERVAL_MS = 50;
-
 /** Appenders by the id of their resource. */
 export class Uploads {
   readonly #parts: WritingParts;
   readonly #options: UploadOptions;
   readonly #running = new Map<string, RunningUpload>();
+  readonly #interval = new AffordableInterval();
   #renewals: ReturnType<typeof setInterval> | undefined;
 
   /**
@@ -118,7 +121,7 @@ export class Uploads {
    */
   start({ open, record, status, writer }: OpenUpload, digest: LogDigest): Appender {
     const { storage, catalog, lease, clock, quota, usage, events, meter, health } = this.#parts;
-    const { durability = "os", checkpointIntervalMs = CHECKPOINT_INTERVAL_MS } = this.#options;
+    const { durability = "os", checkpointIntervalMs } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
     const account = usage.openAccount(id, contextId, record.size);
@@ -132,7 +135,7 @@ export class Uploads {
       digest,
       boot: storage.boot ?? null,
       durability,
-      checkpointIntervalMs,
+      checkpointInterval: checkpointIntervalMs ?? this.#interval,
       meter,
       stored: (error) => health.stored(error),
       checkGrowth: async (size) => {

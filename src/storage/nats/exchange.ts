@@ -98,7 +98,8 @@ export class LogExchange {
         );
         return seq;
       } catch (error) {
-        const last = await this.#lastByLeader();
+        // A look is cheap: what is to be stored is sent again when there is a leader to take it.
+        const last = await this.#insist(() => within(LEADER_MS, this.#lastByLeader()));
         const stored = last?.writer === attempt.writer && last.sequence > attempt.expected;
         if (stored) return last.sequence;
         if (last !== null && last.sequence > attempt.expected) throw attempt.lostTo(last);
@@ -237,12 +238,11 @@ export class LogExchange {
   }
 
   async #byLeader<T>(leader: () => Promise<T>, anybody: () => Promise<T>): Promise<T> {
-    const { promise, resolve } = Promise.withResolvers<null>();
-    const timer = setTimeout(() => resolve(null), LEADER_MS);
-    const asked = leader().then((value) => ({ value }), () => null);
-    const answer = await Promise.race([asked, promise]);
-    clearTimeout(timer);
-    return answer === null ? await this.engine.request(anybody) : answer.value;
+    try {
+      return await within(LEADER_MS, leader());
+    } catch {
+      return await this.engine.request(anybody);
+    }
   }
 
   #lastByLeader(): Promise<LogMessage | null> {
@@ -305,6 +305,17 @@ export function deleted(id: string): StreamError {
 /** The log is another owner's. */
 export function fenced(epoch: number, current: number): StreamError {
   return new StreamError("FENCED", `epoch ${epoch} is over: epoch ${current} owns the log`);
+}
+
+/** Gives an answer up that does not come. */
+async function within<T>(limitMs: number, answer: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("no leader answers")), limitMs);
+  try {
+    return await Promise.race([answer, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Waits, unless it is all over. */

@@ -28,6 +28,7 @@ const OUTLINE_BYTES = 32 * 1024 * 1024;
 /** Lines that are shown together when some of them go back to earlier ones. */
 const AREA_LINES = 400;
 const MAX_STYLES = 50_000;
+const MAX_EDGES = 1000;
 /** Rows kept while they stay as they are. */
 const MAX_ROWS = 1000;
 /** What is found is shown at once, and what follows so often, in ms. */
@@ -62,6 +63,8 @@ export class Log {
   readonly #styles = new Map<number, Style>();
   /** Styles at the first line of what is loaded, looked up behind its edge. */
   readonly #edges = new Map<number, Style>();
+  /** The one of them that moves on with the end of a live log. */
+  #keptEdge = -1;
   /** Lines whose styles are being looked up. */
   readonly #looking = new Set<number>();
   /** The line that was gone to last: no group hides it, also not one that is found later. */
@@ -219,11 +222,29 @@ export class Log {
     if (appended === null || status.numberOfLines === null || this.#hasTimes) return;
     this.#tailComes = true;
     const { first, lines, rest } = this.#live.take(appended, status);
+    if (lines.length > 0) this.#keepStyle(first);
     this.#setTail(rest === "" ? null : rest);
     this.cache.putLines(first, lines);
     if (this.#rows.size > MAX_ROWS) this.#clearRows();
     for (let line = first; line < first + lines.length; line++) this.#rows.delete(line);
     if (lines.some(movesUp)) this.#overwrite();
+  }
+
+  /** Keeps the style in which new lines begin, if it is known: the lines that it follows from are let go of one day. */
+  #keepStyle(line: number): void {
+    const start = this.#edgeBefore(line);
+    if (start > 0 && !this.#edges.has(start)) return;
+    const style = this.#styleAt(line);
+    if (start === this.#keptEdge) this.#edges.delete(start);
+    this.#edges.set(line, style);
+    this.#keptEdge = line;
+  }
+
+  /** The nearest line at or before another whose style was looked up; the first of those that are there, if none was. */
+  #edgeBefore(line: number): number {
+    let start = line;
+    while (start > 0 && !this.#edges.has(start) && this.cache.get(start - 1) !== undefined) start--;
+    return start;
   }
 
   /** After a server came back, lines may be gone that were never on its disk. */
@@ -488,12 +509,13 @@ export class Log {
    */
   async lookBehind(line: number): Promise<void> {
     if (this.settings.all.raw || this.source.find === null) return;
-    let start = line;
-    while (start > 0 && !this.#edges.has(start) && this.cache.get(start - 1) !== undefined) start--;
+    const start = this.#edgeBefore(line);
     if (start === 0 || this.#edges.has(start) || this.#looking.has(start)) return;
     this.#looking.add(start);
     try {
-      this.#edges.set(start, await styleBefore(start, this.source.find, this.#stop.signal));
+      const style = await styleBefore(start, this.source.find, this.#stop.signal);
+      if (this.#edges.size >= MAX_EDGES) this.#edges.clear();
+      this.#edges.set(start, style);
       this.#clearRows();
       this.changed();
     } catch {

@@ -70,6 +70,11 @@ export function piecesOf(row: Row, hits: readonly Range[] = []): Piece[] {
   return pieces;
 }
 
+/** Tells whether a text without styles and hits is one piece, without links and tricks. */
+export function isOnePiece(text: string): boolean {
+  return !text.includes("://") && text.search(TRICKS) === -1;
+}
+
 function piece(
   text: string,
   start: number,

@@ -8,7 +8,7 @@ import { Log } from "../model/log.ts";
 import { ResourceSource } from "../model/source.ts";
 import { onVisibility, settings, useRedraw } from "./hooks.ts";
 import { LogPane } from "./log_pane.tsx";
-import { Problem, State, Top } from "./parts.tsx";
+import { numbered, Problem, State, Top } from "./parts.tsx";
 import { addressOf, readerOf, server, token, viewAddress } from "./place.ts";
 import { bytesText } from "./row.ts";
 
@@ -55,7 +55,7 @@ export function ContextPage({ contextId }: { contextId: string }) {
     <>
       <Top>
         <h1>{contextId}</h1>
-        <span class="size">{members.length.toLocaleString("en")} resources</span>
+        <span class="size">{numbered(members.length, "resource")}</span>
         {feed.link.state === "lost" && (
           <span class="state lost" role="status">connection lost, trying again</span>
         )}
@@ -107,7 +107,6 @@ function MemberItem({ member, shown, show, beside }: {
   const { id, filename, status } = member;
   return (
     <li class={shown ? "shown" : ""}>
-      <State status={status?.transferStatus ?? "INITIATED"} />
       {isText(member)
         ? (
           <a
@@ -122,7 +121,10 @@ function MemberItem({ member, shown, show, beside }: {
           </a>
         )
         : <a href={viewAddress(id)}>{filename}</a>}
-      <span class="size">{bytesText(status?.currentSize ?? 0)}</span>
+      <span class="facts-of">
+        <State status={status?.transferStatus ?? "INITIATED"} />
+        <span class="size">{bytesText(status?.currentSize ?? 0)}</span>
+      </span>
       {isText(member) && (
         <button
           type="button"

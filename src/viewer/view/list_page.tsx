@@ -76,6 +76,7 @@ export function ListPage() {
     };
   }, [filter]);
 
+  const filtered = Object.values(filter).some((value) => value !== "");
   const isFatal = problem !== null && problem.code !== "UNREACHABLE";
   return (
     <>
@@ -91,7 +92,7 @@ export function ListPage() {
         )}
         {isFatal
           ? <Problem error={problem} retry={() => void load()} />
-          : <Resources resources={resources} />}
+          : <Resources resources={resources} filtered={filtered} />}
         {more && !isFatal && (
           <button
             type="button"
@@ -113,7 +114,7 @@ function Filters({ filter, change }: { filter: Filter; change: (filter: Filter) 
   return (
     <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
       <label>
-        Name{" "}
+        <span>Name</span>
         <input
           type="search"
           value={filter.name}
@@ -122,7 +123,7 @@ function Filters({ filter, change }: { filter: Filter; change: (filter: Filter) 
         />
       </label>
       <label>
-        Context{" "}
+        <span>Context</span>
         <input
           type="search"
           value={filter.context}
@@ -131,7 +132,7 @@ function Filters({ filter, change }: { filter: Filter; change: (filter: Filter) 
         />
       </label>
       <label>
-        State{" "}
+        <span>State</span>
         <select
           value={filter.state}
           onChange={(event) => change({ ...filter, state: event.currentTarget.value })}
@@ -143,9 +144,17 @@ function Filters({ filter, change }: { filter: Filter; change: (filter: Filter) 
   );
 }
 
-function Resources({ resources }: { resources: ResourceInfo[] | null }) {
+function Resources(
+  { resources, filtered }: { resources: ResourceInfo[] | null; filtered: boolean },
+) {
   if (resources === null) return <p class="empty">Reading …</p>;
-  if (resources.length === 0) return <p class="empty">There is nothing here yet.</p>;
+  if (resources.length === 0) {
+    return filtered ? <p class="empty">No resource is like that.</p> : (
+      <p class="empty">
+        There is nothing here yet. <code>stream push FILE --server {server}</code> changes that.
+      </p>
+    );
+  }
   return (
     <table class="resources">
       <thead>

@@ -47,6 +47,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
           </a>
         )}
         {info?.contextId && <a href={contextAddress(info.contextId)}>{info.contextId}</a>}
+        <span class="spring" />
         {info !== null && <Facts info={info} />}
       </Top>
       <main>

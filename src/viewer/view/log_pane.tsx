@@ -9,7 +9,7 @@ import { copySelection } from "./copy.ts";
 import { onSystemTheme, settings, themeNow, useLog, useRedraw, useSeconds } from "./hooks.ts";
 import { keysOf } from "./keys.ts";
 import { LogView } from "./log_view.ts";
-import { ContentLink, Help, Problem, State, ThemeTool, Tool } from "./parts.tsx";
+import { ContentLink, Help, numbered, Options, Problem, State, ThemeTool, Tool } from "./parts.tsx";
 import { bytesText } from "./row.ts";
 import { timeIn } from "../model/times.ts";
 import { SearchBar } from "./search_bar.tsx";
@@ -80,6 +80,8 @@ export function LogPane({ log, id, active = true, children }: {
   useFirstHit(log, view, searching);
   const { all } = settings;
   const state = view.state;
+  // Of what never was there nothing can be done.
+  const isShown = log.problem === null || log.status !== null;
 
   useEffect(() => {
     if (!active) return;
@@ -110,78 +112,79 @@ export function LogPane({ log, id, active = true, children }: {
     };
   });
 
-  const failures = log.outline.errors.length;
   return (
     <section class="pane" aria-label={log.info?.filename ?? id}>
-      <div class="bar">
-        {children}
-        <Status log={log} />
-        <span class="spring" />
-        <Tool
-          label="Search"
-          keys="/"
-          pressed={searching}
-          onClick={searching ? closeSearch : openSearch}
-        >
-          Search
-        </Tool>
-        <Tool
-          label="Previous error"
-          keys="E"
-          disabled={failures === 0}
-          onClick={errors.previous}
-        >
-          ↑!
-        </Tool>
-        <span class="errors" title="lines that tell of an error">
-          {log.outliner.query === null ? "" : failures.toLocaleString("en")}
-        </span>
-        <Tool label="Next error" keys="e" onClick={errors.next}>↓!</Tool>
-        {log.outline.groups.length > 0 && (
-          <>
-            <Tool label="Fold all groups" keys="[" onClick={() => log.toggleAll(false)}>▸</Tool>
-            <Tool label="Open all groups" keys="]" onClick={() => log.toggleAll(true)}>▾</Tool>
-          </>
-        )}
-        <Tool
-          label="Wrap long lines"
-          keys="w"
-          pressed={all.wrap}
-          onClick={() => change({ wrap: !all.wrap })}
-        >
-          Wrap
-        </Tool>
-        <Tool
-          label="Colours"
-          pressed={all.colours}
-          onClick={() => change({ colours: !all.colours })}
-        >
-          Colours
-        </Tool>
-        <Tool
-          label="Raw: everything as it is stored"
-          keys="r"
-          pressed={all.raw}
-          onClick={() => change({ raw: !all.raw })}
-        >
-          Raw
-        </Tool>
-        <Tool
-          label={`Times: ${TIMES[all.times]}`}
-          keys="t"
-          pressed={all.times !== "off"}
-          onClick={() => change({ times: nextTimes(all.times) })}
-        >
-          Times
-        </Tool>
-        <Tool label="Go to a line or a time" keys=":" onClick={() => setAsking(!asking)}>
-          Go to
-        </Tool>
-        <ContentLink id={id} name={log.info?.filename ?? id} download={false}>Text</ContentLink>
-        <ContentLink id={id} name={log.info?.filename ?? id} download>Download</ContentLink>
-        <ThemeTool onChange={refresh} />
-        <Tool label="Keys" keys="?" onClick={() => setHelp(true)}>?</Tool>
-      </div>
+      {isShown && (
+        <div class="bar">
+          {children}
+          <Status log={log} />
+          <div class="actions">
+            <Tool
+              label="Search"
+              keys="/"
+              pressed={searching}
+              onClick={searching ? closeSearch : openSearch}
+            >
+              Search
+            </Tool>
+            <Errors log={log} errors={errors} />
+            <Options>
+              {log.outline.groups.length > 0 && (
+                <>
+                  <Tool label="Fold all groups" keys="[" onClick={() => log.toggleAll(false)}>
+                    Fold
+                  </Tool>
+                  <Tool label="Open all groups" keys="]" onClick={() => log.toggleAll(true)}>
+                    Open
+                  </Tool>
+                </>
+              )}
+              <Tool
+                label="Wrap long lines"
+                keys="w"
+                pressed={all.wrap}
+                onClick={() => change({ wrap: !all.wrap })}
+              >
+                Wrap
+              </Tool>
+              <Tool
+                label="Colours"
+                pressed={all.colours}
+                onClick={() => change({ colours: !all.colours })}
+              >
+                Colours
+              </Tool>
+              <Tool
+                label="Raw: everything as it is stored"
+                keys="r"
+                pressed={all.raw}
+                onClick={() => change({ raw: !all.raw })}
+              >
+                Raw
+              </Tool>
+              <Tool
+                label={`Times: ${TIMES[all.times]}`}
+                keys="t"
+                pressed={all.times !== "off"}
+                onClick={() => change({ times: nextTimes(all.times) })}
+              >
+                Times
+              </Tool>
+              <Tool label="Go to a line or a time" keys=":" onClick={() => setAsking(!asking)}>
+                Go to
+              </Tool>
+              <ContentLink id={id} name={log.info?.filename ?? id} download={false}>
+                Text
+              </ContentLink>
+              <ContentLink id={id} name={log.info?.filename ?? id} download>Download</ContentLink>
+              <ThemeTool onChange={refresh} />
+              <Tool label="Keys" keys="?" onClick={() => setHelp(true)}>
+                ?<span class="word">Keys</span>
+              </Tool>
+            </Options>
+          </div>
+        </div>
+      )}
       {asking && (
         <GoTo
           log={log}
@@ -216,7 +219,7 @@ export function LogPane({ log, id, active = true, children }: {
             onClick={() => view.goToEnd()}
           >
             {state.missed > 0
-              ? `${state.missed.toLocaleString("en")} new lines – to the end`
+              ? `${numbered(state.missed, "new line")} – to the end`
               : "Follow – to the end"}
           </button>
         )}
@@ -231,6 +234,32 @@ export function LogPane({ log, id, active = true, children }: {
       <Announcer log={log} following={state.following} />
       {help && <Help close={() => setHelp(false)} />}
     </section>
+  );
+}
+
+/** How many lines tell of errors, and the way from one to the next. */
+function Errors(
+  { log, errors }: { log: Log; errors: { next: () => void; previous: () => void } },
+) {
+  const count = log.outline.errors.length;
+  const isKnown = log.outliner.query !== null;
+  return (
+    <div class="errors" role="group" aria-label="Lines that tell of an error">
+      <Tool
+        label="Previous error"
+        keys="E"
+        disabled={count === 0}
+        onClick={errors.previous}
+      >
+        ↑
+      </Tool>
+      <span class={count > 0 ? "total some" : "total"}>
+        {isKnown ? count === 0 ? "no errors" : numbered(count, "error") : "errors"}
+      </span>
+      <Tool label="Next error" keys="e" disabled={isKnown && count === 0} onClick={errors.next}>
+        ↓
+      </Tool>
+    </div>
   );
 }
 
@@ -258,9 +287,7 @@ function Status({ log }: { log: Log }) {
   const { status, link } = log;
   useSeconds(link.state === "lost");
   if (status === null) return <span class="state">{log.problem === null ? "opening" : ""}</span>;
-  const lines = status.numberOfLines === null
-    ? ""
-    : `${status.numberOfLines.toLocaleString("en")} lines, `;
+  const lines = status.numberOfLines === null ? "" : `${numbered(status.numberOfLines, "line")}, `;
   const seconds = link.state === "lost"
     ? Math.max(0, Math.ceil((link.retryAtMs - Date.now()) / 1000))
     : 0;

@@ -12,7 +12,7 @@ import type { Row } from "../model/terminal.ts";
 import { Throttle } from "../model/throttle.ts";
 import { timeInFragment } from "../model/times.ts";
 import { drawMarks } from "./marks.ts";
-import { drawRow, type Placed } from "./row.ts";
+import { drawRow, type Placed, redrawRow, type RowView } from "./row.ts";
 import { LogSelection } from "./selection.ts";
 
 /** Rows drawn beyond each edge of the view. */
@@ -23,6 +23,8 @@ const SPARE_LINES = 150;
 const IDLE_MS = 150;
 /** While it follows, the bar and the marks are moved so often: each time costs a layout. */
 const FOLLOW_MS = 250;
+/** While it follows, styles behind what is loaded are looked up so often, in ms. */
+const LOOK_MS = 2000;
 const MAX_ROUNDS = 6;
 
 /** What the page can tell of a view. */
@@ -50,6 +52,9 @@ export class LogView {
   readonly #drawn = new Map<number, { element: HTMLElement; key: string }>();
   readonly #ended = new AbortController();
   readonly #trim = new Throttle(() => this.#moveBar(), FOLLOW_MS);
+  readonly #lookBehind = new Throttle(() => {
+    if (!this.#ended.signal.aborted) void this.#log.lookBehind(this.#firstShown());
+  }, LOOK_MS);
   #theme: Theme = "light";
   #rowPx = 18;
   /** Size of the view without scroll bars; asked for seldom, as that makes the browser lay out. */
@@ -277,6 +282,7 @@ export class LogView {
     this.#seenLines = this.#log.lines;
     if (this.#linked !== null || timeInFragment(location.hash) !== null) this.goToLinked();
     else this.#stick = this.#log.live;
+    this.#moved = true;
     this.#draw();
   }
 
@@ -379,6 +385,7 @@ export class LogView {
     if (this.#ended.signal.aborted) return;
     this.#spacer.style.height = `${scrollHeight(this.#heights)}px`;
     if (this.#moved || this.#stick) this.#placeBar();
+    if (this.#stick) this.#lookBehind.ask();
     drawMarks(this.#marks, this.#log, this.#theme, this.#rowPx);
   }
 
@@ -478,11 +485,14 @@ export class LogView {
   #fill(first: number, end: number): number[] {
     const { map } = this.#log;
     const wrap = this.#log.settings.all.wrap;
-    const wanted = new Set<number>();
+    const lines = Array.from(
+      { length: Math.max(0, end - first) },
+      (_, at) => map.lineAt(first + at),
+    );
+    const wanted = new Set(lines);
+    this.#reuse(lines);
     let before: Element | null = null;
-    for (let row = first; row < end; row++) {
-      const line = map.lineAt(row);
-      wanted.add(line);
+    for (const line of lines) {
       const element = this.#rowElement(line);
       const place: Element | null = before === null
         ? this.#rows.firstElementChild
@@ -519,41 +529,57 @@ export class LogView {
 
   /** The element of a line, drawn again only if something about it has changed. */
   #rowElement(line: number): HTMLElement {
+    const { view, key } = this.#rowView(line);
+    const drawn = this.#drawn.get(line);
+    if (drawn?.key === key) return drawn.element;
+    const element = drawRow(view, this.#theme);
+    drawn?.element.replaceWith(element);
+    this.#drawn.set(line, { element, key });
+    return element;
+  }
+
+  /** What the row of a line shows, and a key that is the same for equal ones. */
+  #rowView(line: number): { view: RowView; key: string } {
     const log = this.#log;
     const shown = log.row(line);
     const group = log.groupAt(line);
     const groupOpen = group !== undefined && log.isOpen(group);
-    const hits = shown === null ? [] : hitsIn(shown.row.text, log.matcher);
-    const gap = log.filtered ? log.map.gapBefore(line) : null;
-    const classes = this.#classesOf(line, group?.depth ?? null);
     const time = log.timeOf(line);
-    const key = [
-      shown === null ? "-" : identityOf(shown.row),
-      group === undefined ? "" : `${groupOpen}`,
-      hits.length === 0 ? "" : log.matcher!.source + log.matcher!.flags,
-      gap,
-      classes,
-      this.#noteOf(line),
-      time.text,
-    ].join("\n");
-    const drawn = this.#drawn.get(line);
-    if (drawn?.key === key) return drawn.element;
-    const element = drawRow({
+    const view: RowView = {
       line,
       row: shown?.row ?? null,
-      hits,
+      hits: shown === null ? [] : hitsIn(shown.row.text, log.matcher),
       longBytes: shown?.cached.longBytes ?? null,
       note: this.#noteOf(line),
       group,
       groupOpen,
-      gap,
+      gap: log.filtered ? log.map.gapBefore(line) : null,
       time: time.text,
       timeTitle: time.title,
-      classes,
-    }, this.#theme);
-    drawn?.element.replaceWith(element);
-    this.#drawn.set(line, { element, key });
-    return element;
+      classes: this.#classesOf(line, group?.depth ?? null),
+    };
+    const key = [
+      shown === null ? "-" : identityOf(shown.row),
+      group === undefined ? "" : `${groupOpen}`,
+      view.hits.length === 0 ? "" : log.matcher!.source + log.matcher!.flags,
+      view.gap,
+      view.classes,
+      view.note,
+      time.text,
+    ].join("\n");
+    return { view, key };
+  }
+
+  /** When nothing of what was drawn stays, as in a fast log, its elements show other lines. */
+  #reuse(wanted: readonly number[]): void {
+    if (this.selection.current !== null || wanted.some((line) => this.#drawn.has(line))) return;
+    const old = [...this.#drawn];
+    for (const [at, [before, { element }]] of old.slice(0, wanted.length).entries()) {
+      const { view, key } = this.#rowView(wanted[at]);
+      if (!redrawRow(element, view)) continue;
+      this.#drawn.delete(before);
+      this.#drawn.set(view.line, { element, key });
+    }
   }
 
   /** What is said behind a line: nothing is left out in silence. */

@@ -54,6 +54,46 @@ export function Tool(
   );
 }
 
+/** A number of things, as people say it. */
+export function numbered(count: number, thing: string): string {
+  return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
+}
+
+/** Tools that stand in the bar; where that is too narrow, below a button. */
+export function Options({ children }: { children: ComponentChildren }) {
+  const [open, setOpen] = useState(false);
+  const place = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (!open) return;
+    const pressed = ({ target }: PointerEvent) => {
+      if (!place.current!.contains(target as Node)) setOpen(false);
+    };
+    document.addEventListener("pointerdown", pressed);
+    return () => document.removeEventListener("pointerdown", pressed);
+  }, [open]);
+  const keyed = (event: KeyboardEvent) => {
+    if (event.key !== "Escape" || !open) return;
+    event.preventDefault();
+    setOpen(false);
+    place.current!.querySelector("button")!.focus();
+  };
+  return (
+    <div class={open ? "options open" : "options"} ref={place} onKeyDown={keyed}>
+      <button
+        type="button"
+        class="tool toggle"
+        aria-label="More tools"
+        aria-expanded={open}
+        title="More tools"
+        onClick={() => setOpen(!open)}
+      >
+        ⋯
+      </button>
+      <div class="tools">{children}</div>
+    </div>
+  );
+}
+
 const THEMES = ["system", "light", "dark"] as const;
 
 /** Chooses the theme. */
@@ -66,7 +106,12 @@ export function ThemeTool({ onChange }: { onChange: () => void }) {
     onChange();
   };
   const signs = { system: "◐", light: "☀", dark: "☾" };
-  return <Tool label={`Theme: ${theme}`} onClick={choose}>{signs[theme]}</Tool>;
+  return (
+    <Tool label={`Theme: ${theme}`} onClick={choose}>
+      {signs[theme]}
+      <span class="word">Theme: {theme}</span>
+    </Tool>
+  );
 }
 
 /** The top of a page. */
@@ -158,22 +203,22 @@ export function ContentLink(
   );
 }
 
-const KEYS: [keys: string, what: string][] = [
-  ["j k ↓ ↑", "one line down, up"],
-  ["Space, Page Down", "one page down; with Shift, Page Up: up"],
-  ["g Home", "first line"],
-  ["G End", "last line; follows what comes"],
-  ["/ Ctrl F", "search; a second Ctrl F is the browser's"],
-  ["n N", "next, previous hit"],
-  ["e E", "next, previous error"],
-  ["f", "only hits, or everything"],
-  ["w", "wrap long lines"],
-  ["r", "raw: show everything as it is stored"],
-  ["t", "times of lines"],
-  [":", "go to a line or a time"],
-  ["[ ]", "fold, open all groups"],
-  ["Esc", "end search, close"],
-  ["?", "this list"],
+const KEYS: [keys: string[], what: string][] = [
+  [["j", "k", "↓", "↑"], "one line down, up"],
+  [["Space", "Page Down"], "one page down; with Shift, Page Up: up"],
+  [["g", "Home"], "first line"],
+  [["G", "End"], "last line; follows what comes"],
+  [["/", "Ctrl F"], "search; a second Ctrl F is the browser's"],
+  [["n", "N"], "next, previous hit"],
+  [["e", "E"], "next, previous error"],
+  [["f"], "only hits, or everything"],
+  [["w"], "wrap long lines"],
+  [["r"], "raw: show everything as it is stored"],
+  [["t"], "times of lines"],
+  [[":"], "go to a line or a time"],
+  [["[", "]"], "fold, open all groups"],
+  [["Esc"], "end search, close"],
+  [["?"], "this list"],
 ];
 
 /** Lists the keys. */
@@ -182,22 +227,20 @@ export function Help({ close }: { close: () => void }) {
   useEffect(() => dialog.current!.showModal(), []);
   return (
     <dialog ref={dialog} class="help" aria-labelledby="help-title" onClose={close}>
-      <h2 id="help-title">Keys</h2>
+      <form method="dialog">
+        <h2 id="help-title">Keys</h2>
+        <button type="submit">Close</button>
+      </form>
       <table>
         <tbody>
           {KEYS.map(([keys, what]) => (
-            <tr key={keys}>
-              <th scope="row">
-                {keys.split(" ").map((key) => <kbd key={key}>{key}</kbd>)}
-              </th>
+            <tr key={what}>
+              <th scope="row">{keys.map((key) => <kbd key={key}>{key}</kbd>)}</th>
               <td>{what}</td>
             </tr>
           ))}
         </tbody>
       </table>
-      <form method="dialog">
-        <button type="submit">Close</button>
-      </form>
     </dialog>
   );
 }

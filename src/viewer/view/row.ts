@@ -4,7 +4,7 @@
  */
 import { paintOf, type Theme } from "../model/colour.ts";
 import type { Group } from "../model/outline.ts";
-import { type Piece, piecesOf, type Range } from "../model/pieces.ts";
+import { isOnePiece, type Piece, piecesOf, type Range } from "../model/pieces.ts";
 import type { Row } from "../model/terminal.ts";
 
 /** What a row shows. */
@@ -34,6 +34,8 @@ export interface Placed extends HTMLElement {
   line?: number;
   /** Characters of a piece. */
   range?: Range;
+  /** The text of a row that has nothing but its number and one plain piece. */
+  plain?: Text;
 }
 
 /** Draws a row. */
@@ -48,9 +50,32 @@ export function drawRow(view: RowView, theme: Theme): HTMLElement {
     row.append(time);
   }
   if (view.group !== undefined) row.append(foldElement(view.group, view.groupOpen));
-  row.append(textElement(view, theme));
+  const text = textElement(view, theme);
+  row.append(text);
+  if (isPlain(view)) row.plain = text.firstChild!.firstChild as Text;
   if (view.longBytes !== null) row.append(longElement(view.line, view.longBytes));
   return row;
+}
+
+/** Shows another line in the same elements, which costs less than new ones; false where that cannot be. */
+export function redrawRow(row: Placed, view: RowView): boolean {
+  if (row.plain === undefined || !isPlain(view)) return false;
+  const { text } = view.row!;
+  const number = row.firstChild as HTMLAnchorElement;
+  row.line = view.line;
+  row.className = `row ${view.classes}`;
+  number.href = `#L${view.line + 1}`;
+  number.textContent = String(view.line + 1);
+  row.plain.data = text;
+  (row.plain.parentNode as Placed).range = { start: 0, end: text.length };
+  return true;
+}
+
+/** Tells whether a row has nothing but its number and one piece of text without any style. */
+function isPlain({ row, hits, longBytes, note, group, gap, time }: RowView): boolean {
+  if (row === null || row.text === "" || row.spans.length + hits.length > 0) return false;
+  if (longBytes !== null || note !== null || group !== undefined) return false;
+  return gap === null && time === "" && isOnePiece(row.text);
 }
 
 /** The text of a row. */

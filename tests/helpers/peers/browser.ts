@@ -17,7 +17,6 @@ const ARGUMENTS = [
 ];
 /** Pictures of the last run; docs/viewer.md shows some of them. */
 const PICTURES = process.env.STREAM_PICTURES ?? "dist/tests/viewer";
-const PICTURE_PX = 380;
 
 /** One browser for the tests of a file; it ends with them. */
 export async function openBrowser(): Promise<Browser> {
@@ -219,9 +218,7 @@ export class Viewer implements AsyncDisposable {
   /** Makes a picture for people to look at. */
   async picture(name: string): Promise<void> {
     await mkdir(PICTURES, { recursive: true });
-    const { width, height } = this.page.viewportSize()!;
-    const clip = { x: 0, y: 0, width, height: width < height ? height : PICTURE_PX };
-    await this.page.screenshot({ path: `${PICTURES}/${name}.png`, clip });
+    await this.page.screenshot({ path: `${PICTURES}/${name}.png` });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,97 @@
+/** The engine's members end in the middle of uploads: all that was acknowledged is there once, in order, everywhere. */
+import { test } from "node:test";
+import { assertEquals } from "@std/assert";
+import { open, push } from "../../mod.ts";
+import { EngineCluster } from "../cluster/engine.ts";
+import { EngineLogs, withLogs } from "../cluster/logs.ts";
+import { BusyUpload } from "../cluster/upload.ts";
+import { concat, utf8 } from "../helpers/bytes.ts";
+import { assertBytes } from "../helpers/frames/connection.ts";
+import { Cluster } from "../helpers/nodes.ts";
+import { checksumOf } from "../helpers/resources.ts";
+import { startServer } from "../helpers/server.ts";
+
+test("engine: its leader, then all members at once are killed, and an upload and its follower go on", async () => {
+  await using cluster = await withLogs(await EngineCluster.start());
+  await using logs = new EngineLogs(cluster);
+  const upload = new BusyUpload(await logs.node(), await logs.node());
+  const engine = await cluster.connect();
+  for (let round = 0; round < 2; round++) {
+    await upload.progress();
+    const leader = await upload.leader(cluster, engine);
+    await leader.kill();
+    await upload.progress();
+    leader.start();
+    await cluster.healthy();
+    await upload.progress();
+    await Promise.all(cluster.members.map((member) => member.kill()));
+    for (const member of cluster.members) member.start();
+    await cluster.healthy();
+    await upload.progress();
+  }
+  await upload.check(await logs.node());
+});
+
+test("engine: a leader that stands still for a while and comes back changes nothing that was acknowledged", async () => {
+  await using cluster = await withLogs(await EngineCluster.start());
+  await using logs = new EngineLogs(cluster);
+  const upload = new BusyUpload(await logs.node(), await logs.node());
+  const engine = await cluster.connect();
+  await upload.progress();
+  const leader = await upload.leader(cluster, engine);
+  leader.signal("SIGSTOP");
+  await upload.progress();
+  leader.signal("SIGCONT");
+  for (let times = 0; times < 100; times++) await upload.progress();
+  await cluster.healthy();
+  await upload.progress();
+  await upload.check(await logs.node());
+});
+
+test("engine: a push and a follower at another node outlast the end of every member", async () => {
+  await using engines = await withLogs(await EngineCluster.start());
+  await using logs = new EngineLogs(engines);
+  await using cluster = new Cluster();
+  await using a = await startServer({ ...cluster.options("a"), storage: await logs.node() });
+  await using b = await startServer({ ...cluster.options("b"), storage: await logs.node() });
+  const upload = await push(a.url, {
+    filename: "a.log",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  });
+  const follower = await open(upload.reference.replace(a.url, b.url).replace(a.ws, b.ws));
+  const followed: Uint8Array[] = [];
+  const following = (async () => {
+    for await (const bytes of follower.read()) followed.push(bytes);
+  })();
+  const writer = upload.writable.getWriter();
+  const written: Uint8Array[] = [];
+  const write = async (lines: number) => {
+    for (let line = 0; line < lines; line++) {
+      const bytes = utf8(`line ${written.length} ${"x".repeat(line % 1000)}\n`);
+      written.push(bytes.slice());
+      await writer.write(bytes);
+    }
+  };
+  await write(1000);
+  for (const member of engines.members) {
+    await member.kill();
+    await write(1000);
+    member.start();
+    await engines.healthy();
+    await write(1000);
+  }
+  await Promise.all(engines.members.map((member) => member.kill()));
+  // More than may be sent ahead: it waits for them.
+  const writing = write(1000);
+  for (const member of engines.members) member.start();
+  await writing;
+  await writer.close();
+  const all = concat(written);
+  assertEquals((await upload.done).size, all.length);
+  await following;
+  assertBytes(concat(followed), all);
+  const { digest } = await b.resources.get(upload.reference.split("/").at(-1)!);
+  assertEquals(digest?.value, await checksumOf(all));
+  follower.close();
+});
