@@ -225,7 +225,11 @@ async function pushSeveral(paths: string[], options: Options): Promise<number> {
   }
   for (const path of paths) checkOptions(path, options);
   if (paths.includes("-")) throw new UsageError("- goes alone: it is one pipe");
-  const files = await filesOf(paths, options.list("include"));
+  const files = await filesOf(
+    paths,
+    options.list("include"),
+    (path, reason) => notice(`${visible(path)} is left out: ${reason}`),
+  );
   const contextId = options.text("context") ?? `push-${crypto.randomUUID()}`;
   const parallel = options.number("parallel") ?? (isFollowing(options) ? files.length : PARALLEL);
   let code: number = EXIT.ok, pushed = 0, bytes = 0;
