@@ -496,6 +496,26 @@ test("an upload cannot be deleted on another node while it runs, and two deletio
   await assertFails("NOT_FOUND", () => b.get(id));
 });
 
+test("an upload of another node is ended, though its owner changes the record at that moment", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const { appender } = await uploading(a, "one\n");
+  const { id } = appender.resource;
+  const catalog = new MemoryCatalog(cluster.records);
+  let changes = 0;
+  const b = cluster.node("b", {
+    catalog: override(catalog, {
+      async update(id, revision, change) {
+        if (changes++ < 2) await catalog.update(id, revision, {});
+        return await catalog.update(id, revision, change);
+      },
+    }),
+  });
+  await b.delete(id, { force: true });
+  assertEquals(changes > 2, true);
+  await assertFails("NOT_FOUND", () => a.get(id));
+});
+
 test("deleting and resuming at the same time leaves either all or nothing", async () => {
   for (let round = 0; round < 10; round++) {
     await using cluster = new Cluster();
