@@ -135,6 +135,9 @@ for (const { server, client } of pairs) {
     assertEquals((await push.exit()).code, 0);
     for (const follow of follows) assertEquals((await follow.exit()).stdout, text);
     assertLess(pauseMs, 5000);
+    const metrics = await (await fetch(`${b.url}/metrics`)).text();
+    assertMatch(metrics, /^stream_takeovers_total 1$/m);
+    assertMatch(metrics, /^stream_append_seconds_count [1-9]/m);
     const { code, stdout } = await workspace.run(client, [
       "status",
       id,

@@ -26,6 +26,16 @@ async function withLog(kind: Kind) {
 
 for (const kind of kinds) {
   const test = inTurn(kind);
+
+  test(`${kind}: a name is found whether its letters are composed or not`, async () => {
+    await using at = await withLog(kind);
+    const [composed, apart] = ["\u00dcbung.log", "U\u0308bung.log"];
+    for (const [name, typed] of [[composed, apart], [apart, composed]]) {
+      await at.workspace.run(quickest, ["push", "build.log", "--name", name, "--context", name]);
+      assertEquals((await at.run("follow", `${name}/${typed}`)).stdout, LOG);
+    }
+  });
+
   test(`${kind}: a resource is found by its context and name wherever a reference is taken`, async () => {
     await using at = await withLog(kind);
     assertEquals((await at.run("follow", "ci/17/build.log")).stdout, LOG);
