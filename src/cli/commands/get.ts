@@ -101,6 +101,9 @@ async function inContext(contextId: string, options: Options): Promise<Wanted[]>
   throw new StreamError("NOT_FOUND", `no resource is in the upload context ${contextId}`);
 }
 
+/** Bytes of a file's name: what file systems take (255), without room for `~` and 8 characters of an id, and `.part`. */
+const LONGEST_NAME_BYTES = 240;
+
 /** Where each is to be; of two with the same name the second is told apart by its id. */
 function placed(wanted: Wanted[], directory: string): (Wanted & { path: string })[] {
   const taken = new Set<string>();
@@ -118,7 +121,17 @@ function safePath(filename: string): string {
   const name = filename.replace(/[\x00-\x1f\x7f\\]/g, "_");
   const isInward = name.split("/").every((part) => part !== "" && part !== "." && part !== "..");
   const path = isInward ? name : name.replaceAll("/", "_");
-  return path === "." || path === ".." ? "_" : path;
+  return path === "." || path === ".." ? "_" : path.split("/").map(shortened).join("/");
+}
+
+/** A name of a file that a file system takes, with what it adds while it is fetched: its extension stays. */
+function shortened(name: string): string {
+  const extension = /\.[^.]{1,16}$/.exec(name)?.[0] ?? "";
+  const bytes = new TextEncoder().encode(name);
+  if (bytes.length <= LONGEST_NAME_BYTES) return name;
+  const kept = bytes.subarray(0, LONGEST_NAME_BYTES - new TextEncoder().encode(extension).length);
+  // A character that was cut is left out.
+  return new TextDecoder().decode(kept, { stream: true }) + extension;
 }
 
 /** One resource on its way into a file. */

@@ -225,7 +225,11 @@ async function pushSeveral(paths: string[], options: Options): Promise<number> {
   }
   for (const path of paths) checkOptions(path, options);
   if (paths.includes("-")) throw new UsageError("- goes alone: it is one pipe");
-  const files = await filesOf(paths, options.list("include"));
+  const files = await filesOf(
+    paths,
+    options.list("include"),
+    (path, reason) => notice(`${visible(path)} is left out: ${reason}`),
+  );
   const contextId = options.text("context") ?? `push-${crypto.randomUUID()}`;
   const parallel = options.number("parallel") ?? (isFollowing(options) ? files.length : PARALLEL);
   let code: number = EXIT.ok, pushed = 0, bytes = 0;
@@ -284,6 +288,7 @@ async function untilInterrupted(
 /** What is told of an upload, when it begins and at its end. */
 interface Told extends Partial<UploadResult> {
   reference: string;
+  stepReference?: string;
   filename: string;
   contextId: string | null;
 }
@@ -369,7 +374,12 @@ async function pushSource(
     ? await rememberUpload(upload, targetOf(options))
     : () => Promise.resolve();
   const { reference } = upload;
-  const told = { reference, filename: metadata.filename, contextId: contextId ?? null };
+  const told = {
+    reference,
+    stepReference: upload.stepReference ?? undefined,
+    filename: metadata.filename,
+    contextId: contextId ?? null,
+  };
   try {
     await say(told);
     if (isTerminal) void showPage(reference, options);

@@ -335,7 +335,7 @@ async function stepListener(
     return null;
   }
   const runtime = secure?.runtime ?? (await import("../../runtime/frames.ts")).framesRuntime();
-  return { hostname: hostOf(options), port, baseUrl, runtime };
+  return { hostname: hostOf(options), port, baseUrl, runtime, forStep: true };
 }
 
 function hostOf(options: Options): string {
