@@ -12,6 +12,7 @@ import { catalog } from "./catalog.ts";
 import { commands } from "./commands.ts";
 import { cluster } from "./cluster.ts";
 import { costCurve } from "./cost_curve.ts";
+import { faces } from "./faces.ts";
 import { fanout } from "./fanout.ts";
 import { Bench, type Extent, type Findings, type Part, type Program } from "./helpers/bench.ts";
 import { ClientProcess } from "./helpers/client.ts";
@@ -36,6 +37,7 @@ const PARTS: readonly Part[] = [
   commands,
   catalog,
   viewer,
+  faces,
   cluster,
 ];
 const KINDS: readonly Kind[] = ["deno", "bun", "binary"];

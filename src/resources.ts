@@ -498,7 +498,10 @@ export class Resources implements ServerResources {
   /** Why no upload should be sent here now; nothing when all is well. */
   async unready(): Promise<string[]> {
     await this.#health.probe(this.#catalog);
-    return this.#health.reasons(await this.#usage.isDiskFull());
+    return this.#health.reasons({
+      isDiskFull: await this.#usage.isDiskFull(),
+      isStalled: this.#storage.isStalled ?? false,
+    });
   }
 
   /** The time that has passed for certain, by which things age, in ms since 1970. */
@@ -509,6 +512,11 @@ export class Resources implements ServerResources {
   /** Bytes that can still be stored; Infinity where nobody knows. */
   async freeBytes(): Promise<number> {
     return await this.#storage.freeBytes?.() ?? Infinity;
+  }
+
+  /** Nothing should be sent here any more, as `close` comes soon. */
+  drain(): void {
+    this.#health.state = "CLOSED";
   }
 
   /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
@@ -551,10 +559,14 @@ export class Resources implements ServerResources {
   async #startSweeping(): Promise<void> {
     const { retentionMs = Infinity, maxTotalBytes = Infinity } = this.#options;
     if (retentionMs === Infinity && maxTotalBytes === Infinity) return;
-    await this.#sweep(0);
+    const { isOnDuty = () => true } = this.#options;
+    const sweepOnDuty = async () => {
+      if (isOnDuty()) await this.#sweep(0);
+    };
+    await sweepOnDuty();
     const everyMs = Math.min(SWEEP_MS, Math.max(1000, retentionMs / 2));
     // What fails now is tried again then.
-    this.#sweeper = setInterval(() => void this.#sweep(0).catch(() => {}), everyMs);
+    this.#sweeper = setInterval(() => void sweepOnDuty().catch(() => {}), everyMs);
   }
 
   /** Deletes what need not be kept, with room for so many more bytes. */

@@ -10,7 +10,7 @@ import type { StepContexts } from "./server/face.ts";
 import { type FaceOptions, Faces, viewerHome } from "./server/faces.ts";
 import { checkHost, type HostOptions } from "./server/host.ts";
 import { KnownHosts } from "./server/access/hosts.ts";
-import { ServerMetrics } from "./server/metrics.ts";
+import { type HostGauge, ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
@@ -50,6 +50,7 @@ export type { StepContexts } from "./server/face.ts";
 export type { FaceOptions } from "./server/faces.ts";
 export type { EndpointOptions, HostOptions, HostSession, SessionHooks } from "./server/host.ts";
 export type { ConnectionKind, SessionEnd } from "./server/sessions.ts";
+export type { HostGauge } from "./server/metrics.ts";
 export type { AccessEntry } from "./server/observer.ts";
 export type { HeartbeatTimes } from "./session.ts";
 
@@ -99,6 +100,8 @@ export interface ServerOptions
   uploadSilenceMs?: number;
   /** Whether people with a browser are shown resources, at `/` and `/view/ID`; true by default. */
   viewer?: boolean;
+  /** What `GET /metrics` tells besides; nothing by default. */
+  gauges?: readonly HostGauge[];
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
   heartbeat?: HeartbeatTimes;
   /** Where the server says what it does; nowhere by default. */
@@ -141,6 +144,8 @@ export interface StreamServer {
    * @returns The port.
    */
   listen(options?: ListenerOptions): Promise<{ port: number }>;
+  /** Says that it is not ready any more, to those who ask whether to send it something (`GET /readyz`); `close` follows. */
+  drain(): void;
   /** Closes every session with 1001, makes running uploads FAILED and stops listening. */
   close(): Promise<void>;
 }
@@ -209,7 +214,7 @@ class Server implements StreamServer {
       option: "--max-client-uploads",
       refused: () => this.#metrics.shareRefused("uploads"),
     });
-    this.#metrics.observe(this.resources, this.#sessions, this.#uploadShares);
+    this.#metrics.observe(this.resources, this.#sessions, this.#uploadShares, options.gauges);
     this.#guard = options.access === undefined ? null : new Guard(options.access);
     this.#httpUploads = new HttpUploads(this.resources, options.uploadSilenceMs);
     this.#faces = new Faces(options, this.resources);
@@ -244,6 +249,10 @@ class Server implements StreamServer {
     });
     this.#listeners.push(listener);
     return { port: listener.port };
+  }
+
+  drain(): void {
+    this.resources.drain();
   }
 
   async close(): Promise<void> {

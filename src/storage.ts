@@ -148,6 +148,8 @@ export interface Storage {
    * @param listener Hears what comes after the status that is returned.
    */
   follow(id: string, listener: TailListener): Promise<FollowedTail>;
+  /** Whether appends wait for longer than usual, as nothing takes them; missing where none waits. */
+  readonly isStalled?: boolean;
   /** Bytes that can still be stored; missing where nobody knows. */
   freeBytes?(): Promise<number>;
   /** Releases everything. */

@@ -28,7 +28,8 @@ const run = promisify(execFile);
 /** Longer than the slowest of them takes for a gigabyte. */
 const TIMEOUT_MS = 5 * 60_000;
 
-interface File {
+/** A file that is sent. */
+export interface File {
   path: string;
   bytes: number;
 }
@@ -53,7 +54,7 @@ export async function measureCurl(bench: Bench, file: File): Promise<void> {
 }
 
 /** Installs what is missing into a temporary directory. */
-async function install(): Promise<void> {
+export async function install(): Promise<void> {
   if (existsSync(INSTALLED)) return;
   // Whoever is interrupted leaves no half of it.
   const beside = temporaryPath();
@@ -85,25 +86,51 @@ async function measurePiping(bench: Bench, { path, bytes }: File): Promise<void>
   }
 }
 
+/** Protocols with a script that serves them, and one that does the work. */
+export type Protocol = "durable" | "tus";
+const WORK = { durable: "@durable-streams: upload + follow", tus: "tus: upload alone" };
+
+function scriptOf(protocol: Protocol, part: "server" | "client" | "append"): string {
+  return join(ROOT, "bench/yardsticks", `${protocol}_${part}.mjs`);
+}
+
 /** A script here that starts its server, says so, and does the work when it is told to. */
-async function measureScript(bench: Bench, name: "durable" | "tus", file: File): Promise<void> {
-  const title = { durable: "@durable-streams: upload + follow", tus: "tus: upload alone" }[name];
-  const script = (part: string) => join(ROOT, "bench/yardsticks", `${name}_${part}.mjs`);
+export async function measureScript(bench: Bench, protocol: Protocol, file: File): Promise<void> {
   const directory = temporaryPath();
   await mkdir(directory, { recursive: true });
-  const server = new Process(["node", script("server"), INSTALLED, directory]);
+  const server = new Process(["node", scriptOf(protocol, "server"), INSTALLED, directory]);
   try {
     const url = await addressOf(server);
     const meter = new Meter(server.pid);
-    const client = new Process(["node", script("client"), INSTALLED, url, file.path]);
-    const { ms, movedBytes, isComplete } = JSON.parse(await client.line(TIMEOUT_MS));
-    await client.end(TIMEOUT_MS);
-    const suffix = isComplete ? "" : ", cut off after 30 s";
-    bench.add(`${title}${suffix}`, "MB/s moved", movedBytes / 1e3 / ms);
-    bench.add(`${title}, peak RSS`, "MB", meter.read().peakRssMB);
+    const path = { durable: "", tus: "/files" }[protocol];
+    await measureClient(bench, protocol, url + path, file);
+    bench.add(`${WORK[protocol]}, peak RSS`, "MB", meter.read().peakRssMB);
   } finally {
     await server.stop();
   }
+}
+
+/** Has the client of a protocol do its work with a server. */
+export async function measureClient(
+  bench: Bench,
+  protocol: Protocol,
+  url: string,
+  file: File,
+): Promise<void> {
+  const client = new Process(["node", scriptOf(protocol, "client"), INSTALLED, url, file.path]);
+  const { ms, movedBytes, isComplete } = JSON.parse(await client.line(TIMEOUT_MS));
+  await client.end(TIMEOUT_MS);
+  const suffix = isComplete ? "" : ", cut off after 30 s";
+  bench.add(`${WORK[protocol]}${suffix}`, "MB/s moved", movedBytes / 1e3 / ms);
+}
+
+/** Appends little, again and again, to a durable stream. */
+export async function measureAppends(bench: Bench, url: string): Promise<void> {
+  const client = new Process(["node", scriptOf("durable", "append"), url]);
+  const { p50Ms, p99Ms } = JSON.parse(await client.line(TIMEOUT_MS));
+  await client.end(TIMEOUT_MS);
+  bench.add("small append, p50", "ms", p50Ms);
+  bench.add("small append, p99", "ms", p99Ms);
 }
 
 /** Where it listens; servers say other things before. */

@@ -149,6 +149,11 @@ export class NatsCatalog implements Catalog {
     return catalog;
   }
 
+  /** For how long the copy may have missed something, in ms. */
+  get lagMs(): number {
+    return Math.max(...Array.from(this.#feeds.values(), (feed) => feed.lagMs));
+  }
+
   /** Waits until the copy has everything that was stored anywhere when this was called. */
   async caughtUp(): Promise<void> {
     await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.caughtUp()));
@@ -289,8 +294,7 @@ export class NatsCatalog implements Catalog {
 
   /** Finds out whether the engine takes records, and the copy here is one to show. */
   async probe(): Promise<void> {
-    for (const feed of this.#feeds.values()) {
-      if (feed.lagMs <= MOST_LAG_MS) continue;
+    if (this.lagMs > MOST_LAG_MS) {
       throw new StreamError("STORAGE_FAILED", "the engine does not answer");
     }
     await this.caughtUp();

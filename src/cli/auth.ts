@@ -56,12 +56,14 @@ export function checkExposure(host: string, options: Options): void {
  * @param options The options.
  * @param directory The data directory, which keeps the key of the links.
  * @param log Hears what is wrong with a file of tokens.
+ * @param sharedKey Gives the key of the links instead, where several servers have the same.
  * @returns Undefined without --auth.
  */
 export async function accessOf(
   options: Options,
   directory: string,
   log: ServerLog,
+  sharedKey?: () => Promise<Uint8Array>,
 ): Promise<Access | undefined> {
   const auth = options.text("auth");
   const claims = { audience: options.text("auth-audience"), issuer: options.text("auth-issuer") };
@@ -71,10 +73,8 @@ export async function accessOf(
   }
   if (auth !== undefined) {
     const tokens = await tokensOf(auth, claims, log);
-    return {
-      tokens,
-      links: new SignedLinks({ key: await linkKey(join(directory, "secret.key")) }),
-    };
+    const key = await (sharedKey?.() ?? linkKey(join(directory, "secret.key")));
+    return { tokens, links: new SignedLinks({ key }) };
   }
   return undefined;
 }

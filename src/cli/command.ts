@@ -209,8 +209,12 @@ function wrap(names: readonly string[]): string[] {
 
 /** Two columns. */
 export function table(rows: string[][]): string[] {
-  const width = Math.max(...rows.map(([first]) => first.length)) + 2;
-  return rows.map(([first, second]) => first.padEnd(width) + second);
+  const columns = Math.max(...rows.map((row) => row.length));
+  const widths = Array.from(
+    { length: columns - 1 },
+    (_, at) => Math.max(...rows.map((row) => row[at].length)) + 2,
+  );
+  return rows.map((row) => row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(""));
 }
 
 /**

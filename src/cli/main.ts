@@ -37,6 +37,7 @@ const CONFIGURED: Record<string, () => Promise<Command>> = {
   token: async () => (await import("./commands/token.ts")).token,
   check: async () => (await import("./commands/check.ts")).check,
   adopt: async () => (await import("./commands/adopt.ts")).adopt,
+  cluster: async () => (await import("./commands/cluster.ts")).cluster,
 };
 const COMMANDS: Record<string, () => Promise<Command>> = {
   ...CONFIGURED,

@@ -35,11 +35,12 @@ export class Health {
   }
 
   /** Why no upload should be sent here now, in words for anybody: no path, no id. Nothing when all is well. */
-  reasons(isDiskFull: boolean): string[] {
+  reasons({ isDiskFull, isStalled }: { isDiskFull: boolean; isStalled: boolean }): string[] {
     const reasons: string[] = [];
     if (this.state === "RECOVERING") reasons.push("the server is recovering");
     if (this.state === "CLOSED") reasons.push("the server is shutting down");
     if (this.#isCatalogBroken) reasons.push("the catalog takes no records: see the data directory");
+    if (isStalled) reasons.push("uploads wait: the engine of the cluster takes nothing");
     if (isDiskFull) reasons.push("the disk is full: see --min-free");
     if (performance.now() - this.#refusedAtMs < REFUSAL_MS) {
       reasons.push("the disk refused bytes: see the log of the server");

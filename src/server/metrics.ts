@@ -16,6 +16,16 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /** A timer that is set to so little tells by its lateness how busy the event loop is. */
 const LOOP_TIMER_MS = 1;
 
+/** Something else that `GET /metrics` tells. */
+export interface HostGauge {
+  /** Its name, as Prometheus wants it. */
+  name: string;
+  /** What it measures, in a sentence. */
+  help: string;
+  /** Measures it, when somebody asks. */
+  measure(): number;
+}
+
 /** Counts what happens, and measures the rest when somebody asks. */
 export class ServerMetrics implements Meter {
   readonly #registry = new Registry();
@@ -75,8 +85,14 @@ export class ServerMetrics implements Meter {
    * @param resources All resources.
    * @param sessions All sessions.
    * @param uploadShares Uploads of each client.
+   * @param gauges What the host of the server measures.
    */
-  observe(resources: Resources, sessions: Sessions, uploadShares: Shares): void {
+  observe(
+    resources: Resources,
+    sessions: Sessions,
+    uploadShares: Shares,
+    gauges: readonly HostGauge[] = [],
+  ): void {
     resources.listen((event) => this.#event(event), { onlyHere: true });
     const gauge = (name: string, help: string, measure: () => number | Promise<number>) =>
       this.#registry.gauge(name, help, async () => [{ value: await measure() }]);
@@ -114,6 +130,7 @@ export class ServerMetrics implements Meter {
       () => process.memoryUsage().rss,
     );
     gauge("stream_event_loop_delay_seconds", "How late a timer comes.", eventLoopDelayS);
+    for (const { name, help, measure } of gauges) gauge(name, help, measure);
     this.#registry.gauge("stream_build_info", "Always 1; the labels say what runs.", () => [
       { labels: { version: VERSION, runtime: navigator.userAgent }, value: 1 },
     ]);

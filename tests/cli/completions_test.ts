@@ -21,7 +21,7 @@ const COMMANDS = [
     "close",
     "share",
   ],
-  ...["token", "check", "adopt", "config", "completions", "man"],
+  ...["token", "check", "adopt", "cluster", "config", "completions", "man"],
 ];
 
 /** Completes a command line in bash; `stream` says what it was asked, or fails. */

@@ -83,7 +83,7 @@ test("config without a command shows all of them, and names the file", async () 
   const sections = [...stdout.matchAll(/^\[(\w+)\]$/gm)].map(([, name]) => name);
   assertEquals(sections, [
     ...["serve", "push", "run", "follow", "get", "status", "search", "wait", "ls", "rm", "close"],
-    ...["share", "token", "check", "adopt"],
+    ...["share", "token", "check", "adopt", "cluster"],
   ]);
   const { code, stderr } = await workspace.run(own, ["config", "brew"]);
   assertEquals(code, 2);

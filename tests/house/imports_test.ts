@@ -150,12 +150,16 @@ interface Info {
   modules: {
     specifier: string;
     error?: string;
-    dependencies?: { code?: { specifier: string }; type?: { specifier: string } }[];
+    dependencies?: {
+      code?: { specifier: string };
+      type?: { specifier: string };
+      isDynamic?: boolean;
+    }[];
   }[];
 }
 
-/** The arrows between our files and out of them, imports of types and dynamic ones included. */
-function importsOf(entry: string): Arrow[] {
+/** Everything that a program may import, as Deno tells it. */
+function modulesOf(entry: string): Info["modules"] {
   const root = new URL("../..", import.meta.url);
   const [command, ...words] = process.env.STREAM_DENO
     ? [process.env.STREAM_DENO]
@@ -165,13 +169,26 @@ function importsOf(entry: string): Arrow[] {
     encoding: "utf8",
     maxBuffer: 64 * 1024 * 1024,
   });
-  const { modules } = JSON.parse(output) as Info;
-  const path = (specifier: string) => specifier.replace(root.href, "");
-  return modules.flatMap(({ specifier, error, dependencies = [] }) => {
+  return (JSON.parse(output.replaceAll(root.href, "")) as Info).modules;
+}
+
+/** What is loaded when a program starts: neither types nor what it imports later. */
+function loadedBy(entry: string): Set<string> {
+  const modules = new Map(modulesOf(entry).map((module) => [module.specifier, module]));
+  const loaded = new Set([entry]);
+  for (const path of loaded) {
+    for (const { code, isDynamic } of modules.get(path)?.dependencies ?? []) {
+      if (code !== undefined && !isDynamic) loaded.add(code.specifier);
+    }
+  }
+  return loaded;
+}
+
+/** The arrows between our files and out of them, imports of types and dynamic ones included. */
+function importsOf(entry: string): Arrow[] {
+  return modulesOf(entry).flatMap(({ specifier, error, dependencies = [] }) => {
     assertEquals(error, undefined, specifier);
-    return dependencies.map(({ code, type }) =>
-      [path(specifier), path((code ?? type)!.specifier)] as const
-    );
+    return dependencies.map(({ code, type }) => [specifier, (code ?? type)!.specifier] as const);
   }).filter(([from]) => !from.startsWith("vendor/"))
     .filter(([, to]) => !to.startsWith("vendor/"));
 }
@@ -193,6 +210,15 @@ test("the viewer imports the client and the protocol, and nothing else of ours",
   );
   assertEquals(others, []);
   assertEquals(circles(arrows), []);
+});
+
+test("the client of the engine is loaded by nobody who was given no cluster", () => {
+  for (const entry of ["src/cli/commands/serve.ts", "mod.ts"]) {
+    const loaded = [...loadedBy(entry)];
+    assert(loaded.includes("src/server.ts"));
+    assertEquals(loaded.filter((path) => /nats|cluster\/(engine|bucket)/.test(path)), []);
+  }
+  assert(loadedBy("src/cli/cluster/node.ts").has("src/cluster/engine.ts"));
 });
 
 test("no files import each other in a circle", () => {

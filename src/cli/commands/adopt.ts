@@ -28,11 +28,13 @@ import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
 import { Announcer, visible } from "../output/output.ts";
 import { catalogPath } from "../unknown_logs.ts";
+import { CLUSTER_OPTIONS } from "./cluster.ts";
 
 /** Registers what a Java server left behind. */
 export const adopt: Command = {
   name: "adopt",
-  summary: "take over the data directory of a Java server, once that is stopped",
+  summary:
+    "take over the data directory of a Java server or, into a cluster, of a single one of ours",
   positionals: ["DIR"],
   options: {
     data: {
@@ -59,12 +61,23 @@ export const adopt: Command = {
     },
     binary: { kind: "flag", help: "lines cannot be asked for where there is no index" },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
+    ...CLUSTER_OPTIONS,
   },
   examples: [
     "stream adopt /var/lib/step/streaming && stream serve --data /var/lib/step/streaming",
     "stream adopt /mnt/old --data /var/lib/stream --copy --names names.tsv",
   ],
-  run: ([directory], options) => runAdopt(directory, options),
+  async run([directory], options) {
+    if (options.text("cluster") === undefined) return await runAdopt(directory, options);
+    for (const name of ["data", "name", "names", "type", "context"]) {
+      if (options.text(name) !== undefined) {
+        throw new UsageError(`--${name} does not go with --cluster: all is copied as it is`);
+      }
+    }
+    // Nothing else needs the client of the engine.
+    const { adoptIntoCluster } = await import("../cluster/adopt.ts");
+    return await adoptIntoCluster(directory, options) === 0 ? EXIT.ok : EXIT.failed;
+  },
 };
 
 async function runAdopt(directory: string, options: Options): Promise<number> {

@@ -3,24 +3,26 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import type { Catalog, ResourceChange, ResourceRecord } from "../../catalog.ts";
+import type { Catalog, ResourceRecord } from "../../catalog.ts";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { createDigest } from "../../digest.ts";
-import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
 import { ageMs, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
-import { type Command, EXIT } from "../command.ts";
+import { CheckReport } from "../check_report.ts";
+import { type Command, EXIT, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
-import { Announcer } from "../output/output.ts";
 import { rebuildRecord } from "../rebuild.ts";
+import { CLUSTER_OPTIONS } from "./cluster.ts";
 import { catalogPath, type FoundLog, isKnown, unknownLogs } from "../unknown_logs.ts";
 
 /** Verifies a data directory. */
 export const check: Command = {
   name: "check",
-  summary: "verify a data directory: sizes, lines, indexes, digests, orphans",
+  summary: "verify a data directory, or a cluster: sizes, lines, indexes, digests, orphans",
   positionals: [],
   options: {
     data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
+    ...CLUSTER_OPTIONS,
     repair: { kind: "flag", help: "mend what can be mended, and say what was lost" },
     rebuild: {
       kind: "flag",
@@ -30,6 +32,12 @@ export const check: Command = {
   },
   examples: ["stream check --data /var/lib/stream", "stream check --data /var/lib/stream --repair"],
   async run(_args, options) {
+    if (options.text("cluster") !== undefined) {
+      if (options.flag("rebuild")) throw new UsageError("--rebuild does not go with --cluster");
+      // Nothing else needs the client of the engine.
+      const { checkCluster } = await import("../cluster/check.ts");
+      return await checkCluster(options) === 0 ? EXIT.ok : EXIT.failed;
+    }
     const directory = options.text("data") ?? "./stream-data";
     const settings = { repair: options.flag("repair"), rebuild: options.flag("rebuild") };
     const path = catalogPath(directory);
@@ -71,8 +79,6 @@ interface CheckSettings {
   rebuild: boolean;
 }
 
-/** Records looked at together. */
-const PAGE = 100;
 /** A log without a record that is younger than this may be an upload which is just being registered: it is not moved. */
 const ORPHAN_AGE_MS = 60_000;
 /** Before it is told it is looked for once more after so long. */
@@ -82,16 +88,20 @@ const REGISTERED_WITHIN_MS = 1000;
 const NOT_MOVED = "left, as the catalog is empty: was it lost? --rebuild makes records";
 
 class CheckRun {
-  problems = 0;
-  readonly #announcer = new Announcer();
-  #checked = 0;
+  readonly #report: CheckReport;
   #unknown = 0;
 
   constructor(
     private readonly directory: string,
     private readonly catalog: Catalog,
     private readonly settings: CheckSettings,
-  ) {}
+  ) {
+    this.#report = new CheckReport(catalog, settings.repair);
+  }
+
+  get problems(): number {
+    return this.#report.problems;
+  }
 
   /** Makes records of logs that have none. */
   async rebuild(): Promise<void> {
@@ -99,24 +109,16 @@ class CheckRun {
       const what = `no record names ${log.path}`;
       try {
         const size = await rebuildRecord(this.directory, this.catalog, log);
-        await this.#tell(log.id, `${what}; made one: FAILED, ${size} bytes`);
+        await this.#report.tell(log.id, `${what}; made one: FAILED, ${size} bytes`);
       } catch (error) {
-        await this.#tell(log.id, `${what}; made none: ${toStreamError(error).message}`);
+        await this.#report.tell(log.id, `${what}; made none: ${toStreamError(error).message}`);
       }
     }
   }
 
-  /** Every finished resource; what is being uploaded is the server's business. */
+  /** Every finished resource. */
   async resources(): Promise<void> {
-    let after: { createdAtMs: number; id: string } | undefined;
-    for (;;) {
-      const records = await this.catalog.list({ limit: PAGE, after });
-      for (const record of records) {
-        if (isFinal(record.transferStatus)) await this.#resource(record);
-      }
-      if (records.length < PAGE) return;
-      after = records[records.length - 1];
-    }
+    for await (const record of this.#report.finished()) await this.#resource(record);
   }
 
   /** Logs that no record names. */
@@ -143,71 +145,37 @@ class CheckRun {
 
   async #orphan({ id, path }: FoundLog, remedy: string): Promise<void> {
     this.#unknown++;
-    await this.#problem(id, `no record names ${path}`, remedy);
+    await this.#report.problem(id, `no record names ${path}`, remedy);
   }
 
   async #resource(record: ResourceRecord): Promise<void> {
     const { id, digest: wanted } = record;
     const lineAccess = record.metadata.supportsLineAccess;
     const digest = wanted === null ? null : await createDigest(wanted.algorithm);
-    const facts = await inspectLog(
+    const found = await inspectLog(
       this.directory,
       id,
       lineAccess,
       (bytes) => digest?.update(bytes),
     );
-    // The server may have deleted it meanwhile.
-    if (await this.catalog.get(id) === null) return;
-    this.#checked++;
-    if (facts === null) {
-      if (record.size > 0 || record.transferStatus === "COMPLETED") {
-        await this.#lost(record, "its data is gone", { size: 0, lines: lineAccess ? 0 : null });
-      }
-      return;
-    }
-    const lines = lineAccess ? facts.lines : null;
-    if (facts.size !== record.size || lines !== record.lines) {
-      const found = `${facts.size} bytes and ${lines} lines`;
-      const expected = `${record.size} bytes and ${record.lines} lines`;
-      await this.#lost(record, `it has ${found}, not ${expected}`, { size: facts.size, lines });
-    } else if (digest !== null && digest.value() !== wanted?.value) {
-      await this.#lost(record, "its bytes do not have the digest they had", {});
-    }
-    if (facts.indexIsRight) return;
-    await this.#problem(id, "its line break index is wrong", "built anew");
+    const facts = found && {
+      size: found.size,
+      lines: lineAccess ? found.lines : null,
+      digest: digest?.value() ?? null,
+    };
+    await this.#report.compare(record, facts);
+    if (found === null || found.indexIsRight || await this.catalog.get(id) === null) return;
+    await this.#report.problem(id, "its line break index is wrong", "built anew");
     if (this.settings.repair) await rebuildIndex(this.directory, id);
-  }
-
-  /** Damage that cannot be undone: the record is made to tell the truth. */
-  async #lost(record: ResourceRecord, what: string, facts: ResourceChange): Promise<void> {
-    await this.#problem(record.id, what, "marked FAILED");
-    if (!this.settings.repair) return;
-    await this.catalog.update(record.id, record.revision, {
-      ...facts,
-      durableSize: Math.min(record.durableSize, facts.size ?? record.size),
-      transferStatus: "FAILED",
-      failure: `STORAGE_FAILED: stream check found that ${what}`,
-      digest: null,
-    });
-  }
-
-  async #problem(id: string, what: string, remedy: string): Promise<void> {
-    await this.#tell(id, `${what}${this.settings.repair ? `; ${remedy}` : ""}`);
-  }
-
-  async #tell(id: string, what: string): Promise<void> {
-    this.problems++;
-    await this.#announcer.say(`${id}: ${what}`);
   }
 
   /** Tells what came of it. */
   async sum(): Promise<void> {
-    if (this.#unknown > 0 && !this.settings.repair) {
-      await this.#announcer.say(
-        "logs without a record: was the catalog lost? --rebuild makes records of them",
-      );
-    }
-    await this.#announcer.say(`${this.#checked} resources checked, ${this.problems} problems`);
-    this.#announcer.done();
+    const isHintDue = this.#unknown > 0 && !this.settings.repair;
+    await this.#report.sum(
+      isHintDue
+        ? "logs without a record: was the catalog lost? --rebuild makes records of them"
+        : undefined,
+    );
   }
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
 import { httpBase, StreamError } from "../../protocol.ts";
@@ -18,7 +19,9 @@ import {
 import { FileStorage } from "../../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { accessOf, AUTH_OPTIONS, checkExposure, makePrivate, warnOfOthers } from "../auth.ts";
+import type { ClusterNode } from "../cluster/node.ts";
 import { lockDirectory } from "../lock.ts";
+import { CLUSTER_OPTIONS } from "./cluster.ts";
 import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { writeLine } from "../output/stderr.ts";
@@ -38,6 +41,13 @@ export const serve: Command = {
     ...AUTH_OPTIONS,
     port: { kind: "count", value: "PORT", help: "port to listen on; 0: a free one (default 8090)" },
     data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
+    ...CLUSTER_OPTIONS,
+    drain: {
+      kind: "duration",
+      value: "TIME",
+      help:
+        "when told to end, be not ready for so long before uploads are handed over (default 0s)",
+    },
     "tls-cert": {
       kind: "text",
       value: "FILE",
@@ -198,24 +208,56 @@ async function runServer(options: Options): Promise<number> {
   const unlock = await lockDirectory(directory);
   try {
     await warnOfOthers(options, directory, log);
-    const catalog = new SqliteCatalog(catalogPath(directory));
-    const storage = new FileStorage(directory);
+    const place = await placeOf(options, directory);
+    const { storage, catalog } = place;
     try {
       await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
-      const access = await accessOf(options, directory, log);
+      const access = await accessOf(options, directory, log, place.linkKey);
       const parts = { runtime, storage, catalog, access, log, accessLog };
-      const server = createServer({ ...parts, ...settings });
+      const server = createServer({ ...parts, ...settings, ...place.settings });
       secure?.reloadOnSignal(log);
-      await listenUntilStopped(server, main, step, secure === null ? "http" : "https", log);
+      place.join?.(() => server.resources.uploads);
+      const scheme = secure === null ? "http" : "https";
+      const signal = await listenUntilStopped(server, main, step, scheme, log);
+      log.info("stopping", { signal });
+      server.drain();
+      await place.drain?.();
+      await sleep(options.number("drain") ?? 0);
+      await server.close();
     } finally {
-      await storage.close();
-      await catalog.close();
+      await place.close();
     }
     return EXIT.ok;
   } finally {
     await unlock();
   }
+}
+
+/** Where bytes and records are, and what else follows from that. */
+type Place = Pick<ClusterNode, "storage" | "catalog" | "close"> & Partial<ClusterNode>;
+
+/** The data directory or, for a node of a cluster, the engine. */
+async function placeOf(options: Options, directory: string): Promise<Place> {
+  if (options.text("cluster") !== undefined) {
+    if (options.text("base-url") === undefined) {
+      throw new UsageError(
+        "--cluster wants --base-url URL: references name the service, whichever node they come from",
+      );
+    }
+    // Nothing else needs the client of the engine.
+    return await (await import("../cluster/node.ts")).openNode(options, directory);
+  }
+  const catalog = new SqliteCatalog(catalogPath(directory));
+  const storage = new FileStorage(directory);
+  return {
+    storage,
+    catalog,
+    async close() {
+      await storage.close();
+      await catalog.close();
+    },
+  };
 }
 
 function settingsOf(options: Options) {
@@ -252,7 +294,7 @@ async function listenUntilStopped(
   step: ListenerOptions | null,
   scheme: string,
   log: Log,
-): Promise<void> {
+): Promise<string> {
   logUploads(server.resources, log);
   const stopped = stopSignal(scheme === "https");
   const address = await listen(server, main, scheme);
@@ -263,8 +305,7 @@ async function listenUntilStopped(
   }
   // The work goes on whoever reads.
   await new Announcer().say(log.listening(address));
-  log.info("stopping", { signal: await stopped });
-  await server.close();
+  return await stopped;
 }
 
 /** The address it listens on. */

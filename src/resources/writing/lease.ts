@@ -13,6 +13,8 @@ export interface NodeOptions {
    * nothing is renewed, and what it left unfinished waits for it.
    */
   leaseMs?: number;
+  /** Whether this node now does what only one of all nodes does, which is retention; it always does by default. */
+  isOnDuty?: () => boolean;
   /** The time, in ms since 1970; that of the machine by default. */
   clock?: () => number;
 }

@@ -112,6 +112,7 @@ async function addTo(
   said: Append,
   produced: Produced | null,
 ): Promise<Result> {
+  if (!stream.isShared) return await toClosed(c, parts, stream, content, said, produced);
   let begunAt: number | null = null;
   try {
     return await parts.streams.uploads.take(stream.id, async (appender) => {
@@ -155,6 +156,7 @@ async function addToOpen(
     throw new StreamError("BAD_REQUEST", "an empty array appends nothing");
   }
   const next: StreamFacts = { ...facts, ...(seq === undefined ? {} : { seq }) };
+  if (facts.ttlS !== undefined) next.appendedMs = resources.certainMs;
   if (produced !== null) {
     next.producers = producersAfter(facts.producers, produced, resources.certainMs);
     if (closes) next.closer = produced;

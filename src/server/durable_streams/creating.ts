@@ -40,7 +40,7 @@ export async function create(c: Context, parts: StreamParts, said: Creation): Pr
   }
   const id = await streamId(said.path);
   const inherited = await findSource(c, parts, said);
-  const wanted = factsWanted(c, said, inherited);
+  const wanted = factsWanted(c, said, inherited, parts.resources.certainMs);
   const json = isJson(wanted);
   return await taking(c, parts, { json, isAtomic: json }, async (content) => {
     const first = json && content.bytes.length > 0 ? linesIn(content.bytes) : content.bytes;
@@ -259,12 +259,17 @@ async function behindMessages(
 }
 
 /** What is to be kept of a new stream. */
-function factsWanted(c: Context, said: Creation, inherited: Inherited | null): StreamFacts {
+function factsWanted(
+  c: Context,
+  said: Creation,
+  inherited: Inherited | null,
+  nowMs: number,
+): StreamFacts {
   const { ttlS, expiresAt, forkOffset, forkSubOffset } = said;
   const given = contentTypeIn(c);
   if (inherited === null) {
     const contentType = given !== undefined && isMediaType(given) ? given : BYTES;
-    return { contentType, ...lifeOf(ttlS, expiresAt) };
+    return { contentType, ...lifeOf(ttlS, expiresAt, nowMs) };
   }
   const { source: { id, facts, view } } = inherited;
   if (given !== undefined && mediaTypeOf(given) !== mediaTypeOf(facts.contentType)) {
@@ -274,8 +279,8 @@ function factsWanted(c: Context, said: Creation, inherited: Inherited | null): S
   return {
     contentType: facts.contentType,
     ...(ttlS === undefined && expiresAt === undefined
-      ? lifeOf(facts.ttlS, facts.expiresAt)
-      : lifeOf(ttlS, expiresAt)),
+      ? lifeOf(facts.ttlS, facts.expiresAt, nowMs)
+      : lifeOf(ttlS, expiresAt, nowMs)),
     origin: { id, byteOffset, subOffset: forkSubOffset ?? 0 },
   };
 }
@@ -283,9 +288,10 @@ function factsWanted(c: Context, said: Creation, inherited: Inherited | null): S
 function lifeOf(
   ttlS: number | undefined,
   expiresAt: string | undefined,
-): Pick<StreamFacts, "ttlS" | "expiresAt"> {
+  nowMs: number,
+): Pick<StreamFacts, "ttlS" | "appendedMs" | "expiresAt"> {
   return {
-    ...(ttlS === undefined ? {} : { ttlS }),
+    ...(ttlS === undefined ? {} : { ttlS, appendedMs: nowMs }),
     ...(expiresAt === undefined ? {} : { expiresAt }),
   };
 }

@@ -40,6 +40,8 @@ export interface StreamFacts {
   contentType: string;
   /** Time without a read or an append after which it is gone, in s. */
   ttlS?: number;
+  /** When it was created or appended to last, in ms since 1970; only with a time to live. */
+  appendedMs?: number;
   /** When it is gone, as it was created with. */
   expiresAt?: string;
   /** The last `Stream-Seq`. */

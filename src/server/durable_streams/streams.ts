@@ -54,7 +54,7 @@ export class Streams {
   readonly #resources: Resources;
   /** When streams with a time to live were read last. */
   readonly #accesses = new Map<string, number>();
-  #startedMs: number | null = null;
+  #startedMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
@@ -141,6 +141,7 @@ export class Streams {
 
   /** Looks for streams that are over, from now on; those that are asked for are found to be over at once. */
   start(): void {
+    this.#startedMs = this.#resources.certainMs;
     this.#timer ??= setTimeout(() => void this.#sweep(), SWEEP_MS);
   }
 
@@ -171,13 +172,13 @@ export class Streams {
     if (facts.gone || this.#isExpired(stream)) await this.remove(stream);
   }
 
-  #isExpired({ id, view, facts: { ttlS, expiresAt } }: Stream): boolean {
+  #isExpired({ id, facts: { ttlS, expiresAt, appendedMs = 0 } }: Stream): boolean {
     const nowMs = this.#resources.certainMs;
-    this.#startedMs ??= nowMs;
     if (expiresAt !== undefined && nowMs >= Date.parse(expiresAt)) return true;
     if (ttlS === undefined) return false;
+    // What was read before this process began, nobody knows any more.
     const accessedMs = this.#accesses.get(id) ?? this.#startedMs;
-    return nowMs >= Math.max(accessedMs, view.updatedAtMs) + ttlS * 1000;
+    return nowMs >= Math.max(accessedMs, appendedMs) + ttlS * 1000;
   }
 
   async #isGone(id: string): Promise<boolean> {

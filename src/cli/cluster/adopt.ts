@@ -1,0 +1,143 @@
+/**
+ * `stream adopt --cluster`: copies the data directory of a single server into a cluster.
+ *
+ * A record is made when its log is whole: cut off anywhere, the same command goes on.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Catalog, ResourceRecord } from "../../catalog.ts";
+import { NatsCatalog } from "../../catalog/nats.ts";
+import { SqliteCatalog } from "../../catalog/sqlite.ts";
+import { MESSAGE_BYTES } from "../../cluster/logs.ts";
+import { createDigest } from "../../digest.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
+import type { Storage } from "../../storage.ts";
+import { FileStorage } from "../../storage/file.ts";
+import { NatsStorage } from "../../storage/nats.ts";
+import type { Options } from "../command.ts";
+import { lockDirectory } from "../lock.ts";
+import { printLine } from "../output/output.ts";
+import { catalogPath } from "../unknown_logs.ts";
+import { withEngine } from "./engine.ts";
+
+/** Records looked at together. */
+const PAGE = 100;
+
+/** A place with logs and records. */
+interface Place {
+  storage: Storage;
+  catalog: Catalog;
+}
+
+/**
+ * Copies everything; the directory stays as it is.
+ * @param directory Data directory of a server that does not run.
+ * @param options Options with `cluster`.
+ * @returns How many resources could not be copied.
+ * @throws {StreamError} SOURCE_FAILED for no data directory, CONFLICT while a server runs there.
+ */
+export async function adoptIntoCluster(directory: string, options: Options): Promise<number> {
+  if (!existsSync(catalogPath(directory))) {
+    const message = `cannot adopt ${directory}: it is no data directory of stream`;
+    throw new StreamError("SOURCE_FAILED", message);
+  }
+  const unlock = await lockDirectory(directory);
+  const copies = await mkdtemp(join(tmpdir(), "stream-adopt-"));
+  try {
+    const from = {
+      storage: new FileStorage(directory),
+      catalog: new SqliteCatalog(catalogPath(directory)),
+    };
+    return await withEngine(options, async (engine) => {
+      const to = {
+        storage: await NatsStorage.open(engine),
+        catalog: await NatsCatalog.open(engine, { path: join(copies, "catalog.sqlite") }),
+      };
+      try {
+        return await copyAll(from, to);
+      } finally {
+        for (const { storage, catalog } of [to, from]) {
+          await storage.close();
+          await catalog.close();
+        }
+      }
+    });
+  } finally {
+    await rm(copies, { recursive: true, force: true });
+    await unlock();
+  }
+}
+
+async function copyAll(from: Place, to: Place): Promise<number> {
+  let [copied, known, failed] = [0, 0, 0];
+  for await (const record of recordsOf(from.catalog)) {
+    try {
+      if (await copyOne(record, from, to)) copied++;
+      else known++;
+    } catch (error) {
+      failed++;
+      await printLine(`${record.id}: ${toStreamError(error).message}`);
+    }
+  }
+  await printLine(`${copied} resources copied, ${known} were there already, ${failed} failed`);
+  return failed;
+}
+
+async function* recordsOf(catalog: Catalog): AsyncGenerator<ResourceRecord, void, void> {
+  let after: { createdAtMs: number; id: string } | undefined;
+  for (;;) {
+    const records = await catalog.list({ limit: PAGE, order: "oldest", after });
+    yield* records;
+    if (records.length < PAGE) return;
+    after = records[records.length - 1];
+  }
+}
+
+/** @returns False when it is there already. */
+async function copyOne(record: ResourceRecord, from: Place, to: Place): Promise<boolean> {
+  const { id, contextId } = record;
+  const there = await to.catalog.get(id);
+  if (there?.createdAtMs === record.createdAtMs) return false;
+  if (there !== null) throw new StreamError("CONFLICT", "the cluster has another one of this id");
+  // What an earlier attempt left has no record.
+  await to.storage.delete(id);
+  await copyLog(record, from.storage, to.storage);
+  if (contextId !== null) await copyContext(contextId, from.catalog, to.catalog);
+  await to.catalog.create({ ...record, durableSize: record.size, owner: null, revision: 0 });
+  return true;
+}
+
+/** Copies the bytes that the record counts, and holds them against its digest. */
+async function copyLog(record: ResourceRecord, from: Storage, to: Storage): Promise<void> {
+  const { id, size, epoch, metadata: { supportsLineAccess }, digest: wanted } = record;
+  const digest = wanted === null ? null : await createDigest(wanted.algorithm);
+  const reader = await from.openReader(id);
+  try {
+    const writer = await to.create(id, { lineAccess: supportsLineAccess, epoch });
+    try {
+      for (let at = 0; at < size;) {
+        const bytes = await reader.read(at, Math.min(MESSAGE_BYTES, size - at));
+        digest?.update(bytes);
+        await writer.append(at, [bytes]);
+        at += bytes.length;
+      }
+    } finally {
+      await writer.close();
+    }
+  } finally {
+    await reader.close();
+  }
+  if (digest === null || digest.value() === wanted!.value) return;
+  await to.delete(id);
+  throw new StreamError("CHECKSUM_MISMATCH", "its bytes do not have the digest they had");
+}
+
+async function copyContext(id: string, from: Catalog, to: Catalog): Promise<void> {
+  const context = await from.getContext(id);
+  if (context === null) return;
+  await to.createContext(id, context.attributes);
+  if (context.closedAtMs !== null) await to.closeContext(id);
+}

@@ -1,0 +1,118 @@
+/**
+ * `stream check --cluster`: holds records against logs, and finds logs that no record names.
+ * @module
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ResourceRecord } from "../../catalog.ts";
+import { NatsCatalog } from "../../catalog/nats.ts";
+import type { Engine } from "../../cluster/engine.ts";
+import { shardsOf, streamOf } from "../../cluster/logs.ts";
+import { createDigest } from "../../digest.ts";
+import { toStreamError } from "../../protocol.ts";
+import { NatsStorage } from "../../storage/nats.ts";
+import { CheckReport, type Facts } from "../check_report.ts";
+import type { Options } from "../command.ts";
+import { withEngine } from "./engine.ts";
+
+const READ_BYTES = 1024 * 1024;
+const LINE_BREAK = 0x0a;
+/** An upload that is just being registered has its record after so long. */
+const REGISTERED_WITHIN_MS = 1000;
+
+/**
+ * Checks everything that is finished.
+ * @param options Options with `cluster` and `repair`.
+ * @returns How many problems there are.
+ */
+export async function checkCluster(options: Options): Promise<number> {
+  const directory = await mkdtemp(join(tmpdir(), "stream-check-"));
+  try {
+    return await withEngine(options, async (engine) => {
+      const storage = await NatsStorage.open(engine);
+      const catalog = await NatsCatalog.open(engine, { path: join(directory, "catalog.sqlite") });
+      try {
+        return await checkAll({ engine, storage, catalog }, options.flag("repair"));
+      } finally {
+        await storage.close();
+        await catalog.close();
+      }
+    });
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+interface Parts {
+  engine: Engine;
+  storage: NatsStorage;
+  catalog: NatsCatalog;
+}
+
+async function checkAll(parts: Parts, repairs: boolean): Promise<number> {
+  const report = new CheckReport(parts.catalog, repairs);
+  for await (const record of report.finished()) {
+    await report.compare(record, await inspect(parts.storage, record));
+  }
+  for (const id of await unknownLogs(parts)) {
+    await report.problem(id, "no record names this log", "deleted");
+    if (repairs) await parts.storage.delete(id);
+  }
+  await report.sum();
+  return report.problems;
+}
+
+/** What the log of a record holds, as far as the record says; null when there is none. */
+async function inspect(storage: NatsStorage, record: ResourceRecord): Promise<Facts | null> {
+  const { id, size, metadata: { supportsLineAccess }, digest: wanted } = record;
+  const digest = wanted === null ? null : await createDigest(wanted.algorithm);
+  let [at, breaks, last] = [0, 0, LINE_BREAK];
+  try {
+    const reader = await storage.openReader(id);
+    try {
+      for (let most = READ_BYTES; at < size;) {
+        const bytes = await reader.read(at, Math.min(most, size - at)).catch((error) => {
+          if (most === 1 || toStreamError(error).code !== "STORAGE_FAILED") throw error;
+          return null;
+        });
+        if (bytes === null) {
+          // A log that is shorter than its record is refused as a whole: its end is found in smaller steps.
+          most = Math.ceil(most / 2);
+          continue;
+        }
+        digest?.update(bytes);
+        for (let found = bytes.indexOf(LINE_BREAK); found >= 0; breaks++) {
+          found = bytes.indexOf(LINE_BREAK, found + 1);
+        }
+        last = bytes[bytes.length - 1];
+        at += bytes.length;
+      }
+    } finally {
+      await reader.close();
+    }
+  } catch (thrown) {
+    const error = toStreamError(thrown);
+    if (error.code === "NOT_FOUND") return null;
+    if (error.code !== "STORAGE_FAILED") throw error;
+  }
+  const lines = supportsLineAccess ? breaks + (last === LINE_BREAK ? 0 : 1) : null;
+  return { size: at, lines, digest: digest?.value() ?? null };
+}
+
+/** Logs without a record that are older than a registration takes. */
+async function unknownLogs({ engine, catalog }: Parts): Promise<string[]> {
+  const shards = await shardsOf(engine);
+  const found: string[] = [];
+  for (let shard = 0; shard < shards; shard++) {
+    const info = await engine.jsm.streams.info(streamOf(shard), { subjects_filter: "log.>" });
+    for (const subject of Object.keys(info.state.subjects ?? {})) {
+      const id = subject.slice(subject.lastIndexOf(".") + 1);
+      if (await catalog.get(id) === null) found.push(id);
+    }
+  }
+  if (found.length > 0) await sleep(REGISTERED_WITHIN_MS);
+  const known = await Promise.all(found.map((id) => catalog.get(id)));
+  return found.filter((_, at) => known[at] === null);
+}

@@ -1,0 +1,202 @@
+/**
+ * `stream cluster init`: makes what nodes share, and refuses what cannot keep the promise (docs/cluster.md).
+ * @module
+ */
+import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
+import { bucketConfigs } from "../../cluster/buckets.ts";
+import { connectEngine, type Engine } from "../../cluster/engine.ts";
+import { logConfigs, shardsOf } from "../../cluster/logs.ts";
+import { StreamError, toStreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
+import { type Options, UsageError } from "../command.ts";
+import { printLine } from "../output/output.ts";
+import { formatBytes } from "../units.ts";
+import { type EngineOptions, engineOptionsOf } from "./engine.ts";
+
+/** Oldest nats-server that can do what a cluster needs. */
+const OLDEST_VERSION = [2, 12];
+/** Part of the space of a member that streams may take: a full one stands still (docs/cluster.md). */
+const MOST_OF_STORE = 0.9;
+/** Records and contexts may have so much of what the logs have. */
+const RECORDS_SHARE = 0.05;
+const LEAST_RECORD_BYTES = 64 * 1024 * 1024;
+
+/** What a member says of itself. */
+interface Member {
+  name: string;
+  version: string;
+}
+
+/** Settings of a member, as its monitoring tells them (`/varz`). */
+interface MemberSettings {
+  name: string;
+  syncsAlways: boolean;
+  storeBytes: number;
+}
+
+/** Makes the streams and buckets. */
+export async function init(options: Options): Promise<void> {
+  const wanted = wishesOf(options);
+  const reached = await engineOptionsOf(options);
+  const members = await membersAt(reached);
+  checkMembers(members, wanted);
+  checkSettings(await settingsOf(options.list("monitor")), wanted);
+  const engine = await connectEngine(reached);
+  try {
+    await make(engine, wanted);
+  } finally {
+    await engine.close();
+  }
+  await printLine(
+    `ready: logs of ${
+      formatBytes(wanted.logBytes)
+    } in all, ${wanted.replicas} members have each byte`,
+  );
+}
+
+interface Wishes {
+  replicas: number;
+  isDurable: boolean;
+  logBytes: number;
+  recordBytes: number;
+}
+
+function wishesOf(options: Options): Wishes {
+  const replicas = options.number("replicas") ?? 3;
+  if (![1, 3, 5].includes(replicas)) {
+    throw new UsageError(`--replicas ${replicas}: only 1, 3 or 5 members can decide`);
+  }
+  const durability = options.text("durability") ?? "disk";
+  if (durability !== "disk" && durability !== "os") {
+    throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
+  }
+  const logBytes = options.number("size");
+  if (logBytes === undefined) {
+    throw new UsageError(
+      "cluster init wants --size SIZE: streams without a limit can fill a member",
+    );
+  }
+  const recordBytes = Math.max(LEAST_RECORD_BYTES, Math.floor(logBytes * RECORDS_SHARE));
+  return { replicas, isDurable: durability === "disk", logBytes, recordBytes };
+}
+
+/** Asks each member that was named, and those that they know, by connecting to it. */
+async function membersAt({ servers, credentials }: EngineOptions): Promise<Member[]> {
+  const members = new Map<string, Member>();
+  for (const server of servers) {
+    const engine = await connectEngine({ servers: [server], credentials });
+    const { server_name: name, version, jetstream } = engine.nc.info!;
+    await engine.close();
+    if (jetstream) members.set(name, { name, version });
+  }
+  return [...members.values()];
+}
+
+function checkMembers(members: readonly Member[], { replicas }: Wishes): void {
+  for (const { name, version } of members) {
+    const [major, minor] = version.split(".").map(Number);
+    const [oldestMajor, oldestMinor] = OLDEST_VERSION;
+    if (major > oldestMajor || major === oldestMajor && minor >= oldestMinor) continue;
+    throw refused(
+      `member ${name} runs nats-server ${version}: upgrade it to ${
+        OLDEST_VERSION.join(".")
+      } or newer`,
+    );
+  }
+  if (members.length >= replicas) return;
+  const found = members.length === 1 ? "1 member" : `${members.length} members`;
+  throw refused(
+    `${found} with JetStream at --cluster, and ${replicas} must have each byte: ` +
+      `name ${replicas}, or say --replicas 1 and lose all with one disk`,
+  );
+}
+
+/** Reads the settings of members: clients are not told them. */
+async function settingsOf(urls: readonly string[]): Promise<MemberSettings[]> {
+  return await Promise.all(urls.map(async (url) => {
+    try {
+      const answer = await fetch(new URL("/varz", url), { signal: AbortSignal.timeout(5000) });
+      const { server_name, jetstream } = await answer.json();
+      const { sync_always = false, max_storage } = jetstream.config;
+      return { name: server_name, syncsAlways: sync_always, storeBytes: max_storage };
+    } catch (error) {
+      throw new StreamError("UNREACHABLE", `no monitoring at ${url}: ${reasonOf(error)}`);
+    }
+  }));
+}
+
+function checkSettings(settings: readonly MemberSettings[], wanted: Wishes): void {
+  const { isDurable, replicas, logBytes, recordBytes } = wanted;
+  if (isDurable) {
+    const lazy = settings.find(({ syncsAlways }) => !syncsAlways);
+    if (lazy !== undefined) {
+      throw refused(
+        `member ${lazy.name} acknowledges before its disk has it: set "sync_interval: always" in its ` +
+          `jetstream block, or say --durability os`,
+      );
+    }
+    if (settings.length < replicas) {
+      throw refused(
+        "whether members acknowledge only what their disks have is told by their monitoring alone: name it for " +
+          `${replicas} of them (--monitor http://HOST:8222), or say --durability os`,
+      );
+    }
+  }
+  const streamBytes = logBytes + recordBytes * 1.1;
+  for (const { name, storeBytes } of settings) {
+    if (streamBytes <= storeBytes * MOST_OF_STORE) continue;
+    throw refused(
+      `member ${name} may store ${formatBytes(storeBytes)}, and --size ${
+        formatBytes(logBytes)
+      } would fill more ` +
+        `than nine tenths of it: raise max_file_store, or lower --size`,
+    );
+  }
+}
+
+async function make(engine: Engine, wanted: Wishes): Promise<void> {
+  const shards = await shardsIn(engine);
+  for (const config of [...logConfigs({ ...wanted, shards }), ...bucketConfigs(wanted)]) {
+    const found = await engine.jsm.streams.info(config.name).catch(() => null);
+    if (found === null) await add(engine, config);
+    else check(found, wanted);
+  }
+}
+
+/** How many streams the logs are spread over already; undefined where there are none. */
+async function shardsIn(engine: Engine): Promise<number | undefined> {
+  try {
+    return await shardsOf(engine);
+  } catch (error) {
+    if (toStreamError(error).code === "NOT_READY") return undefined;
+    throw error;
+  }
+}
+
+async function add(
+  engine: Engine,
+  config: Partial<StreamConfig> & { name: string },
+): Promise<void> {
+  try {
+    await engine.jsm.streams.add(config);
+  } catch (error) {
+    throw refused(`the engine does not make ${config.name}: ${(error as Error).message}`);
+  }
+}
+
+/** What was made before must keep the promise, too. */
+function check({ config }: StreamInfo, { replicas }: Wishes): void {
+  const { name, num_replicas, max_bytes } = config;
+  if (num_replicas < replicas) {
+    throw refused(
+      `${name} is on ${num_replicas} of the members: nats stream edit ${name} --replicas ${replicas}`,
+    );
+  }
+  if (!(max_bytes > 0)) {
+    throw refused(`${name} has no max_bytes: nats stream edit ${name} --max-bytes SIZE`);
+  }
+}
+
+function refused(message: string): StreamError {
+  return new StreamError("CONFLICT", message);
+}

@@ -1,0 +1,139 @@
+/**
+ * A node of a cluster: what `stream serve --cluster` puts in the place of a data directory.
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Catalog } from "../../catalog.ts";
+import { NatsCatalog } from "../../catalog/nats.ts";
+import { connectEngine } from "../../cluster/engine.ts";
+import { checkNodeId, Membership } from "../../cluster/nodes.ts";
+import { sharedSecret } from "../../cluster/settings.ts";
+import { StreamError, VERSION } from "../../protocol.ts";
+import type { Durability, HostGauge, NodeOptions } from "../../server.ts";
+import type { Storage } from "../../storage.ts";
+import { NatsStorage } from "../../storage/nats.ts";
+import type { Options } from "../command.ts";
+import { catalogPath } from "../unknown_logs.ts";
+import { engineOptionsOf } from "./engine.ts";
+
+/** How long an upload is a node's without a word from that: longer than an engine takes to elect a leader. */
+const LEASE_MS = 20_000;
+
+const LINK_KEY_BYTES = 32;
+/** File of the copy of the catalog; a single server has another name for what is no copy. */
+const COPY_NAME = "catalog-copy.sqlite";
+
+/** Parts of a server that is a node. */
+export interface ClusterNode {
+  /** Where bytes are. */
+  storage: Storage;
+  /** Where records are. */
+  catalog: Catalog;
+  /** Its id, what is its own, and what its acknowledgements mean. */
+  settings: NodeOptions & { durability: Durability; gauges: readonly HostGauge[] };
+  /** The key of signed links, the same on every node. */
+  linkKey(): Promise<Uint8Array>;
+  /**
+   * Joins the others.
+   * @param uploads Counts the uploads that it appends to.
+   */
+  join(uploads: () => number): void;
+  /** Tells the others that it takes no new work. */
+  drain(): Promise<void>;
+  /** Leaves the others. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens what nodes share, when the copy of the catalog here has everything.
+ * @param options Options with `cluster`.
+ * @param directory Directory of this node alone; what is in it can be lost.
+ * @throws {StreamError} UNREACHABLE, NOT_READY before `stream cluster init`.
+ */
+export async function openNode(options: Options, directory: string): Promise<ClusterNode> {
+  if (existsSync(catalogPath(directory))) {
+    throw new StreamError(
+      "CONFLICT",
+      `${directory} has the data of a single server: copy it into the cluster (stream adopt ${directory} ` +
+        `--cluster …), and give the node another --data`,
+    );
+  }
+  const id = await nodeIdIn(directory);
+  const engine = await connectEngine(await engineOptionsOf(options));
+  try {
+    const storage = await NatsStorage.open(engine);
+    const catalog = await NatsCatalog.open(engine, { path: join(directory, COPY_NAME) });
+    const startedAtMs = Date.now();
+    let membership: Membership | null = null;
+    let state: "SERVING" | "DRAINING" = "SERVING";
+    return {
+      storage,
+      catalog,
+      settings: {
+        nodeId: id,
+        leaseMs: LEASE_MS,
+        isOnDuty: () => membership?.isOnDuty ?? false,
+        // An append is acknowledged when the engine has it.
+        durability: "disk",
+        gauges: [
+          {
+            name: "stream_engine_connected",
+            help: "Whether a member of the engine is connected.",
+            measure: () => Number(engine.isConnected),
+          },
+          {
+            name: "stream_engine_stalled",
+            help: "Whether appends wait for longer than usual.",
+            measure: () => Number(storage.isStalled),
+          },
+          {
+            name: "stream_catalog_lag_seconds",
+            help: "At most so long ago the copy of the catalog had everything.",
+            measure: () => catalog.lagMs / 1000,
+          },
+          {
+            name: "stream_node_on_duty",
+            help: "Whether this node does what only one does: retention.",
+            measure: () => Number(membership?.isOnDuty ?? false),
+          },
+        ],
+      },
+      linkKey: () => sharedSecret(engine, "link-key", LINK_KEY_BYTES),
+      join(uploads) {
+        const info = () => ({
+          version: VERSION,
+          startedAtMs,
+          uploads: uploads(),
+          state,
+          lagMs: catalog.lagMs,
+        });
+        membership = new Membership(engine, id, info);
+      },
+      async drain() {
+        state = "DRAINING";
+        await membership?.sayNow();
+      },
+      async close() {
+        await membership?.close();
+        await storage.close();
+        await catalog.close();
+        await engine.close();
+      },
+    };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+/** A node that starts again has the same id: what it left unfinished is its own. */
+async function nodeIdIn(directory: string): Promise<string> {
+  const path = join(directory, "node-id");
+  const known = await readFile(path, "utf8").catch(() => null);
+  if (known !== null) return checkNodeId(known.trim());
+  const id = `node-${crypto.randomUUID().slice(0, 8)}`;
+  await writeFile(path, `${id}\n`);
+  return id;
+}

@@ -1,0 +1,121 @@
+/**
+ * `stream cluster status`: members, leaders, space, nodes, uploads, lag.
+ * @module
+ */
+import type { StreamInfo } from "@nats-io/jetstream";
+import { type NodeInfo, nodesOf } from "../../cluster/nodes.ts";
+import { type Options, table } from "../command.ts";
+import { printLine } from "../output/output.ts";
+import { formatBytes } from "../units.ts";
+import { withEngine } from "./engine.ts";
+import { streamsOf } from "./streams.ts";
+
+/** Part of its limit from which a stream is nearly full (docs/cluster.md). */
+const NEARLY_FULL = 0.8;
+/** A member that said nothing for so long is away, in ms. */
+const AWAY_MS = 5000;
+
+/** A member, as the streams see it. */
+interface MemberState {
+  name: string;
+  /** Streams that it leads, and that it has. */
+  leads: number;
+  has: number;
+  /** Whether any stream has not heard of it lately. */
+  isAway: boolean;
+  /** Messages that it is behind, in all streams. */
+  lag: number;
+}
+
+/** What is shown. */
+interface ClusterState {
+  members: MemberState[];
+  streams: {
+    name: string;
+    leader: string | null;
+    bytes: number;
+    maxBytes: number;
+    messages: number;
+  }[];
+  nodes: NodeInfo[];
+  onDuty: string | null;
+}
+
+/** Shows the state of a cluster. */
+export async function showStatus(options: Options): Promise<void> {
+  const state = await withEngine(options, async (engine): Promise<ClusterState> => {
+    const streams = await streamsOf(engine);
+    return {
+      members: membersOf(streams),
+      streams: streams.map(({ config, cluster, state }) => ({
+        name: config.name,
+        leader: cluster?.leader ?? null,
+        bytes: state.bytes,
+        maxBytes: config.max_bytes,
+        messages: state.messages,
+      })),
+      ...await nodesOf(engine),
+    };
+  });
+  if (options.flag("json")) return await printLine(JSON.stringify(state));
+  for (const line of linesOf(state)) await printLine(line);
+}
+
+function membersOf(streams: readonly StreamInfo[]): MemberState[] {
+  const members = new Map<string, MemberState>();
+  const member = (name: string) => {
+    const known = members.get(name) ?? { name, leads: 0, has: 0, isAway: false, lag: 0 };
+    members.set(name, known);
+    known.has++;
+    return known;
+  };
+  for (const { cluster } of streams) {
+    if (cluster?.leader) member(cluster.leader).leads++;
+    for (const { name, active, lag = 0, offline } of cluster?.replicas ?? []) {
+      const known = member(name);
+      known.isAway ||= offline === true || active / 1e6 > AWAY_MS;
+      known.lag += lag;
+    }
+  }
+  return [...members.values()].toSorted((a, b) => a.name < b.name ? -1 : 1);
+}
+
+function linesOf({ members, streams, nodes, onDuty }: ClusterState): string[] {
+  const nowMs = Date.now();
+  return [
+    ...table([
+      ["MEMBER", "STATE", "LEADS", "OF", "BEHIND"],
+      ...members.map(({ name, isAway, leads, has, lag }) => [
+        name,
+        isAway ? "away" : "there",
+        String(leads),
+        String(has),
+        String(lag),
+      ]),
+    ]),
+    "",
+    ...table([
+      ["STREAM", "LEADER", "USED", "OF", ""],
+      ...streams.map(({ name, leader, bytes, maxBytes }) => [
+        name,
+        leader ?? "none",
+        formatBytes(bytes),
+        formatBytes(maxBytes),
+        bytes > NEARLY_FULL * maxBytes ? "nearly full" : "",
+      ]),
+    ]),
+    "",
+    ...table([
+      ["NODE", "STATE", "VERSION", "UP", "UPLOADS", "BEHIND", ""],
+      ...nodes.map(({ id, state, version, startedAtMs, uploads, lagMs }) => [
+        id,
+        state.toLowerCase(),
+        version,
+        `${Math.round((nowMs - startedAtMs) / 1000)}s`,
+        String(uploads),
+        `${Math.round(lagMs)}ms`,
+        id === onDuty ? "on duty" : "",
+      ]),
+    ]),
+  ].map((line) => line.trimEnd());
+}

@@ -1,0 +1,390 @@
+/** Two servers on one engine, by the real program: what is done at one is there at the other, whatever becomes of either. */
+import { readFileSync } from "node:fs";
+import { appendFile, writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
+import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
+import { NatsStorage } from "../../src/storage/nats.ts";
+import { EngineCluster } from "../cluster/engine.ts";
+import { type Kind, own, pairs, type Program, Workspace } from "../helpers/cli.ts";
+
+/** What references name; clients of these tests say themselves where the servers are. */
+const SERVICE = "http://logs.example";
+const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
+
+let started: Promise<EngineCluster> | null = null;
+
+/** An engine of these tests alone, as `cluster init` makes streams of other sizes than other tests. */
+function ownEngine(): Promise<EngineCluster> {
+  return started ??= EngineCluster.start();
+}
+
+/** A server that is a node, which can be started again where it was. */
+class Node {
+  #program: Program | null = null;
+  url = "";
+
+  constructor(
+    readonly workspace: Workspace,
+    readonly kind: Kind,
+    readonly data: string,
+    readonly options: readonly string[],
+  ) {}
+
+  async start(): Promise<void> {
+    const { url } = await ownEngine();
+    const place = ["--cluster", url, "--base-url", SERVICE, "--data", this.data, "--min-free", "0"];
+    const port = this.url === "" ? "0" : new URL(this.url).port;
+    const options = [...place, "--port", port, ...this.options];
+    this.#program = await this.workspace.serve(this.kind, options);
+    this.url = this.workspace.server;
+  }
+
+  async stop(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    await this.#program!.kill(signal);
+  }
+
+  /** What it logged. */
+  get log(): string {
+    return this.#program!.stderr.text;
+  }
+}
+
+/** Two nodes of an engine that `cluster init` made ready. */
+async function twoNodes(
+  kind: Kind,
+  options: readonly string[] = [],
+  prepare: (workspace: Workspace) => Promise<void> = () => Promise.resolve(),
+) {
+  const workspace = await Workspace.open();
+  await prepare(workspace);
+  const { url, members } = await ownEngine();
+  const monitors = members.flatMap(({ monitor }) => ["--monitor", `http://127.0.0.1:${monitor}`]);
+  const init = ["cluster", "init", "--cluster", url, "--size", "1GB", ...monitors];
+  const made = await workspace.run(kind, init);
+  assertEquals([made.code, made.stderr], [0, ""]);
+  const nodes = ["a", "b"].map((data) => new Node(workspace, kind, data, options));
+  for (const node of nodes) await node.start();
+  return {
+    workspace,
+    nodes,
+    both: nodes.map((node) => node.url).join(","),
+    [Symbol.asyncDispose]: () => workspace[Symbol.asyncDispose](),
+  };
+}
+
+for (const { server, client } of pairs) {
+  test(`cluster: what ${client} pushes to a node of ${server} is followed, read, found and deleted at the other`, async () => {
+    await using cluster = await twoNodes(server);
+    const { workspace, nodes: [a, b] } = cluster;
+    const context = crypto.randomUUID();
+    const at = (node: Node) => ["--server", node.url];
+    const run = async (...args: string[]) => {
+      const { code, stdout, stderr } = await workspace.run(client, args);
+      assertEquals([code, stderr], [0, ""], args.join(" "));
+      return stdout;
+    };
+    const name = ["--name", "a.log", "--context", context];
+    const { push, reference } = await workspace.push(client, ["-", ...name, ...at(a)]);
+    assertMatch(reference, /^ws:\/\/logs\.example\/ws\/streaming\/download\/[0-9a-f-]{36}$/);
+    const id = reference.split("/").at(-1)!;
+    const follow = workspace.start(client, ["follow", id, ...at(b)]);
+    for (let line = 1; line <= 3; line++) {
+      await push.write(`line ${line}\n`);
+      await follow.stdout.until((text) => text.endsWith(`line ${line}\n`));
+    }
+    const open = await workspace.run(client, ["rm", id, ...at(b)]);
+    assertMatch(open.stderr, /WRONG_STATE/);
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    const text = "line 1\nline 2\nline 3\n";
+    assertEquals(await follow.exit(), { code: 0, stdout: text, stderr: "" });
+    assertEquals(await run("follow", id, "--lines", "2:1", ...at(b)), "line 3\n");
+    assertMatch(await run("search", id, "line 2", ...at(b)), /line 2/);
+    assertMatch(await run("ls", "--context", context, ...at(b)), /COMPLETED +21 +3 .* a\.log/);
+    const status = JSON.parse(await run("status", id, "--json", ...at(b)));
+    assertEquals([status.transferStatus, status.durableSize], ["COMPLETED", 21]);
+    assertEquals(status.digest, JSON.parse(await run("status", id, "--json", ...at(a))).digest);
+    await run("rm", id, ...at(b));
+    assertMatch((await workspace.run(client, ["status", id, ...at(a)])).stderr, /NOT_FOUND/);
+    assertEquals(await run("ls", "--context", context, "--json", ...at(a)), "[]\n");
+  });
+
+  test(`cluster: kill -9 of a node of ${server}: pushes and followers of ${client} go on at the other, with every byte once`, async () => {
+    await using cluster = await twoNodes(server);
+    const { workspace, nodes: [a, b], both } = cluster;
+    const { push, reference } = await workspace.push(client, ["-", "--server", both]);
+    const id = reference.split("/").at(-1)!;
+    const there = `${b.url},${a.url}`;
+    const follows = [both, there].map((servers) =>
+      workspace.start(client, ["follow", id, "--server", servers])
+    );
+    let text = "";
+    const line = async (index: number) => {
+      text += `line ${index}\n`;
+      await push.write(`line ${index}\n`);
+      for (const follow of follows) await follow.stdout.until((seen) => seen === text);
+    };
+    for (let index = 0; index < 20; index++) await line(index);
+    await a.stop("SIGKILL");
+    const killedAtMs = performance.now();
+    await line(20);
+    const pauseMs = performance.now() - killedAtMs;
+    for (let index = 21; index < 40; index++) await line(index);
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    for (const follow of follows) assertEquals((await follow.exit()).stdout, text);
+    assertLess(pauseMs, 5000);
+    const { code, stdout } = await workspace.run(client, [
+      "status",
+      id,
+      "--json",
+      "--server",
+      both,
+    ]);
+    const { transferStatus, currentSize } = JSON.parse(stdout);
+    assertEquals([code, transferStatus, currentSize], [0, "COMPLETED", text.length]);
+  });
+}
+
+for (const kind of KINDS) {
+  test(`${kind}: a rolling restart of all nodes loses nobody and fails nothing`, async () => {
+    await using cluster = await twoNodes(kind, ["--drain", "100ms"]);
+    const { workspace, nodes, both } = cluster;
+    const { push, reference } = await workspace.push(kind, ["-", "--server", both]);
+    const id = reference.split("/").at(-1)!;
+    const follow = workspace.start(kind, ["follow", id, "--server", both]);
+    let text = "";
+    let goesOn = true;
+    const pushing = (async () => {
+      for (let index = 0; goesOn; index++) {
+        text += `line ${index}\n`;
+        await push.write(`line ${index}\n`);
+        await sleep(10);
+      }
+    })();
+    await follow.stdout.until((seen) => seen.length > 100);
+    for (const node of [...nodes, ...nodes]) {
+      const stopping = node.stop("SIGTERM");
+      const { length } = follow.stdout.text;
+      await follow.stdout.until((seen) => seen.length > length + 200);
+      await stopping;
+      await node.start();
+    }
+    goesOn = false;
+    await pushing;
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    assertEquals((await follow.exit()).stdout, text);
+    for (const node of nodes) assertEquals(/FAILED|INTERNAL/.exec(node.log), null, node.log);
+  });
+
+  test(`${kind}: a node that drains says so to load balancers before it hands uploads over`, async () => {
+    await using cluster = await twoNodes(kind, ["--drain", "10s"]);
+    const { workspace, nodes: [a, b] } = cluster;
+    const { push, reference } = await workspace.push(kind, ["-", "--server", `${a.url},${b.url}`]);
+    assertEquals((await fetch(`${a.url}/readyz`)).status, 200);
+    const stopping = a.stop("SIGTERM");
+    let ready = 200;
+    for (let tries = 0; tries < 100 && ready === 200; tries++) {
+      ready = (await fetch(`${a.url}/readyz`)).status;
+      await sleep(10);
+    }
+    assertEquals(ready, 503);
+    // It serves on meanwhile.
+    await push.write("late\n");
+    const id = reference.split("/").at(-1)!;
+    const follow = workspace.start(kind, ["follow", id, "--server", a.url]);
+    await follow.stdout.until((text) => text === "late\n");
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    await follow.exit();
+    void stopping;
+  });
+
+  test(`${kind}: a link that one node signed is good at the other`, async () => {
+    const env = { STREAM_TOKEN: "" };
+    await using cluster = await twoNodes(kind, ["--auth", "tokens"], async (workspace) => {
+      const create = ["token", "create", "--auth", "tokens", "--scope", "upload,read"];
+      env.STREAM_TOKEN = (await workspace.run(kind, create)).stdout.trim();
+    });
+    const { workspace, nodes: [a, b] } = cluster;
+    const push = workspace.start(kind, ["push", "-", "--server", a.url], { env });
+    await push.write("shared\n");
+    push.end();
+    const { stdout } = await push.exit();
+    const id = stdout.trim().split("/").at(-1)!;
+    const share = await workspace.run(kind, ["share", id, "--server", a.url], { env });
+    const link = share.stdout.split("\n")[0].replace(SERVICE, b.url);
+    const answer = await fetch(link);
+    assertEquals([answer.status, await answer.text()], [200, "shared\n"]);
+  });
+
+  test(`${kind}: retention deletes on all nodes`, async () => {
+    await using cluster = await twoNodes(kind, ["--retention", "1s"]);
+    const { workspace, nodes, both } = cluster;
+    const context = crypto.randomUUID();
+    const push = workspace.start(kind, ["push", "-", "--context", context, "--server", both]);
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    for (const { url } of nodes) {
+      const args = ["ls", "--context", context, "--json", "--server", url];
+      const isListed = async () => (await workspace.run(kind, args)).stdout !== "[]\n";
+      while (await isListed()) await sleep(100);
+    }
+  });
+
+  test(`${kind}: the duty of a node that ends is another one's`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, nodes: [a, b] } = cluster;
+    let duty: Node | undefined;
+    // A node of an earlier test may have it yet.
+    while (duty === undefined) {
+      const { onDuty } = await stateOf(workspace, kind);
+      duty = [a, b].find((node) => onDuty === nodeIdOf(node));
+    }
+    await duty.stop("SIGTERM");
+    const rest = duty === a ? b : a;
+    while ((await stateOf(workspace, kind)).onDuty !== nodeIdOf(rest)) await sleep(100);
+  });
+
+  test(`${kind}: the status of a cluster shows members, streams and nodes`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, nodes } = cluster;
+    const state = await stateOf(workspace, kind);
+    assertEquals(state.members.map(({ name, isAway }) => [name, isAway]), [
+      ["n1", false],
+      ["n2", false],
+      ["n3", false],
+    ]);
+    const ids = state.nodes.map(({ id }) => id);
+    for (const node of nodes) assert(ids.includes(nodeIdOf(node)), `${ids}`);
+    assert(state.streams.every(({ leader, maxBytes }) => leader !== null && maxBytes > 0));
+    const { url } = await ownEngine();
+    const balance = await workspace.run(kind, ["cluster", "balance", "--cluster", url]);
+    assertEquals([balance.code, balance.stderr], [0, ""]);
+    const led = (await stateOf(workspace, kind)).members.map(({ leads }) => leads);
+    assertLess(Math.max(...led) - Math.min(...led), 2);
+  });
+
+  test(`${kind}: the data of a single server is copied into a cluster, unfinished uploads included`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, nodes: [a] } = cluster;
+    const { url } = await ownEngine();
+    const single = await workspace.serve(kind);
+    const alone = workspace.server;
+    const finished = workspace.start(kind, ["push", "-", "--context", "old", "--server", alone]);
+    await finished.write("one\ntwo\n");
+    finished.end();
+    const id = (await finished.exit()).stdout.trim().split("/").at(-1)!;
+    await writeFile(workspace.path("live.log"), "before\n");
+    const live = ["live.log", "--follow", "--server", alone];
+    const { push, reference } = await workspace.push(kind, live);
+    const open = reference.split("/").at(-1)!;
+    const before = workspace.start(kind, ["follow", open, "--server", alone]);
+    await before.stdout.until((text) => text === "before\n");
+    await push.kill("SIGKILL");
+    await single.kill("SIGTERM");
+    const node = ["serve", "--data", "data", "--cluster", url, "--base-url", SERVICE];
+    const refused = await workspace.run(kind, node);
+    assertEquals(refused.code, 1);
+    assertMatch(refused.stderr, /data has the data of a single server.*stream adopt data/);
+    const adopt = ["adopt", "data", "--cluster", url];
+    const adopted = await workspace.run(kind, adopt);
+    assertEquals(adopted, {
+      code: 0,
+      stdout: "2 resources copied, 0 were there already, 0 failed\n",
+      stderr: "",
+    });
+    assertEquals(
+      (await workspace.run(kind, adopt)).stdout,
+      "0 resources copied, 2 were there already, 0 failed\n",
+    );
+    const at = ["--server", a.url];
+    const follow = await workspace.run(kind, ["follow", id, ...at]);
+    assertEquals([follow.code, follow.stdout], [0, "one\ntwo\n"]);
+    await appendFile(workspace.path("live.log"), "after\n");
+    const resumed = await workspace.run(kind, ["push", "live.log", "--resume", open, ...at]);
+    assertEquals(resumed.code, 0, resumed.stderr);
+    assertEquals((await workspace.run(kind, ["follow", open, ...at])).stdout, "before\nafter\n");
+  });
+
+  test(`${kind}: a check of a cluster finds logs that are gone, or that no record names, and mends records`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, both } = cluster;
+    const { url } = await ownEngine();
+    const check = (...args: string[]) =>
+      workspace.run(kind, ["check", "--cluster", url, ...args], { env: { NO_COLOR: "1" } });
+    await check("--repair");
+    const clean = await check();
+    assertEquals([clean.code, clean.stderr], [0, ""]);
+    assertMatch(clean.stdout, /^\d+ resources checked, 0 problems\n$/);
+    const push = workspace.start(kind, ["push", "-", "--server", both]);
+    await push.write("one\ntwo");
+    push.end();
+    const id = (await push.exit()).stdout.trim().split("/").at(-1)!;
+    assertEquals((await check()).code, 0);
+    const engine = await (await ownEngine()).connect();
+    const { stream, subject } = placeOf(id, await shardsOf(engine));
+    await engine.jsm.streams.purge(stream, { filter: subject });
+    const storage = await NatsStorage.open(engine);
+    const orphan = crypto.randomUUID();
+    await (await storage.create(orphan, { lineAccess: true, epoch: 1 })).close();
+    const found = await check();
+    assertEquals(found.code, 1);
+    assertMatch(found.stdout, new RegExp(`^${id}: its data is gone$`, "m"));
+    assertMatch(found.stdout, new RegExp(`^${orphan}: no record names this log$`, "m"));
+    assertEquals((await check("--repair")).code, 1);
+    assertEquals((await check()).code, 0);
+    const status = await workspace.run(kind, ["status", id, "--json", "--server", both]);
+    assertEquals(JSON.parse(status.stdout).transferStatus, "FAILED");
+    await storage.close();
+    await engine.close();
+  });
+
+  test(`${kind}: what cannot keep the promise is refused, in one line that says what to change`, async () => {
+    await using workspace = await Workspace.open();
+    const { url, members: [{ port, monitor }] } = await ownEngine();
+    const refusals: [args: string[], code: number, line: RegExp][] = [
+      [["--cluster", url], 2, /wants --size SIZE/],
+      [["--cluster", url, "--size", "1GB", "--replicas", "2"], 2, /only 1, 3 or 5 members/],
+      [["--cluster", url, "--size", "1GB"], 1, /--monitor .* or say --durability os/],
+      [["--cluster", `nats://127.0.0.1:${port}`, "--size", "1GB"], 1, /1 member .* --replicas 1/],
+      [
+        ["--cluster", url, "--size", "9GB", "--durability", "os"].concat(
+          ["--monitor", `http://127.0.0.1:${monitor}`],
+        ),
+        1,
+        /raise max_file_store, or lower --size/,
+      ],
+      [["--cluster", "http://127.0.0.1", "--size", "1GB"], 2, /expected nats:\/\/HOST/],
+    ];
+    for (const [args, wanted, line] of refusals) {
+      const { code, stderr, stdout } = await workspace.run(kind, ["cluster", "init", ...args]);
+      assertEquals([code, stdout], [wanted, ""], stderr);
+      assertMatch(stderr.split("\n")[0], line);
+    }
+    const serve = await workspace.run(kind, ["serve", "--cluster", url, "--port", "0"]);
+    assertEquals(serve.code, 2);
+    assertMatch(serve.stderr, /--cluster wants --base-url URL/);
+  });
+}
+
+interface State {
+  members: { name: string; isAway: boolean; leads: number }[];
+  streams: { leader: string | null; maxBytes: number }[];
+  nodes: { id: string }[];
+  onDuty: string | null;
+}
+
+async function stateOf(workspace: Workspace, kind: Kind): Promise<State> {
+  const { url } = await ownEngine();
+  const args = ["cluster", "status", "--cluster", url, "--json"];
+  return JSON.parse((await workspace.run(kind, args)).stdout);
+}
+
+/** Id of a node, as it keeps it. */
+function nodeIdOf({ workspace, data }: Node): string {
+  return readFileSync(workspace.path(`${data}/node-id`), "utf8").trim();
+}
