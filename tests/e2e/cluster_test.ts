@@ -7,11 +7,10 @@ import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { EngineCluster } from "../cluster/engine.ts";
-import { type Kind, own, pairs, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, pairs, type Program, Workspace } from "../helpers/cli.ts";
 
 /** What references name; clients of these tests say themselves where the servers are. */
 const SERVICE = "http://logs.example";
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
 let started: Promise<EngineCluster> | null = null;
 
@@ -151,7 +150,8 @@ for (const { server, client } of pairs) {
   });
 }
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a rolling restart of all nodes loses nobody and fails nothing`, async () => {
     await using cluster = await twoNodes(kind, ["--drain", "100ms"]);
     const { workspace, nodes, both } = cluster;

@@ -7,7 +7,7 @@ import { createToken, readTokens, revokeToken, type TokenRecord } from "../../ac
 import { StreamError, toStreamError } from "../../protocol.ts";
 import { CLUSTER_OPTIONS } from "./cluster.ts";
 import { type Command, EXIT, nearest, type Options, UsageError } from "../command.ts";
-import { printLine, ReaderGone, visible } from "../output/output.ts";
+import { printLine, ReaderGone, visible, visibleJson } from "../output/output.ts";
 
 /** A hundred years: far beyond, times cannot be written any more. */
 const MAX_EXPIRES_MS = 36_500 * 86_400_000;
@@ -29,7 +29,7 @@ export const token: Command = {
     context: { kind: "text", value: "ID", help: "create: only for this upload context" },
     resource: { kind: "text", value: "ID", help: "create: only for this resource" },
     name: { kind: "text", value: "NAME", help: "create: its name (default token-1, token-2, …)" },
-    json: { kind: "flag", help: "list: print one JSON array" },
+    json: { kind: "flag", help: "list: print one JSON array; create: one object" },
   },
   examples: [
     "stream token create --auth tokens --scope upload,read --expires 30d --name ci",
@@ -83,7 +83,7 @@ async function create(tokens: Tokens, options: Options): Promise<void> {
     return { name, token: await make(path, name, options) };
   });
   try {
-    await printLine(token);
+    await printLine(options.flag("json") ? visibleJson({ name, token }) : token);
   } catch (error) {
     await tokens((path) => revokeToken(path, name));
     const reason = error instanceof ReaderGone ? "nobody reads it" : toStreamError(error).message;
