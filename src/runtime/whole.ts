@@ -174,7 +174,7 @@ function checkLength(byteCount: number): void {
   if (byteCount > LIMITS.wholeChunkBytes) {
     throw new StreamError(
       "MESSAGE_TOO_LARGE",
-      `a chunk of ${byteCount} bytes is above the ${LIMITS.wholeChunkBytes} that this port sends at once: ask for smaller ones`,
+      `a chunk of ${byteCount} bytes is above the ${LIMITS.wholeChunkBytes} that this port sends at once: ask for smaller ones, or the port for Step clients`,
     );
   }
 }

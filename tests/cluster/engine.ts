@@ -8,6 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectEngine, type Engine } from "../../src/cluster/engine.ts";
+import { NATS_SERVER } from "../helpers/nats_server.ts";
 
 const MEMBERS = 3;
 const START_MS = 30_000;
@@ -37,8 +38,7 @@ export class Member {
   /** Starts it, or starts it again. */
   start(): void {
     const config = join(this.#directory, `${this.name}.conf`);
-    const program = process.env.STREAM_NATS ?? "nats-server";
-    const words = ["-c", GUARD, program, "-c", config, "-l", join(this.#directory, this.name)];
+    const words = ["-c", GUARD, NATS_SERVER, "-c", config, "-l", join(this.#directory, this.name)];
     this.#guard = spawn("sh", words, { stdio: ["pipe", "ignore", "ignore"] });
     this.#guard.unref();
   }

@@ -137,6 +137,14 @@ both("an append that breaks off is kept, and goes on where HEAD says", async (se
   assertEquals((await append(upload, 4, "567890")).status, 204);
 });
 
+test("a conflict tells the offset, from which some clients go on", async () => {
+  await using server = await startServer();
+  const upload = await begin(server);
+  assertEquals((await append(upload, 0, "123")).status, 204);
+  const refused = await append(upload, 1, "45");
+  assertEquals([refused.status, refused.headers.get("upload-offset")], [409, "3"]);
+});
+
 both("an upload that was given up, or that nobody came back to, is gone", async (server) => {
   const upload = await begin(server);
   assertEquals((await append(upload, 0, "123")).status, 204);
