@@ -21,7 +21,7 @@
  * @module
  */
 import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
-import { request, requestJson } from "./client/connection/http.ts";
+import { noServer, request, requestJson } from "./client/connection/http.ts";
 import { StepUpload } from "./client/upload/step_upload.ts";
 import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
 import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
@@ -292,8 +292,18 @@ export async function getResource(
     start: String(start),
     count: String(count),
   })}`;
-  return await requestJson(recipient, path + query, "GET", options.signal);
+  return await requestJson(recipient, path + query, {
+    has: RESOURCE_MEMBERS,
+    cancel: options.signal,
+  });
 }
+
+/** What every answer with a resource has. */
+const RESOURCE_MEMBERS: readonly (keyof ResourceInfo)[] = [
+  ...["id", "filename", "transferStatus", "currentSize", "createdAt", "digest"] as const,
+];
+/** Status of an answer that has nothing to say: it is done. */
+const NO_CONTENT = 204;
 
 /** How a resource is deleted. */
 export interface DeleteResourceOptions extends ReferenceOptions, CancelOptions {
@@ -324,7 +334,10 @@ export async function deleteResource(
 ): Promise<void> {
   const { recipient, path } = targetOf(reference, options);
   const query = options.force ? "?force=true" : "";
-  await request(recipient, `${path}${query}`, "DELETE", options.signal);
+  const asking = { method: "DELETE", cancel: options.signal };
+  const { status } = await request(recipient, `${path}${query}`, asking);
+  // Whoever answers anything else has deleted nothing.
+  if (status !== NO_CONTENT) throw noServer(undefined, recipient.service.server);
 }
 
 /**
@@ -352,7 +365,11 @@ export async function shareResource(
   const { location, service, token } = locate(reference, options);
   const path = `${RESOURCES_PATH}/${location.id}/share?expires=${expiresInS}`;
   const recipient = { service, token: new BearerToken(token) };
-  return await requestJson(recipient, path, "POST", options.signal);
+  return await requestJson(recipient, path, {
+    has: ["url", "expiresAt"],
+    method: "POST",
+    cancel: options.signal,
+  });
 }
 
 /**
@@ -385,7 +402,11 @@ export async function* listResources(
   for (const status of transferStatuses) query.append("status", status);
   for (;;) {
     const path = `${RESOURCES_PATH}?${query}`;
-    const page: ResourceInfo[] = await requestJson(recipient, path, "GET", options.signal);
+    const page: ResourceInfo[] = await requestJson(recipient, path, {
+      has: RESOURCE_MEMBERS,
+      isList: true,
+      cancel: options.signal,
+    });
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];

@@ -12,6 +12,7 @@ import { checkHost, type HostOptions } from "./server/host.ts";
 import { KnownHosts } from "./server/access/hosts.ts";
 import { type HostGauge, ServerMetrics } from "./server/metrics.ts";
 import type { AccessEntry } from "./server/observer.ts";
+import type { StepPort } from "./server/references.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
 import { RequestTurns } from "./server/turns.ts";
@@ -120,6 +121,8 @@ export interface ListenerOptions {
   runtime?: Runtime;
   /** Base of the references that uploads on this port get. */
   baseUrl?: string;
+  /** Whether this is the port for Step clients, whose references others show, too; false by default. */
+  forStep?: boolean;
 }
 
 /** A server that answers requests inside another one, or listens by itself. */
@@ -191,6 +194,7 @@ class Server implements StreamServer {
   readonly #router: Router;
   readonly #turns = new RequestTurns();
   readonly #listeners: Listener[] = [];
+  #stepPort: StepPort | null = null;
   #recovered: Promise<void> | null = null;
 
   constructor(options: ServerOptions) {
@@ -234,7 +238,7 @@ class Server implements StreamServer {
 
   async listen(options: ListenerOptions = {}): Promise<{ port: number }> {
     await this.recover();
-    const { hostname = "127.0.0.1", port = 8090, runtime, baseUrl } = options;
+    const { hostname = "127.0.0.1", port = 8090, runtime, baseUrl, forStep = false } = options;
     const router = this.#makeRouter({
       runtime: runtime ?? this.#options.runtime,
       baseUrl: runtime === undefined ? baseUrl ?? this.#options.baseUrl : baseUrl,
@@ -248,6 +252,7 @@ class Server implements StreamServer {
       fetch: (request, env) => this.#turns.begin(() => router.fetch(request, env)),
     });
     this.#listeners.push(listener);
+    if (forStep) this.#stepPort = { port: listener.port, baseUrl };
     return { port: listener.port };
   }
 
@@ -290,6 +295,7 @@ class Server implements StreamServer {
       ...this.#options,
       ...own,
       faces: this.#faces.all,
+      stepPort: () => this.#stepPort,
       home: this.#options.viewer === false ? null : viewerHome,
       resources: this.resources,
       sessions: this.#sessions,

@@ -52,9 +52,17 @@ export async function resourceOf(options: Options, text: string): Promise<NamedR
   let found: ResourceInfo[] = [];
   // Both a context and a name may hold slashes.
   for (let at = slash; at > 0 && found.length === 0; at = text.lastIndexOf("/", at - 1)) {
-    found = await called(text.slice(at + 1), text.slice(0, at), credentials);
+    for (const name of formsOf(text.slice(at + 1))) {
+      found = await called(name, text.slice(0, at), credentials);
+      if (found.length > 0) break;
+    }
   }
   return { reference: only(found, text).id, ...credentials };
+}
+
+/** A name as it was typed, and as other systems write the same letters: macOS composes none in names of files. */
+function formsOf(name: string): Set<string> {
+  return new Set([name, name.normalize("NFC"), name.normalize("NFD")]);
 }
 
 type Credentials = Awaited<ReturnType<typeof credentialsOf>>;

@@ -18,6 +18,9 @@ export interface ContextInfo {
   closedAt: string | null;
 }
 
+/** What every answer with a context has. */
+const CONTEXT_MEMBERS: readonly (keyof ContextInfo)[] = ["id", "createdAt", "closedAt"];
+
 /** How contexts are listed. */
 export interface ContextsOptions extends CancelOptions {
   /** Contexts per request; 100 by default. */
@@ -51,7 +54,8 @@ export async function* contexts(
   const query = new URLSearchParams({ limit: String(pageSize) });
   for (;;) {
     const path = `${CONTEXTS_PATH}?${query}`;
-    const page: ContextInfo[] = await requestJson(recipient, path, "GET", signal);
+    const asking = { has: CONTEXT_MEMBERS, isList: true, cancel: signal };
+    const page: ContextInfo[] = await requestJson(recipient, path, asking);
     yield* page;
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];
@@ -84,7 +88,7 @@ export async function getContext(
 ): Promise<ContextInfo> {
   const recipient = { service: Service.at(server), token: new BearerToken(token) };
   const path = `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`;
-  return await requestJson(recipient, path, "GET", signal);
+  return await requestJson(recipient, path, { has: CONTEXT_MEMBERS, cancel: signal });
 }
 
 /**
@@ -111,10 +115,9 @@ export async function closeContext(
   { token, signal }: Omit<ContextsOptions, "pageSize"> = {},
 ): Promise<ContextInfo> {
   const recipient = { service: Service.at(server), token: new BearerToken(token) };
-  return await requestJson(
-    recipient,
-    `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`,
-    "DELETE",
-    signal,
-  );
+  return await requestJson(recipient, `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}`, {
+    has: CONTEXT_MEMBERS,
+    method: "DELETE",
+    cancel: signal,
+  });
 }

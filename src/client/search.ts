@@ -3,9 +3,10 @@
  * @module
  */
 import { type SearchEnd, type SearchMatch, type SearchProgress, StreamError } from "../protocol.ts";
-import { parseJson } from "./connection/http.ts";
+import { noServer, parseJson } from "./connection/http.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 
+const MATCHES_TYPE = "application/x-ndjson";
 /** One match has 4 KiB of text at most, which JSON makes six times as long at worst. */
 const MAX_MATCH_CHARS = 64 * 1024;
 
@@ -61,10 +62,14 @@ export async function* search(
     const response = await askFor(
       recipient,
       `${path}/search?${query}`,
-      "application/x-ndjson",
+      MATCHES_TYPE,
       signal,
     );
-    for await (const text of linesOf(response.body!, signal)) {
+    const { headers, body } = response;
+    if (body === null || !headers.get("content-type")?.startsWith(MATCHES_TYPE)) {
+      throw noServer(undefined, recipient.service.server);
+    }
+    for await (const text of linesOf(body, signal)) {
       const answer = parseJson<SearchMatch | SearchProgress | ({ end: true } & SearchEnd)>(
         text,
         recipient.service.server,

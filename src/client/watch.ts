@@ -13,7 +13,7 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
+import { eventsIn, eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
 import { parseJson, type Recipient } from "./connection/http.ts";
 import { Retries, type RetryOptions } from "./connection/retry.ts";
 import { Service } from "./connection/service.ts";
@@ -197,10 +197,15 @@ async function* serverEvents(
   path: string,
   { signal, onOpen, ...retry }: EventsOptions & { onOpen?: () => void },
 ): AsyncGenerator<ServerSentEvent, void, void> {
+  let isFirst = true;
+  const opened = () => {
+    isFirst = false;
+    onOpen?.();
+  };
   for (let retries: Retries | null = null;;) {
     let broken: StreamError;
     try {
-      for await (const event of connectedEvents(recipient, path, signal, onOpen)) {
+      for await (const event of connectedEvents(recipient, path, signal, opened)) {
         retries = null;
         yield event;
       }
@@ -209,7 +214,7 @@ async function* serverEvents(
       signal?.throwIfAborted();
       broken = toStreamError(error, "INTERRUPTED");
     }
-    retries ??= new Retries(retry);
+    retries ??= new Retries(retry, isFirst);
     if (!await retries.wait(broken, signal ?? new AbortController().signal)) {
       signal?.throwIfAborted();
       throw broken;
@@ -222,7 +227,7 @@ async function* connectedEvents(
   recipient: Recipient,
   path: string,
   outer: AbortSignal | undefined,
-  onOpen: (() => void) | undefined,
+  onOpen: () => void,
 ): AsyncGenerator<ServerSentEvent, void, void> {
   const stop = new AbortController();
   const signal = outer === undefined ? stop.signal : AbortSignal.any([outer, stop.signal]);
@@ -236,8 +241,9 @@ async function* connectedEvents(
   heard();
   try {
     const response = await askFor(recipient, path, "text/event-stream", signal);
-    onOpen?.();
-    yield* eventsOf(response.body!, heard);
+    const body = eventsIn(response, recipient.service.server);
+    onOpen();
+    yield* eventsOf(body, heard);
   } catch (error) {
     throw stop.signal.aborted ? stop.signal.reason : error;
   } finally {

@@ -57,6 +57,7 @@ export const MESSAGES = {
       "limit?": "offset",
       "secret?": "text",
       "digest?": "algorithm",
+      "stepReference?": "text",
       "messageBytes?": "offset",
     },
     Credit: { limit: "offset", acknowledged: "offset" },

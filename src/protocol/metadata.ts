@@ -76,6 +76,8 @@ export interface ResourceInfo extends ResourceStatus {
   digest: Digest | null;
   /** Reference to the resource, as a push prints it. */
   reference: string;
+  /** Reference for Step clients; missing where the server has no port of their own, or does not know its address. */
+  stepReference?: string;
   /** Address of its page for people; null where the server has no viewer. */
   view: string | null;
   /** RFC 3339 time of registration. */

@@ -69,6 +69,8 @@ const LOOK_AGAIN_MS = 250;
 const LISTEN_AGAIN_MS = 100;
 /** How often connections are looked at for {@link FramesOptions.headersWithinMs}. */
 const CHECKS_PER_LIMIT = 4;
+/** Looks that come so many times too late show that this process stood still. */
+const LATE = 3;
 
 /**
  * The adapter that sees frames, for either runtime.
@@ -149,6 +151,7 @@ class Port implements Listener {
   /** Those for whom there is no room: they may ask, to be told so. */
   readonly #refused = new WeakSet<Socket>();
   readonly #sweep: ReturnType<typeof setInterval>;
+  #sweptAtMs = performance.now();
   #lookAgain: ReturnType<typeof setInterval> | undefined;
   #port: number;
   #isClosed = false;
@@ -320,7 +323,12 @@ class Port implements Listener {
   /** Drops peers that take nothing although something waits for them, whatever they send meanwhile. */
   #dropStalled(): void {
     const nowMs = performance.now();
+    // Nobody could take anything from a process that was stopped.
+    const stoodStill =
+      nowMs - this.#sweptAtMs > LATE * this.#settings.takenWithinMs / CHECKS_PER_LIMIT;
+    this.#sweptAtMs = nowMs;
     for (const [socket, untaken] of this.#open) {
+      if (stoodStill) untaken.sinceMs = nowMs;
       if (socket.writableLength === 0 || socket.writableLength !== untaken.bytes) {
         this.#open.set(socket, { bytes: socket.writableLength, sinceMs: nowMs });
       } else if (nowMs - untaken.sinceMs >= this.#settings.takenWithinMs) socket.destroy();

@@ -16,6 +16,8 @@ const WAITING_MESSAGES = 10_000;
 
 /** A peer that takes nothing at all for so long, while something waits, is given up. */
 const NO_PROGRESS_MS = 60_000;
+/** A look that comes so many times too late shows that this process stood still. */
+const LATE = 1.5;
 
 /** A connection that sends whole messages, in order, and not faster than its socket takes them. */
 export abstract class WholeMessageConnection implements Connection {
@@ -120,8 +122,13 @@ export abstract class WholeMessageConnection implements Connection {
   async #until(isSo: () => boolean): Promise<void> {
     if (isSo()) return;
     let waitingBytes = this.bufferedBytes;
+    let lookedAtMs = performance.now();
     const watch = setInterval(() => {
-      if (this.bufferedBytes >= waitingBytes) this.terminate();
+      const nowMs = performance.now();
+      // Nobody could take anything from a process that was stopped.
+      const stoodStill = nowMs - lookedAtMs > LATE * this.noProgressMs;
+      lookedAtMs = nowMs;
+      if (this.bufferedBytes >= waitingBytes && !stoodStill) this.terminate();
       waitingBytes = this.bufferedBytes;
     }, this.noProgressMs);
     while (!this.gone && !isSo()) await this.room();
@@ -167,7 +174,7 @@ function checkLength(byteCount: number): void {
   if (byteCount > LIMITS.wholeChunkBytes) {
     throw new StreamError(
       "MESSAGE_TOO_LARGE",
-      `a chunk of ${byteCount} bytes is above the ${LIMITS.wholeChunkBytes} that this port sends at once: ask for smaller ones`,
+      `a chunk of ${byteCount} bytes is above the ${LIMITS.wholeChunkBytes} that this port sends at once: ask for smaller ones, or the port for Step clients`,
     );
   }
 }

@@ -16,6 +16,8 @@ import type { Ending, Sessions } from "./sessions.ts";
 const FLUSH_MS = 100;
 /** … in so many turns of the event loop, as one that stood still would have written nothing. */
 const FLUSH_TURNS = 10;
+/** A timer that comes so many times too late shows that this process stood still. */
+const LATE = 1.5;
 /** Why a response breaks off that nobody meant to. */
 const FAULTS: readonly ErrorCode[] = ["INTERNAL", "STORAGE_FAILED", "INDEX_DAMAGED"];
 /** Longer bodies are made as they are taken; a short one is read first, for a fifth to a third less processor time. */
@@ -198,7 +200,10 @@ class Body implements Ending {
   /** Drops a reader that takes no more, although there is something to take. */
   #expectPull(): void {
     const { deadAfterMs } = this.#parts.heartbeat;
+    const sinceMs = performance.now();
     this.#stalled = setTimeout(() => {
+      // A process that was stopped could not be asked for more.
+      if (performance.now() - sinceMs > LATE * deadAfterMs) return this.#expectPull();
       this.#dropped = true;
       this.#allowSilence("none");
       this.fail(new StreamError("PEER_SILENT", `nothing was taken for ${deadAfterMs} ms`));

@@ -31,6 +31,16 @@ export interface ReferenceSettings {
   viewer?: boolean;
   /** Builds the reference for an id instead, from the base that would be used. */
   referenceTo?: (id: string, baseUrl: string) => string;
+  /** The port that Step clients have for themselves; null without one. */
+  stepPort?: () => StepPort | null;
+}
+
+/** A port for Step clients. */
+export interface StepPort {
+  /** The port. */
+  port: number;
+  /** Base of its references; the host of each request by default. */
+  baseUrl: string | undefined;
 }
 
 /** Builds references and what else names a resource to a client. */
@@ -83,6 +93,18 @@ export class References {
     return referenceTo?.(id, base) ?? `${wsBase(base)}${path}/${id}`;
   }
 
+  /** The reference on the port for Step clients; undefined where there is none, or its address is a proxy's secret. */
+  stepReference(id: string, base: string): string | undefined {
+    const { stepPort, baseUrl, trustProxy } = this.#settings;
+    const step = stepPort?.() ?? null;
+    if (step === null) return undefined;
+    if (step.baseUrl !== undefined) return this.reference(id, httpBase(step.baseUrl));
+    if (baseUrl !== undefined || trustProxy) return undefined;
+    const url = new URL(base);
+    url.port = String(step.port);
+    return this.reference(id, httpBase(url.href));
+  }
+
   /** A resource as the HTTP interface shows it. */
   info(record: ResourceView, base: string): ResourceInfo {
     return {
@@ -92,6 +114,7 @@ export class References {
       contextId: record.contextId,
       digest: record.digest,
       reference: this.reference(record.id, base),
+      stepReference: this.stepReference(record.id, base),
       view: this.view(record.id, base),
       createdAt: new Date(record.createdAtMs).toISOString(),
       updatedAt: new Date(record.updatedAtMs).toISOString(),

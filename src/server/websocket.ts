@@ -53,6 +53,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
             requiresContext: isRequired,
             makesContexts: stepContexts === "make",
             referenceTo: (id) => references.reference(id, base),
+            stepReferenceTo: (id) => references.stepReference(id, base),
             check: (id) => checkUpload(grant, id, resources),
             takePlace: () => uploadShares.take(clients),
             heartbeat,

@@ -33,6 +33,9 @@ export interface HeartbeatTimes {
 const IDLE_MESSAGES = 200;
 const IDLE_MESSAGE_EVERY_MS = 50;
 
+/** Beats that come so many times too late show that this process stood still: it was stopped, or its machine slept. */
+const LATE = 3;
+
 /** How long a peer may take for its side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 5000;
 
@@ -49,6 +52,7 @@ export abstract class ControlSession implements Session {
   #over = false;
   #error: StreamError | null = null;
   #heardAtMs = performance.now();
+  #beatAtMs = performance.now();
   #pings = 0;
   readonly #heartbeat: ReturnType<typeof setInterval> | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
@@ -63,7 +67,7 @@ export abstract class ControlSession implements Session {
     this.native = connection.subprotocol === SUBPROTOCOL;
     if (this.native) {
       const tickMs = Math.min(times.pingAfterMs / 2, times.deadAfterMs / 2, LONGEST_TIMER_MS);
-      this.#heartbeat = setInterval(() => this.#beat(times), tickMs);
+      this.#heartbeat = setInterval(() => this.#beat(times, tickMs), tickMs);
     }
   }
 
@@ -174,8 +178,12 @@ export abstract class ControlSession implements Session {
     else if (!this.native || message["@"] !== "Pong") this.handle(message);
   }
 
-  #beat({ pingAfterMs, deadAfterMs }: HeartbeatTimes): void {
-    const silentMs = performance.now() - this.#heardAtMs;
+  #beat({ pingAfterMs, deadAfterMs }: HeartbeatTimes, tickMs: number): void {
+    const nowMs = performance.now();
+    // Nobody can be heard by a process that stood still.
+    if (nowMs - this.#beatAtMs > LATE * tickMs) this.#heardAtMs = nowMs;
+    this.#beatAtMs = nowMs;
+    const silentMs = nowMs - this.#heardAtMs;
     if (silentMs >= deadAfterMs) {
       const error = new StreamError(
         "PEER_SILENT",

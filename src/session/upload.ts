@@ -33,6 +33,8 @@ export interface UploadSessionOptions {
   contextParameter?: string;
   /** Makes the reference that the uploader gets for an id. */
   referenceTo(id: string): string;
+  /** Makes the one for Step clients, which a native uploader is told, too; undefined without a port of their own. */
+  stepReferenceTo?(id: string): string | undefined;
   /**
    * Whether the uploader may do what its first message says; by default it may.
    * @param id The upload to resume; null for a new one.
@@ -227,6 +229,7 @@ export class UploadSession extends ControlSession {
       offset: appender.received,
       limit: this.#upload.credit.limit,
       digest: appender.digestAlgorithm,
+      stepReference: this.#options.stepReferenceTo?.(id),
       messageBytes: wishedBytes === undefined ? undefined : messageBytes,
     });
   }
@@ -256,7 +259,9 @@ export class UploadSession extends ControlSession {
   #acknowledged(byteOffset: number): void {
     const { credit, appender } = this.#upload!;
     this.#room.ring();
-    if (!this.native || this.over || !credit.advance(byteOffset, performance.now())) return;
+    if (!this.native || this.over) return;
+    const isUsedUp = appender.received >= credit.limit;
+    if (!credit.advance(byteOffset, performance.now(), isUsedUp)) return;
     appender.writeAfterBytes = writeAfter(credit);
     void this.send({ "@": "Credit", limit: credit.limit, acknowledged: byteOffset });
   }

@@ -62,35 +62,33 @@ test("wherever an upload goes, no acknowledged byte is lost, none is doubled, an
     const nodes = [await cluster.node("a"), await cluster.node("b"), await cluster.node("c")];
     const events: ResourceEvent[] = [];
     for (const node of nodes) node.listen((event) => events.push(event));
-    for (let round = 0; round < 2; round++) {
-      let owner = await chance.pick(nodes).register(RESUMABLE);
-      const { id } = owner.appender.resource;
-      const statuses: ResourceStatus[] = [];
-      await using opened = await nodes[0].open(id);
-      opened.resource.watch((status) => statuses.push(status));
-      const content = chance.text(2500);
-      for (let at = 0; at < content.length;) {
-        const { appender } = owner;
-        const end = Math.min(content.length, at + chance.whole(1, 300));
-        appender.append(content.slice(at, end));
-        at = end;
-        if (chance.happens(0.5)) await delay(chance.whole(0, 3));
-        if (chance.happens(0.6)) continue;
-        const { acknowledged } = appender;
-        const node = chance.pick(nodes);
-        if (chance.happens(0.3)) void nodes.map((each) => each.interrupt(appender, gone()));
-        owner = { appender: await resumeOn(node, owner), secret: owner.secret };
-        assertLessOrEqual(acknowledged, owner.appender.received);
-        at = owner.appender.received;
-      }
-      const { size } = await owner.appender.complete(await checksumOf(content), content.length);
-      assertEquals(size, content.length);
-      await statusWhere(opened.resource, isOver);
-      assertBytes(await readAll(opened.resource), content);
-      for (let index = 1; index < statuses.length; index++) {
-        assertLessOrEqual(statuses[index - 1].epoch, statuses[index].epoch);
-        assertLessOrEqual(statuses[index - 1].currentSize, statuses[index].currentSize);
-      }
+    let owner = await chance.pick(nodes).register(RESUMABLE);
+    const { id } = owner.appender.resource;
+    const statuses: ResourceStatus[] = [];
+    await using opened = await nodes[0].open(id);
+    opened.resource.watch((status) => statuses.push(status));
+    const content = chance.text(2500);
+    for (let at = 0; at < content.length;) {
+      const { appender } = owner;
+      const end = Math.min(content.length, at + chance.whole(1, 300));
+      appender.append(content.slice(at, end));
+      at = end;
+      if (chance.happens(0.5)) await delay(chance.whole(0, 3));
+      if (chance.happens(0.6)) continue;
+      const { acknowledged } = appender;
+      const node = chance.pick(nodes);
+      if (chance.happens(0.3)) void nodes.map((each) => each.interrupt(appender, gone()));
+      owner = { appender: await resumeOn(node, owner), secret: owner.secret };
+      assertLessOrEqual(acknowledged, owner.appender.received);
+      at = owner.appender.received;
+    }
+    const { size } = await owner.appender.complete(await checksumOf(content), content.length);
+    assertEquals(size, content.length);
+    await statusWhere(opened.resource, isOver);
+    assertBytes(await readAll(opened.resource), content);
+    for (let index = 1; index < statuses.length; index++) {
+      assertLessOrEqual(statuses[index - 1].epoch, statuses[index].epoch);
+      assertLessOrEqual(statuses[index - 1].currentSize, statuses[index].currentSize);
     }
     const ends = events.flatMap((event) => event.type === "status" ? [event.status] : []);
     assertEquals(ends.filter(({ transferStatus }) => transferStatus === "FAILED"), []);

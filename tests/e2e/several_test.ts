@@ -1,10 +1,8 @@
 /** Several resources at once: pushed, followed and fetched, by the real program. */
+import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
-
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
 
 async function listed(workspace: Workspace, ...args: string[]): Promise<Record<string, unknown>[]> {
   return JSON.parse((await workspace.run(own, ["ls", "--json", ...args])).stdout);
@@ -22,6 +20,7 @@ async function withFiles(): Promise<Workspace> {
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: files and directories are pushed into one context, each as a resource`, async () => {
     await using workspace = await withFiles();
     await workspace.serve(own);
@@ -59,6 +58,30 @@ for (const kind of kinds) {
     assertEquals((await push.exit()).code, 0);
     const resources = await listed(workspace, "--context", "run");
     assertEquals(resources.map(({ transferStatus }) => transferStatus), ["COMPLETED", "COMPLETED"]);
+  });
+
+  test(`${kind}: what is in a directory and is no file is told, not waited for`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    await symlink("nowhere", workspace.path("dir/lost.log"));
+    execFileSync("mkfifo", [workspace.path("dir/pipe.log")]);
+    const { code, stderr } = await workspace.run(kind, ["push", "dir", "--context", "run"]);
+    assertEquals(code, 0);
+    assertStringIncludes(stderr, "dir/lost.log is left out: a link to nothing\n");
+    assertStringIncludes(stderr, "dir/pipe.log is left out: no regular file\n");
+  });
+
+  test(`${kind}: names that no file system takes become files all the same`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    const name = `${"\u00fc".repeat(200)}.log`;
+    for (let copies = 0; copies < 2; copies++) {
+      await workspace.run(own, ["push", "a.log", "--name", name, "--context", "run"]);
+    }
+    const { code } = await workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
+    const files = await readdir(workspace.path("copy"));
+    assertEquals([code, files.length], [0, 2]);
+    assertEquals(files.toSorted()[0], `${"\u00fc".repeat(118)}.log`);
   });
 
   test(`${kind}: push --json tells when an upload begins, and what became of it`, async () => {

@@ -1,8 +1,9 @@
 /** More connections than a server has descriptors for: it stays usable, and says 503 to those who are too many. */
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
-import { assert, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
+import { HttpRequest } from "../helpers/peers/http_request.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const DESCRIPTORS = 300;
@@ -43,6 +44,30 @@ test("connections that are kept alive leave room for uploads", async () => {
   await using server = await limitedServer(directory.path, { descriptors: DESCRIPTORS });
   using _crowd = crowd(server.url, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
   await uploads(server.url);
+});
+
+test("an upload in the middle of which descriptors run out is completed with all its bytes", async () => {
+  await using directory = await temporaryDirectory();
+  await using server = await limitedServer(directory.path, { descriptors: DESCRIPTORS });
+  const url = `${server.url}/resources/${crypto.randomUUID()}`;
+  using upload = new HttpRequest(`${url}?name=a.log`, "PUT", {});
+  upload.send("one\n");
+  const sizeNow = async () => (await (await fetch(url)).json()).currentSize;
+  while (await sizeNow() !== 4) await new Promise((resolve) => setTimeout(resolve, 10));
+  // Followers have their connections for as long as it runs: none can be closed to make room.
+  const path = new URL(`${url}/content`).pathname;
+  using _crowd = crowd(server.url, `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+  for (let isRefused = false; !isRefused;) {
+    const signal = AbortSignal.timeout(1000);
+    const response = await fetch(`${server.url}/healthz`, { signal }).catch(() => null);
+    await response?.body?.cancel();
+    isRefused = response?.status !== 200;
+  }
+  upload.send("two\n");
+  upload.end();
+  const answer = await upload.answer();
+  const { transferStatus, currentSize } = JSON.parse(answer.body);
+  assertEquals([answer.status, transferStatus, currentSize], [201, "COMPLETED", 8]);
 });
 
 test("silent connections, more than there are descriptors, end, and uploads are taken again", async () => {

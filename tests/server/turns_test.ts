@@ -2,7 +2,10 @@
 import { setImmediate } from "node:timers";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
+import { SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
 import { RequestTurns } from "../../src/server/turns.ts";
+import { RawPeer } from "../helpers/frames/frames.ts";
+import { startServer } from "../helpers/server.ts";
 
 function busyFor(ms: number): void {
   for (const sinceMs = performance.now(); performance.now() - sinceMs < ms;);
@@ -31,4 +34,24 @@ test("requests that are answered soon begin at once", () => {
   const turns = new RequestTurns();
   assertEquals(turns.begin(() => 1), 1);
   assertEquals(turns.begin(() => 2), 2);
+});
+
+test("upgrades and uploads in the middle of a flood have their turn, whole", async () => {
+  await using server = await startServer();
+  const port = Number(new URL(server.url).port);
+  const content = "x".repeat(100_000);
+  const flood = Array.from(
+    { length: 200 },
+    async () => (await fetch(`${server.url}/openapi.json`)).text(),
+  );
+  const native = { "Sec-WebSocket-Protocol": SUBPROTOCOL };
+  const upgrades = Array.from({ length: 20 }, () => RawPeer.open(port, native, UPLOAD_PATH));
+  const uploads = Array.from({ length: 20 }, async (_, index) => {
+    const url = `${server.url}/resources/${index}.log`;
+    const response = await fetch(url, { method: "PUT", body: content });
+    return [response.status, (await response.json()).currentSize];
+  });
+  for (const upload of await Promise.all(uploads)) assertEquals(upload, [201, content.length]);
+  for (const peer of await Promise.all(upgrades)) peer[Symbol.dispose]();
+  await Promise.all(flood);
 });

@@ -137,6 +137,14 @@ both("an append that breaks off is kept, and goes on where HEAD says", async (se
   assertEquals((await append(upload, 4, "567890")).status, 204);
 });
 
+test("a conflict tells the offset, from which some clients go on", async () => {
+  await using server = await startServer();
+  const upload = await begin(server);
+  assertEquals((await append(upload, 0, "123")).status, 204);
+  const refused = await append(upload, 1, "45");
+  assertEquals([refused.status, refused.headers.get("upload-offset")], [409, "3"]);
+});
+
 both("an upload that was given up, or that nobody came back to, is gone", async (server) => {
   const upload = await begin(server);
   assertEquals((await append(upload, 0, "123")).status, 204);
@@ -172,7 +180,9 @@ test("a client without PATCH says which method it means", async () => {
       body: "123",
     });
   assertEquals((await post("PATCH")).headers.get("upload-offset"), "3");
-  assertEquals((await post("PUT")).status, 405);
+  for (const method of ["PUT", "constructor", "__proto__"]) {
+    assertEquals((await post(method)).status, 405);
+  }
   assertEquals((await post("DELETE")).status, 204);
 });
 

@@ -14,7 +14,7 @@ import { described, exitCodeOf } from "../exit_codes.ts";
 import { outcomeText } from "../uploads/outcome.ts";
 import { fileOutput, printLine, sizeOf, visible, visibleJson } from "../output/output.ts";
 import { inParallel } from "../uploads/parallel.ts";
-import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { Progress } from "../output/progress.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
 import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
@@ -101,6 +101,9 @@ async function inContext(contextId: string, options: Options): Promise<Wanted[]>
   throw new StreamError("NOT_FOUND", `no resource is in the upload context ${contextId}`);
 }
 
+/** Bytes of a file's name: what file systems take (255), without room for `~` and 8 characters of an id, and `.part`. */
+const LONGEST_NAME_BYTES = 240;
+
 /** Where each is to be; of two with the same name the second is told apart by its id. */
 function placed(wanted: Wanted[], directory: string): (Wanted & { path: string })[] {
   const taken = new Set<string>();
@@ -118,7 +121,17 @@ function safePath(filename: string): string {
   const name = filename.replace(/[\x00-\x1f\x7f\\]/g, "_");
   const isInward = name.split("/").every((part) => part !== "" && part !== "." && part !== "..");
   const path = isInward ? name : name.replaceAll("/", "_");
-  return path === "." || path === ".." ? "_" : path;
+  return path === "." || path === ".." ? "_" : path.split("/").map(shortened).join("/");
+}
+
+/** A name of a file that a file system takes, with what it adds while it is fetched: its extension stays. */
+function shortened(name: string): string {
+  const extension = /\.[^.]{1,16}$/.exec(name)?.[0] ?? "";
+  const bytes = new TextEncoder().encode(name);
+  if (bytes.length <= LONGEST_NAME_BYTES) return name;
+  const kept = bytes.subarray(0, LONGEST_NAME_BYTES - new TextEncoder().encode(extension).length);
+  // A character that was cut is left out.
+  return new TextDecoder().decode(kept, { stream: true }) + extension;
 }
 
 /** One resource on its way into a file. */
@@ -174,10 +187,11 @@ class Fetching {
   async #download(update: (bytes: Uint8Array) => void): Promise<void> {
     const { reference, ...credentials } = this.#resource;
     const from = await sizeOf(this.#part);
+    using transfer = this.progress.transfer();
     const download = await open(reference, {
       ...credentials,
       retryForMs: this.options.number("retry-for"),
-      ...RETRY_NOTICES,
+      ...transfer.retries,
       ...transportOf(this.options),
     });
     try {
@@ -185,7 +199,7 @@ class Fetching {
       if (from > 0) {
         for await (const bytes of createReadStream(this.#part)) update(bytes as Uint8Array);
       }
-      const output = this.progress.countWritten(await fileOutput(this.#part, "a"));
+      const output = transfer.written(await fileOutput(this.#part, "a"), download, from);
       try {
         for await (const bytes of download.read({ from })) {
           update(bytes);

@@ -38,7 +38,7 @@ import { described, exitCodeOf } from "../exit_codes.ts";
 import { Announcer, ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
 import { uploadOutput } from "../uploads/output_upload.ts";
 import { inParallel } from "../uploads/parallel.ts";
-import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { Progress, type Transfer } from "../output/progress.ts";
 import { filesOf, isDirectory } from "../uploads/push_files.ts";
 import { reachable } from "../raw_names.ts";
 import { idOf } from "../references.ts";
@@ -225,7 +225,11 @@ async function pushSeveral(paths: string[], options: Options): Promise<number> {
   }
   for (const path of paths) checkOptions(path, options);
   if (paths.includes("-")) throw new UsageError("- goes alone: it is one pipe");
-  const files = await filesOf(paths, options.list("include"));
+  const files = await filesOf(
+    paths,
+    options.list("include"),
+    (path, reason) => notice(`${visible(path)} is left out: ${reason}`),
+  );
   const contextId = options.text("context") ?? `push-${crypto.randomUUID()}`;
   const parallel = options.number("parallel") ?? (isFollowing(options) ? files.length : PARALLEL);
   let code: number = EXIT.ok, pushed = 0, bytes = 0;
@@ -284,6 +288,7 @@ async function untilInterrupted(
 /** What is told of an upload, when it begins and at its end. */
 interface Told extends Partial<UploadResult> {
   reference: string;
+  stepReference?: string;
   filename: string;
   contextId: string | null;
 }
@@ -361,19 +366,25 @@ async function pushSource(
     ? source.stream
     : source.stream.pipeThrough(transcodeToUtf8(charset));
   const metadata = metadataOf(path, name, source, options);
-  const upload = await openUpload(metadata, contextId, options, cancel);
+  using transfer = progress.transfer();
+  const upload = await openUpload(metadata, contextId, options, transfer, cancel);
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
   const forget = canGoOn
     ? await rememberUpload(upload, targetOf(options))
     : () => Promise.resolve();
   const { reference } = upload;
-  const told = { reference, filename: metadata.filename, contextId: contextId ?? null };
+  const told = {
+    reference,
+    stepReference: upload.stepReference ?? undefined,
+    filename: metadata.filename,
+    contextId: contextId ?? null,
+  };
   try {
     await say(told);
     if (isTerminal) void showPage(reference, options);
-    const shown = progress.add(bytes, charset === undefined ? source.size : null, upload);
-    await shown.pipeTo(upload.writable, { signal: cancel });
+    progress.expect(charset === undefined ? source.size : null);
+    await transfer.pushed(bytes, upload).pipeTo(upload.writable, { signal: cancel });
     const result = await upload.done;
     await forget();
     if (options.flag("json")) await say({ ...told, ...result });
@@ -442,6 +453,7 @@ async function openUpload(
   metadata: ResourceMetadata,
   contextId: string | undefined,
   options: Options,
+  { retries }: Transfer,
   signal: AbortSignal,
 ): Promise<PushedUpload> {
   const resumed = options.text("resume");
@@ -452,7 +464,7 @@ async function openUpload(
     token,
     signal,
     retryForMs: options.number("retry-for"),
-    ...RETRY_NOTICES,
+    ...retries,
     stepTransport: connectStep,
     ...transportOf(options),
   };

@@ -45,6 +45,7 @@ function describe(info: ResourceInfo): string {
     ["created", info.createdAt],
     ["updated", info.updatedAt],
     ["reference", info.reference],
+    ...(info.stepReference === undefined ? [] : [["for Step", info.stepReference]]),
     ...(info.view === null ? [] : [["view", info.view]]),
   ];
   return table(rows).map(visible).join("\n");

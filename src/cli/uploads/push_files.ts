@@ -28,17 +28,19 @@ export async function isDirectory(path: string): Promise<boolean> {
  *
  * @param paths Files and directories.
  * @param include Patterns of names that are taken from directories, such as `*.log`; all if there is none.
+ * @param leftOut Hears of what is in a directory and cannot be read as a file, and why.
  * @returns The files, those of a directory in the order of their names.
  * @throws {StreamError} SOURCE_FAILED for a directory that cannot be read, BAD_REQUEST for too many files or none.
  */
 export async function filesOf(
   paths: readonly string[],
   include: readonly string[],
+  leftOut: (path: string, reason: string) => void,
 ): Promise<PushedFile[]> {
   const files: PushedFile[] = [];
   for (const path of paths) {
     if (!await isDirectory(path)) files.push({ path, name: basename(path) });
-    else await addFiles(path, basename(resolve(path)), include, files);
+    else await addFiles(path, basename(resolve(path)), { include, leftOut }, files);
   }
   if (files.length === 0) {
     throw new StreamError("SOURCE_FAILED", `no file to push is in ${paths.join(", ")}`);
@@ -46,10 +48,16 @@ export async function filesOf(
   return files;
 }
 
+/** What is taken from directories, and who hears of what is not. */
+interface Wanted {
+  include: readonly string[];
+  leftOut(path: string, reason: string): void;
+}
+
 async function addFiles(
   directory: string,
   name: string,
-  include: readonly string[],
+  wanted: Wanted,
   files: PushedFile[],
 ): Promise<void> {
   const entries = await readdir(directory).catch((error) => {
@@ -59,9 +67,12 @@ async function addFiles(
     const file = { path: join(directory, entry), name: `${name}/${entry}` };
     const found = await stat(file.path).catch(() => null);
     // A link may lead back to where it is.
-    if (found?.isDirectory() && !await isLink(file.path)) {
-      await addFiles(file.path, file.name, include, files);
-    } else if (found?.isFile() && isIncluded(entry, include)) files.push(file);
+    if (found?.isDirectory()) {
+      if (!await isLink(file.path)) await addFiles(file.path, file.name, wanted, files);
+    } else if (isIncluded(entry, wanted.include)) {
+      if (found?.isFile()) files.push(file);
+      else wanted.leftOut(file.path, found === null ? "a link to nothing" : "no regular file");
+    }
     if (files.length > MAX_FILES) {
       throw new StreamError("BAD_REQUEST", `${directory} has more than ${MAX_FILES} files`);
     }

@@ -129,12 +129,21 @@ async function fetchWith(
     // A status that was kept somewhere is an old one.
     cache: "no-store",
     // The user did not name the server that another one redirects to.
-    redirect: followsRedirects && !isSecret ? "follow" : "error",
+    redirect: followsRedirects && !isSecret ? "follow" : "manual",
   });
   const response = await reached(server, address, request);
   if (response.ok) return response;
+  if (isRedirect(response)) throw redirected(server, response);
   const answer = await reached(server, address, response.text());
   throw refusal(server, `${method} ${path}`, response, answer);
+}
+
+/** A request with a short answer. */
+interface ShortRequest {
+  /** HTTP method; GET by default. */
+  method?: string;
+  /** Gives the request up. */
+  cancel?: AbortSignal;
 }
 
 /**
@@ -142,27 +151,34 @@ async function fetchWith(
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
- * @param method HTTP method.
- * @param cancel Gives the request up.
- * @returns The text of the answer, which is no error.
+ * @param asking The rest of it.
+ * @returns Status and text of the answer, which is no error.
  * @throws {StreamError} UNREACHABLE, or what the server answered.
  */
 export async function request(
   recipient: Recipient,
   path: string,
-  method: string = "GET",
-  cancel?: AbortSignal,
-): Promise<string> {
+  { method = "GET", cancel }: ShortRequest = {},
+): Promise<{ status: number; text: string }> {
   const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel]);
   try {
     const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
     const { server } = recipient.service;
-    return await reached(server, addressOf(server, recipient, path), response.text());
+    const text = await reached(server, addressOf(server, recipient, path), response.text());
+    return { status: response.status, text };
   } catch (error) {
     cancel?.throwIfAborted();
     throw error;
   }
+}
+
+/** A request whose short answer is JSON. */
+interface JsonRequest extends ShortRequest {
+  /** Members that every such answer of ours has: pages to log in and other services have others. */
+  has: readonly string[];
+  /** Whether it is a list of such objects. */
+  isList?: boolean;
 }
 
 /**
@@ -170,18 +186,27 @@ export async function request(
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
- * @param method HTTP method.
- * @param cancel Gives the request up.
+ * @param asking The rest of it.
  * @returns What the answer holds.
  * @throws {StreamError} UNREACHABLE when something else than our server answers, or what the server answered.
  */
 export async function requestJson<T>(
   recipient: Recipient,
   path: string,
-  method?: string,
-  cancel?: AbortSignal,
+  { has, isList = false, ...asking }: JsonRequest,
 ): Promise<T> {
-  return parseJson(await request(recipient, path, method, cancel), recipient.service.server);
+  const { text } = await request(recipient, path, asking);
+  const { server } = recipient.service;
+  const value = parseJson<unknown>(text, server);
+  const objects = isList ? value : [value];
+  if (Array.isArray(objects) && objects.every((object) => hasMembers(object, has))) {
+    return value as T;
+  }
+  throw noServer(undefined, server);
+}
+
+function hasMembers(value: unknown, names: readonly string[]): boolean {
+  return typeof value === "object" && value !== null && names.every((name) => name in value);
 }
 
 /**
@@ -218,6 +243,21 @@ export function noServer(cause?: unknown, server?: string): NoServerError {
   const where = server === undefined ? "there" : `at ${server}`;
   const detail = cause instanceof StreamError ? `: ${cause.message}` : "";
   return new NoServerError(`what answers ${where} is no stream server${detail}`, { cause });
+}
+
+/** Whether an answer sends us elsewhere; browsers show no status of one that is not followed. */
+function isRedirect({ type, status }: Response): boolean {
+  return type === "opaqueredirect" || status >= 300 && status < 400 && status !== 304;
+}
+
+/** The user did not name the server that another one redirects to, and what is secret must not get there. */
+function redirected(server: string, { headers }: Response): NoServerError {
+  const to = headers.get("location") ?? "another address";
+  return new NoServerError(
+    `the server at ${server} redirects to ${
+      withoutSecrets(to)
+    }: give the address of the server it leads to`,
+  );
 }
 
 /** The code of an error that a server told; a newer one may have codes we do not know. */

@@ -19,8 +19,8 @@ import {
   toStreamError,
 } from "../../protocol.ts";
 import type { Channel, ChannelHandler } from "./channel.ts";
-import { eventsOf } from "./server_sent_events.ts";
-import { parseJson, type Recipient } from "./http.ts";
+import { eventsIn, eventsOf } from "./server_sent_events.ts";
+import { noServer, parseJson, type Recipient } from "./http.ts";
 import { HttpRequests, SILENT_AFTER_MS } from "./requests.ts";
 import { statusIn } from "./status.ts";
 import type { BearerToken } from "./token.ts";
@@ -127,9 +127,10 @@ export class HttpDownloadChannel implements Channel {
 
   async #hearStatuses(): Promise<void> {
     const asking = { headers: { accept: "text/event-stream" } };
-    await this.#requests.stream(`${this.#path}/events`, asking, async ({ body }) => {
+    await this.#requests.stream(`${this.#path}/events`, asking, async (response) => {
+      const body = eventsIn(response);
       this.#listening++;
-      for await (const { type, data } of eventsOf(body!, () => this.#heard())) {
+      for await (const { type, data } of eventsOf(body, () => this.#heard())) {
         if (type === "status") this.#setStatus(statusIn(data));
         if (type === "deleted") throw deleted();
       }
@@ -213,7 +214,7 @@ export class HttpDownloadChannel implements Channel {
       `${this.#path}/content`,
       asking,
       async ({ status, headers, body }) => {
-        checkLife({ life: headers.get("stream-life") ?? undefined }, this.#status.life);
+        this.#checkOurs(headers);
         if (status !== 206 && first > 0) {
           const message = "something on the way to the server drops the Range of requests";
           throw new StreamError("INTERNAL", message);
@@ -227,6 +228,13 @@ export class HttpDownloadChannel implements Channel {
         }
       },
     );
+  }
+
+  /** Tells content of the resource from that of another life, and from what somebody on the way says instead. */
+  #checkOurs(headers: Headers): void {
+    const life = headers.get("stream-life") ?? undefined;
+    if (life === undefined && this.#status.life) throw noServer();
+    checkLife({ life }, this.#status.life);
   }
 
   /** Waits until the buffer can take more. */
@@ -283,7 +291,7 @@ export class HttpDownloadChannel implements Channel {
     const path = `${this.#path}/lines?${parameters.join("&")}`;
     const asking = { headers: { accept: "application/json" } };
     const { text, headers } = await this.#requests.ask(path, asking);
-    checkLife({ life: headers.get("stream-life") ?? undefined }, this.#status.life);
+    this.#checkOurs(headers);
     return parseJson<T>(text);
   }
 

@@ -198,7 +198,7 @@ export class HttpUploadChannel implements Channel {
   }
 
   #ready(id: string, secret: string, { headers, text }: Answer): void {
-    const { epoch, reference } = parseJson<ResourceInfo>(text);
+    const { epoch, reference, stepReference } = parseJson<ResourceInfo>(text);
     const maxAgeS = /max-age=(\d+)/.exec(headers.get("upload-limit") ?? "")?.[1] ?? MAX_AGE_S;
     const silenceMs = Number(maxAgeS) * 1000 / 3;
     this.#silenceMs = Math.min(LONGEST_SILENCE_MS, Math.max(SHORTEST_SILENCE_MS, silenceMs));
@@ -214,6 +214,7 @@ export class HttpUploadChannel implements Channel {
       offset: this.#offset,
       limit: this.#offset + WINDOW_BYTES,
       digest: headers.get("stream-digest-algorithm") as "xxh128",
+      stepReference,
     });
   }
 

@@ -3,6 +3,7 @@
  * @module
  */
 import { StreamError } from "../../protocol.ts";
+import { noServer } from "./http.ts";
 
 /** One event: a status of a few hundred bytes, or 32 KiB of text that JSON makes six times as long at worst. */
 const MAX_EVENT_CHARS = 256 * 1024;
@@ -13,6 +14,17 @@ export interface ServerSentEvent {
   type: string;
   /** Its data. */
   data: string;
+}
+
+/**
+ * The content of an answer with events.
+ * @param answer The answer.
+ * @param server HTTP base URL of the server, to be named.
+ * @throws {StreamError} UNREACHABLE when something else than our server answers.
+ */
+export function eventsIn({ headers, body }: Response, server?: string): ReadableStream<Uint8Array> {
+  if (body !== null && headers.get("content-type")?.startsWith("text/event-stream")) return body;
+  throw noServer(undefined, server);
 }
 
 /**

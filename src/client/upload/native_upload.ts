@@ -84,6 +84,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #request: Message;
   #resumeToken = "";
   #reference = "";
+  #stepReference: string | null = null;
   #digest!: RunningDigest;
   #window!: SendWindow;
   #sourceEnded = false;
@@ -145,6 +146,10 @@ export class NativeUpload extends UploadShell implements PushedUpload {
 
   get reference(): string {
     return this.#reference;
+  }
+
+  get stepReference(): string | null {
+    return this.#stepReference;
   }
 
   get resumeToken(): string {
@@ -260,7 +265,10 @@ export class NativeUpload extends UploadShell implements PushedUpload {
 
   async #agree(channel: Channel, answer: Answer): Promise<void> {
     const isReady = answer["@"] === "ReadyForUpload";
-    if (isReady) this.#identify(answer.id ?? "", answer.secret ?? "", answer.reference.uri);
+    if (isReady) {
+      this.#identify(answer.id ?? "", answer.secret ?? "", answer.reference.uri);
+      this.#stepReference = answer.stepReference ?? null;
+    }
     const { offset = 0, limit = 0 } = isReady ? answer : { offset: answer.size };
     if (this.#window === undefined) {
       this.#digest = await createDigest(

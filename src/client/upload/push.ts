@@ -21,6 +21,8 @@ import type { TransportOptions } from "../connection/transport.ts";
 export interface PushedUpload extends Upload {
   /** Proves ownership: whoever has it can go on with the upload (see `resumePush`). Keep it secret. Empty where none can. */
   readonly resumeToken: string;
+  /** Reference for Step clients; null where the server has no port of their own. */
+  readonly stepReference: string | null;
 }
 
 /** How an upload is made. */

@@ -30,6 +30,7 @@ const NOTHING = new Uint8Array(0);
 /** One upload to a Step server; its status tells what was sent, as the server says nothing until the end. */
 export class StepUpload extends UploadShell implements PushedUpload {
   readonly resumeToken = "";
+  readonly stepReference = null;
   readonly #digest: RunningDigest;
   readonly #ready = Promise.withResolvers<MessageOf<"ReadyForUpload">>();
   #connection!: StepConnection;

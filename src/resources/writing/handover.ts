@@ -162,9 +162,15 @@ export class Handover {
         return await ended;
       }
       if (this.#interrupted.has(id)) return await this.#giveUp(id, cause);
-      const record = await findRecord(catalog, id);
-      if (isFinal(record.transferStatus)) return;
-      await this.#fail(await this.#nextEpoch(record, false), cause);
+      for (let attempts = 1;; attempts++) {
+        const record = await findRecord(catalog, id);
+        if (isFinal(record.transferStatus)) return;
+        try {
+          return await this.#fail(await this.#nextEpoch(record, false), cause);
+        } catch (error) {
+          if (toStreamError(error).code !== "CONFLICT" || attempts === ATTEMPTS) throw error;
+        }
+      }
     });
   }
 
@@ -286,6 +292,7 @@ export class Handover {
       const { durableSize } = open.resource.status;
       const owner = lease.owner(waits ? resumeWindowMs : 0);
       const taken = await takeLog(this.#parts, record, durableSize, owner);
+      this.#parts.meter.takenOver();
       interrupted?.stopTimer();
       this.#interrupted.delete(id);
       // The tail may bring it later, and what follows is decided by it.

@@ -59,6 +59,8 @@ const EXCESS_WAIT_MS = 10;
 const TURN_MS = 4;
 /** Time is looked at after so many frames. */
 const FRAMES_PER_LOOK = 32;
+/** Pings that come so many times too late show that this process stood still. */
+const LATE = 3;
 /** RFC 6455, 7.1.5: the connection went away without a close frame. */
 const ABNORMAL_CLOSURE = 1006;
 /** What the Java server sends. */
@@ -89,6 +91,7 @@ export class FrameConnection implements Connection {
   #pong: Frame | null = null;
   readonly #heartbeats = new Allowance(HEARTBEATS, HEARTBEAT_EVERY_MS);
   #heardAtMs = performance.now();
+  #pingedAtMs = performance.now();
   #pinging: ReturnType<typeof setInterval> | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
 
@@ -113,6 +116,7 @@ export class FrameConnection implements Connection {
   start(session: Session, head: Uint8Array): void {
     this.#session = session;
     const { keepAlive, times } = this.#options;
+    this.#pingedAtMs = performance.now();
     if (keepAlive) this.#pinging = setInterval(() => this.#ping(), times.pingEveryMs);
     this.#socket.setNoDelay(true);
     this.#socket.on("data", (chunk: Buffer) => void this.#receive(plain(chunk)));
@@ -304,8 +308,11 @@ export class FrameConnection implements Connection {
   }
 
   #ping(): void {
-    // A peer whose bytes wait for the session cannot be heard.
-    if (this.#socket.isPaused()) this.#heard();
+    const { pingEveryMs } = this.#options.times;
+    const stoodStill = performance.now() - this.#pingedAtMs > LATE * pingEveryMs;
+    this.#pingedAtMs = performance.now();
+    // A peer whose bytes wait for the session cannot be heard, nor anybody by a process that was stopped.
+    if (this.#socket.isPaused() || stoodStill) this.#heard();
     const silentMs = performance.now() - this.#heardAtMs;
     if (silentMs >= this.#options.times.deadAfterMs) this.terminate();
     else void this.#write({ type: "ping", payload: PING_PAYLOAD });

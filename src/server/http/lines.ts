@@ -123,6 +123,7 @@ async function locateOnly(
   { id, start = 0, count = 0 }: Asked,
 ): Promise<Response> {
   await using opened = await resources.open(id);
+  tellStatus(c, opened.resource);
   return json(c, await locateLines(opened.resource, start, count));
 }
 

@@ -86,7 +86,7 @@ export const RESOURCE: Schema = {
     view: orNull(ADDRESS),
     createdAt: TIME,
     updatedAt: TIME,
-  }, STATUS_EXTRAS),
+  }, { ...STATUS_EXTRAS, stepReference: ADDRESS }),
 };
 
 /** An error as RFC 9457 has it. */

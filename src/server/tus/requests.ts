@@ -79,6 +79,8 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
   return await uploading.own(c, upload, async (intake) => {
     const { appender } = upload;
     await settle(upload, intake);
+    // Told with a conflict, too: some clients go on from there.
+    c.header("upload-offset", String(appender.received));
     checkOffset(offset, appender.received);
     const size = sizeAfter(said, upload);
     checkContent(c, offset, size);

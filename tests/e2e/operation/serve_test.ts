@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { own, type Program, Workspace } from "../../helpers/cli.ts";
+import { stepPort } from "../../helpers/step/transfer.ts";
 
 const LINES = "first\nsecond\n";
 
@@ -194,4 +195,40 @@ test("wrong options end with 2 before anything is done", async () => {
     assertStringIncludes(stderr, expected);
   }));
   assert(!existsSync(workspace.path("stream-data")));
+});
+
+test("with a port for Step clients its reference is shown beside ours, and leads there", async () => {
+  await using workspace = await Workspace.open();
+  const server = await workspace.serve(own, ["--step-port", "0", "--log-format", "json"]);
+  const port = await stepPort(server);
+  await writeFile(workspace.path("a.log"), LINES);
+  for (const transport of ["ws", "http"]) {
+    const push = await workspace.run(own, ["push", "a.log", "--json", "--transport", transport]);
+    const [begun, ended] = push.stdout.trim().split("\n").map((line) => JSON.parse(line));
+    const id = idOf(begun.reference);
+    const wanted = `ws://127.0.0.1:${port}/ws/streaming/download/${id}`;
+    assertEquals([begun.stepReference, ended.stepReference], [wanted, wanted]);
+    assertEquals((await workspace.status(own, id)).stepReference, wanted);
+    assertMatch((await workspace.run(own, ["status", id])).stdout, /\nfor Step +ws:/);
+    const list = JSON.parse((await workspace.run(own, ["ls", "--json"])).stdout);
+    assertEquals(list[0].stepReference, wanted);
+    assertEquals((await workspace.run(own, ["follow", wanted])).stdout, LINES);
+  }
+});
+
+test("the reference for Step clients has the base that was given, and none is guessed behind a proxy", async () => {
+  await using workspace = await Workspace.open();
+  await writeFile(workspace.path("a.log"), LINES);
+  const shown = async (...args: string[]) => {
+    const server = await workspace.serve(own, ["--step-port", "0", ...args]);
+    const { stdout } = await workspace.run(own, ["push", "a.log", "--json"]);
+    const { stepReference, reference } = JSON.parse(stdout.split("\n")[0]);
+    await server.kill("SIGTERM");
+    return stepReference?.replace(idOf(reference), "ID");
+  };
+  assertEquals(
+    await shown("--step-base-url", "wss://logs.example.org:8443", "--trust-proxy"),
+    "wss://logs.example.org:8443/ws/streaming/download/ID",
+  );
+  assertEquals(await shown("--trust-proxy"), undefined);
 });

@@ -6,6 +6,8 @@ export interface ProxyAnswer {
   status: number;
   headers?: Record<string, string>;
   body?: string;
+  /** Which requests are answered so; the next one by default. */
+  path?: RegExp;
 }
 
 /** Stands between clients and one server. */
@@ -18,7 +20,8 @@ export class MoodyProxy implements AsyncDisposable {
 
   private constructor(target: URL) {
     this.#listener = createServer((incoming, outgoing) => {
-      const answer = this.answers.shift();
+      const next = this.answers.findIndex((answer) => answer.path?.test(incoming.url!) ?? true);
+      const answer = next === -1 ? undefined : this.answers.splice(next, 1)[0];
       if (answer !== undefined) {
         this.given++;
         incoming.resume();
