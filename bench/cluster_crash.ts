@@ -17,7 +17,7 @@ import { World } from "./helpers/cluster/world.ts";
 
 const KINDS: readonly string[] = ["deno", "bun", "binary"];
 /** Namespaces and disks are gone with the process that had them, however that ends. */
-const APART = 'mount -t tmpfs none /run/netns && exec "$0" "$@"';
+const APART = 'mkdir -p /run/netns && mount -t tmpfs none /run/netns && exec "$0" "$@"';
 const MARK = "STREAM_BENCH_APART";
 const HEALTHY_MS = 120_000;
 const UPLOAD_BYTES = 1_500_000;

@@ -93,14 +93,19 @@ export class EngineCluster implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** Starts one; `fileStore` is what each member may store. */
+  /**
+   * Starts one.
+   * @param given.fileStore What each member may store.
+   * @param given.syncInterval When it flushes: what is acknowledged survives the machine with `always` only.
+   * @param given.homes Where they are.
+   */
   static async start(
-    { fileStore = "4GB", homes }: { fileStore?: string; homes?: readonly Home[] } = {},
+    { fileStore = "4GB", syncInterval = "always", homes = [] as readonly Home[] } = {},
   ): Promise<EngineCluster> {
     const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
     const ports = await freePorts(3 * MEMBERS);
     const homeOf = (at: number): Home =>
-      homes?.[at] ?? { host: "127.0.0.1", data: join(directory, `n${at + 1}.data`), enter: [] };
+      homes[at] ?? { host: "127.0.0.1", data: join(directory, `n${at + 1}.data`), enter: [] };
     const routes = ports.slice(2 * MEMBERS)
       .map((port, at) => `nats://${homeOf(at).host}:${port}`).join(", ");
     const members = Array.from({ length: MEMBERS }, (_, at) => {
@@ -113,7 +118,7 @@ export class EngineCluster implements AsyncDisposable {
         `http: ${home.host}:${monitor}`,
         `pid_file: "${join(directory, `${name}.pid`)}"`,
         `max_payload: 1MB`,
-        `jetstream { store_dir: "${home.data}", max_file_store: ${fileStore}, sync_interval: always }`,
+        `jetstream { store_dir: "${home.data}", max_file_store: ${fileStore}, sync_interval: ${syncInterval} }`,
         `cluster { name: stream, listen: ${home.host}:${route}, routes: [${routes}] }`,
       ];
       writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));
@@ -175,9 +180,9 @@ export class EngineCluster implements AsyncDisposable {
 
 let shared: Promise<EngineCluster> | null = null;
 
-/** One for all tests of this process that leave it as it is. */
+/** One for all tests of this process that leave it as it is; nobody takes the machine away from it. */
 export function sharedCluster(): Promise<EngineCluster> {
-  return shared ??= EngineCluster.start();
+  return shared ??= EngineCluster.start({ syncInterval: "10s" });
 }
 
 /** Ports that nobody listens on. */
