@@ -111,6 +111,11 @@ export const SERVER_OPTION: Record<string, Option> = {
   },
 };
 
+/** An option of commands that tell people how things go. */
+export const QUIET_OPTION: Record<string, Option> = {
+  quiet: { kind: "flag", short: "q", help: "say on stderr only what fails, and show no progress" },
+};
+
 /** The server to talk to. */
 export function serverOf(options: Options): string {
   return options.text("server") ?? "http://127.0.0.1:8090";

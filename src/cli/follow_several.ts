@@ -18,7 +18,7 @@ import { shownLines } from "./lines/shown_lines.ts";
 import { LineTimes, type TimeFormat } from "./lines/times.ts";
 import { type Output, visible } from "./output/output.ts";
 import type { NamedResource } from "./references.ts";
-import { notice } from "./output/stderr.ts";
+import { complain } from "./output/stderr.ts";
 import { styled, type STYLES } from "./output/terminal.ts";
 
 /** Interval of asking whether a context was closed, when all that is in it has ended. */
@@ -39,6 +39,8 @@ export interface SeveralOptions {
   finder: Finder | null;
   /** How the time of each line is shown; not at all by default. */
   times: TimeFormat | null;
+  /** Whether each line is a JSON object, which names its resource. */
+  json: boolean;
   /** Whether it may be coloured. */
   isColoured: boolean;
 }
@@ -139,28 +141,30 @@ export class Several {
 
   #begin(id: string, resource: NamedResource, filename: string): void {
     const colour = COLOURS[this.#colours++ % COLOURS.length];
-    const following = this.#follow(resource, visible(filename), colour)
+    const following = this.#follow(resource, { id, filename }, colour)
       .catch((error) => void (this.#failure ??= error));
     this.#running.set(id, following);
   }
 
   async #follow(
     resource: NamedResource,
-    name: string,
+    about: { id: string; filename: string },
     colour: keyof typeof STYLES,
   ): Promise<void> {
+    const name = visible(about.filename);
     const { reference, ...credentials } = resource;
     const download = await open(reference, { ...this.#options.open, ...credentials });
     try {
       const to = this.#options.live ? undefined : download.status.currentSize;
       const { firstLine, from } = await this.#start(download);
-      const { finder, isColoured, times, open } = this.#options;
+      const { finder, isColoured, times, json, open } = this.#options;
       const isDated = times !== null && download.status.numberOfLines !== null;
       const lines = shownLines(this.#output, {
         firstLine,
         finder,
         times: isDated ? new LineTimes(resource, times, open.retryForMs) : null,
         label: () => this.#label(name, colour),
+        json: json ? about : null,
         isColoured,
         isTerminal: process.stdout.isTTY === true,
       });
@@ -169,7 +173,7 @@ export class Several {
       const { transferStatus, failure } = download.status;
       if (!isFinal(transferStatus) || transferStatus === "COMPLETED") return;
       this.failed++;
-      notice(`${name} is FAILED: ${visible(failure ?? "the server does not say why")}`);
+      complain(`${name} is FAILED: ${visible(failure ?? "the server does not say why")}`);
     } finally {
       download.close();
     }

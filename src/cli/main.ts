@@ -18,7 +18,7 @@ import { trustAuthorities } from "./authorities.ts";
 import { configCommand, configReader, isConfigured } from "./config.ts";
 import { described, exitCodeOf } from "./exit_codes.ts";
 import { printLine, ReaderGone, visible } from "./output/output.ts";
-import { flush, notice, writeLine } from "./output/stderr.ts";
+import { beQuiet, complain, flush, writeLine } from "./output/stderr.ts";
 
 /** Commands with options that a file may set; a command's program is loaded when it is run. */
 const CONFIGURED: Record<string, () => Promise<Command>> = {
@@ -82,6 +82,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   const known = isConfigured(argv, process.env) ? await all(CONFIGURED) : [];
   const read = readArguments(command, argv, process.env, configReader(known));
   if (read === null) return print(commandHelp(command));
+  if (read.options.flag("quiet")) beQuiet();
   await trustAuthorities(read.options);
   adoptProxies(process.env);
   return await command.run(read.args, read.options);
@@ -127,11 +128,11 @@ async function report(error: unknown, name: string | undefined): Promise<number>
   if (error instanceof UsageError) {
     const isKnown = name !== undefined && Object.hasOwn(COMMANDS, name);
     const where = isKnown ? `stream ${name} --help` : "stream help";
-    notice(visible(error.message));
+    complain(visible(error.message));
     writeLine(`see '${where}'`);
     return EXIT.usage;
   }
-  notice(described(error));
+  complain(described(error));
   if (!(error instanceof StreamError) && process.env.STREAM_DEBUG) {
     writeLine((await import("node:util")).inspect(error));
   }

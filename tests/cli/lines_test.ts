@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { grepFinder } from "../../src/cli/lines/grep_finder.ts";
-import { lastState, Pieces } from "../../src/cli/lines/pieces.ts";
+import { lastState, MAX_PIECE_BYTES, Pieces } from "../../src/cli/lines/pieces.ts";
 import { shownLines, type ShownOptions } from "../../src/cli/lines/shown_lines.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { withChance } from "../helpers/random.ts";
@@ -12,6 +12,7 @@ const PLAIN: ShownOptions = {
   finder: null,
   times: null,
   label: null,
+  json: null,
   isColoured: false,
   isTerminal: false,
 };
@@ -83,6 +84,24 @@ test("behind a prefix a terminal shows the last state of a progress bar; others 
     "10%\r20%\rdone\r\nnext\n",
   );
   assertEquals(new TextDecoder().decode(lastState(utf8("a\rb"))), "b");
+});
+
+test("lines as JSON have their index, and a long one comes in pieces that are whole characters", async () => {
+  const long = `${"é".repeat(MAX_PIECE_BYTES)}x`;
+  const text = await shown([utf8(`a\r\n${long.slice(0, 7)}`), utf8(`${long.slice(7)}\nend`)], {
+    firstLine: 3,
+    json: { id: "i" },
+  });
+  const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(lines[0], { id: "i", line: 3, text: "a" });
+  assertEquals(lines.at(-1), { id: "i", line: 5, text: "end" });
+  const pieces = lines.slice(1, -1);
+  assertEquals(pieces.map(({ line, continues = false }) => [line, continues]), [
+    [4, true],
+    [4, true],
+    [4, false],
+  ]);
+  assertEquals(pieces.map((piece) => piece.text).join(""), long);
 });
 
 test("pieces know their line", () => {

@@ -63,6 +63,34 @@ for (const kind of kinds) {
     assertEquals(told.at(-1), { checked: 1, problems: told.length - 1, unknown: 0 });
   });
 
+  test(`${kind}: follow --json tells each line while it comes, and of several whose it is`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const { push, reference } = await workspace.push(kind, ["-", "--context", "c"]);
+    const follow = workspace.start(kind, ["follow", reference, "--json", "--timestamps"]);
+    await push.write("one\n\x1b[31mtwo\r\n");
+    await follow.stdout.until((text) => text.split("\n").length === 3);
+    await push.write("three");
+    push.end();
+    const { code, stdout } = await follow.exit();
+    assertEquals(code, 0);
+    const lines = objects(stdout);
+    for (const { time } of lines) assertMatch(String(time), /^\d{4}-.*Z$/);
+    assertEquals(lines.map(({ line, text }) => [line, text]), [
+      [0, "one"],
+      [1, "\x1b[31mtwo"],
+      [2, "three"],
+    ]);
+    const last = await workspace.run(kind, ["follow", reference, "--json", "--tail", "1"]);
+    assertEquals(objects(last.stdout), [{ line: 2, text: "three" }]);
+    await workspace.run(kind, ["close", "c"]);
+    const all = await workspace.run(kind, ["follow", "--context", "c", "--json", "--grep", "on"]);
+    const id = reference.split("/").at(-1);
+    assertEquals(objects(all.stdout), [{ id, filename: "stdin.log", line: 0, text: "one" }]);
+    const wrong = await workspace.run(kind, ["follow", reference, "--json", "--from", "1"]);
+    assertEquals(wrong.code, 2);
+  });
+
   test(`${kind}: config --json is what is set, and where`, async () => {
     await using workspace = await Workspace.open();
     await writeFile(workspace.path("s.toml"), "[serve]\nport = 99\n");

@@ -80,6 +80,23 @@ for (const kind of kinds) {
   });
 }
 
+test("--quiet leaves what fails, and nothing else, at a terminal, too", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  await writeFile(workspace.path("a.log"), "one\n");
+  const args = ["push", "-q", "a.log", "gone.log", "--context", "c"];
+  const push = await workspace.terminal(own, args).exit();
+  assertEquals(push.code, 1);
+  assertMatch(
+    push.stdout.split("\r\n").sort().join("\n"),
+    /^\nstream: gone\.log: [^\n]*\nws:\S*  a\.log$/,
+  );
+  const get = await workspace.terminal(own, ["get", "-q", "c/a.log", "-o", "got"]).exit();
+  assertEquals(get, { code: 0, stdout: "got/a.log\r\n", stderr: "" });
+  const wait = await workspace.run(own, ["wait", "-q", "--context", "c"]);
+  assertEquals(wait, { code: 0, stdout: "", stderr: "" });
+});
+
 test("a dumb terminal, or none, is shown no progress that it could not clear", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);

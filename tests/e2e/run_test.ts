@@ -7,7 +7,6 @@ import { inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 import { runOutput } from "../helpers/peers/run_output.ts";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
 
-/** What a run tests: its own program, and the binary once. */
 /** A port that nobody listens on. */
 const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
 
@@ -189,6 +188,16 @@ for (const kind of kinds) {
     );
     assertEquals([code, stdout], [5, "a terminal, it's a 'name'\r\n"]);
     assertEquals(await content(workspace, (await listed(workspace))[0].reference), stdout);
+  });
+
+  test(`${kind}: with --tty what we say at a terminal ends where the command's lines begin`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const words = ["run", "--tty", "--name", "a.log", "--", "sh", "-c", "read go; echo done"];
+    const program = workspace.terminal(kind, words);
+    await program.stdout.until((text) => /stream: a\.log: \S+\r\n/.test(text));
+    await program.write("\r");
+    assertEquals((await program.exit()).code, 0);
   });
 
   test(`${kind}: signals reach a command that has a terminal, and it decides what they mean`, async () => {

@@ -24,7 +24,7 @@ import { bringLog, dropOriginal } from "../../storage/bring.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { indexPath, logPath } from "../../storage/layout.ts";
 import { findFiles, type FoundFile, inspectLog, rebuildIndex } from "../../storage/verify.ts";
-import { type Command, EXIT, type Options, UsageError } from "../command.ts";
+import { type Command, EXIT, type Options, QUIET_OPTION, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
 import { Announcer } from "../output/output.ts";
 import { Progress } from "../output/progress.ts";
@@ -67,6 +67,7 @@ export const adopt: Command = {
       kind: "flag",
       help: "print a JSON object a line for each resource and problem, and for the sum",
     },
+    ...QUIET_OPTION,
     ...CLUSTER_OPTIONS,
   },
   examples: [

@@ -9,7 +9,7 @@ import { createDigest } from "../../digest.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import { ageMs, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
 import { CheckReport, type ReportSettings } from "../check_report.ts";
-import { type Command, EXIT, UsageError } from "../command.ts";
+import { type Command, EXIT, QUIET_OPTION, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
 import { rebuildRecord } from "../rebuild.ts";
 import { CLUSTER_OPTIONS } from "./cluster.ts";
@@ -30,6 +30,7 @@ export const check: Command = {
         "after the catalog was lost, while no server runs: make records of data files that have none",
     },
     json: { kind: "flag", help: "print a JSON object a line for each problem, and for the sum" },
+    ...QUIET_OPTION,
   },
   examples: ["stream check --data /var/lib/stream", "stream check --data /var/lib/stream --repair"],
   async run(_args, options) {

@@ -7,7 +7,7 @@ import process from "node:process";
 import { type Download, getLines, open, type ReadOptions } from "../../client.ts";
 import type { Finder } from "../../resources.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
-import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { type Command, EXIT, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import {
   fileOutput,
@@ -25,7 +25,7 @@ import { shownLines } from "../lines/shown_lines.ts";
 import { LineTimes, TIME_FORMATS, type TimeFormat, timeFormatOf } from "../lines/times.ts";
 import { isColoured } from "../output/terminal.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../output/stderr.ts";
+import { complain, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
@@ -71,6 +71,10 @@ export const follow: Command = {
       value: TIME_FORMATS.join("|"),
       help: "timestamps of this kind; start: time since the upload began (default utc)",
     },
+    json: {
+      kind: "flag",
+      help: "print a JSON object a line for each line: line (from 0), text, time, id, filename",
+    },
     "no-color": {
       kind: "flag",
       help: "leave out escape sequences, which colour or move a terminal",
@@ -83,6 +87,7 @@ export const follow: Command = {
         "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
     },
     ...TRANSPORT_OPTION,
+    ...QUIET_OPTION,
     ...SERVER_OPTION,
   },
   examples: [
@@ -145,17 +150,23 @@ type Located = Exclude<Selection, { by: "since" }>;
 interface Choice {
   finder: Finder | null;
   times: TimeFormat | null;
+  json: boolean;
 }
 
 async function choiceOf(options: Options): Promise<Choice> {
   const pattern = options.text("grep");
   const format = options.text("time-format");
+  const json = options.flag("json");
+  if (json && options.flag("no-color")) {
+    throw new UsageError("--json and --no-color exclude each other: JSON has texts as they are");
+  }
   const isDated = options.flag("timestamps") || format !== undefined;
   return {
     finder: pattern === undefined
       ? null
       : (await import("../lines/grep_finder.ts")).grepFinder(pattern),
     times: isDated ? timeFormatOf(format ?? "utc") : null,
+    json,
   };
 }
 
@@ -180,7 +191,7 @@ async function runFollow(text: string, options: Options): Promise<number> {
     ...transportOf(options),
   });
   try {
-    const { selection, firstLine } = choice.times !== null || wanted.by === "since"
+    const { selection, firstLine } = choice.times !== null || choice.json || wanted.by === "since"
       ? await located(download, resource, wanted)
       : { selection: wanted, firstLine: 0 };
     const file = await openOutput(options, selection, download);
@@ -198,7 +209,7 @@ async function runFollow(text: string, options: Options): Promise<number> {
       if (!endedWell(outcome)) notice(`the command ended ${outcomeText(outcome!)}`);
       return EXIT.ok;
     }
-    notice(`the resource is FAILED: ${visible(failure ?? "the server does not say why")}`);
+    complain(`the resource is FAILED: ${visible(failure ?? "the server does not say why")}`);
     return EXIT.resourceFailed;
   } finally {
     download.close();
@@ -240,16 +251,17 @@ async function located(
 function linesOf(
   output: Output,
   resource: NamedResource,
-  { firstLine, finder, times }: Choice & { firstLine: number },
+  { firstLine, finder, times, json }: Choice & { firstLine: number },
   options: Options,
 ): Output | null {
-  if (finder === null && times === null) return null;
+  if (finder === null && times === null && !json) return null;
   const retryForMs = options.number("retry-for");
   return shownLines(output, {
     firstLine,
     finder,
     times: times === null ? null : new LineTimes(resource, times, retryForMs),
     label: null,
+    json: json ? {} : null,
     isColoured: mayColour(options),
     isTerminal: pathOf(options) === undefined && process.stdout.isTTY === true,
   });
@@ -268,7 +280,7 @@ async function openOutput(
   download: Download,
 ): Promise<Output> {
   const path = pathOf(options);
-  for (const name of ["no-color", "grep", "timestamps", "time-format"]) {
+  for (const name of ["no-color", "grep", "timestamps", "time-format", "json"]) {
     if (!options.flag("continue") || !options.flag(name) && options.text(name) === undefined) {
       continue;
     }
@@ -313,7 +325,7 @@ async function checkContinued(
   );
 }
 
-function selectionOf(options: Options, { times }: Choice): Selection {
+function selectionOf(options: Options, { times, json }: Choice): Selection {
   const from = options.number("from");
   const to = options.number("to");
   const lines = options.text("lines");
@@ -325,8 +337,9 @@ function selectionOf(options: Options, { times }: Choice): Selection {
       "--from/--to, --lines, --tail and --since each select by themselves: give one",
     );
   }
-  if (times !== null && from !== undefined && from > 0) {
-    throw new UsageError("--timestamps are those of whole lines: give --lines, --tail or --since");
+  if ((times !== null || json) && from !== undefined && from > 0) {
+    const name = json ? "--json tells" : "--timestamps are those of";
+    throw new UsageError(`${name} whole lines: give --lines, --tail or --since`);
   }
   if (since !== undefined) return { by: "since", agoMs: since };
   if (tail !== undefined) return { by: "tail", count: tail };

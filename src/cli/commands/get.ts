@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { getResource, listResources, open, type ResourceInfo } from "../../client.ts";
 import { createDigest, type RunningDigest } from "../../digest.ts";
 import { type DigestAlgorithm, DIGESTS, endedWell, StreamError } from "../../protocol.ts";
-import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { type Command, EXIT, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { outcomeText } from "../uploads/outcome.ts";
@@ -16,7 +16,7 @@ import { fileOutput, printLine, sizeOf, visible, visibleJson } from "../output/o
 import { inParallel } from "../uploads/parallel.ts";
 import { Progress } from "../output/progress.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../output/stderr.ts";
+import { complain, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
 /** Resources that are fetched at a time. */
@@ -38,6 +38,7 @@ export const get: Command = {
       help: "try a lost connection again for so long; 0s for never (default 10m)",
     },
     ...TRANSPORT_OPTION,
+    ...QUIET_OPTION,
     ...SERVER_OPTION,
   },
   examples: [
@@ -66,7 +67,7 @@ async function runGet(references: string[], options: Options): Promise<number> {
         code ||= worth;
         done++;
       } catch (error) {
-        notice(`${visible(file.info.filename)}: ${described(error)}`);
+        complain(`${visible(file.info.filename)}: ${described(error)}`);
         code ||= exitCodeOf(error);
       }
     });
@@ -243,7 +244,7 @@ class Fetching {
       notice(`${visible(filename)}: the command ended ${outcomeText(outcome!)}`);
     }
     if (transferStatus !== "FAILED") return EXIT.ok;
-    notice(`${visible(filename)} is FAILED: ${visible(failure ?? "the server does not say why")}`);
+    complain(`${visible(filename)} is FAILED: ${visible(failure ?? "the server does not say why")}`);
     return EXIT.resourceFailed;
   }
 }

@@ -29,6 +29,7 @@ import {
   type Command,
   EXIT,
   type Options,
+  QUIET_OPTION,
   SERVER_OPTION,
   serverOf,
   UsageError,
@@ -44,7 +45,7 @@ import { reachable } from "../raw_names.ts";
 import { idOf } from "../references.ts";
 import { recallToken, rememberUpload } from "../uploads/resume_tokens.ts";
 import { onEnd } from "../signals.ts";
-import { isTerminal, notice } from "../output/stderr.ts";
+import { complain, isTerminal, notice } from "../output/stderr.ts";
 import { connectStep, TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
@@ -134,6 +135,7 @@ export const pushCommand: Command = {
       help: "print a JSON object a line when an upload begins, and at its end",
     },
     ...TRANSPORT_OPTION,
+    ...QUIET_OPTION,
     ...SERVER_OPTION,
   },
   lists: { charsets: CHARSETS },
@@ -228,7 +230,7 @@ async function pushSeveral(paths: string[], options: Options): Promise<number> {
   const files = await filesOf(
     paths,
     options.list("include"),
-    (path, reason) => notice(`${visible(path)} is left out: ${reason}`),
+    (path, reason) => complain(`${visible(path)} is left out: ${reason}`),
   );
   const contextId = options.text("context") ?? `push-${crypto.randomUUID()}`;
   const parallel = options.number("parallel") ?? (isFollowing(options) ? files.length : PARALLEL);
@@ -248,7 +250,7 @@ async function pushSeveral(paths: string[], options: Options): Promise<number> {
         pushed++;
       } catch (error) {
         if (signals.cancel.aborted) return;
-        notice(`${visible(file.path)}: ${described(error)}`);
+        complain(`${visible(file.path)}: ${described(error)}`);
         code ||= exitCodeOf(error);
       }
     });
@@ -280,7 +282,7 @@ async function untilInterrupted(
     return EXIT.ok;
   } catch (error) {
     if (!cancel.aborted) throw error;
-    notice("interrupted; a resource that was begun is FAILED and keeps what arrived");
+    complain("interrupted; a resource that was begun is FAILED and keeps what arrived");
     return EXIT.interrupted;
   }
 }

@@ -9,7 +9,7 @@ import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { Announcer, visible } from "../output/output.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../output/stderr.ts";
+import { complain } from "../output/stderr.ts";
 
 /** Deletes resources. */
 export const rm: Command = {
@@ -42,7 +42,7 @@ export const rm: Command = {
         await announcer.tell({ ...told, deleted: false, code: reason, message });
         // One alone is told as everywhere.
         if (isAlone) throw error;
-        notice(`${visible(told.filename ?? told.reference)}: ${described(error)}`);
+        complain(`${visible(told.filename ?? told.reference)}: ${described(error)}`);
         code ||= exitCodeOf(error);
       }
     };

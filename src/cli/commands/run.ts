@@ -12,14 +12,14 @@ import { type Child, type ChildExit, startChild, StartError } from "../../runtim
 import { Tee } from "../../source/tee.ts";
 import { startTimer } from "../../timer.ts";
 import type { BackgroundUpload } from "../uploads/background_upload.ts";
-import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
+import { type Command, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { idOf } from "../references.ts";
 import { ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
 import { uploadOutput } from "../uploads/output_upload.ts";
 import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
-import { notice, writeLine } from "../output/stderr.ts";
+import { complain, notice, terminalIsRaw, writeLine } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
 /** Time for processes that a command leaves behind. */
@@ -50,7 +50,6 @@ export const run: Command = {
       kind: "flag",
       help: "let the command wait for the server, and fail when the upload does",
     },
-    quiet: { kind: "flag", short: "q", help: "say nothing on stderr" },
     json: {
       kind: "flag",
       help: "what is said on stderr is a JSON object a line; the last ones tell how it ended",
@@ -66,6 +65,7 @@ export const run: Command = {
       help: "keep so much of the output while it cannot be sent (default 256MB)",
     },
     ...TRANSPORT_OPTION,
+    ...QUIET_OPTION,
     ...SERVER_OPTION,
   },
   examples: [
@@ -89,12 +89,14 @@ async function runCommand(words: string[], options: Options): Promise<number> {
   const credentials = await credentialsOf(options);
   let child: Child;
   try {
+    // `script` makes it so as long as the command runs.
+    if (tty && process.stdin.isTTY) terminalIsRaw();
     child = tty
       ? await startAtTerminal(words)
       : await startChild(words, { joined: !split && outputsAreOne() });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    notice(visible(error.message));
+    complain(visible(error.message));
     return error.exitCode;
   }
   return await new Run(child, words, options, credentials).over();
@@ -197,7 +199,7 @@ class Run {
 
   #say(text: string, told: Record<string, unknown>): void {
     if (this.#options.flag("json")) writeLine(visibleJson(told));
-    else if (!this.#options.flag("quiet")) notice(visible(text));
+    else notice(visible(text));
   }
 
   /** Tells programs how the command ended, and what became of each upload. */

@@ -8,7 +8,7 @@ import { described, exitCodeOf } from "../exit_codes.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { printLine, ReaderGone, visibleJson } from "../output/output.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
-import { notice } from "../output/stderr.ts";
+import { complain } from "../output/stderr.ts";
 import { isColoured, styled } from "../output/terminal.ts";
 
 /** Matches that one request asks for. */
@@ -53,7 +53,7 @@ export const search: Command = {
       if (error instanceof ReaderGone || error instanceof UsageError) throw error;
       if (exitCodeOf(error) !== EXIT.failed) throw error;
       // With grep 1 means that nothing was found.
-      notice(described(error));
+      complain(described(error));
       return TROUBLE;
     }
   },
@@ -102,7 +102,7 @@ async function* matches(
       partial += value.partialLines;
       from = value.nextLine;
       if (value.truncated) break;
-      if (partial > 0) notice(`${partial} very long lines were not searched as a whole`);
+      if (partial > 0) complain(`${partial} very long lines were not searched as a whole`);
       return;
     }
   }

@@ -30,6 +30,7 @@ export const wait: Command = {
     context: { kind: "text", value: "ID", help: "wait for all that are in an upload context" },
     timeout: { kind: "duration", value: "TIME", help: "wait no longer; the exit code is then 124" },
     json: { kind: "flag", help: "print a JSON object a line for each that ended" },
+    quiet: { kind: "flag", short: "q", help: "print nothing; the exit code tells" },
     "retry-for": {
       kind: "duration",
       value: "TIME",
@@ -114,6 +115,7 @@ class Waiting {
   async #tell(info: ResourceInfo): Promise<void> {
     const { id, transferStatus, filename, failure, outcome } = info;
     if (transferStatus === "FAILED" || !endedWell(outcome)) this.failed++;
+    if (this.options.flag("quiet")) return;
     const ended = outcome === undefined ? "" : `  ended ${outcomeText(outcome)}`;
     const reason = failure === null ? ended : `: ${failure}`;
     await printLine(

@@ -4,7 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Finder, Span } from "../../resources.ts";
-import { notice } from "../output/stderr.ts";
+import { complain } from "../output/stderr.ts";
 import { type Piece, textLength } from "./pieces.ts";
 
 /** Chooses lines of one resource. */
@@ -36,7 +36,7 @@ export class Grep {
   /** Tells of lines that could not be looked at as a whole. */
   end(): void {
     if (this.#partialLines === 0) return;
-    notice(`${this.#partialLines} very long lines were not searched as a whole`);
+    complain(`${this.#partialLines} very long lines were not searched as a whole`);
     this.#partialLines = 0;
   }
 

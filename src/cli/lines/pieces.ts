@@ -16,6 +16,8 @@ export interface Piece {
   line: number;
   /** Whether the line begins with it. */
   isFirst: boolean;
+  /** Whether nothing of the line comes behind it. */
+  isLast: boolean;
 }
 
 /** Cuts bytes into lines. */
@@ -51,15 +53,17 @@ export class Pieces {
   end(): Piece[] {
     const rest = this.#rest;
     this.#rest = new Uint8Array(0);
-    return this.#cut(rest);
+    return this.#cut(rest, true);
   }
 
-  #cut(bytes: Uint8Array): Piece[] {
+  #cut(bytes: Uint8Array, isEnd = isBroken(bytes)): Piece[] {
     const pieces: Piece[] = [];
     for (let at = 0; at < bytes.length; at += MAX_PIECE_BYTES) {
       const isFirst = this.#isFirst;
       this.#isFirst = false;
-      pieces.push({ bytes: bytes.subarray(at, at + MAX_PIECE_BYTES), line: this.#line, isFirst });
+      const end = at + MAX_PIECE_BYTES;
+      const isLast = isEnd && end >= bytes.length;
+      pieces.push({ bytes: bytes.subarray(at, end), line: this.#line, isFirst, isLast });
     }
     return pieces;
   }

@@ -15,7 +15,8 @@ export type TimeFormat = typeof TIME_FORMATS[number];
 
 /** Lines of one request, at most. */
 const PAGE_LINES = 10_000;
-const UNKNOWN = "-";
+/** Stands where nobody knows the time. */
+export const UNKNOWN = "-";
 
 /**
  * The format that was chosen.

@@ -24,6 +24,8 @@ let waiting = "";
 let progress = "";
 /** Whether something else stands in the line of the terminal where the cursor is. */
 let isMidLine = false;
+let isQuiet = false;
+let lineBreak = "\n";
 let writing: Promise<void> | null = null;
 
 /** Whether a person watches, at a terminal that can clear a line. */
@@ -38,9 +40,9 @@ export const isTerminal: boolean = isatty(STDERR_FD) && process.env.TERM !== "du
 export function writeLine(line: string): boolean {
   if (waiting.length + line.length > MAX_WAITING_CHARS) return false;
   // What a program printed without a line break, a prompt or a progress bar, stays as it is.
-  const begin = isTerminal && isMidLine ? "\n" : "";
+  const begin = isTerminal && isMidLine ? lineBreak : "";
   isMidLine = false;
-  put(progress === "" ? `${begin}${line}\n` : `${CLEAR}${line}\n${progress}`);
+  put(progress === "" ? `${begin}${line}${lineBreak}` : `${CLEAR}${line}${lineBreak}${progress}`);
   return true;
 }
 
@@ -61,8 +63,23 @@ export function beside(bytes: Uint8Array): Uint8Array {
   return both;
 }
 
-/** Writes a line for people that says which program says so. */
+/** From now on there are no notices and no progress, only complaints. */
+export function beQuiet(): void {
+  isQuiet = true;
+}
+
+/** From now on the terminal is one where a line break alone does not lead to the beginning of the next line. */
+export function terminalIsRaw(): void {
+  lineBreak = "\r\n";
+}
+
+/** Says how things go, unless nobody wants to hear it. */
 export function notice(message: string): void {
+  if (!isQuiet) complain(message);
+}
+
+/** Says what failed, and which program says so. */
+export function complain(message: string): void {
   writeLine(`stream: ${message}`);
 }
 
@@ -71,7 +88,7 @@ export function notice(message: string): void {
  * @param line The progress; empty when there is none any more.
  */
 export function showLine(line: string): void {
-  if (line === progress) return;
+  if (isQuiet || line === progress) return;
   const begin = isMidLine ? "\n" : CLEAR;
   isMidLine = false;
   progress = line;
