@@ -82,8 +82,14 @@ export class EngineCluster implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** Starts one; `fileStore` is what each member may store. */
-  static async start({ fileStore = "4GB" } = {}): Promise<EngineCluster> {
+  /**
+   * Starts one.
+   * @param given.fileStore What each member may store.
+   * @param given.syncInterval When it flushes: what is acknowledged survives the machine with `always` only.
+   */
+  static async start(
+    { fileStore = "4GB", syncInterval = "always" } = {},
+  ): Promise<EngineCluster> {
     const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
     const ports = await freePorts(3 * MEMBERS);
     const routes = ports.slice(2 * MEMBERS).map((port) => `nats://127.0.0.1:${port}`).join(", ");
@@ -98,7 +104,7 @@ export class EngineCluster implements AsyncDisposable {
         `max_payload: 1MB`,
         `jetstream { store_dir: "${
           join(directory, `${name}.data`)
-        }", max_file_store: ${fileStore}, sync_interval: always }`,
+        }", max_file_store: ${fileStore}, sync_interval: ${syncInterval} }`,
         `cluster { name: stream, listen: 127.0.0.1:${route}, routes: [${routes}] }`,
       ];
       writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));
@@ -159,9 +165,9 @@ export class EngineCluster implements AsyncDisposable {
 
 let shared: Promise<EngineCluster> | null = null;
 
-/** One for all tests of this process that leave it as it is. */
+/** One for all tests of this process that leave it as it is; nobody takes the machine away from it. */
 export function sharedCluster(): Promise<EngineCluster> {
-  return shared ??= EngineCluster.start();
+  return shared ??= EngineCluster.start({ syncInterval: "10s" });
 }
 
 /** Ports that nobody listens on. */
