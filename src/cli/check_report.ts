@@ -5,6 +5,8 @@
 import type { Catalog, ResourceChange, ResourceRecord } from "../catalog.ts";
 import { isFinal } from "../protocol.ts";
 import { Announcer } from "./output/output.ts";
+import { Progress } from "./output/progress.ts";
+import { flush } from "./output/stderr.ts";
 
 /** Records looked at together. */
 const PAGE = 100;
@@ -19,22 +21,37 @@ export interface Facts {
   digest: string | null;
 }
 
+/** What is done about problems. */
+export interface ReportSettings {
+  /** Whether what can be mended is. */
+  repair: boolean;
+  /** Whether programs read what is told. */
+  json: boolean;
+}
+
 /** Tells of what is wrong, and mends records where that is wanted. */
-export class CheckReport {
+export class CheckReport implements Disposable {
   /** Problems until now. */
   problems = 0;
-  readonly #announcer = new Announcer();
+  readonly #announcer: Announcer;
   readonly #catalog: Catalog;
   readonly #repairs: boolean;
+  readonly #progress = new Progress(() => `${this.#checked} resources checked`);
   #checked = 0;
 
   /**
    * @param catalog The records.
-   * @param repairs Whether what can be mended is.
+   * @param settings What is done about problems.
    */
-  constructor(catalog: Catalog, repairs: boolean) {
+  constructor(catalog: Catalog, { repair, json }: ReportSettings) {
     this.#catalog = catalog;
-    this.#repairs = repairs;
+    this.#repairs = repair;
+    this.#announcer = new Announcer(json);
+  }
+
+  /** Counts bytes that were read. */
+  count(byteCount: number): void {
+    this.#progress.count(byteCount);
   }
 
   /** Every finished resource; what is being uploaded is the server's business. */
@@ -86,23 +103,35 @@ export class CheckReport {
   }
 
   /** Tells of a problem, and what was done about it, if anything is. */
-  async problem(id: string, what: string, remedy: string): Promise<void> {
-    await this.tell(id, `${what}${this.#repairs ? `; ${remedy}` : ""}`);
+  async problem(id: string, problem: string, remedy: string): Promise<void> {
+    await this.tell(id, problem, this.#repairs ? remedy : null);
   }
 
-  /** Tells of something that was found. */
-  async tell(id: string, what: string): Promise<void> {
+  /** Tells of a problem, and what was done about it; null for nothing. */
+  async tell(id: string, problem: string, remedy: string | null): Promise<void> {
     this.problems++;
-    await this.#announcer.say(`${id}: ${what}`);
+    const done = remedy === null ? "" : `; ${remedy}`;
+    await this.#announcer.tell({ id, problem, remedy }, `${id}: ${problem}${done}`);
   }
 
   /**
    * Tells what came of it.
-   * @param hint What else is to be said before.
+   * @param unknown Logs that no record names.
+   * @param hint What else is to be said before, to people.
    */
-  async sum(hint?: string): Promise<void> {
-    if (hint !== undefined) await this.#announcer.say(hint);
-    await this.#announcer.say(`${this.#checked} resources checked, ${this.problems} problems`);
+  async sum(unknown: number, hint?: string): Promise<void> {
+    this[Symbol.dispose]();
+    // The end of the progress stands before the sum.
+    await flush();
+    const [checked, problems] = [this.#checked, this.problems];
+    if (hint !== undefined) await this.#announcer.hint(hint);
+    const text = `${checked} resources checked, ${problems} problems`;
+    await this.#announcer.tell({ checked, problems, unknown }, text);
     this.#announcer.done();
+  }
+
+  /** Shows no progress any more. */
+  [Symbol.dispose](): void {
+    this.#progress[Symbol.dispose]();
   }
 }

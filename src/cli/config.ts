@@ -16,6 +16,7 @@ import {
   type Kind,
   nearest,
   type ReadFile,
+  type Setting,
   settingsOf,
   table,
   UsageError,
@@ -52,7 +53,9 @@ export function configCommand(commands: readonly Command[], read: ReadFile): Com
     name: "config",
     summary: "show the options of commands, as environment and configuration file set them",
     positionals: ["[COMMAND]"],
-    options: {},
+    options: {
+      json: { kind: "flag", help: "print one JSON object: what is set, by command and option" },
+    },
     examples: ["stream config", "stream config serve --config /etc/stream/stream.toml"],
     async run([name], options) {
       const path = options.text("config");
@@ -60,7 +63,13 @@ export function configCommand(commands: readonly Command[], read: ReadFile): Com
       if (shown.length === 0) {
         throw new UsageError(`no command ${JSON.stringify(name)} has options`);
       }
-      await printLine(`file: ${path ?? usualPath()}`);
+      const file = path ?? usualPath();
+      if (options.flag("json")) {
+        const all = shown.map((command) => [command.name, setOf(command, read(command, path))]);
+        await printLine(visibleJson({ file, commands: Object.fromEntries(all) }));
+        return EXIT.ok;
+      }
+      await printLine(`file: ${file}`);
       for (const command of shown) {
         await printLine(
           `\n[${command.name}]\n${describe(command, process.env, read(command, path))}`,
@@ -69,6 +78,11 @@ export function configCommand(commands: readonly Command[], read: ReadFile): Com
       return EXIT.ok;
     },
   };
+}
+
+/** What is set of a command's options, by name; others have their defaults. */
+function setOf(command: Command, file: FileSettings): Record<string, Setting> {
+  return Object.fromEntries(settingsOf(command, {}, process.env, file));
 }
 
 /**

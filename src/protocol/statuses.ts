@@ -113,8 +113,8 @@ export function checkLife(
  * @param status The newest status of the resource.
  * @param from First byte that is wanted.
  * @param seenEpoch Epoch in which all bytes before `from` were seen; null if they were not.
- * @throws {StreamError} OFFSET_LOST for bytes that were seen and are gone; RANGE_NOT_AVAILABLE past the end of a finished
- * resource.
+ * @throws {StreamError} OFFSET_LOST for bytes that were seen and are gone; NOT_READY where a running transfer has fewer than
+ * were seen in the same epoch, of which a server is behind; RANGE_NOT_AVAILABLE past the end of a finished resource.
  *
  * @example
  * ```ts
@@ -124,10 +124,20 @@ export function checkLife(
  * checkStart(status, 200, null); // is waited for
  * ```
  */
-export function checkStart(status: StepStatus, from: number, seenEpoch: number | null): void {
-  const { currentSize, transferStatus } = status;
+export function checkStart(
+  status: StepStatus & { epoch?: number },
+  from: number,
+  seenEpoch: number | null,
+): void {
+  const { currentSize, transferStatus, epoch = Infinity } = status;
   if (from <= currentSize) return;
   if (seenEpoch !== null) {
+    if (epoch <= seenEpoch && !isFinal(transferStatus)) {
+      throw new StreamError(
+        "NOT_READY",
+        `byte ${from} was seen in epoch ${seenEpoch}, of which this server knows ${currentSize} yet`,
+      );
+    }
     throw new StreamError(
       "OFFSET_LOST",
       `byte ${from} was seen in epoch ${seenEpoch}; the resource now has ${currentSize} bytes`,

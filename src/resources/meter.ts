@@ -11,6 +11,10 @@ export interface Meter {
   read(byteCount: number): void;
   /** A checkpoint made bytes readable, so long after the first of them came in. */
   checkpointed(latencyMs: number): void;
+  /** Storage took bytes, which took it so long. */
+  appended(tookMs: number): void;
+  /** An upload that somebody had begun goes on here, for a new owner. */
+  takenOver(): void;
   /** Bytes were brought to disk, which took so long. */
   flushed(tookMs: number): void;
   /**
@@ -26,6 +30,8 @@ export const NO_METER: Meter = {
   written() {},
   read() {},
   checkpointed() {},
+  appended() {},
+  takenOver() {},
   flushed() {},
   follows: () => () => {},
 };

@@ -6,8 +6,13 @@
  * @module
  */
 import { X509Certificate } from "node:crypto";
-import { getCACertificates, setDefaultCACertificates } from "node:tls";
+import * as tls from "node:tls";
 import { StreamError } from "../protocol.ts";
+
+/** Deno has the function, and its types lack it. */
+const { setDefaultCACertificates } = tls as unknown as {
+  setDefaultCACertificates(certificates: string[]): void;
+};
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
@@ -23,7 +28,7 @@ export function adoptAuthorities(pem: string): void {
     throw new StreamError("BAD_REQUEST", "it holds no certificate in PEM");
   }
   for (const certificate of certificates) check(certificate);
-  const all = [...getCACertificates("default"), ...certificates];
+  const all = [...tls.getCACertificates("default"), ...certificates];
   setDefaultCACertificates(all);
   if ("Deno" in globalThis) adoptOnDeno(certificates);
   else if ("Bun" in globalThis) replaceGlobals({ tls: { ca: all } });

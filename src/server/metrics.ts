@@ -43,6 +43,15 @@ export class ServerMetrics implements Meter {
     "From the arrival of a byte until it can be read, of the oldest byte of each checkpoint.",
     LATENCY_BOUNDS_S,
   );
+  readonly #appends = this.#registry.histogram(
+    "stream_append_seconds",
+    "Time of an append; in a cluster until a majority of the members has it.",
+    LATENCY_BOUNDS_S,
+  );
+  readonly #takeovers = this.#registry.counter(
+    "stream_takeovers_total",
+    "Uploads that were taken over: resumed, or their node was gone.",
+  );
   readonly #flushes = this.#registry.histogram(
     "stream_fsync_seconds",
     "Time to bring a log to disk.",
@@ -146,6 +155,14 @@ export class ServerMetrics implements Meter {
 
   checkpointed(latencyMs: number): void {
     this.#checkpoints.observe(latencyMs / 1000);
+  }
+
+  appended(tookMs: number): void {
+    this.#appends.observe(tookMs / 1000);
+  }
+
+  takenOver(): void {
+    this.#takeovers.add(1);
   }
 
   flushed(tookMs: number): void {

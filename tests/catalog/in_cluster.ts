@@ -22,13 +22,14 @@ export function inCluster(behaviour: string, check: (catalog: Catalog) => Promis
 }
 
 /** Waits after each call until all instances know what it did: elsewhere lists are milliseconds behind. */
-function knowing(catalog: Catalog, all: readonly NatsCatalog[]): Catalog {
+export function knowing(catalog: Catalog, all: readonly NatsCatalog[]): Catalog {
   return new Proxy(catalog, {
     get(target, name) {
       const method = target[name as keyof Catalog] as (...args: unknown[]) => unknown;
-      if (name === "watch" || typeof method !== "function") return method;
+      if (typeof method !== "function") return method;
+      if (name === "watch") return method.bind(target);
       return async (...args: unknown[]) => {
-        const result = await method(...args);
+        const result = await method.apply(target, args);
         if (/^(create|update|delete|close)/.test(String(name))) {
           await Promise.all(all.map((each) => each.caughtUp()));
         }

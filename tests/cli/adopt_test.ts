@@ -46,7 +46,7 @@ let directories = 0;
 const newDirectory = () => join(root, `${++directories}`);
 
 const cli = fileURLToPath(new URL("../../cli.ts", import.meta.url));
-const words = "Deno" in globalThis ? ["run", "-A", cli] : [cli];
+const words = "Deno" in globalThis ? ["run", "-A", "--node-modules-dir=manual", cli] : [cli];
 const start = (...args: string[]) => spawn(process.execPath, [...words, ...args]);
 
 /** How the program ended. */

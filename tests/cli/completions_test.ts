@@ -4,7 +4,7 @@ import { chmod, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { own, Workspace } from "../helpers/cli.ts";
+import { quickest, Workspace } from "../helpers/cli.ts";
 
 const COMMANDS = [
   ...[
@@ -27,7 +27,7 @@ const COMMANDS = [
 /** Completes a command line in bash; `stream` says what it was asked, or fails. */
 async function completed(line: string[], answer = ""): Promise<string[]> {
   await using workspace = await Workspace.open();
-  const { stdout } = await workspace.run(own, ["completions", "bash"]);
+  const { stdout } = await workspace.run(quickest, ["completions", "bash"]);
   await writeFile(workspace.path("completions"), stdout);
   await writeFile(workspace.path("stream"), `#!/bin/sh\n${answer}\n`);
   await chmod(workspace.path("stream"), 0o755);
@@ -61,15 +61,15 @@ test("bash completes ids and contexts from the server, and does without it", asy
 
 test("every command and option has completions in every shell, and a place in the manual page", async () => {
   await using workspace = await Workspace.open();
-  const { stdout: man } = await workspace.run(own, ["man"]);
+  const { stdout: man } = await workspace.run(quickest, ["man"]);
   assert(man.startsWith(".TH STREAM 1"));
   const shells = await Promise.all(
     ["bash", "zsh", "fish"].map(async (shell) =>
-      (await workspace.run(own, ["completions", shell])).stdout
+      (await workspace.run(quickest, ["completions", shell])).stdout
     ),
   );
   for (const command of COMMANDS) {
-    const { stdout: help } = await workspace.run(own, [command, "--help"]);
+    const { stdout: help } = await workspace.run(quickest, [command, "--help"]);
     const options = [...help.matchAll(/^ +(?:-., +)?--([a-z-]+)/gm)].map(([, name]) => name);
     assert(options.length > 1, command);
     for (const text of shells) assertStringIncludes(text, command);
@@ -89,7 +89,7 @@ test("every command and option has completions in every shell, and a place in th
 
 test("a shell that nobody knows is named", async () => {
   await using workspace = await Workspace.open();
-  const { code, stderr } = await workspace.run(own, ["completions", "csh"]);
+  const { code, stderr } = await workspace.run(quickest, ["completions", "csh"]);
   assertEquals(code, 2);
   assertStringIncludes(stderr, "completions csh: that is none of bash, zsh, fish");
 });

@@ -4,9 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Command, readArguments, settingsOf } from "../../src/cli/command.ts";
 import { describe } from "../../src/cli/config.ts";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
-
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
+import { inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
 
 /** A workspace with its usual configuration file. */
 async function configured(text: string | Uint8Array): Promise<Workspace> {
@@ -23,7 +21,7 @@ async function shown(
   option: string,
   env: Record<string, string> = {},
 ): Promise<string> {
-  const { code, stdout, stderr } = await workspace.run(own, ["config", command], { env });
+  const { code, stdout, stderr } = await workspace.run(quickest, ["config", command], { env });
   assertEquals([code, stderr], [0, ""]);
   return new RegExp(`^${option} +(.*)$`, "m").exec(stdout)![1];
 }
@@ -31,13 +29,14 @@ async function shown(
 /** What is wrong with a configuration file. */
 async function complaint(text: string | Uint8Array, args = ["ls"]): Promise<string> {
   await using workspace = await configured(text);
-  const { code, stdout, stderr } = await workspace.run(own, args);
+  const { code, stdout, stderr } = await workspace.run(quickest, args);
   assertEquals([code, stdout], [2, ""]);
   assertStringIncludes(stderr, workspace.path("stream/stream.toml"));
   return stderr.split("\n")[0];
 }
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`flags come before the environment, that before the file, with ${kind}`, async () => {
     await using workspace = await configured('[serve]\nlog-format = "json"\nport = 0\n');
     const started = async (args: string[], env: Record<string, string> = {}) => {
@@ -78,14 +77,14 @@ test("config shows every option with its value and where it comes from", async (
 
 test("config without a command shows all of them, and names the file", async () => {
   await using workspace = await Workspace.open();
-  const { stdout } = await workspace.run(own, ["config"]);
+  const { stdout } = await workspace.run(quickest, ["config"]);
   assert(stdout.startsWith(`file: ${workspace.path("stream/stream.toml")}\n`));
   const sections = [...stdout.matchAll(/^\[(\w+)\]$/gm)].map(([, name]) => name);
   assertEquals(sections, [
     ...["serve", "push", "run", "follow", "get", "status", "search", "wait", "ls", "rm", "close"],
     ...["share", "token", "check", "adopt", "cluster"],
   ]);
-  const { code, stderr } = await workspace.run(own, ["config", "brew"]);
+  const { code, stderr } = await workspace.run(quickest, ["config", "brew"]);
   assertEquals(code, 2);
   assertStringIncludes(stderr, `"brew"`);
 });
@@ -107,13 +106,13 @@ test("--config and STREAM_CONFIG name another file, which must exist", async () 
   await writeFile(workspace.path("a.toml"), '[serve]\nhost = "a"\n');
   await writeFile(workspace.path("b.toml"), '[serve]\nhost = "b"\n');
   const show = async (args: string[], env: Record<string, string>) => {
-    const { stdout } = await workspace.run(own, ["config", "serve", ...args], { env });
+    const { stdout } = await workspace.run(quickest, ["config", "serve", ...args], { env });
     return /^host +"(\w+)"/m.exec(stdout)?.[1];
   };
   assertEquals(await show([], {}), "usual");
   assertEquals(await show([], { STREAM_CONFIG: "a.toml" }), "a");
   assertEquals(await show(["--config", "b.toml"], { STREAM_CONFIG: "a.toml" }), "b");
-  const { code, stderr } = await workspace.run(own, ["ls", "--config", "missing.toml"]);
+  const { code, stderr } = await workspace.run(quickest, ["ls", "--config", "missing.toml"]);
   assertEquals(code, 2);
   assertMatch(stderr, /^stream: the configuration missing\.toml cannot be read: /);
 });
@@ -161,7 +160,7 @@ test("what is wrong in the environment is named with the variable", async () => 
     [{ STREAM_SERVE_REQUIRE_CONTEXT: "1" }, /STREAM_SERVE_REQUIRE_CONTEXT 1: .*true nor false\n/],
   ];
   for (const [env, expected] of wrong) {
-    const { code, stderr } = await workspace.run(own, ["serve"], { env });
+    const { code, stderr } = await workspace.run(quickest, ["serve"], { env });
     assertEquals(code, 2);
     assertMatch(stderr, expected);
   }

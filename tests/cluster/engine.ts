@@ -8,6 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectEngine, type Engine } from "../../src/cluster/engine.ts";
+import { NATS_SERVER } from "../helpers/nats_server.ts";
 
 const MEMBERS = 3;
 const START_MS = 30_000;
@@ -37,8 +38,7 @@ export class Member {
   /** Starts it, or starts it again. */
   start(): void {
     const config = join(this.#directory, `${this.name}.conf`);
-    const program = process.env.STREAM_NATS ?? "nats-server";
-    const words = ["-c", GUARD, program, "-c", config, "-l", join(this.#directory, this.name)];
+    const words = ["-c", GUARD, NATS_SERVER, "-c", config, "-l", join(this.#directory, this.name)];
     this.#guard = spawn("sh", words, { stdio: ["pipe", "ignore", "ignore"] });
     this.#guard.unref();
   }
@@ -82,8 +82,14 @@ export class EngineCluster implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** Starts one; `fileStore` is what each member may store. */
-  static async start({ fileStore = "4GB" } = {}): Promise<EngineCluster> {
+  /**
+   * Starts one.
+   * @param given.fileStore What each member may store.
+   * @param given.syncInterval When it flushes: what is acknowledged survives the machine with `always` only.
+   */
+  static async start(
+    { fileStore = "4GB", syncInterval = "always" } = {},
+  ): Promise<EngineCluster> {
     const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
     const ports = await freePorts(3 * MEMBERS);
     const routes = ports.slice(2 * MEMBERS).map((port) => `nats://127.0.0.1:${port}`).join(", ");
@@ -98,7 +104,7 @@ export class EngineCluster implements AsyncDisposable {
         `max_payload: 1MB`,
         `jetstream { store_dir: "${
           join(directory, `${name}.data`)
-        }", max_file_store: ${fileStore}, sync_interval: always }`,
+        }", max_file_store: ${fileStore}, sync_interval: ${syncInterval} }`,
         `cluster { name: stream, listen: 127.0.0.1:${route}, routes: [${routes}] }`,
       ];
       writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));
@@ -159,9 +165,9 @@ export class EngineCluster implements AsyncDisposable {
 
 let shared: Promise<EngineCluster> | null = null;
 
-/** One for all tests of this process that leave it as it is. */
+/** One for all tests of this process that leave it as it is; nobody takes the machine away from it. */
 export function sharedCluster(): Promise<EngineCluster> {
-  return shared ??= EngineCluster.start();
+  return shared ??= EngineCluster.start({ syncInterval: "10s" });
 }
 
 /** Ports that nobody listens on. */

@@ -7,11 +7,10 @@ import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { EngineCluster } from "../cluster/engine.ts";
-import { type Kind, own, pairs, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, pairs, type Program, Workspace } from "../helpers/cli.ts";
 
 /** What references name; clients of these tests say themselves where the servers are. */
 const SERVICE = "http://logs.example";
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
 let started: Promise<EngineCluster> | null = null;
 
@@ -136,6 +135,9 @@ for (const { server, client } of pairs) {
     assertEquals((await push.exit()).code, 0);
     for (const follow of follows) assertEquals((await follow.exit()).stdout, text);
     assertLess(pauseMs, 5000);
+    const metrics = await (await fetch(`${b.url}/metrics`)).text();
+    assertMatch(metrics, /^stream_takeovers_total 1$/m);
+    assertMatch(metrics, /^stream_append_seconds_count [1-9]/m);
     const { code, stdout } = await workspace.run(client, [
       "status",
       id,
@@ -148,7 +150,8 @@ for (const { server, client } of pairs) {
   });
 }
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a rolling restart of all nodes loses nobody and fails nothing`, async () => {
     await using cluster = await twoNodes(kind, ["--drain", "100ms"]);
     const { workspace, nodes, both } = cluster;
@@ -219,6 +222,34 @@ for (const kind of KINDS) {
     const link = share.stdout.split("\n")[0].replace(SERVICE, b.url);
     const answer = await fetch(link);
     assertEquals([answer.status, await answer.text()], [200, "shared\n"]);
+  });
+
+  test(`${kind}: a token of the cluster is good at every node, until it is revoked for all of them`, async () => {
+    await using cluster = await twoNodes(kind, ["--auth", "cluster"]);
+    const { workspace, nodes } = cluster;
+    const { url } = await ownEngine();
+    const token = (...args: string[]) =>
+      workspace.run(kind, ["token", ...args, "--cluster", url], { env: { STREAM_TOKEN: "" } });
+    const name = crypto.randomUUID();
+    const created = await token("create", "--scope", "read", "--name", name);
+    assertEquals([created.code, created.stderr], [0, ""]);
+    const again = await token("create", "--scope", "read", "--name", name);
+    assertMatch(again.stderr, /the tokens of the cluster has a token .*CONFLICT/);
+    const headers = { authorization: `Bearer ${created.stdout.trim()}` };
+    const answers = async (wanted: number) => {
+      for (const node of nodes) {
+        let status = 0;
+        while (status !== wanted) {
+          const answer = await fetch(`${node.url}/resources`, { headers });
+          await answer.body?.cancel();
+          status = answer.status;
+          if (status !== wanted) await sleep(50);
+        }
+      }
+    };
+    await answers(200);
+    assertEquals((await token("revoke", name)).code, 0);
+    await answers(401);
   });
 
   test(`${kind}: retention deletes on all nodes`, async () => {

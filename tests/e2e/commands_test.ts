@@ -4,10 +4,9 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { push as upload } from "../../src/client.ts";
 import { VERSION } from "../../src/protocol.ts";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
 
 const COMMANDS = ["serve", "push", "follow", "status", "ls", "rm"];
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const LINES = "first\nsecond\n";
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
@@ -117,7 +116,8 @@ test("rm deletes a finished resource, and refuses one that is being uploaded", a
   assertEquals(left.map(({ reference }: { reference: string }) => reference), [running.reference]);
 });
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`help of ${kind} names every command, option and exit code`, async () => {
     await using workspace = await Workspace.open();
     const ask = async (...args: string[]) => {

@@ -2,9 +2,8 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { writeFile } from "node:fs/promises";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
 
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 const UTC = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (.*)$/;
 
 /** When lines arrived, as the server says. */
@@ -16,6 +15,7 @@ async function timesOf(workspace: Workspace, reference: string): Promise<number[
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: follow --grep prints the lines that match while they come, as search does`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);

@@ -1,10 +1,8 @@
 /** Finding and looking: names, lists, searches, waits and deletions of several, by the real program. */
 import { writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, quickest, Workspace } from "../helpers/cli.ts";
 
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 const LOG = [
   ...["first", "second", "an error", "fourth", "fifth", "sixth", "ERROR é", "last"],
 ].map((line) => `${line}\n`).join("");
@@ -12,9 +10,9 @@ const LOG = [
 /** A server with one log in the context `ci/17`; runs the program there. */
 async function withLog(kind: Kind) {
   const workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serve(quickest);
   await writeFile(workspace.path("build.log"), LOG);
-  const pushed = await workspace.run(own, ["push", "build.log", "--context", "ci/17"]);
+  const pushed = await workspace.run(quickest, ["push", "build.log", "--context", "ci/17"]);
   const id = pushed.stdout.trim().split("/").at(-1)!;
   return {
     workspace,
@@ -27,11 +25,13 @@ async function withLog(kind: Kind) {
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
+
   test(`${kind}: a name is found whether its letters are composed or not`, async () => {
     await using at = await withLog(kind);
     const [composed, apart] = ["\u00dcbung.log", "U\u0308bung.log"];
     for (const [name, typed] of [[composed, apart], [apart, composed]]) {
-      await at.workspace.run(own, ["push", "build.log", "--name", name, "--context", name]);
+      await at.workspace.run(quickest, ["push", "build.log", "--name", name, "--context", name]);
       assertEquals((await at.run("follow", `${name}/${typed}`)).stdout, LOG);
     }
   });
@@ -47,7 +47,7 @@ for (const kind of kinds) {
     const missing = await at.run("status", "ci/17/other.log");
     assertEquals(missing.code, 1);
     assertStringIncludes(missing.stderr, "no resource is called ci/17/other.log (NOT_FOUND)");
-    await at.workspace.run(own, ["push", "build.log", "--context", "ci/17"]);
+    await at.workspace.run(quickest, ["push", "build.log", "--context", "ci/17"]);
     const two = await at.run("follow", "ci/17/build.log");
     assertEquals([two.code, two.stdout], [1, ""]);
     assertMatch(
@@ -136,7 +136,7 @@ for (const kind of kinds) {
   test(`${kind}: follow --no-color leaves out what colours a terminal`, async () => {
     await using at = await withLog(kind);
     await writeFile(at.workspace.path("red.log"), "\x1b[31mred\x1b[0m\n");
-    await at.workspace.run(own, ["push", "red.log", "--context", "c"]);
+    await at.workspace.run(quickest, ["push", "red.log", "--context", "c"]);
     assertEquals((await at.run("follow", "c/red.log")).stdout, "\x1b[31mred\x1b[0m\n");
     assertEquals((await at.run("follow", "c/red.log", "--no-color")).stdout, "red\n");
     const several = await at.run("follow", "c/red.log", at.id, "--no-color", "--tail", "1");
@@ -146,8 +146,8 @@ for (const kind of kinds) {
   test(`${kind}: ls chooses by state, time and name, and sorts`, async () => {
     await using at = await withLog(kind);
     await writeFile(at.workspace.path("a.bin"), "x");
-    await at.workspace.run(own, ["push", "a.bin"]);
-    const running = await at.workspace.push(own, ["-", "--name", "live"]);
+    await at.workspace.run(quickest, ["push", "a.bin"]);
+    const running = await at.workspace.push(quickest, ["-", "--name", "live"]);
     const names = async (...args: string[]) =>
       JSON.parse((await at.run("ls", "--json", ...args)).stdout)
         .map(({ filename }: { filename: string }) => filename);
@@ -182,7 +182,7 @@ for (const kind of kinds) {
     const watch = at.workspace.start(kind, ["ls", "--watch", "--json"]);
     const lines = (text: string) => text.trimEnd().split("\n").map((line) => JSON.parse(line));
     await watch.stdout.until((text) => text.endsWith("\n"));
-    const { push } = await at.workspace.push(own, ["-", "--name", "live"]);
+    const { push } = await at.workspace.push(quickest, ["-", "--name", "live"]);
     await watch.stdout.until((text) => text.includes("INITIATED"));
     push.end();
     const seen = lines(await watch.stdout.until((text) => text.split("COMPLETED").length === 3));
@@ -195,7 +195,7 @@ for (const kind of kinds) {
 
   test(`${kind}: wait ends with the resource, with 3 for a FAILED one, with 124 when it is too late`, async () => {
     await using at = await withLog(kind);
-    const { push, reference } = await at.workspace.push(own, ["-", "--name", "live"]);
+    const { push, reference } = await at.workspace.push(quickest, ["-", "--name", "live"]);
     assertEquals((await at.run("wait", reference, "--timeout", "300ms")).code, 124);
     const waiting = at.workspace.start(kind, ["wait", at.id, reference, "--json"]);
     await waiting.stdout.until((text) => text.includes("build.log"));
@@ -210,9 +210,15 @@ for (const kind of kinds) {
 
   test(`${kind}: wait --context ends with the last of its resources`, async () => {
     await using at = await withLog(kind);
-    const { push } = await at.workspace.push(own, ["-", "--context", "ci/17", "--name", "live"]);
+    const { push } = await at.workspace.push(quickest, [
+      "-",
+      "--context",
+      "ci/17",
+      "--name",
+      "live",
+    ]);
     const waiting = at.workspace.start(kind, ["wait", "--context", "ci/17"]);
-    const next = await at.workspace.push(own, ["-", "--context", "ci/17", "--name", "next"]);
+    const next = await at.workspace.push(quickest, ["-", "--context", "ci/17", "--name", "next"]);
     push.end();
     await waiting.stdout.until((text) => text.includes("live"));
     next.push.end();
@@ -233,7 +239,7 @@ for (const kind of kinds) {
 
   test(`${kind}: rm takes several, says which it could not delete, and goes on`, async () => {
     await using at = await withLog(kind);
-    const { push, reference } = await at.workspace.push(own, ["-", "--context", "ci/17"]);
+    const { push, reference } = await at.workspace.push(quickest, ["-", "--context", "ci/17"]);
     const { code, stderr } = await at.run("rm", "00000000", reference, at.id);
     assertEquals(code, 1);
     assertMatch(stderr, /^stream: 00000000: .*\(NOT_FOUND\)\nstream: .*\(WRONG_STATE\)\n$/);
@@ -247,13 +253,13 @@ for (const kind of kinds) {
 
   test(`${kind}: share --json tells the end of the link`, async () => {
     await using workspace = await Workspace.open();
-    const created = await workspace.run(own, [
+    const created = await workspace.run(quickest, [
       ...["token", "create", "--auth", "tokens", "--scope", "upload,read,admin"],
     ]);
-    await workspace.serve(own, ["--auth", "tokens"]);
+    await workspace.serve(quickest, ["--auth", "tokens"]);
     const env = { STREAM_TOKEN: created.stdout.trim() };
     await writeFile(workspace.path("a.log"), LOG);
-    const pushed = await workspace.run(own, ["push", "a.log", "--context", "c"], { env });
+    const pushed = await workspace.run(quickest, ["push", "a.log", "--context", "c"], { env });
     assertEquals(pushed.code, 0);
     const { stdout } = await workspace.run(kind, ["share", "c/a.log", "--json"], { env });
     const link = JSON.parse(stdout);

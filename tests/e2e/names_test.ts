@@ -1,13 +1,11 @@
 /** Files whose names are not UTF-8, by the real program. */
 import { execFileSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertMatch } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, Workspace } from "../helpers/cli.ts";
 
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
-
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a file whose name is not UTF-8 is pushed, and followed while it grows`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(kind);

@@ -4,9 +4,8 @@ import { mkdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
 
 /** Starts the program with a stdout that nobody reads any more. */
@@ -36,7 +35,8 @@ async function damaged(workspace: Workspace, kind: Kind, count: number): Promise
   return ids;
 }
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a push is finished when nobody reads its reference`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(kind);

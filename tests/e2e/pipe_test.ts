@@ -2,9 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { kinds, own, Workspace } from "../helpers/cli.ts";
 
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 /** A port that nobody listens on. */
 const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
 

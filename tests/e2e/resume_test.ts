@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { utf8 } from "../helpers/bytes.ts";
-import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
 import { Chance } from "../helpers/random.ts";
 import { checksumOf } from "../helpers/resources.ts";
@@ -16,7 +16,6 @@ const BYTES = new Chance(1).text(3 * PART_BYTES);
 const part = (index: number) => BYTES.slice(index * PART_BYTES, (index + 1) * PART_BYTES);
 
 /** What a run tests: its own program, and the binary once. */
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 
 /** A server that comes back at its address, with its data. */
 class Server {
@@ -66,6 +65,7 @@ async function assertCompleted(
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a push and a follow survive the server's kill -9, twice`, async () => {
     await using workspace = await Workspace.open();
     const server = await Server.start(workspace, kind);

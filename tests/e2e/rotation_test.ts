@@ -3,11 +3,8 @@ import { execFileSync } from "node:child_process";
 import { appendFile, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import process from "node:process";
-import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
-
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+import { inTurn, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 
 /** A push of `logs/app.log` with its own context. */
 class Following implements AsyncDisposable {
@@ -81,6 +78,7 @@ class Following implements AsyncDisposable {
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: -F waits for a file that is not there, and follows it`, async () => {
     await using following = await Following.start(kind);
     await following.write("first\n");

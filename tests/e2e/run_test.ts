@@ -3,12 +3,11 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 import { runOutput } from "../helpers/peers/run_output.ts";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
 
 /** What a run tests: its own program, and the binary once. */
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 /** A port that nobody listens on. */
 const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
 
@@ -37,6 +36,7 @@ function runs(program: Program): Promise<string> {
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: output and exit code of a command are its own; the resource has its output`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);

@@ -1,11 +1,8 @@
 /** Several resources at once: pushed, followed and fetched, by the real program. */
 import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
-
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
 
 async function listed(workspace: Workspace, ...args: string[]): Promise<Record<string, unknown>[]> {
   return JSON.parse((await workspace.run(own, ["ls", "--json", ...args])).stdout);
@@ -23,6 +20,7 @@ async function withFiles(): Promise<Workspace> {
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: files and directories are pushed into one context, each as a resource`, async () => {
     await using workspace = await withFiles();
     await workspace.serve(own);

@@ -2,13 +2,12 @@
 import { appendFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { kinds, Workspace } from "../helpers/cli.ts";
 
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 /** As `nohup` starts a program. */
 const NOHUP = `trap "" HUP; exec "$@"`;
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
   test(`${kind}: the end of the terminal completes a push that follows a file`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(kind);

@@ -1,10 +1,8 @@
 /** A server whose catalog was lost says so when it starts, and nobody believes that there never was anything. */
 import { rm } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, Workspace } from "../helpers/cli.ts";
 
-const kinds: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const SAYS = "records are missing";
 
 async function pushText(workspace: Workspace, kind: Kind, text: string): Promise<string> {
@@ -17,6 +15,7 @@ async function pushText(workspace: Workspace, kind: Kind, text: string): Promise
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a server whose catalog is gone says how many files nobody can read, and what to do`, async () => {
     await using workspace = await Workspace.open();
     const server = await workspace.serve(kind);

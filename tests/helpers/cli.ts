@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import type { Readable } from "node:stream";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 /** What `stream` stands for. */
@@ -26,6 +27,26 @@ const DEADLINE_MS = 10_000;
 
 /** The kind that the runtime of these tests runs. */
 export const own: Kind = "Deno" in globalThis ? "deno" : "bun";
+
+/** What starts the quickest; it does what a test needs beside what it tests, and what one table decides on every runtime. */
+export const quickest: Kind = "binary";
+
+/** The programs that this run of the tests tries. */
+export const kinds: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
+
+/**
+ * Declares tests of one kind of program. Bun and the binary it made are one runtime, and starting programs is
+ * what the suite takes its time for: of the tests of a file each of the two runs every other, the binary the first.
+ * With `STREAM_KINDS=all` both run all.
+ */
+export function inTurn(kind: Kind): (name: string, body: () => Promise<void>) => void {
+  const all = kind === "deno" || process.env.STREAM_KINDS === "all";
+  let next = kind !== "bun";
+  return (name, body) => {
+    if (all || next) test(name, body);
+    next = !next;
+  };
+}
 
 /**
  * Which program talks to which. The tests run on both runtimes, and every pair is to be tested once: each

@@ -109,8 +109,12 @@ function testServer(server: StreamServer, port: number, close: () => Promise<voi
   };
 }
 
-/** A server in memory on a free port. */
+/** A server in memory on a free port; with `STREAM_TEST_NODES` set, two nodes on a real engine. */
 export async function startServer(options: Partial<ServerOptions> = {}): Promise<TestServer> {
+  if (process.env.STREAM_TEST_NODES !== undefined && !("storage" in options)) {
+    const { startTwo } = await import("../cluster/two_servers.ts");
+    return await startTwo((parts) => makeServer({ ...options, ...parts }));
+  }
   const server = await makeServer(options);
   const { port } = await server.listen({ port: 0 });
   return testServer(server, port, () => server.close());

@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { type Kind, Workspace } from "./cli.ts";
 
 const BLOCK_BYTES = 1024 * 1024;
-const SLOW_BYTES_PER_SECOND = 5e6;
+const SLOW_BYTES_PER_SECOND = 1e6;
 const MAX_SERVER_MEGABYTES = 250;
 
 /** What a follower got. */

@@ -7,7 +7,7 @@ import { SUBPROTOCOL } from "../../src/protocol.ts";
 import { countBytes } from "../../src/server/answer/counted.ts";
 import { pathsForLogs } from "../../src/server/observer.ts";
 import type { AccessEntry } from "../../src/server.ts";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, Workspace } from "../helpers/cli.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually, within } from "../helpers/frames/connection.ts";
 import { allRoutes } from "../helpers/routes.ts";
@@ -15,7 +15,6 @@ import { type Problem, RawClient, startServer } from "../helpers/server.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
 function log(): { entries: AccessEntry[]; accessLog: (entry: AccessEntry) => void } {
   const entries: AccessEntry[] = [];
@@ -132,6 +131,8 @@ test("paths in logs have no secrets of uploads", async () => {
   for (const base of ["", "/logs"]) {
     assertEquals(pathForLogs(`${base}/uploads/12345678/geheim`), `${base}/uploads/12345678/…`);
     assertEquals(pathForLogs(`${base}/uploads/a/geheim/mehr`), `${base}/uploads/a/…`);
+    assertEquals(pathForLogs(`${base}/uploads/a%2fgeheim`), `${base}/uploads/a%2f…`);
+    assertEquals(pathForLogs(`${base}/tus/a/gehe\nim`), `${base}/tus/a/…`);
     assertEquals(pathForLogs(`${base}/resources/uploads`), `${base}/resources/uploads`);
   }
 });
@@ -195,7 +196,8 @@ test("a body that is given up, or fails, counts what was sent", async () => {
   assertEquals(counts, [10, 0]);
 });
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`--access-log of ${kind} writes one JSON object for each request`, async () => {
     await using workspace = await Workspace.open();
     const server = await workspace.serve(kind, ["--access-log", "--log-format", "json"]);

@@ -152,6 +152,8 @@ test("uploads, their bytes and checkpoints are counted, and what followers read"
   assertEquals(after.get("stream_checkpoint_latency_seconds_count"), 1);
   assertGreater(after.get("stream_checkpoint_latency_seconds_sum")!, 0);
   assert(after.get("stream_checkpoint_latency_seconds_sum")! < 5);
+  assertEquals(after.get("stream_append_seconds_count"), 1);
+  assertEquals(after.get("stream_takeovers_total"), 0);
   assertEquals(after.get("stream_fsync_seconds_count"), 1);
   assertEquals(after.get(`stream_sessions_ended_total{kind="upload"}`), 1);
 });

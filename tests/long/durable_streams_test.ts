@@ -2,15 +2,13 @@
 import { test } from "node:test";
 import { DurableStreamTestServer } from "@durable-streams/server";
 import { assert, assertEquals } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
+import { kinds, Workspace } from "../helpers/cli.ts";
 import { type Conformance, runSuite } from "../helpers/durable_streams/conformance.ts";
 import { transferThroughStream } from "../helpers/durable_streams/transfer.ts";
 
 const GIBIBYTE = 1024 ** 3;
 /** What the suite leaves out unless it is asked for, and is not spoken here. */
 const SUBSCRIPTIONS = "Reserved subscription APIs";
-
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : [own];
 
 function assertConforms({ passed, failed, skipped }: Conformance): void {
   assertEquals(failed, []);

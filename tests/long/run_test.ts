@@ -1,9 +1,7 @@
 /** A command that writes a gibibyte as fast as it can, under `stream run`. */
 import { test } from "node:test";
-import { type Kind, own } from "../helpers/cli.ts";
+import { kinds } from "../helpers/cli.ts";
 import { runOutput } from "../helpers/peers/run_output.ts";
-
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
 
 for (const kind of kinds) {
   test(`${kind}: 1 GiB of output is passed on and uploaded as it is`, async () => {

@@ -400,6 +400,9 @@ test("a byte past the end is waited for, unless it was seen or nothing more will
     checkStart(status, 10, null);
     assertEquals(codeOf(() => checkStart(status, 11, 0)), "OFFSET_LOST");
   }
+  assertEquals(codeOf(() => checkStart({ ...running, epoch: 4 }, 11, 3)), "OFFSET_LOST");
+  // Within an epoch it only grows.
+  assertEquals(codeOf(() => checkStart({ ...running, epoch: 3 }, 11, 3)), "NOT_READY");
   checkStart(running, 11, null);
   for (const transferStatus of ["COMPLETED", "FAILED"] as const) {
     const status = { ...running, transferStatus };

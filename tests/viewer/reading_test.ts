@@ -279,3 +279,38 @@ test("a line that is not ended is read again when it grew while it was being rea
   assertEquals(reads.map(({ to }) => to), [4, text.length]);
   assertEquals(log.row(0)?.row.text, "50 %");
 });
+
+test("text that came with a status is not taken for that of another one", async () => {
+  const later = Promise.withResolvers<void>();
+  const status = (currentSize: number, numberOfLines: number) => ({
+    transferStatus: "IN_PROGRESS",
+    numberOfLines,
+    currentSize,
+    epoch: 1,
+  } as ResourceInfo);
+  const heard = arrival();
+  const source: LogSource = {
+    info: () => Promise.resolve(status(0, 0)),
+    async *statuses(_signal, _onRetry, onText) {
+      onText({ startOffset: 0, endOffset: 4, text: "a\nb\n" });
+      yield status(4, 2);
+      // The connection broke before the status of this text.
+      onText({ startOffset: 4, endOffset: 6, text: "c\n" });
+      yield status(10, 5);
+      await later.promise;
+    },
+    lines: () => new Promise(() => {}),
+    lineSince: null,
+    read: () => new Promise(() => {}),
+    find: null,
+  };
+  const log = new Log(source, new SettingsStore({ getItem: () => null, setItem: () => {} }));
+  log.listen(heard.changed);
+  const opened = log.open();
+  while (log.lines !== 5) await heard.once();
+  const there = [0, 1, 2, 3, 4].map((line) => log.cache.get(line)?.text ?? null);
+  assertEquals(there, ["a", "b", null, null, null]);
+  log.close();
+  later.resolve();
+  await opened;
+});

@@ -19,7 +19,9 @@ import { FileStorage } from "../../storage/file.ts";
 import { NatsStorage } from "../../storage/nats.ts";
 import type { Options } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
-import { printLine } from "../output/output.ts";
+import { Announcer } from "../output/output.ts";
+import { Progress } from "../output/progress.ts";
+import { flush } from "../output/stderr.ts";
 import { catalogPath } from "../unknown_logs.ts";
 import { withEngine } from "./engine.ts";
 
@@ -35,7 +37,7 @@ interface Place {
 /**
  * Copies everything; the directory stays as it is.
  * @param directory Data directory of a server that does not run.
- * @param options Options with `cluster`.
+ * @param options Options with `cluster` and `json`.
  * @returns How many resources could not be copied.
  * @throws {StreamError} SOURCE_FAILED for no data directory, CONFLICT while a server runs there.
  */
@@ -57,7 +59,7 @@ export async function adoptIntoCluster(directory: string, options: Options): Pro
         catalog: await NatsCatalog.open(engine, { path: join(copies, "catalog.sqlite") }),
       };
       try {
-        return await copyAll(from, to);
+        return await copyAll(from, to, new Announcer(options.flag("json")));
       } finally {
         for (const { storage, catalog } of [to, from]) {
           await storage.close();
@@ -71,18 +73,29 @@ export async function adoptIntoCluster(directory: string, options: Options): Pro
   }
 }
 
-async function copyAll(from: Place, to: Place): Promise<number> {
+async function copyAll(from: Place, to: Place, announcer: Announcer): Promise<number> {
   let [copied, known, failed] = [0, 0, 0];
-  for await (const record of recordsOf(from.catalog)) {
-    try {
-      if (await copyOne(record, from, to)) copied++;
-      else known++;
-    } catch (error) {
-      failed++;
-      await printLine(`${record.id}: ${toStreamError(error).message}`);
+  {
+    using progress = new Progress(() => `${copied} resources copied`);
+    for await (const record of recordsOf(from.catalog)) {
+      const { id, metadata: { filename }, size } = record;
+      try {
+        if (await copyOne(record, from, to, progress)) {
+          copied++;
+          await announcer.tell({ id, filename, size });
+        } else known++;
+      } catch (error) {
+        failed++;
+        const { message } = toStreamError(error);
+        await announcer.tell({ id, problem: message, remedy: null }, `${id}: ${message}`);
+      }
     }
   }
-  await printLine(`${copied} resources copied, ${known} were there already, ${failed} failed`);
+  // The end of the progress stands before the sum.
+  await flush();
+  const text = `${copied} resources copied, ${known} were there already, ${failed} failed`;
+  await announcer.tell({ copied, known, failed }, text);
+  announcer.done();
   return failed;
 }
 
@@ -97,21 +110,31 @@ async function* recordsOf(catalog: Catalog): AsyncGenerator<ResourceRecord, void
 }
 
 /** @returns False when it is there already. */
-async function copyOne(record: ResourceRecord, from: Place, to: Place): Promise<boolean> {
+async function copyOne(
+  record: ResourceRecord,
+  from: Place,
+  to: Place,
+  progress: Progress,
+): Promise<boolean> {
   const { id, contextId } = record;
   const there = await to.catalog.get(id);
   if (there?.createdAtMs === record.createdAtMs) return false;
   if (there !== null) throw new StreamError("CONFLICT", "the cluster has another one of this id");
   // What an earlier attempt left has no record.
   await to.storage.delete(id);
-  await copyLog(record, from.storage, to.storage);
+  await copyLog(record, from.storage, to.storage, progress);
   if (contextId !== null) await copyContext(contextId, from.catalog, to.catalog);
   await to.catalog.create({ ...record, durableSize: record.size, owner: null, revision: 0 });
   return true;
 }
 
 /** Copies the bytes that the record counts, and holds them against its digest. */
-async function copyLog(record: ResourceRecord, from: Storage, to: Storage): Promise<void> {
+async function copyLog(
+  record: ResourceRecord,
+  from: Storage,
+  to: Storage,
+  progress: Progress,
+): Promise<void> {
   const { id, size, epoch, metadata: { supportsLineAccess }, digest: wanted } = record;
   const digest = wanted === null ? null : await createDigest(wanted.algorithm);
   const reader = await from.openReader(id);
@@ -123,6 +146,7 @@ async function copyLog(record: ResourceRecord, from: Storage, to: Storage): Prom
         digest?.update(bytes);
         await writer.append(at, [bytes]);
         at += bytes.length;
+        progress.count(bytes.length);
       }
     } finally {
       await writer.close();

@@ -13,7 +13,7 @@ import { shardsOf, streamOf } from "../../cluster/logs.ts";
 import { createDigest } from "../../digest.ts";
 import { toStreamError } from "../../protocol.ts";
 import { NatsStorage } from "../../storage/nats.ts";
-import { CheckReport, type Facts } from "../check_report.ts";
+import { CheckReport, type Facts, type ReportSettings } from "../check_report.ts";
 import type { Options } from "../command.ts";
 import { withEngine } from "./engine.ts";
 
@@ -24,7 +24,7 @@ const REGISTERED_WITHIN_MS = 1000;
 
 /**
  * Checks everything that is finished.
- * @param options Options with `cluster` and `repair`.
+ * @param options Options with `cluster`, `repair` and `json`.
  * @returns How many problems there are.
  */
 export async function checkCluster(options: Options): Promise<number> {
@@ -34,7 +34,10 @@ export async function checkCluster(options: Options): Promise<number> {
       const storage = await NatsStorage.open(engine);
       const catalog = await NatsCatalog.open(engine, { path: join(directory, "catalog.sqlite") });
       try {
-        return await checkAll({ engine, storage, catalog }, options.flag("repair"));
+        return await checkAll({ engine, storage, catalog }, {
+          repair: options.flag("repair"),
+          json: options.flag("json"),
+        });
       } finally {
         await storage.close();
         await catalog.close();
@@ -51,21 +54,27 @@ interface Parts {
   catalog: NatsCatalog;
 }
 
-async function checkAll(parts: Parts, repairs: boolean): Promise<number> {
-  const report = new CheckReport(parts.catalog, repairs);
+async function checkAll(parts: Parts, settings: ReportSettings): Promise<number> {
+  using report = new CheckReport(parts.catalog, settings);
   for await (const record of report.finished()) {
-    await report.compare(record, await inspect(parts.storage, record));
+    const facts = await inspect(parts.storage, record, (bytes) => report.count(bytes));
+    await report.compare(record, facts);
   }
-  for (const id of await unknownLogs(parts)) {
+  const unknown = await unknownLogs(parts);
+  for (const id of unknown) {
     await report.problem(id, "no record names this log", "deleted");
-    if (repairs) await parts.storage.delete(id);
+    if (settings.repair) await parts.storage.delete(id);
   }
-  await report.sum();
+  await report.sum(unknown.length);
   return report.problems;
 }
 
 /** What the log of a record holds, as far as the record says; null when there is none. */
-async function inspect(storage: NatsStorage, record: ResourceRecord): Promise<Facts | null> {
+async function inspect(
+  storage: NatsStorage,
+  record: ResourceRecord,
+  counted: (byteCount: number) => void,
+): Promise<Facts | null> {
   const { id, size, metadata: { supportsLineAccess }, digest: wanted } = record;
   const digest = wanted === null ? null : await createDigest(wanted.algorithm);
   let [at, breaks, last] = [0, 0, LINE_BREAK];
@@ -83,6 +92,7 @@ async function inspect(storage: NatsStorage, record: ResourceRecord): Promise<Fa
           continue;
         }
         digest?.update(bytes);
+        counted(bytes.length);
         for (let found = bytes.indexOf(LINE_BREAK); found >= 0; breaks++) {
           found = bytes.indexOf(LINE_BREAK, found + 1);
         }

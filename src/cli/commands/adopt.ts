@@ -26,7 +26,9 @@ import { indexPath, logPath } from "../../storage/layout.ts";
 import { findFiles, type FoundFile, inspectLog, rebuildIndex } from "../../storage/verify.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
-import { Announcer, visible } from "../output/output.ts";
+import { Announcer } from "../output/output.ts";
+import { Progress } from "../output/progress.ts";
+import { flush } from "../output/stderr.ts";
 import { catalogPath } from "../unknown_logs.ts";
 import { CLUSTER_OPTIONS } from "./cluster.ts";
 
@@ -61,6 +63,10 @@ export const adopt: Command = {
     },
     binary: { kind: "flag", help: "lines cannot be asked for where there is no index" },
     context: { kind: "text", value: "ID", help: "upload context: a test run, a job" },
+    json: {
+      kind: "flag",
+      help: "print a JSON object a line for each resource and problem, and for the sum",
+    },
     ...CLUSTER_OPTIONS,
   },
   examples: [
@@ -85,6 +91,7 @@ async function runAdopt(directory: string, options: Options): Promise<number> {
     describe: await readRules(options),
     copy: options.flag("copy"),
     contextId: options.text("context") ?? null,
+    json: options.flag("json"),
   };
   if (settings.contextId !== null) checkContextId(settings.contextId);
   const data = options.text("data") ?? directory;
@@ -175,11 +182,13 @@ interface AdoptSettings {
   describe: Describe;
   copy: boolean;
   contextId: string | null;
+  json: boolean;
 }
 
 class AdoptRun {
   readonly #storage: FileStorage;
-  readonly #announcer = new Announcer();
+  readonly #announcer: Announcer;
+  #progress: Progress | null = null;
   readonly #brought = { linked: 0, copied: 0 };
   #adopted = 0;
   #known = 0;
@@ -193,20 +202,45 @@ class AdoptRun {
     private readonly settings: AdoptSettings,
   ) {
     this.#storage = new FileStorage(directory);
+    this.#announcer = new Announcer(settings.json);
   }
 
   async all(files: FoundFile[]): Promise<number> {
     const { contextId } = this.settings;
     if (contextId !== null) await this.catalog.createContext(contextId);
-    for (const file of files) await this.#one(file);
+    {
+      let done = 0;
+      using progress = new Progress(() => `${done} of ${files.length} files`);
+      this.#progress = progress;
+      for (const file of files) {
+        await this.#one(file);
+        done++;
+      }
+    }
+    // The end of the progress stands before the sum.
+    await flush();
+    await this.#sum();
+    return this.#left === 0 ? EXIT.ok : EXIT.failed;
+  }
+
+  async #sum(): Promise<void> {
     const { linked, copied } = this.#brought;
-    if (linked + copied > 0) await this.#announcer.say(`${linked} moved, ${copied} copied`);
-    await this.#announcer.say(
-      `${this.#adopted} adopted, ${this.#known} already there, ${this.#built} indexes built, ` +
-        `${this.#rebuilt} rebuilt, ${this.#left} left alone`,
+    const sum = {
+      adopted: this.#adopted,
+      known: this.#known,
+      indexesBuilt: this.#built,
+      indexesRebuilt: this.#rebuilt,
+      leftAlone: this.#left,
+      moved: linked,
+      copied,
+    };
+    if (linked + copied > 0) await this.#announcer.hint(`${linked} moved, ${copied} copied`);
+    await this.#announcer.tell(
+      sum,
+      `${sum.adopted} adopted, ${sum.known} already there, ${sum.indexesBuilt} indexes built, ` +
+        `${sum.indexesRebuilt} rebuilt, ${sum.leftAlone} left alone`,
     );
     this.#announcer.done();
-    return this.#left === 0 ? EXIT.ok : EXIT.failed;
   }
 
   async #one({ id, path }: FoundFile): Promise<void> {
@@ -221,7 +255,9 @@ class AdoptRun {
       if (!this.settings.copy) await dropOriginal(path, logPath(this.directory, id));
     } catch (error) {
       this.#left++;
-      await this.#announcer.say(visible(`${path}: left alone: ${toStreamError(error).message}`));
+      const { message } = toStreamError(error);
+      const told = { path, problem: message, remedy: null };
+      await this.#announcer.tell(told, `${path}: left alone: ${message}`);
     }
   }
 
@@ -265,6 +301,7 @@ class AdoptRun {
     });
     await this.catalog.sync?.();
     this.#adopted++;
+    await this.#announcer.tell({ id, filename: metadata.filename, size, ...content });
   }
 
   /** Reads a log once, mends its index, and brings both to disk. */
@@ -275,7 +312,10 @@ class AdoptRun {
     { supportsLineAccess: lineAccess }: ResourceMetadata,
   ): Promise<{ lines: number | null; digest: Digest }> {
     const digest = await createDigest("xxh128");
-    const facts = await inspectLog(this.directory, id, lineAccess, (bytes) => digest.update(bytes));
+    const facts = await inspectLog(this.directory, id, lineAccess, (bytes) => {
+      digest.update(bytes);
+      this.#progress?.count(bytes.length);
+    });
     if (facts?.size !== size) throw conflict("it cannot be read, or is still being written");
     if (!facts.indexIsRight) await this.#mendIndex(id, path);
     const log = await this.#storage.recover(id, { lineAccess, epoch: 1 });
@@ -298,7 +338,11 @@ class AdoptRun {
     if (!isThere) this.#built++;
     else {
       this.#rebuilt++;
-      await this.#announcer.say(`${index}: did not name the line breaks; built anew`);
+      const [problem, remedy] = ["did not name the line breaks", "built anew"];
+      await this.#announcer.tell(
+        { path: index, problem, remedy },
+        `${index}: ${problem}; ${remedy}`,
+      );
     }
   }
 }

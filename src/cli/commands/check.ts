@@ -8,7 +8,7 @@ import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { createDigest } from "../../digest.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import { ageMs, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
-import { CheckReport } from "../check_report.ts";
+import { CheckReport, type ReportSettings } from "../check_report.ts";
 import { type Command, EXIT, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
 import { rebuildRecord } from "../rebuild.ts";
@@ -29,6 +29,7 @@ export const check: Command = {
       help:
         "after the catalog was lost, while no server runs: make records of data files that have none",
     },
+    json: { kind: "flag", help: "print a JSON object a line for each problem, and for the sum" },
   },
   examples: ["stream check --data /var/lib/stream", "stream check --data /var/lib/stream --repair"],
   async run(_args, options) {
@@ -39,7 +40,11 @@ export const check: Command = {
       return await checkCluster(options) === 0 ? EXIT.ok : EXIT.failed;
     }
     const directory = options.text("data") ?? "./stream-data";
-    const settings = { repair: options.flag("repair"), rebuild: options.flag("rebuild") };
+    const settings = {
+      repair: options.flag("repair"),
+      rebuild: options.flag("rebuild"),
+      json: options.flag("json"),
+    };
     const path = catalogPath(directory);
     if (!existsSync(settings.rebuild ? directory : path)) {
       throw new StreamError(
@@ -61,21 +66,15 @@ export const check: Command = {
 async function checkAll(directory: string, settings: CheckSettings): Promise<number> {
   const catalog = new SqliteCatalog(catalogPath(directory));
   try {
-    const run = new CheckRun(directory, catalog, settings);
-    if (settings.rebuild) await run.rebuild();
-    await run.resources();
-    // What has no record now was told already.
-    if (!settings.rebuild || settings.repair) await run.orphans();
-    await run.sum();
-    return run.problems === 0 ? EXIT.ok : EXIT.failed;
+    using report = new CheckReport(catalog, settings);
+    await new CheckRun(directory, catalog, settings, report).all();
+    return report.problems === 0 ? EXIT.ok : EXIT.failed;
   } finally {
     await catalog.close();
   }
 }
 
-/** What is done about problems. */
-interface CheckSettings {
-  repair: boolean;
+interface CheckSettings extends ReportSettings {
   rebuild: boolean;
 }
 
@@ -95,34 +94,41 @@ class CheckRun {
     private readonly directory: string,
     private readonly catalog: Catalog,
     private readonly settings: CheckSettings,
+    report: CheckReport,
   ) {
-    this.#report = new CheckReport(catalog, settings.repair);
+    this.#report = report;
   }
 
-  get problems(): number {
-    return this.#report.problems;
+  /** Looks at everything, and tells what came of it. */
+  async all(): Promise<void> {
+    if (this.settings.rebuild) await this.#rebuild();
+    for await (const record of this.#report.finished()) await this.#resource(record);
+    // What has no record now was told already.
+    if (!this.settings.rebuild || this.settings.repair) await this.#orphans();
+    const isHintDue = this.#unknown > 0 && !this.settings.repair;
+    await this.#report.sum(
+      this.#unknown,
+      isHintDue
+        ? "logs without a record: was the catalog lost? --rebuild makes records of them"
+        : undefined,
+    );
   }
 
   /** Makes records of logs that have none. */
-  async rebuild(): Promise<void> {
+  async #rebuild(): Promise<void> {
     for await (const log of unknownLogs(this.directory, this.catalog)) {
       const what = `no record names ${log.path}`;
       try {
         const size = await rebuildRecord(this.directory, this.catalog, log);
-        await this.#report.tell(log.id, `${what}; made one: FAILED, ${size} bytes`);
+        await this.#report.tell(log.id, what, `made one: FAILED, ${size} bytes`);
       } catch (error) {
-        await this.#report.tell(log.id, `${what}; made none: ${toStreamError(error).message}`);
+        await this.#report.tell(log.id, what, `made none: ${toStreamError(error).message}`);
       }
     }
   }
 
-  /** Every finished resource. */
-  async resources(): Promise<void> {
-    for await (const record of this.#report.finished()) await this.#resource(record);
-  }
-
   /** Logs that no record names. */
-  async orphans(): Promise<void> {
+  async #orphans(): Promise<void> {
     const isCatalogEmpty = (await this.catalog.list({ limit: 1 })).length === 0;
     const young: FoundLog[] = [];
     for await (const log of unknownLogs(this.directory, this.catalog)) {
@@ -156,7 +162,10 @@ class CheckRun {
       this.directory,
       id,
       lineAccess,
-      (bytes) => digest?.update(bytes),
+      (bytes) => {
+        digest?.update(bytes);
+        this.#report.count(bytes.length);
+      },
     );
     const facts = found && {
       size: found.size,
@@ -167,15 +176,5 @@ class CheckRun {
     if (found === null || found.indexIsRight || await this.catalog.get(id) === null) return;
     await this.#report.problem(id, "its line break index is wrong", "built anew");
     if (this.settings.repair) await rebuildIndex(this.directory, id);
-  }
-
-  /** Tells what came of it. */
-  async sum(): Promise<void> {
-    const isHintDue = this.#unknown > 0 && !this.settings.repair;
-    await this.#report.sum(
-      isHintDue
-        ? "logs without a record: was the catalog lost? --rebuild makes records of them"
-        : undefined,
-    );
   }
 }

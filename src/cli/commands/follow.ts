@@ -169,20 +169,28 @@ async function runFollow(text: string, options: Options): Promise<number> {
   const live = !options.flag("no-follow");
   const resource = await resourceOf(options, text);
   const { reference, ...credentials } = resource;
-  const download = await open(reference, {
+  // Where the bytes themselves are to be seen they are the progress.
+  using progress = pathOf(options) === undefined ? null : new Progress(() => stateOf(opened));
+  using transfer = progress?.transfer();
+  let opened: Download | null = null;
+  const download = opened = await open(reference, {
     ...credentials,
     retryForMs: options.number("retry-for"),
-    ...RETRY_NOTICES,
+    ...(transfer?.retries ?? RETRY_NOTICES),
     ...transportOf(options),
   });
   try {
     const { selection, firstLine } = choice.times !== null || wanted.by === "since"
       ? await located(download, resource, wanted)
       : { selection: wanted, firstLine: 0 };
-    const target = await openOutput(options, selection, download);
-    const output = options.flag("no-color") ? plainOutput(target) : target;
+    const file = await openOutput(options, selection, download);
+    const output = options.flag("no-color") ? plainOutput(file) : file;
     const lines = linesOf(output, resource, { firstLine, ...choice }, options);
-    await copyShown(download, selection, live, lines ?? output, pathOf(options) !== undefined);
+    const target = lines ?? output;
+    // Where lines begin is asked for later.
+    const from = selection.by === "bytes" ? selection.from : Infinity;
+    const counted = transfer?.written(target, download, from) ?? target;
+    await copy(download, selection, live, counted);
     await lines?.close();
     await output.close();
     const { transferStatus, failure, outcome } = download.status;
@@ -195,6 +203,12 @@ async function runFollow(text: string, options: Options): Promise<number> {
   } finally {
     download.close();
   }
+}
+
+/** What is known of a resource, for its progress. */
+function stateOf(download: Download | null): string {
+  if (download === null) return "";
+  return `${download.status.transferStatus} ${formatBytes(download.status.currentSize)}`;
 }
 
 /** Where a selection begins: its line, and its first byte. */
@@ -245,21 +259,6 @@ function linesOf(
 function pathOf(options: Options): string | undefined {
   const path = options.text("output");
   return path === "-" ? undefined : path;
-}
-
-/** Copies, and shows how far it is where the bytes themselves are not to be seen. */
-async function copyShown(
-  download: Download,
-  selection: Located,
-  live: boolean,
-  output: Output,
-  isFile: boolean,
-): Promise<void> {
-  if (!isFile) return await copy(download, selection, live, output);
-  using progress = new Progress(
-    () => `${download.status.transferStatus} ${formatBytes(download.status.currentSize)}`,
-  );
-  await copy(download, selection, live, progress.countWritten(output));
 }
 
 /** Where the bytes go; a file that is continued moves the selection to its end. */

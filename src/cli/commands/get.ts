@@ -14,7 +14,7 @@ import { described, exitCodeOf } from "../exit_codes.ts";
 import { outcomeText } from "../uploads/outcome.ts";
 import { fileOutput, printLine, sizeOf, visible, visibleJson } from "../output/output.ts";
 import { inParallel } from "../uploads/parallel.ts";
-import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { Progress } from "../output/progress.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
 import { notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
@@ -187,10 +187,11 @@ class Fetching {
   async #download(update: (bytes: Uint8Array) => void): Promise<void> {
     const { reference, ...credentials } = this.#resource;
     const from = await sizeOf(this.#part);
+    using transfer = this.progress.transfer();
     const download = await open(reference, {
       ...credentials,
       retryForMs: this.options.number("retry-for"),
-      ...RETRY_NOTICES,
+      ...transfer.retries,
       ...transportOf(this.options),
     });
     try {
@@ -198,7 +199,7 @@ class Fetching {
       if (from > 0) {
         for await (const bytes of createReadStream(this.#part)) update(bytes as Uint8Array);
       }
-      const output = this.progress.countWritten(await fileOutput(this.#part, "a"));
+      const output = transfer.written(await fileOutput(this.#part, "a"), download, from);
       try {
         for await (const bytes of download.read({ from })) {
           update(bytes);

@@ -38,7 +38,7 @@ import { described, exitCodeOf } from "../exit_codes.ts";
 import { Announcer, ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
 import { uploadOutput } from "../uploads/output_upload.ts";
 import { inParallel } from "../uploads/parallel.ts";
-import { Progress, RETRY_NOTICES } from "../output/progress.ts";
+import { Progress, type Transfer } from "../output/progress.ts";
 import { filesOf, isDirectory } from "../uploads/push_files.ts";
 import { reachable } from "../raw_names.ts";
 import { idOf } from "../references.ts";
@@ -366,7 +366,8 @@ async function pushSource(
     ? source.stream
     : source.stream.pipeThrough(transcodeToUtf8(charset));
   const metadata = metadataOf(path, name, source, options);
-  const upload = await openUpload(metadata, contextId, options, cancel);
+  using transfer = progress.transfer();
+  const upload = await openUpload(metadata, contextId, options, transfer, cancel);
   // Only a file can be read again by another process; whoever has seen the reference can go on with it.
   const canGoOn = path !== "-" && upload.resumeToken !== "";
   const forget = canGoOn
@@ -382,8 +383,8 @@ async function pushSource(
   try {
     await say(told);
     if (isTerminal) void showPage(reference, options);
-    const shown = progress.add(bytes, charset === undefined ? source.size : null, upload);
-    await shown.pipeTo(upload.writable, { signal: cancel });
+    progress.expect(charset === undefined ? source.size : null);
+    await transfer.pushed(bytes, upload).pipeTo(upload.writable, { signal: cancel });
     const result = await upload.done;
     await forget();
     if (options.flag("json")) await say({ ...told, ...result });
@@ -452,6 +453,7 @@ async function openUpload(
   metadata: ResourceMetadata,
   contextId: string | undefined,
   options: Options,
+  { retries }: Transfer,
   signal: AbortSignal,
 ): Promise<PushedUpload> {
   const resumed = options.text("resume");
@@ -462,7 +464,7 @@ async function openUpload(
     token,
     signal,
     retryForMs: options.number("retry-for"),
-    ...RETRY_NOTICES,
+    ...retries,
     stepTransport: connectStep,
     ...transportOf(options),
   };

@@ -3,10 +3,11 @@
  * @module
  */
 import { deleteResource, listResources } from "../../client.ts";
+import { toStreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
-import { visible } from "../output/output.ts";
+import { Announcer, visible } from "../output/output.ts";
 import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
 import { notice } from "../output/stderr.ts";
 
@@ -18,6 +19,7 @@ export const rm: Command = {
   options: {
     context: { kind: "text", value: "ID", help: "delete all that are in an upload context" },
     force: { kind: "flag", help: "end uploads that still run, too; their uploaders hear it" },
+    json: { kind: "flag", help: "print a JSON object a line for each, deleted or not" },
     ...SERVER_OPTION,
   },
   examples: [
@@ -29,39 +31,57 @@ export const rm: Command = {
     if ((references.length === 0) === (context === undefined)) {
       throw new UsageError("rm wants either REF or --context ID");
     }
-    const force = options.flag("force");
+    const announcer = new Announcer(options.flag("json"));
     let code: number = EXIT.ok;
-    const failed = (what: string, error: unknown) => {
-      notice(`${visible(what)}: ${described(error)}`);
-      code ||= exitCodeOf(error);
-    };
-    for (const text of references) {
-      await resourceOf(options, text).then((found) => remove(found, force)).catch((error) => {
+    const one = async (told: Told, removal: Promise<void>, isAlone: boolean) => {
+      try {
+        await removal;
+        await announcer.tell({ ...told, deleted: true });
+      } catch (error) {
+        const { code: reason, message } = toStreamError(error);
+        await announcer.tell({ ...told, deleted: false, code: reason, message });
         // One alone is told as everywhere.
-        if (references.length === 1) throw error;
-        failed(text, error);
-      });
+        if (isAlone) throw error;
+        notice(`${visible(told.filename ?? told.reference)}: ${described(error)}`);
+        code ||= exitCodeOf(error);
+      }
+    };
+    for (const reference of references) {
+      await one({ reference }, named(reference, options), references.length === 1);
     }
-    if (context !== undefined) await removeAll(context, options, failed);
+    if (context !== undefined) {
+      const credentials = await credentialsOf(options);
+      for await (
+        const info of listResources(credentials.server, { contextId: context, ...credentials })
+      ) {
+        const { id, filename } = info;
+        await one(
+          { reference: id, filename },
+          remove({ reference: id, ...credentials }, options),
+          false,
+        );
+      }
+    }
+    announcer.done();
     return code;
   },
 };
 
-async function remove(
-  { reference, ...credentials }: NamedResource,
-  force: boolean,
-): Promise<void> {
-  await deleteResource(reference, { ...credentials, force });
+/** What is told of a resource that was to be deleted. */
+interface Told {
+  /** As it was typed; an id when its context was. */
+  reference: string;
+  filename?: string;
+  [name: string]: unknown;
 }
 
-async function removeAll(
-  contextId: string,
+async function named(text: string, options: Options): Promise<void> {
+  await remove(await resourceOf(options, text), options);
+}
+
+async function remove(
+  { reference, ...credentials }: NamedResource,
   options: Options,
-  failed: (what: string, error: unknown) => void,
 ): Promise<void> {
-  const credentials = await credentialsOf(options);
-  for await (const info of listResources(credentials.server, { contextId, ...credentials })) {
-    await remove({ reference: info.id, ...credentials }, options.flag("force"))
-      .catch((error) => failed(`${info.id} ${info.filename}`, error));
-  }
+  await deleteResource(reference, { ...credentials, force: options.flag("force") });
 }

@@ -15,11 +15,11 @@ import type { BackgroundUpload } from "../uploads/background_upload.ts";
 import { type Command, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { idOf } from "../references.ts";
-import { ReaderGone, visible, writer } from "../output/output.ts";
+import { ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
 import { uploadOutput } from "../uploads/output_upload.ts";
 import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
-import { notice } from "../output/stderr.ts";
+import { notice, writeLine } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
 /** Time for processes that a command leaves behind. */
@@ -51,6 +51,10 @@ export const run: Command = {
       help: "let the command wait for the server, and fail when the upload does",
     },
     quiet: { kind: "flag", short: "q", help: "say nothing on stderr" },
+    json: {
+      kind: "flag",
+      help: "what is said on stderr is a JSON object a line; the last ones tell how it ended",
+    },
     "retry-for": {
       kind: "duration",
       value: "TIME",
@@ -77,6 +81,9 @@ async function runCommand(words: string[], options: Options): Promise<number> {
     throw new UsageError("--id and --split exclude each other: two resources have two ids");
   }
   idOf(options);
+  if (options.flag("json") && options.flag("quiet")) {
+    throw new UsageError("--json and --quiet exclude each other: one says what the other hides");
+  }
   if (tty && split) throw new UsageError("--tty and --split exclude each other: a terminal is one");
   transportOf(options);
   const credentials = await credentialsOf(options);
@@ -147,6 +154,7 @@ class Run {
       for (const upload of this.#uploads) upload.giveUp(reason);
     });
     const failures = await Promise.all(this.#uploads.map(({ over }) => over));
+    if (this.#options.flag("json")) this.#tellEnds(exit, failures);
     return this.#exitCode(exit, failures.find((failure) => failure !== null));
   }
 
@@ -179,13 +187,27 @@ class Run {
       push: { id: idOf(this.#options), contextId, outcome: () => this.#child.exit },
       credentials: this.#credentials,
       bestEffort: this.#bestEffort,
-      begun: (reference) => this.#say(`${filename}: ${reference}`),
-      say: (text) => this.#say(text),
+      begun: (reference) => {
+        const told = { event: "begun", filename, reference, contextId: contextId ?? null };
+        this.#say(`${filename}: ${reference}`, told);
+      },
+      say: (text) => this.#say(text, { event: "notice", filename, message: text }),
     });
   }
 
-  #say(text: string): void {
-    if (!this.#options.flag("quiet")) notice(visible(text));
+  #say(text: string, told: Record<string, unknown>): void {
+    if (this.#options.flag("json")) writeLine(visibleJson(told));
+    else if (!this.#options.flag("quiet")) notice(visible(text));
+  }
+
+  /** Tells programs how the command ended, and what became of each upload. */
+  #tellEnds({ exitCode, signal }: ChildExit, failures: (StreamError | null)[]): void {
+    for (const [index, { filename, reference, result }] of this.#uploads.entries()) {
+      const failure = failures[index];
+      const reason = failure && { code: failure.code, message: failure.message };
+      const told = { event: "ended", filename, reference, exitCode, signal, ...result };
+      writeLine(visibleJson({ ...told, failure: reason }));
+    }
   }
 }
 

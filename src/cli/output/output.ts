@@ -8,7 +8,7 @@ import process from "node:process";
 import { isatty } from "node:tty";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
-import { printedBeside } from "./stderr.ts";
+import { beside } from "./stderr.ts";
 
 /** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
 export class ReaderGone extends Error {}
@@ -30,8 +30,8 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
   // A reader that leaves is reported to the write as well; without a listener it would end the process.
   stream.on("error", () => {});
   const name = stream === process.stdout ? "stdout" : "stderr";
-  return (bytes) => {
-    if (stream.isTTY) printedBeside(bytes);
+  return (given) => {
+    const bytes = stream.isTTY ? beside(given) : given;
     return new Promise((resolve, reject) => {
       const failed = (error: unknown) => {
         if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
@@ -128,12 +128,33 @@ export function printLine(line: string): Promise<void> {
  * output that cannot be written fails the command when the work is done.
  */
 export class Announcer {
+  readonly #isJson: boolean;
   #failure: unknown = null;
+
+  /** @param isJson Whether programs read it. */
+  constructor(isJson = false) {
+    this.#isJson = isJson;
+  }
 
   /** Prints a line, unless an earlier one failed. */
   async say(line: string): Promise<void> {
     if (this.#failure !== null) return;
     await printLine(line).catch((error) => this.#failure = error);
+  }
+
+  /**
+   * Tells the same to programs and to people.
+   * @param value An object, which becomes a line of JSON.
+   * @param text The line for people; nothing is told to them without.
+   */
+  async tell(value: Record<string, unknown>, text?: string): Promise<void> {
+    if (this.#isJson) await this.say(visibleJson(value));
+    else if (text !== undefined) await this.say(visible(text));
+  }
+
+  /** Prints a line for people only. */
+  async hint(line: string): Promise<void> {
+    if (!this.#isJson) await this.say(line);
   }
 
   /**

@@ -5,6 +5,7 @@
  * @module
  */
 import fs from "node:fs";
+import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isatty } from "node:tty";
 
@@ -25,8 +26,8 @@ let progress = "";
 let isMidLine = false;
 let writing: Promise<void> | null = null;
 
-/** Whether a person watches. */
-export const isTerminal: boolean = isatty(STDERR_FD);
+/** Whether a person watches, at a terminal that can clear a line. */
+export const isTerminal: boolean = isatty(STDERR_FD) && process.env.TERM !== "dumb";
 
 /**
  * Writes a line, above that of the progress.
@@ -44,11 +45,20 @@ export function writeLine(line: string): boolean {
 }
 
 /**
- * Hears what was written to the same terminal by another way.
- * @param bytes The bytes.
+ * Makes way for what is written to the same terminal by another way: the progress is cleared, and shown again below.
+ * @param bytes What is to be written.
+ * @returns That, with what has to come before it.
  */
-export function printedBeside(bytes: Uint8Array): void {
-  if (bytes.length > 0) isMidLine = bytes.at(-1) !== LINE_BREAK;
+export function beside(bytes: Uint8Array): Uint8Array {
+  if (bytes.length === 0) return bytes;
+  isMidLine = bytes.at(-1) !== LINE_BREAK;
+  if (progress === "") return bytes;
+  progress = "";
+  const clear = new TextEncoder().encode(CLEAR);
+  const both = new Uint8Array(clear.length + bytes.length);
+  both.set(clear);
+  both.set(bytes, clear.length);
+  return both;
 }
 
 /** Writes a line for people that says which program says so. */
@@ -62,8 +72,10 @@ export function notice(message: string): void {
  */
 export function showLine(line: string): void {
   if (line === progress) return;
+  const begin = isMidLine ? "\n" : CLEAR;
+  isMidLine = false;
   progress = line;
-  if (waiting.length < MAX_WAITING_CHARS) put(`${CLEAR}${line}`);
+  if (waiting.length < MAX_WAITING_CHARS) put(`${begin}${line}`);
 }
 
 /** Leaves the progress where it is, above all that is written from now on. */

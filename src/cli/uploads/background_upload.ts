@@ -2,7 +2,7 @@
  * Uploads that run beside something more important, such as a build.
  * @module
  */
-import type { PushedUpload } from "../../client.ts";
+import type { PushedUpload, UploadResult } from "../../client.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 
 /** Interval of looking whether the upload goes on. */
@@ -16,6 +16,8 @@ const BEGIN_MS = 2000;
 
 /** What is uploaded, and how. */
 export interface BackgroundUploadOptions {
+  /** Name of the resource. */
+  filename: string;
   /** The bytes. */
   bytes: ReadableStream<Uint8Array>;
   /** Begins the upload. */
@@ -37,6 +39,7 @@ export class BackgroundUpload {
   readonly #options: BackgroundUploadOptions;
   readonly #stop = new AbortController();
   #upload: PushedUpload | null = null;
+  #result: UploadResult | null = null;
   #endsSinceMs = Infinity;
   #seen = "";
   #seenAtMs = performance.now();
@@ -45,6 +48,21 @@ export class BackgroundUpload {
   constructor(options: BackgroundUploadOptions) {
     this.#options = options;
     this.over = this.#run();
+  }
+
+  /** Name of the resource. */
+  get filename(): string {
+    return this.#options.filename;
+  }
+
+  /** Where it can be followed; null when it never stood. */
+  get reference(): string | null {
+    return this.#upload?.reference ?? null;
+  }
+
+  /** What the server acknowledged; null when it did not. */
+  get result(): UploadResult | null {
+    return this.#result;
   }
 
   /** Tells that there will be no more bytes than those that were read. */
@@ -64,6 +82,7 @@ export class BackgroundUpload {
       const upload = this.#upload = await begin(this.#stop.signal);
       begun(upload);
       await bytes.pipeTo(upload.writable, { signal: this.#stop.signal });
+      this.#result = await upload.done;
       return null;
     } catch (error) {
       if (!bytes.locked) await bytes.cancel(error).catch(() => {});

@@ -45,6 +45,7 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
   let isAway = false;
   const limitBytes = options.number("spool-limit") ?? SPOOL_BYTES;
   const upload = new BackgroundUpload({
+    filename,
     bytes: spool(merge(tees.map(({ stream }) => stream)), limitBytes, say),
     begin: (signal) =>
       push(credentials.server, metadata, {

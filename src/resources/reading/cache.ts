@@ -120,8 +120,13 @@ export class ResourceCache {
    */
   async get(id: string): Promise<ResourceView> {
     const view = this.view(await this.#record(id));
-    if (isFinal(view.status.transferStatus) || this.#held.has(id)) return view;
+    if (isFinal(view.status.transferStatus)) return view;
     // The record of an upload of another node is up to a second older than its tail.
+    const held = this.#held.get(id);
+    if (held !== undefined) {
+      if (!held.resource.deleted) await this.#followed(held);
+      return this.view(view);
+    }
     const tail = await this.#parts.storage.follow(id, DEAF);
     tail.close();
     return tail.status === null ? view : viewOf(view, tail.status);

@@ -120,6 +120,7 @@ export class Appender {
   #isUnrecorded = false;
   /** Whether the record is being told of one. */
   #isRecording = false;
+  #recordTimer: ReturnType<typeof setTimeout> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
   /** Lines up to the last checkpoint, if that were the end. */
@@ -374,6 +375,7 @@ export class Appender {
   async #runEnd(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#recordTimer);
     let isDetached = false;
     try {
       await this.#running;
@@ -482,9 +484,7 @@ export class Appender {
     }
     if (!shows) return;
     if (this.#written !== this.#readable) await this.#checkpoint();
-    if (this.#isUnrecorded && performance.now() - this.#catalogedAtMs >= CATALOG_INTERVAL_MS) {
-      this.#recordProgress();
-    }
+    if (this.#isUnrecorded) this.#recordSoon();
   }
 
   /** Writes what waits, with or without a checkpoint. */
@@ -495,9 +495,11 @@ export class Appender {
     const byteOffset = this.#written;
     const blocks = this.#waiting.take();
     this.#writtenSinceMs ??= sinceMs;
+    let startedAtMs: number;
     try {
       checkEnd(this.announced.size, byteOffset + byteCount);
       await this.#options.checkGrowth(byteOffset + byteCount);
+      startedAtMs = performance.now();
       await this.#options.writer.append(byteOffset, blocks, shows ? this.#statusOf : undefined);
     } catch (error) {
       this.#broken = toStreamError(error);
@@ -506,6 +508,7 @@ export class Appender {
       throw error;
     }
     this.#options.stored(null);
+    this.#options.meter.appended(performance.now() - startedAtMs);
     this.#options.meter.written(byteCount);
     this.#written = byteOffset + byteCount;
     for (const block of blocks) this.#options.digest.running.update(block);
@@ -577,6 +580,17 @@ export class Appender {
     this.#isUnrecorded = true;
   }
 
+  /** Tells the catalog of the newest checkpoint when that may be; among nodes also where no further one comes. */
+  #recordSoon(): void {
+    const waitMs = this.#catalogedAtMs + CATALOG_INTERVAL_MS - performance.now();
+    if (waitMs <= 0) return this.#recordProgress();
+    if (this.#options.lease.ms === Infinity || this.#closing) return;
+    this.#recordTimer ??= setTimeout(() => {
+      this.#recordTimer = undefined;
+      if (this.#isUnrecorded) this.#recordProgress();
+    }, waitMs);
+  }
+
   /** Tells the catalog of the newest checkpoint, while bytes go on: it may have to be waited for. */
   #recordProgress(): void {
     // An end records more than that.
@@ -585,10 +599,13 @@ export class Appender {
     this.#isUnrecorded = false;
     this.#catalogedAtMs = performance.now();
     this.#catalog(this.#status, { digestState: this.#digestState() }).catch((error) => {
-      // What the catalog cannot take now it hears with the next checkpoint, or at the end.
+      // What the catalog cannot take now it hears later.
       if (toStreamError(error).code === "NOT_READY") this.#isUnrecorded = true;
       else if (!this.#closing) this.#failed(error);
-    }).finally(() => this.#isRecording = false);
+    }).finally(() => {
+      this.#isRecording = false;
+      if (this.#isUnrecorded && !this.#closing) this.#recordSoon();
+    });
   }
 
   #digestState(): DigestState {

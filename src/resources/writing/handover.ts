@@ -292,6 +292,7 @@ export class Handover {
       const { durableSize } = open.resource.status;
       const owner = lease.owner(waits ? resumeWindowMs : 0);
       const taken = await takeLog(this.#parts, record, durableSize, owner);
+      this.#parts.meter.takenOver();
       interrupted?.stopTimer();
       this.#interrupted.delete(id);
       // The tail may bring it later, and what follows is decided by it.

@@ -2,7 +2,7 @@
  * One log as it is looked at: its status, the lines near the view, what is folded, searched and selected.
  * @module
  */
-import type { ResourceInfo, ResourceStatus, StreamError } from "../../client.ts";
+import { type ResourceInfo, type ResourceStatus, StreamError } from "../../client.ts";
 import { isFinal, toStreamError } from "../../protocol.ts";
 import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
@@ -29,6 +29,8 @@ const OUTLINE_BYTES = 32 * 1024 * 1024;
 const AREA_LINES = 400;
 const MAX_STYLES = 50_000;
 const MAX_EDGES = 1000;
+/** Longest character of UTF-8: so much less one byte may be missing at the end of text that came. */
+const MAX_CHARACTER_BYTES = 4;
 /** Rows kept while they stay as they are. */
 const MAX_ROWS = 1000;
 /** What is found is shown at once, and what follows so often, in ms. */
@@ -44,6 +46,8 @@ export class Log {
   readonly outliner: Searcher;
   readonly settings: SettingsStore;
   outline = new Outline();
+  /** Whether all of it was looked through for groups and errors once. */
+  outlined = false;
   info: ResourceInfo | null = null;
   status: ResourceStatus | null = null;
   link: Link = { state: "connecting" };
@@ -220,6 +224,9 @@ export class Log {
     const appended = this.#appended;
     this.#appended = null;
     if (appended === null || status.numberOfLines === null || this.#hasTimes) return;
+    // Its lines are counted from the end of the log: of another status they would be others.
+    const missing = status.currentSize - appended.endOffset;
+    if (missing < 0 || missing >= MAX_CHARACTER_BYTES) return;
     this.#tailComes = true;
     const { first, lines, rest } = this.#live.take(appended, status);
     if (lines.length > 0) this.#keepStyle(first);
@@ -261,7 +268,10 @@ export class Log {
 
   #giveUp(error: StreamError): void {
     this.link = { state: "ended" };
-    this.problem = error;
+    // What was there once, and is not any more, was deleted.
+    this.problem = error.code === "NOT_FOUND" && this.status !== null
+      ? new StreamError("DELETED", "the resource was deleted")
+      : error;
     this.changed();
   }
 
@@ -338,6 +348,7 @@ export class Log {
   }
 
   #outlined(): void {
+    if (!this.outliner.running) this.outlined = true;
     this.#clearRows();
     this.#overwrite();
     this.#remap();

@@ -80,8 +80,6 @@ export function LogPane({ log, id, active = true, children }: {
   useFirstHit(log, view, searching);
   const { all } = settings;
   const state = view.state;
-  // Of what never was there nothing can be done.
-  const isShown = log.problem === null || log.status !== null;
 
   useEffect(() => {
     if (!active) return;
@@ -114,7 +112,7 @@ export function LogPane({ log, id, active = true, children }: {
 
   return (
     <section class="pane" aria-label={log.info?.filename ?? id}>
-      {isShown && (
+      {log.problem === null && (
         <div class="bar">
           {children}
           <Status log={log} />
@@ -242,7 +240,6 @@ function Errors(
   { log, errors }: { log: Log; errors: { next: () => void; previous: () => void } },
 ) {
   const count = log.outline.errors.length;
-  const isKnown = log.outliner.query !== null;
   return (
     <div class="errors" role="group" aria-label="Lines that tell of an error">
       <Tool
@@ -254,9 +251,14 @@ function Errors(
         ↑
       </Tool>
       <span class={count > 0 ? "total some" : "total"}>
-        {isKnown ? count === 0 ? "no errors" : numbered(count, "error") : "errors"}
+        {count > 0 ? numbered(count, "error") : log.outlined ? "no errors" : "errors"}
       </span>
-      <Tool label="Next error" keys="e" disabled={isKnown && count === 0} onClick={errors.next}>
+      <Tool
+        label="Next error"
+        keys="e"
+        disabled={log.outlined && count === 0}
+        onClick={errors.next}
+      >
         ↓
       </Tool>
     </div>
@@ -307,8 +309,8 @@ function Status({ log }: { log: Log }) {
 
 /** How a log ended, below its last line. */
 function Ending({ log }: { log: Log }) {
-  const { status } = log;
-  if (status?.transferStatus !== "FAILED") return null;
+  const { status, problem } = log;
+  if (status?.transferStatus !== "FAILED" || problem !== null) return null;
   return (
     <p class="ending failed" role="status">
       FAILED – {status.failure ?? "no reason was given"}. Everything that arrived is shown.

@@ -6,10 +6,9 @@ import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
-import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+import { inTurn, type Kind, kinds, own, Workspace } from "../../helpers/cli.ts";
 import { HttpRequest } from "../../helpers/peers/http_request.ts";
 
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const LINES = "first\nsecond\n";
 
 /** Makes a token; its text. */
@@ -22,7 +21,8 @@ async function made(workspace: Workspace, kind: Kind, args: string[]): Promise<s
   return stdout.trim();
 }
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: who has a token pushes, follows and shares; who has none is refused with 5`, async () => {
     await using workspace = await Workspace.open();
     const token = await made(workspace, kind, ["--scope", "upload,read", "--expires", "1h"]);
@@ -148,7 +148,8 @@ async function startProvider() {
   };
 }
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: JWTs of an identity provider push, unless they are for somebody else`, async () => {
     await using provider = await startProvider();
     await using workspace = await Workspace.open();
@@ -193,7 +194,8 @@ test("a host that others reach wants --auth or --insecure-public", async () => {
   await workspace.serve(own, ["--host", "0.0.0.0", "--insecure-public"]);
 });
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: with --auth what the server makes is its user's only, whatever the umask`, async () => {
     await using workspace = await Workspace.open();
     const token = await made(workspace, kind, ["--scope", "upload,read"]);
@@ -279,7 +281,8 @@ test("what is wrong with tokens on the command line is named", async () => {
   }
 });
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a token file that is replaced while a push and a follow run is read again`, async () => {
     await using workspace = await Workspace.open();
     const scope = ["--scope", "upload,read"];

@@ -4,16 +4,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { test } from "node:test";
 import { xxhash128 } from "hash-wasm";
 import { assertEquals, assertMatch } from "@std/assert";
 import type { ResourceInfo } from "../../../src/protocol.ts";
-import { type Kind, own, within, Workspace } from "../../helpers/cli.ts";
+import { inTurn, type Kind, kinds, within, Workspace } from "../../helpers/cli.ts";
 
 const DEADLINE_MS = 10_000;
 
 /** Servers to test: each run takes its own runtime, and the one on Bun also the binary. */
-const kinds: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
 /** One run of curl; it is killed when its `using` ends. */
 class Curl implements Disposable {
@@ -92,6 +90,7 @@ class Site {
 
 function onEach(behaviour: string, check: (site: Site) => Promise<void>, args: string[] = []) {
   for (const kind of kinds) {
+    const test = inTurn(kind);
     test(`curl to ${kind}: ${behaviour}`, async () => {
       await using place = await Workspace.open();
       await place.serve(kind, args);
@@ -196,6 +195,7 @@ onEach("an upload is continued by PATCH after curl was killed", async (site) => 
 });
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`curl to ${kind}: a shutdown is answered with 503`, async () => {
     await using place = await Workspace.open();
     const server = await place.serve(kind);

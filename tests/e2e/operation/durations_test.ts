@@ -1,12 +1,10 @@
 /** Durations longer than the timers of the runtimes hold, by the real program. */
 import { writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
-import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+import { inTurn, kinds, Workspace } from "../../helpers/cli.ts";
 
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
-
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: an upload waits as long as --resume-window 30d says, after a restart, too`, async () => {
     await using workspace = await Workspace.open();
     const options = ["--resume-window", "30d", "--checkpoint-interval", "30d"];

@@ -1,14 +1,12 @@
 /** Through a real nginx, configured as docs/operation.md says: nothing is held back, and references are right. */
 import { Agent, type ClientRequest, request } from "node:http";
 import { once } from "node:events";
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { follow, open, push } from "../../../mod.ts";
-import { type Kind, own, Workspace } from "../../helpers/cli.ts";
+import { inTurn, type Kind, kinds, Workspace } from "../../helpers/cli.ts";
 import { within } from "../../helpers/frames/connection.ts";
 import { startNginx } from "../../helpers/peers/nginx.ts";
 
-const KINDS: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 const utf8 = new TextEncoder();
 const MIB = 1024 * 1024;
@@ -76,7 +74,8 @@ async function assertLive(
   assertEquals(await text.end(), "one\ntwo\n");
 }
 
-for (const kind of KINDS) {
+for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`a push to ${kind} over WebSocket is followed live`, async () => {
     await using place = await proxied(kind);
     const { writer, reference, done } = await running(place.url);
