@@ -13,6 +13,7 @@ const SETUP_MS = 60_000;
 const MANY = 8;
 const RANGE_BYTES = 64 * 1024;
 const LINE_INTERVAL_MS = 20;
+const SLOW_LINE_INTERVAL_MS = 100;
 
 /** Where something is written, read by those who follow it, and read by those who never saw it. */
 type Places = readonly [writer: Server, reader: Server, other: Server];
@@ -90,7 +91,7 @@ async function measure(bench: Bench, name: string, [writer, reader, other]: Plac
     const endedAtMs = Math.max(...times.map((each) => each.endedAtMs));
     bench.add(`${name}: ${MANY} uploads at a time`, "MB/s", rate(endedAtMs - startedAtMs));
   });
-  for (const followers of [1, 1000]) {
+  for (const followers of [1, bench.size(1000, 1000, 20)]) {
     await bench.attempt(`${name}: lines to ${followers}`, async () => {
       const { writtenAtMs, arrivedAtMs } = await latenciesOf(bench, {
         ...{ client: "thin", server: writer.url, uploads: 1, followers },
@@ -104,6 +105,21 @@ async function measure(bench: Bench, name: string, [writer, reader, other]: Plac
       addLatencies(bench, `${name}: line to ${followers} elsewhere`, times);
     });
   }
+  await bench.attempt(`${name}: many uploads`, async () => {
+    const places = [writer, reader, other];
+    const loads = await Promise.all(places.map((server, index) =>
+      latenciesOf(bench, {
+        ...{ client: "thin", server: server.url, uploads: bench.size(166, 166, 4), followers: 1 },
+        ...{ burstBytes: LINE_BYTES, intervalMs: SLOW_LINE_INTERVAL_MS },
+        bursts: bench.size(200, 100, 5),
+        readAt: (reference) => at(places[(index + 1) % places.length], reference),
+      })
+    ));
+    const times = loads.flatMap(({ writtenAtMs, arrivedAtMs }) =>
+      arrivedAtMs.flatMap((each, upload) => each.map((ms, line) => ms - writtenAtMs[upload][line]))
+    );
+    addLatencies(bench, `${name}: line of one of 498 uploads, on three nodes`, times);
+  });
 }
 
 /** The same resource, at a node. */

@@ -1,8 +1,10 @@
 /**
  * What a server is worth while strangers do everything to it at once, on loopback only:
  *
- *     deno task bench:hostile [--runtime deno,bun,binary] [--idle 10000] [--stalled 1000] [--flood 16]
- *                             [--floods pings,ranges,searches,lists] [--seconds 30] [--recover-seconds 300]
+ *     deno task bench:hostile [--runtime deno,bun,binary] [--idle 10000] [--stalled 1000]
+ *                             [--readers content,live,lines,matches,events,Follow,RequestChunk,RequestLines]
+ *                             [--flood 16] [--floods pings,ranges,searches,lists] [--seconds 30]
+ *                             [--recover-seconds 300]
  *
  * Times on a shared machine say little by themselves; compare with those of the same run without strangers.
  */
@@ -14,7 +16,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { push } from "../src/client.ts";
 import { parseReference } from "../src/protocol.ts";
 import { temporaryPath } from "./helpers/bench.ts";
-import type { Attacked, AttackJob, Flood } from "./helpers/hostile/attack.ts";
+import type { Attacked, AttackJob, Flood, Reader } from "./helpers/hostile/attack.ts";
 import { liveUploads } from "./helpers/hostile/live.ts";
 import { allowOpenFiles, costDuring, residentBytes } from "./helpers/process.ts";
 import { type Kind, Process, ROOT, scriptCommand, streamCommand } from "./helpers/processes.ts";
@@ -23,6 +25,10 @@ import { percentile } from "./helpers/statistics.ts";
 import { fillCatalog } from "./helpers/catalog.ts";
 
 const KINDS: readonly string[] = ["deno", "bun", "binary"];
+const READERS: readonly string[] = [
+  ...["content", "live", "lines", "matches", "events"],
+  ...["Follow", "RequestChunk", "RequestLines"],
+];
 const FLOODS: readonly string[] = ["pings", "ranges", "searches", "lists"];
 /** The hard limit of the machines this runs on. */
 const OPEN_FILES = 20_000;
@@ -36,6 +42,7 @@ const ATTACK_TIMEOUT_MS = 180_000;
 interface Settings {
   idle: number;
   stalled: number;
+  readers: Reader[];
   flood: number;
   floods: Flood[];
   seconds: number;
@@ -48,9 +55,10 @@ type Figures = Record<string, number>;
 function settingsOf(argv: string[]): { kinds: Kind[]; settings: Settings } {
   const numbers = ["idle", "stalled", "flood", "seconds", "recover-seconds"];
   const given = parseArgs(argv, {
-    string: ["runtime", "floods", ...numbers],
+    string: ["runtime", "readers", "floods", ...numbers],
     default: {
       runtime: "deno,binary",
+      readers: READERS.join(),
       floods: FLOODS.join(),
       ...{ idle: "10000", stalled: "1000", flood: "16", seconds: "30", "recover-seconds": "300" },
     },
@@ -60,10 +68,15 @@ function settingsOf(argv: string[]): { kinds: Kind[]; settings: Settings } {
   if (!kinds.every((kind) => KINDS.includes(kind))) refuse(`--runtime wants some of ${KINDS}`);
   const floods = given.floods.split(",");
   if (!floods.every((kind) => FLOODS.includes(kind))) refuse(`--floods wants some of ${FLOODS}`);
+  const readers = given.readers.split(",");
+  if (!readers.every((kind) => READERS.includes(kind))) {
+    refuse(`--readers wants some of ${READERS}`);
+  }
   const values = numbers.map((name) => Number((given as Record<string, unknown>)[name]));
   if (!values.every((value) => value >= 0)) refuse("all others want numbers");
   const [idle, stalled, flood, seconds, recoverSeconds] = values;
-  const settings = { idle, stalled, flood, floods: floods as Flood[], seconds, recoverSeconds };
+  const which = { readers: readers as Reader[], floods: floods as Flood[] };
+  const settings = { idle, stalled, flood, ...which, seconds, recoverSeconds };
   return { kinds: kinds as Kind[], settings };
 }
 
@@ -115,7 +128,7 @@ async function measure(kind: Kind, settings: Settings): Promise<Figures> {
 /** A text to read, and a resource that goes on. */
 async function prepare(
   url: string,
-  { idle, stalled, flood, floods }: Settings,
+  { idle, stalled, readers, flood, floods }: Settings,
 ): Promise<AttackJob> {
   const metadata = { filename: "text.log", mimeType: "text/plain", supportsLineAccess: true };
   const text = await push(url, metadata);
@@ -134,7 +147,7 @@ async function prepare(
     text: parseReference(text.reference).id,
     live: parseReference(live.reference).id,
     textBytes: TEXT_LINES / block.length * bytes.length,
-    ...{ idle, stalled, flood, floods },
+    ...{ idle, stalled, readers, flood, floods },
   };
 }
 

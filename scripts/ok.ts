@@ -38,7 +38,7 @@ const checks: Check[] = [
 
 async function runCheck({ name, command, env }: Check): Promise<boolean> {
   console.log(`\n=== ${name}`);
-  return await run(command, { env, limitMs: 2 * minuteMs });
+  return await run(command, { env, limitMs: 3 * minuteMs });
 }
 
 /** The tests count one by one; a run that breaks off is one failure at least. */

@@ -1,4 +1,5 @@
 /** Programs that tests start, and how they come onto a machine. */
+import { NATS_DIRECTORY, NATS_SERVER } from "../tests/helpers/nats_server.ts";
 import { run } from "./run.ts";
 
 /** Every such program that is not on every Debian machine, and its package; a test that needs another adds it here. */
@@ -12,25 +13,18 @@ const PROGRAMS = [
 
 const installLimitMs = 5 * 60_000;
 
-/** Debian's release with a nats-server that can do what a cluster needs (docs/cluster.md), and where it is kept. */
+/** Debian's release with a nats-server that can do what a cluster needs (docs/cluster.md). */
 const NATS_RELEASE = "sid";
-const cache = `${
-  Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME") ?? "/tmp"}/.cache`
-}/stream-tests`;
 
-/**
- * Makes sure that nats-server is there: unpacked beside the machine's own programs, not installed.
- * @returns Its path; null where it was told what is missing.
- */
-export async function ensureNatsServer(): Promise<string | null> {
-  const path = Deno.env.get("STREAM_NATS") ?? `${cache}/nats-server`;
-  if (isExecutable(path)) return path;
-  console.log(`set-up: nats-server of Debian ${NATS_RELEASE}, into ${cache}`);
+/** Makes sure that nats-server is there: unpacked beside the machine's own programs, not installed. False says that it was told what to do. */
+export async function ensureNatsServer(): Promise<boolean> {
+  if (isExecutable(NATS_SERVER)) return true;
+  console.log(`set-up: nats-server of Debian ${NATS_RELEASE}, into ${NATS_DIRECTORY}`);
   const script = new URL("nats_server.sh", import.meta.url).pathname;
-  await run(["bash", script, NATS_RELEASE, cache], { limitMs: installLimitMs });
-  if (isExecutable(path)) return path;
+  await run(["bash", script, NATS_RELEASE, NATS_DIRECTORY], { limitMs: installLimitMs });
+  if (isExecutable(NATS_SERVER)) return true;
   console.error("tests need nats-server 2.12 or newer: name one in STREAM_NATS");
-  return null;
+  return false;
 }
 
 /** Makes sure that all are there; installs them where that needs nobody. False says that it was told what to do. */

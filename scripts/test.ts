@@ -37,9 +37,7 @@ interface Result {
 }
 
 const deno = Deno.execPath();
-if (!await ensurePrograms()) Deno.exit(1);
-const natsServer = await ensureNatsServer();
-if (natsServer === null) Deno.exit(1);
+if (!await ensurePrograms() || !await ensureNatsServer()) Deno.exit(1);
 const bun = await realBun();
 
 /** The command of each suite. All write a JUnit report, which the counts come from. */
@@ -127,7 +125,6 @@ async function runLane({ suite, name, files }: Lane): Promise<Result> {
     STREAM_DENO: deno,
     STREAM_BUN: bun,
     STREAM_BIN: await Deno.realPath(binary),
-    STREAM_NATS: natsServer!,
     STREAM_UNCAUGHT: uncaught,
   };
   const limitMs = suiteLimitMs;

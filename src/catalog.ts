@@ -75,7 +75,7 @@ export interface ResourceRecord {
   durableSize: number;
   /** Ownership of the log. */
   epoch: number;
-  /** Number of the last status within the epoch. */
+  /** Number of the last status within the epoch; below 0 so many epochs that were claimed by who has not had the log yet. */
   sequence: number;
   /** Why it failed; null unless FAILED. */
   failure: string | null;

@@ -60,7 +60,13 @@ export type { EventFilter, EventSubject, Happening, ResourceEvent } from "./reso
 export { notFound } from "./resources/find.ts";
 export type { Meter } from "./resources/meter.ts";
 export type { QuotaOptions, QuotaPolicy, QuotaResource, QuotaSubject } from "./resources/quota.ts";
-export { followFrom, lendRange, readFast, readRange } from "./resources/reading/bytes.ts";
+export {
+  CountedReader,
+  followFrom,
+  lendRange,
+  readFast,
+  readRange,
+} from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
 export {
   lineAt,

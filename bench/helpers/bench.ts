@@ -146,11 +146,11 @@ export class Bench {
     };
   }
 
-  /** A client process that is ready. */
+  /** A client process that is ready, by the library of the program under test. */
   async startClient<Name extends Job["do"]>(
     job: Extract<Job, { do: Name }>,
   ): Promise<ClientProcess<Name>> {
-    return await ClientProcess.start(this.clients, job);
+    return await ClientProcess.start(this.clients, job, this.program?.root);
   }
 
   /** Notes one measured value. */

@@ -25,8 +25,10 @@ export class ClientProcess<Name extends Job["do"]> {
   static async start<Name extends Job["do"]>(
     runtime: ScriptRuntime,
     job: Extract<Job, { do: Name }>,
+    root?: string,
   ): Promise<ClientProcess<Name>> {
-    const process = new Process([...scriptCommand(runtime, "bench/clients/worker.ts"), job.do]);
+    const words = scriptCommand(runtime, "bench/clients/worker.ts", root);
+    const process = new Process([...words, job.do]);
     process.say(JSON.stringify(job));
     const { ready } = JSON.parse(await process.line());
     ClientProcess.clockSkewMs = Math.max(ClientProcess.clockSkewMs, await skewOf(process));

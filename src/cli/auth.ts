@@ -15,12 +15,24 @@ import { type Option, type Options, UsageError } from "./command.ts";
 /** What others than the user of the server may have no part of. */
 const OTHERS_MODE = 0o077;
 
+/** What `--auth` names the tokens of a cluster; a file of that name is ./cluster. */
+const SHARED_TOKENS = "cluster";
+
+/** What several servers have in common. */
+export interface SharedAccess {
+  /** Gives the key of the links. */
+  linkKey?(): Promise<Uint8Array>;
+  /** Gives the path of a file that has the tokens of all of them. */
+  sharedTokens?(): Promise<string>;
+}
+
 /** Options that say who may do what. */
 export const AUTH_OPTIONS: Record<string, Option> = {
   auth: {
     kind: "text",
     value: "FILE|URL",
-    help: "who may do what: a file of stream token create, or the https address of a JWKS for JWTs",
+    help:
+      "who may do what: a file of stream token create, cluster: its tokens, or the https address of a JWKS for JWTs",
   },
   "auth-audience": {
     kind: "text",
@@ -56,14 +68,14 @@ export function checkExposure(host: string, options: Options): void {
  * @param options The options.
  * @param directory The data directory, which keeps the key of the links.
  * @param log Hears what is wrong with a file of tokens.
- * @param sharedKey Gives the key of the links instead, where several servers have the same.
+ * @param shared What several servers have in common, where they do.
  * @returns Undefined without --auth.
  */
 export async function accessOf(
   options: Options,
   directory: string,
   log: ServerLog,
-  sharedKey?: () => Promise<Uint8Array>,
+  shared: SharedAccess = {},
 ): Promise<Access | undefined> {
   const auth = options.text("auth");
   const claims = { audience: options.text("auth-audience"), issuer: options.text("auth-issuer") };
@@ -72,8 +84,10 @@ export async function accessOf(
     if (name !== undefined) throw new UsageError(`--auth-${name} goes with --auth URL`);
   }
   if (auth !== undefined) {
-    const tokens = await tokensOf(auth, claims, log);
-    const key = await (sharedKey?.() ?? linkKey(join(directory, "secret.key")));
+    const isShared = auth === SHARED_TOKENS && shared.sharedTokens !== undefined;
+    const source = isShared ? await shared.sharedTokens!() : auth;
+    const tokens = await tokensOf(source, claims, log);
+    const key = await (shared.linkKey?.() ?? linkKey(join(directory, "secret.key")));
     return { tokens, links: new SignedLinks({ key }) };
   }
   return undefined;

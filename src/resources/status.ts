@@ -7,13 +7,15 @@ import type { ResourceStatus } from "../protocol.ts";
 
 /** The status a record shows; a running upload may be further. */
 export function statusOf(record: ResourceRecord): ResourceStatus {
+  const { epoch, sequence } = record;
   return {
     transferStatus: record.transferStatus,
     currentSize: record.size,
     numberOfLines: record.lines,
     durableSize: record.durableSize,
-    epoch: record.epoch,
-    sequence: record.sequence,
+    // What the record says is of the last owner that had the log.
+    epoch: epoch + Math.min(sequence, 0),
+    sequence: Math.max(sequence, 0),
     // Registrations get times that rise, so that with the id no other has this one.
     life: record.createdAtMs.toString(36),
     failure: record.failure,

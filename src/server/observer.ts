@@ -89,10 +89,12 @@ export function pathsForLogs(routes: readonly Route[]): (path: string) => string
   const beginnings = new Set(
     routes.flatMap(({ path, parameters }) =>
       Object.values(parameters).filter(({ isSecret }) => isSecret)
-        .map(({ name }) => path.split(`:${name}`)[0].replace(/:\w+/g, "[^/]*"))
+        .map(({ name }) =>
+          path.split(`:${name}`)[0].replace(/:\w+/g, "[^/]*").replace(/\/$/, "(?:/|%2f)")
+        )
     ),
   );
-  const secrets = [...beginnings].map((beginning) => new RegExp(`(${beginning}).+`));
+  const secrets = [...beginnings].map((beginning) => new RegExp(`(${beginning}).+`, "is"));
   return (path) => secrets.reduce((path, secret) => path.replace(secret, "$1…"), path);
 }
 

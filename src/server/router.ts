@@ -69,7 +69,10 @@ export class Router {
     };
     this.routes = options.faces.flatMap((face) => face(this.#parts));
     this.#pathForLogs = pathsForLogs(this.routes);
-    this.#app = new Hono({ getPath: pathWithFoldedId }).basePath(options.basePath ?? "/");
+    const base = options.basePath ?? "/";
+    const whole = this.routes.filter((route) => restOf(route) !== undefined)
+      .map(({ path }) => base.replace(/\/$/, "") + path.split(":")[0]);
+    this.#app = new Hono({ getPath: (request) => pathWithFoldedId(request, whole) }).basePath(base);
     this.#app.onError((error, c) => this.#tell(error, c));
     this.#app.notFound((c) =>
       this.#tell(new StreamError("NOT_FOUND", `there is no ${c.req.path}`), c)
@@ -151,15 +154,25 @@ export class Router {
 }
 
 /** The paths of a route as patterns of hono. */
-function pathsOf({ path, alias, parameters }: Route): string[] {
-  const rest = Object.values(parameters).find(({ isRest }) => isRest);
-  const pattern = rest === undefined ? path : `${path}{.+}`;
+function pathsOf(route: Route): string[] {
+  const { path, alias } = route;
+  const pattern = restOf(route) === undefined ? path : `${path}{.+}`;
   return alias === undefined ? [pattern] : [pattern, alias];
 }
 
-/** Path of a request; an id may be written in upper case, a name stays as it is. */
-function pathWithFoldedId(request: Request): string {
-  return getPath(request).replace(ID_IN_PATH, (text) => {
+/** The parameter that is the rest of its path. */
+function restOf({ parameters }: Route) {
+  return Object.values(parameters).find(({ isRest }) => isRest);
+}
+
+/**
+ * Path of a request; an id may be written in upper case, a name stays as it is.
+ * @param whole Beginnings of paths that are names to their end.
+ */
+function pathWithFoldedId(request: Request, whole: readonly string[]): string {
+  const path = getPath(request);
+  if (whole.some((beginning) => path.startsWith(beginning))) return path;
+  return path.replace(ID_IN_PATH, (text) => {
     const folded = foldResourceId(text);
     return request.method !== "PUT" || isUuid(folded) ? folded : text;
   });

@@ -155,7 +155,7 @@ function uploadRoutes(parts: FaceParts): Route[] {
       answers: { 204: answer("done", ...TOLD) },
       errors: ["METHOD_NOT_ALLOWED", ...appendErrors],
       handle(c, { method, ...said }) {
-        const step = { PATCH: append, DELETE: terminate }[method ?? ""];
+        const step = new Map([["PATCH", append], ["DELETE", terminate]]).get(method ?? "");
         if (step !== undefined) return httpUploads.during(() => step(c, parts, said));
         throw new StreamError(
           "METHOD_NOT_ALLOWED",

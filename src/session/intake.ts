@@ -54,7 +54,8 @@ export class Intake {
 
   /** Hears that bytes are as safe as promised. */
   acknowledged(byteOffset: number): void {
-    if (this.#credit.advance(byteOffset, performance.now())) this.#pace();
+    const isUsedUp = this.#appender.received >= this.#credit.limit;
+    if (this.#credit.advance(byteOffset, performance.now(), isUsedUp)) this.#pace();
     this.#progressed.ring();
   }
 

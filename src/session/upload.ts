@@ -259,7 +259,9 @@ export class UploadSession extends ControlSession {
   #acknowledged(byteOffset: number): void {
     const { credit, appender } = this.#upload!;
     this.#room.ring();
-    if (!this.native || this.over || !credit.advance(byteOffset, performance.now())) return;
+    if (!this.native || this.over) return;
+    const isUsedUp = appender.received >= credit.limit;
+    if (!credit.advance(byteOffset, performance.now(), isUsedUp)) return;
     appender.writeAfterBytes = writeAfter(credit);
     void this.send({ "@": "Credit", limit: credit.limit, acknowledged: byteOffset });
   }

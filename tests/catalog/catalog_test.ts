@@ -332,13 +332,13 @@ contract("any filter and page size finds exactly what matches, in order", async 
       fc.integer({ min: 1, max: 8 }),
       async (given, contextId, transferStatuses, order, limit) => {
         const records = given.map((each) => record(each));
-        for (const each of records) await catalog.create(each);
+        await Promise.all(records.map((each) => catalog.create(each)));
         const wanted = records
           .filter((each) => contextId === undefined || each.contextId === contextId)
           .filter((each) => transferStatuses?.includes(each.transferStatus) ?? true);
         const found = await pages(catalog, { contextId, transferStatuses, order }, limit);
         assertEquals(found.flat(), inOrder(wanted, order));
-        for (const { id } of records) await catalog.delete(id);
+        await Promise.all(records.map(({ id }) => catalog.delete(id)));
       },
     ),
     { numRuns: 60 },

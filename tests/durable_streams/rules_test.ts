@@ -1,8 +1,20 @@
 /** Durable Streams: what the published suite does not ask, and what streams are to everybody else. */
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { framesRuntime, MemoryCatalog, MemoryStorage, type ServerOptions } from "../../mod.ts";
+import {
+  assert,
+  assertEquals,
+  assertLessOrEqual,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import {
+  framesRuntime,
+  MemoryCatalog,
+  MemoryStorage,
+  type Runtime,
+  type ServerOptions,
+} from "../../mod.ts";
 import { SignedLinks } from "../../src/access/links.ts";
 import type { Resources } from "../../src/resources.ts";
 import { streamId } from "../../src/server/durable_streams/streams.ts";
@@ -10,6 +22,9 @@ import { within } from "../helpers/frames/connection.ts";
 import { getJson, isCompleted, startServer, statusOf, type TestServer } from "../helpers/server.ts";
 
 type Fields = Record<string, string>;
+
+/** More than one event tells of anything else. */
+const LONG_BYTES = 3_000_000;
 
 const TEXT = { "content-type": "text/plain" };
 const JSON_TYPE = { "content-type": "application/json" };
@@ -449,6 +464,61 @@ test("a server without Durable Streams has nothing at /streams", async () => {
   assertEquals((await new Peer(server, "a").put()).status, 404);
   const { paths } = await getJson<{ paths: object }>(`${server.url}/openapi.json`);
   assertEquals(Object.keys(paths).filter((path) => path.startsWith("/streams")), []);
+});
+
+both("a path stays as it is written, whatever its parts look like", async (server) => {
+  for (
+    const path of ["download/CAFECAFE", "a/tus/ABCABCABC/resources/DEFDEFDEF", "uploads/CAFECAFE"]
+  ) {
+    const stream = await new Peer(server, path).made(TEXT, path);
+    assertEquals(await (await stream.get("?offset=-1")).text(), path);
+  }
+});
+
+both(
+  "events tell a message that is longer than a piece, whole and in its place",
+  async (server) => {
+    const long = JSON.stringify("0123456789abcdef".repeat(60_000));
+    const stream = await new Peer(server, "json").made(JSON_TYPE, `[1,${long},2]`);
+    const text = await eventsUntil(stream, "?offset=-1&live=sse", "upToDate");
+    const events = text.split("\n\n").filter((event) => event.startsWith("event: data"));
+    const data = events.map((event) => JSON.parse(event.slice("event: data\ndata:".length)));
+    assertEquals(data.flat(), [1, JSON.parse(long), 2]);
+    assertStringIncludes(text, offset(long.length + 5));
+  },
+);
+
+test("an event of a long message is made in pieces, as its reader takes them", async () => {
+  let ask!: Parameters<Runtime["listen"]>[0]["fetch"];
+  const runtime: Runtime = {
+    listen({ fetch }) {
+      ask = fetch;
+      return Promise.resolve({ port: 1, close: () => Promise.resolve() });
+    },
+    upgrade: () => new Response(),
+    remoteAddress: () => null,
+  };
+  await using server = await startServer({ runtime });
+  const url = `${server.url}/streams/json`;
+  const body = JSON.stringify("x".repeat(LONG_BYTES));
+  await ask(new Request(url, { method: "PUT", headers: JSON_TYPE, body }), {});
+  const answer = await ask(new Request(`${url}?offset=-1&live=sse`), {});
+  let bytes = 0, longest = 0;
+  for await (const chunk of answer.body!) {
+    bytes += chunk.length;
+    longest = Math.max(longest, chunk.length);
+    if (bytes > body.length) break;
+  }
+  assertLessOrEqual(longest, 256 * 1024);
+});
+
+test("a stream of another context is no stream that is found again", async () => {
+  await using server = await startServer();
+  await new Peer(server, "a?context=run-1").made(TEXT, "secret");
+  assertEquals((await new Peer(server, "a?context=run-1").put()).status, 200);
+  assertEquals((await new Peer(server, "a").put()).status, 200);
+  const other = await new Peer(server, "a?context=run-2").put();
+  assertEquals([other.status, other.headers.get("stream-next-offset")], [409, null]);
 });
 
 test("a fork wants the scope to read its source, and a link reads one stream", async () => {

@@ -224,6 +224,34 @@ for (const kind of kinds) {
     assertEquals([answer.status, await answer.text()], [200, "shared\n"]);
   });
 
+  test(`${kind}: a token of the cluster is good at every node, until it is revoked for all of them`, async () => {
+    await using cluster = await twoNodes(kind, ["--auth", "cluster"]);
+    const { workspace, nodes } = cluster;
+    const { url } = await ownEngine();
+    const token = (...args: string[]) =>
+      workspace.run(kind, ["token", ...args, "--cluster", url], { env: { STREAM_TOKEN: "" } });
+    const name = crypto.randomUUID();
+    const created = await token("create", "--scope", "read", "--name", name);
+    assertEquals([created.code, created.stderr], [0, ""]);
+    const again = await token("create", "--scope", "read", "--name", name);
+    assertMatch(again.stderr, /the tokens of the cluster has a token .*CONFLICT/);
+    const headers = { authorization: `Bearer ${created.stdout.trim()}` };
+    const answers = async (wanted: number) => {
+      for (const node of nodes) {
+        let status = 0;
+        while (status !== wanted) {
+          const answer = await fetch(`${node.url}/resources`, { headers });
+          await answer.body?.cancel();
+          status = answer.status;
+          if (status !== wanted) await sleep(50);
+        }
+      }
+    };
+    await answers(200);
+    assertEquals((await token("revoke", name)).code, 0);
+    await answers(401);
+  });
+
   test(`${kind}: retention deletes on all nodes`, async () => {
     await using cluster = await twoNodes(kind, ["--retention", "1s"]);
     const { workspace, nodes, both } = cluster;

@@ -131,6 +131,8 @@ test("paths in logs have no secrets of uploads", async () => {
   for (const base of ["", "/logs"]) {
     assertEquals(pathForLogs(`${base}/uploads/12345678/geheim`), `${base}/uploads/12345678/…`);
     assertEquals(pathForLogs(`${base}/uploads/a/geheim/mehr`), `${base}/uploads/a/…`);
+    assertEquals(pathForLogs(`${base}/uploads/a%2fgeheim`), `${base}/uploads/a%2f…`);
+    assertEquals(pathForLogs(`${base}/tus/a/gehe\nim`), `${base}/tus/a/…`);
     assertEquals(pathForLogs(`${base}/resources/uploads`), `${base}/resources/uploads`);
   }
 });

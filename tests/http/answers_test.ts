@@ -7,7 +7,7 @@ import ajvFormats from "ajv-formats";
 import { SignedLinks } from "../../mod.ts";
 import type { Grant } from "../../src/access.ts";
 import { describeRoutes } from "../../src/server/route/openapi.ts";
-import { ASSETS } from "../../src/server/viewer/assets.ts";
+import { assetNames } from "../../src/server/viewer/assets.ts";
 import { allRoutes } from "../helpers/routes.ts";
 import { startServer } from "../helpers/server.ts";
 
@@ -273,7 +273,9 @@ async function askOfServer(asker: Asker): Promise<void> {
   for (const method of ["GET", "HEAD"]) {
     await asker.ask(method, "/view/{id}", nobody);
     await asker.ask(method, "/view", {}, "?context=run");
-    for (const name of Object.values(ASSETS)) await asker.ask(method, "/viewer/{name}", { name });
+    for (const name of Object.values(assetNames())) {
+      await asker.ask(method, "/viewer/{name}", { name });
+    }
   }
   await asker.ask("GET", "/viewer/{name}", { name: "missing.js" });
   await asker.ask("OPTIONS", "/resources");

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { framesRuntime, type ServerOptions } from "../../mod.ts";
 import { VERSION } from "../../src/protocol.ts";
-import { ASSETS } from "../../src/server/viewer/assets.ts";
+import { assetNames } from "../../src/server/viewer/assets.ts";
 import { shapeOf } from "../../src/server/route.ts";
 import { allRoutes } from "../helpers/routes.ts";
 import { mountServer, type Problem, startServer, type TestServer } from "../helpers/server.ts";
@@ -132,7 +132,7 @@ both("/ is the viewer for browsers, and JSON for all others", async ({ url }) =>
   const page = await fetch(`${url}/`, { headers: { accept: BROWSER } });
   assertMatch(page.headers.get("content-type")!, /^text\/html; charset=utf-8$/i);
   assertStringIncludes(page.headers.get("vary")!, "accept");
-  assertStringIncludes(await page.text(), `src="./viewer/${ASSETS.script}"`);
+  assertStringIncludes(await page.text(), `src="./viewer/${assetNames().script}"`);
   assertEquals((await (await fetch(`${url}/`)).json()).name, "stream");
 });
 

@@ -154,6 +154,18 @@ test("the window of a slow upload halves until it is the smallest", () => {
   assertEquals(windows([2000, 2000, 2000]), [128 * KiB, 64 * KiB, 64 * KiB]);
 });
 
+test("the window of an upload that waits for slow storage grows to 1 MiB, and is not halved below", () => {
+  const credit = new Credit(new CreditPool(64 * MiB), 0, 0);
+  const seen = [1, 2, 3, 4].map((round) => {
+    credit.advance(credit.limit, round * 2000, true);
+    return credit.windowBytes;
+  });
+  assertEquals(seen, [512 * KiB, 1 * MiB, 1 * MiB, 1 * MiB]);
+  for (let ms = 1; ms <= 3; ms++) credit.advance(credit.limit, 8000 + ms, true);
+  credit.advance(credit.limit, 12_000, true);
+  assertEquals(credit.windowBytes, 4 * MiB);
+});
+
 test("the window of an upload that is neither stays", () => {
   assertEquals(windows([500, 500, 500]), [256 * KiB, 256 * KiB, 256 * KiB]);
 });

@@ -620,6 +620,38 @@ test("a status is the newest one also while another reader begins to follow", as
   await (await opening).release();
 });
 
+test("an upload that is being taken over shows what it has, not what its record says", async () => {
+  await using cluster = new Cluster();
+  const upload = await uploading(cluster.node("a"), "one\n");
+  const { id } = upload.appender.resource;
+  await write(upload.appender, "two\n");
+  const storage = new MemoryStorage(cluster.logs);
+  let isClaimed = false;
+  const { promise: free, resolve: release } = Promise.withResolvers<void>();
+  const b = cluster.node("b", {
+    storage: changed(storage, {
+      storage: {
+        async recover(id, options) {
+          isClaimed = true;
+          await free;
+          return await storage.recover(id, options);
+        },
+      },
+    }),
+  });
+  const resuming = resumeOn(b, upload);
+  await eventually("the claim", () => isClaimed);
+  const c = cluster.node("c");
+  const { status } = await c.get(id);
+  assertEquals([status.epoch, status.currentSize], [1, 8]);
+  await using opened = await c.open(id);
+  assertEquals([opened.resource.status.epoch, opened.resource.status.currentSize], [1, 8]);
+  release();
+  assertEquals((await resuming).received, 8);
+  await statusWhere(opened.resource, ({ epoch }) => epoch === 2);
+  assertEquals(opened.resource.status.currentSize, 8);
+});
+
 test("another node lists what an upload has that pauses", async () => {
   await using cluster = new Cluster();
   const [a, b] = [cluster.node("a"), cluster.node("b")];

@@ -358,8 +358,8 @@ test("serve --step-base-url is the base of references from the Step port only", 
   assertEquals(alone.code, 2);
 });
 
-test("256 MiB in one message come back as one, and the server holds only part of them", async () => {
-  for (const server of servers) await transferOneMessage(server, 256 * MiB);
+test("128 MiB in one message come back as one, and the server holds only part of them", async () => {
+  for (const server of servers) await transferOneMessage(server, 128 * MiB);
 });
 
 test("what a Step client pushes is followed natively while it is pushed", async () => {

@@ -180,7 +180,9 @@ test("a client without PATCH says which method it means", async () => {
       body: "123",
     });
   assertEquals((await post("PATCH")).headers.get("upload-offset"), "3");
-  assertEquals((await post("PUT")).status, 405);
+  for (const method of ["PUT", "constructor", "__proto__"]) {
+    assertEquals((await post(method)).status, 405);
+  }
   assertEquals((await post("DELETE")).status, 204);
 });
 

@@ -1,7 +1,7 @@
 /** The pages and parts of the viewer, as a server hands them out. */
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { ASSETS } from "../../src/server/viewer/assets.ts";
+import { assetNames } from "../../src/server/viewer/assets.ts";
 import { mountServer, startServer } from "../helpers/server.ts";
 
 const asBrowser = { headers: { accept: "text/html,*/*;q=0.8" } };
@@ -32,7 +32,7 @@ test("what was uploaded runs nothing, whatever it is", async () => {
 
 test("parts are named by what they hold, kept for ever, and compressed for whom wants that", async () => {
   await using server = await startServer();
-  for (const name of Object.values(ASSETS)) {
+  for (const name of Object.values(assetNames())) {
     const headers = { "accept-encoding": "gzip" };
     const part = await fetch(`${server.url}/viewer/${name}`, { headers });
     assertEquals(part.status, 200);
@@ -62,7 +62,7 @@ test("below a path everything is found where the page says", async () => {
 
 test("a server without the viewer has none of its addresses", async () => {
   await using server = await startServer({ viewer: false });
-  for (const path of ["/view/12345678", "/view?context=run", `/viewer/${ASSETS.script}`]) {
+  for (const path of ["/view/12345678", "/view?context=run", `/viewer/${assetNames().script}`]) {
     const answer = await fetch(server.url + path, asBrowser);
     assertEquals(answer.status, 404, path);
     await answer.body?.cancel();

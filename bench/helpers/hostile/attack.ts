@@ -22,11 +22,24 @@ export interface AttackJob {
   idle: number;
   /** Connections that ask for much, and take nothing. */
   stalled: number;
+  /** Kinds of those. */
+  readers: readonly Reader[];
   /** Connections of each kind of flood. */
   flood: number;
   /** Kinds of floods. */
   floods: readonly Flood[];
 }
+
+/** Kinds of readers that take nothing. */
+export type Reader =
+  | "content"
+  | "live"
+  | "lines"
+  | "matches"
+  | "events"
+  | "Follow"
+  | "RequestChunk"
+  | "RequestLines";
 
 /** Kinds of floods. */
 export type Flood = "pings" | "ranges" | "searches" | "lists";
@@ -94,7 +107,7 @@ async function holdIdle(): Promise<void> {
 }
 
 /** What is asked for, and not taken. */
-function stalledReaders(): ((socket: Socket) => void)[] {
+function stalledReaders(): Record<Reader, (socket: Socket) => void> {
   const http = (path: string) => (socket: Socket) => void socket.pause().write(get(path));
   const webSocket = (id: string, subprotocol: string, asks: object) => (socket: Socket) => {
     const headers: Record<string, string> = {};
@@ -104,21 +117,29 @@ function stalledReaders(): ((socket: Socket) => void)[] {
   };
   const { text, live } = job;
   const endOffset = Math.min(job.textBytes, LIMITS.wholeChunkBytes);
-  return [
-    http(`/resources/${text}/content`),
-    http(`/resources/${live}/content`),
-    http(`/resources/${text}/lines?count=10000`),
-    http(`/resources/${text}/search?q=e&limit=10000`),
-    http("/events"),
-    webSocket(text, SUBPROTOCOL, { "@": "Follow", from: 0, window: LIMITS.downloadWindowBytes }),
-    webSocket(text, "", { "@": "RequestChunk", startOffset: 0, endOffset }),
-    webSocket(text, "", { "@": "RequestLines", startingLineIndex: 0, linesCount: 100_000 }),
-  ];
+  return {
+    content: http(`/resources/${text}/content`),
+    live: http(`/resources/${live}/content`),
+    lines: http(`/resources/${text}/lines?count=10000`),
+    matches: http(`/resources/${text}/search?q=e&limit=10000`),
+    events: http("/events"),
+    Follow: webSocket(text, SUBPROTOCOL, {
+      "@": "Follow",
+      ...{ from: 0, window: LIMITS.downloadWindowBytes },
+    }),
+    RequestChunk: webSocket(text, "", { "@": "RequestChunk", startOffset: 0, endOffset }),
+    RequestLines: webSocket(text, "", {
+      "@": "RequestLines",
+      ...{ startingLineIndex: 0, linesCount: 100_000 },
+    }),
+  };
 }
 
 async function holdStalled(): Promise<void> {
-  const kinds = stalledReaders();
-  for (let count = 0; count < job.stalled; count++) await hold("", kinds[count % kinds.length]);
+  const readers = stalledReaders();
+  for (let count = 0; count < job.stalled; count++) {
+    await hold("", readers[job.readers[count % job.readers.length]]);
+  }
 }
 
 /** Asks again as soon as there is an answer. */

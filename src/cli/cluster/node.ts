@@ -17,6 +17,7 @@ import { NatsStorage } from "../../storage/nats.ts";
 import type { Options } from "../command.ts";
 import { catalogPath } from "../unknown_logs.ts";
 import { engineOptionsOf } from "./engine.ts";
+import { TokenCopy } from "./tokens.ts";
 
 /** How long an upload is a node's without a word from that: longer than an engine takes to elect a leader. */
 const LEASE_MS = 20_000;
@@ -24,6 +25,8 @@ const LEASE_MS = 20_000;
 const LINK_KEY_BYTES = 32;
 /** File of the copy of the catalog; a single server has another name for what is no copy. */
 const COPY_NAME = "catalog-copy.sqlite";
+/** File of the tokens of all nodes. */
+const TOKENS_NAME = "tokens-copy";
 
 /** Parts of a server that is a node. */
 export interface ClusterNode {
@@ -35,6 +38,8 @@ export interface ClusterNode {
   settings: NodeOptions & { durability: Durability; gauges: readonly HostGauge[] };
   /** The key of signed links, the same on every node. */
   linkKey(): Promise<Uint8Array>;
+  /** Path of a file that has the tokens of all nodes, whoever changes them. */
+  sharedTokens(): Promise<string>;
   /**
    * Joins the others.
    * @param uploads Counts the uploads that it appends to.
@@ -67,6 +72,7 @@ export async function openNode(options: Options, directory: string): Promise<Clu
     const catalog = await NatsCatalog.open(engine, { path: join(directory, COPY_NAME) });
     const startedAtMs = Date.now();
     let membership: Membership | null = null;
+    let tokens: TokenCopy | null = null;
     let state: "SERVING" | "DRAINING" = "SERVING";
     return {
       storage,
@@ -101,6 +107,11 @@ export async function openNode(options: Options, directory: string): Promise<Clu
         ],
       },
       linkKey: () => sharedSecret(engine, "link-key", LINK_KEY_BYTES),
+      async sharedTokens() {
+        const path = join(directory, TOKENS_NAME);
+        tokens = await TokenCopy.open(engine, path);
+        return path;
+      },
       join(uploads) {
         const info = () => ({
           version: VERSION,
@@ -117,6 +128,7 @@ export async function openNode(options: Options, directory: string): Promise<Clu
       },
       async close() {
         await membership?.close();
+        await tokens?.close();
         await storage.close();
         await catalog.close();
         await engine.close();

@@ -213,7 +213,7 @@ async function runServer(options: Options): Promise<number> {
     try {
       await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
-      const access = await accessOf(options, directory, log, place.linkKey);
+      const access = await accessOf(options, directory, log, place);
       const parts = { runtime, storage, catalog, access, log, accessLog };
       const server = createServer({ ...parts, ...settings, ...place.settings });
       secure?.reloadOnSignal(log);

@@ -5,6 +5,7 @@
 import { type Scope, SCOPES } from "../../access.ts";
 import { createToken, readTokens, revokeToken, type TokenRecord } from "../../access/token_file.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
+import { CLUSTER_OPTIONS } from "./cluster.ts";
 import { type Command, EXIT, nearest, type Options, UsageError } from "../command.ts";
 import { printLine, ReaderGone, visible, visibleJson } from "../output/output.ts";
 
@@ -18,6 +19,7 @@ export const token: Command = {
   positionals: ["create|list|revoke", "[NAME]"],
   options: {
     auth: { kind: "text", value: "FILE", help: "the file; create makes it when missing" },
+    ...CLUSTER_OPTIONS,
     scope: {
       kind: "text",
       value: "SCOPES",
@@ -34,8 +36,7 @@ export const token: Command = {
     "stream token revoke ci --auth tokens",
   ],
   async run([action, name], options) {
-    const path = options.text("auth");
-    if (path === undefined) throw new UsageError(`token ${action} wants --auth FILE`);
+    const tokens = await tokensOf(action, options);
     const takesName = action === "revoke";
     if (takesName && name === undefined) throw new UsageError("token revoke wants NAME");
     if (!takesName && name !== undefined) {
@@ -43,13 +44,13 @@ export const token: Command = {
     }
     switch (action) {
       case "create":
-        await create(path, options);
+        await create(tokens, options);
         return EXIT.ok;
       case "list":
-        await list(path, options.flag("json"));
+        await tokens((path) => list(path, options.flag("json")));
         return EXIT.ok;
       case "revoke":
-        await revokeToken(path, name);
+        await tokens((path) => revokeToken(path, name));
         return EXIT.ok;
     }
     const suggestion = nearest(action, ["create", "list", "revoke"]);
@@ -58,14 +59,33 @@ export const token: Command = {
   },
 };
 
+/** Does something with a file of tokens. */
+type Tokens = <T>(step: (path: string) => Promise<T>) => Promise<T>;
+
+/** The file that is named, or what the nodes of a cluster share. */
+async function tokensOf(action: string, options: Options): Promise<Tokens> {
+  const path = options.text("auth");
+  if (path !== undefined && path !== "cluster") return (step) => step(path);
+  if (options.text("cluster") === undefined) {
+    throw new UsageError(
+      `token ${action} wants --auth FILE, or --cluster NATS for those of a cluster`,
+    );
+  }
+  // Nothing else needs the client of the engine.
+  const { withSharedTokens } = await import("../cluster/tokens.ts");
+  return (step) => withSharedTokens(options, step);
+}
+
 /** A token that nobody has seen is none: it stands nowhere else. */
-async function create(path: string, options: Options): Promise<void> {
-  const name = options.text("name") ?? await freeName(path);
-  const token = await make(path, name, options);
+async function create(tokens: Tokens, options: Options): Promise<void> {
+  const { name, token } = await tokens(async (path) => {
+    const name = options.text("name") ?? await freeName(path);
+    return { name, token: await make(path, name, options) };
+  });
   try {
     await printLine(options.flag("json") ? visibleJson({ name, token }) : token);
   } catch (error) {
-    await revokeToken(path, name);
+    await tokens((path) => revokeToken(path, name));
     const reason = error instanceof ReaderGone ? "nobody reads it" : toStreamError(error).message;
     throw new StreamError("SOURCE_FAILED", `the token was not printed and is revoked: ${reason}`);
   }

@@ -37,6 +37,22 @@ function readBytesNow(): number {
   return Math.min(READ_BYTES, Math.max(MIN_READ_BYTES, share));
 }
 
+/** A reader in its own way, which counts like the others until it is disposed of. */
+export class CountedReader implements Disposable {
+  constructor() {
+    readers++;
+  }
+
+  /** Its largest read at present. */
+  get pieceBytes(): number {
+    return readBytesNow();
+  }
+
+  [Symbol.dispose](): void {
+    readers--;
+  }
+}
+
 /**
  * Reads a range that the newest status shows.
  *

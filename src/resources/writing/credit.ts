@@ -11,6 +11,8 @@ import { LIMITS } from "../../protocol.ts";
 const GROW_WITHIN_MS = 100;
 /** One that needs longer than this gives half of it back. */
 const SHRINK_AFTER_MS = 1000;
+/** One that has used up its window waits for storage: so much is worth a try, as storage may take it in one step. */
+const WAITING_WINDOW_BYTES = 1024 * 1024;
 /** Window of a new upload, if the pool has it. */
 const INITIAL_WINDOW_BYTES = 256 * 1024;
 
@@ -61,18 +63,19 @@ export class Credit {
    * Grants more when half the window is used up.
    * @param written Bytes that are out of memory.
    * @param nowMs The time.
+   * @param isUsedUp Whether the uploader has sent all that it may, and waits.
    * @returns Whether the limit grew and must be announced.
    */
-  advance(written: number, nowMs: number): boolean {
+  advance(written: number, nowMs: number, isUsedUp = false): boolean {
     const unused = this.#limit - written;
     if (unused > this.#windowBytes / 2 && unused >= LIMITS.minUploadWindowBytes) return false;
     const elapsedMs = nowMs - this.#grantedAtMs;
-    if (elapsedMs < GROW_WITHIN_MS) this.#wantedBytes *= 2;
-    else if (elapsedMs > SHRINK_AFTER_MS) this.#wantedBytes /= 2;
-    this.#wantedBytes = Math.min(
-      Math.max(this.#wantedBytes, LIMITS.minUploadWindowBytes),
-      LIMITS.uploadWindowBytes,
-    );
+    const leastBytes = isUsedUp ? WAITING_WINDOW_BYTES : LIMITS.minUploadWindowBytes;
+    if (elapsedMs < GROW_WITHIN_MS || this.#wantedBytes < leastBytes) this.#wantedBytes *= 2;
+    else if (elapsedMs > SHRINK_AFTER_MS) {
+      this.#wantedBytes = Math.max(this.#wantedBytes / 2, leastBytes);
+    }
+    this.#wantedBytes = Math.min(this.#wantedBytes, LIMITS.uploadWindowBytes);
     this.#grantedAtMs = nowMs;
     return this.#grant(written);
   }

@@ -48,12 +48,14 @@ export async function takeLog(
   const { id, metadata: { supportsLineAccess } } = record;
   // Claimed before it is used: after a failure halfway the next attempt has a greater one.
   const epoch = record.epoch + 1;
-  const { revision } = await catalog.update(id, record.revision, { epoch, sequence: 0, owner });
+  const claim = { epoch, sequence: Math.min(record.sequence, 0) - 1, owner };
+  const { revision } = await catalog.update(id, record.revision, claim);
   const { intent } = record;
   const whole = intent ?? undefined;
   const writer = await storage.recover(id, { lineAccess: supportsLineAccess, epoch, whole });
   try {
     const taken = await catalog.update(id, revision, {
+      sequence: 0,
       transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
       size: writer.size,
       durableSize: Math.min(record.durableSize, writer.size),

@@ -315,6 +315,7 @@ function metadataOf(path: string, facts: StreamFacts) {
 function checkSame({ isShared, view, facts }: Stream, said: Creation, wanted: StreamFacts): void {
   const isClosed = view.status.transferStatus === "COMPLETED";
   const isSame = isShared && isClosed === (said.closes === true) &&
+    (!said.context || view.contextId === said.context) &&
     mediaTypeOf(facts.contentType) === mediaTypeOf(wanted.contentType) &&
     facts.ttlS === wanted.ttlS && facts.expiresAt === wanted.expiresAt &&
     facts.origin?.id === wanted.origin?.id &&

@@ -6,17 +6,15 @@ import { Buffer } from "node:buffer";
 import type { Context } from "hono";
 import { Bell } from "../../bell.ts";
 import { isFinal, type ResourceStatus } from "../../protocol.ts";
-import type { OpenResource, Resource } from "../../resources.ts";
+import { CountedReader, type OpenResource, readRange, type Resource } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
 import { isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
 import type { Read } from "./fields.ts";
-import { asArray, endOfLines } from "./json.ts";
+import { arrayOf, asArray, endOfLines, endOfMessages } from "./json.ts";
 import { cursorAfter, offsetOf } from "./offsets.ts";
 import type { StreamParts } from "./parts.ts";
 import type { Stream } from "./streams.ts";
 
-/** The most of one event, but for a longer message. */
-const PIECE_BYTES = 256 * 1024;
 /** Proxies give up what is silent for a minute. */
 const HEARTBEAT_MS = 15_000;
 /** Readers connect again after that, so that caches can serve many of them at once. */
@@ -87,23 +85,27 @@ async function* events(
   const bell = new Bell();
   const unwatch = resource.watch(bell.ring);
   signal.addEventListener("abort", bell.ring);
+  using reader = new CountedReader();
   const endMs = performance.now() + CONNECTION_MS;
   let at = start, isTold = false;
   try {
     while (!signal.aborted && !resource.deleted) {
       const { status } = resource;
-      const piece = await nextPiece(resource, status, at, form);
-      at += piece.length;
+      const piece = await nextPiece(resource, status, at, form, reader.pieceBytes);
+      const longEnd = piece === null ? await endOfMessage(resource, status, at) : at;
+      if (longEnd > at) yield* longMessage(resource, at, longEnd, signal);
+      const end = longEnd + (piece?.length ?? 0), isLonger = end > at;
+      at = end;
       const isAtEnd = at === status.currentSize;
       const isClosed = isAtEnd && status.transferStatus === "COMPLETED";
       const control = () => controlOf(at, isAtEnd, isClosed, cursor);
       touch();
-      if (piece.length > 0) yield encode(`${event("data", form.dataOf(piece))}${control()}`);
-      else if (isClosed || !isTold) yield encode(control());
+      const data = piece?.length ? event("data", form.dataOf(piece)) : "";
+      if (isLonger || isClosed || !isTold) yield encode(data + control());
       isTold = true;
       // What failed is no end of a stream: who connects again is told why nothing follows.
       if (isClosed || isAtEnd && isFinal(status.transferStatus)) return;
-      if (piece.length > 0) continue;
+      if (isLonger) continue;
       if (performance.now() >= endMs) return;
       if (resource.status === status && !await bell.rungWithin(HEARTBEAT_MS)) {
         yield encode(control());
@@ -115,17 +117,19 @@ async function* events(
   }
 }
 
-/** The next bytes of an event; none while nothing whole is there. */
+/** The next bytes of an event; none while nothing whole is there, null where a message is longer than a piece. */
 async function nextPiece(
   resource: Resource,
   { currentSize, transferStatus }: ResourceStatus,
   at: number,
   form: Form,
-): Promise<Uint8Array> {
+  pieceBytes: number,
+): Promise<Uint8Array | null> {
   let bytes: Uint8Array = new Uint8Array();
   while (at + bytes.length < currentSize) {
+    if (bytes.length >= pieceBytes) return null;
     const from = at + bytes.length;
-    const more = await resource.read(from, Math.min(PIECE_BYTES, currentSize - from));
+    const more = await resource.read(from, Math.min(pieceBytes, currentSize - from));
     bytes = bytes.length === 0 ? more : Buffer.concat([bytes, more]);
     const isLast = from + more.length === currentSize && isFinal(transferStatus);
     // Nothing follows that could belong to it.
@@ -133,6 +137,33 @@ async function nextPiece(
     if (whole > 0) return bytes.subarray(0, whole);
   }
   return new Uint8Array();
+}
+
+/** Where a message ends that is longer than a piece; where it begins while its end is not there. */
+async function endOfMessage(
+  resource: Resource,
+  { currentSize, transferStatus }: ResourceStatus,
+  start: number,
+): Promise<number> {
+  let at = start;
+  for await (const bytes of readRange(resource, start, currentSize)) {
+    const end = endOfMessages(bytes, 1);
+    if (end !== -1) return at + end;
+    at += bytes.length;
+  }
+  return isFinal(transferStatus) ? currentSize : start;
+}
+
+/** The event of a long message of JSON, in pieces: readers that take nothing hold one of them, not all of it. */
+async function* longMessage(
+  resource: Resource,
+  start: number,
+  end: number,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, void> {
+  yield encode("event: data\ndata:");
+  yield* arrayOf(readRange(resource, start, end, signal), end - start);
+  yield encode("\n\n");
 }
 
 /** Length of text without a character that is cut, or half a line end. */

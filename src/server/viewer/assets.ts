@@ -20,28 +20,48 @@ interface Asset {
 }
 
 /** Names of the parts that pages refer to. */
-export interface AssetNames {
+interface AssetNames {
   script: string;
   style: string;
   icon: string;
 }
 
-const assets = new Map<string, Asset>();
-
-/** Names of the parts. */
-export const ASSETS: AssetNames = {
-  script: add("app", "js", "text/javascript; charset=utf-8", SCRIPT),
-  style: add("style", "css", "text/css; charset=utf-8", STYLE),
-  icon: add("icon", "svg", "image/svg+xml", ICON),
-};
-
-function add(stem: string, ending: string, type: string, text: string): string {
-  const name = `${stem}-${fingerprint(text)}.${ending}`;
-  assets.set(name, { name, type, bytes: new TextEncoder().encode(text) });
-  return name;
+/** All parts. */
+interface Assets {
+  names: AssetNames;
+  byName: ReadonlyMap<string, Asset>;
 }
 
-/** Tells versions apart, nothing more: FNV-1a of 32 bits, from two beginnings; of 64 it would be a tenth of a start. */
+let made: Assets | undefined;
+
+/**
+ * Names of the parts.
+ * @returns Made when they are first asked for: to name the parts would be a tenth of a start.
+ */
+export function assetNames(): AssetNames {
+  return assets().names;
+}
+
+function assets(): Assets {
+  return made ??= makeAssets();
+}
+
+function makeAssets(): Assets {
+  const byName = new Map<string, Asset>();
+  const add = (stem: string, ending: string, type: string, text: string) => {
+    const name = `${stem}-${fingerprint(text)}.${ending}`;
+    byName.set(name, { name, type, bytes: new TextEncoder().encode(text) });
+    return name;
+  };
+  const names = {
+    script: add("app", "js", "text/javascript; charset=utf-8", SCRIPT),
+    style: add("style", "css", "text/css; charset=utf-8", STYLE),
+    icon: add("icon", "svg", "image/svg+xml", ICON),
+  };
+  return { names, byName };
+}
+
+/** Tells versions apart, nothing more: FNV-1a of 32 bits, from two beginnings. */
 function fingerprint(text: string): string {
   return [0x811c9dc5, 0x84222325].map((basis) => {
     let hash = basis;
@@ -59,7 +79,7 @@ function fingerprint(text: string): string {
  * @returns Null where there is none.
  */
 export async function assetNamed(c: Context, name: string): Promise<Response | null> {
-  const asset = assets.get(name);
+  const asset = assets().byName.get(name);
   if (asset === undefined) return null;
   c.header("cache-control", "public, max-age=31536000, immutable");
   c.header("content-type", asset.type);

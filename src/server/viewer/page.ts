@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import { html } from "hono/html";
-import { ASSETS } from "./assets.ts";
+import { assetNames } from "./assets.ts";
 
 /**
  * Answers with the page.
@@ -12,6 +12,7 @@ import { ASSETS } from "./assets.ts";
  * @param parts Where its parts are, from the address of the page.
  */
 export function pageFor(c: Context, parts: string): Response | Promise<Response> {
+  const { script, style, icon } = assetNames();
   const nonce = crypto.randomUUID();
   c.header("content-security-policy", policy(nonce));
   c.header("cache-control", "no-store");
@@ -23,9 +24,9 @@ export function pageFor(c: Context, parts: string): Response | Promise<Response>
         <meta name="viewport" content="width=device-width, initial-scale=1">
         <meta name="color-scheme" content="light dark">
         <title>stream</title>
-        <link rel="icon" href="${parts}/${ASSETS.icon}">
-        <link rel="stylesheet" nonce="${nonce}" href="${parts}/${ASSETS.style}">
-        <script type="module" nonce="${nonce}" src="${parts}/${ASSETS.script}"></script>
+        <link rel="icon" href="${parts}/${icon}">
+        <link rel="stylesheet" nonce="${nonce}" href="${parts}/${style}">
+        <script type="module" nonce="${nonce}" src="${parts}/${script}"></script>
       </head>
       <body>
         <div id="app"></div>

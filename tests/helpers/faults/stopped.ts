@@ -26,7 +26,7 @@ async function stop(program: Program): Promise<void> {
  */
 export async function throughStop(kind: Kind, stopped: Stopped, stoppedMs: number): Promise<void> {
   await using workspace = await Workspace.open();
-  const server = await workspace.serve(kind);
+  const server = await workspace.serve(kind, ["--resume-window", "5m"]);
   const { push, reference } = await workspace.push(kind, ["-", "--name", "a.log"]);
   await push.write("first\n");
   const follow = workspace.start(kind, ["follow", reference]);
