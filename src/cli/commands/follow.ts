@@ -7,7 +7,14 @@ import process from "node:process";
 import { type Download, getLines, open, type ReadOptions } from "../../client.ts";
 import type { Finder } from "../../resources.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
-import { type Command, EXIT, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
+import {
+  type Command,
+  EXIT,
+  type Options,
+  QUIET_OPTION,
+  SERVER_OPTION,
+  UsageError,
+} from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import {
   fileOutput,

@@ -8,7 +8,14 @@ import { dirname, join } from "node:path";
 import { getResource, listResources, open, type ResourceInfo } from "../../client.ts";
 import { createDigest, type RunningDigest } from "../../digest.ts";
 import { type DigestAlgorithm, DIGESTS, endedWell, StreamError } from "../../protocol.ts";
-import { type Command, EXIT, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
+import {
+  type Command,
+  EXIT,
+  type Options,
+  QUIET_OPTION,
+  SERVER_OPTION,
+  UsageError,
+} from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { outcomeText } from "../uploads/outcome.ts";
@@ -244,7 +251,9 @@ class Fetching {
       notice(`${visible(filename)}: the command ended ${outcomeText(outcome!)}`);
     }
     if (transferStatus !== "FAILED") return EXIT.ok;
-    complain(`${visible(filename)} is FAILED: ${visible(failure ?? "the server does not say why")}`);
+    complain(
+      `${visible(filename)} is FAILED: ${visible(failure ?? "the server does not say why")}`,
+    );
     return EXIT.resourceFailed;
   }
 }
