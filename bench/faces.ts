@@ -1,7 +1,6 @@
 /** Part 9: clients of other protocols, against our server and against their own. */
 import { type Bench, type Part, temporaryPath } from "./helpers/bench.ts";
 import { makeFile } from "./helpers/content.ts";
-
 import {
   type File,
   install,
@@ -24,11 +23,13 @@ export const faces: Part = {
       if (bench.extent === "smoke") return;
       await bench.attempt("install", install);
       const file = await fileOf(bench);
-      await bench.attempt("tus", () => measureClient(bench, "tus", `${server.url}/tus`, file));
-      await bench.attempt(
-        "durable streams",
-        () => measureClient(bench, "durable", streams, file),
+      const repeats = repeatsOf(bench);
+      await bench.repeat(
+        repeats,
+        "tus",
+        () => measureClient(bench, "tus", `${server.url}/tus`, file),
       );
+      await bench.repeat(repeats, "durable", () => measureClient(bench, "durable", streams, file));
     } finally {
       await server.stop();
     }
@@ -37,10 +38,14 @@ export const faces: Part = {
     if (bench.extent === "smoke") return;
     const file = await fileOf(bench);
     for (const protocol of ["tus", "durable"] as const) {
-      await bench.attempt(protocol, () => measureScript(bench, protocol, file));
+      await bench.repeat(repeatsOf(bench), protocol, () => measureScript(bench, protocol, file));
     }
   },
 };
+
+function repeatsOf(bench: Bench): number {
+  return bench.size(3, 2, 1);
+}
 
 function fileOf(bench: Bench): Promise<File> {
   return makeFile(temporaryPath(), bench.size(1024, 1024, 4) * MIB);

@@ -14,7 +14,7 @@ const LIMIT_MS = 30_000;
 
 const [packages, server, path] = process.argv.slice(2);
 const { DurableStream, stream } = createRequire(`${packages}/`)("@durable-streams/client");
-const url = `${server}/bench`;
+const url = `${server}/bench-${process.pid}`;
 const { size } = await stat(path);
 const handle = await DurableStream.create({ url, contentType: "application/octet-stream" });
 const startedAtMs = performance.now();

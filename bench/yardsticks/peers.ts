@@ -88,7 +88,7 @@ async function measurePiping(bench: Bench, { path, bytes }: File): Promise<void>
 
 /** Protocols with a script that serves them, and one that does the work. */
 export type Protocol = "durable" | "tus";
-const WORK = { durable: "@durable-streams: upload + follow", tus: "tus: upload alone" };
+const WORK = { durable: "@durable-streams: upload + follow", tus: "tus: upload" };
 
 function scriptOf(protocol: Protocol, part: "server" | "client" | "append"): string {
   return join(ROOT, "bench/yardsticks", `${protocol}_${part}.mjs`);

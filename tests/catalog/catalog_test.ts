@@ -18,6 +18,7 @@ import { SqliteCatalog } from "../../src/catalog/sqlite.ts";
 import { StreamError, TRANSFER_STATUSES, type TransferStatus } from "../../src/protocol.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { eventually } from "../helpers/frames/connection.ts";
+import { startServer } from "../helpers/server.ts";
 import { inTurn, override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 import { inCluster } from "./in_cluster.ts";
@@ -781,6 +782,30 @@ inFile("looks that no index answers go in slices, and let others run", async (pa
   await others;
   await catalog.close();
 });
+
+inFile("long pages and looks leave turns to sockets", async (path) => {
+  const catalog = new SqliteCatalog(path);
+  fill(path, 20_000);
+  await using server = await startServer();
+  let answers = 0, looks = true;
+  const others = (async () => {
+    for (; looks; answers++) await (await fetch(`${server.url}/healthz`)).text();
+  })();
+  const pages = Array.from({ length: 4 }, () => catalog.list({ limit: 1001 }));
+  for (const page of await Promise.all(pages)) {
+    assertEquals(page.map(({ createdAtMs }) => createdAtMs), newest(1001));
+  }
+  assert(answers >= 3, `${answers} answers beside pages`);
+  answers = 0;
+  assertEquals(await catalog.list({ filenamePart: "nowhere", limit: 9 }), []);
+  assert(answers >= 5, `${answers} answers beside a look`);
+  looks = false;
+  await others;
+  await catalog.close();
+});
+
+/** When the newest were made, of as many as {@link fill} makes. */
+const newest = (count: number) => Array.from({ length: count }, (_, index) => 20_000 - index);
 
 inFile(
   "more looks through everything than a catalog can have are told to come back",

@@ -18,6 +18,15 @@ const GUARD = '"$0" "$@" & child=$!; cat > /dev/null; kill -9 $child; wait $chil
 /** Removes what a process leaves that ends without a word. */
 const SWEEPER = 'cat > /dev/null; sleep 1; rm -rf "$0"';
 
+/** Where a member is at home; by default on this machine, in the directory of its cluster. */
+export interface Home {
+  host: string;
+  /** Directory of its data. */
+  data: string;
+  /** What is to be said before its command to start it there. */
+  enter: readonly string[];
+}
+
 /** A member of the engine. */
 export class Member {
   readonly #directory: string;
@@ -31,6 +40,7 @@ export class Member {
     readonly port: number,
     /** Port of its monitoring. */
     readonly monitor: number,
+    readonly home: Home,
   ) {
     this.#directory = directory;
   }
@@ -38,7 +48,8 @@ export class Member {
   /** Starts it, or starts it again. */
   start(): void {
     const config = join(this.#directory, `${this.name}.conf`);
-    const words = ["-c", GUARD, NATS_SERVER, "-c", config, "-l", join(this.#directory, this.name)];
+    const log = join(this.#directory, this.name);
+    const words = ["-c", GUARD, ...this.home.enter, NATS_SERVER, "-c", config, "-l", log];
     this.#guard = spawn("sh", words, { stdio: ["pipe", "ignore", "ignore"] });
     this.#guard.unref();
   }
@@ -65,7 +76,7 @@ export class Member {
   /** Whether it serves. */
   async isHealthy(): Promise<boolean> {
     try {
-      const answer = await fetch(`http://127.0.0.1:${this.monitor}/healthz`);
+      const answer = await fetch(`http://${this.home.host}:${this.monitor}/healthz`);
       return (await answer.text()).includes('"ok"');
     } catch {
       return false;
@@ -86,29 +97,32 @@ export class EngineCluster implements AsyncDisposable {
    * Starts one.
    * @param given.fileStore What each member may store.
    * @param given.syncInterval When it flushes: what is acknowledged survives the machine with `always` only.
+   * @param given.homes Where they are.
    */
   static async start(
-    { fileStore = "4GB", syncInterval = "always" } = {},
+    { fileStore = "4GB", syncInterval = "always", homes = [] as readonly Home[] } = {},
   ): Promise<EngineCluster> {
     const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
     const ports = await freePorts(3 * MEMBERS);
-    const routes = ports.slice(2 * MEMBERS).map((port) => `nats://127.0.0.1:${port}`).join(", ");
+    const homeOf = (at: number): Home =>
+      homes[at] ?? { host: "127.0.0.1", data: join(directory, `n${at + 1}.data`), enter: [] };
+    const routes = ports.slice(2 * MEMBERS)
+      .map((port, at) => `nats://${homeOf(at).host}:${port}`).join(", ");
     const members = Array.from({ length: MEMBERS }, (_, at) => {
       const name = `n${at + 1}`;
       const [port, monitor, route] = [0, 1, 2].map((kind) => ports[kind * MEMBERS + at]);
+      const home = homeOf(at);
       const settings = [
         `server_name: ${name}`,
-        `listen: 127.0.0.1:${port}`,
-        `http: 127.0.0.1:${monitor}`,
+        `listen: ${home.host}:${port}`,
+        `http: ${home.host}:${monitor}`,
         `pid_file: "${join(directory, `${name}.pid`)}"`,
         `max_payload: 1MB`,
-        `jetstream { store_dir: "${
-          join(directory, `${name}.data`)
-        }", max_file_store: ${fileStore}, sync_interval: ${syncInterval} }`,
-        `cluster { name: stream, listen: 127.0.0.1:${route}, routes: [${routes}] }`,
+        `jetstream { store_dir: "${home.data}", max_file_store: ${fileStore}, sync_interval: ${syncInterval} }`,
+        `cluster { name: stream, listen: ${home.host}:${route}, routes: [${routes}] }`,
       ];
       writeFileSync(join(directory, `${name}.conf`), settings.join("\n"));
-      return new Member(directory, name, port, monitor);
+      return new Member(directory, name, port, monitor, home);
     });
     spawn("sh", ["-c", SWEEPER, directory], { stdio: ["pipe", "ignore", "ignore"] }).unref();
     const cluster = new EngineCluster(directory, members);
@@ -119,12 +133,12 @@ export class EngineCluster implements AsyncDisposable {
 
   /** Address of its members, as `--cluster` takes it. */
   get url(): string {
-    return `nats://${this.members.map(({ port }) => `127.0.0.1:${port}`).join(",")}`;
+    return `nats://${this.members.map(({ home, port }) => `${home.host}:${port}`).join(",")}`;
   }
 
   /** A connection of its own; closed with the cluster. */
   async connect(): Promise<Engine> {
-    const servers = this.members.map(({ port }) => `nats://127.0.0.1:${port}`);
+    const servers = this.members.map(({ home, port }) => `nats://${home.host}:${port}`);
     const engine = await connectEngine({ servers });
     this.#engines.push(engine);
     return engine;
@@ -149,7 +163,8 @@ export class EngineCluster implements AsyncDisposable {
   /** A fresh cluster is healthy before it can make a stream. */
   async #hasLeader(): Promise<boolean> {
     try {
-      const answer = await fetch(`http://127.0.0.1:${this.members[0].monitor}/jsz`);
+      const { home, monitor } = this.members[0];
+      const answer = await fetch(`http://${home.host}:${monitor}/jsz`);
       return Boolean((await answer.json()).meta_cluster?.leader);
     } catch {
       return false;

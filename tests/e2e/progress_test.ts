@@ -89,7 +89,7 @@ test("--quiet leaves what fails, and nothing else, at a terminal, too", async ()
   assertEquals(push.code, 1);
   assertMatch(
     push.stdout.split("\r\n").sort().join("\n"),
-    /^\nstream: gone\.log: [^\n]*\nws:\S*  a\.log$/,
+    /^\nstream: gone\.log: [^\n]*\nws:\S* {2}a\.log$/,
   );
   const get = await workspace.terminal(own, ["get", "-q", "c/a.log", "-o", "got"]).exit();
   assertEquals(get, { code: 0, stdout: "got/a.log\r\n", stderr: "" });

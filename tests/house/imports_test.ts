@@ -12,7 +12,7 @@ type Arrow = readonly [from: string, to: string];
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics", "reasons", "timer", "upload"],
-  ...["allowance", "cluster"],
+  ...["allowance", "cluster", "turn"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -29,7 +29,10 @@ const libraryRooms = ["mod", ...wholeRooms, ...faces, ...interfaceRooms, ...impl
 const allowed: Record<string, readonly string[]> = {
   mod: libraryRooms,
   cli: ["cli", ...libraryRooms],
-  server: ["server", "session", "resources", "access", "metrics", "runtime", "timer", "protocol"],
+  server: [
+    ...["server", "session", "resources", "access", "metrics", "runtime", "timer", "turn"],
+    "protocol",
+  ],
   "server/http": [
     ...["server/http", "server", "session", "resources", "metrics", "mime", "bell", "protocol"],
   ],
@@ -53,7 +56,7 @@ const allowed: Record<string, readonly string[]> = {
   runtime: ["protocol"],
   "access/*": ["access/*", "access", "protocol"],
   "storage/*": ["storage/*", "storage", "cluster", "digest", "protocol"],
-  "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "protocol"],
+  "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
   cluster: ["cluster", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "allowance", "digest", "protocol"],
   allowance: [],
@@ -64,6 +67,7 @@ const allowed: Record<string, readonly string[]> = {
   mime: [],
   reasons: [],
   timer: [],
+  turn: [],
   protocol: ["protocol"],
 };
 

@@ -19,6 +19,7 @@ const INSIDE_ONE = [
   "readers of events count",
   "HEAD tells the length that GET has",
   "a file that is put becomes a resource of its name",
+  "an upload is created, continued and completed",
   "uploads beyond the limit are refused",
   "the document tells the version",
 ];

@@ -1,8 +1,10 @@
 /** A flood of requests leaves turns of the event loop to everything else. */
 import { setImmediate } from "node:timers";
 import { test } from "node:test";
-import { assertEquals } from "@std/assert";
+import type { Context } from "hono";
+import { assert, assertEquals } from "@std/assert";
 import { SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
+import { jsonArray } from "../../src/server/answer/json.ts";
 import { RequestTurns } from "../../src/server/turns.ts";
 import { RawPeer } from "../helpers/frames/frames.ts";
 import { startServer } from "../helpers/server.ts";
@@ -34,6 +36,21 @@ test("requests that are answered soon begin at once", () => {
   const turns = new RequestTurns();
   assertEquals(turns.begin(() => 1), 1);
   assertEquals(turns.begin(() => 2), 2);
+});
+
+test("a long list is written in slices, with turns between, and as it would be in one", async () => {
+  const entries = Array.from({ length: 1000 }, (_, index) => index);
+  const c = { body: (text: string) => new Response(text) } as unknown as Context;
+  let turns = 0, writes = true;
+  const others = (async () => {
+    for (; writes; turns++) await new Promise((resolve) => setImmediate(resolve));
+  })();
+  const response = await jsonArray(c, entries, (index) => ({ index }));
+  assert(turns >= 5, `${turns} turns`);
+  writes = false;
+  await others;
+  assertEquals(await response.text(), `${JSON.stringify(entries.map((index) => ({ index })))}\n`);
+  assertEquals(await (await jsonArray(c, [], String)).text(), "[]\n");
 });
 
 test("upgrades and uploads in the middle of a flood have their turn, whole", async () => {

@@ -141,6 +141,21 @@ test("tus-js-client in its mode of the IETF draft uploads in chunks, and resumes
   assert(bytes.equals(await contentOf(server.url, next.id)));
 });
 
+test("tus-js-client in its mode of the oldest draft uploads a whole, and hears that it cannot go on", async () => {
+  await using server = await startServer();
+  const bytes = bytesOf(300_000);
+  const draft = {
+    endpoint: `${server.url}/resources?name=draft.bin`,
+    protocol: "ietf-draft-03" as const,
+  };
+  const whole = new Run(server.url, bytes, { ...draft, uploadDataDuringCreation: true }).start();
+  await whole.done;
+  const content = await fetch(`${whole.upload.url}/content`);
+  assert(bytes.equals(Buffer.from(await content.arrayBuffer())));
+  const inParts = new Run(server.url, bytes, { ...draft, retryDelays: [] });
+  await assertRejects(() => inParts.start().done, Error, "application/partial-upload");
+});
+
 test("tus-js-client uploads the right bytes past a server's kill -9", async () => {
   await using workspace = await Workspace.open();
   const server = await workspace.serve(own);

@@ -30,6 +30,8 @@ const OPEN_WAIT_MS = 5000;
 const MOST_STATEMENTS = 100;
 /** Rows of one slice of a look that no index answers. */
 const SLICE_ROWS = 500;
+/** Whole records of one slice: each costs 5 to 16 µs, and its page is told in slices, too. */
+const SLICE_RECORDS = 128;
 
 /** A catalog's file, for those who write it. */
 export class CatalogFile {
@@ -86,6 +88,7 @@ export class CatalogFile {
     if (query.transferStatuses?.length === 0) return [];
     if (query.idPrefix !== undefined) return await this.#listByPrefix(query, query.idPrefix);
     if (query.filenamePart) return await this.#listByName(query, query.filenamePart);
+    if (query.limit > SLICE_RECORDS) return await this.#listInSlices(query);
     return await this.read(() => this.#all(pageQuestion("*", query)).map(fromRow));
   }
 
@@ -181,6 +184,21 @@ export class CatalogFile {
   /** Closes the file. */
   close(): Promise<void> {
     return this.attempt(() => this.#database.close());
+  }
+
+  /** Reads a long page: what is made or deleted meanwhile may be in it or not, as in the next page. */
+  #listInSlices(query: ResourceQuery): Promise<ResourceRecord[]> {
+    return this.#look(async (slice) => {
+      const found: ResourceRecord[] = [];
+      for (let after = query.after;;) {
+        const limit = Math.min(SLICE_RECORDS, query.limit - found.length);
+        const question = pageQuestion("*", { ...query, after, limit });
+        const records = await slice(() => this.#all(question).map(fromRow));
+        found.push(...records);
+        if (records.length < limit || found.length === query.limit) return found;
+        after = records[records.length - 1];
+      }
+    });
   }
 
   /** Looks through the records of a query, in its order, for names that hold something. */

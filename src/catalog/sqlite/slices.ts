@@ -2,8 +2,8 @@
  * Long looks at a database, a slice at a time.
  * @module
  */
-import { setImmediate as turn } from "node:timers/promises";
 import { StreamError } from "../../protocol.ts";
+import { turn } from "../../turn.ts";
 import type { Patience } from "./patience.ts";
 
 /** Looks that may go on at the same time; more are told to come back. */

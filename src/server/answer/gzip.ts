@@ -6,19 +6,10 @@
  * (docs/security.md).
  * @module
  */
-import { setImmediate } from "node:timers";
+import { ownTurn } from "./turn.ts";
 
 /** What is compressed in one turn of the event loop. */
 const SLICE_BYTES = 32 * 1024;
-
-/** The last turn that somebody waits for. */
-let turns: Promise<void> = Promise.resolve();
-
-/** Waits for a turn of the event loop that no other slice was given. */
-function turn(): Promise<void> {
-  turns = turns.then(() => new Promise<void>((resolve) => void setImmediate(resolve)));
-  return turns;
-}
 
 /**
  * Compresses chunks as they are taken.
@@ -54,7 +45,7 @@ async function* slicesOf(
 ): AsyncGenerator<Uint8Array, void, void> {
   for await (const chunk of chunks) {
     for (let start = 0; start < chunk.length; start += SLICE_BYTES) {
-      await turn();
+      await ownTurn();
       yield chunk.subarray(start, start + SLICE_BYTES);
     }
   }

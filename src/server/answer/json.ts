@@ -4,6 +4,10 @@
  */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { ownTurn } from "./turn.ts";
+
+/** Entries of an array that are written in one turn of the event loop. */
+const SLICE_ENTRIES = 100;
 
 /**
  * Answers with JSON that ends with a line break, as terminals want it.
@@ -19,4 +23,24 @@ export function json(
   type: string = "application/json",
 ): Response {
   return c.body(`${JSON.stringify(value)}\n`, status, { "content-type": type });
+}
+
+/**
+ * Answers with an array in JSON that may be long: it is written in slices, each in a turn of its own.
+ * @param c The request.
+ * @param entries What is in it.
+ * @param shown An entry as it is told.
+ */
+export async function jsonArray<Entry>(
+  c: Context,
+  entries: readonly Entry[],
+  shown: (entry: Entry) => unknown,
+): Promise<Response> {
+  const slices: string[] = [];
+  for (let at = 0; at < entries.length; at += SLICE_ENTRIES) {
+    if (at > 0) await ownTurn();
+    const slice = entries.slice(at, at + SLICE_ENTRIES);
+    slices.push(slice.map((entry) => JSON.stringify(shown(entry))).join(","));
+  }
+  return c.body(`[${slices.join(",")}]\n`, 200, { "content-type": "application/json" });
 }

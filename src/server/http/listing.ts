@@ -5,7 +5,7 @@
 import { isResourceId, RESOURCES_PATH, StreamError, TRANSFER_STATUSES } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
-import { json } from "../answer/json.ts";
+import { json, jsonArray } from "../answer/json.ts";
 import {
   choice,
   flag,
@@ -84,7 +84,8 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
           after,
         });
         const base = references.base(c);
-        return json(c, page(c, found, limit).map((record) => references.info(record, base)));
+        const entries = page(c, found, limit);
+        return await jsonArray(c, entries, (record) => references.info(record, base));
       },
     }),
     route({
