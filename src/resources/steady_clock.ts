@@ -67,7 +67,8 @@ export class SteadyClock {
 
   /** The time, for what happens now, in ms since 1970 for a machine whose clock was always right. */
   get nowMs(): number {
-    return Math.round(this.#baseMs + this.#monotonic());
+    // Up, as the machine's clock was read without its fraction: what it said is not later.
+    return Math.ceil(this.#baseMs + this.#monotonic());
   }
 
   /** The time that has passed for certain, against which age is counted. */
