@@ -2,18 +2,16 @@
 import { test } from "node:test";
 import { DurableStream, IdempotentProducer, stream } from "@durable-streams/client";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { own, pairs, Workspace } from "../helpers/cli.ts";
+import { kinds, own, Workspace } from "../helpers/cli.ts";
 import { transferThroughStream } from "../helpers/durable_streams/transfer.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { withChance } from "../helpers/random.ts";
 
-for (const { server, client } of pairs) {
-  const where = `server on ${server}, stream on ${client}`;
-
-  test(`the client follows a push until its end: ${where}`, async () => {
+for (const kind of kinds) {
+  test(`the client follows a push of ${kind} until its end`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(server);
-    const { push, reference } = await workspace.push(client, ["--name", "build.log", "-"]);
+    await workspace.serve(kind);
+    const { push, reference } = await workspace.push(kind, ["--name", "build.log", "-"]);
     const id = reference.split("/").at(-1)!;
     const url = `${workspace.server}/streams/${id}`;
     for (const live of ["long-poll", "sse"] as const) {
@@ -36,13 +34,13 @@ for (const { server, client } of pairs) {
     );
   });
 
-  test(`the client writes what follow shows, message by message: ${where}`, async () => {
+  test(`the client writes what follow shows, message by message, on ${kind}`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(server);
+    await workspace.serve(kind);
     const url = `${workspace.server}/streams/chats/7`;
     const chat = await DurableStream.create({ url, contentType: "application/json" });
     const answer = await fetch(url, { method: "HEAD" });
-    const follow = workspace.start(client, ["follow", answer.headers.get("stream-reference")!]);
+    const follow = workspace.start(kind, ["follow", answer.headers.get("stream-reference")!]);
     await chat.append(JSON.stringify({ first: 1 }));
     await follow.stdout.until((text) => text === '{"first":1}\n');
     // What is appended while a request is under way goes out as one.

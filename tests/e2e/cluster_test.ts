@@ -1,13 +1,12 @@
 /** Two servers on one engine, by the real program: what is done at one is there at the other, whatever becomes of either. */
 import { readFileSync } from "node:fs";
 import { appendFile, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { EngineCluster } from "../cluster/engine.ts";
-import { inTurn, type Kind, kinds, pairs, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, type Program, Workspace } from "../helpers/cli.ts";
 
 /** What references name; clients of these tests say themselves where the servers are. */
 const SERVICE = "http://logs.example";
@@ -73,27 +72,28 @@ async function twoNodes(
   };
 }
 
-for (const { server, client } of pairs) {
-  test(`cluster: what ${client} pushes to a node of ${server} is followed, read, found and deleted at the other`, async () => {
-    await using cluster = await twoNodes(server);
+for (const kind of kinds) {
+  const test = inTurn(kind);
+  test(`${kind}: what is pushed to one node is followed, read, found and deleted at the other`, async () => {
+    await using cluster = await twoNodes(kind);
     const { workspace, nodes: [a, b] } = cluster;
     const context = crypto.randomUUID();
     const at = (node: Node) => ["--server", node.url];
     const run = async (...args: string[]) => {
-      const { code, stdout, stderr } = await workspace.run(client, args);
+      const { code, stdout, stderr } = await workspace.run(kind, args);
       assertEquals([code, stderr], [0, ""], args.join(" "));
       return stdout;
     };
     const name = ["--name", "a.log", "--context", context];
-    const { push, reference } = await workspace.push(client, ["-", ...name, ...at(a)]);
+    const { push, reference } = await workspace.push(kind, ["-", ...name, ...at(a)]);
     assertMatch(reference, /^ws:\/\/logs\.example\/ws\/streaming\/download\/[0-9a-f-]{36}$/);
     const id = reference.split("/").at(-1)!;
-    const follow = workspace.start(client, ["follow", id, ...at(b)]);
+    const follow = workspace.start(kind, ["follow", id, ...at(b)]);
     for (let line = 1; line <= 3; line++) {
       await push.write(`line ${line}\n`);
       await follow.stdout.until((text) => text.endsWith(`line ${line}\n`));
     }
-    const open = await workspace.run(client, ["rm", id, ...at(b)]);
+    const open = await workspace.run(kind, ["rm", id, ...at(b)]);
     assertMatch(open.stderr, /WRONG_STATE/);
     push.end();
     assertEquals((await push.exit()).code, 0);
@@ -106,18 +106,18 @@ for (const { server, client } of pairs) {
     assertEquals([status.transferStatus, status.durableSize], ["COMPLETED", 21]);
     assertEquals(status.digest, JSON.parse(await run("status", id, "--json", ...at(a))).digest);
     await run("rm", id, ...at(b));
-    assertMatch((await workspace.run(client, ["status", id, ...at(a)])).stderr, /NOT_FOUND/);
+    assertMatch((await workspace.run(kind, ["status", id, ...at(a)])).stderr, /NOT_FOUND/);
     assertEquals(await run("ls", "--context", context, "--json", ...at(a)), "[]\n");
   });
 
-  test(`cluster: kill -9 of a node of ${server}: pushes and followers of ${client} go on at the other, with every byte once`, async () => {
-    await using cluster = await twoNodes(server);
+  test(`${kind}: kill -9 of a node: pushes and followers go on at the other, with every byte once`, async () => {
+    await using cluster = await twoNodes(kind);
     const { workspace, nodes: [a, b], both } = cluster;
-    const { push, reference } = await workspace.push(client, ["-", "--server", both]);
+    const { push, reference } = await workspace.push(kind, ["-", "--server", both]);
     const id = reference.split("/").at(-1)!;
     const there = `${b.url},${a.url}`;
     const follows = [both, there].map((servers) =>
-      workspace.start(client, ["follow", id, "--server", servers])
+      workspace.start(kind, ["follow", id, "--server", servers])
     );
     let text = "";
     const line = async (index: number) => {
@@ -138,7 +138,7 @@ for (const { server, client } of pairs) {
     const metrics = await (await fetch(`${b.url}/metrics`)).text();
     assertMatch(metrics, /^stream_takeovers_total 1$/m);
     assertMatch(metrics, /^stream_append_seconds_count [1-9]/m);
-    const { code, stdout } = await workspace.run(client, [
+    const { code, stdout } = await workspace.run(kind, [
       "status",
       id,
       "--json",
