@@ -20,10 +20,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import process from "node:process";
 import { after, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { own, quickest, wordsOf } from "../helpers/cli.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
 import { isResourceId } from "../../src/protocol.ts";
 import {
@@ -45,9 +44,9 @@ after(() => rmSync(root, { recursive: true }));
 let directories = 0;
 const newDirectory = () => join(root, `${++directories}`);
 
-const cli = fileURLToPath(new URL("../../cli.ts", import.meta.url));
-const words = "Deno" in globalThis ? ["run", "-A", "--node-modules-dir=manual", cli] : [cli];
-const start = (...args: string[]) => spawn(process.execPath, [...words, ...args]);
+// Bun's runs the binary, which starts quicker.
+const [command, ...words] = wordsOf(own === "deno" ? own : quickest);
+const start = (...args: string[]) => spawn(command, [...words, ...args]);
 
 /** How the program ended. */
 interface Exit {

@@ -50,15 +50,17 @@ export function inTurn(kind: Kind): (name: string, body: () => Promise<void>) =>
 
 /**
  * Which program talks to which. The tests run on both runtimes, and every pair is to be tested once: each
- * run takes those with a server of its own, and the one on Bun also the binary.
+ * run takes those with a server of its own, and the one on Bun also the binary, which is Bun with Bun.
  */
 export const pairs: { server: Kind; client: Kind }[] = own === "deno"
   ? [{ server: "deno", client: "deno" }, { server: "deno", client: "bun" }]
-  : [
-    { server: "bun", client: "bun" },
-    { server: "bun", client: "deno" },
-    { server: "binary", client: "binary" },
-  ];
+  : [{ server: "bun", client: "deno" }, { server: "binary", client: "binary" }];
+
+/** How a program is started, without its arguments. */
+export function wordsOf(kind: Kind): [string, ...string[]] {
+  const [command, ...words] = PROGRAMS[kind];
+  return [command, ...words];
+}
 
 /** Processes that run; a runner that is stopped in the middle of a test must not leave them behind. */
 const running = new Set<number>();
