@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Command, readArguments, settingsOf } from "../../src/cli/command.ts";
 import { describe } from "../../src/cli/config.ts";
-import { inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { kinds, quickest, Workspace } from "../helpers/cli.ts";
 
 /** A workspace with its usual configuration file. */
 async function configured(text: string | Uint8Array): Promise<Workspace> {
@@ -36,7 +36,6 @@ async function complaint(text: string | Uint8Array, args = ["ls"]): Promise<stri
 }
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
   test(`flags come before the environment, that before the file, with ${kind}`, async () => {
     await using workspace = await configured('[serve]\nlog-format = "json"\nport = 0\n');
     const started = async (args: string[], env: Record<string, string> = {}) => {

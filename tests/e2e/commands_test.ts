@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { push as upload } from "../../src/client.ts";
 import { VERSION } from "../../src/protocol.ts";
-import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
+import { kinds, own, Workspace } from "../helpers/cli.ts";
 
 const COMMANDS = ["serve", "push", "follow", "status", "ls", "rm"];
 const LINES = "first\nsecond\n";
@@ -117,7 +117,6 @@ test("rm deletes a finished resource, and refuses one that is being uploaded", a
 });
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
   test(`help of ${kind} names every command, option and exit code`, async () => {
     await using workspace = await Workspace.open();
     const ask = async (...args: string[]) => {

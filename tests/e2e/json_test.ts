@@ -1,17 +1,15 @@
 /** `--json`, by the real program: an object a line, which says what the text says. */
 import { createHash } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertMatch } from "@std/assert";
-import { type Kind, own, Workspace } from "../helpers/cli.ts";
-
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
 
 function objects(text: string): Record<string, unknown>[] {
   return text.split("\n").slice(0, -1).map((line) => JSON.parse(line));
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: rm --json and close --json tell what became of each`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);

@@ -1,11 +1,11 @@
 /** Files whose names are not UTF-8, by the real program. */
+import { test } from "node:test";
 import { execFileSync } from "node:child_process";
 import { readdir } from "node:fs/promises";
 import { assertEquals, assertMatch } from "@std/assert";
-import { inTurn, kinds, Workspace } from "../helpers/cli.ts";
+import { kinds, Workspace } from "../helpers/cli.ts";
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
   test(`${kind}: a file whose name is not UTF-8 is pushed, and followed while it grows`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(kind);

@@ -2,12 +2,13 @@
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { kinds, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
 
 /** A port that nobody listens on. */
 const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: --tee prints what is read, as it comes, and tells the reference on stderr`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);

@@ -3,15 +3,14 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, own, type Program, Workspace } from "../helpers/cli.ts";
-
-const kinds: Kind[] = own === "bun" ? ["bun", "binary"] : ["deno"];
+import { inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 
 function shows(program: Program, text: string): Promise<string> {
   return program.stdout.until((shown) => shown.includes(text));
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a push at a terminal tells what it waits for: server, producer, credit, acknowledgement`, async () => {
     await using workspace = await Workspace.open();
     await writeFile(workspace.path("a.log"), "one\n");

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { utf8 } from "../helpers/bytes.ts";
-import { inTurn, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import { type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
 import { Chance } from "../helpers/random.ts";
 import { checksumOf } from "../helpers/resources.ts";
@@ -65,7 +65,6 @@ async function assertCompleted(
 }
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
   test(`${kind}: a push and a follow survive the server's kill -9, twice`, async () => {
     await using workspace = await Workspace.open();
     const server = await Server.start(workspace, kind);

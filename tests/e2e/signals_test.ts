@@ -1,13 +1,13 @@
 /** The end of a terminal, by the real program. */
 import { appendFile, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { kinds, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, Workspace } from "../helpers/cli.ts";
 
 /** As `nohup` starts a program. */
 const NOHUP = `trap "" HUP; exec "$@"`;
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: the end of the terminal completes a push that follows a file`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(kind);

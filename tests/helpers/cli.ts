@@ -34,17 +34,17 @@ export const quickest: Kind = "binary";
 /** The programs that this run of the tests tries. */
 export const kinds: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
+const ALL_KINDS: readonly Kind[] = ["binary", "deno", "bun"];
+
 /**
- * Declares tests of one kind of program. Bun and the binary it made are one runtime, and starting programs is
- * what the suite takes its time for: of the tests of a file each of the two runs every other, the binary the first.
- * With `STREAM_KINDS=all` both run all.
+ * Declares tests of one kind of program. Starting programs is what the suite takes its time for, so that the three
+ * take turns: of the tests of a file each runs every third. With `STREAM_KINDS=all` each runs all.
  */
 export function inTurn(kind: Kind): (name: string, body: () => Promise<void>) => void {
-  const all = kind === "deno" || process.env.STREAM_KINDS === "all";
-  let next = kind !== "bun";
+  let count = 0;
   return (name, body) => {
-    if (all || next) test(name, body);
-    next = !next;
+    const turn = ALL_KINDS[count++ % ALL_KINDS.length];
+    if (turn === kind || process.env.STREAM_KINDS === "all") test(name, body);
   };
 }
 

@@ -10,6 +10,7 @@ import { inTurn, type Kind, kinds, own, Workspace } from "../../helpers/cli.ts";
 import { HttpRequest } from "../../helpers/peers/http_request.ts";
 
 const LINES = "first\nsecond\n";
+const turns = Object.fromEntries(kinds.map((kind) => [kind, inTurn(kind)]));
 
 /** Makes a token; its text. */
 async function made(workspace: Workspace, kind: Kind, args: string[]): Promise<string> {
@@ -22,7 +23,7 @@ async function made(workspace: Workspace, kind: Kind, args: string[]): Promise<s
 }
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
+  const test = turns[kind]!;
   test(`${kind}: who has a token pushes, follows and shares; who has none is refused with 5`, async () => {
     await using workspace = await Workspace.open();
     const token = await made(workspace, kind, ["--scope", "upload,read", "--expires", "1h"]);
@@ -149,7 +150,7 @@ async function startProvider() {
 }
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
+  const test = turns[kind]!;
   test(`${kind}: JWTs of an identity provider push, unless they are for somebody else`, async () => {
     await using provider = await startProvider();
     await using workspace = await Workspace.open();
@@ -195,7 +196,7 @@ test("a host that others reach wants --auth or --insecure-public", async () => {
 });
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
+  const test = turns[kind]!;
   test(`${kind}: with --auth what the server makes is its user's only, whatever the umask`, async () => {
     await using workspace = await Workspace.open();
     const token = await made(workspace, kind, ["--scope", "upload,read"]);
@@ -282,7 +283,7 @@ test("what is wrong with tokens on the command line is named", async () => {
 });
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
+  const test = turns[kind]!;
   test(`${kind}: a token file that is replaced while a push and a follow run is read again`, async () => {
     await using workspace = await Workspace.open();
     const scope = ["--scope", "upload,read"];

@@ -1,4 +1,5 @@
 /** The real curl uploads to the real server. */
+import { test } from "node:test";
 import { Buffer } from "node:buffer";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -7,7 +8,7 @@ import process from "node:process";
 import { xxhash128 } from "hash-wasm";
 import { assertEquals, assertMatch } from "@std/assert";
 import type { ResourceInfo } from "../../../src/protocol.ts";
-import { inTurn, type Kind, kinds, within, Workspace } from "../../helpers/cli.ts";
+import { type Kind, kinds, within, Workspace } from "../../helpers/cli.ts";
 
 const DEADLINE_MS = 10_000;
 
@@ -90,7 +91,6 @@ class Site {
 
 function onEach(behaviour: string, check: (site: Site) => Promise<void>, args: string[] = []) {
   for (const kind of kinds) {
-    const test = inTurn(kind);
     test(`curl to ${kind}: ${behaviour}`, async () => {
       await using place = await Workspace.open();
       await place.serve(kind, args);
@@ -195,7 +195,6 @@ onEach("an upload is continued by PATCH after curl was killed", async (site) => 
 });
 
 for (const kind of kinds) {
-  const test = inTurn(kind);
   test(`curl to ${kind}: a shutdown is answered with 503`, async () => {
     await using place = await Workspace.open();
     const server = await place.serve(kind);
