@@ -73,7 +73,7 @@ test("--until-file completes the upload with what was there when the file appear
 
 test("--until-idle completes the upload when nothing is added any more", async () => {
   await using workspace = await Workspace.open();
-  const { push, reference, path } = await growing(workspace, "--until-idle", "0.8s");
+  const { push, reference, path } = await growing(workspace, "--until-idle", "3s");
   await appendFile(path, "third\n");
   assertEquals((await push.exit()).code, 0);
   assertEquals(await content(workspace, reference), `${LINES}third\n`);
