@@ -2,66 +2,36 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { open, push } from "../../mod.ts";
-import { isFinal, type ResourceStatus, StreamError } from "../../src/protocol.ts";
-import type { Appender, OwnedUpload, Resources } from "../../src/resources.ts";
-import { concat, utf8 } from "../helpers/bytes.ts";
+import type { OwnedUpload } from "../../src/resources.ts";
+import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { Proxy } from "../helpers/faults/proxy.ts";
-import { assertBytes, within } from "../helpers/frames/connection.ts";
+import { assertBytes } from "../helpers/frames/connection.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { withChance } from "../helpers/random.ts";
-import { checksumOf, readAll, registration, statusWhere } from "../helpers/resources.ts";
+import {
+  followElsewhere,
+  gone,
+  hopBetween,
+  isOver,
+  RESUMABLE,
+  resumeOn,
+  write,
+} from "../helpers/node_uploads.ts";
+import { checksumOf, readAll, statusWhere } from "../helpers/resources.ts";
 import { startServer } from "../helpers/server.ts";
 import { changed } from "../helpers/storage.ts";
 import { logsInEngine } from "./logs.ts";
 
-const RESUMABLE = registration({ ownedBy: "SECRET" });
-const gone = () => new StreamError("INTERRUPTED", "the connection broke");
-const ofSize = (size: number) => ({ currentSize }: ResourceStatus) => currentSize === size;
 /** A storage that outlives its node. */
 const close = () => Promise.resolve();
-const isOver = ({ transferStatus }: ResourceStatus) => isFinal(transferStatus);
-
-async function write(appender: Appender, text: string): Promise<void> {
-  appender.append(utf8(text));
-  await statusWhere(appender.resource, ofSize(appender.received));
-}
-
-async function resumeOn(node: Resources, { appender, secret }: OwnedUpload): Promise<Appender> {
-  const resumed = await node.resume(appender.resource.id, secret!);
-  assert("appender" in resumed);
-  return resumed.appender;
-}
 
 test("engine: what is pushed to one node is followed on the other, line by line, to its end and digest", async () => {
   await using logs = await logsInEngine();
   await using cluster = new Cluster();
   await using a = await startServer({ ...cluster.options("a"), storage: await logs.node() });
   await using b = await startServer({ ...cluster.options("b"), storage: await logs.node() });
-  const upload = await push(a.url, {
-    filename: "a.log",
-    mimeType: "text/plain",
-    supportsLineAccess: true,
-  });
-  const there = upload.reference.replace(a.url, b.url).replace(a.ws, b.ws);
-  const download = await open(there);
-  const writer = upload.writable.getWriter();
-  const reader = download.read().getReader();
-  const texts = ["one\n", "two\n", "three"];
-  for (const text of texts) {
-    await writer.write(utf8(text));
-    const { value } = await within("its bytes", reader.read());
-    assertEquals(new TextDecoder().decode(value), text);
-  }
-  await writer.close();
-  await upload.done;
-  assertEquals(await reader.read(), { done: true, value: undefined });
-  const { status, digest } = await b.resources.get(there.split("/").at(-1)!);
-  const { transferStatus, currentSize, numberOfLines, durableSize } = status;
-  assertEquals([transferStatus, currentSize, numberOfLines, durableSize], ["COMPLETED", 13, 3, 13]);
-  assertEquals(digest?.value, await checksumOf(utf8(texts.join(""))));
-  download.close();
+  const { durableSize } = await followElsewhere(a, b);
+  assertEquals(durableSize, 13);
 });
 
 test("engine: an upload goes on at the other node when its client gets there, with every byte once", async () => {
@@ -69,34 +39,7 @@ test("engine: an upload goes on at the other node when its client gets there, wi
   await using cluster = new Cluster();
   await using a = await startServer({ ...cluster.options("a"), storage: await logs.node() });
   await using b = await startServer({ ...cluster.options("b"), storage: await logs.node() });
-  await using proxy = await Proxy.open(Number(new URL(a.url).port));
-  const upload = await push(proxy.url, {
-    filename: "a.log",
-    mimeType: "text/plain",
-    supportsLineAccess: true,
-  });
-  const follower = await open(upload.reference.replace(proxy.url, a.url));
-  const followed: Uint8Array[] = [];
-  const following = (async () => {
-    for await (const bytes of follower.read()) followed.push(bytes);
-  })();
-  const writer = upload.writable.getWriter();
-  const written: Uint8Array[] = [];
-  for (let hop = 0; hop < 4; hop++) {
-    for (let line = 0; line < 20; line++) {
-      const bytes = utf8(`hop ${hop} line ${line}\n`);
-      written.push(bytes.slice());
-      await writer.write(bytes);
-    }
-    proxy.target = Number(new URL(hop % 2 === 0 ? b.url : a.url).port);
-    proxy.cut();
-  }
-  await writer.close();
-  const all = concat(written);
-  assertEquals((await within("the end", upload.done)).size, all.length);
-  await within("the follower's end", following);
-  assertBytes(concat(followed), all);
-  follower.close();
+  await hopBetween(a, b, 4);
 });
 
 test("engine: resuming elsewhere takes over at once, and the old owner appends nothing more", async () => {

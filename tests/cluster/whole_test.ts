@@ -1,22 +1,16 @@
 /** Nodes whose records and logs are both in the engine, as `stream serve --cluster` puts them together. */
-import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
-import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { isFinal, type ResourceStatus, StreamError } from "../../src/protocol.ts";
-import type { Appender, OwnedUpload, ResourceEvent } from "../../src/resources.ts";
+import { assertEquals } from "@std/assert";
+import type { StreamError } from "../../src/protocol.ts";
 import { Resources, type ResourcesOptions } from "../../src/resources.ts";
 import { emptyPlace } from "../catalog/in_cluster.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { withChance } from "../helpers/random.ts";
-import { checksumOf, readAll, registration, statusWhere } from "../helpers/resources.ts";
+import { RESUMABLE, resumeOn, wander, write } from "../helpers/node_uploads.ts";
+import { checksumOf, readAll, registration } from "../helpers/resources.ts";
 import { logsInEngine } from "./logs.ts";
-
-const RESUMABLE = registration({ ownedBy: "SECRET" });
-const gone = () => new StreamError("INTERRUPTED", "the connection broke");
-const ofSize = (size: number) => ({ currentSize }: ResourceStatus) => currentSize === size;
-const isOver = ({ transferStatus }: ResourceStatus) => isFinal(transferStatus);
 
 /** Nodes over buckets without records. */
 async function emptyCluster() {
@@ -45,53 +39,11 @@ async function emptyCluster() {
   };
 }
 
-async function write(appender: Appender, text: string): Promise<void> {
-  appender.append(utf8(text));
-  await statusWhere(appender.resource, ofSize(appender.received));
-}
-
-async function resumeOn(node: Resources, { appender, secret }: OwnedUpload): Promise<Appender> {
-  const resumed = await node.resume(appender.resource.id, secret!);
-  assert("appender" in resumed);
-  return resumed.appender;
-}
-
 test("wherever an upload goes, no acknowledged byte is lost, none is doubled, and nothing is FAILED", () =>
   withChance(async (chance) => {
     await using cluster = await emptyCluster();
     const nodes = [await cluster.node("a"), await cluster.node("b"), await cluster.node("c")];
-    const events: ResourceEvent[] = [];
-    for (const node of nodes) node.listen((event) => events.push(event));
-    let owner = await chance.pick(nodes).register(RESUMABLE);
-    const { id } = owner.appender.resource;
-    const statuses: ResourceStatus[] = [];
-    await using opened = await nodes[0].open(id);
-    opened.resource.watch((status) => statuses.push(status));
-    const content = chance.text(2500);
-    for (let at = 0; at < content.length;) {
-      const { appender } = owner;
-      const end = Math.min(content.length, at + chance.whole(1, 300));
-      appender.append(content.slice(at, end));
-      at = end;
-      if (chance.happens(0.5)) await delay(chance.whole(0, 3));
-      if (chance.happens(0.6)) continue;
-      const { acknowledged } = appender;
-      const node = chance.pick(nodes);
-      if (chance.happens(0.3)) void nodes.map((each) => each.interrupt(appender, gone()));
-      owner = { appender: await resumeOn(node, owner), secret: owner.secret };
-      assertLessOrEqual(acknowledged, owner.appender.received);
-      at = owner.appender.received;
-    }
-    const { size } = await owner.appender.complete(await checksumOf(content), content.length);
-    assertEquals(size, content.length);
-    await statusWhere(opened.resource, isOver);
-    assertBytes(await readAll(opened.resource), content);
-    for (let index = 1; index < statuses.length; index++) {
-      assertLessOrEqual(statuses[index - 1].epoch, statuses[index].epoch);
-      assertLessOrEqual(statuses[index - 1].currentSize, statuses[index].currentSize);
-    }
-    const ends = events.flatMap((event) => event.type === "status" ? [event.status] : []);
-    assertEquals(ends.filter(({ transferStatus }) => transferStatus === "FAILED"), []);
+    await wander(nodes, chance, 2500);
   }));
 
 test("what is deleted at one node is DELETED for those who follow at another, and its id begins anew", async () => {

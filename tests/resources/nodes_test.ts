@@ -1,36 +1,36 @@
 /** Several nodes over the same storage and catalog: what one does, all see, and each upload has one owner. */
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
-import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
-import { open, push } from "../../mod.ts";
+import { assert, assertEquals } from "@std/assert";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
-import {
-  isFinal,
-  type ResourceStatus,
-  StreamError,
-  SUBPROTOCOL,
-  UPLOAD_PATH,
-} from "../../src/protocol.ts";
+import { type ResourceStatus, StreamError, SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
 import type { ResourceEvent, Resources } from "../../src/resources.ts";
 import type { Appender, OwnedUpload } from "../../src/resources.ts";
 import { contextEvents } from "../../src/server/http/events.ts";
 import { References } from "../../src/server/references.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
 import { framesRuntime } from "../../mod.ts";
-import { concat, utf8 } from "../helpers/bytes.ts";
+import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { Proxy } from "../helpers/faults/proxy.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { Cluster, LEASE_MS, sluggish } from "../helpers/nodes.ts";
 import { withChance } from "../helpers/random.ts";
+import {
+  eventsOf,
+  followElsewhere,
+  gone,
+  hopBetween,
+  isOver,
+  ofSize,
+  RESUMABLE,
+  resumeOn,
+  typesOf,
+  wander,
+  write,
+} from "../helpers/node_uploads.ts";
 import { checksumOf, readAll, registration, statusWhere } from "../helpers/resources.ts";
 import { RawClient, startServer, type TestServer } from "../helpers/server.ts";
 import { changed, override } from "../helpers/storage.ts";
-
-const RESUMABLE = registration({ ownedBy: "SECRET" });
-const gone = () => new StreamError("INTERRUPTED", "the connection broke");
-const ofSize = (size: number) => ({ currentSize }: ResourceStatus) => currentSize === size;
-const isOver = ({ transferStatus }: ResourceStatus) => isFinal(transferStatus);
 
 /** An upload on a node, with a text that can be read there. */
 async function uploading(node: Resources, text: string, given = RESUMABLE): Promise<OwnedUpload> {
@@ -38,26 +38,6 @@ async function uploading(node: Resources, text: string, given = RESUMABLE): Prom
   await write(upload.appender, text);
   return upload;
 }
-
-async function write(appender: Appender, text: string): Promise<void> {
-  appender.append(utf8(text));
-  await statusWhere(appender.resource, ofSize(appender.received));
-}
-
-async function resumeOn(node: Resources, { appender, secret }: OwnedUpload): Promise<Appender> {
-  const resumed = await node.resume(appender.resource.id, secret!);
-  assert("appender" in resumed);
-  return resumed.appender;
-}
-
-function eventsOf(node: Resources): ResourceEvent[] {
-  const events: ResourceEvent[] = [];
-  node.listen((event) => events.push(event));
-  return events;
-}
-
-const typesOf = (events: ResourceEvent[]) =>
-  events.map((event) => event.type === "status" ? event.status.transferStatus : event.type);
 
 /** What its owner was told of a failure. */
 function failureOf(appender: Appender): Promise<StreamError> {
@@ -74,34 +54,7 @@ test("what is pushed to one node is followed on the other: bytes, statuses, end 
   const [a, b] = await servers(cluster);
   await using _a = a;
   await using _b = b;
-  const upload = await push(a.url, {
-    filename: "a.log",
-    mimeType: "text/plain",
-    supportsLineAccess: true,
-  });
-  const there = upload.reference.replace(a.url, b.url).replace(a.ws, b.ws);
-  const download = await open(there);
-  const writer = upload.writable.getWriter();
-  const reader = download.read().getReader();
-  const texts = ["one\n", "two\n", "three"];
-  for (const text of texts) {
-    await writer.write(utf8(text));
-    const { value } = await within("its bytes", reader.read());
-    assertEquals(new TextDecoder().decode(value), text);
-  }
-  await writer.close();
-  const done = await upload.done;
-  assertEquals(await reader.read(), { done: true, value: undefined });
-  const id = there.split("/").at(-1)!;
-  const { status, digest } = await b.resources.get(id);
-  assertEquals([status.transferStatus, status.currentSize, status.numberOfLines], [
-    "COMPLETED",
-    13,
-    3,
-  ]);
-  assertEquals(digest?.value, await checksumOf(utf8(texts.join(""))));
-  assertEquals(done.size, 13);
-  download.close();
+  await followElsewhere(a, b);
 });
 
 test("an upload goes on at the other node when its client gets there, with every byte once", async () => {
@@ -109,39 +62,7 @@ test("an upload goes on at the other node when its client gets there, with every
   const [a, b] = await servers(cluster);
   await using _a = a;
   await using _b = b;
-  await using proxy = await Proxy.open(Number(new URL(a.url).port));
-  const [onA, onB] = [a, b].map((node) => eventsOf(node.resources as Resources));
-  const upload = await push(proxy.url, {
-    filename: "a.log",
-    mimeType: "text/plain",
-    supportsLineAccess: true,
-  });
-  const id = upload.reference.split("/").at(-1)!;
-  const follower = await open(upload.reference.replace(proxy.url, a.url));
-  const followed: Uint8Array[] = [];
-  const following = (async () => {
-    for await (const bytes of follower.read()) followed.push(bytes);
-  })();
-  const writer = upload.writable.getWriter();
-  const written: Uint8Array[] = [];
-  for (let hop = 0; hop < 6; hop++) {
-    for (let line = 0; line < 20; line++) {
-      const bytes = utf8(`hop ${hop} line ${line}\n`);
-      written.push(bytes.slice());
-      await writer.write(bytes);
-    }
-    proxy.target = Number(new URL(hop % 2 === 0 ? b.url : a.url).port);
-    proxy.cut();
-  }
-  await writer.close();
-  const all = concat(written);
-  assertEquals((await within("the end", upload.done)).size, all.length);
-  await within("the follower's end", following);
-  assertBytes(concat(followed), all);
-  const { status, digest } = await b.resources.get(id);
-  assertEquals([status.transferStatus, digest?.value], ["COMPLETED", await checksumOf(all)]);
-  assertEquals([...typesOf(onA), ...typesOf(onB)].filter((type) => type === "FAILED"), []);
-  follower.close();
+  await hopBetween(a, b, 6);
 });
 
 test("resuming elsewhere takes over at once: the old uploader is FENCED, and nothing FAILED", async () => {
@@ -708,37 +629,6 @@ test("wherever an upload goes, under any delays, no acknowledged byte is lost an
     for (let round = 0; round < 15; round++) {
       await using cluster = new Cluster(sluggish(() => chance.whole(0, 3)));
       const nodes = ["a", "b", "c"].map((name) => cluster.node(name));
-      const events = nodes.map(eventsOf);
-      let owner = await uploading(chance.pick(nodes), "");
-      const { id } = owner.appender.resource;
-      const statuses: ResourceStatus[] = [];
-      await using opened = await nodes[0].open(id);
-      opened.resource.watch((status) => statuses.push(status));
-      const content = chance.text(3000);
-      for (let at = 0; at < content.length;) {
-        const { appender } = owner;
-        const end = Math.min(content.length, at + chance.whole(1, 300));
-        appender.append(content.slice(at, end));
-        at = end;
-        if (chance.happens(0.5)) await delay(chance.whole(0, 3));
-        if (chance.happens(0.6)) continue;
-        const acknowledged = appender.acknowledged;
-        const node = chance.pick(nodes);
-        if (chance.happens(0.3)) void nodes.map((each) => each.interrupt(appender, gone()));
-        owner = { appender: await resumeOn(node, owner), secret: owner.secret };
-        assertLessOrEqual(acknowledged, owner.appender.received);
-        // The client sends again what the log does not have.
-        at = owner.appender.received;
-      }
-      const { size } = await owner.appender.complete(await checksumOf(content), content.length);
-      assertEquals(size, content.length);
-      await statusWhere(opened.resource, isOver);
-      assertBytes(await readAll(opened.resource), content);
-      for (let index = 1; index < statuses.length; index++) {
-        const [before, after] = [statuses[index - 1], statuses[index]];
-        assertLessOrEqual(before.epoch, after.epoch);
-        assertLessOrEqual(before.currentSize, after.currentSize);
-      }
-      for (const seen of events) assertEquals(typesOf(seen).includes("FAILED"), false);
+      await wander(nodes, chance, 3000);
     }
   }));
