@@ -33,13 +33,11 @@ import type { Lease } from "./lease.ts";
 import { fenced, OwnedRecord } from "./owned_record.ts";
 import type { Meter } from "../meter.ts";
 import { type AffordableInterval, CheckpointPace } from "./pace.ts";
+import { ProgressRecord } from "./progress_record.ts";
 import { BLOCK_BYTES, Received } from "./received.ts";
 import type { Resource } from "../reading/resource.ts";
 import type { SteadyClock } from "../steady_clock.ts";
 import type { LogDigest } from "./restore.ts";
-
-/** The catalog hears of a running upload at most this often; after a crash the log is the truth. */
-const CATALOG_INTERVAL_MS = 1000;
 
 /** Accident that an acknowledged byte survives (docs/durability.md). */
 export type Durability = "os" | "disk";
@@ -100,6 +98,7 @@ export interface AppenderEvents {
 export class Appender {
   readonly #options: AppenderOptions;
   readonly #record: OwnedRecord;
+  readonly #progress: ProgressRecord;
   /** The newest status that was told. */
   #status: ResourceStatus;
   /** The one that travels with the bytes that are being appended. */
@@ -115,12 +114,6 @@ export class Appender {
   #written: number;
   #acknowledged: number;
   #durable: number;
-  #catalogedAtMs = -Infinity;
-  /** Whether the record does not know the newest checkpoint. */
-  #isUnrecorded = false;
-  /** Whether the record is being told of one. */
-  #isRecording = false;
-  #recordTimer: ReturnType<typeof setTimeout> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
   /** Lines up to the last checkpoint, if that were the end. */
@@ -154,6 +147,11 @@ export class Appender {
   ) {
     this.#options = options;
     this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
+    this.#progress = new ProgressRecord({
+      tellsPauses: options.lease.ms !== Infinity,
+      tell: () => this.#catalog(this.#status, { digestState: this.#digestState() }),
+      failed: (error) => this.#failed(error),
+    });
     this.#status = options.status;
     this.announced = options.record.announced;
     this.#annotation = options.record.annotation;
@@ -375,7 +373,7 @@ export class Appender {
   async #runEnd(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);
-    clearTimeout(this.#recordTimer);
+    this.#progress.end();
     let isDetached = false;
     try {
       await this.#running;
@@ -484,7 +482,7 @@ export class Appender {
     }
     if (!shows) return;
     if (this.#written !== this.#readable) await this.#checkpoint();
-    if (this.#isUnrecorded) this.#recordSoon();
+    this.#progress.catchUp();
   }
 
   /** Writes what waits, with or without a checkpoint. */
@@ -577,35 +575,7 @@ export class Appender {
     this.#told(this.#next!);
     this.#options.meter.checkpointed(nowMs - this.#writtenSinceMs!);
     this.#writtenSinceMs = null;
-    this.#isUnrecorded = true;
-  }
-
-  /** Tells the catalog of the newest checkpoint when that may be; among nodes also where no further one comes. */
-  #recordSoon(): void {
-    const waitMs = this.#catalogedAtMs + CATALOG_INTERVAL_MS - performance.now();
-    if (waitMs <= 0) return this.#recordProgress();
-    if (this.#options.lease.ms === Infinity || this.#closing) return;
-    this.#recordTimer ??= setTimeout(() => {
-      this.#recordTimer = undefined;
-      if (this.#isUnrecorded) this.#recordProgress();
-    }, waitMs);
-  }
-
-  /** Tells the catalog of the newest checkpoint, while bytes go on: it may have to be waited for. */
-  #recordProgress(): void {
-    // An end records more than that.
-    if (this.#isRecording || this.#closing) return;
-    this.#isRecording = true;
-    this.#isUnrecorded = false;
-    this.#catalogedAtMs = performance.now();
-    this.#catalog(this.#status, { digestState: this.#digestState() }).catch((error) => {
-      // What the catalog cannot take now it hears later.
-      if (toStreamError(error).code === "NOT_READY") this.#isUnrecorded = true;
-      else if (!this.#closing) this.#failed(error);
-    }).finally(() => {
-      this.#isRecording = false;
-      if (this.#isUnrecorded && !this.#closing) this.#recordSoon();
-    });
+    this.#progress.checkpointed();
   }
 
   #digestState(): DigestState {

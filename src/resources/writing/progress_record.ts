@@ -1,0 +1,74 @@
+/**
+ * What the catalog hears of a running upload: not every checkpoint, and while bytes go on, as it may have to be waited for.
+ * After a crash the log is the truth.
+ * @module
+ */
+import { type StreamError, toStreamError } from "../../protocol.ts";
+
+/** It hears of one upload at most this often. */
+const INTERVAL_MS = 1000;
+
+/** How the catalog is told. */
+export interface ProgressRecordOptions {
+  /** Whether it hears of a checkpoint that none follows for a while, too: other nodes list what it has. */
+  tellsPauses: boolean;
+  /** Tells of the newest checkpoint. */
+  tell(): Promise<void>;
+  /** Called when the catalog refused for good. */
+  failed(error: StreamError): void;
+}
+
+/** The record of one upload, as it follows its checkpoints. */
+export class ProgressRecord {
+  readonly #options: ProgressRecordOptions;
+  #toldAtMs = -Infinity;
+  /** Whether it does not know the newest checkpoint. */
+  #isBehind = false;
+  #isTelling = false;
+  #isOver = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** @param options How it is told. */
+  constructor(options: ProgressRecordOptions) {
+    this.#options = options;
+  }
+
+  /** A checkpoint was made. */
+  checkpointed(): void {
+    this.#isBehind = true;
+  }
+
+  /** Tells of the newest checkpoint, when that may be. */
+  catchUp(): void {
+    if (!this.#isBehind || this.#isOver) return;
+    const waitMs = this.#toldAtMs + INTERVAL_MS - performance.now();
+    if (waitMs <= 0) return this.#tell();
+    if (!this.#options.tellsPauses) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.catchUp();
+    }, waitMs);
+  }
+
+  /** Tells nothing more: an end records more than that. */
+  end(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+
+  #tell(): void {
+    if (this.#isTelling) return;
+    this.#isTelling = true;
+    this.#isBehind = false;
+    this.#toldAtMs = performance.now();
+    this.#options.tell().catch((refusal) => {
+      const error = toStreamError(refusal);
+      // What the catalog cannot take now it hears later.
+      if (error.code === "NOT_READY") this.#isBehind = true;
+      else if (!this.#isOver) this.#options.failed(error);
+    }).finally(() => {
+      this.#isTelling = false;
+      this.catchUp();
+    });
+  }
+}
