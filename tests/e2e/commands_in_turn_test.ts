@@ -6,7 +6,7 @@ import { transferRandomBytes } from "../helpers/transfer.ts";
 
 const LOG_WRITTEN_IN_MS = 1500;
 const RANDOM_BYTES = 48 * 1024 * 1024;
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 30_000;
 
 for (const pair of pairs) {
   const where = `server on ${pair.server}, client on ${pair.client}`;

@@ -8,7 +8,7 @@ import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const DESCRIPTORS = 300;
 const CROWD = 400;
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 30_000;
 
 /** Connections that ask once, if at all, and stay. */
 function crowd(url: string, ask: string): Disposable & { sockets: Socket[] } {
@@ -20,6 +20,19 @@ function crowd(url: string, ask: string): Disposable & { sockets: Socket[] } {
     return socket;
   });
   return { sockets, [Symbol.dispose]: () => sockets.forEach((socket) => socket.destroy()) };
+}
+
+/** Followers, as many as a server takes: one after the other, until one is refused. */
+async function followers(url: string): Promise<Disposable> {
+  const requests: HttpRequest[] = [];
+  const dispose = () => requests.forEach((request) => request.cut());
+  for (let isRefused = false; !isRefused;) {
+    assertLess(requests.length, CROWD, "everybody was taken");
+    const request = new HttpRequest(`${url}/content`, "GET", { "Content-Length": "0" });
+    requests.push(request);
+    isRefused = await request.status() !== 200;
+  }
+  return { [Symbol.dispose]: dispose };
 }
 
 /** Uploads some bytes, as often as it takes; the answers before that were 503, or none. */
@@ -55,14 +68,7 @@ test("an upload in the middle of which descriptors run out is completed with all
   const sizeNow = async () => (await (await fetch(url)).json()).currentSize;
   while (await sizeNow() !== 4) await new Promise((resolve) => setTimeout(resolve, 10));
   // Followers have their connections for as long as it runs: none can be closed to make room.
-  const path = new URL(`${url}/content`).pathname;
-  using _crowd = crowd(server.url, `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
-  for (let isRefused = false; !isRefused;) {
-    const signal = AbortSignal.timeout(1000);
-    const response = await fetch(`${server.url}/healthz`, { signal }).catch(() => null);
-    await response?.body?.cancel();
-    isRefused = response?.status !== 200;
-  }
+  using _followers = await followers(url);
   upload.send("two\n");
   upload.end();
   const answer = await upload.answer();

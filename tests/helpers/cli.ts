@@ -23,7 +23,7 @@ const PROGRAMS: Record<Kind, string[]> = {
   bun: [process.env.STREAM_BUN ?? "bun", join(root, "cli.ts")],
   binary: [process.env.STREAM_BIN ?? join(root, "dist/stream-bun")],
 };
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** The kind that the runtime of these tests runs. */
 export const own: Kind = "Deno" in globalThis ? "deno" : "bun";

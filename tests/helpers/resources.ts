@@ -10,7 +10,7 @@ import type { Storage } from "../../src/storage.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
 import { utf8 } from "./bytes.ts";
 
-const DEADLINE_MS = 4000;
+const DEADLINE_MS = 30_000;
 
 /** Resources with the parts they stand on; all uploads have ended after it was disposed of. */
 export interface World extends AsyncDisposable {

@@ -185,32 +185,34 @@ test("uploads of a node that vanished are resumable when its lease runs out, the
 
 test("leases are renewed in good time, and what runs out is taken over without being asked for", async () => {
   await using cluster = new Cluster();
-  const options = { leaseMs: 300, clock: Date.now, resumeWindowMs: 60_000 };
+  const options = { leaseMs: 1000, clock: Date.now, resumeWindowMs: 60_000 };
   const storage = new MemoryStorage(cluster.logs);
   const catalog = new MemoryCatalog(cluster.records);
   let dead = false;
+  const buried = Promise.withResolvers<never>();
   const a = cluster.node("a", {
     ...options,
     storage,
     catalog: override(catalog, {
       update: (id, revision, change) =>
-        dead ? new Promise(() => {}) : catalog.update(id, revision, change),
+        dead ? buried.promise : catalog.update(id, revision, change),
     }),
   });
   const b = cluster.node("b", options);
   await Promise.all([a.recover(), b.recover()]);
   const { appender: { resource: { id } } } = await uploading(a, "idle\n");
-  await delay(1000); // Three leases.
+  await delay(2500);
   const { owner, epoch } = (await catalog.get(id))!;
   assertEquals([owner?.node, epoch], ["a", 1]);
   dead = true;
   let taken = await catalog.get(id);
-  for (let waits = 0; waits < 200 && taken!.epoch === 1; waits++) {
+  for (let waits = 0; waits < 2000 && taken!.epoch === 1; waits++) {
     await delay(10);
     taken = await catalog.get(id);
   }
-  assertEquals([taken?.owner?.node, taken?.epoch, taken?.transferStatus], ["b", 2, "IN_PROGRESS"]);
   dead = false;
+  buried.reject(new StreamError("NOT_READY", "the node was dead"));
+  assertEquals([taken?.owner?.node, taken?.epoch, taken?.transferStatus], ["b", 2, "IN_PROGRESS"]);
 });
 
 test("a node that is alone renews nothing, and takes its own over when it starts again", async () => {

@@ -18,7 +18,7 @@ import {
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
-const patienceMs = 10_000;
+const patienceMs = 30_000;
 /** More than the kernel and the streams of both ends hold of one connection. */
 const buffersBytes = 20 * MiB;
 

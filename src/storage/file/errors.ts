@@ -2,7 +2,15 @@
  * What the file system refuses, with our codes.
  * @module
  */
-import { StreamError } from "../../protocol.ts";
+import { type ErrorCode, StreamError } from "../../protocol.ts";
+
+/** Codes of what is no fault of the storage; without a descriptor a later try may have one. */
+const CODES: Record<string, ErrorCode | undefined> = {
+  EEXIST: "CONFLICT",
+  ENOENT: "NOT_FOUND",
+  EMFILE: "LIMIT_REACHED",
+  ENFILE: "LIMIT_REACHED",
+};
 
 /** Runs a step; an error of the system says what was attempted. */
 export async function attempt<T>(action: string, step: () => T | Promise<T>): Promise<T> {
@@ -20,11 +28,7 @@ export async function attempt<T>(action: string, step: () => T | Promise<T>): Pr
  */
 export function failed(action: string, error: unknown): StreamError {
   if (error instanceof StreamError) return error;
-  const code = systemCode(error) === "EEXIST"
-    ? "CONFLICT"
-    : systemCode(error) === "ENOENT"
-    ? "NOT_FOUND"
-    : "STORAGE_FAILED";
+  const code = CODES[systemCode(error) ?? ""] ?? "STORAGE_FAILED";
   return new StreamError(code, `cannot ${action}: ${withoutPath(error)}`, { cause: error });
 }
 

@@ -1,8 +1,8 @@
 /**
  * The line break index of a log as its readers see it: no entry is believed that the log does not confirm.
  *
- * An entry is right when it names a line break of the data and lies between its neighbours: then only one position
- * is possible. What `stream check --repair` has put in its place is opened when one is not.
+ * An entry is right when it names a line break of the data, lies between its neighbours, and no other break is
+ * between it and the one before. What `stream check --repair` has put in its place is opened when one is not.
  * @module
  */
 import { type FileHandle, open } from "node:fs/promises";
@@ -10,6 +10,8 @@ import { StreamError } from "../../protocol.ts";
 import { decodeEntry, INDEX_ENTRY_BYTES, indexPath, labelOf } from "../layout.ts";
 
 const LINE_BREAK = 10;
+/** Bytes before a line break in which no other may be; longer lines are not looked through. */
+const CHECKED_BYTES = 4096;
 
 /** Reads up to so many bytes of a file; fewer only at its end. */
 export type ReadSome = (
@@ -105,8 +107,9 @@ export class IndexReader {
     const before = index === 0 ? -1 : entry(index - 1)!;
     // The newest entry of a log that grows has none behind it.
     if (position <= before || position >= (entry(index + 1) ?? Infinity)) return "WRONG";
-    const [byte] = await this.#read(this.#data, position, 1);
-    return byte === LINE_BREAK ? position : "WRONG";
+    const from = Math.max(before + 1, position - CHECKED_BYTES);
+    const line = await this.#read(this.#data, from, position - from + 1);
+    return line.indexOf(LINE_BREAK) === position - from ? position : "WRONG";
   }
 
   /** Opens what stands in the place of the index now; false when that is what was open already. */

@@ -10,7 +10,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import type { ResourceInfo } from "../../../src/protocol.ts";
 import { type Kind, kinds, within, Workspace } from "../../helpers/cli.ts";
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** Servers to test: each run takes its own runtime, and the one on Bun also the binary. */
 

@@ -5,7 +5,7 @@ import { decodeMessage, type Message, type MessageOf, SUBPROTOCOL } from "../../
 import type { Connection, Session } from "../../../src/runtime.ts";
 import { concat } from "../bytes.ts";
 
-const patienceMs = 4000;
+const patienceMs = 30_000;
 
 /** What the promise gives, unless that takes too long. */
 export async function within<T>(what: string, promise: Promise<T>): Promise<T> {

@@ -9,7 +9,7 @@ import { push, type PushedUpload, type ServerOptions } from "../../../mod.ts";
 import { utf8 } from "../bytes.ts";
 import { startServer, type TestServer } from "../server.ts";
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 const POLL_MS = 20;
 const ARGUMENTS = [
   ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],

@@ -70,6 +70,15 @@ export class HttpRequest implements Disposable {
     return this.#socket.writableLength;
   }
 
+  /** Waits for the status; null when the connection ends without one. */
+  async status(): Promise<number | null> {
+    while (!this.#received.includes("\r\n")) {
+      if (this.#closed) return null;
+      await within("a status", this.#changed.promise);
+    }
+    return Number(this.#received.toString("latin1").split(" ", 2)[1]);
+  }
+
   /** Waits for the answer. */
   async answer(): Promise<HttpAnswer> {
     for (;;) {
