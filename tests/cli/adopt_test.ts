@@ -20,9 +20,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { after, test } from "node:test";
+import { after } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { own, quickest, wordsOf } from "../helpers/cli.ts";
+import { eitherRuntime, own, quickest, wordsOf } from "../helpers/cli.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
 import { isResourceId } from "../../src/protocol.ts";
 import {
@@ -37,6 +37,8 @@ import {
   type ResourceInfo,
   SqliteCatalog,
 } from "../../mod.ts";
+
+const test = eitherRuntime();
 
 const root = mkdtempSync(join(tmpdir(), "stream-adopt-"));
 after(() => rmSync(root, { recursive: true }));

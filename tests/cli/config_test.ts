@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Command, readArguments, settingsOf } from "../../src/cli/command.ts";
 import { describe } from "../../src/cli/config.ts";
-import { kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, kinds, quickest, Workspace } from "../helpers/cli.ts";
+
+const either = eitherRuntime();
 
 /** A workspace with its usual configuration file. */
 async function configured(text: string | Uint8Array): Promise<Workspace> {
@@ -52,7 +54,7 @@ for (const kind of kinds) {
   });
 }
 
-test("config shows every option with its value and where it comes from", async () => {
+either("config shows every option with its value and where it comes from", async () => {
   await using workspace = await configured(
     'data = "/srv/data"\n[serve]\nallow-origin = ["https://a.example", "https://b.example"]\n' +
       'min-free = "2GB"\nmax-uploads = 7\nrequire-context = true\n',
@@ -74,7 +76,7 @@ test("config shows every option with its value and where it comes from", async (
   assertEquals(await of("step-port"), "# default: none");
 });
 
-test("config without a command shows all of them, and names the file", async () => {
+either("config without a command shows all of them, and names the file", async () => {
   await using workspace = await Workspace.open();
   const { stdout } = await workspace.run(quickest, ["config"]);
   assert(stdout.startsWith(`file: ${workspace.path("stream/stream.toml")}\n`));
@@ -88,19 +90,22 @@ test("config without a command shows all of them, and names the file", async () 
   assertStringIncludes(stderr, `"brew"`);
 });
 
-test("a section comes before what holds for all commands, STREAM_SERVER after STREAM_PUSH_SERVER", async () => {
-  await using workspace = await configured(
-    'server = "http://all.example"\n[push]\nserver = "http://push.example"\n',
-  );
-  const none = { STREAM_SERVER: "" };
-  assertMatch(await shown(workspace, "push", "server", none), /^"http:\/\/push.example"/);
-  assertMatch(await shown(workspace, "ls", "server", none), /^"http:\/\/all.example"/);
-  const both = { STREAM_SERVER: "http://env.example", STREAM_PUSH_SERVER: "http://own.example" };
-  assertMatch(await shown(workspace, "push", "server", both), /^"http:\/\/own.example"/);
-  assertMatch(await shown(workspace, "ls", "server", both), /^"http:\/\/env.example"/);
-});
+either(
+  "a section comes before what holds for all commands, STREAM_SERVER after STREAM_PUSH_SERVER",
+  async () => {
+    await using workspace = await configured(
+      'server = "http://all.example"\n[push]\nserver = "http://push.example"\n',
+    );
+    const none = { STREAM_SERVER: "" };
+    assertMatch(await shown(workspace, "push", "server", none), /^"http:\/\/push.example"/);
+    assertMatch(await shown(workspace, "ls", "server", none), /^"http:\/\/all.example"/);
+    const both = { STREAM_SERVER: "http://env.example", STREAM_PUSH_SERVER: "http://own.example" };
+    assertMatch(await shown(workspace, "push", "server", both), /^"http:\/\/own.example"/);
+    assertMatch(await shown(workspace, "ls", "server", both), /^"http:\/\/env.example"/);
+  },
+);
 
-test("--config and STREAM_CONFIG name another file, which must exist", async () => {
+either("--config and STREAM_CONFIG name another file, which must exist", async () => {
   await using workspace = await configured('[serve]\nhost = "usual"\n');
   await writeFile(workspace.path("a.toml"), '[serve]\nhost = "a"\n');
   await writeFile(workspace.path("b.toml"), '[serve]\nhost = "b"\n');
@@ -116,7 +121,7 @@ test("--config and STREAM_CONFIG name another file, which must exist", async () 
   assertMatch(stderr, /^stream: the configuration missing\.toml cannot be read: /);
 });
 
-test("a file in the working directory is not read", async () => {
+either("a file in the working directory is not read", async () => {
   await using workspace = await Workspace.open();
   await writeFile(workspace.path("stream.toml"), 'server = "http://stranger.example"\n');
   assertEquals(
@@ -125,7 +130,7 @@ test("a file in the working directory is not read", async () => {
   );
 });
 
-test("what is wrong in a file is named with the file and the key", async () => {
+either("what is wrong in a file is named with the file and the key", async () => {
   const wrong: [string, RegExp][] = [
     ["[serve]\nprot = 1\n", /: \[serve\] prot: there is no such option; did you mean port\?$/],
     ["[srve]\nport = 1\n", /: srve: there is no such option; did you mean serve\?$/],
@@ -149,7 +154,7 @@ test("what is wrong in a file is named with the file and the key", async () => {
   }));
 });
 
-test("what is wrong in the environment is named with the variable", async () => {
+either("what is wrong in the environment is named with the variable", async () => {
   await using workspace = await Workspace.open();
   const wrong: [Record<string, string>, RegExp][] = [
     [
@@ -178,7 +183,7 @@ const brew: Command = {
   run: () => Promise.resolve(0),
 };
 
-test("a list in the environment is separated by commas, and a flag can be switched off", () => {
+either("a list in the environment is separated by commas, and a flag can be switched off", () => {
   const environment = { STREAM_BREW_GUEST: "Ann,Bob", STREAM_BREW_STRONG: "true" };
   const on = readArguments(brew, [], environment)!.options;
   assertEquals([on.list("guest"), on.flag("strong")], [["Ann", "Bob"], true]);
@@ -186,22 +191,25 @@ test("a list in the environment is separated by commas, and a flag can be switch
   assertEquals([off.list("guest"), off.flag("strong")], [["Eve"], false]);
 });
 
-test("an argument in brackets may be left out", () => {
+either("an argument in brackets may be left out", () => {
   assertEquals(readArguments(brew, [], {})!.args, []);
   assertEquals(readArguments(brew, ["pot"], {})!.args, ["pot"]);
 });
 
-test("what is shown says where it was set", () => {
+either("what is shown says where it was set", () => {
   const text = describe(brew, { STREAM_BREW_GUEST: "Ann,Bob" }, {});
   assertMatch(text, /^guest +\["Ann","Bob"\] {2}# STREAM_BREW_GUEST$/m);
   assertMatch(text, /^strong +# default: not set$/m);
 });
 
-test("what nobody set is not there", () => {
+either("what nobody set is not there", () => {
   assertEquals(settingsOf(brew, {}, { STREAM_BREW_GUEST: "" }, {}), new Map());
 });
 
-test("a configuration that is not UTF-8 is refused instead of read with other characters", async () => {
-  const latin1 = Uint8Array.from('data = "/srv/Ger\u00e4te"\n', (letter) => letter.charCodeAt(0));
-  assertMatch(await complaint(latin1), /stream\.toml cannot be read: it is not UTF-8$/);
-});
+either(
+  "a configuration that is not UTF-8 is refused instead of read with other characters",
+  async () => {
+    const latin1 = Uint8Array.from('data = "/srv/Ger\u00e4te"\n', (letter) => letter.charCodeAt(0));
+    assertMatch(await complaint(latin1), /stream\.toml cannot be read: it is not UTF-8$/);
+  },
+);

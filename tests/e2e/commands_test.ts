@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { push as upload } from "../../src/client.ts";
 import { VERSION } from "../../src/protocol.ts";
-import { kinds, own, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, kinds, own, Workspace } from "../helpers/cli.ts";
+
+const either = eitherRuntime();
 
 const COMMANDS = ["serve", "push", "follow", "status", "ls", "rm"];
 const LINES = "first\nsecond\n";
@@ -19,7 +21,7 @@ async function withText(workspace: Workspace): Promise<string> {
   return stdout.trim();
 }
 
-test("status --json is one object with all that is known", async () => {
+either("status --json is one object with all that is known", async () => {
   await using workspace = await Workspace.open();
   const reference = await withText(workspace);
   const { id, createdAt, updatedAt, digest, sequence, life, ...rest } = await workspace.status(
@@ -48,7 +50,7 @@ test("status --json is one object with all that is known", async () => {
   });
 });
 
-test("status shows a person what matters", async () => {
+either("status shows a person what matters", async () => {
   await using workspace = await Workspace.open();
   const reference = await withText(workspace);
   const { code, stdout } = await workspace.run(own, ["status", reference]);
@@ -57,7 +59,7 @@ test("status shows a person what matters", async () => {
   for (const text of shown) assertStringIncludes(stdout, text);
 });
 
-test("ls lists the newest first, and --json is an array of what status shows", async () => {
+either("ls lists the newest first, and --json is an array of what status shows", async () => {
   await using workspace = await Workspace.open();
   const first = await withText(workspace);
   const { push, reference: second } = await workspace.push(own, ["-", "--name", "a\nb.log"]);
@@ -73,7 +75,7 @@ test("ls lists the newest first, and --json is an array of what status shows", a
   push.end();
 });
 
-test("ls lists more resources than one answer holds, and --limit ends it early", async () => {
+either("ls lists more resources than one answer holds, and --limit ends it early", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const names = Array.from({ length: 101 }, (_, index) => `${index}.bin`);
@@ -94,7 +96,7 @@ test("ls lists more resources than one answer holds, and --limit ends it early",
   assertEquals(await listed("--limit", "0"), []);
 });
 
-test("rm deletes a finished resource, and refuses one that is being uploaded", async () => {
+either("rm deletes a finished resource, and refuses one that is being uploaded", async () => {
   await using workspace = await Workspace.open();
   const reference = await withText(workspace);
   const running = await workspace.push(own, ["-"]);
@@ -147,7 +149,7 @@ for (const kind of kinds) {
   });
 }
 
-test("what is wrong on the command line is named, with the nearest right thing", async () => {
+either("what is wrong on the command line is named, with the nearest right thing", async () => {
   await using workspace = await Workspace.open();
   const wrong: [string[], RegExp][] = [
     [[], /which command\?/],
@@ -177,7 +179,7 @@ test("what is wrong on the command line is named, with the nearest right thing",
   }));
 });
 
-test("a file that cannot be read is named before anything is registered", async () => {
+either("a file that cannot be read is named before anything is registered", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   await mkdir(workspace.path("empty"));

@@ -1,8 +1,9 @@
 /** What `stream follow` reads, by the real program. */
 import { readFile, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { own, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
+
+const test = eitherRuntime();
 
 const TEXT = "one\ntwo\nthree\nfour\nfive\n";
 const UNKNOWN = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";

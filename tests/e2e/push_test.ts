@@ -3,7 +3,9 @@ import { appendFile, rename, truncate, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { own, type Program, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, own, type Program, Workspace } from "../helpers/cli.ts";
+
+const either = eitherRuntime();
 
 const LINES = "first\nsecond\n";
 /** An upload whose end the server did not hear of is not waited for for long. */
@@ -34,18 +36,21 @@ async function content(workspace: Workspace, reference: string): Promise<string>
   return (await workspace.run(own, ["follow", reference])).stdout;
 }
 
-test("Ctrl-C ends following a file, and completes the upload with what was just added", async () => {
-  await using workspace = await Workspace.open();
-  const { push, reference, path } = await growing(workspace, "--follow");
-  await appendFile(path, "last");
-  push.signal("SIGINT");
-  assertEquals(await push.exit(), { code: 0, stdout: `${reference}\n`, stderr: "" });
-  const { transferStatus, numberOfLines } = await workspace.status(own, reference);
-  assertEquals([transferStatus, numberOfLines], ["COMPLETED", 3]);
-  assertEquals(await content(workspace, reference), `${LINES}last`);
-});
+either(
+  "Ctrl-C ends following a file, and completes the upload with what was just added",
+  async () => {
+    await using workspace = await Workspace.open();
+    const { push, reference, path } = await growing(workspace, "--follow");
+    await appendFile(path, "last");
+    push.signal("SIGINT");
+    assertEquals(await push.exit(), { code: 0, stdout: `${reference}\n`, stderr: "" });
+    const { transferStatus, numberOfLines } = await workspace.status(own, reference);
+    assertEquals([transferStatus, numberOfLines], ["COMPLETED", 3]);
+    assertEquals(await content(workspace, reference), `${LINES}last`);
+  },
+);
 
-test("a second Ctrl-C cancels an upload whose last bytes cannot be sent", async () => {
+either("a second Ctrl-C cancels an upload whose last bytes cannot be sent", async () => {
   await using workspace = await Workspace.open();
   const { server, push, reference, path } = await growing(workspace, "--follow");
   server.signal("SIGSTOP");
@@ -62,7 +67,7 @@ test("a second Ctrl-C cancels an upload whose last bytes cannot be sent", async 
   assertMatch(follow.stdout, /^first\nsecond\nx*$/);
 });
 
-test("--until-file completes the upload with what was there when the file appeared", async () => {
+either("--until-file completes the upload with what was there when the file appeared", async () => {
   await using workspace = await Workspace.open();
   const { push, reference, path } = await growing(workspace, "--until-file", "done");
   await appendFile(path, "third\n");
@@ -71,7 +76,7 @@ test("--until-file completes the upload with what was there when the file appear
   assertEquals(await content(workspace, reference), `${LINES}third\n`);
 });
 
-test("--until-idle completes the upload when nothing is added any more", async () => {
+either("--until-idle completes the upload when nothing is added any more", async () => {
   await using workspace = await Workspace.open();
   const { push, reference, path } = await growing(workspace, "--until-idle", "3s");
   await appendFile(path, "third\n");
@@ -79,7 +84,7 @@ test("--until-idle completes the upload when nothing is added any more", async (
   assertEquals(await content(workspace, reference), `${LINES}third\n`);
 });
 
-test("--until-pid completes the upload when the producer is gone", async () => {
+either("--until-pid completes the upload when the producer is gone", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   await writeFile(workspace.path("live.log"), LINES);
@@ -93,51 +98,60 @@ test("--until-pid completes the upload when the producer is gone", async () => {
   assertEquals(await content(workspace, reference), `${LINES}third\n`);
 });
 
-test("a file that shrinks while it is followed is named, and the resource is FAILED", async () => {
-  await using workspace = await Workspace.open();
-  const { push, reference, path } = await growing(workspace, "--follow");
-  await truncate(path, 3);
-  const { code, stderr } = await push.exit();
-  assertEquals(code, 1);
-  assertMatch(stderr, /^stream: live\.log shrank from 13 to 3 bytes.*\n$/);
-  const follow = await workspace.run(own, ["follow", reference]);
-  assertEquals([follow.code, follow.stdout], [3, LINES]);
-  assertMatch(String((await workspace.status(own, reference)).failure), /live\.log shrank/);
-});
-
-test("a file that is truncated and has regrown is named, and the resource is FAILED with what it was", async () => {
-  await using workspace = await Workspace.open();
-  await workspace.serve(own, SOON_FAILED);
-  for (const [name, text] of [["a.log", "another"], ["b.log", "another text, which is longer"]]) {
-    await writeFile(workspace.path(name), LINES);
-    const { push, reference } = await workspace.push(own, [name, "--follow"]);
-    await arrived(workspace, reference, LINES);
-    // In one write, as nobody is to see it empty.
-    await writeFile(workspace.path(name), text.padEnd(LINES.length, "."), { flag: "r+" });
+either(
+  "a file that shrinks while it is followed is named, and the resource is FAILED",
+  async () => {
+    await using workspace = await Workspace.open();
+    const { push, reference, path } = await growing(workspace, "--follow");
+    await truncate(path, 3);
     const { code, stderr } = await push.exit();
     assertEquals(code, 1);
-    assertMatch(
-      stderr,
-      /^stream: [ab]\.log was rewritten \(truncated .*\) when 13 bytes were read.*\n$/,
-    );
+    assertMatch(stderr, /^stream: live\.log shrank from 13 to 3 bytes.*\n$/);
     const follow = await workspace.run(own, ["follow", reference]);
     assertEquals([follow.code, follow.stdout], [3, LINES]);
-    assertMatch(String((await workspace.status(own, reference)).failure), /log was rewritten/);
-  }
-});
+    assertMatch(String((await workspace.status(own, reference)).failure), /live\.log shrank/);
+  },
+);
 
-test("a file that is replaced while it is followed is named, and the resource is FAILED", async () => {
-  await using workspace = await Workspace.open();
-  const { push, reference, path } = await growing(workspace, "--follow");
-  await writeFile(workspace.path("new.log"), "of another file\n");
-  await rename(workspace.path("new.log"), path);
-  const { code, stderr } = await push.exit();
-  assertEquals(code, 1);
-  assertMatch(stderr, /^stream: live\.log was replaced by another file.*\n$/);
-  const follow = await workspace.run(own, ["follow", reference]);
-  assertEquals([follow.code, follow.stdout], [3, LINES]);
-  assertMatch(String((await workspace.status(own, reference)).failure), /live\.log was replaced/);
-});
+either(
+  "a file that is truncated and has regrown is named, and the resource is FAILED with what it was",
+  async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own, SOON_FAILED);
+    for (const [name, text] of [["a.log", "another"], ["b.log", "another text, which is longer"]]) {
+      await writeFile(workspace.path(name), LINES);
+      const { push, reference } = await workspace.push(own, [name, "--follow"]);
+      await arrived(workspace, reference, LINES);
+      // In one write, as nobody is to see it empty.
+      await writeFile(workspace.path(name), text.padEnd(LINES.length, "."), { flag: "r+" });
+      const { code, stderr } = await push.exit();
+      assertEquals(code, 1);
+      assertMatch(
+        stderr,
+        /^stream: [ab]\.log was rewritten \(truncated .*\) when 13 bytes were read.*\n$/,
+      );
+      const follow = await workspace.run(own, ["follow", reference]);
+      assertEquals([follow.code, follow.stdout], [3, LINES]);
+      assertMatch(String((await workspace.status(own, reference)).failure), /log was rewritten/);
+    }
+  },
+);
+
+either(
+  "a file that is replaced while it is followed is named, and the resource is FAILED",
+  async () => {
+    await using workspace = await Workspace.open();
+    const { push, reference, path } = await growing(workspace, "--follow");
+    await writeFile(workspace.path("new.log"), "of another file\n");
+    await rename(workspace.path("new.log"), path);
+    const { code, stderr } = await push.exit();
+    assertEquals(code, 1);
+    assertMatch(stderr, /^stream: live\.log was replaced by another file.*\n$/);
+    const follow = await workspace.run(own, ["follow", reference]);
+    assertEquals([follow.code, follow.stdout], [3, LINES]);
+    assertMatch(String((await workspace.status(own, reference)).failure), /live\.log was replaced/);
+  },
+);
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   test(`${signal} ends a push from a pipe with 130 and keeps what arrived`, async () => {
@@ -157,7 +171,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
-test("Ctrl-C ends a push whose server accepts a connection and never answers", async () => {
+either("Ctrl-C ends a push whose server accepts a connection and never answers", async () => {
   await using workspace = await Workspace.open();
   const silent = await silentServer();
   try {
@@ -182,7 +196,7 @@ async function silentServer(): Promise<{ url: string; asked: Promise<void>; clos
   return { url: `http://127.0.0.1:${port}`, asked: asked.promise, close: () => server.close() };
 }
 
-test("killing the pusher leaves a FAILED resource with all that arrived", async () => {
+either("killing the pusher leaves a FAILED resource with all that arrived", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own, SOON_FAILED);
   const text = `${LINES}and half a li`;

@@ -5,10 +5,12 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { utf8 } from "../helpers/bytes.ts";
-import { type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
 import { Chance } from "../helpers/random.ts";
 import { checksumOf } from "../helpers/resources.ts";
+
+const either = eitherRuntime();
 
 const PART_BYTES = 300_000;
 /** ASCII, so that characters are bytes. */
@@ -95,23 +97,26 @@ for (const kind of kinds) {
   });
 }
 
-test("a push from a pipe survives a restart of the server, with durability `disk`, too", async () => {
-  await using workspace = await Workspace.open();
-  const server = await Server.start(workspace, own, ["--durability", "disk"]);
-  const { push, reference } = await workspace.push(own, ["-"]);
-  const follow = workspace.start(own, ["follow", reference]);
-  await push.write(part(0));
-  await seen(follow, 1);
-  await server.stop("SIGTERM");
-  await push.write(part(1));
-  await server.again();
-  await push.write(part(2));
-  push.end();
-  assertEquals((await push.exit()).code, 0);
-  assertEquals((await follow.exit()).code, 0);
-  assertBytes(follow.stdout.bytes, BYTES);
-  await assertCompleted(workspace, own, reference, BYTES);
-});
+either(
+  "a push from a pipe survives a restart of the server, with durability `disk`, too",
+  async () => {
+    await using workspace = await Workspace.open();
+    const server = await Server.start(workspace, own, ["--durability", "disk"]);
+    const { push, reference } = await workspace.push(own, ["-"]);
+    const follow = workspace.start(own, ["follow", reference]);
+    await push.write(part(0));
+    await seen(follow, 1);
+    await server.stop("SIGTERM");
+    await push.write(part(1));
+    await server.again();
+    await push.write(part(2));
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    assertEquals((await follow.exit()).code, 0);
+    assertBytes(follow.stdout.bytes, BYTES);
+    await assertCompleted(workspace, own, reference, BYTES);
+  },
+);
 
 /** A push of a file that was killed when its first part had arrived. */
 async function killedPush(workspace: Workspace, bytes: Uint8Array, ...options: string[]) {
@@ -124,27 +129,30 @@ async function killedPush(workspace: Workspace, bytes: Uint8Array, ...options: s
   return { path, reference, follow };
 }
 
-test("a killed push of a file goes on with --resume, once, and only for who has its token", async () => {
-  await using workspace = await Workspace.open();
-  await Server.start(workspace, own);
-  const { path, reference, follow } = await killedPush(workspace, part(0));
-  await appendFile(path, BYTES.slice(PART_BYTES));
-  const elsewhere = { env: { XDG_STATE_HOME: workspace.path("elsewhere") } };
-  const missing = await workspace.run(own, ["push", path, "--resume", reference], elsewhere);
-  assertEquals([missing.code, missing.stdout], [5, ""]);
-  assertMatch(missing.stderr, /^stream: no token of upload .* is saved .*\(NOT_OWNER\)\n$/);
-  await forgeToken(workspace, "elsewhere", reference);
-  const wrong = await workspace.run(own, ["push", path, "--resume", reference], elsewhere);
-  assertEquals([wrong.code, wrong.stdout], [5, ""]);
-  assertMatch(wrong.stderr, /\(NOT_OWNER\)\n$/);
-  const resumed = await workspace.run(own, ["push", path, "--resume", reference]);
-  assertEquals([resumed.code, resumed.stdout, resumed.stderr], [0, `${reference}\n`, ""]);
-  assertEquals((await follow.exit()).code, 0);
-  assertBytes(follow.stdout.bytes, BYTES);
-  await assertCompleted(workspace, own, reference, BYTES);
-  const again = await workspace.run(own, ["push", path, "--resume", reference]);
-  assertEquals(again.code, 5);
-});
+either(
+  "a killed push of a file goes on with --resume, once, and only for who has its token",
+  async () => {
+    await using workspace = await Workspace.open();
+    await Server.start(workspace, own);
+    const { path, reference, follow } = await killedPush(workspace, part(0));
+    await appendFile(path, BYTES.slice(PART_BYTES));
+    const elsewhere = { env: { XDG_STATE_HOME: workspace.path("elsewhere") } };
+    const missing = await workspace.run(own, ["push", path, "--resume", reference], elsewhere);
+    assertEquals([missing.code, missing.stdout], [5, ""]);
+    assertMatch(missing.stderr, /^stream: no token of upload .* is saved .*\(NOT_OWNER\)\n$/);
+    await forgeToken(workspace, "elsewhere", reference);
+    const wrong = await workspace.run(own, ["push", path, "--resume", reference], elsewhere);
+    assertEquals([wrong.code, wrong.stdout], [5, ""]);
+    assertMatch(wrong.stderr, /\(NOT_OWNER\)\n$/);
+    const resumed = await workspace.run(own, ["push", path, "--resume", reference]);
+    assertEquals([resumed.code, resumed.stdout, resumed.stderr], [0, `${reference}\n`, ""]);
+    assertEquals((await follow.exit()).code, 0);
+    assertBytes(follow.stdout.bytes, BYTES);
+    await assertCompleted(workspace, own, reference, BYTES);
+    const again = await workspace.run(own, ["push", path, "--resume", reference]);
+    assertEquals(again.code, 5);
+  },
+);
 
 async function forgeToken(workspace: Workspace, home: string, reference: string): Promise<void> {
   const id = reference.split("/").at(-1)!;
@@ -153,7 +161,7 @@ async function forgeToken(workspace: Workspace, home: string, reference: string)
   await writeFile(`${directory}/${id}`, `${id}:${"0".repeat(64)}`);
 }
 
-test("a resumed push of another file fails, and leaves no token behind", async () => {
+either("a resumed push of another file fails, and leaves no token behind", async () => {
   await using workspace = await Workspace.open();
   await Server.start(workspace, own);
   const { path, reference, follow } = await killedPush(workspace, part(0));
@@ -166,26 +174,29 @@ test("a resumed push of another file fails, and leaves no token behind", async (
   assertEquals(await readdir(workspace.path("stream/uploads")), []);
 });
 
-test("a token with which no resume can succeed is removed, and kept when another server was asked", async () => {
-  await using workspace = await Workspace.open();
-  const server = await Server.start(workspace, own, ["--resume-window", "300ms"]);
-  const { path, reference, follow } = await killedPush(workspace, part(0));
-  assertEquals((await follow.exit()).code, 3);
-  const tokens = () => readdir(workspace.path("stream/uploads"));
-  assertEquals((await tokens()).length, 1);
-  const first = workspace.server;
-  await workspace.serve(own, ["--data", "other"]);
-  const id = reference.split("/").at(-1)!;
-  const elsewhere = await workspace.run(own, ["push", path, "--resume", id]);
-  assertMatch(elsewhere.stderr, /\(NOT_FOUND\)\n$/);
-  assertEquals((await tokens()).length, 1);
-  const late = await workspace.run(own, ["push", path, "--resume", id, "--server", first]);
-  assertMatch(late.stderr, /\(WRONG_STATE\)\n$/);
-  assertEquals(await tokens(), []);
-  await server.stop("SIGTERM");
-});
+either(
+  "a token with which no resume can succeed is removed, and kept when another server was asked",
+  async () => {
+    await using workspace = await Workspace.open();
+    const server = await Server.start(workspace, own, ["--resume-window", "300ms"]);
+    const { path, reference, follow } = await killedPush(workspace, part(0));
+    assertEquals((await follow.exit()).code, 3);
+    const tokens = () => readdir(workspace.path("stream/uploads"));
+    assertEquals((await tokens()).length, 1);
+    const first = workspace.server;
+    await workspace.serve(own, ["--data", "other"]);
+    const id = reference.split("/").at(-1)!;
+    const elsewhere = await workspace.run(own, ["push", path, "--resume", id]);
+    assertMatch(elsewhere.stderr, /\(NOT_FOUND\)\n$/);
+    assertEquals((await tokens()).length, 1);
+    const late = await workspace.run(own, ["push", path, "--resume", id, "--server", first]);
+    assertMatch(late.stderr, /\(WRONG_STATE\)\n$/);
+    assertEquals(await tokens(), []);
+    await server.stop("SIGTERM");
+  },
+);
 
-test("a killed push with --charset goes on where the text in UTF-8 ended", async () => {
+either("a killed push with --charset goes on where the text in UTF-8 ended", async () => {
   await using workspace = await Workspace.open();
   await Server.start(workspace, own);
   const words = "für Äpfel, Öl & Übermut\n".repeat(3000);
@@ -199,40 +210,46 @@ test("a killed push with --charset goes on where the text in UTF-8 ended", async
   await assertCompleted(workspace, own, reference, utf8(`${words}und mehr: ß`));
 });
 
-test("follow -o --continue goes on at the end of a partial file, while the resource grows", async () => {
-  await using workspace = await Workspace.open();
-  await Server.start(workspace, own);
-  const { push, reference } = await workspace.push(own, ["-"]);
-  await push.write(part(0));
-  const partial = workspace.path("partial.log");
-  const to = ["follow", reference, "--to", "1000", "-o", partial];
-  assertEquals((await workspace.run(own, to)).code, 0);
-  const follow = workspace.start(own, ["follow", reference, "-o", partial, "--continue"]);
-  await push.write(part(1));
-  await push.write(part(2));
-  push.end();
-  assertEquals((await push.exit()).code, 0);
-  assertEquals((await follow.exit()).code, 0);
-  assertBytes(await readFile(partial), BYTES);
-});
+either(
+  "follow -o --continue goes on at the end of a partial file, while the resource grows",
+  async () => {
+    await using workspace = await Workspace.open();
+    await Server.start(workspace, own);
+    const { push, reference } = await workspace.push(own, ["-"]);
+    await push.write(part(0));
+    const partial = workspace.path("partial.log");
+    const to = ["follow", reference, "--to", "1000", "-o", partial];
+    assertEquals((await workspace.run(own, to)).code, 0);
+    const follow = workspace.start(own, ["follow", reference, "-o", partial, "--continue"]);
+    await push.write(part(1));
+    await push.write(part(2));
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    assertEquals((await follow.exit()).code, 0);
+    assertBytes(await readFile(partial), BYTES);
+  },
+);
 
-test("a partial file that is longer than its running resource was not of it: --continue says so", async () => {
-  await using workspace = await Workspace.open();
-  await Server.start(workspace, own);
-  const { push, reference } = await workspace.push(own, ["-"]);
-  await push.write("short");
-  const first = workspace.start(own, ["follow", reference]);
-  await seen(first, 5);
-  const partial = workspace.path("partial.log");
-  await writeFile(partial, "longer than that");
-  const arguments_ = ["follow", reference, "-o", partial, "--continue"];
-  const { code, stderr } = await workspace.run(own, arguments_);
-  assertEquals(code, 1);
-  assertMatch(stderr, /16.*5 bytes.*\(OFFSET_LOST\)\n$/);
-  assertEquals(await readFile(partial, "utf8"), "longer than that");
-});
+either(
+  "a partial file that is longer than its running resource was not of it: --continue says so",
+  async () => {
+    await using workspace = await Workspace.open();
+    await Server.start(workspace, own);
+    const { push, reference } = await workspace.push(own, ["-"]);
+    await push.write("short");
+    const first = workspace.start(own, ["follow", reference]);
+    await seen(first, 5);
+    const partial = workspace.path("partial.log");
+    await writeFile(partial, "longer than that");
+    const arguments_ = ["follow", reference, "-o", partial, "--continue"];
+    const { code, stderr } = await workspace.run(own, arguments_);
+    assertEquals(code, 1);
+    assertMatch(stderr, /16.*5 bytes.*\(OFFSET_LOST\)\n$/);
+    assertEquals(await readFile(partial, "utf8"), "longer than that");
+  },
+);
 
-test("a push and a follow give up with exit code 4 when the server stays away", async () => {
+either("a push and a follow give up with exit code 4 when the server stays away", async () => {
   await using workspace = await Workspace.open();
   const server = await Server.start(workspace, own);
   const { push, reference } = await workspace.push(own, ["-", "--retry-for", "1s"]);
@@ -246,7 +263,7 @@ test("a push and a follow give up with exit code 4 when the server stays away", 
   }
 });
 
-test("a push and a follow wait for a server that starts later", async () => {
+either("a push and a follow wait for a server that starts later", async () => {
   await using workspace = await Workspace.open();
   const server = await Server.start(workspace, own);
   const first = await workspace.push(own, ["-"]);
@@ -269,7 +286,7 @@ test("a push and a follow wait for a server that starts later", async () => {
   assertBytes(follow.stdout.bytes, part(0));
 });
 
-test("a push that may not retry gives up at once", async () => {
+either("a push that may not retry gives up at once", async () => {
   await using workspace = await Workspace.open();
   const server = await Server.start(workspace, own);
   const { push } = await workspace.push(own, ["-", "--retry-for", "0s"]);
@@ -281,33 +298,36 @@ test("a push that may not retry gives up at once", async () => {
 
 const MIB = 1024 * 1024;
 
-test("a pipe has to wait when its spool is full, and all of it arrives when the server is back", async () => {
-  await using workspace = await Workspace.open();
-  const server = await Server.start(workspace, own);
-  const { push, reference } = await workspace.push(own, ["-", "--spool-limit", "1MB"]);
-  await push.write(part(0));
-  const follow = workspace.start(own, ["follow", reference], { collect: false });
-  await follow.output.take(1).toArray();
-  await server.stop("SIGKILL");
-  const bytes = new Uint8Array(24 * MIB).fill(120);
-  let written = 0;
-  const writing = (async () => {
-    for (; written < bytes.length; written += MIB / 16) {
-      await push.write(bytes.subarray(0, MIB / 16));
-    }
-    push.end();
-  })();
-  await untilSteady(() => written);
-  // The spool, a window, and what pipes hold.
-  assert(written < 12 * MIB, `${written} bytes were taken`);
-  await server.again();
-  await writing;
-  assertEquals((await push.exit()).code, 0);
-  const whole = new Uint8Array(PART_BYTES + bytes.length);
-  whole.set(part(0));
-  whole.set(bytes, PART_BYTES);
-  await assertCompleted(workspace, own, reference, whole);
-});
+either(
+  "a pipe has to wait when its spool is full, and all of it arrives when the server is back",
+  async () => {
+    await using workspace = await Workspace.open();
+    const server = await Server.start(workspace, own);
+    const { push, reference } = await workspace.push(own, ["-", "--spool-limit", "1MB"]);
+    await push.write(part(0));
+    const follow = workspace.start(own, ["follow", reference], { collect: false });
+    await follow.output.take(1).toArray();
+    await server.stop("SIGKILL");
+    const bytes = new Uint8Array(24 * MIB).fill(120);
+    let written = 0;
+    const writing = (async () => {
+      for (; written < bytes.length; written += MIB / 16) {
+        await push.write(bytes.subarray(0, MIB / 16));
+      }
+      push.end();
+    })();
+    await untilSteady(() => written);
+    // The spool, a window, and what pipes hold.
+    assert(written < 12 * MIB, `${written} bytes were taken`);
+    await server.again();
+    await writing;
+    assertEquals((await push.exit()).code, 0);
+    const whole = new Uint8Array(PART_BYTES + bytes.length);
+    whole.set(part(0));
+    whole.set(bytes, PART_BYTES);
+    await assertCompleted(workspace, own, reference, whole);
+  },
+);
 
 /** Waits until a number has been the same for half a second: nothing tells that a pipe goes on being full. */
 async function untilSteady(number: () => number): Promise<void> {

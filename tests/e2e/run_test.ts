@@ -1,11 +1,12 @@
 /** `stream run`, by the real program: what the command, its terminal and its server see of it. */
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
 import { runOutput } from "../helpers/peers/run_output.ts";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
+
+const either = eitherRuntime();
 
 /** A port that nobody listens on. */
 const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
@@ -327,7 +328,7 @@ for (const kind of kinds) {
   });
 }
 
-test("--tty without script of util-linux is refused before anything runs", async () => {
+either("--tty without script of util-linux is refused before anything runs", async () => {
   await using workspace = await Workspace.open();
   const bin = workspace.path("bin");
   await mkdir(bin);
@@ -340,7 +341,7 @@ test("--tty without script of util-linux is refused before anything runs", async
   assertStringIncludes(stderr, "--tty wants the program script of util-linux");
 });
 
-test("the options of a command are its own", async () => {
+either("the options of a command are its own", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const script = "echo $#$1$2$3";
@@ -351,7 +352,7 @@ test("the options of a command are its own", async () => {
   }
 });
 
-test("a command reads our stdin", async () => {
+either("a command reads our stdin", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const program = workspace.start(own, ["run", "-q", "--", "sed", "s/a/b/"]);
@@ -360,7 +361,7 @@ test("a command reads our stdin", async () => {
   assertEquals((await program.exit()).stdout, "bbnana\n");
 });
 
-test("output that cannot be written is no success", async () => {
+either("output that cannot be written is no success", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const program = workspace.start(own, ["run", "-q", "--", "echo", "one"], {
@@ -372,7 +373,7 @@ test("output that cannot be written is no success", async () => {
   assertEquals(await content(workspace, (await listed(workspace))[0].reference), "one\n");
 });
 
-test("a command runs where no pipe with a name can be made", async () => {
+either("a command runs where no pipe with a name can be made", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const env = { TMPDIR: workspace.path("missing") };
@@ -387,7 +388,7 @@ test("a command runs where no pipe with a name can be made", async () => {
   assertEquals(numberOfLines, 2);
 });
 
-test("nothing of a command's output is left in the temporary directory", async () => {
+either("nothing of a command's output is left in the temporary directory", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const temporary = workspace.path("tmp");

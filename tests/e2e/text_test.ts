@@ -1,11 +1,12 @@
 /** Text of every make, by the real program: bytes, line counts and windows, live and after the end. */
 import { Buffer } from "node:buffer";
 import { writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertMatch } from "@std/assert";
-import { own, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
 import { CHARSETS } from "../../src/source/charsets/charsets.ts";
 import { followLongLine } from "../helpers/text.ts";
+
+const test = eitherRuntime();
 
 const TEXT = "Grüße\n𝄞 straße\r\nletzte Zeile";
 const SUITE_LINE_BYTES = 8_000_000;

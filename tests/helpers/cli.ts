@@ -49,6 +49,18 @@ export function inTurn(kind: Kind): (name: string, body: () => Promise<void>) =>
 }
 
 /**
+ * Declares tests of what real programs do whatever runtime they are on: of the tests of a file Deno and Bun run every
+ * other one. With `STREAM_KINDS=all` both run all.
+ */
+export function eitherRuntime(): (name: string, body: () => void | Promise<void>) => void {
+  let count = 0;
+  return (name, body) => {
+    const turn: Kind = count++ % 2 === 0 ? "deno" : "bun";
+    if (turn === own || process.env.STREAM_KINDS === "all") test(name, body);
+  };
+}
+
+/**
  * Which program talks to which. The tests run on both runtimes, and every pair is to be tested once: each
  * run takes those with a server of its own, and the one on Bun also the binary, which is Bun with Bun.
  */

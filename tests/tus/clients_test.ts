@@ -3,15 +3,17 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { PassThrough, type Readable } from "node:stream";
-import { after, test } from "node:test";
+import { after } from "node:test";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import * as esbuild from "esbuild";
 import type { Page } from "playwright-core";
 import { Upload, type UploadOptions } from "tus-js-client";
 import { openBrowser } from "../helpers/peers/browser.ts";
-import { own, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
 import { getJson, isFailed, startServer, statusOf, type TestServer } from "../helpers/server.ts";
 import { within } from "../helpers/frames/connection.ts";
+
+const test = eitherRuntime();
 
 /** Bytes that differ from each other. */
 function bytesOf(byteCount: number): Buffer {

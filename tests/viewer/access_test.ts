@@ -1,8 +1,10 @@
 /** Who may see a log, and by what. */
-import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { type Grant, shareResource, SignedLinks } from "../../mod.ts";
 import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
+import { eitherRuntime } from "../helpers/cli.ts";
+
+const test = eitherRuntime();
 
 const browser = await openBrowser();
 let revoked = "";

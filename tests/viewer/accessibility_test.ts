@@ -4,6 +4,9 @@ import { createRequire } from "node:module";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
+import { eitherRuntime } from "../helpers/cli.ts";
+
+const either = eitherRuntime();
 
 const browser = await openBrowser();
 const server = await openServer();
@@ -59,61 +62,67 @@ for (const colorScheme of ["light", "dark"] as const) {
   });
 }
 
-test("requirement 22: a screen reader finds a log, hears new lines once, and sees the focus", async () => {
-  const upload = await Upload.begin(server.url);
-  await upload.write("first\n");
-  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
-  await viewer.untilLine(1, "first");
-  const log = viewer.page.getByRole("log", { name: "Lines" });
-  assertEquals(await log.getAttribute("aria-live"), "off");
-  assertEquals(await viewer.page.locator(`[aria-live="polite"]`).count(), 1);
-  await upload.complete();
-  await viewer.until(`document.querySelector("[aria-live=polite]").textContent === "completed"`);
-  await viewer.press("Tab");
-  await viewer.until(`getComputedStyle(document.activeElement).outlineStyle === "solid"`);
-  for (const name of ["Search (/)", "Wrap long lines", "Download"]) {
-    const [role] = name === "Download" ? ["link" as const] : ["button" as const];
-    const found = viewer.page.getByRole(role, { name: name.replace(/ \(.*/, "") });
-    assert(await found.count() >= 1, name);
-  }
-});
+either(
+  "requirement 22: a screen reader finds a log, hears new lines once, and sees the focus",
+  async () => {
+    const upload = await Upload.begin(server.url);
+    await upload.write("first\n");
+    await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+    await viewer.untilLine(1, "first");
+    const log = viewer.page.getByRole("log", { name: "Lines" });
+    assertEquals(await log.getAttribute("aria-live"), "off");
+    assertEquals(await viewer.page.locator(`[aria-live="polite"]`).count(), 1);
+    await upload.complete();
+    await viewer.until(`document.querySelector("[aria-live=polite]").textContent === "completed"`);
+    await viewer.press("Tab");
+    await viewer.until(`getComputedStyle(document.activeElement).outlineStyle === "solid"`);
+    for (const name of ["Search (/)", "Wrap long lines", "Download"]) {
+      const [role] = name === "Download" ? ["link" as const] : ["button" as const];
+      const found = viewer.page.getByRole(role, { name: name.replace(/ \(.*/, "") });
+      assert(await found.count() >= 1, name);
+    }
+  },
+);
 
-test("requirement 23: everything fits on a phone of 360 pixels, and fingers find it", async () => {
-  const options = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true };
-  const long = await uploaded(server.url, `${"long line ".repeat(100)}\n`.repeat(200));
-  await using viewer = await Viewer.open(browser, server.url, `/view/${long}`, options);
-  await viewer.settled();
-  const width = () => viewer.page.evaluate<number>(`document.documentElement.scrollWidth`);
-  assertEquals(await width(), 360);
-  const small = () =>
-    viewer.page.evaluate<string[]>(`[...document.querySelectorAll(".bar .tool")]
+either(
+  "requirement 23: everything fits on a phone of 360 pixels, and fingers find it",
+  async () => {
+    const options = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true };
+    const long = await uploaded(server.url, `${"long line ".repeat(100)}\n`.repeat(200));
+    await using viewer = await Viewer.open(browser, server.url, `/view/${long}`, options);
+    await viewer.settled();
+    const width = () => viewer.page.evaluate<number>(`document.documentElement.scrollWidth`);
+    assertEquals(await width(), 360);
+    const small = () =>
+      viewer.page.evaluate<string[]>(`[...document.querySelectorAll(".bar .tool")]
       .filter((tool) => tool.checkVisibility() && tool.getBoundingClientRect().height < 24)
       .map((tool) => tool.textContent)`);
-  assertEquals(await small(), []);
-  const height = await viewer.page.evaluate<number>(
-    `document.querySelector(".log").getBoundingClientRect().height`,
-  );
-  assert(height > 320, `${height} pixels for lines`);
-  await viewer.picture("phone");
-  // Tools that have no room stand below a button.
-  assertEquals(await viewer.page.getByRole("button", { name: "Wrap long lines" }).count(), 0);
-  await viewer.page.click(`button[aria-label="More tools"]`);
-  assertEquals(await small(), []);
-  await viewer.page.click(`button[aria-label="Wrap long lines"]`);
-  await viewer.until(`document.querySelector(".log.wrap") !== null`);
-  await viewer.picture("phone-tools");
-  assertEquals(await width(), 360);
-  await viewer.press("Escape");
-  await viewer.until(`document.querySelector(".options.open") === null`);
-  for (const path of ["/", "/view?context=run"]) {
-    await viewer.page.goto(server.url + path);
-    await viewer.page.waitForSelector(".state");
-    assertEquals(await width(), 360, path);
-  }
-  await viewer.picture("phone-run");
-});
+    assertEquals(await small(), []);
+    const height = await viewer.page.evaluate<number>(
+      `document.querySelector(".log").getBoundingClientRect().height`,
+    );
+    assert(height > 320, `${height} pixels for lines`);
+    await viewer.picture("phone");
+    // Tools that have no room stand below a button.
+    assertEquals(await viewer.page.getByRole("button", { name: "Wrap long lines" }).count(), 0);
+    await viewer.page.click(`button[aria-label="More tools"]`);
+    assertEquals(await small(), []);
+    await viewer.page.click(`button[aria-label="Wrap long lines"]`);
+    await viewer.until(`document.querySelector(".log.wrap") !== null`);
+    await viewer.picture("phone-tools");
+    assertEquals(await width(), 360);
+    await viewer.press("Escape");
+    await viewer.until(`document.querySelector(".options.open") === null`);
+    for (const path of ["/", "/view?context=run"]) {
+      await viewer.page.goto(server.url + path);
+      await viewer.page.waitForSelector(".state");
+      assertEquals(await width(), 360, path);
+    }
+    await viewer.picture("phone-run");
+  },
+);
 
-test("the system's theme is followed, and a chosen one is remembered", async () => {
+either("the system's theme is followed, and a chosen one is remembered", async () => {
   await using viewer = await Viewer.open(browser, server.url, `/view/${id}`, {
     colorScheme: "dark",
   });

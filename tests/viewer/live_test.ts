@@ -1,9 +1,10 @@
 /** Logs that grow, end, fail, or whose server goes away, while somebody watches. */
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { deleteResource } from "../../mod.ts";
 import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
-import { own, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
+
+const test = eitherRuntime();
 
 const browser = await openBrowser();
 const server = await openServer();

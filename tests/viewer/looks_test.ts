@@ -1,7 +1,9 @@
 /** What a log looks like in a real browser: colours, links, tricks, groups, long lines. */
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { openBrowser, openServer, uploaded, Viewer } from "../helpers/peers/browser.ts";
+import { eitherRuntime } from "../helpers/cli.ts";
+
+const test = eitherRuntime();
 
 const browser = await openBrowser();
 const server = await openServer();

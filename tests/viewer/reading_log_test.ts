@@ -1,9 +1,11 @@
 /** Reading a log in a real browser: search, scroll, links to lines, copies. */
-import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { assert, assertEquals } from "@std/assert";
 import { events } from "../../mod.ts";
 import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
+import { eitherRuntime } from "../helpers/cli.ts";
+
+const test = eitherRuntime();
 
 const browser = await openBrowser();
 const server = await openServer();

@@ -3,11 +3,12 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promis
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
-import { inTurn, type Kind, kinds, own, Workspace } from "../../helpers/cli.ts";
+import { eitherRuntime, inTurn, type Kind, kinds, own, Workspace } from "../../helpers/cli.ts";
 import { HttpRequest } from "../../helpers/peers/http_request.ts";
+
+const either = eitherRuntime();
 
 const LINES = "first\nsecond\n";
 const turns = Object.fromEntries(kinds.map((kind) => [kind, inTurn(kind)]));
@@ -170,7 +171,7 @@ for (const kind of kinds) {
   });
 }
 
-test("a token goes to --server only, and the user is told when it goes nowhere", async () => {
+either("a token goes to --server only, and the user is told when it goes nowhere", async () => {
   await using workspace = await Workspace.open();
   const token = await made(workspace, own, ["--scope", "upload,read"]);
   await workspace.serve(own, ["--auth", "tokens"]);
@@ -182,7 +183,7 @@ test("a token goes to --server only, and the user is told when it goes nowhere",
   assertStringIncludes(refused.stderr, "the token is for http://logs.example.org and is not sent");
 });
 
-test("a host that others reach wants --auth or --insecure-public", async () => {
+either("a host that others reach wants --auth or --insecure-public", async () => {
   await using workspace = await Workspace.open();
   const refused = await workspace.run(own, ["serve", "--host", "0.0.0.0", "--port", "0"]);
   assertEquals(refused.code, 2);
@@ -222,41 +223,47 @@ for (const kind of kinds) {
   });
 }
 
-test("a server without --auth answers the names that it was given, and an operator ends what hangs", async () => {
-  await using workspace = await Workspace.open();
-  await workspace.serve(own, ["--allow-host", "logs.lan", "--upload-silence", "1h"]);
-  const ask = async (host: string) => {
-    using request = new HttpRequest(`${workspace.server}/readyz`, "GET", {
-      Host: host,
-      "Content-Length": "0",
-    });
-    return (await request.answer()).status;
-  };
-  assertEquals([await ask("logs.lan"), await ask("evil.example")], [200, 421]);
-  const { push, reference } = await workspace.push(own, ["-"]);
-  push.write(LINES);
-  const refused = await workspace.run(own, ["rm", reference]);
-  assertEquals(refused.code, 1);
-  assertStringIncludes(refused.stderr, "--force");
-  assertEquals((await workspace.run(own, ["rm", "--force", reference])).code, 0);
-  const ended = await push.exit();
-  assert(ended.code !== 0);
-  assertStringIncludes(ended.stderr, "(DELETED)");
-});
+either(
+  "a server without --auth answers the names that it was given, and an operator ends what hangs",
+  async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own, ["--allow-host", "logs.lan", "--upload-silence", "1h"]);
+    const ask = async (host: string) => {
+      using request = new HttpRequest(`${workspace.server}/readyz`, "GET", {
+        Host: host,
+        "Content-Length": "0",
+      });
+      return (await request.answer()).status;
+    };
+    assertEquals([await ask("logs.lan"), await ask("evil.example")], [200, 421]);
+    const { push, reference } = await workspace.push(own, ["-"]);
+    push.write(LINES);
+    const refused = await workspace.run(own, ["rm", reference]);
+    assertEquals(refused.code, 1);
+    assertStringIncludes(refused.stderr, "--force");
+    assertEquals((await workspace.run(own, ["rm", "--force", reference])).code, 0);
+    const ended = await push.exit();
+    assert(ended.code !== 0);
+    assertStringIncludes(ended.stderr, "(DELETED)");
+  },
+);
 
-test("a lock that others could read is taken away from them, and open data is warned of", async () => {
-  await using workspace = await Workspace.open();
-  await made(workspace, own, ["--scope", "read"]);
-  const data = workspace.path("data");
-  await mkdir(data, { mode: 0o755 });
-  await chmod(data, 0o755);
-  await writeFile(`${data}/lock.sqlite`, "", { mode: 0o644 });
-  const server = await workspace.serve(own, ["--auth", "tokens"]);
-  assertEquals((await stat(`${data}/lock.sqlite`)).mode & 0o777, 0o600);
-  assertStringIncludes(server.stderr.text, `chmod 700 data`);
-});
+either(
+  "a lock that others could read is taken away from them, and open data is warned of",
+  async () => {
+    await using workspace = await Workspace.open();
+    await made(workspace, own, ["--scope", "read"]);
+    const data = workspace.path("data");
+    await mkdir(data, { mode: 0o755 });
+    await chmod(data, 0o755);
+    await writeFile(`${data}/lock.sqlite`, "", { mode: 0o644 });
+    const server = await workspace.serve(own, ["--auth", "tokens"]);
+    assertEquals((await stat(`${data}/lock.sqlite`)).mode & 0o777, 0o600);
+    assertStringIncludes(server.stderr.text, `chmod 700 data`);
+  },
+);
 
-test("what is wrong with tokens on the command line is named", async () => {
+either("what is wrong with tokens on the command line is named", async () => {
   await using workspace = await Workspace.open();
   const wrong: [args: string[], code: number, message: string][] = [
     [["token", "create", "--scope", "read"], 2, "--auth FILE"],
@@ -316,7 +323,7 @@ for (const kind of kinds) {
   });
 }
 
-test("a token that would outlive every calendar is refused in words", async () => {
+either("a token that would outlive every calendar is refused in words", async () => {
   await using workspace = await Workspace.open();
   const create = ["token", "create", "--auth", "tokens", "--scope", "read", "--expires"];
   const { code, stderr } = await workspace.run(own, [...create, "100000000d"]);

@@ -3,8 +3,10 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { own, type Program, Workspace } from "../../helpers/cli.ts";
+import { eitherRuntime, own, type Program, Workspace } from "../../helpers/cli.ts";
 import { stepPort } from "../../helpers/step/transfer.ts";
+
+const either = eitherRuntime();
 
 const LINES = "first\nsecond\n";
 
@@ -44,7 +46,7 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
   });
 }
 
-test("clients of a killed server end with 4 where they must not try again", async () => {
+either("clients of a killed server end with 4 where they must not try again", async () => {
   await using workspace = await Workspace.open();
   const { server, push, follow, reference } = await streaming(workspace, "--retry-for", "0s");
   await server.kill("SIGKILL");
@@ -56,7 +58,7 @@ test("clients of a killed server end with 4 where they must not try again", asyn
   await assertKept(workspace, reference);
 });
 
-test("clients of a killed server go on where they were when it is there again", async () => {
+either("clients of a killed server go on where they were when it is there again", async () => {
   await using workspace = await Workspace.open();
   const { server, push, follow, reference } = await streaming(workspace);
   await server.kill("SIGKILL");
@@ -75,7 +77,7 @@ function idOf(reference: string): string {
   return reference.split("/").at(-1)!;
 }
 
-test("a second server on the same data is refused, and names the first", async () => {
+either("a second server on the same data is refused, and names the first", async () => {
   await using workspace = await Workspace.open();
   const first = await workspace.serve(own);
   const second = await workspace.run(own, ["serve", "--port", "0", "--data", "data"]);
@@ -86,7 +88,7 @@ test("a second server on the same data is refused, and names the first", async (
   await workspace.serve(own);
 });
 
-test("of many servers that start on the same data at once, one does", async () => {
+either("of many servers that start on the same data at once, one does", async () => {
   await using workspace = await Workspace.open();
   const servers = Array.from(
     { length: 6 },
@@ -104,7 +106,7 @@ async function listensOrEnds(server: Program): Promise<boolean> {
   ]);
 }
 
-test("a port that is taken is named, and the data directory is given back", async () => {
+either("a port that is taken is named, and the data directory is given back", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own);
   const { port } = new URL(workspace.server);
@@ -115,7 +117,7 @@ test("a port that is taken is named, and the data directory is given back", asyn
   await workspace.serve(own, ["--data", "other"]);
 });
 
-test("--require-context refuses an upload without a context", async () => {
+either("--require-context refuses an upload without a context", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own, ["--require-context"]);
   await writeFile(workspace.path("text.txt"), LINES);
@@ -132,7 +134,7 @@ test("--require-context refuses an upload without a context", async () => {
   assertEquals(JSON.parse(other.stdout), []);
 });
 
-test("--max-resource-size ends an upload that grows beyond it, and keeps what fits", async () => {
+either("--max-resource-size ends an upload that grows beyond it, and keeps what fits", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own, ["--max-resource-size", "16B"]);
   const { push, reference } = await workspace.push(own, ["-"]);
@@ -147,7 +149,7 @@ test("--max-resource-size ends an upload that grows beyond it, and keeps what fi
   assertEquals([followed.code, followed.stdout], [3, LINES]);
 });
 
-test("--log-format json logs one object a line", async () => {
+either("--log-format json logs one object a line", async () => {
   await using workspace = await Workspace.open();
   const server = await workspace.serve(own, ["--log-format", "json"]);
   await writeFile(workspace.path("text.txt"), LINES);
@@ -164,7 +166,7 @@ test("--log-format json logs one object a line", async () => {
   assert(entries.every(({ time, level }) => level === "info" && !Number.isNaN(Date.parse(time))));
 });
 
-test("--base-url is what references begin with", async () => {
+either("--base-url is what references begin with", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own, ["--base-url", "https://logs.example.org/live/"]);
   await writeFile(workspace.path("text.txt"), LINES);
@@ -177,7 +179,7 @@ test("--base-url is what references begin with", async () => {
   assertEquals(status.reference, stdout.trim());
 });
 
-test("wrong options end with 2 before anything is done", async () => {
+either("wrong options end with 2 before anything is done", async () => {
   await using workspace = await Workspace.open();
   const wrong: [string[], string][] = [
     [["--port", "70000"], "--port 70000"],
@@ -197,38 +199,44 @@ test("wrong options end with 2 before anything is done", async () => {
   assert(!existsSync(workspace.path("stream-data")));
 });
 
-test("with a port for Step clients its reference is shown beside ours, and leads there", async () => {
-  await using workspace = await Workspace.open();
-  const server = await workspace.serve(own, ["--step-port", "0", "--log-format", "json"]);
-  const port = await stepPort(server);
-  await writeFile(workspace.path("a.log"), LINES);
-  for (const transport of ["ws", "http"]) {
-    const push = await workspace.run(own, ["push", "a.log", "--json", "--transport", transport]);
-    const [begun, ended] = push.stdout.trim().split("\n").map((line) => JSON.parse(line));
-    const id = idOf(begun.reference);
-    const wanted = `ws://127.0.0.1:${port}/ws/streaming/download/${id}`;
-    assertEquals([begun.stepReference, ended.stepReference], [wanted, wanted]);
-    assertEquals((await workspace.status(own, id)).stepReference, wanted);
-    assertMatch((await workspace.run(own, ["status", id])).stdout, /\nfor Step +ws:/);
-    const list = JSON.parse((await workspace.run(own, ["ls", "--json"])).stdout);
-    assertEquals(list[0].stepReference, wanted);
-    assertEquals((await workspace.run(own, ["follow", wanted])).stdout, LINES);
-  }
-});
+either(
+  "with a port for Step clients its reference is shown beside ours, and leads there",
+  async () => {
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(own, ["--step-port", "0", "--log-format", "json"]);
+    const port = await stepPort(server);
+    await writeFile(workspace.path("a.log"), LINES);
+    for (const transport of ["ws", "http"]) {
+      const push = await workspace.run(own, ["push", "a.log", "--json", "--transport", transport]);
+      const [begun, ended] = push.stdout.trim().split("\n").map((line) => JSON.parse(line));
+      const id = idOf(begun.reference);
+      const wanted = `ws://127.0.0.1:${port}/ws/streaming/download/${id}`;
+      assertEquals([begun.stepReference, ended.stepReference], [wanted, wanted]);
+      assertEquals((await workspace.status(own, id)).stepReference, wanted);
+      assertMatch((await workspace.run(own, ["status", id])).stdout, /\nfor Step +ws:/);
+      const list = JSON.parse((await workspace.run(own, ["ls", "--json"])).stdout);
+      assertEquals(list[0].stepReference, wanted);
+      assertEquals((await workspace.run(own, ["follow", wanted])).stdout, LINES);
+    }
+  },
+);
 
-test("the reference for Step clients has the base that was given, and none is guessed behind a proxy", async () => {
-  await using workspace = await Workspace.open();
-  await writeFile(workspace.path("a.log"), LINES);
-  const shown = async (...args: string[]) => {
-    const server = await workspace.serve(own, ["--step-port", "0", ...args]);
-    const { stdout } = await workspace.run(own, ["push", "a.log", "--json"]);
-    const { stepReference, reference } = JSON.parse(stdout.split("\n")[0]);
-    await server.kill("SIGTERM");
-    return stepReference?.replace(idOf(reference), "ID");
-  };
-  assertEquals(
-    await shown("--step-base-url", "wss://logs.example.org:8443", "--trust-proxy"),
-    "wss://logs.example.org:8443/ws/streaming/download/ID",
-  );
-  assertEquals(await shown("--trust-proxy"), undefined);
-});
+either(
+  "the reference for Step clients has the base that was given, and none is guessed behind a proxy",
+  async () => {
+    await using workspace = await Workspace.open();
+    await writeFile(workspace.path("a.log"), LINES);
+    const shown = async (...args: string[]) => {
+      const server = await workspace.serve(own, ["--step-port", "0", ...args]);
+      const { stdout } = await workspace.run(own, ["push", "a.log", "--json"]);
+      const { stepReference, reference } = JSON.parse(stdout.split("\n")[0]);
+      await server.kill("SIGTERM");
+      return stepReference?.replace(idOf(reference), "ID");
+    };
+    assertEquals(
+      await shown("--step-base-url", "wss://logs.example.org:8443", "--trust-proxy"),
+      "wss://logs.example.org:8443/ws/streaming/download/ID",
+    );
+    assertEquals(await shown("--trust-proxy"), undefined);
+  },
+);
