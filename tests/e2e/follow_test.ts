@@ -9,8 +9,12 @@ const TEXT = "one\ntwo\nthree\nfour\nfive\n";
 const UNKNOWN = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
 
 /** A server that holds a finished text. */
-async function finished(workspace: Workspace, text = TEXT): Promise<string> {
-  await workspace.serve(own);
+async function finished(
+  workspace: Workspace,
+  text = TEXT,
+  args: string[] = [],
+): Promise<string> {
+  await workspace.serve(own, args);
   await writeFile(workspace.path("text.txt"), text);
   const { push, reference } = await workspace.push(own, ["text.txt"]);
   assertEquals((await push.exit()).code, 0);
@@ -63,15 +67,15 @@ test("lines are selected by index and count, or from the end", async () => {
 
 test("bytes and lines past the end of a finished resource are refused", async () => {
   await using workspace = await Workspace.open();
-  const reference = await finished(workspace);
-  for (const selection of ["--from 25", "--lines 6:1", "--from 25 --no-follow"]) {
-    const { code, stdout, stderr } = await workspace.run(own, [
-      "follow",
-      reference,
-      ...selection.split(" "),
-    ]);
-    assertEquals([code, stdout], [1, ""], selection);
-    assertMatch(stderr, /^stream: .*(24|5 lines).*\n$/);
+  const reference = await finished(workspace, TEXT, ["--step-port", "0"]);
+  const { stepReference } = await workspace.status(own, reference) as { stepReference: string };
+  for (const asked of [reference, stepReference]) {
+    for (const selection of ["--from 25", "--lines 6:1", "--from 25 --no-follow"]) {
+      const args = ["follow", asked, ...selection.split(" ")];
+      const { code, stdout, stderr } = await workspace.run(own, args);
+      assertEquals([code, stdout], [1, ""], args.join(" "));
+      assertMatch(stderr, /^stream: .*(24|5 lines).*\n$/);
+    }
   }
 });
 

@@ -4,12 +4,13 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { follow, framesRuntime, push, type ServerOptions } from "../../mod.ts";
+import { UPLOAD_PATH } from "../../src/protocol.ts";
 import type { FramesOptions } from "../../src/runtime/frames.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { OP } from "../helpers/frames/frames.ts";
-import { getJson, isFailed, startServer, statusOf } from "../helpers/server.ts";
+import { getJson, isFailed, rawUpgrade, startServer, statusOf } from "../helpers/server.ts";
 import {
   assertStepText,
   JETTY_BYTES,
@@ -172,6 +173,16 @@ test("without line access there is no count, and asking for lines is an error", 
 test("an id nobody has is 404 before the upgrade: a Java client hears no close that comes so early", async () => {
   await using place = await stepServer();
   await assertRejects(() => place.download("00000000-0000"), Error, "the answer was 404");
+});
+
+test("pages of other origins are refused on the Step port, too, unless they were allowed", async () => {
+  await using place = await stepServer({ allowOrigins: ["https://a.example"] });
+  for (
+    const [origin, status] of [["https://a.example", 101], ["https://b.example", 403]] as const
+  ) {
+    using answer = await rawUpgrade(`127.0.0.1:${place.port}`, UPLOAD_PATH, { Origin: origin });
+    assertEquals(answer.status, status, origin);
+  }
 });
 
 test("metadata without supportsLineAccess have no lines", async () => {
