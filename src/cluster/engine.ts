@@ -9,6 +9,7 @@ import {
   type JetStreamClient,
   type JetStreamManager,
   jetstreamManager,
+  type StreamConfig,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
 
@@ -18,6 +19,8 @@ const MOST_PINGS = 2;
 const RECONNECT_MS = 100;
 /** A request that the engine does not answer within so long is made again, in ms. */
 const ANSWER_MS = 1000;
+/** Members agree on a new stream, and make its files, in ms. */
+const MADE_WITHIN_MS = 10_000;
 /** A member that is connected and answers nothing for so long is left for another one, but not more often, in ms. */
 const SILENCE_MS = 1500;
 const PATIENCE_MS = 3000;
@@ -73,6 +76,15 @@ export class Engine {
     } finally {
       this.#inFlight.delete(reject);
     }
+  }
+
+  /**
+   * Makes a stream, unless it is there already.
+   * @param config What it is.
+   */
+  async addStream(config: Partial<StreamConfig> & { name: string }): Promise<void> {
+    const options = { timeout: MADE_WITHIN_MS, checkAPI: false };
+    await (await jetstreamManager(this.nc, options)).streams.add(config);
   }
 
   /**

@@ -58,7 +58,7 @@ export function logConfigs(
  * @throws {Error} What the engine refuses them with.
  */
 export async function ensureLogs(engine: Engine, options: LogsOptions): Promise<void> {
-  await Promise.all(logConfigs(options).map((config) => engine.jsm.streams.add(config)));
+  await Promise.all(logConfigs(options).map((config) => engine.addStream(config)));
 }
 
 /**

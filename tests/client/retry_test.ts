@@ -164,7 +164,7 @@ test("a server that accepts and does not answer is PEER_SILENT, and tried again"
   try {
     using _hurried = hurried();
     const options = { transport: "http", retryForMs: 60_000, onRetry } as const;
-    const download = await within("the status", open(`${url}/resources/${id}`, options));
+    const download = await open(`${url}/resources/${id}`, options);
     assertEquals(download.status.currentSize, 4);
     download.close();
     assertEquals(told, ["PEER_SILENT"]);

@@ -89,6 +89,7 @@ test("producers count once past a server that is killed again and again", () =>
         }),
     );
     let isOver = false;
+    let flushed = 0;
     const writing = producers.map(async (producer, writer) => {
       let count = 0;
       while (!isOver) {
@@ -96,10 +97,11 @@ test("producers count once past a server that is killed again and again", () =>
           producer.append(JSON.stringify({ writer, count: count++, text: "x".repeat(50) }));
         }
         await producer.flush();
+        flushed += 20;
       }
       return count;
     });
-    for (let kills = 0; kills < 5; kills++) {
+    for (let kills = 0; kills < 5 || flushed < 200; kills++) {
       await new Promise((resolve) => setTimeout(resolve, chance.whole(20, 200)));
       await server.kill("SIGKILL");
       server = await workspace.serve(own, ["--port", port]);

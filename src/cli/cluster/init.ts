@@ -178,7 +178,7 @@ async function add(
   config: Partial<StreamConfig> & { name: string },
 ): Promise<void> {
   try {
-    await engine.jsm.streams.add(config);
+    await engine.addStream(config);
   } catch (error) {
     throw refused(`the engine does not make ${config.name}: ${(error as Error).message}`);
   }
