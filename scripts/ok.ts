@@ -51,7 +51,7 @@ async function runCheck({ name, command, env, limitMs = 3 * minuteMs }: Check): 
 async function runTests(): Promise<{ passed: number; failed: number }> {
   console.log("\n=== tests");
   await Deno.remove(totals).catch(() => {});
-  const succeeded = await run(["npx", "-y", "deno@2", "task", "test"], { limitMs: 21 * minuteMs });
+  const succeeded = await run(["npx", "-y", "deno@2", "task", "test"], { limitMs: 61 * minuteMs });
   try {
     const { passed, failed } = JSON.parse(Deno.readTextFileSync(totals));
     return { passed, failed: succeeded ? failed : Math.max(failed, 1) };

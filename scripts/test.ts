@@ -17,12 +17,15 @@ const progressEveryMs = 15_000;
 const startedAtMs = performance.now();
 
 const long = Deno.args.includes("--long");
-const suiteLimitMs = (long ? 60 : 20) * minuteMs;
+const suiteLimitMs = (long ? 60 : 30) * minuteMs;
 /** Bun alone limits a single test, to 5 s unless told. */
 const bunTestLimitMs = (long ? 15 : 1.5) * minuteMs;
 
-/** Tests that start programs wait for them most of the time: they run beside the others. */
+/** Tests that start programs run after the others: beside them processes would wait for a processor too long. */
 const startsPrograms = /^tests\/(cli|cluster|durable_streams|e2e|faults|tus|viewer)\//;
+
+/** How the name of a lane of such tests ends. */
+const PROGRAMS = "-programs";
 
 /** Files that one process of a runner tests. */
 interface Lane {
@@ -113,8 +116,15 @@ function lanesOf(suite: string, files: string[]): Lane[] {
   const others = files.filter((file) => !startsPrograms.test(file));
   return [
     { suite, name: suite, files: others },
-    { suite, name: `${suite}-programs`, files: programs },
+    { suite, name: `${suite}${PROGRAMS}`, files: programs },
   ].filter(({ files }) => files.length > 0);
+}
+
+/** Lanes that run at once, group after group. */
+function groupsOf(lanes: Lane[]): Lane[][] {
+  if (long) return lanes.map((lane) => [lane]);
+  const startPrograms = ({ name }: Lane) => name.endsWith(PROGRAMS);
+  return [lanes.filter((lane) => !startPrograms(lane)), lanes.filter(startPrograms)];
 }
 
 async function runLane({ suite, name, files }: Lane): Promise<Result> {
@@ -203,10 +213,12 @@ const files = chosenFiles();
 const lanes = chosenSuites().flatMap((suite) => lanesOf(suite, files));
 const results: [string, Result][] = [];
 const progress = showProgress(lanes.map(({ name }) => name));
-if (long) { for (const lane of lanes) results.push([lane.name, await runLane(lane)]); }
-else {
-  const running = lanes.map(runLane);
-  for (const [index, { name }] of lanes.entries()) results.push([name, await running[index]]);
+for (const group of groupsOf(lanes)) {
+  const running = group.map(async (lane): Promise<[string, Result]> => [
+    lane.name,
+    await runLane(lane),
+  ]);
+  results.push(...await Promise.all(running));
 }
 progress[Symbol.dispose]();
 const sources = judgeSources(files);
