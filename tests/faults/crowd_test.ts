@@ -1,5 +1,5 @@
 /** More connections than a server has descriptors for: it stays usable, and says 503 to those who are too many. */
-import { connect, type Socket } from "node:net";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertLess } from "@std/assert";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
@@ -11,7 +11,7 @@ const CROWD = 400;
 const PATIENCE_MS = 30_000;
 
 /** Connections that ask once, if at all, and stay. */
-function crowd(url: string, ask: string): Disposable & { sockets: Socket[] } {
+function crowd(url: string, ask: string): Disposable {
   const { hostname, port } = new URL(url);
   const sockets = Array.from({ length: CROWD }, () => {
     const socket = connect(Number(port), hostname);
@@ -19,7 +19,7 @@ function crowd(url: string, ask: string): Disposable & { sockets: Socket[] } {
     if (ask !== "") socket.write(ask);
     return socket;
   });
-  return { sockets, [Symbol.dispose]: () => sockets.forEach((socket) => socket.destroy()) };
+  return { [Symbol.dispose]: () => sockets.forEach((socket) => socket.destroy()) };
 }
 
 /** Followers, as many as a server takes: one after the other, until one is refused. */

@@ -179,7 +179,7 @@ export class CrashRun {
   async #checkDirectory(workspace: Workspace): Promise<void> {
     const program = workspace.start(this.options.kind, ["check", "--data", "data"]);
     const { stdout } = await program.exit(RETRY_FOR_MS);
-    // The last line is the sum; before it stands a hint where there are orphans.
+    // The last line is the sum; a hint that there are orphans is none itself.
     const problems = stdout.trimEnd().split("\n").slice(0, -1)
       .filter((line) => !line.startsWith("logs without a record: "));
     const orphans = problems.filter((problem) => problem.includes(": no record names "));
