@@ -6,6 +6,7 @@
  * No runner's word is taken for a skipped test, an empty file, or an error outside a test: a test
  * that did not run has failed.
  */
+import { failuresIn, shortened } from "./failures.ts";
 import { ensureNatsServer, ensurePrograms } from "./programs.ts";
 import { run } from "./run.ts";
 
@@ -37,6 +38,8 @@ interface Lane {
 interface Result {
   passed: number;
   failed: number;
+  /** What failed, a line each. */
+  failures: string[];
 }
 
 const deno = Deno.execPath();
@@ -189,8 +192,8 @@ function judge(name: string, succeeded: boolean, report: string, complaints: str
   if (tests === 0) complaints.push("no test ran");
   if (skipped > 0) complaints.push(`${skipped} skipped`);
   if (!succeeded && failed + complaints.length === 0) complaints.push("the runner failed");
-  for (const complaint of complaints) console.error(`${name}: ${complaint}`);
-  return { passed: tests - failed - skipped, failed: failed + complaints.length };
+  const failures = [...failuresIn(report), ...complaints].map((line) => `${name}: ${line}`);
+  return { passed: tests - failed - skipped, failed: failed + complaints.length, failures };
 }
 
 /** Deno counts a test that skips itself as passed; so the word is looked for in the source. */
@@ -200,8 +203,7 @@ function judgeSources(files: string[]): Result {
     lines(Deno.readTextFileSync(file)).filter((line) => marker.test(line))
       .map((line) => `${file}: a test must not be skipped: ${line.trim()}`)
   );
-  for (const complaint of marked) console.error(complaint);
-  return { passed: 0, failed: marked.length };
+  return { passed: 0, failed: marked.length, failures: marked };
 }
 
 function printResult(name: string, { passed, failed }: Result): void {
@@ -225,12 +227,15 @@ const sources = judgeSources(files);
 if (sources.failed > 0) results.push(["source", sources]);
 
 console.log();
-const total: Result = { passed: 0, failed: 0 };
+const total: Result = { passed: 0, failed: 0, failures: [] };
 for (const [name, result] of results) {
   printResult(name, result);
   total.passed += result.passed;
   total.failed += result.failed;
+  total.failures.push(...result.failures);
 }
+total.failures = shortened(total.failures);
+for (const failure of total.failures) console.error(failure);
 printResult("total", total);
 Deno.writeTextFileSync(`${reports}/total.json`, JSON.stringify(total));
 Deno.exit(total.failed === 0 ? 0 : 1);
