@@ -67,7 +67,9 @@ export class References {
 
   /** All hosts that a request names: the one it was sent to, and the one that the client of our proxy asked for. */
   namedHosts(c: Context): string[] {
-    return [c.req.header("host"), this.#forwarded(c.req.raw, "host")].filter((host) => host !== undefined);
+    return [c.req.header("host"), this.#forwarded(c.req.raw, "host")].filter((host) =>
+      host !== undefined
+    );
   }
 
   /** Where a request comes from; null where nobody knows. */
