@@ -10,27 +10,32 @@ import { heardSocket, turn } from "../turn.ts";
 
 /** Requests that begin in one turn of the event loop may take so long; others begin in later turns. */
 const TURN_MS = 2;
+/** So many of those that wait may begin in one turn: one in each cost twice the processor time of small answers. */
+const MOST_BEGUN = 32;
 
 /** Lets requests begin. */
 export class RequestTurns {
   /** Those that wait, by client; the client that waits longest for its turn comes first. */
   readonly #waiting = new Map<string, (() => void)[]>();
+  #count = 0;
   /** When the first request of this turn began; null before that. */
   #turnSinceMs: number | null = null;
 
   /**
-   * Begins a request, at once or in a later turn: in each one of every client that waits, as long as there is time.
+   * Begins a request, at once or in a later turn: one of every client that waits, then their next ones, as long as there is
+   * time.
    * @param client Tells whose it is, where it has to wait.
    * @param answer Answers it.
    */
   begin<T>(client: () => string, answer: () => T | Promise<T>): T | Promise<T> {
     heardSocket();
-    if (this.#waiting.size === 0 && this.#hasTime()) return answer();
+    if (this.#count === 0 && this.#hasTime()) return answer();
     const { promise, resolve } = Promise.withResolvers<void>();
     const name = client();
     const others = this.#waiting.get(name);
     if (others === undefined) this.#waiting.set(name, [resolve]);
     else others.push(resolve);
+    this.#count++;
     return promise.then(answer);
   }
 
@@ -44,9 +49,10 @@ export class RequestTurns {
 
   #nextTurn(): void {
     this.#turnSinceMs = null;
-    if (this.#waiting.size === 0) return;
+    if (this.#count === 0) return;
     // Each in an immediate of its own: what the one before does at once is done then.
-    for (const _ of this.#waiting) setImmediate(() => this.#beginNext());
+    const most = Math.min(this.#count, MOST_BEGUN);
+    for (let count = 0; count < most; count++) setImmediate(() => this.#beginNext());
     void turn().then(() => this.#nextTurn());
   }
 
@@ -55,6 +61,7 @@ export class RequestTurns {
     if (!this.#hasTime()) return;
     const [[client, waiting]] = this.#waiting;
     const begin = waiting.shift()!;
+    this.#count--;
     this.#waiting.delete(client);
     if (waiting.length > 0) this.#waiting.set(client, waiting);
     begin();
