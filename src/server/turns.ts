@@ -26,37 +26,39 @@ export class RequestTurns {
   begin<T>(client: () => string, answer: () => T | Promise<T>): T | Promise<T> {
     heardSocket();
     if (this.#waiting.size === 0 && this.#hasTime()) return answer();
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<T>();
+    const begin = () => resolve(answered(answer));
     const name = client();
     const others = this.#waiting.get(name);
-    if (others === undefined) this.#waiting.set(name, [resolve]);
-    else others.push(resolve);
-    return promise.then(answer);
+    if (others === undefined) this.#waiting.set(name, [begin]);
+    else others.push(begin);
+    return promise;
   }
 
-  /** Whether another may begin in this turn. */
+  /** Whether another may begin in this turn; the next turn comes whenever one may. */
   #hasTime(): boolean {
     if (this.#turnSinceMs !== null) return performance.now() - this.#turnSinceMs < TURN_MS;
     this.#turnSinceMs = performance.now();
-    setImmediate(() => this.#nextTurn());
+    if (this.#waiting.size === 0) setImmediate(() => this.#nextTurn());
+    else void turn().then(() => this.#nextTurn());
     return true;
   }
 
   #nextTurn(): void {
     this.#turnSinceMs = null;
-    if (this.#waiting.size === 0) return;
-    // Each in an immediate of its own: what the one before does at once is done then.
-    for (const _ of this.#waiting) setImmediate(() => this.#beginNext());
-    void turn().then(() => this.#nextTurn());
+    for (let left = this.#waiting.size; left > 0 && this.#hasTime(); left--) this.#beginNext();
   }
 
   #beginNext(): void {
-    this.#turnSinceMs ??= performance.now();
-    if (!this.#hasTime()) return;
     const [[client, waiting]] = this.#waiting;
     const begin = waiting.shift()!;
     this.#waiting.delete(client);
     if (waiting.length > 0) this.#waiting.set(client, waiting);
     begin();
   }
+}
+
+/** Begins at once; what is thrown then, too, is for who waits. */
+async function answered<T>(answer: () => T | Promise<T>): Promise<T> {
+  return await answer();
 }
