@@ -1,8 +1,7 @@
 /** A server whose catalog was lost says so when it starts, and nobody believes that there never was anything. */
-import { test } from "node:test";
 import { rm } from "node:fs/promises";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, kinds, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, Workspace } from "../helpers/cli.ts";
 
 const SAYS = "records are missing";
 
@@ -16,6 +15,7 @@ async function pushText(workspace: Workspace, kind: Kind, text: string): Promise
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: a server whose catalog is gone says how many files nobody can read, and what to do`, async () => {
     await using workspace = await Workspace.open();
     const server = await workspace.serve(kind);
