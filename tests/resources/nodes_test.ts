@@ -515,6 +515,27 @@ test("a status between the record and the tail is not missed, nor is an end", as
   }
 });
 
+test("an upload that ends while it is looked at has its digest", async () => {
+  await using cluster = new Cluster();
+  const { appender } = await uploading(cluster.node("a"), "one\n");
+  const { id } = appender.resource;
+  const checksum = await checksumOf(utf8("one\n"));
+  const storage = new MemoryStorage(cluster.logs);
+  const b = cluster.node("b", {
+    storage: changed(storage, {
+      storage: {
+        // The record was read before.
+        async follow(id, listener) {
+          await appender.complete(checksum);
+          return await storage.follow(id, listener);
+        },
+      },
+    }),
+  });
+  const { status, digest } = await b.get(id);
+  assertEquals([status.transferStatus, digest?.value], ["COMPLETED", checksum]);
+});
+
 test("a status is the newest one also while another reader begins to follow", async () => {
   await using cluster = new Cluster();
   const a = cluster.node("a");

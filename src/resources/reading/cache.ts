@@ -119,6 +119,13 @@ export class ResourceCache {
    * @throws {StreamError} NOT_FOUND.
    */
   async get(id: string): Promise<ResourceView> {
+    const view = await this.#look(id);
+    if (!isFinal(view.status.transferStatus) || isFinal(view.transferStatus)) return view;
+    // It ended meanwhile: its digest only its record knows.
+    return viewOf(await this.#record(id), view.status);
+  }
+
+  async #look(id: string): Promise<ResourceView> {
     const view = this.view(await this.#record(id));
     if (isFinal(view.status.transferStatus)) return view;
     // The record of an upload of another node is up to a second older than its tail.
