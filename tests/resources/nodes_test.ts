@@ -515,23 +515,22 @@ test("a status between the record and the tail is not missed, nor is an end", as
   }
 });
 
-test("an upload that ends while it is looked at has its digest", async () => {
+test("an upload that ends while its record is read has its digest", async () => {
   await using cluster = new Cluster();
   const { appender } = await uploading(cluster.node("a"), "one\n");
   const { id } = appender.resource;
   const checksum = await checksumOf(utf8("one\n"));
-  const storage = new MemoryStorage(cluster.logs);
-  const b = cluster.node("b", {
-    storage: changed(storage, {
-      storage: {
-        // The record was read before.
-        async follow(id, listener) {
-          await appender.complete(checksum);
-          return await storage.follow(id, listener);
-        },
-      },
-    }),
-  });
+  const catalog = new MemoryCatalog(cluster.records);
+  const b = cluster.node("b", { catalog });
+  await using opened = await b.open(id);
+  const get = catalog.get.bind(catalog);
+  catalog.get = async (id) => {
+    const record = await get(id);
+    catalog.get = get;
+    await appender.complete(checksum);
+    await statusWhere(opened.resource, isOver);
+    return record;
+  };
   const { status, digest } = await b.get(id);
   assertEquals([status.transferStatus, digest?.value], ["COMPLETED", checksum]);
 });
