@@ -220,14 +220,24 @@ export class NatsStorage implements Storage {
   /** Purges a log wherever it is; the stream that it begins in last, as that one names the other. */
   async #purge(lanes: Lanes): Promise<boolean> {
     const { home } = lanes;
-    const isThere = await lanes.first() !== null;
-    // What a log has left that is gone may be anywhere.
-    const others = isThere
-      ? [lanes.spare ?? []].flat()
-      : Array.from({ length: this.#shards }, (_, shard) => home.elsewhere(shard))
-        .filter(({ place: { stream } }) => stream !== home.place.stream);
+    const others = await lanes.first() === null
+      ? await this.#leftovers(home)
+      : lanes.spare === null
+      ? []
+      : [lanes.spare];
     const purged = await Promise.all(others.map((exchange) => exchange.purge()));
     return await home.purge() || purged.includes(true);
+  }
+
+  /** Streams with something of a log that is gone: an owner may have come there when it was deleted. */
+  async #leftovers(home: LogExchange): Promise<LogExchange[]> {
+    const found = await Promise.all(
+      Array.from({ length: this.#shards }, async (_, shard) => {
+        const exchange = home.elsewhere(shard);
+        return await exchange.newest() === null ? [] : [exchange];
+      }),
+    );
+    return found.flat();
   }
 }
 

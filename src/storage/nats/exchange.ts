@@ -123,13 +123,12 @@ export class LogExchange {
    */
   async store(fields: MsgHdrs, data: Uint8Array, attempt: Attempt): Promise<number> {
     const { engine: { js }, place: { subject } } = this;
-    const { limitMs = Infinity } = attempt;
-    const deadline = new Deadline(limitMs);
+    const deadline = new Deadline(attempt.limitMs ?? Infinity);
     let { expected } = attempt;
     return await this.#insist(async () => {
       try {
         const expect = { lastSubjectSequence: expected };
-        const timeout = Math.min(ANSWER_MS, limitMs);
+        const timeout = Math.min(ANSWER_MS, Math.max(LAST_LOOK_MS, deadline.leftMs));
         const { seq } = await this.engine.request(() =>
           js.publish(subject, data, { headers: fields, expect, timeout })
         );

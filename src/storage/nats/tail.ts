@@ -31,6 +31,8 @@ export class Tail {
   #looksAgain = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lookAfterMs = FIRST_LOOK_MS;
+  /** Life of the id that is heard of: sequence of its first message; 0 before any. */
+  #birth = 0;
   /** Position of the newest message that was heard; 0 for none. */
   #position = 0;
   #status: ResourceStatus | null = null;
@@ -72,6 +74,7 @@ export class Tail {
   attach(writer: NatsWriter): void {
     this.#writer = writer;
     this.#unsubscribe();
+    this.#birth = writer.birth;
     this.#position = writer.position;
     this.#status = writer.status;
   }
@@ -146,8 +149,7 @@ export class Tail {
       header,
       data,
     });
-    // What comes late from the stream that the log has left is no news.
-    if (stored.position <= this.#position) return;
+    if (!this.#isNews(stored)) return;
     this.#lookAfterMs = FIRST_LOOK_MS;
     const before = Number(header.get("Nats-Last-Sequence"));
     const isNext = stored.after === this.#position && this.#position !== 0 ||
@@ -155,6 +157,17 @@ export class Tail {
       before === 0 && stored.birth === stored.sequence;
     if (!isNext && stored.status === null) return void this.#look();
     this.#hear(stored);
+  }
+
+  /** Whether nothing is known of a message yet, nor of what came after it. */
+  #isNews({ birth, position }: LogMessage): boolean {
+    if (birth > this.#birth) {
+      // The id is used again: positions begin anew.
+      this.#birth = birth;
+      this.#position = 0;
+      this.#status = null;
+    }
+    return birth === this.#birth && position > this.#position;
   }
 
   /** Tells of a message. */
@@ -169,11 +182,11 @@ export class Tail {
 
   /** Tells of the last message, and of the status that was missed before it. */
   async #catchUp(last: LogMessage): Promise<void> {
-    if (last.position <= this.#position) return;
+    if (!this.#isNews(last)) return;
     const { statusPosition } = last;
     const isMissed = last.status === null && statusPosition > this.#position;
     const told = isMissed ? await this.#lanes.message(statusPosition) : null;
-    if (last.position <= this.#position || this.#writer !== null) return;
+    if (!this.#isNews(last) || this.#writer !== null) return;
     if (told !== null) this.#hear({ ...told, data: new Uint8Array(0) });
     this.#hear(last);
   }

@@ -118,6 +118,11 @@ export class NatsWriter implements LogWriter {
     return this.#log.epoch;
   }
 
+  /** Sequence of the first message of the log. */
+  get birth(): number {
+    return this.#log.birth;
+  }
+
   /** Position of the last message. */
   get position(): number {
     return this.#log.position;
