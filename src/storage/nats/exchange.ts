@@ -238,8 +238,8 @@ export class LogExchange {
   }
 
   /** Waits a moment, for a replica that lags. */
-  async pause(): Promise<void> {
-    await pause(FIRST_PAUSE_MS, this.patience.signal);
+  async pause(ms = FIRST_PAUSE_MS): Promise<void> {
+    await pause(ms, this.patience.signal);
   }
 
   /** Deletes all messages of the log and of its index; false when there were none. */

@@ -33,6 +33,9 @@ const BATCH_MESSAGES = 500;
 /** Answers in a row that bring nothing: then the leader is asked. */
 const LAGGING = 3;
 
+/** Between two looks at replicas while leaders are asked, in ms. */
+const PAUSE_MS = 100;
+
 const LINE_BREAK = 10;
 
 /** Where a log ends, as far as somebody knows. */
@@ -127,17 +130,28 @@ export class NatsReader implements LogReader {
 
   /** Looks for more of the log until it holds what is wanted, or leaders say that it does not. */
   async #reach(holds: (end: End) => boolean, size: number, wanted: string): Promise<void> {
+    let asking: Promise<LogMessage | null> | null = null;
     for (let lagging = 0; !holds(this.#index);) {
-      if (await this.#grow(size)) lagging = 0;
-      // A replica that lags has it soon, and a leader may be missing.
-      else if (++lagging < LAGGING) await this.#lanes.home.pause();
-      else {
-        const last = await this.#lanes.last();
-        if (last === null || last.birth !== this.#birth) throw this.#deleted();
-        const end = stateBehind(last.before, last.data, this.#lineAccess);
-        if (!holds(end)) throw tooShort(wanted, end.size);
-        await this.#lanes.home.pause();
+      if (await this.#grow(size)) {
+        lagging = 0;
+        continue;
       }
+      // A replica that lags has it soon.
+      if (++lagging < LAGGING) {
+        await this.#lanes.home.pause();
+        continue;
+      }
+      asking ??= this.#lanes.last();
+      asking.catch(() => {});
+      // Where a leader is missing others may have it meanwhile.
+      const pausing = this.#lanes.home.pause(PAUSE_MS).then(() => undefined);
+      const last = await Promise.race([asking, pausing]);
+      if (last === undefined) continue;
+      asking = null;
+      if (last === null || last.birth !== this.#birth) throw this.#deleted();
+      const end = stateBehind(last.before, last.data, this.#lineAccess);
+      if (!holds(end)) throw tooShort(wanted, end.size);
+      await this.#lanes.home.pause();
     }
   }
 
