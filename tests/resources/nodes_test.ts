@@ -535,6 +535,33 @@ test("an upload that ends while its record is read has its digest", async () => 
   assertEquals([status.transferStatus, digest?.value], ["COMPLETED", checksum]);
 });
 
+test("a tail that is behind its record is not believed: the next one is", async () => {
+  await using cluster = new Cluster();
+  const upload = await uploading(cluster.node("a"), "one\n");
+  const { id } = upload.appender.resource;
+  const storage = new MemoryStorage(cluster.logs);
+  const tails: ResourceStatus[] = [];
+  const b = cluster.node("b", {
+    storage: changed(storage, {
+      storage: {
+        async follow(id, listener) {
+          const tail = await storage.follow(id, listener);
+          return { ...tail, status: tails.shift() ?? tail.status };
+        },
+      },
+    }),
+  });
+  const old = (await b.get(id)).status;
+  const resumed = await resumeOn(cluster.node("c"), upload);
+  await write(resumed, "two\n");
+  const { status } = await b.get(id);
+  assertEquals([status.epoch, status.currentSize], [2, 8]);
+  tails.push(old);
+  assertEquals((await b.get(id)).status, status);
+  for (let times = 0; times < 20; times++) tails.push(old);
+  assertEquals((await b.get(id)).status.epoch, 2);
+});
+
 test("a status is the newest one also while another reader begins to follow", async () => {
   await using cluster = new Cluster();
   const a = cluster.node("a");

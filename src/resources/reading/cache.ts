@@ -6,7 +6,7 @@
  * @module
  */
 import type { Catalog, ResourceRecord } from "../../catalog.ts";
-import { isFinal, type ResourceStatus, StreamError } from "../../protocol.ts";
+import { isFinal, isNewer, type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { FollowedTail, LogReader, Storage, TailListener } from "../../storage.ts";
 import { findRecord, notFound } from "../find.ts";
 import { annotationAt } from "../intent.ts";
@@ -23,6 +23,9 @@ const MAX_IDLE = 64;
 const IDLE_MS = 5000;
 /** A record is believed for so long: `stream check --repair` changes finished ones in a process of its own. */
 const BELIEVED_MS = 1000;
+
+/** How often a tail is asked for that is older than its record. */
+const ATTEMPTS = 5;
 
 /** A record with the newest status, which a running upload has not written to the catalog yet. */
 export type ResourceView = ResourceRecord & {
@@ -134,9 +137,14 @@ export class ResourceCache {
       if (!held.resource.deleted) await this.#followed(held);
       return this.view(view);
     }
-    const tail = await this.#parts.storage.follow(id, DEAF);
-    tail.close();
-    return tail.status === null ? view : viewOf(view, tail.status);
+    for (let attempts = 1;; attempts++) {
+      const tail = await this.#parts.storage.follow(id, DEAF);
+      tail.close();
+      if (tail.status === null) return view;
+      if (!isNewer(view.status, tail.status)) return viewOf(view, tail.status);
+      // Who told of it was away, and is behind: somebody else may answer the next time.
+      if (attempts === ATTEMPTS) return view;
+    }
   }
 
   /**

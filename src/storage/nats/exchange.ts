@@ -28,6 +28,9 @@ const STRAIN_MS = 1000;
 const LAST_LOOK_MS = 50;
 /** A read that no leader answers within so long goes to any replica, in ms. */
 const LEADER_MS = 400;
+/** The same where it matters what came last: what a leader acknowledged last its replicas may learn of from the next one
+ * only, but by then a running upload has left it. */
+const NEWEST_MS = 1000;
 /** A replica that is silent for so long in the middle of an answer is asked no more, in ms. */
 const ANSWER_MS = 1000;
 /** Replicas that may lag before the leader is asked for a message. */
@@ -167,7 +170,7 @@ export class LogExchange {
   /** The last message of the log as whoever answers first knows it; null for none. */
   async newest(): Promise<LogMessage | null> {
     return await this.#insist(() =>
-      this.#byLeader(() => this.#lastByLeader(), async () => {
+      this.#byLeader(NEWEST_MS, () => this.#lastByLeader(), async () => {
         const { direct } = this.engine.jsm;
         const query = { last_by_subj: this.place.subject };
         return decoded(await direct.getMessage(this.place.stream, query));
@@ -180,6 +183,7 @@ export class LogExchange {
     const query = { seq: 1, next_by_subj: this.place.subject };
     return await this.#insist(async () => {
       const first = await this.#byLeader(
+        LEADER_MS,
         () => this.#get(query as unknown as SeqMsgRequest),
         async () => decoded(await this.engine.jsm.direct.getMessage(this.place.stream, query)),
       );
@@ -291,9 +295,13 @@ export class LogExchange {
     }
   }
 
-  async #byLeader<T>(leader: () => Promise<T>, anybody: () => Promise<T>): Promise<T> {
+  async #byLeader<T>(
+    limitMs: number,
+    leader: () => Promise<T>,
+    anybody: () => Promise<T>,
+  ): Promise<T> {
     try {
-      return await within(LEADER_MS, leader());
+      return await within(limitMs, leader());
     } catch {
       return await this.engine.request(anybody);
     }
