@@ -100,7 +100,7 @@ async function measure(kind: Kind, settings: Settings): Promise<Figures> {
     const held = descriptorsOf(server.pid);
     const attacked = liveUploads(url, UPLOADS, lines, LINE_EVERY_MS);
     const { peakBytes } = await costDuring(server.pid, attacked);
-    const { delaysMs, lost } = await attacked;
+    const { delaysMs, lost, byHttp } = await attacked;
     const told = await attack.end();
     await sleep(settings.recoverSeconds * 1000);
     const [p99Alone, p99] = [alone.delaysMs, delaysMs].map((delays) => percentile(delays, 0.99));
@@ -112,6 +112,7 @@ async function measure(kind: Kind, settings: Settings): Promise<Figures> {
       "under attack, longest, ms": percentile(delaysMs, 1),
       "p99, ratio": p99 / p99Alone,
       "lines lost": alone.lost + lost,
+      "uploads and followers that went over to HTTP": byHttp,
       "memory before, MB": before.bytes / 1e6,
       "memory under attack, peak, MB": peakBytes / 1e6,
       "memory after, MB": residentBytes(server.pid) / 1e6,

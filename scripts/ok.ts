@@ -48,29 +48,27 @@ async function runCheck({ name, command, env, limitMs = 3 * minuteMs }: Check): 
 }
 
 /** The tests count one by one; a run that breaks off is one failure at least. */
-async function runTests(): Promise<{ passed: number; failed: number }> {
+async function runTests(): Promise<{ passed: number; failed: number; failures: string[] }> {
   console.log("\n=== tests");
   await Deno.remove(totals).catch(() => {});
   const succeeded = await run(["npx", "-y", "deno@2", "task", "test"], { limitMs: 61 * minuteMs });
   try {
-    const { passed, failed } = JSON.parse(Deno.readTextFileSync(totals));
-    return { passed, failed: succeeded ? failed : Math.max(failed, 1) };
+    const { passed, failed, failures } = JSON.parse(Deno.readTextFileSync(totals));
+    return { passed, failed: succeeded ? failed : Math.max(failed, 1), failures };
   } catch {
-    console.error("the tests ended without a result");
-    return { passed: 0, failed: 1 };
+    return { passed: 0, failed: 1, failures: ["the tests ended without a result"] };
   }
 }
 
-let { passed, failed } = await runTests();
-const failures: string[] = failed > 0 ? ["tests"] : [];
+let { passed, failed, failures } = await runTests();
 for (const check of checks) {
   const succeeded = await runCheck(check);
   if (succeeded) passed++;
   else {
     failed++;
-    failures.push(check.name);
+    failures.push(`check ${check.name}`);
   }
 }
-if (failures.length > 0) console.log(`\nfailed: ${failures.join(", ")}`);
+for (const failure of failures) console.log(`failed: ${failure}`);
 console.log(`\n${passed} passed, ${failed} failed`);
 Deno.exit(failed === 0 ? 0 : 1);

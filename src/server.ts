@@ -249,7 +249,11 @@ class Server implements StreamServer {
       port,
       maxConnections: (this.#options.maxConnections ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
       share: { max: this.#connectionShares.maxPerClient + SPARE_CONNECTIONS, clientAt },
-      fetch: (request, env) => this.#turns.begin(() => router.fetch(request, env)),
+      fetch: (request, env) =>
+        this.#turns.begin(
+          () => router.clientOf(request, env),
+          () => router.fetch(request, env),
+        ),
     });
     this.#listeners.push(listener);
     if (forStep) this.#stepPort = { port: listener.port, baseUrl };

@@ -62,28 +62,35 @@ export class References {
 
   /** The host that the client of this request asked for. */
   host(c: Context): string {
-    return this.#forwarded(c, "host") ?? c.req.header("host") ?? new URL(c.req.url).host;
+    return this.#forwarded(c.req.raw, "host") ?? c.req.header("host") ?? new URL(c.req.url).host;
   }
 
   /** All hosts that a request names: the one it was sent to, and the one that the client of our proxy asked for. */
   namedHosts(c: Context): string[] {
-    return [c.req.header("host"), this.#forwarded(c, "host")].filter((host) => host !== undefined);
+    return [c.req.header("host"), this.#forwarded(c.req.raw, "host")].filter((host) =>
+      host !== undefined
+    );
   }
 
   /** Where a request comes from; null where nobody knows. */
   remoteAddress(c: Context): string | null {
-    return this.#forwarded(c, "for") ?? this.#settings.runtime.remoteAddress(c.req.raw, c.env);
+    return this.addressOf(c.req.raw, c.env);
+  }
+
+  /** Where a request comes from that has no context yet. */
+  addressOf(request: Request, env: unknown): string | null {
+    return this.#forwarded(request, "for") ?? this.#settings.runtime.remoteAddress(request, env);
   }
 
   #protocol(c: Context): string {
-    const forwarded = this.#forwarded(c, "proto");
+    const forwarded = this.#forwarded(c.req.raw, "proto");
     return forwarded === undefined ? new URL(c.req.url).protocol : `${forwarded}:`;
   }
 
   /** The word of our proxy; before the last comma stands what others told it. */
-  #forwarded(c: Context, what: "for" | "host" | "proto"): string | undefined {
+  #forwarded({ headers }: Request, what: "for" | "host" | "proto"): string | undefined {
     if (!this.#settings.trustProxy) return undefined;
-    return c.req.header(`x-forwarded-${what}`)?.split(",").at(-1)?.trim() || undefined;
+    return headers.get(`x-forwarded-${what}`)?.split(",").at(-1)?.trim() || undefined;
   }
 
   /** The reference to a resource, as a push gets it. */

@@ -8,6 +8,7 @@ import { foldResourceId, isUuid, StreamError, toStreamError } from "../protocol.
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules, tellLength } from "./headers.ts";
+import { networkOf } from "./access/failures.ts";
 import type { KnownHosts } from "./access/hosts.ts";
 import {
   type AccessEntry,
@@ -86,6 +87,11 @@ export class Router {
   /** Answers a request. */
   fetch(request: Request, env: unknown): Response | Promise<Response> {
     return this.#app.fetch(request, env as object);
+  }
+
+  /** Whose a request is, before it is looked at; the same for all whose address nobody knows. */
+  clientOf(request: Request, env: unknown): string {
+    return networkOf(this.#parts.references.addressOf(request, env) ?? "");
   }
 
   /** Adds what every request passes. */

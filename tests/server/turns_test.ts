@@ -1,4 +1,6 @@
 /** A flood of requests leaves turns of the event loop to everything else. */
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { setImmediate } from "node:timers";
 import { test } from "node:test";
 import type { Context } from "hono";
@@ -22,7 +24,7 @@ test("requests that take long begin in turns of their own, in their order", asyn
   };
   setImmediate(count);
   const begun = await Promise.all([0, 1, 2, 3].map((index) =>
-    turns.begin(() => {
+    turns.begin(() => "", () => {
       const at = turn;
       busyFor(5);
       return { index, at };
@@ -32,10 +34,50 @@ test("requests that take long begin in turns of their own, in their order", asyn
   assertEquals(new Set(begun.map(({ at }) => at)).size, 4);
 });
 
+test("a client that comes behind a flood of another begins with its next request", async () => {
+  const turns = new RequestTurns();
+  const begun: string[] = [];
+  const ask = (client: string) =>
+    turns.begin(() => client, () => {
+      begun.push(client);
+      busyFor(3);
+    });
+  const flood = Array.from({ length: 20 }, () => ask("flood"));
+  const others = [ask("one"), ask("other"), ask("one")];
+  await Promise.all([...flood, ...others]);
+  assertEquals(begun.length, 23);
+  assert(begun.lastIndexOf("other") <= 3, begun.join(" "));
+  assert(begun.lastIndexOf("one") <= 6, begun.join(" "));
+});
+
+test("sockets are served while a flood of requests waits", async () => {
+  const echo = createServer((socket) => socket.setNoDelay(true).pipe(socket)).listen(0);
+  await once(echo, "listening");
+  const peer = connect((echo.address() as AddressInfo).port).setNoDelay(true);
+  await once(peer, "connect");
+  const turns = new RequestTurns();
+  let begun = 0;
+  const flood = Array.from({ length: 100 }, () =>
+    turns.begin(() => "", () => {
+      begun++;
+      busyFor(3);
+    }));
+  const sawBegun: number[] = [];
+  for (let count = 0; count < 3; count++) {
+    peer.write("x");
+    await once(peer, "data");
+    sawBegun.push(begun);
+  }
+  await Promise.all(flood);
+  peer.destroy();
+  echo.close();
+  assert(sawBegun[2] < 100, `an echo came after ${sawBegun} requests`);
+});
+
 test("requests that are answered soon begin at once", () => {
   const turns = new RequestTurns();
-  assertEquals(turns.begin(() => 1), 1);
-  assertEquals(turns.begin(() => 2), 2);
+  assertEquals(turns.begin(() => "", () => 1), 1);
+  assertEquals(turns.begin(() => "", () => 2), 2);
 });
 
 test("a long list is written in slices, with turns between, and as it would be in one", async () => {

@@ -1,6 +1,6 @@
 /** Uploads of a log at a steady pace, each with a follower. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { follow, push } from "../../../src/client.ts";
+import { follow, push, type TransportOptions } from "../../../src/client.ts";
 import { nowMs, readStamp, stampedLine } from "../stamp.ts";
 
 const METADATA = { filename: "live.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -11,6 +11,8 @@ export interface LiveResult {
   delaysMs: number[];
   /** Lines that were missing, came twice or in the wrong order, and uploads that failed. */
   lost: number;
+  /** Uploads and followers whose WebSocket did not open in time. */
+  byHttp: number;
 }
 
 /**
@@ -34,13 +36,20 @@ export async function liveUploads(
   );
   return {
     delaysMs: results.flatMap(({ delaysMs }) => delaysMs).sort((a, b) => a - b),
-    lost: results.reduce((sum, { lost }) => sum + lost, 0),
+    lost: sumOf(results, "lost"),
+    byHttp: sumOf(results, "byHttp"),
   };
 }
 
+function sumOf(results: LiveResult[], name: "lost" | "byHttp"): number {
+  return results.reduce((sum, result) => sum + result[name], 0);
+}
+
 async function liveUpload(url: string, lines: number, everyMs: number): Promise<LiveResult> {
-  const upload = await push(url, METADATA);
-  const seen = followLines(upload.reference);
+  let byHttp = 0;
+  const options = { onFallback: () => void byHttp++ };
+  const upload = await push(url, METADATA, options);
+  const seen = followLines(upload.reference, options);
   const writer = upload.writable.getWriter();
   const startedAtMs = performance.now();
   for (let line = 0; line < lines; line++) {
@@ -49,14 +58,17 @@ async function liveUpload(url: string, lines: number, everyMs: number): Promise<
   }
   await writer.close();
   const { delaysMs, wrong } = await seen;
-  return { delaysMs, lost: wrong + lines - delaysMs.length };
+  return { delaysMs, lost: wrong + lines - delaysMs.length, byHttp };
 }
 
-async function followLines(reference: string): Promise<{ delaysMs: number[]; wrong: number }> {
+async function followLines(
+  reference: string,
+  options: TransportOptions,
+): Promise<{ delaysMs: number[]; wrong: number }> {
   const decoder = new TextDecoder();
   const delaysMs: number[] = [];
   let rest = "", wrong = 0;
-  for await (const chunk of follow(reference)) {
+  for await (const chunk of follow(reference, options)) {
     const arrivedAtMs = nowMs();
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = lines.pop()!;
