@@ -234,7 +234,7 @@ export class NatsStorage implements Storage {
     const found = await Promise.all(
       Array.from({ length: this.#shards }, async (_, shard) => {
         const exchange = home.elsewhere(shard);
-        return await exchange.newest() === null ? [] : [exchange];
+        return (await exchange.newest()).last === null ? [] : [exchange];
       }),
     );
     return found.flat();

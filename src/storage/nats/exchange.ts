@@ -28,13 +28,20 @@ const STRAIN_MS = 1000;
 const LAST_LOOK_MS = 50;
 /** A read that no leader answers within so long goes to any replica, in ms. */
 const LEADER_MS = 400;
-/** The same where it matters what came last: what a leader acknowledged last its replicas may learn of from the next one
- * only, but by then a running upload has left it. */
+/** The same where it matters what came last, in ms: by then a running upload has left a stream that has no leader. */
 const NEWEST_MS = 1000;
 /** A replica that is silent for so long in the middle of an answer is asked no more, in ms. */
 const ANSWER_MS = 1000;
 /** Replicas that may lag before the leader is asked for a message. */
 const LAGGING = 3;
+
+/** The last message of a log as somebody knows it. */
+export interface Newest {
+  /** The message; null for none. */
+  last: LogMessage | null;
+  /** Whether its leader says so: others learn of what that one acknowledged last from the next leader only. */
+  isSure: boolean;
+}
 
 /** Place of a message in its log, and whose it is. */
 export interface Attempt {
@@ -167,14 +174,19 @@ export class LogExchange {
     return await this.#insist(() => this.#lastByLeader());
   }
 
-  /** The last message of the log as whoever answers first knows it; null for none. */
-  async newest(): Promise<LogMessage | null> {
+  /** The last message of the log as its leader knows it or, where that one does not answer, whoever does. */
+  async newest(): Promise<Newest> {
     return await this.#insist(() =>
-      this.#byLeader(NEWEST_MS, () => this.#lastByLeader(), async () => {
-        const { direct } = this.engine.jsm;
-        const query = { last_by_subj: this.place.subject };
-        return decoded(await direct.getMessage(this.place.stream, query));
-      })
+      this.#byLeader<Newest>(
+        NEWEST_MS,
+        async () => ({ last: await this.#lastByLeader(), isSure: true }),
+        async () => {
+          const { direct } = this.engine.jsm;
+          const query = { last_by_subj: this.place.subject };
+          const last = decoded(await direct.getMessage(this.place.stream, query));
+          return { last, isSure: false };
+        },
+      )
     );
   }
 

@@ -8,8 +8,11 @@
  * @module
  */
 import { shardOf } from "../../cluster/engine.ts";
-import type { LogExchange } from "./exchange.ts";
+import type { LogExchange, Newest } from "./exchange.ts";
 import { HOME, type Lane, laneOf, type LogMessage, segmentOf, sequenceOf } from "./message.ts";
+
+/** A leader is waited for so long, in ms. */
+const ELECTION_MS = 10_000;
 
 /** What the two streams of a log end with: null for nothing of it. */
 export type LaneEnds = readonly [home: LogMessage, spare: LogMessage | null];
@@ -57,8 +60,11 @@ export class Lanes {
   }
 
   /** What both streams end with, as their leaders say; null when a majority says that there is no log. */
-  ends(): Promise<LaneEnds | null> {
-    return this.#ends((home) => home.last(), (spare) => spare.lastKnown());
+  async ends(): Promise<LaneEnds | null> {
+    const home = await this.home.last();
+    if (home === null) return null;
+    this.meet(home);
+    return [home, this.#spare && await this.#spare.lastKnown()];
   }
 
   /** The last message of the log, as leaders say; null when a majority says that there is none. */
@@ -66,21 +72,23 @@ export class Lanes {
     return newestOf(await this.ends());
   }
 
-  /** The last message of the log as whoever answers first knows it; null for none. */
+  /** The last message of the log, as the leader of its stream says; when there is none for long, whoever answers. */
   async newest(): Promise<LogMessage | null> {
-    const newest = (exchange: LogExchange) => exchange.newest();
-    return newestOf(await this.#ends(newest, newest));
+    for (const untilMs = performance.now() + ELECTION_MS;;) {
+      const { last, isSure } = await this.#newest();
+      if (isSure || performance.now() > untilMs) return last;
+      await this.home.pause();
+    }
   }
 
-  async #ends(
-    ofHome: (home: LogExchange) => Promise<LogMessage | null>,
-    ofSpare: (spare: LogExchange) => Promise<LogMessage | null>,
-  ): Promise<LaneEnds | null> {
-    const home = await ofHome(this.home);
-    if (home === null) return null;
-    this.meet(home);
-    // Asked for later than the other: where that one does not know the newest, the log may be here by now.
-    return [home, this.#spare && await ofSpare(this.#spare)];
+  async #newest(): Promise<Newest> {
+    const home = await this.home.newest();
+    if (home.last === null) return home;
+    this.meet(home.last);
+    if (this.#spare === null) return home;
+    // Asked later than the other: where that one has no leader, the log may be here by now.
+    const spare = await this.#spare.newest();
+    return newestOf([home.last, spare.last]) === spare.last ? spare : home;
   }
 }
 

@@ -27,6 +27,8 @@ const PAGE_COVERS_BYTES = 16 * 1024 * 1024;
 /** What is left at the end has a page from so much on; less is read in one step anyway. */
 const LAST_PAGE_ENTRIES = 16;
 const LAST_PAGE_COVERS_BYTES = 1024 * 1024;
+/** It is waited for so long, in ms. */
+const LAST_PAGE_MS = 500;
 
 /** A message that this writer has stored. */
 export type OwnMessage = Pick<LogMessage, "position" | "before" | "data" | "status">;
@@ -183,7 +185,8 @@ export class NatsWriter implements LogWriter {
     const isWorthAPage = count >= LAST_PAGE_ENTRIES || covered >= LAST_PAGE_COVERS_BYTES;
     if (this.#refusal === null && isWorthAPage) this.#storePage();
     this.#lose(new StreamError("WRONG_STATE", "the log was closed"));
-    await this.#paging;
+    // Who ends an upload does not wait for an election.
+    await Promise.race([this.#paging, this.#lanes.home.pause(LAST_PAGE_MS)]);
   }
 
   /** One after the other: R3 refuses expectations in flight together (10164). */
