@@ -8,7 +8,7 @@
  */
 import type { Engine } from "../cluster/engine.ts";
 import { ownerSubject, placeOf, shardsOf } from "../cluster/logs.ts";
-import { isResourceId, StreamError } from "../protocol.ts";
+import { isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
 import type {
   FollowedTail,
   LogOptions,
@@ -161,6 +161,15 @@ export class NatsStorage implements Storage {
       if (writer !== undefined) tail.attach(writer);
     }
     return await tail.follow(listener);
+  }
+
+  /** The newest status of a log: whoever follows its tail on this node may be behind when a leader ends. */
+  async newest(id: string): Promise<ResourceStatus | null> {
+    const writer = this.#writers.get(id);
+    if (writer !== undefined) return writer.status;
+    const lanes = this.#lanes(id);
+    const last = await lanes.newest();
+    return last && (await newestStatus(lanes, last)).status;
   }
 
   /** Bytes that can still be stored, if they go where there is least room. */

@@ -535,6 +535,25 @@ test("an upload that ends while its record is read has its digest", async () => 
   assertEquals([status.transferStatus, digest?.value], ["COMPLETED", checksum]);
 });
 
+test("a node whose tail is behind shows what storage knows", async () => {
+  await using cluster = new Cluster();
+  const { appender } = await uploading(cluster.node("a"), "one\n");
+  const { id } = appender.resource;
+  const storage = new MemoryStorage(cluster.logs);
+  const b = cluster.node("b", {
+    storage: changed(storage, {
+      storage: {
+        follow: (id, { appended }) => storage.follow(id, { appended, told() {} }),
+        newest: () => Promise.resolve(appender.resource.status),
+      },
+    }),
+  });
+  await using opened = await b.open(id);
+  await write(appender, "two\n");
+  assertEquals(opened.resource.status.currentSize, 4);
+  assertEquals((await b.get(id)).status.currentSize, 8);
+});
+
 test("a tail that is behind its record is not believed: the next one is", async () => {
   await using cluster = new Cluster();
   const upload = await uploading(cluster.node("a"), "one\n");

@@ -129,22 +129,31 @@ export class ResourceCache {
   }
 
   async #look(id: string): Promise<ResourceView> {
-    const view = this.view(await this.#record(id));
+    const record = await this.#record(id);
+    const view = this.view(record);
     if (isFinal(view.status.transferStatus)) return view;
-    // The record of an upload of another node is up to a second older than its tail.
+    for (let attempts = 1;; attempts++) {
+      const newest = await this.#newest(id);
+      const known = this.view(record);
+      if (newest !== null && !isNewer(known.status, newest)) return viewOf(record, newest);
+      // Who told of it was away, and is behind: somebody else may answer the next time.
+      const isBehind = newest !== null && isNewer(statusOf(record), newest);
+      if (!isBehind || attempts === ATTEMPTS) return known;
+    }
+  }
+
+  /** The newest status of an upload that runs: its record may be a second older. Null where nothing newer is known. */
+  async #newest(id: string): Promise<ResourceStatus | null> {
+    const { storage } = this.#parts;
+    if (storage.newest !== undefined) return await storage.newest(id);
     const held = this.#held.get(id);
     if (held !== undefined) {
       if (!held.resource.deleted) await this.#followed(held);
-      return this.view(view);
+      return null;
     }
-    for (let attempts = 1;; attempts++) {
-      const tail = await this.#parts.storage.follow(id, DEAF);
-      tail.close();
-      if (tail.status === null) return view;
-      if (!isNewer(view.status, tail.status)) return viewOf(view, tail.status);
-      // Who told of it was away, and is behind: somebody else may answer the next time.
-      if (attempts === ATTEMPTS) return view;
-    }
+    const tail = await storage.follow(id, DEAF);
+    tail.close();
+    return tail.status;
   }
 
   /**
