@@ -8,6 +8,7 @@ import type { ResourceEvent, Resources } from "../../src/resources.ts";
 import type { Appender, OwnedUpload } from "../../src/resources.ts";
 import { contextEvents } from "../../src/server/http/events.ts";
 import { References } from "../../src/server/references.ts";
+import type { Storage } from "../../src/storage.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
 import { framesRuntime } from "../../mod.ts";
 import { utf8 } from "../helpers/bytes.ts";
@@ -533,6 +534,20 @@ test("an upload that ends while its record is read has its digest", async () => 
   };
   const { status, digest } = await b.get(id);
   assertEquals([status.transferStatus, digest?.value], ["COMPLETED", checksum]);
+});
+
+test("a node that hears nothing shows what the record says", async () => {
+  await using cluster = new Cluster();
+  const { appender } = await uploading(cluster.node("a"), "one\n");
+  const storage = new MemoryStorage(cluster.logs);
+  const catalog = new MemoryCatalog(cluster.records);
+  catalog.watch = () => () => {};
+  const follow: Storage["follow"] = (id) => storage.follow(id, { appended() {}, told() {} });
+  const b = cluster.node("b", { catalog, storage: changed(storage, { storage: { follow } }) });
+  await using opened = await b.open(appender.resource.id);
+  await appender.complete(await checksumOf(utf8("one\n")));
+  assertEquals(opened.resource.status.transferStatus, "IN_PROGRESS");
+  assertEquals((await b.get(opened.resource.id)).status.transferStatus, "COMPLETED");
 });
 
 test("a node whose tail is behind shows what storage knows", async () => {

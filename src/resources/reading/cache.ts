@@ -201,7 +201,10 @@ export class ResourceCache {
 
   /** A record with the newest status. */
   view(record: ResourceRecord): ResourceView {
-    return viewOf(record, this.find(record.id)?.status ?? statusOf(record));
+    const known = statusOf(record);
+    const heard = this.find(record.id)?.status ?? known;
+    // Who hears nothing any more is behind the record.
+    return viewOf(record, isNewer(known, heard) ? known : heard);
   }
 
   /** A record was changed by another node: its end is told here, too, and nothing older is believed. */
