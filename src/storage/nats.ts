@@ -166,7 +166,8 @@ export class NatsStorage implements Storage {
   /** The newest status of a log: whoever follows its tail on this node may be behind when a leader ends. */
   async newest(id: string): Promise<ResourceStatus | null> {
     const writer = this.#writers.get(id);
-    if (writer !== undefined) return writer.status;
+    // One that was cut off is not told that it has the log no more.
+    if (writer && (this.#engine.isSettled || writer.isFresh)) return writer.status;
     const lanes = this.#lanes(id);
     const last = await lanes.newest();
     return last && (await newestStatus(lanes, last)).status;

@@ -543,7 +543,9 @@ test("a node that hears nothing shows what the record says", async () => {
   const catalog = new MemoryCatalog(cluster.records);
   catalog.watch = () => () => {};
   const follow: Storage["follow"] = (id) => storage.follow(id, { appended() {}, told() {} });
-  const b = cluster.node("b", { catalog, storage: changed(storage, { storage: { follow } }) });
+  const newest = () => Promise.resolve(null);
+  const deaf = changed(storage, { storage: { follow, newest } });
+  const b = cluster.node("b", { catalog, storage: deaf });
   await using opened = await b.open(appender.resource.id);
   await appender.complete(await checksumOf(utf8("one\n")));
   assertEquals(opened.resource.status.transferStatus, "IN_PROGRESS");

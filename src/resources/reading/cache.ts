@@ -123,23 +123,36 @@ export class ResourceCache {
    */
   async get(id: string): Promise<ResourceView> {
     const view = await this.#look(id);
-    if (!isFinal(view.status.transferStatus) || isFinal(view.transferStatus)) return view;
+    const { status } = view;
+    let record: ResourceRecord = view;
     // It ended meanwhile: its digest only its record knows.
-    return viewOf(await this.#record(id), view.status);
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      if (!isFinal(status.transferStatus) || isFinal(record.transferStatus)) break;
+      record = await this.#record(id);
+    }
+    return viewOf(record, status);
   }
 
   async #look(id: string): Promise<ResourceView> {
     const record = await this.#record(id);
-    const view = this.view(record);
+    const view = this.#known(record);
     if (isFinal(view.status.transferStatus)) return view;
     for (let attempts = 1;; attempts++) {
       const newest = await this.#newest(id);
-      const known = this.view(record);
+      const known = this.#known(record);
       if (newest !== null && !isNewer(known.status, newest)) return viewOf(record, newest);
       // Who told of it was away, and is behind: somebody else may answer the next time.
       const isBehind = newest !== null && isNewer(statusOf(record), newest);
       if (!isBehind || attempts === ATTEMPTS) return known;
     }
+  }
+
+  /** A record with the newest status that was heard here; where others write, who hears nothing any more is behind it. */
+  #known(record: ResourceRecord): ResourceView {
+    const view = this.view(record);
+    const recorded = statusOf(record);
+    const isBehind = this.#parts.storage.newest !== undefined && isNewer(recorded, view.status);
+    return isBehind ? viewOf(record, recorded) : view;
   }
 
   /** The newest status of an upload that runs: its record may be a second older. Null where nothing newer is known. */
@@ -201,10 +214,7 @@ export class ResourceCache {
 
   /** A record with the newest status. */
   view(record: ResourceRecord): ResourceView {
-    const known = statusOf(record);
-    const heard = this.find(record.id)?.status ?? known;
-    // Who hears nothing any more is behind the record.
-    return viewOf(record, isNewer(known, heard) ? known : heard);
+    return viewOf(record, this.find(record.id)?.status ?? statusOf(record));
   }
 
   /** A record was changed by another node: its end is told here, too, and nothing older is believed. */

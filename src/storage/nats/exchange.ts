@@ -179,7 +179,10 @@ export class LogExchange {
     return await this.#insist(() =>
       this.#byLeader<Newest>(
         NEWEST_MS,
-        async () => ({ last: await this.#lastByLeader(), isSure: true }),
+        async () => {
+          if (!this.engine.isSettled) await this.#probe();
+          return { last: await this.#lastByLeader(), isSure: true };
+        },
         async () => {
           const { direct } = this.engine.jsm;
           const query = { last_by_subj: this.place.subject };
@@ -330,10 +333,14 @@ export class LogExchange {
 
   /** Whether there is no message, as a leader says that a majority follows: it has just stored something else. */
   async #isGone(): Promise<boolean> {
-    await this.engine.request(() =>
-      this.engine.js.publish(this.place.probe, "", { headers: rollup })
-    );
+    await this.#probe();
     return await this.#lastByLeader() === null;
+  }
+
+  /** Has a majority store something: whoever led the stream before has heard of its next leader then. */
+  async #probe(): Promise<void> {
+    const { js } = this.engine;
+    await this.engine.request(() => js.publish(this.place.probe, "", { headers: rollup }));
   }
 
   /** Messages until a replica says that these are all; what came before an error is what it says it is. */

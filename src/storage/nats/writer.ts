@@ -30,6 +30,9 @@ const LAST_PAGE_COVERS_BYTES = 1024 * 1024;
 /** It is waited for so long, in ms. */
 const LAST_PAGE_MS = 500;
 
+/** So long a stored message shows whose the log is, in ms. */
+const FRESH_MS = 300;
+
 /** A message that this writer has stored. */
 export type OwnMessage = Pick<LogMessage, "position" | "before" | "data" | "status">;
 
@@ -81,6 +84,7 @@ export class NatsWriter implements LogWriter {
   #segment: number;
   /** Messages that were sent. */
   #sent = 0;
+  #storedAtMs = performance.now();
   #refusal: StreamError | null = null;
   #closing: Promise<void> | null = null;
 
@@ -133,6 +137,11 @@ export class NatsWriter implements LogWriter {
   /** The newest status. */
   get status(): ResourceStatus | null {
     return this.#log.status;
+  }
+
+  /** Whether a message was stored just now, which shows that nobody else has the log. */
+  get isFresh(): boolean {
+    return performance.now() - this.#storedAtMs < FRESH_MS;
   }
 
   append(
@@ -209,6 +218,7 @@ export class NatsWriter implements LogWriter {
       if (isLoss(error)) this.#lose(error);
       throw error;
     }
+    this.#storedAtMs = performance.now();
     log.position = position;
     log.state = behind;
     if (status !== null) {
