@@ -17,6 +17,8 @@ import { StreamError } from "../protocol.ts";
 const PING_MS = 500;
 const MOST_PINGS = 2;
 const RECONNECT_MS = 100;
+/** One that takes a connection and says nothing stands still, in ms. */
+const REACHED_MS = 2000;
 /** A request that the engine does not answer within so long is made again, in ms. */
 const ANSWER_MS = 1000;
 /** Members agree on a new stream, and make its files, in ms. */
@@ -192,6 +194,7 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
     const nc = await connect({
       servers: [...servers],
       name: "stream",
+      timeout: REACHED_MS,
       authenticator: credentials && credsAuthenticator(credentials),
       pingInterval: PING_MS,
       maxPingOut: MOST_PINGS,

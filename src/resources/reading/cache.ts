@@ -24,8 +24,9 @@ const IDLE_MS = 5000;
 /** A record is believed for so long: `stream check --repair` changes finished ones in a process of its own. */
 const BELIEVED_MS = 1000;
 
-/** How often a tail is asked for that is older than its record. */
+/** How often storage and catalog are asked until neither is behind the other, and what they are given between, in ms. */
 const ATTEMPTS = 5;
+const AGAIN_MS = 100;
 
 /** A record with the newest status, which a running upload has not written to the catalog yet. */
 export type ResourceView = ResourceRecord & {
@@ -128,6 +129,7 @@ export class ResourceCache {
     // It ended meanwhile: its digest only its record knows.
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
       if (!isFinal(status.transferStatus) || isFinal(record.transferStatus)) break;
+      if (attempts > 0) await pause();
       record = await this.#record(id);
     }
     return viewOf(record, status);
@@ -144,6 +146,7 @@ export class ResourceCache {
       // Who told of it was away, and is behind: somebody else may answer the next time.
       const isBehind = newest !== null && isNewer(statusOf(record), newest);
       if (!isBehind || attempts === ATTEMPTS) return known;
+      await pause();
     }
   }
 
@@ -385,6 +388,10 @@ const DEAF: TailListener = { appended() {}, told() {} };
 function viewOf(record: ResourceRecord, status: ResourceStatus): ResourceView {
   if (!record.intent) return { ...record, status };
   return { ...record, annotation: annotationAt(record, status.currentSize), status };
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
 }
 
 /** No news are to come. */
