@@ -4,7 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { connectEngine, type Engine } from "../../src/cluster/engine.ts";
 import { placeOf } from "../../src/cluster/logs.ts";
-import { type ResourceStatus, StreamError } from "../../src/protocol.ts";
+import type { ResourceStatus, StreamError } from "../../src/protocol.ts";
 import type { LogEnd, LogWriter } from "../../src/storage.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
