@@ -11,7 +11,7 @@ const RESERVE_SHARE = 1 / 4;
 /** Of the reserve so much is kept even from those who only want to be told that there is no room. */
 const LAST_SHARE = 1 / 2;
 /** What was seen holds for so long, and for so many connections: a crowd comes within less. */
-const SEEN_FOR_MS = 2;
+const SEEN_FOR_MS = 20;
 const SEEN_FOR_ASKED = 16;
 
 /** How many descriptors are left: enough, only the reserve, or hardly any of that. */

@@ -71,7 +71,7 @@ export async function answerWith(
 ): Promise<Response> {
   // Hono answers HEAD by the handler of GET, and drops the body without a word.
   if (c.req.method === "HEAD") return answerHead(c, source, head);
-  const clients = clientsOf(c, parts.references);
+  const clients = () => clientsOf(c, parts.references);
   parts.sessions.checkRoom(clients);
   const { byteCount = Infinity } = source;
   if (byteCount <= SHORT_BYTES) {
@@ -84,7 +84,7 @@ export async function answerWith(
   head();
   if (byteCount !== Infinity) c.header("content-length", String(byteCount));
   markStreamed(c);
-  return c.body(new Body(c, parts, source, clients).stream);
+  return c.body(new Body(c, parts, source, clients()).stream);
 }
 
 function answerHead(c: Context, source: BodySource, head: () => void): Response {

@@ -61,14 +61,14 @@ export class Sessions {
 
   /**
    * Tells whether a client may have one more.
-   * @param clients Whose it would be, by each name that counts.
+   * @param clientsOf Whose it would be, by each name that counts; asked only where it matters, as Bun takes 10 µs to tell.
    * @throws {StreamError} LIMIT_REACHED.
    */
-  checkRoom(clients: readonly string[]): void {
+  checkRoom(clientsOf: () => readonly string[]): void {
     if (this.#open.size >= this.#max) {
       throw new StreamError("LIMIT_REACHED", `${this.#max} connections are open: try again later`);
     }
-    this.#shares.check(clients);
+    if (this.#shares.isAnyFull) this.#shares.check(clientsOf());
   }
 
   /** Connections of the client that has the most. */

@@ -2,7 +2,14 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { Validator } from "@seriousme/openapi-schema-validator";
-import { type ErrorCode, ERRORS, VERSION } from "../../src/protocol.ts";
+import {
+  type ContextAttributes,
+  type ContextQuery,
+  MemoryCatalog,
+  MemoryStorage,
+  type ResourceQuery,
+} from "../../mod.ts";
+import { type ErrorCode, ERRORS, StreamError, VERSION } from "../../src/protocol.ts";
 import { describeRoutes } from "../../src/server/route/openapi.ts";
 import { allRoutes } from "../helpers/routes.ts";
 import { startServer } from "../helpers/server.ts";
@@ -95,4 +102,57 @@ test("operations have distinct ids, and every parameter of a path is described",
     ].filter((parameter) => parameter.in === "path").map(({ name }) => name);
     assertEquals(described, [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name), path);
   }
+});
+
+/** A catalog that another process holds, once it is said so. */
+class HeldCatalog extends MemoryCatalog {
+  isHeld = false;
+
+  override get(id: string) {
+    return this.#unlessHeld(() => super.get(id));
+  }
+  override list(query: ResourceQuery) {
+    return this.#unlessHeld(() => super.list(query));
+  }
+  override delete(id: string, createdAtMs?: number) {
+    return this.#unlessHeld(() => super.delete(id, createdAtMs));
+  }
+  override createContext(id: string, attributes?: ContextAttributes) {
+    return this.#unlessHeld(() => super.createContext(id, attributes));
+  }
+  override getContext(id: string) {
+    return this.#unlessHeld(() => super.getContext(id));
+  }
+  override closeContext(id: string) {
+    return this.#unlessHeld(() => super.closeContext(id));
+  }
+  override listContexts(query: ContextQuery) {
+    return this.#unlessHeld(() => super.listContexts(query));
+  }
+
+  async #unlessHeld<T>(step: () => Promise<T>): Promise<T> {
+    if (this.isHeld) throw new StreamError("NOT_READY", "somebody holds it");
+    return await step();
+  }
+}
+
+test("what is answered while the catalog is held is in the document", async () => {
+  const catalog = new HeldCatalog();
+  await using server = await startServer({ catalog, storage: new MemoryStorage() });
+  catalog.isHeld = true;
+  const id = crypto.randomUUID();
+  const undescribed: string[] = [];
+  for (const { path, method, operation } of operations) {
+    if (method === "head") continue;
+    const url = server.url + path.replace(/\{\w+\}/g, id);
+    const query = path.endsWith("/search") ? "?q=x" : "";
+    const response = await fetch(url + query, { method: method.toUpperCase() });
+    const told = operation.responses[response.status];
+    const isProblem = response.headers.get("content-type") === "application/problem+json";
+    const { code } = isProblem ? await response.json() : { code: "" };
+    if (!isProblem) await response.body?.cancel();
+    if (told?.description.includes(code)) continue;
+    undescribed.push(`${operation.operationId}: ${response.status} ${code}`);
+  }
+  assertEquals(undescribed, []);
 });

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { FileTokens, framesRuntime, type Scope, SignedLinks } from "../../mod.ts";
 import { createToken } from "../../src/access/token_file.ts";
 import { Shares } from "../../src/server/access/shares.ts";
@@ -192,10 +192,11 @@ test("a share is counted once for each place, and given back once", async () => 
   let refused = 0;
   const shares = new Shares({ what: "x", max: 3, option: "--x", refused: () => refused++ });
   const [first, second] = [shares.take(["a", "b"]), shares.take(["a"])];
+  assert(shares.isAnyFull);
   await assertFails("LIMIT_REACHED", async () => await Promise.resolve(shares.take(["b", "a"])));
   first();
   first();
-  assertEquals(shares.greatest, 1);
+  assertEquals([shares.greatest, shares.isAnyFull], [1, false]);
   shares.take(["a", "b"]);
   second();
   assertEquals([shares.greatest, refused], [1, 1]);

@@ -8,6 +8,8 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import * as esbuild from "esbuild";
 import type { Page } from "playwright-core";
 import { Upload, type UploadOptions } from "tus-js-client";
+import { logsInEngine } from "../cluster/logs.ts";
+import { Cluster } from "../helpers/nodes.ts";
 import { openBrowser } from "../helpers/peers/browser.ts";
 import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
 import { getJson, isFailed, startServer, statusOf, type TestServer } from "../helpers/server.ts";
@@ -190,6 +192,23 @@ test("an upload whose client and server both died goes on with the address alone
   const next = new Run(workspace.server, bytes, { uploadUrl: first.upload.url! }).start();
   await next.done;
   assert(bytes.equals(await contentOf(workspace.server, first.id)));
+});
+
+test("tus-js-client goes on at another node of a cluster, and both serve what it sent", async () => {
+  await using logs = await logsInEngine();
+  await using cluster = new Cluster();
+  await using a = await startServer({ ...cluster.options("a"), storage: await logs.node() });
+  await using b = await startServer({ ...cluster.options("b"), storage: await logs.node() });
+  const bytes = bytesOf(400_000);
+  const first = new Run(a.url, bytes, { chunkSize: 100_000 });
+  const chunk = Promise.withResolvers<void>();
+  first.upload.options.onChunkComplete = () => chunk.resolve();
+  first.start();
+  await chunk.promise;
+  await first.upload.abort();
+  const uploadUrl = first.upload.url!.replace(a.url, b.url);
+  await new Run(b.url, bytes, { uploadUrl, chunkSize: 100_000 }).start().done;
+  for (const { url } of [a, b]) assert(bytes.equals(await contentOf(url, first.id)));
 });
 
 const browser = await openBrowser();

@@ -25,6 +25,8 @@ export interface SharesOptions {
 export class Shares {
   readonly #options: SharesOptions;
   readonly #held = new Map<string, number>();
+  /** Clients that have their share. */
+  #full = 0;
 
   /** @param options What is shared. */
   constructor(options: SharesOptions) {
@@ -48,7 +50,7 @@ export class Shares {
    * @throws {StreamError} LIMIT_REACHED when one of them has its share.
    */
   check(clients: readonly string[]): void {
-    const full = this.#full(clients);
+    const full = this.#firstFull(clients);
     if (full === undefined) return;
     const { what, option, refused } = this.#options;
     refused();
@@ -60,11 +62,25 @@ export class Shares {
 
   /** Whether a request may have one more place; nobody is refused anything. */
   hasRoom(clients: readonly string[]): boolean {
-    return this.#full(clients) === undefined;
+    return this.#firstFull(clients) === undefined;
   }
 
-  #full(clients: readonly string[]): string | undefined {
+  /** Whether any client has its share: if none has, nobody needs to be named. */
+  get isAnyFull(): boolean {
+    return this.#full > 0;
+  }
+
+  #firstFull(clients: readonly string[]): string | undefined {
     return clients.find((client) => (this.#held.get(client) ?? 0) >= this.maxPerClient);
+  }
+
+  #change(client: string, by: 1 | -1): void {
+    const before = this.#held.get(client) ?? 0;
+    const after = before + by;
+    if (after > 0) this.#held.set(client, after);
+    else this.#held.delete(client);
+    const isFull = (held: number) => held >= this.maxPerClient;
+    if (isFull(before) !== isFull(after)) this.#full += by;
   }
 
   /**
@@ -72,16 +88,12 @@ export class Shares {
    * @returns Gives it back; does nothing a second time.
    */
   hold(clients: readonly string[]): () => void {
-    for (const client of clients) this.#held.set(client, (this.#held.get(client) ?? 0) + 1);
+    for (const client of clients) this.#change(client, 1);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      for (const client of clients) {
-        const left = this.#held.get(client)! - 1;
-        if (left > 0) this.#held.set(client, left);
-        else this.#held.delete(client);
-      }
+      for (const client of clients) this.#change(client, -1);
     };
   }
 

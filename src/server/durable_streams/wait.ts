@@ -45,7 +45,7 @@ export class Wait implements Ending {
     const { sessions, runtime, references } = this.#parts;
     const { req: { raw }, env } = this.#context;
     const clients = clientsOf(this.#context, references);
-    sessions.checkRoom(clients);
+    sessions.checkRoom(() => clients);
     sessions.add(this, "http", clients);
     const unwatch = this.#resource.watch(this.#bell.ring);
     const stopWaiting = whileGranted(this.#context, (reason) => this.fail(reason));

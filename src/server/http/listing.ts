@@ -73,7 +73,7 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
         after: cursor(isResourceId),
       },
       answers: { 200: answerOf("a page", jsonOf(array(RESOURCE)), "Link") },
-      errors: [],
+      errors: ["LIMIT_REACHED"],
       async handle(c, { context, status, name, id, limit, after }) {
         const found = await resources.list({
           limit: limit + 1,
@@ -100,7 +100,7 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
         count: inQuery("count", "lines at most; without it none are shown", integer(1, MAX_LINES)),
       },
       answers: { 200: answerOf("the resource", jsonOf(RESOURCE_WITH_LINES)) },
-      errors: ["NOT_FOUND"],
+      errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
       async handle(c, { id, start, count }) {
         const info = references.info(await resources.get(id), references.base(c));
         if (count === undefined) return json(c, info);
@@ -124,7 +124,7 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
       },
       access: { scope: "admin", reach: ofResource },
       answers: { 204: answer("deleted") },
-      errors: ["NOT_FOUND", "WRONG_STATE"],
+      errors: ["NOT_FOUND", "WRONG_STATE", "STORAGE_FAILED"],
       async handle(c, { id, force }) {
         await resources.delete(id, { force });
         return c.body(null, 204);

@@ -11,11 +11,13 @@ import { PROBLEM, type Schema, TEXT } from "./schemas.ts";
 type Json = Record<string, unknown>;
 
 /** Errors that any request may end with. */
-const OF_ALL: readonly ErrorCode[] = ["ORIGIN_REFUSED", "HOST_REFUSED", "INTERNAL"];
-/** Errors of requests that present a credential, or one where none may stand. */
+const OF_ALL: readonly ErrorCode[] = [
+  ...["ORIGIN_REFUSED", "HOST_REFUSED", "LIMIT_REACHED", "INTERNAL"] as const,
+];
+/** Errors of requests that present a credential, or one where none may stand, and of the catalog behind them. */
 const OF_GUARDED: readonly ErrorCode[] = [
   ...["BAD_REQUEST", "UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "RATE_LIMITED"] as const,
-  "UNREACHABLE",
+  ...["UNREACHABLE", "NOT_READY"] as const,
 ];
 
 /**

@@ -108,7 +108,7 @@ function introduce(
  */
 export function checkUpgrade(c: Context, { sessions, references }: FaceParts): void {
   const { req } = c;
-  sessions.checkRoom(clientsOf(c, references));
+  sessions.checkRoom(() => clientsOf(c, references));
   if (req.header("upgrade")?.toLowerCase() === "websocket") return;
   throw new StreamError(
     "BAD_REQUEST",
