@@ -11,7 +11,7 @@ import { heardSocket, turn } from "../turn.ts";
 /** Requests that begin in one turn of the event loop may take so long; others begin in later turns. */
 const TURN_MS = 2;
 /** So many of those that wait begin in one turn; with one in each, small answers cost half as much again. */
-const MOST_BEGUN = 8;
+const MOST_BEGUN = 4;
 
 /** Lets requests begin. */
 export class RequestTurns {
