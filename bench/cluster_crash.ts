@@ -2,6 +2,7 @@
  * Lets members of the engine and nodes fail in every way, and looks whether a byte or the truth is lost:
  *
  *     deno task bench:cluster-crash [--runtime deno|bun|binary] [--rounds 40] [--seed N]
+ *       [--targets leader,node] [--faults "kill -9,SIGTERM"]
  *
  * Each has a network namespace and a disk of its own: on Linux, as root. A round is one fault under five uploads.
  */
@@ -11,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "@std/cli/parse-args";
 import { type Kind, within } from "../tests/helpers/cli.ts";
 import { Chance } from "../tests/helpers/random.ts";
-import { ALL, type Fault } from "./helpers/cluster/faults.ts";
+import { ALL, type Fault, FAULTS, TARGETS } from "./helpers/cluster/faults.ts";
 import { ACTIVITIES, type Activity, Round } from "./helpers/cluster/round.ts";
 import { World } from "./helpers/cluster/world.ts";
 
@@ -49,9 +50,9 @@ function program(): string[] {
 }
 
 /** All faults in any order, again and again. */
-function* faults(chance: Chance): Generator<Fault, never> {
+function* inAnyOrder(faults: readonly Fault[], chance: Chance): Generator<Fault, never> {
   for (;;) {
-    const left = [...ALL];
+    const left = [...faults];
     while (left.length > 0) yield left.splice(chance.whole(0, left.length - 1), 1)[0];
   }
 }
@@ -72,16 +73,22 @@ function spread(values: readonly number[]): string {
 }
 
 const given = parseArgs(process.argv.slice(2), {
-  string: ["runtime", "rounds", "seed"],
+  string: ["runtime", "rounds", "seed", "targets", "faults"],
   default: {
     runtime: "binary",
     rounds: "40",
     seed: String(Math.floor(Math.random() * 2 ** 32)),
+    targets: TARGETS.join(","),
+    faults: FAULTS.join(","),
   },
   unknown: (argument) => refuse(`there is no option ${argument}`),
 });
 const [rounds, seed] = [given.rounds, given.seed].map(Number);
 if (![rounds, seed].every(Number.isSafeInteger)) refuse("--rounds and --seed want numbers");
+const wanted = ALL.filter(({ target, fault }) =>
+  given.targets.split(",").includes(target) && given.faults.split(",").includes(fault)
+);
+if (wanted.length === 0) refuse(`--targets: ${TARGETS.join(",")}; --faults: ${FAULTS.join(",")}`);
 if (!KINDS.includes(given.runtime)) refuse(`--runtime wants one of ${KINDS.join(", ")}`);
 moveApart();
 console.log(JSON.stringify({ runtime: given.runtime, rounds, seed }));
@@ -91,7 +98,7 @@ const violations: string[] = [];
 let looks = 0;
 {
   await using world = await World.start(given.runtime as Kind, true);
-  const next = faults(chance);
+  const next = inAnyOrder(wanted, chance);
   for (let count = 0; count < rounds; count++) {
     const fault = next.next().value;
     const startedAtMs = performance.now();

@@ -148,6 +148,12 @@ export interface Storage {
    * @param listener Hears what comes after the status that is returned.
    */
   follow(id: string, listener: TailListener): Promise<FollowedTail>;
+  /**
+   * The newest status of a log, wherever it was told; null where storage knows none. Missing where nobody is ever
+   * behind who follows the tail.
+   * @param id Id of the log.
+   */
+  newest?(id: string): Promise<ResourceStatus | null>;
   /** Whether appends wait for longer than usual, as nothing takes them; missing where none waits. */
   readonly isStalled?: boolean;
   /** Bytes that can still be stored; missing where nobody knows. */

@@ -132,7 +132,9 @@ export class Bucket {
         this.#refuse(error);
         const found = await this.read(key);
         if (found?.change === change) return { sequence: found.sequence };
-        if ((found?.sequence ?? 0) > expected || isRefusal(error)) return { found };
+        if ((found?.sequence ?? 0) > expected) return { found };
+        // Where nothing is to be seen of what refused it, who looked was behind.
+        if (isRefusal(error) && found === null && expected > 0) return { found };
         throw error;
       }
     });

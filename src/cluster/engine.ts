@@ -17,6 +17,8 @@ import { StreamError } from "../protocol.ts";
 const PING_MS = 500;
 const MOST_PINGS = 2;
 const RECONNECT_MS = 100;
+/** One that takes a connection and says nothing stands still, in ms. */
+const REACHED_MS = 2000;
 /** A request that the engine does not answer within so long is made again, in ms. */
 const ANSWER_MS = 1000;
 /** Members agree on a new stream, and make its files, in ms. */
@@ -24,6 +26,8 @@ const MADE_WITHIN_MS = 10_000;
 /** A member that is connected and answers nothing for so long is left for another one, but not more often, in ms. */
 const SILENCE_MS = 1500;
 const PATIENCE_MS = 3000;
+/** So long after something went wrong a member may not know yet that it leads nothing any more, in ms. */
+const SETTLED_MS = 10_000;
 
 /** Buckets of the records of resources; the id says which. */
 export const RECORD_BUCKETS: readonly string[] = ["rec-0", "rec-1", "rec-2", "rec-3"];
@@ -44,6 +48,7 @@ export class Engine {
   #isConnected = true;
   #answeredAtMs = performance.now();
   #leftAtMs = -Infinity;
+  #troubledAtMs = -Infinity;
 
   /** Use {@link connectEngine}. */
   constructor(
@@ -59,6 +64,11 @@ export class Engine {
   /** Whether a member is connected. */
   get isConnected(): boolean {
     return this.#isConnected;
+  }
+
+  /** Whether nothing has gone wrong for a while: who says that it leads a stream can be believed. */
+  get isSettled(): boolean {
+    return this.#isConnected && performance.now() - this.#troubledAtMs > SETTLED_MS;
   }
 
   /**
@@ -110,7 +120,7 @@ export class Engine {
 
   /** The engine did not answer: a member that was cut off from the others keeps its clients, and is left here. */
   unanswered(): void {
-    const nowMs = performance.now();
+    const nowMs = this.#troubledAtMs = performance.now();
     if (!this.#isConnected || nowMs - this.#answeredAtMs < SILENCE_MS) return;
     if (nowMs - this.#leftAtMs < PATIENCE_MS) return;
     this.#leftAtMs = nowMs;
@@ -141,12 +151,14 @@ export class Engine {
 
   #lost(): void {
     this.#isConnected = false;
+    this.#troubledAtMs = performance.now();
     for (const reject of this.#inFlight) reject(away());
     this.#inFlight.clear();
   }
 
   #found(): void {
     this.#isConnected = true;
+    this.#troubledAtMs = performance.now();
     for (const resolve of this.#waiting) resolve();
     for (const listener of this.#reconnected) listener();
   }
@@ -182,6 +194,7 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
     const nc = await connect({
       servers: [...servers],
       name: "stream",
+      timeout: REACHED_MS,
       authenticator: credentials && credsAuthenticator(credentials),
       pingInterval: PING_MS,
       maxPingOut: MOST_PINGS,

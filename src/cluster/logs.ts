@@ -12,7 +12,7 @@ import { StreamError } from "../protocol.ts";
 import { type Engine, shardOf } from "./engine.ts";
 
 /** Version of what is in the streams; another one cannot be read. */
-const FORMAT = "1";
+const FORMAT = "2";
 /** Streams that logs are spread over, unless somebody says otherwise. */
 const SHARDS = 12;
 /** The engine's code for a stream that does not exist. */
@@ -116,9 +116,13 @@ export interface LogPlace {
   readonly live: string;
 }
 
-/** Where the log of a resource is. */
+/** Where the log of a resource is, unless it had to move. */
 export function placeOf(id: string, shards: number): LogPlace {
-  const shard = shardOf(id, shards);
+  return placeIn(id, shardOf(id, shards));
+}
+
+/** Where the log of a resource is in one of the streams. */
+export function placeIn(id: string, shard: number): LogPlace {
   const name = number(shard);
   return {
     stream: streamOf(shard),

@@ -7,8 +7,8 @@
  * @module
  */
 import type { Engine } from "../cluster/engine.ts";
-import { ownerSubject, placeOf, shardsOf, streamOf } from "../cluster/logs.ts";
-import { isResourceId, StreamError } from "../protocol.ts";
+import { ownerSubject, placeOf, shardsOf } from "../cluster/logs.ts";
+import { isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
 import type {
   FollowedTail,
   LogOptions,
@@ -18,16 +18,26 @@ import type {
   TailListener,
 } from "../storage.ts";
 import { MessageCache } from "./nats/cache.ts";
+import { claim, endOf, missing } from "./nats/claim.ts";
 import { fenced, LogExchange, Patience } from "./nats/exchange.ts";
-import { encodeHead, type LogMessage, type LogState, stateBehind } from "./nats/message.ts";
+import { Lanes, spareOf } from "./nats/lanes.ts";
+import {
+  encodeHead,
+  laneOf,
+  type LogMessage,
+  type LogState,
+  positionOf,
+  segmentOf,
+} from "./nats/message.ts";
 import { NatsReader } from "./nats/reader.ts";
+import { Survey } from "./nats/survey.ts";
 import { Tail } from "./nats/tail.ts";
 import { NatsWriter, type OwnedLog } from "./nats/writer.ts";
 
 /** For how long an engine that takes nothing is waited for, in ms. */
 const PATIENCE_MS = 10 * 60_000;
-/** Free space is looked at so often, in ms. */
-const FREE_SPACE_MS = 5000;
+/** A stream that takes nothing for so long is left for the spare one, in ms. */
+const STALL_MS = 600;
 
 const NOTHING: LogState = { size: 0, lineBreaks: 0, isLineOpen: false };
 
@@ -35,6 +45,8 @@ const NOTHING: LogState = { size: 0, lineBreaks: 0, isLineOpen: false };
 export interface NatsStorageOptions {
   /** For how long an engine that takes nothing is waited for, in ms; ten minutes by default. */
   patienceMs?: number;
+  /** After how long an upload goes on in its spare stream, in ms; 600 by default. */
+  stallMs?: number;
 }
 
 /** Storage in the engine; the engine is closed by whoever connected to it. */
@@ -46,12 +58,16 @@ export class NatsStorage implements Storage {
   readonly #writers = new Map<string, NatsWriter>();
   readonly #tails = new Map<string, Tail>();
   readonly #ends: (() => void)[] = [];
-  #free: { bytes: Promise<number>; atMs: number } | null = null;
+  readonly #stallMs: number;
+  readonly #survey: Survey;
+  #moves = 0;
 
-  private constructor(engine: Engine, shards: number, { patienceMs }: NatsStorageOptions) {
+  private constructor(engine: Engine, shards: number, options: NatsStorageOptions) {
     this.#engine = engine;
     this.#shards = shards;
-    this.#patience = new Patience(patienceMs ?? PATIENCE_MS);
+    this.#survey = new Survey(engine, shards);
+    this.#patience = new Patience(options.patienceMs ?? PATIENCE_MS);
+    this.#stallMs = options.stallMs ?? STALL_MS;
     const owners = engine.nc.subscribe(ownerSubject("*"), {
       callback: (error, { subject, data }) => {
         if (error !== null) return;
@@ -81,64 +97,52 @@ export class NatsStorage implements Storage {
     return !this.#engine.isConnected || this.#patience.isStrained;
   }
 
+  /** How often an upload went on in its other stream, as nobody took anything in the one where it was. */
+  get moves(): number {
+    return this.#moves;
+  }
+
   /** Makes a new, empty log. */
   async create(id: string, { epoch, lineAccess }: LogOptions): Promise<LogWriter> {
-    const exchange = this.#exchange(id);
+    const lanes = this.#lanes(id);
     const writer = newWriter();
-    const log = { epoch, writer, lineAccess, status: null, statusSequence: 0, state: NOTHING };
-    const fields = encodeHead({ ...log, birth: 0, before: NOTHING });
+    const leaders = (await this.#survey.infos()).map((info) => info?.cluster?.leader);
+    const spare = spareOf(id, leaders);
+    lanes.meet({ spare });
+    const log = { epoch, writer, spare, lineAccess, status: null, statusPosition: 0 };
+    const name = `${writer}:0`;
+    const head = { ...log, name, birth: 0, segment: 0, after: 0, before: NOTHING };
     const lostTo = () => new StreamError("CONFLICT", `the log ${id} exists already`);
-    const attempt = { writer, expected: 0, lostTo };
-    const birth = await exchange.store(fields, new Uint8Array(0), attempt);
-    return this.#own(exchange, { ...log, birth, sequence: birth });
+    const attempt = { name, expected: 0, lostTo };
+    const birth = await lanes.home.store(encodeHead(head), new Uint8Array(0), attempt);
+    return this.#own(lanes, { ...log, state: NOTHING, birth, ends: [birth, 0], position: birth });
   }
 
   /** Takes over an existing log at its end. */
   async recover(id: string, options: LogOptions): Promise<LogWriter> {
-    const exchange = this.#exchange(id);
+    const lanes = this.#lanes(id);
     const { epoch } = options;
-    for (const writer = newWriter();;) {
-      const last = await exchange.last();
-      if (last === null) throw missing(id);
-      if (last.epoch >= epoch) throw fenced(epoch, last.epoch);
-      // An owner that goes on appending would be faster again and again.
+    const writer = newWriter();
+    const { newest, ...place } = await claim(lanes, epoch, writer, () => {
       this.#engine.nc.publish(ownerSubject(id), String(epoch));
-      const { status, statusSequence } = await newestStatus(exchange, last);
-      const { birth, lineAccess } = last;
-      const state = await this.#end(exchange, last, options);
-      const head = {
-        epoch,
-        writer,
-        birth,
-        before: state,
-        lineAccess,
-        status: null,
-        statusSequence,
-      };
-      const lostTo = () => new StreamError("CONFLICT", "another owner was faster");
-      try {
-        const attempt = { writer, expected: last.sequence, lostTo };
-        const sequence = await exchange.store(encodeHead(head), new Uint8Array(0), attempt);
-        const log = { ...head, state, status, sequence };
-        return this.#own(exchange, log);
-      } catch (error) {
-        if (!(error instanceof StreamError) || error.code !== "CONFLICT") throw error;
-      }
-    }
+    });
+    const { birth, spare, lineAccess } = newest;
+    const status = await newestStatus(lanes, newest);
+    const state = await this.#end(lanes, newest, options);
+    const log = { epoch, writer, birth, spare, lineAccess, state, ...status, ...place };
+    if (state.size < endOf(newest).size) await cut(lanes, log);
+    return this.#own(lanes, log);
   }
 
   /** Opens a log for reading. */
   async openReader(id: string): Promise<LogReader> {
-    const exchange = this.#exchange(id);
-    const first = await exchange.first();
-    if (first === null) throw missing(id);
-    return new NatsReader(exchange, first, this.#cache);
+    return await this.#reader(this.#lanes(id));
   }
 
   /** Deletes a log. */
   async delete(id: string): Promise<boolean> {
     if (!isResourceId(id)) return false;
-    const isDeleted = await this.#exchange(id).purge();
+    const isDeleted = await this.#purge(this.#lanes(id));
     this.#writers.get(id)?.deleted();
     this.#tails.get(id)?.deleted();
     return isDeleted;
@@ -146,10 +150,10 @@ export class NatsStorage implements Storage {
 
   /** Follows the tail of a log, whichever node writes it. */
   async follow(id: string, listener: TailListener): Promise<FollowedTail> {
-    const exchange = this.#exchange(id);
+    const lanes = this.#lanes(id);
     let tail = this.#tails.get(id);
     if (tail === undefined) {
-      const added: Tail = tail = new Tail(exchange, () => {
+      const added: Tail = tail = new Tail(lanes, () => {
         if (this.#tails.get(id) === added) this.#tails.delete(id);
       });
       this.#tails.set(id, tail);
@@ -159,13 +163,23 @@ export class NatsStorage implements Storage {
     return await tail.follow(listener);
   }
 
+  /** The newest status of a log: whoever follows its tail on this node may be behind when a leader ends. */
+  async newest(id: string): Promise<ResourceStatus | null> {
+    const writer = this.#writers.get(id);
+    // One that was cut off is not told that it has the log no more.
+    if (writer && (this.#engine.isSettled || writer.isFresh)) return writer.status;
+    const lanes = this.#lanes(id);
+    const last = await lanes.newest();
+    return last && (await newestStatus(lanes, last)).status;
+  }
+
   /** Bytes that can still be stored, if they go where there is least room. */
-  freeBytes(): Promise<number> {
-    const nowMs = performance.now();
-    if (this.#free === null || nowMs - this.#free.atMs > FREE_SPACE_MS) {
-      this.#free = { bytes: this.#leastFree(), atMs: nowMs };
-    }
-    return this.#free.bytes;
+  async freeBytes(): Promise<number> {
+    const infos = await this.#survey.infos();
+    const free = infos.filter((info) => info !== undefined)
+      .map(({ config, state }) => config.max_bytes - state.bytes);
+    if (free.length === 0) throw new StreamError("NOT_READY", "the engine does not answer");
+    return Math.max(0, Math.min(...free)) * this.#shards;
   }
 
   /** Ends all waiting and following. */
@@ -176,59 +190,87 @@ export class NatsStorage implements Storage {
     return Promise.resolve();
   }
 
-  #exchange(id: string): LogExchange {
+  #lanes(id: string): Lanes {
     if (!isResourceId(id)) throw missing(id);
-    return new LogExchange(this.#engine, id, placeOf(id, this.#shards), this.#patience);
+    const place = placeOf(id, this.#shards);
+    return new Lanes(new LogExchange(this.#engine, id, place, this.#patience));
   }
 
-  #own(exchange: LogExchange, log: OwnedLog): LogWriter {
-    const { id } = exchange;
+  async #reader(lanes: Lanes): Promise<NatsReader> {
+    const first = await lanes.first();
+    if (first === null) throw missing(lanes.id);
+    return new NatsReader(lanes, first, this.#cache);
+  }
+
+  #own(lanes: Lanes, log: OwnedLog): LogWriter {
+    const { id } = lanes;
     this.#writers.get(id)?.fence(log.epoch);
-    const writer: NatsWriter = new NatsWriter(exchange, log, {
+    const writer: NatsWriter = new NatsWriter(lanes, log, {
       stored: (message) => this.#tails.get(id)?.stored(writer, message),
+      moved: () => this.#moves++,
       ended: () => {
         if (this.#writers.get(id) === writer) this.#writers.delete(id);
         this.#tails.get(id)?.detach(writer);
       },
-    });
+    }, this.#stallMs);
     this.#writers.set(id, writer);
     this.#tails.get(id)?.attach(writer);
     return writer;
   }
 
   /** State of a log at its end, or where an append begins that is not whole. */
-  async #end(exchange: LogExchange, last: LogMessage, { whole }: LogOptions): Promise<LogState> {
-    const end = stateBehind(last.before, last.data, last.lineAccess);
+  async #end(lanes: Lanes, newest: LogMessage, { whole }: LogOptions): Promise<LogState> {
+    const end = endOf(newest);
     if (whole === undefined) return end;
     const { byteOffset, byteCount } = whole;
     if (end.size <= byteOffset || end.size >= byteOffset + byteCount) return end;
-    const first = await exchange.first();
-    if (first === null) throw missing(exchange.id);
-    return await new NatsReader(exchange, first, this.#cache).stateAt(byteOffset);
+    return await (await this.#reader(lanes)).stateAt(byteOffset);
   }
 
-  async #leastFree(): Promise<number> {
-    const { streams } = this.#engine.jsm;
-    const names = Array.from({ length: this.#shards }, (_, shard) => streamOf(shard));
-    const infos = await Promise.all(
-      names.map((name) => this.#engine.request(() => streams.info(name))),
+  /** Purges a log wherever it is; the stream that it begins in last, as that one names the other. */
+  async #purge(lanes: Lanes): Promise<boolean> {
+    const { home } = lanes;
+    const others = await lanes.first() === null
+      ? await this.#leftovers(home)
+      : lanes.spare === null
+      ? []
+      : [lanes.spare];
+    const purged = await Promise.all(others.map((exchange) => exchange.purge()));
+    return await home.purge() || purged.includes(true);
+  }
+
+  /** Streams with something of a log that is gone: an owner may have come there when it was deleted. */
+  async #leftovers(home: LogExchange): Promise<LogExchange[]> {
+    const found = await Promise.all(
+      Array.from({ length: this.#shards }, async (_, shard) => {
+        const exchange = home.elsewhere(shard);
+        return (await exchange.newest()).last === null ? [] : [exchange];
+      }),
     );
-    const free = infos.map(({ config, state }) => config.max_bytes - state.bytes);
-    return Math.max(0, Math.min(...free)) * this.#shards;
+    return found.flat();
   }
 }
 
-/** The newest status of a log, and the sequence of the message that told it. */
-async function newestStatus(exchange: LogExchange, last: LogMessage) {
-  const { status, statusSequence } = last;
-  if (status !== null || statusSequence === 0) return { status, statusSequence };
-  return { status: (await exchange.at(statusSequence)).status, statusSequence };
+/** The newest status of a log, and the position of the message that told it. */
+async function newestStatus(lanes: Lanes, { status, statusPosition }: LogMessage) {
+  if (status !== null || statusPosition === 0) return { status, statusPosition };
+  return { status: (await lanes.message(statusPosition)).status, statusPosition };
+}
+
+/** Cuts off what is behind the state of a log that nobody else can write to any more. */
+async function cut(lanes: Lanes, log: OwnedLog): Promise<void> {
+  const { epoch, writer, position, ends } = log;
+  const segment = segmentOf(position);
+  const lane = laneOf(segment);
+  const name = `${writer}:cut`;
+  const head = { ...log, before: log.state, name, segment, after: 0, status: null };
+  const lostTo = (last: LogMessage) => fenced(epoch, last.epoch);
+  const attempt = { name, expected: ends[lane], lostTo };
+  const exchange = lanes.at(lane)!;
+  ends[lane] = await exchange.store(encodeHead(head), new Uint8Array(0), attempt);
+  log.position = positionOf(segment, ends[lane]);
 }
 
 function newWriter(): string {
   return crypto.randomUUID().slice(0, 8);
-}
-
-function missing(id: string): StreamError {
-  return new StreamError("NOT_FOUND", `there is no log ${id}`);
 }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { RecordChange, ResourceRecord } from "../../src/catalog.ts";
 import { NatsCatalog } from "../../src/catalog/nats.ts";
-import type { Engine } from "../../src/cluster/engine.ts";
+import { type Engine, RECORD_BUCKETS, shardOf } from "../../src/cluster/engine.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { eventually } from "../helpers/frames/connection.ts";
 import { override } from "../helpers/storage.ts";
@@ -53,6 +53,30 @@ test("a change whose answer is lost was made once, and is no conflict", async ()
   assertEquals(await catalog.delete(created.id), true);
   assertEquals(changes.map(({ is }) => is?.revision), [0, 1, 2, 3, 4, 5, undefined]);
   assert(lost >= 7, `${lost}`);
+});
+
+test("a change whose answer is lost is no conflict, though whoever is asked then is behind for a while", async () => {
+  await using place = await emptyPlace();
+  const { jsm } = place.engine;
+  let [lost, behind] = [0, 0];
+  const catalog = await place.catalog({
+    engine: override(losing(place.engine, () => lost-- > 0), {
+      jsm: override(jsm, {
+        streams: override(jsm.streams, {
+          getMessage: async (...given) =>
+            behind-- > 0 ? old : await jsm.streams.getMessage(...given),
+        }),
+      }),
+    }),
+  });
+  const created = record();
+  await catalog.create(created);
+  const bucket = RECORD_BUCKETS[shardOf(created.id, RECORD_BUCKETS.length)];
+  const last_by_subj = `$KV.${bucket}.${created.id}`;
+  const old = await jsm.streams.getMessage(`KV_${bucket}`, { last_by_subj });
+  [lost, behind] = [1, 2];
+  assertEquals((await catalog.update(created.id, 0, { size: 1 })).revision, 1);
+  assert(lost < 1 && behind < 1, "nobody was asked");
 });
 
 test("whoever was told NOT_READY goes on from its change, if it was made after all", async () => {

@@ -154,10 +154,18 @@ export class EngineCluster implements AsyncDisposable {
     throw new Error("the engine does not start: is nats-server there (STREAM_NATS)?");
   }
 
-  /** The member that leads a stream. */
+  /** The member that leads a stream, as soon as there is one. */
   async leaderOf(engine: Engine, stream: string): Promise<Member> {
-    const { cluster } = await engine.jsm.streams.info(stream);
-    return this.members.find(({ name }) => name === cluster?.leader)!;
+    for (const untilMs = performance.now() + START_MS;;) {
+      try {
+        const { cluster } = await engine.jsm.streams.info(stream);
+        const leader = this.members.find(({ name }) => name === cluster?.leader);
+        if (leader !== undefined) return leader;
+      } catch (error) {
+        if (performance.now() > untilMs) throw error;
+      }
+      await sleep(100);
+    }
   }
 
   /** A fresh cluster is healthy before it can make a stream. */

@@ -46,5 +46,10 @@ let shared: Promise<EngineCluster> | null = null;
 
 /** Logs in the engine of this process. */
 export async function logsInEngine(): Promise<EngineLogs> {
-  return new EngineLogs(await (shared ??= sharedCluster().then(withLogs)));
+  return new EngineLogs(await engineOfLogs());
+}
+
+/** The engine of this process, with streams for logs. */
+export function engineOfLogs(): Promise<EngineCluster> {
+  return shared ??= sharedCluster().then(withLogs);
 }

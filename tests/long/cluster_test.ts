@@ -1,6 +1,6 @@
 /** The engine's members end in the middle of uploads: all that was acknowledged is there once, in order, everywhere. */
 import { test } from "node:test";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import { open, push } from "../../mod.ts";
 import { EngineCluster } from "../cluster/engine.ts";
 import { EngineLogs, withLogs } from "../cluster/logs.ts";
@@ -14,13 +14,16 @@ import { startServer } from "../helpers/server.ts";
 test("engine: its leader, then all members at once are killed, and an upload and its follower go on", async () => {
   await using cluster = await withLogs(await EngineCluster.start());
   await using logs = new EngineLogs(cluster);
-  const upload = new BusyUpload(await logs.node(), await logs.node());
+  const node = await logs.node();
+  const upload = new BusyUpload(node, await logs.node());
   const engine = await cluster.connect();
   for (let round = 0; round < 2; round++) {
     await upload.progress();
     const leader = await upload.leader(cluster, engine);
     await leader.kill();
     await upload.progress();
+    // It is the first to notice: nobody is elected so soon.
+    if (round === 0) assertGreater(node.moves, 0);
     leader.start();
     await cluster.healthy();
     await upload.progress();

@@ -8,6 +8,7 @@ import type { ResourceEvent, Resources } from "../../src/resources.ts";
 import type { Appender, OwnedUpload } from "../../src/resources.ts";
 import { contextEvents } from "../../src/server/http/events.ts";
 import { References } from "../../src/server/references.ts";
+import type { Storage } from "../../src/storage.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
 import { framesRuntime } from "../../mod.ts";
 import { utf8 } from "../helpers/bytes.ts";
@@ -513,6 +514,88 @@ test("a status between the record and the tail is not missed, nor is an end", as
     const expected = how === "status" ? [8, "IN_PROGRESS"] : [4, "COMPLETED"];
     assertEquals([currentSize, transferStatus], expected);
   }
+});
+
+test("an upload that ends while its record is read has its digest", async () => {
+  await using cluster = new Cluster();
+  const { appender } = await uploading(cluster.node("a"), "one\n");
+  const { id } = appender.resource;
+  const checksum = await checksumOf(utf8("one\n"));
+  const catalog = new MemoryCatalog(cluster.records);
+  const b = cluster.node("b", { catalog });
+  await using opened = await b.open(id);
+  const get = catalog.get.bind(catalog);
+  catalog.get = async (id) => {
+    const record = await get(id);
+    catalog.get = get;
+    await appender.complete(checksum);
+    await statusWhere(opened.resource, isOver);
+    return record;
+  };
+  const { status, digest } = await b.get(id);
+  assertEquals([status.transferStatus, digest?.value], ["COMPLETED", checksum]);
+});
+
+test("a node that hears nothing shows what the record says", async () => {
+  await using cluster = new Cluster();
+  const { appender } = await uploading(cluster.node("a"), "one\n");
+  const storage = new MemoryStorage(cluster.logs);
+  const catalog = new MemoryCatalog(cluster.records);
+  catalog.watch = () => () => {};
+  const follow: Storage["follow"] = (id) => storage.follow(id, { appended() {}, told() {} });
+  const newest = () => Promise.resolve(null);
+  const deaf = changed(storage, { storage: { follow, newest } });
+  const b = cluster.node("b", { catalog, storage: deaf });
+  await using opened = await b.open(appender.resource.id);
+  await appender.complete(await checksumOf(utf8("one\n")));
+  assertEquals(opened.resource.status.transferStatus, "IN_PROGRESS");
+  assertEquals((await b.get(opened.resource.id)).status.transferStatus, "COMPLETED");
+});
+
+test("a node whose tail is behind shows what storage knows", async () => {
+  await using cluster = new Cluster();
+  const { appender } = await uploading(cluster.node("a"), "one\n");
+  const { id } = appender.resource;
+  const storage = new MemoryStorage(cluster.logs);
+  const b = cluster.node("b", {
+    storage: changed(storage, {
+      storage: {
+        follow: (id, { appended }) => storage.follow(id, { appended, told() {} }),
+        newest: () => Promise.resolve(appender.resource.status),
+      },
+    }),
+  });
+  await using opened = await b.open(id);
+  await write(appender, "two\n");
+  assertEquals(opened.resource.status.currentSize, 4);
+  assertEquals((await b.get(id)).status.currentSize, 8);
+});
+
+test("a tail that is behind its record is not believed: the next one is", async () => {
+  await using cluster = new Cluster();
+  const upload = await uploading(cluster.node("a"), "one\n");
+  const { id } = upload.appender.resource;
+  const storage = new MemoryStorage(cluster.logs);
+  const tails: ResourceStatus[] = [];
+  const b = cluster.node("b", {
+    storage: changed(storage, {
+      storage: {
+        async follow(id, listener) {
+          const tail = await storage.follow(id, listener);
+          return { ...tail, status: tails.shift() ?? tail.status };
+        },
+      },
+    }),
+  });
+  const old = (await b.get(id)).status;
+  const resumed = await resumeOn(cluster.node("c"), upload);
+  await write(resumed, "two\n");
+  const { status } = await b.get(id);
+  assertEquals([status.epoch, status.currentSize], [2, 8]);
+  tails.push(old);
+  assertEquals((await b.get(id)).status, status);
+  for (let times = 0; times < 20; times++) tails.push(old);
+  assertEquals((await b.get(id)).status.epoch, 2);
 });
 
 test("a status is the newest one also while another reader begins to follow", async () => {

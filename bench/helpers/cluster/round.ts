@@ -60,7 +60,7 @@ export class Round {
   readonly #pushing = new Standstill();
   readonly #following = new Standstill();
   readonly #failed = Promise.withResolvers<void>();
-  readonly #lanes: { subject: Subject; upload: PushedUpload }[] = [];
+  readonly #ids = new Map<Activity, string>();
   #isMended = false;
 
   constructor(
@@ -91,9 +91,9 @@ export class Round {
   /** Ends when what failed is mended, and all of it is there again. */
   async #fail(): Promise<void> {
     await sleep(this.chance.whole(LEAD_MS.least, LEAD_MS.most));
-    while (this.#lanes.length < ACTIVITIES.length) await sleep(20);
+    while (this.#ids.size < ACTIVITIES.length) await sleep(20);
     const { world, fault, chance } = this;
-    const places = await placesOf(world, fault.target, this.#lanes[0].subject.id, world.nodes[0]);
+    const places = await placesOf(world, fault.target, this.#ids.get("push")!, world.nodes[0]);
     this.#pushing.begin();
     this.#following.begin();
     this.#failed.resolve();
@@ -112,7 +112,7 @@ export class Round {
       retryForMs: isLeft ? 0 : RETRY_FOR_MS,
     });
     subject.reference = upload.reference;
-    this.#lanes.push({ subject, upload });
+    this.#ids.set(activity, subject.id);
     const others = [this.#follow(subject, [b, c, a].join(","), activity)];
     if (activity === "range") others.push(this.#ranges(subject, [a, b, c]));
     if (isLeft) await this.#leave(subject, upload, relay, activity, [c, b, a].join(","));

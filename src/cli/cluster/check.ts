@@ -114,15 +114,16 @@ async function inspect(
 /** Logs without a record that are older than a registration takes. */
 async function unknownLogs({ engine, catalog }: Parts): Promise<string[]> {
   const shards = await shardsOf(engine);
-  const found: string[] = [];
+  const found = new Set<string>();
   for (let shard = 0; shard < shards; shard++) {
     const info = await engine.jsm.streams.info(streamOf(shard), { subjects_filter: "log.>" });
     for (const subject of Object.keys(info.state.subjects ?? {})) {
       const id = subject.slice(subject.lastIndexOf(".") + 1);
-      if (await catalog.get(id) === null) found.push(id);
+      if (await catalog.get(id) === null) found.add(id);
     }
   }
-  if (found.length > 0) await sleep(REGISTERED_WITHIN_MS);
-  const known = await Promise.all(found.map((id) => catalog.get(id)));
-  return found.filter((_, at) => known[at] === null);
+  if (found.size > 0) await sleep(REGISTERED_WITHIN_MS);
+  const ids = [...found];
+  const known = await Promise.all(ids.map((id) => catalog.get(id)));
+  return ids.filter((_, at) => known[at] === null);
 }

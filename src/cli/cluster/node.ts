@@ -95,6 +95,11 @@ export async function openNode(options: Options, directory: string): Promise<Clu
             measure: () => Number(storage.isStalled),
           },
           {
+            name: "stream_spare_moves",
+            help: "How often an upload went on in its other stream, as nobody took anything.",
+            measure: () => storage.moves,
+          },
+          {
             name: "stream_catalog_lag_seconds",
             help: "At most so long ago the copy of the catalog had everything.",
             measure: () => catalog.lagMs / 1000,

@@ -6,7 +6,7 @@
  * @module
  */
 import type { Catalog, ResourceRecord } from "../../catalog.ts";
-import { isFinal, type ResourceStatus, StreamError } from "../../protocol.ts";
+import { isFinal, isNewer, type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { FollowedTail, LogReader, Storage, TailListener } from "../../storage.ts";
 import { findRecord, notFound } from "../find.ts";
 import { annotationAt } from "../intent.ts";
@@ -23,6 +23,10 @@ const MAX_IDLE = 64;
 const IDLE_MS = 5000;
 /** A record is believed for so long: `stream check --repair` changes finished ones in a process of its own. */
 const BELIEVED_MS = 1000;
+
+/** How often storage and catalog are asked until neither is behind the other, and what they are given between, in ms. */
+const ATTEMPTS = 5;
+const AGAIN_MS = 100;
 
 /** A record with the newest status, which a running upload has not written to the catalog yet. */
 export type ResourceView = ResourceRecord & {
@@ -119,17 +123,53 @@ export class ResourceCache {
    * @throws {StreamError} NOT_FOUND.
    */
   async get(id: string): Promise<ResourceView> {
-    const view = this.view(await this.#record(id));
+    const view = await this.#look(id);
+    const { status } = view;
+    let record: ResourceRecord = view;
+    // It ended meanwhile: its digest only its record knows.
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      if (!isFinal(status.transferStatus) || isFinal(record.transferStatus)) break;
+      if (attempts > 0) await pause();
+      record = await this.#record(id);
+    }
+    return viewOf(record, status);
+  }
+
+  async #look(id: string): Promise<ResourceView> {
+    const record = await this.#record(id);
+    const view = this.#known(record);
     if (isFinal(view.status.transferStatus)) return view;
-    // The record of an upload of another node is up to a second older than its tail.
+    for (let attempts = 1;; attempts++) {
+      const newest = await this.#newest(id);
+      const known = this.#known(record);
+      if (newest !== null && !isNewer(known.status, newest)) return viewOf(record, newest);
+      // Who told of it was away, and is behind: somebody else may answer the next time.
+      const isBehind = newest !== null && isNewer(statusOf(record), newest);
+      if (!isBehind || attempts === ATTEMPTS) return known;
+      await pause();
+    }
+  }
+
+  /** A record with the newest status that was heard here; where others write, who hears nothing any more is behind it. */
+  #known(record: ResourceRecord): ResourceView {
+    const view = this.view(record);
+    const recorded = statusOf(record);
+    const isBehind = this.#parts.storage.newest !== undefined && isNewer(recorded, view.status);
+    return isBehind ? viewOf(record, recorded) : view;
+  }
+
+  /** The newest status of an upload that runs: its record may be a second older. Null where nothing newer is known. */
+  async #newest(id: string): Promise<ResourceStatus | null> {
+    const { storage } = this.#parts;
+    if (storage.newest !== undefined) return await storage.newest(id);
     const held = this.#held.get(id);
     if (held !== undefined) {
       if (!held.resource.deleted) await this.#followed(held);
-      return this.view(view);
+      return null;
     }
-    const tail = await this.#parts.storage.follow(id, DEAF);
+    const tail = await storage.follow(id, DEAF);
     tail.close();
-    return tail.status === null ? view : viewOf(view, tail.status);
+    return tail.status;
   }
 
   /**
@@ -348,6 +388,10 @@ const DEAF: TailListener = { appended() {}, told() {} };
 function viewOf(record: ResourceRecord, status: ResourceStatus): ResourceView {
   if (!record.intent) return { ...record, status };
   return { ...record, annotation: annotationAt(record, status.currentSize), status };
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
 }
 
 /** No news are to come. */

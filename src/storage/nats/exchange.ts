@@ -15,7 +15,7 @@ import type {
 } from "@nats-io/jetstream";
 import { headers, type MsgHdrs } from "@nats-io/transport-node";
 import { type Engine, isFull } from "../../cluster/engine.ts";
-import type { LogPlace } from "../../cluster/logs.ts";
+import { type LogPlace, placeIn } from "../../cluster/logs.ts";
 import { StreamError } from "../../protocol.ts";
 import { decodeMessage, type LogMessage, type StoredMessage } from "./message.ts";
 
@@ -24,22 +24,39 @@ const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 500;
 /** Who waits for so long is told of at /readyz, in ms. */
 const STRAIN_MS = 1000;
+/** Before a stream is given up a look at it may take so long, in ms. */
+const LAST_LOOK_MS = 50;
 /** A read that no leader answers within so long goes to any replica, in ms. */
 const LEADER_MS = 400;
+/** The same where it matters what came last, in ms: by then a running upload has left a stream that has no leader. */
+const NEWEST_MS = 1000;
 /** A replica that is silent for so long in the middle of an answer is asked no more, in ms. */
 const ANSWER_MS = 1000;
 /** Replicas that may lag before the leader is asked for a message. */
 const LAGGING = 3;
 
+/** The last message of a log as somebody knows it. */
+export interface Newest {
+  /** The message; null for none. */
+  last: LogMessage | null;
+  /** Whether its leader says so: others learn of what that one acknowledged last from the next leader only. */
+  isSure: boolean;
+}
+
 /** Place of a message in its log, and whose it is. */
 export interface Attempt {
-  /** Its writer: how one is known whose acknowledgement was lost. */
-  writer: string;
-  /** Sequence of the message before; 0 for the first of a log. */
+  /** Its name: how one is known whose acknowledgement was lost. */
+  name: string;
+  /** Sequence of the message before in its stream; 0 for none. */
   expected: number;
-  /** What it means that somebody else has written this message there. */
-  lostTo(last: LogMessage): StreamError;
+  /** For how long a stream that takes nothing is waited for, in ms; as long as anybody is by default. */
+  limitMs?: number;
+  /** What it means that another message is there; null for one that it may come after. */
+  lostTo(last: LogMessage): StreamError | null;
 }
+
+/** A stream took nothing for as long as somebody wanted to wait; what was sent there may be stored still. */
+export class Stalled extends Error {}
 
 /** Patience of all who wait for the engine. */
 export class Patience {
@@ -73,42 +90,75 @@ export class Patience {
   }
 }
 
-/** Reads and writes the messages of one log. */
+/** Until when a connection is given to answer. */
+class Deadline {
+  #atMs: number;
+
+  /** @param ms For how long, in ms. */
+  constructor(private readonly ms: number) {
+    this.#atMs = performance.now() + ms;
+  }
+
+  /** What is left of it, in ms. */
+  get leftMs(): number {
+    return this.#atMs - performance.now();
+  }
+
+  /** Another connection has all of it again. */
+  restart(): void {
+    this.#atMs = performance.now() + this.ms;
+  }
+}
+
+/** Reads and writes the messages of one log in one stream. */
 export class LogExchange {
   /** Use {@link NatsStorage}. */
   constructor(
     readonly engine: Engine,
     readonly id: string,
     readonly place: LogPlace,
-    private readonly patience: Patience,
+    readonly patience: Patience,
   ) {}
+
+  /** The same log in another stream. */
+  elsewhere(shard: number): LogExchange {
+    return new LogExchange(this.engine, this.id, placeIn(this.id, shard), this.patience);
+  }
 
   /**
    * Stores the next message of the log.
    * @returns Its sequence.
+   * @throws {Stalled} When nobody took it for as long as the attempt may last.
    * @throws {StreamError} What `lostTo` says; DELETED, QUOTA_EXCEEDED, NOT_READY.
    */
   async store(fields: MsgHdrs, data: Uint8Array, attempt: Attempt): Promise<number> {
     const { engine: { js }, place: { subject } } = this;
-    const expect = { lastSubjectSequence: attempt.expected };
+    const deadline = new Deadline(attempt.limitMs ?? Infinity);
+    let { expected } = attempt;
     return await this.#insist(async () => {
       try {
+        const expect = { lastSubjectSequence: expected };
+        const timeout = Math.min(ANSWER_MS, Math.max(LAST_LOOK_MS, deadline.leftMs));
         const { seq } = await this.engine.request(() =>
-          js.publish(subject, data, { headers: fields, expect })
+          js.publish(subject, data, { headers: fields, expect, timeout })
         );
         return seq;
       } catch (error) {
         // A look is cheap: what is to be stored is sent again when there is a leader to take it.
-        const last = await this.#insist(() => within(LEADER_MS, this.#lastByLeader()));
-        const stored = last?.writer === attempt.writer && last.sequence > attempt.expected;
-        if (stored) return last.sequence;
-        if (last !== null && last.sequence > attempt.expected) throw attempt.lostTo(last);
+        const lookMs = Math.min(LEADER_MS, Math.max(LAST_LOOK_MS, deadline.leftMs));
+        const last = await this.#insist(() => within(lookMs, this.#lastByLeader()), deadline);
+        if (last !== null && last.sequence > expected) {
+          if (last.name === attempt.name) return last.sequence;
+          const loss = attempt.lostTo(last);
+          if (loss !== null) throw loss;
+          expected = last.sequence;
+        }
         if (isFull(error)) throw full();
         // Only a leader that a majority follows can say that nothing is there.
-        if (last === null && attempt.expected > 0 && await this.#isGone()) throw this.#deleted();
+        if (last === null && expected > 0 && await this.#isGone()) throw this.#deleted();
         throw error;
       }
-    });
+    }, deadline);
   }
 
   /** The last message of the log, as a leader says; null when a majority says that there is none. */
@@ -119,14 +169,27 @@ export class LogExchange {
     });
   }
 
-  /** The last message of the log as whoever answers first knows it; null for none. */
-  async newest(): Promise<LogMessage | null> {
+  /** The last message of the log, as a leader says; null when that one knows of none. */
+  async lastKnown(): Promise<LogMessage | null> {
+    return await this.#insist(() => this.#lastByLeader());
+  }
+
+  /** The last message of the log as its leader knows it or, where that one does not answer, whoever does. */
+  async newest(): Promise<Newest> {
     return await this.#insist(() =>
-      this.#byLeader(() => this.#lastByLeader(), async () => {
-        const { direct } = this.engine.jsm;
-        const query = { last_by_subj: this.place.subject };
-        return decoded(await direct.getMessage(this.place.stream, query));
-      })
+      this.#byLeader<Newest>(
+        NEWEST_MS,
+        async () => {
+          if (!this.engine.isSettled) await this.#probe();
+          return { last: await this.#lastByLeader(), isSure: true };
+        },
+        async () => {
+          const { direct } = this.engine.jsm;
+          const query = { last_by_subj: this.place.subject };
+          const last = decoded(await direct.getMessage(this.place.stream, query));
+          return { last, isSure: false };
+        },
+      )
     );
   }
 
@@ -135,6 +198,7 @@ export class LogExchange {
     const query = { seq: 1, next_by_subj: this.place.subject };
     return await this.#insist(async () => {
       const first = await this.#byLeader(
+        LEADER_MS,
         () => this.#get(query as unknown as SeqMsgRequest),
         async () => decoded(await this.engine.jsm.direct.getMessage(this.place.stream, query)),
       );
@@ -193,8 +257,8 @@ export class LogExchange {
   }
 
   /** Waits a moment, for a replica that lags. */
-  async pause(): Promise<void> {
-    await pause(FIRST_PAUSE_MS, this.patience.signal);
+  async pause(ms = FIRST_PAUSE_MS): Promise<void> {
+    await pause(ms, this.patience.signal);
   }
 
   /** Deletes all messages of the log and of its index; false when there were none. */
@@ -217,8 +281,11 @@ export class LogExchange {
     return purged.purged > 0 || isUnknown;
   }
 
-  /** Makes an attempt until it is answered; what answers is a result, or an error of ours. */
-  async #insist<T>(attempt: () => Promise<T>): Promise<T> {
+  /**
+   * Makes an attempt until it is answered; what answers is a result, or an error of ours.
+   * @param deadline When a living connection on which nothing is answered is given up.
+   */
+  async #insist<T>(attempt: () => Promise<T>, deadline = new Deadline(Infinity)): Promise<T> {
     const { ms, signal } = this.patience;
     const untilMs = performance.now() + ms;
     using _waiting = this.patience.wait();
@@ -228,18 +295,28 @@ export class LogExchange {
         this.engine.answered();
         return result;
       } catch (error) {
+        if (error instanceof Stalled) throw error;
         if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
-        if (performance.now() > untilMs || signal.aborted) throw unanswered(error);
+        const nowMs = performance.now();
+        if (nowMs > untilMs || signal.aborted) throw unanswered(error);
         this.engine.unanswered();
+        // Without a connection no other stream is nearer.
+        if (deadline.leftMs <= 0 && this.engine.isConnected) throw new Stalled();
       }
-      await pause(pauseMs, signal);
+      await pause(Math.min(pauseMs, Math.max(FIRST_PAUSE_MS, deadline.leftMs)), signal);
+      if (this.engine.isConnected) continue;
       await this.engine.reach(LONGEST_PAUSE_MS);
+      deadline.restart();
     }
   }
 
-  async #byLeader<T>(leader: () => Promise<T>, anybody: () => Promise<T>): Promise<T> {
+  async #byLeader<T>(
+    limitMs: number,
+    leader: () => Promise<T>,
+    anybody: () => Promise<T>,
+  ): Promise<T> {
     try {
-      return await within(LEADER_MS, leader());
+      return await within(limitMs, leader());
     } catch {
       return await this.engine.request(anybody);
     }
@@ -256,10 +333,14 @@ export class LogExchange {
 
   /** Whether there is no message, as a leader says that a majority follows: it has just stored something else. */
   async #isGone(): Promise<boolean> {
-    await this.engine.request(() =>
-      this.engine.js.publish(this.place.probe, "", { headers: rollup })
-    );
+    await this.#probe();
     return await this.#lastByLeader() === null;
+  }
+
+  /** Has a majority store something: whoever led the stream before has heard of its next leader then. */
+  async #probe(): Promise<void> {
+    const { js } = this.engine;
+    await this.engine.request(() => js.publish(this.place.probe, "", { headers: rollup }));
   }
 
   /** Messages until a replica says that these are all; what came before an error is what it says it is. */
@@ -338,7 +419,8 @@ function full(): StreamError {
   return new StreamError("QUOTA_EXCEEDED", "the engine has no room left for bytes of logs");
 }
 
-function unanswered(cause: unknown): StreamError {
+/** Nobody answered for as long as somebody is waited for. */
+export function unanswered(cause: unknown): StreamError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new StreamError("NOT_READY", `the engine does not answer: ${reason}`, { cause });
 }

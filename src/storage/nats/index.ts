@@ -6,13 +6,13 @@
  * @module
  */
 
-/** Numbers of an entry: sequence, bytes before, line breaks before, time in ms since 1970. */
+/** Numbers of an entry: position, bytes before, line breaks before, time in ms since 1970. */
 const WIDTH = 4;
 
 /** A message with bytes. */
 export interface IndexEntry {
-  /** Its sequence. */
-  readonly sequence: number;
+  /** Its position. */
+  readonly position: number;
   /** Bytes before it. */
   readonly byteOffset: number;
   /** Bytes of it that count. */
@@ -45,8 +45,8 @@ export class LogIndex {
     return this.#lineBreaks;
   }
 
-  /** Sequence of the last message; 0 for none. */
-  get lastSequence(): number {
+  /** Position of the last message; 0 for none. */
+  get lastPosition(): number {
     return this.#count === 0 ? 0 : this.#numbers[(this.#count - 1) * WIDTH];
   }
 
@@ -56,7 +56,7 @@ export class LogIndex {
    * @param lineBreaks Line breaks before its end.
    */
   add(
-    { sequence, byteOffset, byteCount, lineBreaks: before, timeMs }: IndexEntry,
+    { position, byteOffset, byteCount, lineBreaks: before, timeMs }: IndexEntry,
     lineBreaks: number,
   ): void {
     const at = this.#count * WIDTH;
@@ -65,7 +65,7 @@ export class LogIndex {
       larger.set(this.#numbers);
       this.#numbers = larger;
     }
-    this.#numbers[at] = sequence;
+    this.#numbers[at] = position;
     this.#numbers[at + 1] = byteOffset;
     this.#numbers[at + 2] = before;
     this.#numbers[at + 3] = timeMs;
@@ -86,7 +86,7 @@ export class LogIndex {
     const at = index * WIDTH;
     const end = index + 1 < this.#count ? this.#numbers[at + WIDTH + 1] : this.#size;
     return {
-      sequence: this.#numbers[at],
+      position: this.#numbers[at],
       byteOffset: this.#numbers[at + 1],
       byteCount: end - this.#numbers[at + 1],
       lineBreaks: this.#numbers[at + 2],
@@ -131,16 +131,16 @@ export class LogIndex {
     const numbers = new Float64Array(bytes.slice().buffer);
     if (numbers.length === 0) return true;
     if (numbers[1] > this.#size) return false;
-    if (end.size <= this.#size && numbers[0] <= this.lastSequence) return true;
+    if (end.size <= this.#size && numbers[0] <= this.lastPosition) return true;
     for (let at = 0; at < numbers.length; at += WIDTH) {
-      const [sequence, byteOffset, lineBreaks, timeMs] = numbers.subarray(at, at + WIDTH);
-      if (sequence <= this.lastSequence) continue;
+      const [position, byteOffset, lineBreaks, timeMs] = numbers.subarray(at, at + WIDTH);
+      if (position <= this.lastPosition) continue;
       if (byteOffset < this.#size) this.cut(byteOffset, lineBreaks);
       const isLast = at + WIDTH === numbers.length;
       const size = isLast ? end.size : numbers[at + WIDTH + 1];
       const behind = isLast ? end.lineBreaks : numbers[at + WIDTH + 2];
       const byteCount = size - byteOffset;
-      this.add({ sequence, byteOffset, byteCount, lineBreaks, timeMs }, behind);
+      this.add({ position, byteOffset, byteCount, lineBreaks, timeMs }, behind);
     }
     return true;
   }

@@ -1,16 +1,20 @@
 /**
  * Messages of a log: an append each, with what must be known of everything before it.
  *
- * | header | meaning                                                                     |
- * | ------ | --------------------------------------------------------------------------- |
- * | `E`    | epoch of the owner that wrote it                                            |
- * | `W`    | the writer, so that one whose acknowledgement was lost knows its own message |
- * | `B`    | sequence of the first message of the log; missing in that one               |
- * | `O`    | bytes before it                                                             |
- * | `L`    | line breaks before it; missing without line access                          |
- * | `N`    | there, if the last line before it has not ended                             |
- * | `S`    | a status that shows everything up to its end, as JSON                       |
- * | `P`    | sequence of the newest message with a status, where it has none             |
+ * | header | meaning                                                                              |
+ * | ------ | ------------------------------------------------------------------------------------ |
+ * | `E`    | epoch of the owner that wrote it                                                     |
+ * | `W`    | its name, so that a writer whose acknowledgement was lost knows its own message      |
+ * | `B`    | sequence of the first message of the log; missing in that one                        |
+ * | `X`    | number of the spare stream of the log; missing without one                           |
+ * | `G`    | segment, missing for 0: even ones are in the stream of the log, odd ones in the spare; |
+ * |        | -1 for the fence of an owner in a spare stream that the log has not come to          |
+ * | `A`    | position of the message that it comes after, in the first one of a segment           |
+ * | `O`    | bytes before it                                                                      |
+ * | `L`    | line breaks before it; missing without line access                                   |
+ * | `N`    | there, if the last line before it has not ended                                      |
+ * | `S`    | a status that shows everything up to its end, as JSON                                |
+ * | `P`    | position of the newest message with a status, where it has none                      |
  *
  * A message without bytes is the first one of a log, a new owner, or a status only. One that begins before the end of
  * what is there cuts that off.
@@ -19,6 +23,40 @@
 import { headers, type MsgHdrs } from "@nats-io/transport-node";
 import type { ResourceStatus } from "../../protocol.ts";
 import { scanLineBreaks } from "../scan.ts";
+
+/** More messages than a stream ever has, and segments for which positions are whole numbers still. */
+const SEQUENCES = 2 ** 40;
+/** Segments of a log at most. */
+export const MOST_SEGMENTS = 2 ** 13;
+
+/** Position of a message among all of its log: by its segment, then by its sequence in the stream of that. */
+export function positionOf(segment: number, sequence: number): number {
+  return segment * SEQUENCES + sequence;
+}
+
+/** Segment of a position. */
+export function segmentOf(position: number): number {
+  return Math.floor(position / SEQUENCES);
+}
+
+/** Sequence of a position in the stream of its segment. */
+export function sequenceOf(position: number): number {
+  return position - segmentOf(position) * SEQUENCES;
+}
+
+/** Which stream of a log a segment is in. */
+export type Lane = 0 | 1;
+
+/** The stream that a log begins in, and its spare one. */
+export const HOME: Lane = 0, SPARE: Lane = 1;
+
+/** Which stream of its log a segment is in. */
+export function laneOf(segment: number): Lane {
+  return segment % 2 === 0 ? HOME : SPARE;
+}
+
+/** Segment of a fence in a spare stream that the log has not come to. */
+export const BEFORE_SEGMENTS = -1;
 
 /** State of a log behind a message. */
 export interface LogState {
@@ -34,24 +72,32 @@ export interface LogState {
 export interface MessageHead {
   /** Epoch of its owner. */
   epoch: number;
-  /** Its writer. */
-  writer: string;
+  /** Its name, which no other message of the log has. */
+  name: string;
   /** Sequence of the first message of the log; 0 in that one. */
   birth: number;
+  /** Number of the spare stream; null without one. */
+  spare: number | null;
+  /** Its segment. */
+  segment: number;
+  /** Position of the message that it comes after, in the first one of a segment; 0 in all others. */
+  after: number;
   /** State of the log before it. */
   before: LogState;
   /** Whether line breaks are counted. */
   lineAccess: boolean;
   /** A status that shows everything up to its end; null for none. */
   status: ResourceStatus | null;
-  /** Sequence of the newest message with a status; 0 before the first. */
-  statusSequence: number;
+  /** Position of the newest message with a status; 0 before the first. */
+  statusPosition: number;
 }
 
 /** A message of a log as the engine has it. */
 export interface LogMessage extends MessageHead {
   /** Its sequence in its stream. */
   readonly sequence: number;
+  /** Its position in its log. */
+  readonly position: number;
   /** Its bytes. */
   readonly data: Uint8Array;
   /** When it was stored, in ms since 1970. */
@@ -71,15 +117,18 @@ export function encodeHead(head: MessageHead): MsgHdrs {
   const { before } = head;
   const fields = headers();
   fields.set("E", String(head.epoch));
-  fields.set("W", head.writer);
+  fields.set("W", head.name);
   if (head.birth !== 0) fields.set("B", String(head.birth));
+  if (head.spare !== null) fields.set("X", String(head.spare));
+  if (head.segment !== 0) fields.set("G", String(head.segment));
+  if (head.after !== 0) fields.set("A", String(head.after));
   fields.set("O", String(before.size));
   if (head.lineAccess) {
     fields.set("L", String(before.lineBreaks));
     if (before.isLineOpen) fields.set("N", "1");
   }
   if (head.status !== null) fields.set("S", asciiJson(head.status));
-  else if (head.statusSequence !== 0) fields.set("P", String(head.statusSequence));
+  else if (head.statusPosition !== 0) fields.set("P", String(head.statusPosition));
   return fields;
 }
 
@@ -87,13 +136,19 @@ export function encodeHead(head: MessageHead): MsgHdrs {
 export function decodeMessage({ seq, header, data, timestamp }: StoredMessage): LogMessage {
   const number = (name: string) => Number(header.get(name) || 0);
   const status = header.get("S");
+  const segment = number("G");
+  const position = positionOf(segment, seq);
   return {
     sequence: seq,
+    position,
     data: plain(data),
     timeMs: Date.parse(timestamp),
     epoch: number("E"),
-    writer: header.get("W"),
+    name: header.get("W"),
     birth: number("B") || seq,
+    spare: header.has("X") ? number("X") : null,
+    segment,
+    after: number("A"),
     before: {
       size: number("O"),
       lineBreaks: number("L"),
@@ -101,7 +156,7 @@ export function decodeMessage({ seq, header, data, timestamp }: StoredMessage): 
     },
     lineAccess: header.has("L"),
     status: status === "" ? null : JSON.parse(status),
-    statusSequence: status === "" ? number("P") : seq,
+    statusPosition: status === "" ? number("P") : position,
   };
 }
 

@@ -5,13 +5,21 @@
 import { StreamError } from "../../protocol.ts";
 import type { LogReader } from "../../storage.ts";
 import type { MessageCache } from "./cache.ts";
-import { deleted, type LogExchange } from "./exchange.ts";
+import { deleted } from "./exchange.ts";
 import { type IndexEntry, LogIndex } from "./index.ts";
+import type { Lanes } from "./lanes.ts";
 import {
   decodeMessage,
+  HOME,
+  type Lane,
+  laneOf,
   type LogMessage,
   type LogState,
   plain,
+  positionOf,
+  segmentOf,
+  sequenceOf,
+  SPARE,
   stateBehind,
   type StoredMessage,
 } from "./message.ts";
@@ -25,6 +33,9 @@ const BATCH_MESSAGES = 500;
 /** Answers in a row that bring nothing: then the leader is asked. */
 const LAGGING = 3;
 
+/** Between two looks at replicas while leaders are asked, in ms. */
+const PAUSE_MS = 100;
+
 const LINE_BREAK = 10;
 
 /** Where a log ends, as far as somebody knows. */
@@ -35,22 +46,25 @@ interface End {
 
 /** Reads one log, of one life of its id. */
 export class NatsReader implements LogReader {
-  readonly #exchange: LogExchange;
+  readonly #lanes: Lanes;
   readonly #cache: MessageCache;
   readonly #birth: number;
   readonly #lineAccess: boolean;
   readonly #index = new LogIndex();
-  /** Sequences of the last page and of the last message that were looked at. */
+  /** Sequence of the last page that was looked at. */
   #paged = 0;
-  #scanned: number;
+  /** Segment that is being read, and sequences of the last messages of either stream that were looked at. */
+  #segment = 0;
+  readonly #scanned: [home: number, spare: number];
   #growing: Promise<boolean> | null = null;
   /** Where the last read ended. */
   #readUntil = 0;
 
-  constructor(exchange: LogExchange, first: LogMessage, cache: MessageCache) {
-    this.#exchange = exchange;
+  constructor(lanes: Lanes, first: LogMessage, cache: MessageCache) {
+    this.#lanes = lanes;
     this.#cache = cache;
-    this.#birth = this.#scanned = first.sequence;
+    this.#birth = first.sequence;
+    this.#scanned = [first.sequence, 0];
     this.#lineAccess = first.lineAccess;
   }
 
@@ -114,16 +128,30 @@ export class NatsReader implements LogReader {
     return Promise.resolve();
   }
 
-  /** Looks for more of the log until it holds what is wanted, or a leader says that it does not. */
+  /** Looks for more of the log until it holds what is wanted, or leaders say that it does not. */
   async #reach(holds: (end: End) => boolean, size: number, wanted: string): Promise<void> {
-    while (!holds(this.#index)) {
-      if (await this.#grow(size)) continue;
-      const last = await this.#exchange.last();
-      if (last === null || last.birth !== this.#birth) throw deleted(this.#exchange.id);
+    let asking: Promise<LogMessage | null> | null = null;
+    for (let lagging = 0; !holds(this.#index);) {
+      if (await this.#grow(size)) {
+        lagging = 0;
+        continue;
+      }
+      // A replica that lags has it soon.
+      if (++lagging < LAGGING) {
+        await this.#lanes.home.pause();
+        continue;
+      }
+      asking ??= this.#lanes.last();
+      asking.catch(() => {});
+      // Where a leader is missing others may have it meanwhile.
+      const pausing = this.#lanes.home.pause(PAUSE_MS).then(() => undefined);
+      const last = await Promise.race([asking, pausing]);
+      if (last === undefined) continue;
+      asking = null;
+      if (last === null || last.birth !== this.#birth) throw this.#deleted();
       const end = stateBehind(last.before, last.data, this.#lineAccess);
       if (!holds(end)) throw tooShort(wanted, end.size);
-      // A replica that lags has it soon.
-      await this.#exchange.pause();
+      await this.#lanes.home.pause();
     }
   }
 
@@ -133,18 +161,18 @@ export class NatsReader implements LogReader {
   }
 
   async #growNow(size: number): Promise<boolean> {
-    const before = this.#scanned;
+    const before = this.#index.lastPosition;
     if (this.#index.count === 0 || size - this.#index.size > PAGED_BYTES) await this.#addPages();
-    if (this.#index.size < size) await this.#scan();
-    return this.#scanned > before;
+    const hasScanned = this.#index.size < size && await this.#scan();
+    return hasScanned || this.#index.lastPosition > before;
   }
 
   /** Takes the pages in that were stored since. */
   async #addPages(): Promise<void> {
-    const { place } = this.#exchange;
+    const { home } = this.#lanes;
     for (;;) {
       const limits = { batch: BATCH_MESSAGES };
-      const pages = await this.#exchange.some(place.index, this.#paged + 1, limits);
+      const pages = await home.some(home.place.index, this.#paged + 1, limits);
       for (const page of pages) await this.#addPage(page);
       if (pages.length < BATCH_MESSAGES) return;
     }
@@ -154,47 +182,75 @@ export class NatsReader implements LogReader {
     this.#paged = seq;
     if (Number(header.get("B")) !== this.#birth) return;
     const end = { size: Number(header.get("O")), lineBreaks: Number(header.get("L")) };
+    const from = this.#index.count;
     // A page before it was lost.
     for (let lagging = 0; !this.#index.addPage(plain(data), end); lagging++) {
       if (await this.#scan()) lagging = 0;
       else if (lagging === LAGGING) return;
     }
-    this.#scanned = Math.max(this.#scanned, this.#index.lastSequence);
-  }
-
-  /** Takes messages in that come behind those that are known. */
-  async #scan(): Promise<boolean> {
-    const { place, id } = this.#exchange;
-    const from = this.#scanned + 1;
-    const found = await this.#exchange.some(place.subject, from, {
-      batch: BATCH_MESSAGES,
-      max_bytes: BATCH_BYTES,
-    });
-    for (const message of found.map(decodeMessage)) {
-      if (message.birth !== this.#birth) throw deleted(id);
-      this.#add(message);
+    for (let index = from; index < this.#index.count; index++) {
+      this.#passed(this.#index.at(index).position);
     }
-    return found.length > 0;
   }
 
-  #add({ sequence, before, data, timeMs }: LogMessage): void {
+  /** Takes messages in that come behind those that are known: of this segment, or the next one. */
+  async #scan(): Promise<boolean> {
+    const lane = laneOf(this.#segment);
+    return await this.#scanIn(lane) || await this.#scanIn(lane === HOME ? SPARE : HOME);
+  }
+
+  /** @returns Whether anything came that was not looked at before. */
+  async #scanIn(lane: Lane): Promise<boolean> {
+    const exchange = this.#lanes.at(lane);
+    if (exchange === null) return false;
+    const before = this.#scanned[lane];
+    const limits = { batch: BATCH_MESSAGES, max_bytes: BATCH_BYTES };
+    const found = await exchange.some(exchange.place.subject, before + 1, limits);
+    for (const message of found.map(decodeMessage)) {
+      if (this.#belongs(message, lane) && message.segment >= this.#segment) {
+        // Another segment begins when all is known that it comes after.
+        if (message.segment > this.#segment && message.after > this.#position) break;
+        this.#add(message);
+        this.#passed(message.position);
+      } else this.#scanned[lane] = message.sequence;
+    }
+    return this.#scanned[lane] > before;
+  }
+
+  /** Whether a message is of this log: another life of its id may have left some in the spare stream. */
+  #belongs({ birth }: LogMessage, lane: Lane): boolean {
+    if (birth > this.#birth || lane === HOME && birth !== this.#birth) throw this.#deleted();
+    return birth === this.#birth;
+  }
+
+  /** Up to where everything is known. */
+  get #position(): number {
+    return positionOf(this.#segment, this.#scanned[laneOf(this.#segment)]);
+  }
+
+  #passed(position: number): void {
+    const lane = laneOf(segmentOf(position));
+    this.#segment = Math.max(this.#segment, segmentOf(position));
+    this.#scanned[lane] = Math.max(this.#scanned[lane], sequenceOf(position));
+  }
+
+  #add({ position, before, data, timeMs }: LogMessage): void {
     const { size: byteOffset, lineBreaks } = before;
     if (byteOffset > this.#index.size) throw gap(this.#index.size, byteOffset);
     if (byteOffset < this.#index.size) this.#index.cut(byteOffset, lineBreaks);
-    this.#scanned = sequence;
     if (data.length === 0) return;
     const behind = stateBehind(before, data, this.#lineAccess);
-    const entry = { sequence, byteOffset, byteCount: data.length, lineBreaks, timeMs };
+    const entry = { position, byteOffset, byteCount: data.length, lineBreaks, timeMs };
     this.#index.add(entry, behind.lineBreaks);
-    this.#cache.add(this.#key(sequence), Promise.resolve(data), data.length);
+    this.#cache.add(this.#key(position), Promise.resolve(data), data.length);
   }
 
   /** Bytes of a message. */
   #data(entry: IndexEntry): Promise<Uint8Array> {
-    const known = this.#cache.get(this.#key(entry.sequence));
+    const known = this.#cache.get(this.#key(entry.position));
     if (known !== undefined) return known;
     const reading = this.#readOne(entry);
-    this.#cache.add(this.#key(entry.sequence), reading, entry.byteCount);
+    this.#cache.add(this.#key(entry.position), reading, entry.byteCount);
     return reading;
   }
 
@@ -209,8 +265,9 @@ export class NatsReader implements LogReader {
     };
     for (let index = first; index <= last; index++) {
       const entry = this.#index.at(index);
-      if (this.#cache.get(this.#key(entry.sequence)) !== undefined) end();
+      if (this.#cache.get(this.#key(entry.position)) !== undefined) end();
       else {
+        if (run.length > 0 && segmentOf(run[0].position) !== segmentOf(entry.position)) end();
         run.push(entry);
         runBytes += entry.byteCount;
         if (runBytes >= BATCH_BYTES) end();
@@ -221,9 +278,9 @@ export class NatsReader implements LogReader {
 
   #fetchRun(run: readonly IndexEntry[]): void {
     const reading = this.#readRun(run);
-    for (const [index, { sequence, byteCount }] of run.entries()) {
+    for (const [index, { position, byteCount }] of run.entries()) {
       const bytes = reading.then((all) => all[index]);
-      this.#cache.add(this.#key(sequence), bytes, byteCount);
+      this.#cache.add(this.#key(position), bytes, byteCount);
     }
   }
 
@@ -236,23 +293,24 @@ export class NatsReader implements LogReader {
   }
 
   async #readOne(entry: IndexEntry): Promise<Uint8Array> {
-    const message = await this.#exchange.at(entry.sequence);
+    const message = await this.#lanes.message(entry.position);
     this.#check(message, entry);
     return message.data;
   }
 
-  /** Reads consecutive messages; a replica that lags ends early, and says nothing. */
+  /** Reads consecutive messages of one segment; a replica that lags ends early, and says nothing. */
   async #readRun(run: readonly IndexEntry[]): Promise<Uint8Array[]> {
-    const { place: { subject } } = this.#exchange;
+    const exchange = this.#laneOf(run[0].position);
     const all: Uint8Array[] = [];
     for (let lagging = 0; all.length < run.length;) {
       const before = all.length;
       const limits = { batch: run.length - all.length };
-      const found = await this.#exchange.some(subject, run[all.length].sequence, limits);
+      const from = sequenceOf(run[all.length].position);
+      const found = await exchange.some(exchange.place.subject, from, limits);
       for (const message of found.map(decodeMessage)) {
         const entry = run[all.length];
         // Statuses come between, of which the index knows nothing.
-        if (message.sequence < entry.sequence) continue;
+        if (message.position < entry.position) continue;
         this.#check(message, entry);
         all.push(message.data);
       }
@@ -262,14 +320,22 @@ export class NatsReader implements LogReader {
     return all;
   }
 
-  #check({ sequence, birth, before, data }: LogMessage, entry: IndexEntry): void {
-    if (birth !== this.#birth) throw deleted(this.#exchange.id);
-    const isIt = sequence === entry.sequence && before.size === entry.byteOffset;
+  #check({ position, birth, before, data }: LogMessage, entry: IndexEntry): void {
+    if (birth !== this.#birth) throw this.#deleted();
+    const isIt = position === entry.position && before.size === entry.byteOffset;
     if (!isIt || data.length < entry.byteCount) throw damaged(entry);
   }
 
-  #key(sequence: number): string {
-    return `${this.#exchange.place.stream}:${sequence}`;
+  #laneOf(position: number) {
+    return this.#lanes.at(laneOf(segmentOf(position)))!;
+  }
+
+  #key(position: number): string {
+    return `${this.#laneOf(position).place.stream}:${sequenceOf(position)}`;
+  }
+
+  #deleted(): StreamError {
+    return deleted(this.#lanes.id);
   }
 }
 
@@ -281,9 +347,9 @@ function gap(from: number, to: number): StreamError {
   return new StreamError("STORAGE_FAILED", `the engine has no message of bytes ${from} to ${to}`);
 }
 
-function damaged({ sequence, byteOffset }: IndexEntry): StreamError {
+function damaged({ position, byteOffset }: IndexEntry): StreamError {
   return new StreamError(
     "STORAGE_FAILED",
-    `message ${sequence} of the engine is not that of byte ${byteOffset}`,
+    `message ${position} of the engine is not that of byte ${byteOffset}`,
   );
 }

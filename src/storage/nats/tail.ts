@@ -9,8 +9,8 @@
 import type { Msg, Subscription } from "@nats-io/transport-node";
 import type { ResourceStatus } from "../../protocol.ts";
 import type { FollowedTail, TailListener } from "../../storage.ts";
-import type { LogExchange } from "./exchange.ts";
-import { decodeMessage, type LogMessage } from "./message.ts";
+import type { Lanes } from "./lanes.ts";
+import { decodeMessage, type LogMessage, segmentOf, sequenceOf } from "./message.ts";
 import type { NatsWriter, OwnMessage } from "./writer.ts";
 
 /** A tail that is silent is looked at after this time, in ms, then after twice as long, and so on. */
@@ -19,7 +19,7 @@ const LAST_LOOK_MS = 30_000;
 
 /** The tail of one log. */
 export class Tail {
-  readonly #exchange: LogExchange;
+  readonly #lanes: Lanes;
   readonly #listeners = new Set<TailListener>();
   readonly #empty: () => void;
   #writer: NatsWriter | null = null;
@@ -31,16 +31,18 @@ export class Tail {
   #looksAgain = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lookAfterMs = FIRST_LOOK_MS;
-  /** Sequence of the newest message that was heard; 0 for none. */
-  #sequence = 0;
+  /** Life of the id that is heard of: sequence of its first message; 0 before any. */
+  #birth = 0;
+  /** Position of the newest message that was heard; 0 for none. */
+  #position = 0;
   #status: ResourceStatus | null = null;
 
   /**
-   * @param exchange The log.
+   * @param lanes The log.
    * @param empty Called when nobody follows it any more.
    */
-  constructor(exchange: LogExchange, empty: () => void) {
-    this.#exchange = exchange;
+  constructor(lanes: Lanes, empty: () => void) {
+    this.#lanes = lanes;
     this.#empty = empty;
   }
 
@@ -72,7 +74,8 @@ export class Tail {
   attach(writer: NatsWriter): void {
     this.#writer = writer;
     this.#unsubscribe();
-    this.#sequence = writer.sequence;
+    this.#birth = writer.birth;
+    this.#position = writer.position;
     this.#status = writer.status;
   }
 
@@ -107,7 +110,7 @@ export class Tail {
   }
 
   async #open(): Promise<void> {
-    const { engine, place } = this.#exchange;
+    const { engine, place } = this.#lanes.home;
     const early: Msg[] = this.#early = [];
     this.#subscription = engine.nc.subscribe(place.live, {
       callback: (error, message) => {
@@ -116,7 +119,7 @@ export class Tail {
     });
     try {
       await engine.request(() => engine.nc.flush()).catch(() => {});
-      const last = await this.#exchange.newest();
+      const last = await this.#lanes.newest();
       // A writer came meanwhile, and tells everything.
       if (this.#early !== early) return;
       if (last !== null) await this.#catchUp(last);
@@ -146,17 +149,30 @@ export class Tail {
       header,
       data,
     });
-    if (stored.sequence <= this.#sequence) return;
+    if (!this.#isNews(stored)) return;
     this.#lookAfterMs = FIRST_LOOK_MS;
     const before = Number(header.get("Nats-Last-Sequence"));
-    const isNext = before === this.#sequence || before === 0 && stored.birth === stored.sequence;
+    const isNext = stored.after === this.#position && this.#position !== 0 ||
+      before === sequenceOf(this.#position) && stored.segment === segmentOf(this.#position) ||
+      before === 0 && stored.birth === stored.sequence;
     if (!isNext && stored.status === null) return void this.#look();
     this.#hear(stored);
   }
 
+  /** Whether nothing is known of a message yet, nor of what came after it. */
+  #isNews({ birth, position }: LogMessage): boolean {
+    if (birth > this.#birth) {
+      // The id is used again: positions begin anew.
+      this.#birth = birth;
+      this.#position = 0;
+      this.#status = null;
+    }
+    return birth === this.#birth && position > this.#position;
+  }
+
   /** Tells of a message. */
-  #hear({ sequence, before, data, status }: OwnMessage): void {
-    this.#sequence = sequence;
+  #hear({ position, before, data, status }: OwnMessage): void {
+    this.#position = position;
     if (status !== null) this.#status = status;
     for (const listener of [...this.#listeners]) {
       if (data.length > 0) listener.appended(before.size, [data]);
@@ -166,11 +182,11 @@ export class Tail {
 
   /** Tells of the last message, and of the status that was missed before it. */
   async #catchUp(last: LogMessage): Promise<void> {
-    if (last.sequence <= this.#sequence) return;
-    const { statusSequence } = last;
-    const isMissed = last.status === null && statusSequence > this.#sequence;
-    const told = isMissed ? await this.#exchange.at(statusSequence) : null;
-    if (last.sequence <= this.#sequence || this.#writer !== null) return;
+    if (!this.#isNews(last)) return;
+    const { statusPosition } = last;
+    const isMissed = last.status === null && statusPosition > this.#position;
+    const told = isMissed ? await this.#lanes.message(statusPosition) : null;
+    if (!this.#isNews(last) || this.#writer !== null) return;
     if (told !== null) this.#hear({ ...told, data: new Uint8Array(0) });
     this.#hear(last);
   }
@@ -185,7 +201,7 @@ export class Tail {
     try {
       while (this.#looksAgain && this.#subscription !== null) {
         this.#looksAgain = false;
-        const last = await this.#exchange.newest();
+        const last = await this.#lanes.newest();
         if (last !== null) await this.#catchUp(last);
       }
     } catch { /* The next look finds it. */ }

@@ -6,9 +6,20 @@ import { headers } from "@nats-io/transport-node";
 import { MESSAGE_BYTES } from "../../cluster/logs.ts";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
-import { deleted, fenced, type LogExchange } from "./exchange.ts";
+import { deleted, fenced, Stalled, unanswered } from "./exchange.ts";
 import { LogIndex } from "./index.ts";
-import { encodeHead, type LogMessage, type LogState, stateBehind } from "./message.ts";
+import type { Lanes } from "./lanes.ts";
+import {
+  encodeHead,
+  laneOf,
+  type LogMessage,
+  type LogState,
+  type MessageHead,
+  MOST_SEGMENTS,
+  positionOf,
+  segmentOf,
+  stateBehind,
+} from "./message.ts";
 
 /** Entries, and bytes of the log, that a page of the index is stored for. */
 const PAGE_ENTRIES = 256;
@@ -16,12 +27,14 @@ const PAGE_COVERS_BYTES = 16 * 1024 * 1024;
 /** What is left at the end has a page from so much on; less is read in one step anyway. */
 const LAST_PAGE_ENTRIES = 16;
 const LAST_PAGE_COVERS_BYTES = 1024 * 1024;
+/** It is waited for so long, in ms. */
+const LAST_PAGE_MS = 500;
+
+/** So long a stored message shows whose the log is, in ms. */
+const FRESH_MS = 300;
 
 /** A message that this writer has stored. */
-export type OwnMessage = Pick<
-  LogMessage,
-  "sequence" | "before" | "data" | "status" | "statusSequence"
->;
+export type OwnMessage = Pick<LogMessage, "position" | "before" | "data" | "status">;
 
 /** Log as its new owner finds it. */
 export interface OwnedLog {
@@ -31,29 +44,35 @@ export interface OwnedLog {
   writer: string;
   /** Sequence of the first message. */
   birth: number;
-  /** Sequence of the last one, which is this writer's first. */
-  sequence: number;
+  /** Number of the spare stream; null without one. */
+  spare: number | null;
+  /** Sequences of the last message in either stream; 0 for none. */
+  ends: [home: number, spare: number];
+  /** Position of the last message, which is this writer's first. */
+  position: number;
   /** State of the log. */
   state: LogState;
   /** Whether line breaks are counted. */
   lineAccess: boolean;
   /** The newest status; null for none. */
   status: ResourceStatus | null;
-  /** Sequence of the message that told it; 0 for none. */
-  statusSequence: number;
+  /** Position of the message that told it; 0 for none. */
+  statusPosition: number;
 }
 
 /** Hears of a writer on the same node. */
 export interface WriterEvents {
   /** A message was stored. */
   stored(message: OwnMessage): void;
+  /** It goes on in the other stream, as nobody takes anything in this one. */
+  moved(): void;
   /** Nothing more comes from it. */
   ended(): void;
 }
 
 /** Appends to one log, for one epoch. */
 export class NatsWriter implements LogWriter {
-  readonly #exchange: LogExchange;
+  readonly #lanes: Lanes;
   readonly #log: OwnedLog;
   readonly #events: WriterEvents;
   /** Entries that no page has yet. */
@@ -61,12 +80,29 @@ export class NatsWriter implements LogWriter {
   #entriesFrom: number;
   #paging: Promise<void> = Promise.resolve();
   #turn: Promise<unknown> = Promise.resolve();
+  /** Segment that the next message belongs to. */
+  #segment: number;
+  /** Messages that were sent. */
+  #sent = 0;
+  #storedAtMs = performance.now();
   #refusal: StreamError | null = null;
   #closing: Promise<void> | null = null;
 
-  constructor(exchange: LogExchange, log: OwnedLog, events: WriterEvents) {
-    this.#exchange = exchange;
+  /**
+   * @param lanes The log.
+   * @param log What it was when this writer got it.
+   * @param events Hear of what it does.
+   * @param stallMs A stream that takes nothing for so long is left for the other one, in ms.
+   */
+  constructor(
+    lanes: Lanes,
+    log: OwnedLog,
+    events: WriterEvents,
+    private readonly stallMs: number,
+  ) {
+    this.#lanes = lanes;
     this.#log = log;
+    this.#segment = segmentOf(log.position);
     this.#events = events;
     this.#entriesFrom = log.state.size;
   }
@@ -88,14 +124,24 @@ export class NatsWriter implements LogWriter {
     return this.#log.epoch;
   }
 
-  /** Sequence of the last message. */
-  get sequence(): number {
-    return this.#log.sequence;
+  /** Sequence of the first message of the log. */
+  get birth(): number {
+    return this.#log.birth;
+  }
+
+  /** Position of the last message. */
+  get position(): number {
+    return this.#log.position;
   }
 
   /** The newest status. */
   get status(): ResourceStatus | null {
     return this.#log.status;
+  }
+
+  /** Whether a message was stored just now, which shows that nobody else has the log. */
+  get isFresh(): boolean {
+    return performance.now() - this.#storedAtMs < FRESH_MS;
   }
 
   append(
@@ -132,7 +178,7 @@ export class NatsWriter implements LogWriter {
 
   /** The log is gone. */
   deleted(): void {
-    this.#lose(deleted(this.#exchange.id));
+    this.#lose(deleted(this.#lanes.id));
   }
 
   #lose(refusal: StreamError): void {
@@ -148,7 +194,8 @@ export class NatsWriter implements LogWriter {
     const isWorthAPage = count >= LAST_PAGE_ENTRIES || covered >= LAST_PAGE_COVERS_BYTES;
     if (this.#refusal === null && isWorthAPage) this.#storePage();
     this.#lose(new StreamError("WRONG_STATE", "the log was closed"));
-    await this.#paging;
+    // Who ends an upload does not wait for an election.
+    await Promise.race([this.#paging, this.#lanes.home.pause(LAST_PAGE_MS)]);
   }
 
   /** One after the other: R3 refuses expectations in flight together (10164). */
@@ -163,32 +210,87 @@ export class NatsWriter implements LogWriter {
 
   async #store(data: Uint8Array, behind: LogState, status: ResourceStatus | null): Promise<void> {
     const log = this.#log;
-    const { epoch, writer, birth, state: before, lineAccess, statusSequence } = log;
-    const head = { epoch, writer, birth, before, lineAccess, status, statusSequence };
-    const lostTo = (last: LogMessage) =>
-      // With a lower epoch, or the same, a log begins: the id was used again.
-      last.epoch > epoch ? fenced(epoch, last.epoch) : deleted(this.#exchange.id);
-    let sequence: number;
+    const { state: before } = log;
+    let position: number;
     try {
-      const attempt = { writer, expected: log.sequence, lostTo };
-      sequence = await this.#exchange.store(encodeHead(head), data, attempt);
+      position = await this.#send({ ...log, before, status }, data);
     } catch (error) {
       if (isLoss(error)) this.#lose(error);
       throw error;
     }
-    log.sequence = sequence;
+    this.#storedAtMs = performance.now();
+    log.position = position;
     log.state = behind;
     if (status !== null) {
       log.status = status;
-      log.statusSequence = sequence;
+      log.statusPosition = position;
     }
-    if (data.length > 0) this.#index(sequence, before, data.length);
-    this.#events.stored({ sequence, before, data, status, statusSequence: log.statusSequence });
+    if (data.length > 0) this.#index(position, before, data.length);
+    this.#events.stored({ position, before, data, status });
   }
 
-  #index(sequence: number, before: LogState, byteCount: number): void {
+  /**
+   * Stores a message: where the one before it is or, while nobody takes it there, in the other stream, and so on.
+   * @returns Its position.
+   */
+  async #send(
+    head: Omit<MessageHead, "name" | "segment" | "after">,
+    data: Uint8Array,
+  ): Promise<number> {
+    const { patience } = this.#lanes.home;
+    const untilMs = performance.now() + patience.ms;
+    using _waiting = patience.wait();
+    let refusals = 0;
+    // One that was left in vain gets more time.
+    for (let limitMs = this.stallMs;; limitMs = 2 * this.stallMs) {
+      try {
+        return await this.#sendTo(this.#segment, head, data, limitMs);
+      } catch (error) {
+        if (this.#refusal !== null) throw this.#refusal;
+        // A spare stream without room is none.
+        if (isFull(error) && this.#isEntering) refusals++;
+        else refusals = 0;
+        if (!(error instanceof Stalled) && refusals % 2 === 0) throw error;
+        if (performance.now() > untilMs) throw unanswered(error);
+        this.#segment++;
+        this.#events.moved();
+      }
+    }
+  }
+
+  /** Sends a message in a segment, until it is stored there, refused, or nobody takes it. */
+  async #sendTo(
+    segment: number,
+    head: Omit<MessageHead, "name" | "segment" | "after">,
+    data: Uint8Array,
+    limitMs: number,
+  ): Promise<number> {
+    const { ends, position, writer, birth, epoch } = this.#log;
+    const lane = laneOf(segment);
+    const name = `${writer}.${++this.#sent}`;
+    const after = this.#isEntering ? position : 0;
+    const lostTo = (last: LogMessage) => {
+      // What this writer gave up, and what another life of the id left in the spare stream, is in nobody's way.
+      if (last.birth < birth || last.birth === birth && last.epoch === epoch) return null;
+      return last.birth === birth ? fenced(epoch, last.epoch) : deleted(this.#lanes.id);
+    };
+    const hasOther = this.#lanes.spare !== null && segment + 1 < MOST_SEGMENTS;
+    ends[lane] = await this.#lanes.at(lane)!.store(
+      encodeHead({ ...head, name, segment, after }),
+      data,
+      { name, expected: ends[lane], limitMs: hasOther ? limitMs : Infinity, lostTo },
+    );
+    return positionOf(segment, ends[lane]);
+  }
+
+  /** Whether the next message is the first one of its segment. */
+  get #isEntering(): boolean {
+    return this.#segment !== segmentOf(this.#log.position);
+  }
+
+  #index(position: number, before: LogState, byteCount: number): void {
     const { size: byteOffset, lineBreaks } = before;
-    const entry = { sequence, byteOffset, byteCount, lineBreaks, timeMs: Date.now() };
+    const entry = { position, byteOffset, byteCount, lineBreaks, timeMs: Date.now() };
     this.#entries.add(entry, this.lineBreaks);
     const covered = this.size - this.#entriesFrom;
     if (this.#entries.count >= PAGE_ENTRIES || covered >= PAGE_COVERS_BYTES) this.#storePage();
@@ -204,8 +306,14 @@ export class NatsWriter implements LogWriter {
     fields.set("B", String(this.#log.birth));
     fields.set("O", String(size));
     fields.set("L", String(lineBreaks));
-    this.#paging = this.#paging.then(() => this.#exchange.storePage(page, fields)).catch(() => {});
+    this.#paging = this.#paging.then(() => this.#lanes.home.storePage(page, fields)).catch(
+      () => {},
+    );
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof StreamError && error.code === "QUOTA_EXCEEDED";
 }
 
 /** A log that is another owner's, or gone. */

@@ -1,0 +1,115 @@
+/**
+ * The two streams of a log: the one that its id names, and a spare one, in which it goes on while that takes nothing.
+ *
+ * Its bytes are those of its segments, one after the other, each in the other stream than the one before. A segment begins
+ * with the very message of which nobody knows whether the one before has it: whoever has seen it there sees the same bytes
+ * and the same status again. A new owner is fenced off in both streams before it looks where the log ends, so that nobody
+ * has to tell anybody that a log has moved.
+ * @module
+ */
+import { shardOf } from "../../cluster/engine.ts";
+import type { LogExchange, Newest } from "./exchange.ts";
+import { HOME, type Lane, laneOf, type LogMessage, segmentOf, sequenceOf } from "./message.ts";
+
+/** A leader is waited for so long, in ms. */
+const ELECTION_MS = 10_000;
+
+/** What the two streams of a log end with: null for nothing of it. */
+export type LaneEnds = readonly [home: LogMessage, spare: LogMessage | null];
+
+/** Reads a log wherever it is. */
+export class Lanes {
+  #shard: number | null = null;
+  #spare: LogExchange | null = null;
+
+  /** @param home The stream that it begins in. */
+  constructor(readonly home: LogExchange) {}
+
+  /** Id of the log. */
+  get id(): string {
+    return this.home.id;
+  }
+
+  /** The spare stream, as far as a message of the log has told; null for none. */
+  get spare(): LogExchange | null {
+    return this.#spare;
+  }
+
+  /** Takes from a message which stream is the spare one; a log that begins anew may have another one. */
+  meet({ spare }: { spare: number | null }): void {
+    if (spare === this.#shard) return;
+    this.#shard = spare;
+    this.#spare = spare === null ? null : this.home.elsewhere(spare);
+  }
+
+  /** One of the two; null where there is no spare one. */
+  at(lane: Lane): LogExchange | null {
+    return lane === HOME ? this.home : this.#spare;
+  }
+
+  /** A message by its position. */
+  message(position: number): Promise<LogMessage> {
+    return this.at(laneOf(segmentOf(position)))!.at(sequenceOf(position));
+  }
+
+  /** The first message of the log; null when a majority says that there is none. */
+  async first(): Promise<LogMessage | null> {
+    const first = await this.home.first();
+    if (first !== null) this.meet(first);
+    return first;
+  }
+
+  /** What both streams end with, as their leaders say; null when a majority says that there is no log. */
+  async ends(): Promise<LaneEnds | null> {
+    const home = await this.home.last();
+    if (home === null) return null;
+    this.meet(home);
+    return [home, this.#spare && await this.#spare.lastKnown()];
+  }
+
+  /** The last message of the log, as leaders say; null when a majority says that there is none. */
+  async last(): Promise<LogMessage | null> {
+    return newestOf(await this.ends());
+  }
+
+  /** The last message of the log, as the leader of its stream says; when there is none for long, whoever answers. */
+  async newest(): Promise<LogMessage | null> {
+    for (const untilMs = performance.now() + ELECTION_MS;;) {
+      const { last, isSure } = await this.#newest();
+      if (isSure || performance.now() > untilMs) return last;
+      await this.home.pause();
+    }
+  }
+
+  async #newest(): Promise<Newest> {
+    const home = await this.home.newest();
+    if (home.last === null) return home;
+    this.meet(home.last);
+    if (this.#spare === null) return home;
+    // Asked later than the other: where that one has no leader, the log may be here by now.
+    const spare = await this.#spare.newest();
+    return newestOf([home.last, spare.last]) === spare.last ? spare : home;
+  }
+}
+
+/** The last message of a log; what another life of its id has left in the spare stream is none of it. */
+export function newestOf(ends: LaneEnds | null): LogMessage | null {
+  if (ends === null) return null;
+  const [home, spare] = ends;
+  return spare?.birth === home.birth && spare.position > home.position ? spare : home;
+}
+
+/**
+ * Chooses the spare stream of a new log: one that another member leads, the next one if nobody knows.
+ * @param id Id of the log.
+ * @param leaders Who leads each stream, as far as somebody knows.
+ * @returns Its number; null where there is one stream only.
+ */
+export function spareOf(id: string, leaders: readonly (string | undefined)[]): number | null {
+  const shards = leaders.length;
+  const home = shardOf(id, shards);
+  const others = Array.from({ length: shards - 1 }, (_, at) => (home + at + 1) % shards);
+  const apart = others.filter((shard) => leaders[shard] && leaders[shard] !== leaders[home]);
+  const choice = apart.length > 0 ? apart : others.slice(0, 1);
+  return choice[shardOf(`${id} spare`, choice.length)] ?? null;
+}
