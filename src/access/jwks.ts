@@ -11,7 +11,7 @@ import {
   jwtVerify,
 } from "jose";
 import { type Authenticator, type Grant, type Scope, SCOPES } from "../access.ts";
-import { isResourceId, StreamError } from "../protocol.ts";
+import { checkContextId, isResourceId, StreamError } from "../protocol.ts";
 
 /** Signatures that are accepted; nothing symmetric, and nothing unsigned. */
 const ALGORITHMS = ["RS256", "ES256", "EdDSA"];
@@ -178,10 +178,10 @@ function keyIdOf(token: string): string | null {
   }
 }
 
-/** Null for claims that limit the token to something that cannot be. */
+/** Null, or an error, for claims that limit the token to something that cannot be. */
 function grantOf(claims: JWTPayload): Grant | null {
   const { scope, stream_context: contextId = null, stream_resource: resourceId = null } = claims;
-  if (contextId !== null && typeof contextId !== "string") return null;
+  if (contextId !== null && !isContextId(contextId)) return null;
   if (resourceId !== null && (typeof resourceId !== "string" || !isResourceId(resourceId))) {
     return null;
   }
@@ -190,6 +190,11 @@ function grantOf(claims: JWTPayload): Grant | null {
   const name = typeof claims.sub === "string" ? claims.sub : "jwt";
   const expiresAtMs = Number(claims.exp) * 1000;
   return { name, scopes, contextId, resourceId, expiresAtMs };
+}
+
+/** An empty one would be no limit to what names no context. */
+function isContextId(value: unknown): value is string {
+  return typeof value === "string" && checkContextId(value) === value;
 }
 
 function isScope(word: string, name: Scope): boolean {

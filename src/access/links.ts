@@ -61,7 +61,8 @@ export class SignedLinks implements Links {
     const isRight = isResourceId(id) && isEqual(mac, this.#mac(parts));
     if (!isRight || expiresAtMs <= this.#now()) return Promise.resolve(null);
     return Promise.resolve({
-      name: "link",
+      // Each has a share of its own: who was given one stands in no other reader's way.
+      name: `link to ${id}`,
       scopes: ["read"],
       contextId: null,
       resourceId: id,

@@ -151,7 +151,7 @@ test("a link grants reading one resource until it ends, and nothing once it was 
   const links = new SignedLinks({ now: () => clock.ms });
   const id = crypto.randomUUID();
   const link = await links.create(id, clock.ms + 60_000);
-  const grant = { name: "link", scopes: ["read"], contextId: null, resourceId: id };
+  const grant = { name: `link to ${id}`, scopes: ["read"], contextId: null, resourceId: id };
   assertEquals(await links.authenticate(link), { ...grant, expiresAtMs: 1_060_000 } as never);
   const [, expiry, mac] = link.split(".");
   const forged = [
@@ -271,6 +271,8 @@ test("a JWT that is expired, not yet valid, for somebody else or forged grants n
     "not yet valid": await signed({ ...claims(), nbf: inSeconds(60) }),
     "for another audience": await signed({ ...claims(), aud: "mail" }),
     "with a context that is no text": await signed({ ...claims(), stream_context: 7 }),
+    "with an empty context": await signed({ ...claims(), stream_context: "" }),
+    "with a context of control characters": await signed({ ...claims(), stream_context: "a\n" }),
     "with a resource that is no id": await signed({ ...claims(), stream_resource: "../x" }),
     "by another key": await signed(claims(), stranger),
     "by a shared secret": await sign(claims(), JSON.stringify(signer.jwk), "HS256"),

@@ -86,6 +86,33 @@ test("a token has a share, too, wherever it comes from", async () => {
   for (const request of [other, again]) request.cut();
 });
 
+test("the readers of one signed link leave half of all places to those of another", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const token = await createToken(path, { name: "a", scopes: ["upload"] });
+  const links = new SignedLinks();
+  const access = { tokens: await FileTokens.open({ path }), links };
+  await using server = await startServer({ access, maxConnections: 4 });
+  /** Makes a stream; returns how a reader follows it by its link. */
+  const linked = async (name: string) => {
+    const made = await fetch(`${server.url}/streams/${name}`, {
+      method: "PUT",
+      headers: { Authorization: `Bearer ${token}` },
+    });
+    const id = made.headers.get("stream-reference")!.split("/").at(-1)!;
+    const link = await links.create(id, Date.now() + 60_000);
+    return () => fetch(`${server.url}/resources/${id}/events?access=${link}`);
+  };
+  const [one, other] = [await linked("one"), await linked("other")];
+  const held = [await one(), await one()];
+  const refused = await one();
+  assertEquals(refused.status, 503);
+  assertStringIncludes((await refused.json()).detail, "has 2 connections, its share");
+  held.push(await other());
+  assertEquals(held.map(({ status }) => status), [200, 200, 200]);
+  for (const { body } of held) await body!.cancel();
+});
+
 test("connections of one address leave half of all places to others, by every face", async () => {
   await using server = await startServer({ maxConnections: 4, trustProxy: true });
   const from = (address: string) => ({ headers: { "X-Forwarded-For": address } });
