@@ -2,7 +2,12 @@
  * The engine that nodes of a cluster share: NATS JetStream (https://docs.nats.io/nats-concepts/jetstream).
  * @module
  */
-import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import {
+  connect,
+  credsAuthenticator,
+  type NatsConnection,
+  TimeoutError,
+} from "@nats-io/transport-node";
 import {
   jetstream,
   JetStreamApiError,
@@ -22,7 +27,13 @@ const REACHED_MS = 2000;
 /** A request that the engine does not answer within so long is made again, in ms. */
 const ANSWER_MS = 1000;
 /** Members agree on a new stream, and make its files, in ms. */
-const MADE_WITHIN_MS = 10_000;
+const MADE_MS = 10_000;
+/** Members that have just started take each other for absent: what they refuse for that is tried again for so long, in ms. */
+const MADE_WITHIN_MS = 30_000;
+const AGAIN_MS = 500;
+/** Codes of what passes: no peer is there to hold a stream; the engine is not ready. */
+const NO_PEERS = 10005;
+const UNAVAILABLE = 10008;
 /** A member that is connected and answers nothing for so long is left for another one, but not more often, in ms. */
 const SILENCE_MS = 1500;
 const PATIENCE_MS = 3000;
@@ -93,8 +104,16 @@ export class Engine {
    * @param config What it is.
    */
   async addStream(config: Partial<StreamConfig> & { name: string }): Promise<void> {
-    const options = { timeout: MADE_WITHIN_MS, checkAPI: false };
-    await (await jetstreamManager(this.nc, options)).streams.add(config);
+    const { streams } = await jetstreamManager(this.nc, { timeout: MADE_MS, checkAPI: false });
+    for (const untilMs = performance.now() + MADE_WITHIN_MS;;) {
+      try {
+        await streams.add(config);
+        return;
+      } catch (error) {
+        if (!isPassing(error) || performance.now() > untilMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      }
+    }
   }
 
   /**
@@ -238,4 +257,10 @@ export function shardOf(id: string, count: number): number {
     hash = Math.imul(hash ^ id.charCodeAt(at), 0x01000193) >>> 0;
   }
   return hash % count;
+}
+
+/** Whether what was refused may be taken soon. */
+function isPassing(error: unknown): boolean {
+  if (error instanceof TimeoutError) return true;
+  return error instanceof JetStreamApiError && [NO_PEERS, UNAVAILABLE].includes(error.code);
 }

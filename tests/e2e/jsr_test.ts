@@ -2,10 +2,10 @@
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assertEquals } from "@std/assert";
 import npm from "../../package.json" with { type: "json" };
-import { eitherRuntime } from "../helpers/cli.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -33,8 +33,6 @@ await writer.close();
 console.log(JSON.stringify([await text, (await upload.done).numberOfLines, LIMITS.dataMessageBytes]));
 await server.close();
 `;
-
-const test = eitherRuntime();
 
 test("a Deno program imports the package as jsr:@stream/live, with its types", async () => {
   await using directory = await temporaryDirectory();

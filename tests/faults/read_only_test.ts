@@ -1,4 +1,4 @@
-/** A data directory that turns read-only: what is there is served, what is new is refused, and nothing untrue is said. */
+/** A data directory that turns read-only; what is there is served, what is new is refused, and nothing untrue is said. */
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { remountedServer } from "../helpers/faults/read_only.ts";
