@@ -4,7 +4,7 @@
  * @module
  */
 import { LIMITS, StreamError } from "../../protocol.ts";
-import { ByteQueue } from "./byte_queue.ts";
+import { ByteQueue } from "../../byte_queue.ts";
 
 /** The bytes that are under way, and how far each side is. */
 export class SendWindow {

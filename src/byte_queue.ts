@@ -4,7 +4,7 @@
  * What Bun allocates and does not free at once is memory that was never touched, and each page of it costs a fault:
  * chunks that waited for their acknowledgement cost more than everything else that an upload does.
  */
-import { LIMITS } from "../../protocol.ts";
+import { LIMITS } from "./protocol.ts";
 
 /** The longest message fits in. */
 const BLOCK_BYTES = LIMITS.agreedMessageBytes;
