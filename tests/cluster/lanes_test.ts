@@ -1,9 +1,9 @@
 /** Logs that go on in their spare streams: streams stand still for one node at a time, and what is sent there is lost, or stored late. */
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { connectEngine, type Engine } from "../../src/cluster/engine.ts";
-import { placeOf } from "../../src/cluster/logs.ts";
+import { placeIn, placeOf } from "../../src/cluster/logs.ts";
 import type { ResourceStatus, StreamError } from "../../src/protocol.ts";
 import type { LogEnd, LogWriter } from "../../src/storage.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
@@ -130,6 +130,34 @@ test("spare stream: an upload goes on there, what was sent before is there once,
     const again = await a.storage.create(id, { lineAccess: false, epoch: 1 });
     assertEquals(again.size, 0);
     await again.close();
+    await a.storage.delete(id);
+  }));
+
+test("a status is none that a leader tells who was left behind, nor a replica that lags", () =>
+  withChance(async (chance) => {
+    await using a = await Node.start(chance);
+    await using b = await Node.start(chance);
+    const id = crypto.randomUUID();
+    const log = await a.storage.create(id, { lineAccess: true, epoch: 1 });
+    const append = (sequence: number) =>
+      log.append(log.size, [utf8("line\n")], (end) => shown(1, end, sequence));
+    await append(1);
+    const { direct, streams } = b.engine.jsm;
+    const behind = new Map<string, Awaited<ReturnType<typeof streams.getMessage>>>();
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const { stream, subject } = placeIn(id, shard);
+      behind.set(stream, await streams.getMessage(stream, { last_by_subj: subject }));
+    }
+    streams.getMessage = (stream) => Promise.resolve(behind.get(stream)!);
+    const { seq } = behind.get(streamOf(id))!;
+    const getBatch = direct.getBatch.bind(direct);
+    let lags = 2;
+    direct.getBatch = (stream, options) =>
+      getBatch(stream, lags-- > 0 ? Object.assign({}, options, { up_to_seq: seq }) : options);
+    await append(2);
+    assertEquals((await b.storage.newest(id))?.sequence, 2);
+    assertLess(lags, 1);
+    await log.close();
     await a.storage.delete(id);
   }));
 

@@ -72,7 +72,7 @@ export class Lanes {
     return newestOf(await this.ends());
   }
 
-  /** The last message of the log, as the leader of its stream says; when there is none for long, whoever answers. */
+  /** The last message of the log, as a majority has it; when there is none for long, whoever answers. */
   async newest(): Promise<LogMessage | null> {
     for (const untilMs = performance.now() + ELECTION_MS;;) {
       const { last, isSure } = await this.#newest();

@@ -106,6 +106,7 @@ export interface LogMessage extends MessageHead {
 
 /** What the engine hands out. */
 export interface StoredMessage {
+  readonly subject?: string;
   readonly seq: number;
   readonly header: MsgHdrs;
   readonly data: Uint8Array;
