@@ -43,8 +43,8 @@ const LATE = 10;
 export interface Newest {
   /** The message; null for none. */
   last: LogMessage | null;
-  /** Whether it was the last one when it was asked for, or later. */
-  isSure: boolean;
+  /** Sequence of what a majority stored since it was asked for, and the answer had seen; null where nobody could be sure. */
+  since: number | null;
 }
 
 /** Place of a message in its log, and whose it is. */
@@ -190,12 +190,15 @@ export class LogExchange {
     return await this.#insist(() =>
       this.#byLeader<Newest>(
         NEWEST_MS,
-        async () => ({ last: await this.#lastSince(await this.#probe()), isSure: true }),
+        async () => {
+          const since = await this.#probe();
+          return { last: await this.#lastSince(since), since };
+        },
         async () => {
           const { direct } = this.engine.jsm;
           const query = { last_by_subj: this.place.subject };
           const last = decoded(await direct.getMessage(this.place.stream, query));
-          return { last, isSure: false };
+          return { last, since: null };
         },
       )
     );

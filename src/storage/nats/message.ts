@@ -113,6 +113,16 @@ export interface StoredMessage {
   readonly timestamp: string;
 }
 
+/** Name of an append by its writer: fences have others. */
+export function appendName(writer: string, number: number): string {
+  return `${writer}.${number}`;
+}
+
+/** Whether a message is an append, or a status, of an owner. */
+export function isAppend({ name }: Pick<MessageHead, "name">): boolean {
+  return name.includes(".");
+}
+
 /** Writes the headers of a message. */
 export function encodeHead(head: MessageHead): MsgHdrs {
   const { before } = head;

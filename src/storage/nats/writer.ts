@@ -10,6 +10,7 @@ import { deleted, fenced, Stalled, unanswered } from "./exchange.ts";
 import { LogIndex } from "./index.ts";
 import type { Lanes } from "./lanes.ts";
 import {
+  appendName,
   encodeHead,
   laneOf,
   type LogMessage,
@@ -273,7 +274,7 @@ export class NatsWriter implements LogWriter {
   ): Promise<number> {
     const { ends, position, writer, birth, epoch } = this.#log;
     const lane = laneOf(segment);
-    const name = `${writer}.${++this.#sent}`;
+    const name = appendName(writer, ++this.#sent);
     const after = this.#isEntering ? position : 0;
     const lostTo = (last: LogMessage) => {
       // What this writer gave up, and what another life of the id left in the spare stream, is in nobody's way.
