@@ -42,11 +42,14 @@ export interface ClusterNode {
   sharedTokens(): Promise<string>;
   /**
    * Joins the others.
+   * @param address HTTP base URL by which clients reach it, if they can.
    * @param uploads Counts the uploads that it appends to.
    */
-  join(uploads: () => number): void;
+  join(address: string | undefined, uploads: () => number): void;
   /** Tells the others that it takes no new work. */
   drain(): Promise<void>;
+  /** Addresses of the others that do. */
+  others(): Promise<string[]>;
   /** Leaves the others. */
   close(): Promise<void>;
 }
@@ -117,9 +120,10 @@ export async function openNode(options: Options, directory: string): Promise<Clu
         tokens = await TokenCopy.open(engine, path);
         return path;
       },
-      join(uploads) {
+      join(address, uploads) {
         const info = () => ({
           version: VERSION,
+          address,
           startedAtMs,
           uploads: uploads(),
           state,
@@ -131,6 +135,7 @@ export async function openNode(options: Options, directory: string): Promise<Clu
         state = "DRAINING";
         await membership?.sayNow();
       },
+      others: () => membership!.others(),
       async close() {
         await membership?.close();
         await tokens?.close();

@@ -59,6 +59,12 @@ export const serve: Command = {
       value: "URL",
       help: "base of the references that uploads get (default: the Host of each request)",
     },
+    "node-url": {
+      kind: "text",
+      value: "URL",
+      help:
+        "address of this node of a cluster, if clients reach it: those of a node that ends are sent there (default: none)",
+    },
     "checkpoint-interval": {
       kind: "duration",
       value: "TIME",
@@ -217,14 +223,14 @@ async function runServer(options: Options): Promise<number> {
       const parts = { runtime, storage, catalog, access, log, accessLog };
       const server = createServer({ ...parts, ...settings, ...place.settings });
       secure?.reloadOnSignal(log);
-      place.join?.(() => server.resources.uploads);
+      place.join?.(addressOf(options, "node-url"), () => server.resources.uploads);
       const scheme = secure === null ? "http" : "https";
       const signal = await listenUntilStopped(server, main, step, scheme, log);
       log.info("stopping", { signal });
       server.drain();
       await place.drain?.();
       await sleep(options.number("drain") ?? 0);
-      await server.close();
+      await server.close(await place.others?.());
     } finally {
       await place.close();
     }
@@ -247,6 +253,9 @@ async function placeOf(options: Options, directory: string): Promise<Place> {
     }
     // Nothing else needs the client of the engine.
     return await (await import("../cluster/node.ts")).openNode(options, directory);
+  }
+  if (options.text("node-url") !== undefined) {
+    throw new UsageError("--node-url goes with --cluster");
   }
   const catalog = new SqliteCatalog(catalogPath(directory));
   const storage = new FileStorage(directory);
@@ -344,8 +353,12 @@ function hostOf(options: Options): string {
 
 /** Names of the server besides those that it knows; undefined leaves requests with credentials unchecked. */
 function hostsOf(options: Options): string[] | undefined {
-  const given = options.list("allow-host");
-  if (options.text("auth") !== undefined) return given.length === 0 ? undefined : given;
+  const allowed = options.list("allow-host");
+  const hasCredentials = options.text("auth") !== undefined;
+  if (hasCredentials && allowed.length === 0) return undefined;
+  const node = addressOf(options, "node-url");
+  const given = node === undefined ? allowed : [...allowed, new URL(node).host];
+  if (hasCredentials) return given;
   // Where every interface is listened on, others of the network ask by the name of the machine.
   return ["0.0.0.0", "::"].includes(hostOf(options)) ? [...given, hostname()] : given;
 }

@@ -84,8 +84,7 @@ export class SteadyConnection {
       try {
         return await this.#attempt();
       } catch (thrown) {
-        error = toStreamError(thrown);
-        this.#connector.failed(error);
+        error = this.#connector.failed(toStreamError(thrown));
       }
     }
   }
