@@ -342,7 +342,8 @@ export class LogExchange {
       if (found.some(({ seq }) => seq >= sequence)) {
         return decoded(found.find((message) => message.subject === subject) ?? null);
       }
-      await this.pause();
+      // Followers hear of what is stored a moment after the leader.
+      await this.pause(Math.min(2 ** attempts, FIRST_PAUSE_MS));
     }
     throw new Error("replicas lag");
   }
