@@ -19,6 +19,7 @@ import { MovedError, StreamError } from "../../src/protocol.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { Proxy } from "../helpers/faults/proxy.ts";
+import { MoodyProxy } from "../helpers/frames/moody_proxy.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { startServer } from "../helpers/server.ts";
@@ -93,6 +94,26 @@ test("a push and a follower that know one server go on where it says when it end
   await writer.close();
   assertEquals((await within("the end", upload.done)).size, 8);
   assertEquals(await within("the follower", text), "one\ntwo\n");
+});
+
+test("by http, a push that knows one server goes on where the answer to a request says", async () => {
+  await using cluster = new Cluster();
+  await using a = await startServer(cluster.options("a"));
+  await using b = await startServer(cluster.options("b"));
+  await using proxy = await MoodyProxy.open(a.url);
+  const upload = await push(proxy.url, metadata, { transport: "http", retryForMs: 30_000 });
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("one\n"));
+  const problem = { title: "SHUTDOWN", status: 503, detail: "it ends", code: "SHUTDOWN" };
+  const body = JSON.stringify({ ...problem, servers: [b.url] });
+  const headers = { "content-type": "application/problem+json" };
+  proxy.answers.push({ status: 503, headers, body, path: /\/uploads\// });
+  await writer.write(utf8("two\n"));
+  await writer.close();
+  assertEquals((await within("the end", upload.done)).size, 8);
+  assertEquals(proxy.given, 1);
+  const id = upload.reference.split("/").at(-1)!;
+  assertEquals((await b.resources.get(id)).status.transferStatus, "COMPLETED");
 });
 
 test("requests are answered by the next server, and what was meant is not asked for again", async () => {

@@ -1,9 +1,9 @@
 /** Logs that go on in their spare streams: streams stand still for one node at a time, and what is sent there is lost, or stored late. */
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { connectEngine, type Engine } from "../../src/cluster/engine.ts";
-import { placeOf } from "../../src/cluster/logs.ts";
+import { placeIn, placeOf, streamOf as streamOfShard } from "../../src/cluster/logs.ts";
 import type { ResourceStatus, StreamError } from "../../src/protocol.ts";
 import type { LogEnd, LogWriter } from "../../src/storage.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
@@ -132,6 +132,74 @@ test("spare stream: an upload goes on there, what was sent before is there once,
     await again.close();
     await a.storage.delete(id);
   }));
+
+test("a status is none that a leader tells who was left behind, nor a replica that lags", () =>
+  withChance(async (chance) => {
+    await using a = await Node.start(chance);
+    await using b = await Node.start(chance);
+    const id = crypto.randomUUID();
+    const log = await a.storage.create(id, { lineAccess: true, epoch: 1 });
+    const append = (sequence: number) =>
+      log.append(log.size, [utf8("line\n")], (end) => shown(1, end, sequence));
+    await append(1);
+    const { direct, streams } = b.engine.jsm;
+    const behind = new Map<string, Awaited<ReturnType<typeof streams.getMessage>>>();
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const { stream, subject } = placeIn(id, shard);
+      behind.set(stream, await streams.getMessage(stream, { last_by_subj: subject }));
+    }
+    streams.getMessage = (stream) => Promise.resolve(behind.get(stream)!);
+    const { seq } = behind.get(streamOf(id))!;
+    const getBatch = direct.getBatch.bind(direct);
+    let lags = 2;
+    direct.getBatch = (stream, options) =>
+      getBatch(stream, lags-- > 0 ? Object.assign({}, options, { up_to_seq: seq }) : options);
+    await append(2);
+    assertEquals((await b.storage.newest(id))?.sequence, 2);
+    assertLess(lags, 1);
+    await log.close();
+    await a.storage.delete(id);
+  }));
+
+test("a status that was told in the spare stream is waited for while that has no leader, though the other one has", () =>
+  withChance(async (chance) => {
+    await using a = await Node.start(chance);
+    await using b = await Node.start(chance);
+    const id = crypto.randomUUID();
+    const log = await a.storage.create(id, { lineAccess: true, epoch: 1 });
+    const append = (sequence: number) =>
+      log.append(log.size, [utf8("line\n")], (end) => shown(1, end, sequence));
+    await append(1);
+    a.fall(streamOf(id));
+    await append(2);
+    const spare = await spareStreamOf(id, b);
+    b.fall(spare);
+    const { direct } = b.engine.jsm;
+    const getMessage = direct.getMessage.bind(direct);
+    let isAsked = false;
+    direct.getMessage = async (stream, query) => {
+      if (stream !== spare) return await getMessage(stream, query);
+      isAsked = true;
+      return null;
+    };
+    let isTold = false;
+    const newest = b.storage.newest(id).finally(() => isTold = true);
+    await eventually("a look at a replica", () => isAsked);
+    await delay(100);
+    assert(!isTold);
+    b.rise();
+    assertEquals((await newest)?.sequence, 2);
+    a.rise();
+    await log.close();
+    await a.storage.delete(id);
+  }));
+
+/** The stream that is led elsewhere. */
+async function spareStreamOf(id: string, { engine }: Node): Promise<string> {
+  const { stream, subject } = placeOf(id, SHARDS);
+  const first = await engine.jsm.direct.getMessage(stream, { last_by_subj: subject });
+  return streamOfShard(Number(first!.header.get("X")));
+}
 
 /** An upload whose owners change, what they said is stored, and what others were shown. */
 class Wanderer {

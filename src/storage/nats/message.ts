@@ -106,10 +106,21 @@ export interface LogMessage extends MessageHead {
 
 /** What the engine hands out. */
 export interface StoredMessage {
+  readonly subject?: string;
   readonly seq: number;
   readonly header: MsgHdrs;
   readonly data: Uint8Array;
   readonly timestamp: string;
+}
+
+/** Name of an append by its writer: fences have others. */
+export function appendName(writer: string, number: number): string {
+  return `${writer}.${number}`;
+}
+
+/** Whether a message is an append, or a status, of an owner. */
+export function isAppend({ name }: Pick<MessageHead, "name">): boolean {
+  return name.includes(".");
 }
 
 /** Writes the headers of a message. */
