@@ -45,6 +45,8 @@ const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
 
 /** Small chunks are gathered for so long after something was sent, in ms: a line by itself goes at once. */
 const GATHER_MS = 7;
+/** Bytes that are copied before they may be sent: the rest of a long chunk stays where it is. */
+const MOST_UNSENT_BYTES = 1024 * 1024;
 /** Bytes that are worth a message of their own. */
 const GATHER_BYTES = 32 * 1024;
 
@@ -157,8 +159,14 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   }
 
   protected async write(chunk: Uint8Array): Promise<void> {
-    this.#digest.update(chunk);
-    this.#window.accept(chunk);
+    for (let at = 0; at < chunk.length; at += MOST_UNSENT_BYTES) {
+      await this.#writePart(chunk.subarray(at, at + MOST_UNSENT_BYTES));
+    }
+  }
+
+  async #writePart(part: Uint8Array): Promise<void> {
+    this.#digest.update(part);
+    this.#window.accept(part);
     if (this.#gathers()) return;
     this.#pump();
     while (!this.#window.isDrained && this.failure === null) {
