@@ -22,9 +22,6 @@ import { TokenCopy } from "./tokens.ts";
 /** How long an upload is a node's without a word from that: longer than an engine takes to elect a leader. */
 const LEASE_MS = 20_000;
 
-/** Between two checkpoints, in ms: they cost a node no more than waiting, which is no reason to make them rarer. */
-const CHECKPOINT_MS = 10;
-
 const LINK_KEY_BYTES = 32;
 /** File of the copy of the catalog; a single server has another name for what is no copy. */
 const COPY_NAME = "catalog-copy.sqlite";
@@ -38,11 +35,7 @@ export interface ClusterNode {
   /** Where records are. */
   catalog: Catalog;
   /** Its id, what is its own, and what its acknowledgements mean. */
-  settings: NodeOptions & {
-    durability: Durability;
-    checkpointIntervalMs: number;
-    gauges: readonly HostGauge[];
-  };
+  settings: NodeOptions & { durability: Durability; gauges: readonly HostGauge[] };
   /** The key of signed links, the same on every node. */
   linkKey(): Promise<Uint8Array>;
   /** Path of a file that has the tokens of all nodes, whoever changes them. */
@@ -93,7 +86,6 @@ export async function openNode(options: Options, directory: string): Promise<Clu
         isOnDuty: () => membership?.isOnDuty ?? false,
         // An append is acknowledged when the engine has it.
         durability: "disk",
-        checkpointIntervalMs: options.number("checkpoint-interval") ?? CHECKPOINT_MS,
         gauges: [
           {
             name: "stream_engine_connected",

@@ -69,7 +69,7 @@ export const serve: Command = {
       kind: "duration",
       value: "TIME",
       help:
-        "shortest time between two checkpoints of a resource under load (default: what they cost at the moment, 5ms to 50ms; with --cluster 10ms)",
+        "shortest time between two checkpoints of a resource under load (default: what they cost at the moment, 5ms to 50ms)",
     },
     "step-port": {
       kind: "count",
