@@ -25,6 +25,7 @@ import { CLUSTER_OPTIONS } from "./cluster.ts";
 import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { writeLine } from "../output/stderr.ts";
+import { startTimer } from "../../timer.ts";
 import { Tls } from "../tls.ts";
 import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
@@ -215,7 +216,7 @@ async function runServer(options: Options): Promise<number> {
   try {
     await warnOfOthers(options, directory, log);
     const place = await placeOf(options, directory);
-    const { storage, catalog } = place;
+    const { storage, catalog, endMs = Infinity } = place;
     try {
       await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
@@ -230,13 +231,27 @@ async function runServer(options: Options): Promise<number> {
       server.drain();
       await place.drain?.();
       await sleep(options.number("drain") ?? 0);
-      await server.close(await place.others?.());
+      if (!await endsWithin(endMs, server.close(await place.others?.()))) {
+        log.error("the engine took nothing of what was to be handed over", { waitedMs: endMs });
+      }
     } finally {
-      await place.close();
+      await endsWithin(endMs, place.close());
     }
     return EXIT.ok;
   } finally {
     await unlock();
+  }
+}
+
+/** Waits for an end for so long; tells whether it came. */
+async function endsWithin(limitMs: number, end: Promise<void>): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const stopTimer = startTimer(limitMs, () => resolve(false));
+  try {
+    return await Promise.race([end.then(() => true), late]);
+  } finally {
+    stopTimer();
+    end.catch(() => {});
   }
 }
 
