@@ -172,6 +172,8 @@ test("a status that was told in the spare stream is waited for while that has no
     await append(1);
     a.fall(streamOf(id));
     await append(2);
+    // What comes to the other stream late would prove there what it holds.
+    await a.settled();
     const spare = await spareStreamOf(id, b);
     b.fall(spare);
     const { direct } = b.engine.jsm;
