@@ -3,6 +3,7 @@
  *
  * What Bun allocates and does not free at once is memory that was never touched, and each page of it costs a fault:
  * chunks that waited for their acknowledgement cost more than everything else that an upload does.
+ * @module
  */
 import { LIMITS } from "./protocol.ts";
 

@@ -138,10 +138,7 @@ test("a status is none that a leader tells who was left behind, nor a replica th
     await using a = await Node.start(chance);
     await using b = await Node.start(chance);
     const id = crypto.randomUUID();
-    const log = await a.storage.create(id, { lineAccess: true, epoch: 1 });
-    const append = (sequence: number) =>
-      log.append(log.size, [utf8("line\n")], (end) => shown(1, end, sequence));
-    await append(1);
+    const { log, append } = await begun(id, a);
     const { direct, streams } = b.engine.jsm;
     const behind = new Map<string, Awaited<ReturnType<typeof streams.getMessage>>>();
     for (let shard = 0; shard < SHARDS; shard++) {
@@ -166,10 +163,7 @@ test("a status that was told in the spare stream is waited for while that has no
     await using a = await Node.start(chance);
     await using b = await Node.start(chance);
     const id = crypto.randomUUID();
-    const log = await a.storage.create(id, { lineAccess: true, epoch: 1 });
-    const append = (sequence: number) =>
-      log.append(log.size, [utf8("line\n")], (end) => shown(1, end, sequence));
-    await append(1);
+    const { log, append } = await begun(id, a);
     a.fall(streamOf(id));
     await append(2);
     // What comes to the other stream late would prove there what it holds.
@@ -195,6 +189,15 @@ test("a status that was told in the spare stream is waited for while that has no
     await log.close();
     await a.storage.delete(id);
   }));
+
+/** A log with its first status; each append is a line with the next one. */
+async function begun(id: string, { storage }: Node) {
+  const log = await storage.create(id, { lineAccess: true, epoch: 1 });
+  const append = (sequence: number) =>
+    log.append(log.size, [utf8("line\n")], (end) => shown(1, end, sequence));
+  await append(1);
+  return { log, append };
+}
 
 /** The stream that is led elsewhere. */
 async function spareStreamOf(id: string, { engine }: Node): Promise<string> {

@@ -131,21 +131,8 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = [
-    ...[
-      "client",
-      "byte_queue",
-      "digest",
-      "latest",
-      "bell",
-      "reasons",
-      "timer",
-      "upload",
-      "protocol",
-    ],
-  ];
   return [...chains].filter(([path]) =>
-    path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
+    path.startsWith("node:") || isOurs(path) && !allowed.client.includes(roomOf(path))
   ).map(([, chain]) => chain);
 }
 
