@@ -19,7 +19,14 @@ import { SignedLinks } from "../../src/access/links.ts";
 import type { Resources } from "../../src/resources.ts";
 import { streamId } from "../../src/server/durable_streams/streams.ts";
 import { within } from "../helpers/frames/connection.ts";
-import { getJson, isCompleted, startServer, statusOf, type TestServer } from "../helpers/server.ts";
+import {
+  getJson,
+  isCompleted,
+  RawClient,
+  startServer,
+  statusOf,
+  type TestServer,
+} from "../helpers/server.ts";
 
 type Fields = Record<string, string>;
 
@@ -92,6 +99,29 @@ async function followedBy(server: TestServer, path: string, readers: number): Pr
     return opened.resource.watchers >= readers;
   });
 }
+
+test("a stream is no upload that somebody owns, whatever secret is named", async () => {
+  await using server = await startServer();
+  const stream = await new Peer(server, "anybodys").made(JSON_TYPE, '{"a":1}');
+  const id = await streamId("anybodys");
+  const upload = `${server.url}/uploads/${id}/secret`;
+  const part = { "content-type": "application/partial-upload", "upload-complete": "?0" };
+  const append = { ...part, "upload-offset": "8" };
+  const tus = { "tus-resumable": "1.0.0" };
+  for (
+    const request of [
+      new Request(upload, { method: "PATCH", headers: append, body: "no JSON" }),
+      new Request(upload, { method: "DELETE" }),
+      new Request(`${server.url}/tus/${id}/secret`, { headers: tus }),
+    ]
+  ) assertEquals(await codeOf(await fetch(request)), [403, "NOT_OWNER"]);
+  using client = await RawClient.open(`${server.ws}/ws/streaming/upload`, "stream.v1");
+  client.say({ "@": "ResumeUpload", id, secret: "secret" });
+  await client.inbox.until("the end", () => client.inbox.closing !== null);
+  assertStringIncludes(client.inbox.closing!.reason, "NOT_OWNER");
+  assertEquals((await stream.post('{"b":2}', JSON_TYPE)).status, 204);
+  assertEquals(await (await stream.get()).json(), [{ a: 1 }, { b: 2 }]);
+});
 
 async function codeOf(answer: Response): Promise<[number, string]> {
   return [answer.status, (await answer.json()).code];
