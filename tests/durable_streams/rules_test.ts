@@ -1,4 +1,5 @@
 /** Durable Streams: what the published suite does not ask, and what streams are to everybody else. */
+import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -99,6 +100,22 @@ async function followedBy(server: TestServer, path: string, readers: number): Pr
     return opened.resource.watchers >= readers;
   });
 }
+
+both("an append whose digest is wrong appends nothing", async (server) => {
+  const digest = async (text: string) => {
+    const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+    return `sha-256=:${Buffer.from(hash).toString("base64")}:`;
+  };
+  const stream = new Peer(server, "digests");
+  const wrong = { ...TEXT, "content-digest": await digest("other") };
+  assertEquals(await codeOf(await stream.put(wrong, "one")), [422, "CHECKSUM_MISMATCH"]);
+  assertEquals((await stream.get()).status, 404);
+  await stream.made({ ...TEXT, "content-digest": await digest("one") }, "one");
+  assertEquals(await codeOf(await stream.post("two", wrong)), [422, "CHECKSUM_MISMATCH"]);
+  const right = { ...TEXT, "repr-digest": await digest("two") };
+  assertEquals((await stream.post("two", right)).status, 204);
+  assertEquals(await (await stream.get()).text(), "onetwo");
+});
 
 test("a stream is no upload that somebody owns, whatever secret is named", async () => {
   await using server = await startServer();
