@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import { type Digest, StreamError } from "../../protocol.ts";
-import { digestInHeader } from "../http/digest_fields.ts";
+import { digestInHeader } from "../route/digest_fields.ts";
 import {
   choice,
   inHeader,

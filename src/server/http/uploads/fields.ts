@@ -30,7 +30,7 @@ import {
   structuredFlag,
   structuredNames,
 } from "../../route/structured.ts";
-import { digestInHeader } from "../digest_fields.ts";
+import { digestInHeader } from "../../route/digest_fields.ts";
 import { resourceId } from "../listing.ts";
 
 /** A resource as a creation announces it. */
