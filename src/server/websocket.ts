@@ -74,11 +74,12 @@ export function webSocketFace(parts: FaceParts): Route[] {
         checkUpgrade(c, parts);
         // Java clients hear no close that comes before the first status, and wait for half a minute.
         if (!isNative(c)) await resources.get(id);
+        const life = grantOf(c)?.life;
         return upgrade(
           c,
           parts,
           "download",
-          (connection) => new DownloadSession(connection, { resources, id, heartbeat }),
+          (connection) => new DownloadSession(connection, { resources, id, life, heartbeat }),
         );
       },
     }),

@@ -33,6 +33,8 @@ export interface DownloadSessionOptions {
   resources: Resources;
   /** The resource asked for. */
   id: string;
+  /** The one life of it that the reader may read (PROTOCOL.md 1.4); any by default. */
+  life?: string;
   /** The heartbeat. */
   heartbeat: HeartbeatTimes;
 }
@@ -126,11 +128,12 @@ export class DownloadSession extends ControlSession {
   }
 
   async #openResource(): Promise<void> {
-    const { resources, id } = this.#options;
+    const { resources, id, life } = this.#options;
     const opened = await resources.open(id);
     if (this.over) return await opened.release();
     this.#opened = opened;
     const { resource } = opened;
+    checkLife(resource.status, life);
     this.#unsent = resource.status;
     this.#unwatch = resource.watch((status) => this.#changed(status));
     if (this.#requests.length === 0) this.#sendStatus();

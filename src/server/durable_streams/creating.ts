@@ -2,6 +2,7 @@
  * Creation of streams, empty or with their first bytes, and as forks of others.
  * @module
  */
+import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { checkMetadata, DIGESTS, StreamError, toStreamError } from "../../protocol.ts";
 import { type Appender, readRange, type Resource } from "../../resources.ts";
@@ -105,7 +106,7 @@ async function make(
       annotation: isEmpty && !said.closes ? annotationOf(facts) : creating,
     });
     try {
-      await fill(parts, appender, facts, inherited, content);
+      await fill(c, parts, appender, facts, inherited, content);
       if (said.closes) await appender.complete(null);
     } catch (error) {
       await resources.delete(id, { force: true }).catch(() => {});
@@ -136,6 +137,7 @@ async function isFree({ resources }: StreamParts, id: string): Promise<boolean> 
 
 /** Gives a stream its first bytes; the last append of them says that it is created. */
 async function fill(
+  c: Context,
   parts: StreamParts,
   appender: Appender,
   facts: StreamFacts,
@@ -147,7 +149,7 @@ async function fill(
   if (inherited !== null && inherited.end > 0) {
     const creating = annotationOf({ ...facts, creating: true });
     await parts.streams.addFork(inherited.source, appender.resource.id, MAX_FORKS);
-    await copy(parts, appender, inherited, creating, isFollowed ? creating : created);
+    await copy(c, parts, appender, inherited, creating, isFollowed ? creating : created);
   } else if (inherited !== null) {
     await parts.streams.addFork(inherited.source, appender.resource.id, MAX_FORKS);
   }
@@ -158,13 +160,14 @@ async function fill(
 }
 
 async function copy(
-  { resources }: StreamParts,
+  c: Context,
+  parts: StreamParts,
   appender: Appender,
   { source, end }: Inherited,
   meanwhile: string,
   afterwards: string,
 ): Promise<void> {
-  await using opened = await resources.open(source.id);
+  await using opened = await openFor(c, parts, source.id, source.view);
   for (let at = 0; at < end;) {
     const pieces: Uint8Array[] = [];
     const next = Math.min(end, at + PIECE_BYTES);
@@ -194,7 +197,7 @@ async function findSource(
   if (offset > size) {
     throw new StreamError("BAD_REQUEST", "Stream-Fork-Offset is beyond the end of the source");
   }
-  return { source, end: await endOf(parts, source, offset, forkSubOffset ?? 0) };
+  return { source, end: await endOf(c, parts, source, offset, forkSubOffset ?? 0) };
 }
 
 /** A fork is as good as a read of its source. */
@@ -220,7 +223,8 @@ function pathIn({ references }: StreamParts, c: Context, source: string): string
 
 /** Where the bytes end that a fork takes. */
 async function endOf(
-  { resources }: StreamParts,
+  c: Context,
+  parts: StreamParts,
   { id, view, facts }: Stream,
   offset: number,
   subOffset: number,
@@ -228,7 +232,7 @@ async function endOf(
   const size = view.status.currentSize;
   const json = isJson(facts);
   if (!json && offset + subOffset <= size) return offset + subOffset;
-  await using opened = await resources.open(id);
+  await using opened = await openFor(c, parts, id, view);
   if (json && await isBetweenMessages(opened.resource, offset)) {
     const end = await behindMessages(opened.resource, offset, size, subOffset);
     if (end !== null) return end;

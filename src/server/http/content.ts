@@ -14,6 +14,7 @@ import {
   type ResourceView,
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import { openFor } from "../opening.ts";
 import { gzipped } from "../answer/gzip.ts";
 import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
@@ -84,7 +85,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   }
   const part = choosePart(c, record.status, etag, asked);
   await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await parts.resources.open(id, record));
+  const opened = stack.use(await openFor(c, parts, id, record));
   const response = await answerWith(c, parts, sourceOf(opened, part, coding, parts), () => {
     c.status(part.contentRange === null ? 200 : 206);
     setCacheHeaders(c, record, etag);
