@@ -24,11 +24,10 @@ export const faces: Part = {
       await bench.attempt("install", install);
       const file = await fileOf(bench);
       const repeats = repeatsOf(bench);
-      await bench.repeat(
-        repeats,
-        "tus",
-        () => measureClient(bench, "tus", `${server.url}/tus`, file),
-      );
+      for (const protocol of ["tus", "tusByCurl"] as const) {
+        const work = () => measureClient(bench, protocol, `${server.url}/tus`, file);
+        await bench.repeat(repeats, protocol, work);
+      }
       await bench.repeat(repeats, "durable", () => measureClient(bench, "durable", streams, file));
     } finally {
       await server.stop();
@@ -37,7 +36,7 @@ export const faces: Part = {
   async others(bench) {
     if (bench.extent === "smoke") return;
     const file = await fileOf(bench);
-    for (const protocol of ["tus", "durable"] as const) {
+    for (const protocol of ["tus", "tusByCurl", "durable"] as const) {
       await bench.repeat(repeatsOf(bench), protocol, () => measureScript(bench, protocol, file));
     }
   },

@@ -7,10 +7,13 @@
  */
 export { type Digest, type DigestAlgorithm, DIGESTS } from "./protocol/digests.ts";
 export {
+  closeCode,
   closeReason,
   cutCloseReason,
   type ErrorCode,
   ERRORS,
+  MovedError,
+  RESTART_CLOSE,
   StreamError,
   toStreamError,
 } from "./protocol/errors.ts";

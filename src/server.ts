@@ -3,6 +3,7 @@
  * @module
  */
 import type { Access } from "./access.ts";
+import { MovedError, StreamError } from "./protocol.ts";
 import { Resources, type ResourcesOptions, type ServerResources } from "./resources.ts";
 import type { Listener, Runtime } from "./runtime.ts";
 import { Guard } from "./server/access.ts";
@@ -148,8 +149,12 @@ export interface StreamServer {
   listen(options?: ListenerOptions): Promise<{ port: number }>;
   /** Says that it is not ready any more, to those who ask whether to send it something (`GET /readyz`); `close` follows. */
   drain(): void;
-  /** Closes every session with 1001, makes running uploads FAILED and stops listening. */
-  close(): Promise<void>;
+  /**
+   * Closes every session, makes running uploads FAILED, or leaves those that can be resumed to be so, and stops listening.
+   * @param goesOnAt HTTP base URLs of others of the same service, which native clients are told with 1012: they go on
+   * there, or here again; without it this server is the service, and closes with 1001.
+   */
+  close(goesOnAt?: readonly string[]): Promise<void>;
 }
 
 const MAX_CONNECTIONS = 20_000;
@@ -258,11 +263,15 @@ class Server implements StreamServer {
     this.resources.drain();
   }
 
-  async close(): Promise<void> {
+  async close(goesOnAt?: readonly string[]): Promise<void> {
     this.#faces.close();
+    const message = "the server was shut down";
+    const shutdown = goesOnAt === undefined
+      ? new StreamError("SHUTDOWN", message)
+      : new MovedError(message, goesOnAt);
     await Promise.all([
-      this.#sessions.close(),
-      this.#httpUploads.close(),
+      this.#sessions.close(shutdown),
+      this.#httpUploads.close(shutdown),
       this.resources.close(),
     ]);
     await Promise.all(this.#listeners.map((listener) => listener.close()));

@@ -87,11 +87,16 @@ async function measurePiping(bench: Bench, { path, bytes }: File): Promise<void>
 }
 
 /** Protocols with a script that serves them, and one that does the work. */
-export type Protocol = "durable" | "tus";
-const WORK = { durable: "@durable-streams: upload + follow", tus: "tus: upload" };
+export type Protocol = "durable" | "tus" | "tusByCurl";
+const WORK = {
+  durable: "@durable-streams: upload + follow",
+  tus: "tus: upload",
+  tusByCurl: "tus: upload by curl",
+};
+const SCRIPTS = { durable: "durable", tus: "tus", tusByCurl: "tus" };
 
 function scriptOf(protocol: Protocol, part: "server" | "client" | "append"): string {
-  return join(ROOT, "bench/yardsticks", `${protocol}_${part}.mjs`);
+  return join(ROOT, "bench/yardsticks", `${SCRIPTS[protocol]}_${part}.mjs`);
 }
 
 /** A script here that starts its server, says so, and does the work when it is told to. */
@@ -102,7 +107,7 @@ export async function measureScript(bench: Bench, protocol: Protocol, file: File
   try {
     const url = await addressOf(server);
     const meter = new Meter(server.pid);
-    const path = { durable: "", tus: "/files" }[protocol];
+    const path = { durable: "", tus: "/files", tusByCurl: "/files" }[protocol];
     await measureClient(bench, protocol, url + path, file);
     bench.add(`${WORK[protocol]}, peak RSS`, "MB", meter.read().peakRssMB);
   } finally {
@@ -117,7 +122,9 @@ export async function measureClient(
   url: string,
   file: File,
 ): Promise<void> {
-  const client = new Process(["node", scriptOf(protocol, "client"), INSTALLED, url, file.path]);
+  const sender = protocol === "tusByCurl" ? ["curl"] : [];
+  const script = scriptOf(protocol, "client");
+  const client = new Process(["node", script, INSTALLED, url, file.path, ...sender]);
   const { ms, movedBytes, isComplete } = JSON.parse(await client.line(TIMEOUT_MS));
   await client.end(TIMEOUT_MS);
   const suffix = isComplete ? "" : ", cut off after 30 s";

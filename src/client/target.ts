@@ -52,7 +52,7 @@ export interface Located {
 export function locate(reference: string, { server, token }: ReferenceOptions): Located {
   const given = server === undefined ? undefined : Service.at(server);
   const location = parseReference(reference, given?.server);
-  const service = (given ?? Service.at(location.server)).from(location.server);
+  const service = given?.from(location.server) ?? Service.ofReference(location.server);
   return { location, service, token: tokenFor(location, given, token) };
 }
 

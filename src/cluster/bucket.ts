@@ -170,10 +170,13 @@ export class Bucket {
     const untilMs = performance.now() + this.#waitMs;
     for (;;) {
       try {
-        return await step();
+        const result = await step();
+        this.#engine.answered();
+        return result;
       } catch (thrown) {
         const error = thrown as Error;
         if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
+        this.#engine.unanswered();
         const leftMs = untilMs - performance.now();
         if (leftMs <= 0) {
           const message = `the engine does not answer: ${error.message}`;

@@ -37,8 +37,6 @@ const UNAVAILABLE = 10008;
 /** A member that is connected and answers nothing for so long is left for another one, but not more often, in ms. */
 const SILENCE_MS = 1500;
 const PATIENCE_MS = 3000;
-/** So long after something went wrong a member may not know yet that it leads nothing any more, in ms. */
-const SETTLED_MS = 10_000;
 
 /** Buckets of the records of resources; the id says which. */
 export const RECORD_BUCKETS: readonly string[] = ["rec-0", "rec-1", "rec-2", "rec-3"];
@@ -59,7 +57,6 @@ export class Engine {
   #isConnected = true;
   #answeredAtMs = performance.now();
   #leftAtMs = -Infinity;
-  #troubledAtMs = -Infinity;
 
   /** Use {@link connectEngine}. */
   constructor(
@@ -75,11 +72,6 @@ export class Engine {
   /** Whether a member is connected. */
   get isConnected(): boolean {
     return this.#isConnected;
-  }
-
-  /** Whether nothing has gone wrong for a while: who says that it leads a stream can be believed. */
-  get isSettled(): boolean {
-    return this.#isConnected && performance.now() - this.#troubledAtMs > SETTLED_MS;
   }
 
   /**
@@ -139,7 +131,7 @@ export class Engine {
 
   /** The engine did not answer: a member that was cut off from the others keeps its clients, and is left here. */
   unanswered(): void {
-    const nowMs = this.#troubledAtMs = performance.now();
+    const nowMs = performance.now();
     if (!this.#isConnected || nowMs - this.#answeredAtMs < SILENCE_MS) return;
     if (nowMs - this.#leftAtMs < PATIENCE_MS) return;
     this.#leftAtMs = nowMs;
@@ -170,14 +162,12 @@ export class Engine {
 
   #lost(): void {
     this.#isConnected = false;
-    this.#troubledAtMs = performance.now();
     for (const reject of this.#inFlight) reject(away());
     this.#inFlight.clear();
   }
 
   #found(): void {
     this.#isConnected = true;
-    this.#troubledAtMs = performance.now();
     for (const resolve of this.#waiting) resolve();
     for (const listener of this.#reconnected) listener();
   }

@@ -26,6 +26,8 @@ export interface NodeInfo {
   id: string;
   /** Version of its program. */
   version: string;
+  /** HTTP base URL by which clients reach it, if they can. */
+  address?: string;
   /** When it started, in ms since 1970. */
   startedAtMs: number;
   /** Uploads that it appends to. */
@@ -38,6 +40,7 @@ export interface NodeInfo {
 
 /** One node among others. */
 export class Membership {
+  readonly #engine: Engine;
   readonly #bucket: Bucket;
   readonly #info: () => Omit<NodeInfo, "id">;
   readonly #timer: ReturnType<typeof setInterval>;
@@ -53,6 +56,7 @@ export class Membership {
    * @param info What else is to be said.
    */
   constructor(engine: Engine, readonly id: string, info: () => Omit<NodeInfo, "id">) {
+    this.#engine = engine;
     this.#bucket = new Bucket(engine, NODE_BUCKET, WAIT_MS);
     this.#info = info;
     this.#timer = setInterval(() => this.#sayAgain(), SAY_MS);
@@ -73,6 +77,13 @@ export class Membership {
   sayNow(): Promise<void> {
     this.#sayAgain();
     return this.#saying;
+  }
+
+  /** Addresses of the others that take new work, as far as they are known. */
+  async others(): Promise<string[]> {
+    const { nodes } = await nodesOf(this.#engine).catch(() => ({ nodes: [] }));
+    return nodes.filter(({ id, state }) => id !== this.id && state === "SERVING")
+      .flatMap(({ address }) => address ?? []);
   }
 
   /** Leaves: others need not wait until they notice. */

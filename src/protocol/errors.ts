@@ -83,6 +83,47 @@ export class StreamError extends Error {
   }
 }
 
+/** Close code of a server whose service goes on (Service Restart, IANA). */
+export const RESTART_CLOSE = 1012;
+
+/**
+ * A server ends, and its service goes on at others: where to go (PROTOCOL.md 2.4).
+ *
+ * @example
+ * ```ts
+ * import { closeCode, MovedError } from "@stream/live/protocol";
+ *
+ * console.log(closeCode(new MovedError("the node ends", ["https://node2.example.org"]))); // 1012
+ * ```
+ */
+export class MovedError extends StreamError {
+  /**
+   * An end that names others.
+   * @param message What ended, for people.
+   * @param servers HTTP base URLs of servers that go on; there may be none to be named.
+   */
+  constructor(message: string, readonly servers: readonly string[]) {
+    super("SHUTDOWN", message);
+  }
+}
+
+/**
+ * The close code of an error on a native connection (PROTOCOL.md 5).
+ *
+ * @param error The error.
+ * @returns That of its code; 1012 (service restart) where the service goes on.
+ *
+ * @example
+ * ```ts
+ * import { closeCode, StreamError } from "@stream/live/protocol";
+ *
+ * console.log(closeCode(new StreamError("LIMIT_REACHED", "come back"))); // 1013
+ * ```
+ */
+export function closeCode(error: StreamError): number {
+  return error instanceof MovedError ? RESTART_CLOSE : ERRORS[error.code].close;
+}
+
 /**
  * Turns anything thrown into a {@link StreamError}; what is one already passes unchanged.
  *

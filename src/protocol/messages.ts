@@ -93,7 +93,7 @@ export const MESSAGES = {
       endOffset: "offset",
     },
     FollowEnd: { offset: "offset" },
-    Error: { code: "text", message: "text" },
+    Error: { code: "text", message: "text", "servers?": ["list of", "text"] },
   },
   /** Messages both ends of a native connection send (PROTOCOL.md 2.3). */
   both: {

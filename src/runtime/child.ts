@@ -37,8 +37,8 @@ export interface Child {
   /** Its process id. */
   readonly pid: number;
   /**
-   * What it writes, in chunks of at most 64 KiB: stdout and stderr, or both as one. Each ends when nobody has its pipe
-   * open any more; cancelling one closes the pipe.
+   * What it writes, in chunks of at most 64 KiB, each valid until the next one is read: stdout and stderr, or both as
+   * one. Each ends when nobody has its pipe open any more; cancelling one closes the pipe.
    */
   readonly outputs: readonly ReadableStream<Uint8Array>[];
   /** Its end. */
@@ -193,9 +193,13 @@ function bunStream(descriptor: number): ReadableStream<Uint8Array> {
   };
   const chunks = Bun.file(descriptor).stream().getReader();
   const close = closeOnce(descriptor);
+  let last: Uint8Array | undefined;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
+      // Bun would free it with its garbage, much later, and the next one be memory that was never touched.
+      (last?.buffer as ArrayBuffer | undefined)?.transfer(0);
       const { done, value } = await chunks.read();
+      last = value;
       if (!done) return controller.enqueue(value);
       close();
       controller.close();

@@ -135,12 +135,12 @@ export class Sessions {
 
   /**
    * Ends all of them.
+   * @param shutdown Why.
    * @returns When their connections are gone, or have had the time for it.
    */
-  async close(): Promise<void> {
+  async close(shutdown: StreamError): Promise<void> {
     if (this.#open.size === 0) return;
     const gone = new Promise<void>((resolve) => this.#allGone = resolve);
-    const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
     for (const session of this.#open.keys()) session.fail(shutdown);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));

@@ -6,11 +6,13 @@
  */
 import {
   checkMessage,
+  closeCode,
   closeReason,
   encodeMessage,
   ERRORS,
   LIMITS,
   type Message,
+  MovedError,
   type NamedMessage,
   parseMessage,
   StreamError,
@@ -198,9 +200,13 @@ export abstract class ControlSession implements Session {
   /** Tells the error, then closes; a peer that takes neither is dropped. */
   async #goodbye(error: StreamError): Promise<void> {
     this.#closeTimer = setTimeout(() => this.connection.terminate(), CLOSE_TIMEOUT_MS);
+    const { code, message } = error;
+    const reason = this.reasonFor(error);
+    if (!this.native) return this.connection.close(ERRORS[code].close, reason);
+    const servers = error instanceof MovedError ? [...error.servers] : undefined;
     // A close would overtake messages that wait for room.
-    if (this.native) await this.send({ "@": "Error", code: error.code, message: error.message });
-    this.connection.close(ERRORS[error.code].close, this.reasonFor(error));
+    await this.send({ "@": "Error", code, message, servers });
+    this.connection.close(closeCode(error), reason);
   }
 
   /** What the close frame says of an error. */

@@ -200,10 +200,11 @@ export class HttpUploads {
 
   /**
    * Ends all of them.
+   * @param shutdown Why.
    * @returns When their requests were answered.
    */
-  async close(): Promise<void> {
-    const shutdown = this.#shutdown = new StreamError("SHUTDOWN", "the server was shut down");
+  async close(shutdown: StreamError): Promise<void> {
+    this.#shutdown = shutdown;
     await Promise.all([...this.#open.values()].map((upload) => upload.shutDown(shutdown)));
     if (this.#requests.size === 0) return;
     await Promise.all(this.#requests);

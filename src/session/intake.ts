@@ -66,6 +66,7 @@ export class Intake {
    */
   async receive({ body, byteCount, seen, isAnswered }: Content): Promise<void> {
     const start = this.#appender.received;
+    this.#isAllHere = false;
     this.#pace(byteCount);
     const arrived = body === null ? 0 : await this.#pump(body, seen);
     if (await isAnswered?.()) {
@@ -135,7 +136,7 @@ export class Intake {
   #pace(byteCount: number | null = null): void {
     const isSmall = byteCount !== null && byteCount <= SMALL_BYTES;
     const isUrgent = isSmall || this.#isAllHere;
-    this.#appender.writeAfterBytes = isUrgent ? 1 : this.#credit.windowBytes / 4;
+    this.#appender.writeAfterBytes = isUrgent ? 1 : this.#credit.writeAfterBytes;
   }
 }
 

@@ -65,9 +65,6 @@ type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 /** Bytes of a Step upload that may wait before its sender is paused. */
 const STEP_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
-/** Bytes that wait for their checkpoint longer have left the processor's caches, and are written at a higher cost. */
-const MAX_WRITE_AFTER_BYTES = 512 * 1024;
-
 /** Receives one upload. */
 export class UploadSession extends ControlSession {
   readonly #options: UploadSessionOptions;
@@ -237,7 +234,7 @@ export class UploadSession extends ControlSession {
   #run(appender: Appender, messageBytes: number): Running {
     const { creditPool } = this.#options.resources;
     const credit = new Credit(creditPool, appender.received, performance.now());
-    appender.writeAfterBytes = writeAfter(credit);
+    appender.writeAfterBytes = credit.writeAfterBytes;
     appender.listen({
       acknowledged: (byteOffset) => this.#acknowledged(byteOffset),
       failed: (error) => this.fail(error),
@@ -262,7 +259,7 @@ export class UploadSession extends ControlSession {
     if (!this.native || this.over) return;
     const isUsedUp = appender.received >= credit.limit;
     if (!credit.advance(byteOffset, performance.now(), isUsedUp)) return;
-    appender.writeAfterBytes = writeAfter(credit);
+    appender.writeAfterBytes = credit.writeAfterBytes;
     void this.send({ "@": "Credit", limit: credit.limit, acknowledged: byteOffset });
   }
 
@@ -289,10 +286,6 @@ export class UploadSession extends ControlSession {
       digest: this.native ? digest.algorithm : undefined,
     });
   }
-}
-
-function writeAfter({ windowBytes }: Credit): number {
-  return Math.min(windowBytes / 4, MAX_WRITE_AFTER_BYTES);
 }
 
 function disconnected(reason: string): StreamError {

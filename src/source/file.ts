@@ -43,7 +43,12 @@ const MAX_POLL_MS = 24 * 60 * 60 * 1000;
  * ```
  */
 export async function openFile(path: string, options: FileOptions = {}): Promise<Source> {
-  const file = await OpenFile.open(path, options.from ?? 0, checkBuffer(options));
+  const file = await OpenFile.open(
+    path,
+    options.from ?? 0,
+    checkBuffer(options),
+    options.reuseBuffer,
+  );
   const stream = pull({
     async next() {
       const chunk = await file.read();
@@ -87,7 +92,12 @@ export async function openGrowingFile(
   const { untilPid } = options;
   checkInterval(options);
   const producer = untilPid === undefined ? null : new WatchedProcess(untilPid);
-  const file = await OpenFile.open(path, options.from ?? 0, checkBuffer(options));
+  const file = await OpenFile.open(
+    path,
+    options.from ?? 0,
+    checkBuffer(options),
+    options.reuseBuffer,
+  );
   if (!file.isRegular) {
     await file.close();
     throw new StreamError("SOURCE_FAILED", `${path} is no regular file and cannot be followed`);

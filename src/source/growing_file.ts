@@ -22,6 +22,11 @@ export interface FileOptions {
   from?: number;
   /** Bytes that are read at once, and the longest chunk, 1 to 1 MiB; 64 KiB by default. */
   bufferBytes?: number;
+  /**
+   * Whether all chunks are in one buffer, each valid until the next one is read: enough for an upload, which copies or
+   * sends what is written to it. False by default: each has its own.
+   */
+  reuseBuffer?: boolean;
 }
 
 /** Where following starts, how often it looks, and what ends it, whichever comes first. */

@@ -50,6 +50,7 @@ export class OpenFile {
   readonly #isInOrder: boolean;
   readonly #from: number;
   readonly #bufferBytes: number;
+  readonly #reuseBuffer: boolean;
   #opened: BigIntStats;
   #looked: BigIntStats;
   #head = new Uint8Array(0);
@@ -67,6 +68,7 @@ export class OpenFile {
    * @param from Offset of the first byte to read.
    * @param isInOrder Whether reads begin where the one before ended, as those of an inherited descriptor must.
    * @param bufferBytes Read at once, in bytes.
+   * @param reuseBuffer Whether what was read is valid until the next read only.
    */
   constructor(
     path: string,
@@ -75,8 +77,10 @@ export class OpenFile {
     from: number,
     isInOrder: boolean = !opened.isFile(),
     bufferBytes: number = CHUNK_BYTES,
+    reuseBuffer: boolean = false,
   ) {
     this.path = path;
+    this.#reuseBuffer = reuseBuffer;
     this.#bufferBytes = bufferBytes;
     this.#handle = handle;
     this.#isInOrder = isInOrder;
@@ -91,16 +95,22 @@ export class OpenFile {
    * @param path Its path.
    * @param from Offset of the first byte to read.
    * @param bufferBytes Read at once, in bytes.
+   * @param reuseBuffer Whether what was read is valid until the next read only.
    * @throws {StreamError} SOURCE_FAILED that names the path.
    */
-  static async open(path: string, from: number, bufferBytes?: number): Promise<OpenFile> {
+  static async open(
+    path: string,
+    from: number,
+    bufferBytes?: number,
+    reuseBuffer?: boolean,
+  ): Promise<OpenFile> {
     const handle: FileHandle = await open(path).catch((error) => {
       throw unreadable(path, error);
     });
     try {
       const stats = await handle.stat({ bigint: true });
       if (stats.isDirectory()) throw new StreamError("SOURCE_FAILED", `${path} is a directory`);
-      const file = new OpenFile(path, handle, stats, from, undefined, bufferBytes);
+      const file = new OpenFile(path, handle, stats, from, undefined, bufferBytes, reuseBuffer);
       if (from <= file.size) return file;
       const message = `${path} has ${file.size} bytes, reading cannot start at byte ${from}`;
       throw new StreamError("SOURCE_FAILED", message);
@@ -129,6 +139,7 @@ export class OpenFile {
     if (wasCaughtUp || this.offset - this.#comparedAt >= COMPARE_EVERY_BYTES) await this.look();
     this.offset += bytesRead;
     this.#remember(buffer, bytesRead);
+    if (this.#reuseBuffer) return buffer.subarray(0, bytesRead);
     // A few bytes are copied: a window full of short chunks would hold a whole buffer for each.
     if (bytesRead < buffer.length) return buffer.slice(0, bytesRead);
     this.#buffer = null;

@@ -18,7 +18,8 @@ const STDIN_FD = 0;
  * Every burst is passed on at once; a producer that nobody reads is held up after the pipe and one more
  * buffer of 64 KiB are full. Can be called once in a process.
  *
- * @returns The source; its stream fails with SOURCE_FAILED when standard input cannot be read, and when it is a file
+ * @returns The source, each of whose chunks is valid until the next one is read; its stream fails with
+ * SOURCE_FAILED when standard input cannot be read, and when it is a file
  * that shrinks or is rewritten meanwhile.
  * @throws {StreamError} SOURCE_FAILED when standard input is closed or a directory.
  */
@@ -100,7 +101,11 @@ function burstStream(): ReadableStream<Uint8Array> {
 
 async function* bursts(): AsyncGenerator<Uint8Array, void, void> {
   try {
-    for await (const burst of process.stdin) yield* pieces(burst);
+    for await (const burst of process.stdin) {
+      yield* pieces(burst);
+      // Bun would free it with its garbage, much later, and the next one be memory that was never touched.
+      if (burst.length === burst.buffer.byteLength) burst.buffer.transfer(0);
+    }
   } catch (error) {
     throw unreadable(reasonOf(error), error);
   }
@@ -110,9 +115,6 @@ function unreadable(reason: string, cause?: unknown): StreamError {
   return new StreamError("SOURCE_FAILED", `standard input cannot be read: ${reason}`, { cause });
 }
 
-/** Copied, as runtimes hand out parts of larger buffers: who holds a chunk must hold no more than it. */
 function* pieces(burst: Uint8Array): Generator<Uint8Array, void, void> {
-  for (let at = 0; at < burst.length; at += CHUNK_BYTES) {
-    yield new Uint8Array(burst.subarray(at, at + CHUNK_BYTES));
-  }
+  for (let at = 0; at < burst.length; at += CHUNK_BYTES) yield burst.subarray(at, at + CHUNK_BYTES);
 }

@@ -9,7 +9,7 @@ export const CHUNK_BYTES: number = LIMITS.dataMessageBytes;
 
 /** Bytes to push, with what is known of them before they are read. */
 export interface Source {
-  /** Chunks of at most 64 KiB, or of the buffer that was chosen, each in one of its own, read when asked for. */
+  /** Chunks of at most 64 KiB, or of the buffer that was chosen, read when asked for. */
   readonly stream: ReadableStream<Uint8Array>;
   /** Size of the whole in bytes, for progress only; null when nobody knows it yet. */
   readonly size: number | null;

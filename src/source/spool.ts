@@ -5,6 +5,7 @@
 import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ByteQueue } from "../byte_queue.ts";
 import { reasonOf } from "../reasons.ts";
 import { CHUNK_BYTES, type Chunks, pull } from "./source.ts";
 
@@ -22,7 +23,7 @@ const GATHER_MS = 1;
  * @param source What a pipe delivers.
  * @param limitBytes Most bytes to keep.
  * @param warn Hears once why the producer has to wait earlier.
- * @returns The same bytes.
+ * @returns The same bytes, copied; each chunk is valid until the next one is read.
  */
 export function spool(
   source: ReadableStream<Uint8Array>,
@@ -36,9 +37,10 @@ class Spool implements Chunks {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #limitBytes: number;
   #warn: ((message: string) => void) | null;
-  readonly #memory: Uint8Array[] = [];
+  readonly #memory = new ByteQueue(0);
   readonly #filling: Promise<void>;
-  #memoryBytes = 0;
+  /** Where in memory the reader's next chunk begins. */
+  #takenTo = 0;
   #takenAtMs = -Infinity;
   #overflow: Overflow | null = null;
   #hasDisk = true;
@@ -66,6 +68,7 @@ class Spool implements Chunks {
   }
 
   async next(): Promise<Uint8Array | null> {
+    this.#memory.dropBefore(this.#takenTo);
     for (;;) {
       const chunk = await this.#fromMemory() ?? await this.#overflow?.read() ?? null;
       if (chunk !== null) {
@@ -85,8 +88,8 @@ class Spool implements Chunks {
     if (this.#memoryBytes === 0) return null;
     const sinceMs = performance.now() - this.#takenAtMs;
     if (sinceMs < GATHER_MS && !this.#isPlenty()) await this.#gather();
-    const chunk = this.#joined();
-    this.#memoryBytes -= chunk.length;
+    const chunk = this.#memory.view(this.#takenTo, CHUNK_BYTES);
+    this.#takenTo += chunk.length;
     return chunk;
   }
 
@@ -105,22 +108,6 @@ class Spool implements Chunks {
       };
     });
     this.#gathered = null;
-  }
-
-  /** The chunks at the beginning as one; one that is large enough as it is. */
-  #joined(): Uint8Array {
-    let count = 0, bytes = 0;
-    while (count < this.#memory.length && bytes + this.#memory[count].length <= CHUNK_BYTES) {
-      bytes += this.#memory[count++].length;
-    }
-    if (count <= 1) return this.#memory.shift()!;
-    const joined = new Uint8Array(bytes);
-    let at = 0;
-    for (const chunk of this.#memory.splice(0, count)) {
-      joined.set(chunk, at);
-      at += chunk.length;
-    }
-    return joined;
   }
 
   async close(): Promise<void> {
@@ -160,8 +147,7 @@ class Spool implements Chunks {
    */
   async #keep(chunk: Uint8Array): Promise<number> {
     if (await this.#fitsInMemory(chunk.length)) {
-      this.#memory.push(chunk);
-      this.#memoryBytes += chunk.length;
+      this.#memory.append(chunk);
       return chunk.length;
     }
     if (!this.#hasDisk) return 0;
@@ -202,6 +188,10 @@ class Spool implements Chunks {
     });
   }
 
+  get #memoryBytes(): number {
+    return this.#memory.end - this.#takenTo;
+  }
+
   get #kept(): number {
     return this.#memoryBytes + (this.#overflow?.bytes ?? 0);
   }
@@ -213,6 +203,7 @@ class Overflow {
   bytes = 0;
   #readAt = 0;
   #writeAt = 0;
+  readonly #chunk = new Uint8Array(CHUNK_BYTES);
 
   private constructor(
     private readonly file: FileHandle,
@@ -255,15 +246,14 @@ class Overflow {
     return at;
   }
 
-  /** The next bytes; null when there are none now. */
+  /** The next bytes, valid until the next call; null when there are none now. */
   async read(): Promise<Uint8Array | null> {
     if (this.bytes === 0) return null;
     const length = Math.min(CHUNK_BYTES, this.bytes, this.capacityBytes - this.#readAt);
-    const chunk = new Uint8Array(length);
-    const { bytesRead } = await this.file.read(chunk, 0, length, this.#readAt);
+    const { bytesRead } = await this.file.read(this.#chunk, 0, length, this.#readAt);
     this.#readAt = (this.#readAt + bytesRead) % this.capacityBytes;
     this.bytes -= bytesRead;
-    return chunk.subarray(0, bytesRead);
+    return this.#chunk.subarray(0, bytesRead);
   }
 
   async close(): Promise<void> {

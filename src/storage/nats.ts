@@ -29,6 +29,7 @@ import {
   positionOf,
   segmentOf,
 } from "./nats/message.ts";
+import { Probes } from "./nats/probes.ts";
 import { NatsReader } from "./nats/reader.ts";
 import { Survey } from "./nats/survey.ts";
 import { Tail } from "./nats/tail.ts";
@@ -54,6 +55,7 @@ export class NatsStorage implements Storage {
   readonly #engine: Engine;
   readonly #shards: number;
   readonly #patience: Patience;
+  readonly #probes: Probes;
   readonly #cache = new MessageCache();
   readonly #writers = new Map<string, NatsWriter>();
   readonly #tails = new Map<string, Tail>();
@@ -65,6 +67,7 @@ export class NatsStorage implements Storage {
   private constructor(engine: Engine, shards: number, options: NatsStorageOptions) {
     this.#engine = engine;
     this.#shards = shards;
+    this.#probes = new Probes(engine);
     this.#survey = new Survey(engine, shards);
     this.#patience = new Patience(options.patienceMs ?? PATIENCE_MS);
     this.#stallMs = options.stallMs ?? STALL_MS;
@@ -167,7 +170,7 @@ export class NatsStorage implements Storage {
   async newest(id: string): Promise<ResourceStatus | null> {
     const writer = this.#writers.get(id);
     // One that was cut off is not told that it has the log no more.
-    if (writer && (this.#engine.isSettled || writer.isFresh)) return writer.status;
+    if (writer?.isFresh) return writer.status;
     const lanes = this.#lanes(id);
     const last = await lanes.newest();
     return last && (await newestStatus(lanes, last)).status;
@@ -193,7 +196,7 @@ export class NatsStorage implements Storage {
   #lanes(id: string): Lanes {
     if (!isResourceId(id)) throw missing(id);
     const place = placeOf(id, this.#shards);
-    return new Lanes(new LogExchange(this.#engine, id, place, this.#patience));
+    return new Lanes(new LogExchange(this.#engine, id, place, this.#patience, this.#probes));
   }
 
   async #reader(lanes: Lanes): Promise<NatsReader> {

@@ -342,6 +342,31 @@ test("an upload that somebody else goes on with, or may, is not called FAILED", 
   }
 });
 
+test("an attempt to go on whose answer was lost may fence its own upload later, once; another owner does for good", async () => {
+  await using server = await startServer();
+  await using proxy = await Proxy.open(Number(new URL(server.url).port));
+  let reconnects = 0;
+  const upload = await push(proxy.url, metadata, { onReconnect: () => reconnects++ });
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("one\n"));
+  await eventually("a status", () => upload.status.currentSize === 4);
+  let isLost = false;
+  proxy.tap = (bytes) => {
+    if (isLost || !Buffer.from(bytes).includes("ReadyForUpload")) return;
+    isLost = true;
+    proxy.cut();
+  };
+  proxy.cut();
+  await eventually("another connection", () => reconnects === 1);
+  // As the attempt that was not answered would, had the server waited with it.
+  const late = await resumePush(server.url, upload.resumeToken);
+  await assertFails("FENCED", () => within("the end of the late attempt", late.done));
+  await writer.write(utf8("two\n"));
+  await eventually("what was written behind it", () => upload.status.currentSize === 8);
+  await resumePush(server.url, upload.resumeToken);
+  await assertFails("FENCED", () => within("the end of the upload", upload.done));
+});
+
 test("lines are read by index, page by page, however many and however long they are", async () => {
   await using server = await startServer();
   const lines = [

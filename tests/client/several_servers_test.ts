@@ -10,14 +10,16 @@ import {
   listResources,
   open,
   push,
+  SignedLinks,
   type Transport,
 } from "../../mod.ts";
 import { Service } from "../../src/client/connection/service.ts";
 import { locate } from "../../src/client/target.ts";
-import { StreamError } from "../../src/protocol.ts";
+import { MovedError, StreamError } from "../../src/protocol.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { Proxy } from "../helpers/faults/proxy.ts";
+import { MoodyProxy } from "../helpers/frames/moody_proxy.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { startServer } from "../helpers/server.ts";
@@ -66,6 +68,53 @@ for (const transport of ["ws", "http"] satisfies Transport[]) {
     assertEquals(await within("the follower", text), lines.join(""));
   });
 }
+
+test("a push and a follower that know one server go on where it says when it ends, with the token", async () => {
+  await using cluster = new Cluster();
+  const everything = { name: "t", contextId: null, resourceId: null, expiresAtMs: null };
+  const tokens = {
+    authenticate: (token: string) =>
+      Promise.resolve(
+        token === "t" ? { ...everything, scopes: ["upload", "read"] as const } : null,
+      ),
+  };
+  const access = { tokens, links: new SignedLinks() };
+  const start = (node: string) => startServer({ ...cluster.options(node), access });
+  await using a = await start("a");
+  await using b = await start("b");
+  const options = { token: "t", retryForMs: 30_000 };
+  const upload = await push(a.url, metadata, options);
+  const id = upload.reference.split("/").at(-1)!;
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("one\n"));
+  const follower = await open(id, { server: a.url, ...options });
+  const text = new Response(follower.read()).text();
+  await a.server.close([b.url]);
+  await writer.write(utf8("two\n"));
+  await writer.close();
+  assertEquals((await within("the end", upload.done)).size, 8);
+  assertEquals(await within("the follower", text), "one\ntwo\n");
+});
+
+test("by http, a push that knows one server goes on where the answer to a request says", async () => {
+  await using cluster = new Cluster();
+  await using a = await startServer(cluster.options("a"));
+  await using b = await startServer(cluster.options("b"));
+  await using proxy = await MoodyProxy.open(a.url);
+  const upload = await push(proxy.url, metadata, { transport: "http", retryForMs: 30_000 });
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("one\n"));
+  const problem = { title: "SHUTDOWN", status: 503, detail: "it ends", code: "SHUTDOWN" };
+  const body = JSON.stringify({ ...problem, servers: [b.url] });
+  const headers = { "content-type": "application/problem+json" };
+  proxy.answers.push({ status: 503, headers, body, path: /\/uploads\// });
+  await writer.write(utf8("two\n"));
+  await writer.close();
+  assertEquals((await within("the end", upload.done)).size, 8);
+  assertEquals(proxy.given, 1);
+  const id = upload.reference.split("/").at(-1)!;
+  assertEquals((await b.resources.get(id)).status.transferStatus, "COMPLETED");
+});
 
 test("requests are answered by the next server, and what was meant is not asked for again", async () => {
   await using servers = await twoServers();
@@ -117,6 +166,53 @@ test("only a server that may be gone or busy is left, and once for all who ask i
   assertEquals([service.leave("http://a", gone), service.leave("http://a", gone)], [true, true]);
   assertEquals(service.server, "http://b");
   assertEquals(Service.at("http://a").leave("http://a", gone), false);
+});
+
+test("servers that an ending one names are asked first; its own stay, and whoever is named next takes their place", () => {
+  const service = Service.at("http://a,http://b");
+  const ends = (server: string, ...servers: string[]) =>
+    service.leave(server, new MovedError("ends", servers));
+  const rest = () => {
+    const servers = [service.server];
+    for (let at = 1; at < service.count; at++) {
+      service.leave(service.server, new StreamError("UNREACHABLE", "gone"));
+      servers.push(service.server);
+    }
+    return servers;
+  };
+  ends("http://a", "https://c", "http://a");
+  assertEquals(rest(), ["https://c", "http://b", "http://a"]);
+  ends("https://c", "https://d");
+  assertEquals(rest(), ["https://d", "http://a", "http://b"]);
+  assertEquals(service.all, "http://b,http://a");
+  assertEquals(service.serves("https://d"), false);
+});
+
+test("no name is believed that leads from TLS to none, is no address, comes by a reference, or is one too many", () => {
+  const named = (service: Service, ...servers: string[]) => {
+    service.leave(service.server, new MovedError("ends", servers));
+    return service.count - 1;
+  };
+  const strange = ["http://b", "ws://b", "b", "file:///b", ""];
+  assertEquals(named(Service.at("https://a"), ...strange, "https://b"), 1);
+  const server = "http://a";
+  const id = crypto.randomUUID();
+  const foreign = locate(`http://x/resources/${id}`, { server }).service;
+  const alone = locate(`http://x/resources/${id}`, {}).service;
+  const own = locate(`http://a/resources/${id}`, { server }).service;
+  assertEquals([foreign, alone, own].map((service) => named(service, "http://b")), [0, 0, 1]);
+  const many = Array.from({ length: 100 }, (_, at) => `http://h${at}`);
+  assertEquals(named(Service.at("http://a,http://b"), ...many), 15);
+});
+
+test("a named server that refuses for itself is left like one that is not there", () => {
+  const service = Service.at("http://a");
+  service.leave("http://a", new MovedError("ends", ["http://b"]));
+  const codeAt = (server: string, code: "UNAUTHORIZED" | "FENCED") =>
+    service.meant(server, new StreamError(code, "no")).code;
+  assertEquals(codeAt("http://b", "UNAUTHORIZED"), "UNREACHABLE");
+  assertEquals(codeAt("http://b", "FENCED"), "FENCED");
+  assertEquals(codeAt("http://a", "UNAUTHORIZED"), "UNAUTHORIZED");
 });
 
 test("what is no address, and too many, are named", async () => {

@@ -194,7 +194,7 @@ export function sharedCluster(): Promise<EngineCluster> {
 }
 
 /** Ports that nobody listens on. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, () =>
       new Promise<ReturnType<typeof createServer>>((resolve) => {

@@ -1,9 +1,9 @@
 /** Logs that go on in their spare streams: streams stand still for one node at a time, and what is sent there is lost, or stored late. */
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { connectEngine, type Engine } from "../../src/cluster/engine.ts";
-import { placeOf } from "../../src/cluster/logs.ts";
+import { placeIn, placeOf, streamOf as streamOfShard } from "../../src/cluster/logs.ts";
 import type { ResourceStatus, StreamError } from "../../src/protocol.ts";
 import type { LogEnd, LogWriter } from "../../src/storage.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
@@ -18,6 +18,8 @@ const STALL_MS = 60;
 class Node implements AsyncDisposable {
   readonly #down = new Set<string>();
   readonly #late: Promise<unknown>[] = [];
+  /** What was sent to streams that stand still, for a test that has it stored at a time of its own. */
+  kept: (() => Promise<unknown>)[] | null = null;
 
   private constructor(
     readonly storage: NatsStorage,
@@ -29,7 +31,8 @@ class Node implements AsyncDisposable {
     js.publish = async (subject, ...given) => {
       if (!this.#isDown(`log-${subject.slice(4, 6)}`)) return await publish(subject, ...given);
       const later = () => publish(subject, ...given).catch(() => {});
-      if (chance.happens(0.3)) this.#late.push(later());
+      if (this.kept !== null) this.kept.push(later);
+      else if (chance.happens(0.3)) this.#late.push(later());
       else if (chance.happens(0.5)) this.#late.push(delay(chance.whole(0, 200)).then(later));
       await delay(given[1]?.timeout);
       throw new Error("nobody answers");
@@ -132,6 +135,99 @@ test("spare stream: an upload goes on there, what was sent before is there once,
     await again.close();
     await a.storage.delete(id);
   }));
+
+test("a status is none that a leader tells who was left behind, nor a replica that lags", () =>
+  withChance(async (chance) => {
+    await using a = await Node.start(chance);
+    await using b = await Node.start(chance);
+    const id = crypto.randomUUID();
+    const { log, append } = await begun(id, a);
+    const { direct, streams } = b.engine.jsm;
+    const behind = new Map<string, Awaited<ReturnType<typeof streams.getMessage>>>();
+    for (let shard = 0; shard < SHARDS; shard++) {
+      const { stream, subject } = placeIn(id, shard);
+      behind.set(stream, await streams.getMessage(stream, { last_by_subj: subject }));
+    }
+    streams.getMessage = (stream) => Promise.resolve(behind.get(stream)!);
+    const { seq } = behind.get(streamOf(id))!;
+    const getBatch = direct.getBatch.bind(direct);
+    let lags = 2;
+    direct.getBatch = (stream, options) =>
+      getBatch(stream, lags-- > 0 ? Object.assign({}, options, { up_to_seq: seq }) : options);
+    await append(2);
+    assertEquals((await b.storage.newest(id))?.sequence, 2);
+    assertLess(lags, 1);
+    await log.close();
+    await a.storage.delete(id);
+  }));
+
+test("a status that was told in the spare stream is waited for while that has no leader, though the other one stores an append late", () =>
+  withChance(async (chance) => {
+    await using a = await Node.start(chance);
+    await using b = await Node.start(chance);
+    const id = crypto.randomUUID();
+    const { log, append } = await begun(id, a);
+    a.kept = [];
+    a.fall(streamOf(id));
+    await append(2);
+    await append(3);
+    const spare = await spareStreamOf(id, b);
+    b.fall(spare);
+    const { direct } = b.engine.jsm;
+    const getMessage = direct.getMessage.bind(direct);
+    let asked = 0;
+    direct.getMessage = async (stream, query) => {
+      if (stream !== spare) return await getMessage(stream, query);
+      asked++;
+      return null;
+    };
+    let isTold = false;
+    const newest = b.storage.newest(id).finally(() => isTold = true);
+    await eventually("a look at a replica", () => asked > 0);
+    const [late] = a.kept;
+    await late();
+    const before = asked;
+    await eventually("looks after the late append", () => asked > before + 1);
+    assert(!isTold);
+    b.rise();
+    assertEquals((await newest)?.sequence, 3);
+    a.rise();
+    await log.close();
+    await a.storage.delete(id);
+  }));
+
+test("a status of an owner who goes on appending is told while the spare stream has no leader", () =>
+  withChance(async (chance) => {
+    await using a = await Node.start(chance);
+    await using b = await Node.start(chance);
+    const id = crypto.randomUUID();
+    const { log, append } = await begun(id, a);
+    b.fall(await spareStreamOf(id, b));
+    let told: number | null = null;
+    const looking = b.storage.newest(id).then((status) => told = status!.sequence!);
+    let sequence = 1;
+    while (told === null) await append(++sequence);
+    await looking;
+    assertGreater(told, 2);
+    await log.close();
+    await a.storage.delete(id);
+  }));
+
+/** A log with its first status; each append is a line with the next one. */
+async function begun(id: string, { storage }: Node) {
+  const log = await storage.create(id, { lineAccess: true, epoch: 1 });
+  const append = (sequence: number) =>
+    log.append(log.size, [utf8("line\n")], (end) => shown(1, end, sequence));
+  await append(1);
+  return { log, append };
+}
+
+/** The stream that is led elsewhere. */
+async function spareStreamOf(id: string, { engine }: Node): Promise<string> {
+  const { stream, subject } = placeOf(id, SHARDS);
+  const first = await engine.jsm.direct.getMessage(stream, { last_by_subj: subject });
+  return streamOfShard(Number(first!.header.get("X")));
+}
 
 /** An upload whose owners change, what they said is stored, and what others were shown. */
 class Wanderer {

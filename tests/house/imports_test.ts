@@ -12,7 +12,7 @@ type Arrow = readonly [from: string, to: string];
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
   ...["server", "session", "resources", "metrics", "reasons", "timer", "upload"],
-  ...["allowance", "cluster", "turn"],
+  ...["allowance", "byte_queue", "cluster", "turn"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
 const interfaceRooms = ["access", "storage", "catalog", "runtime"];
@@ -46,8 +46,24 @@ const allowed: Record<string, readonly string[]> = {
   "server/viewer": ["server/viewer", "server", "protocol"],
   session: ["session", "resources", "allowance", "bell", "runtime", "timer", "turn", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
-  client: ["client", "digest", "latest", "bell", "reasons", "timer", "upload", "protocol"],
-  source: ["source", "bell", "digest", "distance", "latest", "reasons", "upload", "protocol"],
+  client: [
+    ...[
+      "client",
+      "byte_queue",
+      "digest",
+      "latest",
+      "bell",
+      "reasons",
+      "timer",
+      "upload",
+      "protocol",
+    ],
+  ],
+  source: [
+    ...["source", "byte_queue", "bell", "digest", "distance", "latest", "reasons", "upload"],
+    "protocol",
+  ],
+  byte_queue: ["protocol"],
   upload: ["latest", "protocol"],
   digest: ["protocol"],
   access: ["protocol"],
@@ -115,11 +131,8 @@ function waysOutOfTheBrowser(arrows: Arrow[], start: string): string[] {
       if (from === path && !chains.has(to)) chains.set(to, `${chain} → ${to}`);
     }
   }
-  const browserRooms = [
-    ...["client", "digest", "latest", "bell", "reasons", "timer", "upload", "protocol"],
-  ];
   return [...chains].filter(([path]) =>
-    path.startsWith("node:") || isOurs(path) && !browserRooms.includes(roomOf(path))
+    path.startsWith("node:") || isOurs(path) && !allowed.client.includes(roomOf(path))
   ).map(([, chain]) => chain);
 }
 

@@ -587,10 +587,12 @@ test("a shutdown ends requests with its reason, and the next server goes on", as
     using part = new HttpRequest(at, "PATCH", fields);
     part.send("one");
     for (const each of [id, wholeId]) await arrived(server, each, 3);
-    await server.close();
+    const goesOnAt = ["https://b.example"];
+    await server.server.close(goesOnAt);
     for (const request of [whole, part]) {
       const { status, body } = await request.answer();
-      assertEquals([status, JSON.parse(body).code], [503, "SHUTDOWN"]);
+      const { code, servers } = JSON.parse(body);
+      assertEquals([status, code, servers], [503, "SHUTDOWN", goesOnAt]);
     }
 
     await using next = await startServer({ ...parts, runtime });

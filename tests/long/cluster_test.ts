@@ -1,12 +1,13 @@
 /** The engine's members end in the middle of uploads: all that was acknowledged is there once, in order, everywhere. */
 import { test } from "node:test";
-import { assertEquals, assertGreater } from "@std/assert";
+import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { open, push } from "../../mod.ts";
-import { EngineCluster } from "../cluster/engine.ts";
+import { EngineCluster, freePorts } from "../cluster/engine.ts";
 import { EngineLogs, withLogs } from "../cluster/logs.ts";
 import { BusyUpload } from "../cluster/upload.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
+import { kinds, Workspace } from "../helpers/cli.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { checksumOf } from "../helpers/resources.ts";
 import { startServer } from "../helpers/server.ts";
@@ -98,3 +99,37 @@ test("engine: a push and a follower at another node outlast the end of every mem
   assertEquals(digest?.value, await checksumOf(all));
   follower.close();
 });
+
+for (const kind of kinds) {
+  test(`${kind}: a node that is told to end while no member answers ends, and what was acknowledged is there`, async () => {
+    await using engine = await EngineCluster.start();
+    await using workspace = await Workspace.open();
+    const monitors = engine.members.flatMap(({ monitor }) => [
+      ...["--monitor", `http://127.0.0.1:${monitor}`],
+    ]);
+    const place = ["--cluster", engine.url];
+    const init = ["cluster", "init", ...place, "--size", "1GB", ...monitors];
+    assertEquals((await workspace.run(kind, init)).code, 0);
+    const [port] = await freePorts(1);
+    const server = ["--server", `http://127.0.0.1:${port}`];
+    const name = ["--base-url", "http://logs.example", "--port", String(port)];
+    const here = [...place, ...name, "--min-free", "0"];
+    const node = await workspace.serve(kind, here);
+    const { push, reference } = await workspace.push(kind, ["-", ...server]);
+    await push.write("acknowledged\n");
+    const id = reference.split("/").at(-1)!;
+    const follow = workspace.start(kind, ["follow", id, ...server]);
+    await follow.stdout.until((text) => text === "acknowledged\n");
+    await Promise.all(engine.members.map((member) => member.kill()));
+    await push.write("kept by its client\n");
+    await node.kill("SIGTERM");
+    assertMatch(node.stderr.text, /the engine took nothing of what was to be handed over/);
+    for (const member of engine.members) member.start();
+    await engine.healthy();
+    const next = await workspace.serve(kind, here);
+    push.end();
+    assertEquals((await push.exit()).code, 0);
+    assertEquals((await follow.exit()).stdout, "acknowledged\nkept by its client\n");
+    await next.kill("SIGTERM");
+  });
+}

@@ -571,6 +571,75 @@ for (const [what, end, failure] of unflushed) {
   });
 }
 
+const MIB = 1024 * 1024;
+const isFlushed = ({ durableSize }: ResourceStatus) => durableSize > 0;
+
+test("what is large is brought to disk while it goes on, and its statuses tell so", async () => {
+  const begun = Promise.withResolvers<void>();
+  let flushes = 0;
+  const storage = changed(new MemoryStorage(), {
+    writer: () => ({
+      flushData() {
+        flushes++;
+        begun.resolve();
+        return Promise.resolve();
+      },
+    }),
+  });
+  await using here = world({ storage });
+  const upload = await register(here);
+  upload.append(new Uint8Array(31 * MIB));
+  await statusWhere(upload.resource, ofSize(31 * MIB));
+  await turn();
+  assertEquals(flushes, 0);
+  upload.append(new Uint8Array(MIB));
+  await begun.promise;
+  await turn();
+  upload.append(utf8("more"));
+  const { durableSize } = await statusWhere(upload.resource, isFlushed);
+  assertEquals([durableSize, flushes], [32 * MIB, 1]);
+});
+
+test("an upload of which a part cannot be brought to disk fails at once", async () => {
+  const storage = changed(new MemoryStorage(), {
+    writer: () => ({ flushData: () => Promise.reject(full()) }),
+  });
+  await using here = world({ storage });
+  const upload = await register(here);
+  const failed = failureOf(upload);
+  upload.append(new Uint8Array(32 * MIB));
+  assertEquals((await failed).message, "the disk is full");
+  const { failure, durableSize } = await statusWhere(upload.resource, isOver);
+  assertEquals([failure, durableSize], ["STORAGE_FAILED: the disk is full", 0]);
+});
+
+const endings: [string, (upload: Appender) => Promise<unknown>][] = [
+  ["complete", (upload) => assertFails("STORAGE_FAILED", () => upload.complete(null))],
+  ["detach", async (upload) => assertEquals(await upload.detach(null), null)],
+];
+for (const [what, end] of endings) {
+  test(`an upload does not ${what} before a flush beside it is over, and fails with it`, async () => {
+    const begun = Promise.withResolvers<void>();
+    const flush = Promise.withResolvers<void>();
+    const storage = changed(new MemoryStorage(), {
+      writer: () => ({
+        flushData() {
+          begun.resolve();
+          return flush.promise;
+        },
+      }),
+    });
+    await using here = world({ storage });
+    const upload = await register(here);
+    upload.append(new Uint8Array(32 * MIB));
+    await begun.promise;
+    const ended = end(upload);
+    flush.reject(full());
+    await ended;
+    assertEquals(upload.resource.status.failure, "STORAGE_FAILED: the disk is full");
+  });
+}
+
 test("after a flush failed, one that succeeds at the end does not make the bytes durable", async () => {
   const storage = changed(new MemoryStorage(), {
     writer: () => ({ flushData: () => Promise.reject(full()) }),

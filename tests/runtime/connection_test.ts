@@ -376,7 +376,7 @@ contract(
 contract("code and reason of a close reach the peer, after all that was sent before", async () => {
   const reason = "€".repeat(41);
   await using mounted = await record();
-  for (const code of [1000, 1001, 1003, 1007, 1008, 1009, 1011, 1013]) {
+  for (const code of [1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013]) {
     using client = await Client.open(mounted.host);
     await eventually("a session", () => mounted.sessions.length > 0);
     const session = mounted.sessions.pop()!;

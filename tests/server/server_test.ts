@@ -593,6 +593,24 @@ test("a shutdown closes every session, fails Step uploads and keeps native ones 
   assertEquals((await again.inbox.next("ReadyForUpload")).offset, 4);
 });
 
+test("a server whose service goes on closes native sessions with 1012 and names where, Step ones with 1001", async () => {
+  await using server = await startServer();
+  const { client: step } = await uploading(server);
+  const { client: native, id } = await uploading(server, SUBPROTOCOL);
+  using _step = step;
+  using _native = native;
+  using follower = await RawClient.open(`${server.ws}${downloadPath}/${id}`, SUBPROTOCOL);
+  const servers = ["https://b.example", "http://c.example:8090"];
+  await server.server.close(servers);
+  const reason = "Server shutdown";
+  assertEquals(await step.inbox.close(), { code: 1001, reason });
+  for (const client of [native, follower]) {
+    assertEquals(await client.inbox.close(), { code: 1012, reason });
+    const [{ code, servers: named }] = client.inbox.all("Error");
+    assertEquals([code, named], ["SHUTDOWN", servers]);
+  }
+});
+
 test("a shutdown does not wait long for a peer that does not answer, and nothing comes after it", async () => {
   await using server = await startServer();
   using silent = await rawUpgrade(server.host, uploadPath);

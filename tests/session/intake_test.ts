@@ -5,12 +5,14 @@ import { assert, assertEquals } from "@std/assert";
 import { StreamError } from "../../src/protocol.ts";
 import type { Appender } from "../../src/resources/writing/appender.ts";
 import { CreditPool } from "../../src/resources/writing/credit.ts";
+import { MemoryStorage } from "../../src/storage/memory.ts";
 import { Intake } from "../../src/session/intake.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { register, world } from "../helpers/resources.ts";
 import { GatedStorage } from "../helpers/server.ts";
+import { changed } from "../helpers/storage.ts";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const KIB = 1024;
@@ -100,4 +102,29 @@ test("bytes that an appender did not take are never acknowledged", async () => {
   const content = { body: new Blob(["one"]).stream(), byteCount: 3 };
   await assertFails("FENCED", () => intake.receive(content));
   assert(upload.received === 0);
+});
+
+test("what comes after all of an earlier content is gathered before it is written", async () => {
+  let appends = 0;
+  const storage = changed(new MemoryStorage(), {
+    writer: (log) => ({
+      append(...append) {
+        appends++;
+        return log.append(...append);
+      },
+    }),
+  });
+  await using here = world({ storage, checkpointIntervalMs: DAY_MS });
+  const intake = intakeFor(await register(here), new CreditPool(1024 * KIB));
+  await intake.receive({ body: null, byteCount: null });
+  let pulled = 0;
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (pulled++ === 64) return controller.close();
+      controller.enqueue(new Uint8Array(4 * KIB));
+    },
+  }, { highWaterMark: 0 });
+  await intake.receive({ body, byteCount: 256 * KIB });
+  // Four are shown at once; what comes later waits until it is a quarter of the window.
+  assert(appends <= 12, `${appends} appends of 256 KiB`);
 });

@@ -140,6 +140,18 @@ test("a file is read in full chunks of 64 KiB, each in a buffer of its own", asy
   await assertClosed(path);
 });
 
+test("a file can be read through one buffer, whose chunks last until the next one", async () => {
+  const content = randomBytes(3 * 100_000 + 17);
+  const { stream } = await openFile(fileWith(content), { bufferBytes: 100_000, reuseBuffer: true });
+  const buffers = new Set<ArrayBufferLike>(), copies: Uint8Array[] = [];
+  for await (const chunk of stream) {
+    buffers.add(chunk.buffer);
+    copies.push(chunk.slice());
+  }
+  assertEquals(buffers.size, 1);
+  assert(Buffer.concat(copies).equals(content));
+});
+
 test("an empty file ends at once", async () => {
   const source = await openFile(fileWith(""));
   assertEquals(source.size, 0);

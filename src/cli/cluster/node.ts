@@ -21,6 +21,8 @@ import { TokenCopy } from "./tokens.ts";
 
 /** How long an upload is a node's without a word from that: longer than an engine takes to elect a leader. */
 const LEASE_MS = 20_000;
+/** Longer than an engine takes to elect a leader; twice that is less than the 30 s after which Kubernetes kills. */
+const END_MS = 12_000;
 
 const LINK_KEY_BYTES = 32;
 /** File of the copy of the catalog; a single server has another name for what is no copy. */
@@ -42,11 +44,16 @@ export interface ClusterNode {
   sharedTokens(): Promise<string>;
   /**
    * Joins the others.
+   * @param address HTTP base URL by which clients reach it, if they can.
    * @param uploads Counts the uploads that it appends to.
    */
-  join(uploads: () => number): void;
+  join(address: string | undefined, uploads: () => number): void;
   /** Tells the others that it takes no new work. */
   drain(): Promise<void>;
+  /** Addresses of the others that do. */
+  others(): Promise<string[]>;
+  /** So long it waits for the engine when it ends, in ms: what is not acknowledged by then clients send elsewhere. */
+  endMs: number;
   /** Leaves the others. */
   close(): Promise<void>;
 }
@@ -117,9 +124,10 @@ export async function openNode(options: Options, directory: string): Promise<Clu
         tokens = await TokenCopy.open(engine, path);
         return path;
       },
-      join(uploads) {
+      join(address, uploads) {
         const info = () => ({
           version: VERSION,
+          address,
           startedAtMs,
           uploads: uploads(),
           state,
@@ -131,6 +139,8 @@ export async function openNode(options: Options, directory: string): Promise<Clu
         state = "DRAINING";
         await membership?.sayNow();
       },
+      others: () => membership!.others(),
+      endMs: END_MS,
       async close() {
         await membership?.close();
         await tokens?.close();

@@ -106,14 +106,15 @@ function linesOf({ members, streams, nodes, onDuty }: ClusterState): string[] {
     ]),
     "",
     ...table([
-      ["NODE", "STATE", "VERSION", "UP", "UPLOADS", "BEHIND", ""],
-      ...nodes.map(({ id, state, version, startedAtMs, uploads, lagMs }) => [
+      ["NODE", "STATE", "VERSION", "UP", "UPLOADS", "BEHIND", "ADDRESS", ""],
+      ...nodes.map(({ id, state, version, startedAtMs, uploads, lagMs, address = "" }) => [
         id,
         state.toLowerCase(),
         version,
         `${Math.round((nowMs - startedAtMs) / 1000)}s`,
         String(uploads),
         `${Math.round(lagMs)}ms`,
+        address,
         id === onDuty ? "on duty" : "",
       ]),
     ]),

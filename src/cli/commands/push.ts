@@ -508,7 +508,9 @@ async function openSource(
       stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, notice),
     };
   }
-  if (stop === null) return await openFile(path, { bufferBytes: FILE_BUFFER_BYTES });
+  if (stop === null) {
+    return await openFile(path, { bufferBytes: FILE_BUFFER_BYTES, reuseBuffer: true });
+  }
   const following: GrowingFileOptions = {
     stop,
     untilIdleMs: options.number("until-idle"),

@@ -25,6 +25,7 @@ import { CLUSTER_OPTIONS } from "./cluster.ts";
 import { Announcer, visibleJson } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { writeLine } from "../output/stderr.ts";
+import { startTimer } from "../../timer.ts";
 import { Tls } from "../tls.ts";
 import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
@@ -58,6 +59,12 @@ export const serve: Command = {
       kind: "text",
       value: "URL",
       help: "base of the references that uploads get (default: the Host of each request)",
+    },
+    "node-url": {
+      kind: "text",
+      value: "URL",
+      help:
+        "address of this node of a cluster, if clients reach it: those of a node that ends are sent there (default: none)",
     },
     "checkpoint-interval": {
       kind: "duration",
@@ -209,7 +216,7 @@ async function runServer(options: Options): Promise<number> {
   try {
     await warnOfOthers(options, directory, log);
     const place = await placeOf(options, directory);
-    const { storage, catalog } = place;
+    const { storage, catalog, endMs = Infinity } = place;
     try {
       await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
@@ -217,20 +224,34 @@ async function runServer(options: Options): Promise<number> {
       const parts = { runtime, storage, catalog, access, log, accessLog };
       const server = createServer({ ...parts, ...settings, ...place.settings });
       secure?.reloadOnSignal(log);
-      place.join?.(() => server.resources.uploads);
+      place.join?.(addressOf(options, "node-url"), () => server.resources.uploads);
       const scheme = secure === null ? "http" : "https";
       const signal = await listenUntilStopped(server, main, step, scheme, log);
       log.info("stopping", { signal });
       server.drain();
       await place.drain?.();
       await sleep(options.number("drain") ?? 0);
-      await server.close();
+      if (!await endsWithin(endMs, server.close(await place.others?.()))) {
+        log.error("the engine took nothing of what was to be handed over", { waitedMs: endMs });
+      }
     } finally {
-      await place.close();
+      await endsWithin(endMs, place.close());
     }
     return EXIT.ok;
   } finally {
     await unlock();
+  }
+}
+
+/** Waits for an end for so long; tells whether it came. */
+async function endsWithin(limitMs: number, end: Promise<void>): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const stopTimer = startTimer(limitMs, () => resolve(false));
+  try {
+    return await Promise.race([end.then(() => true), late]);
+  } finally {
+    stopTimer();
+    end.catch(() => {});
   }
 }
 
@@ -247,6 +268,9 @@ async function placeOf(options: Options, directory: string): Promise<Place> {
     }
     // Nothing else needs the client of the engine.
     return await (await import("../cluster/node.ts")).openNode(options, directory);
+  }
+  if (options.text("node-url") !== undefined) {
+    throw new UsageError("--node-url goes with --cluster");
   }
   const catalog = new SqliteCatalog(catalogPath(directory));
   const storage = new FileStorage(directory);
@@ -344,8 +368,12 @@ function hostOf(options: Options): string {
 
 /** Names of the server besides those that it knows; undefined leaves requests with credentials unchecked. */
 function hostsOf(options: Options): string[] | undefined {
-  const given = options.list("allow-host");
-  if (options.text("auth") !== undefined) return given.length === 0 ? undefined : given;
+  const allowed = options.list("allow-host");
+  const hasCredentials = options.text("auth") !== undefined;
+  if (hasCredentials && allowed.length === 0) return undefined;
+  const node = addressOf(options, "node-url");
+  const given = node === undefined ? allowed : [...allowed, new URL(node).host];
+  if (hasCredentials) return given;
   // Where every interface is listened on, others of the network ask by the name of the machine.
   return ["0.0.0.0", "::"].includes(hostOf(options)) ? [...given, hostname()] : given;
 }

@@ -8,6 +8,9 @@ import {
   type ErrorCode,
   ERRORS,
   type Message,
+  type MessageOf,
+  MovedError,
+  RESTART_CLOSE,
   StreamError,
   SUBPROTOCOL,
   TOKEN_SUBPROTOCOL,
@@ -204,7 +207,7 @@ export class WebSocketChannel implements Channel {
       case "Error":
         // That one ends nothing: the server did not know a message that a newer client may send.
         if (message.code === "UNKNOWN_MESSAGE") return;
-        this.#failure = new StreamError(knownCode(message.code), message.message);
+        this.#failure = errorOf(message);
         return;
       default:
         this.#handler.message(message);
@@ -260,10 +263,18 @@ async function isNative(base: string, path: string, token: BearerToken): Promise
   }
 }
 
+function errorOf({ code, message, servers }: MessageOf<"Error">): StreamError {
+  const known = knownCode(code);
+  const hasMoved = known === "SHUTDOWN" && servers !== undefined;
+  return hasMoved ? new MovedError(message, servers) : new StreamError(known, message);
+}
+
 /** Meaning of a close without an Error message; a native server sends one for everything it means. */
 export function closeError(code: number, reason: string, native: boolean): StreamError {
   const message = `the connection to the server broke${reason === "" ? "" : `: ${reason}`}`;
-  if (code === ERRORS.SHUTDOWN.close) return new StreamError("SHUTDOWN", message);
+  if (code === ERRORS.SHUTDOWN.close || code === RESTART_CLOSE) {
+    return new StreamError("SHUTDOWN", message);
+  }
   if (native) return new StreamError("INTERRUPTED", message);
   const [, name = "", text = ""] = /^(\w+): (.*)$/s.exec(reason) ?? [];
   if (Object.hasOwn(ERRORS, name)) return new StreamError(name as ErrorCode, text);

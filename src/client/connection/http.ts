@@ -2,7 +2,7 @@
  * Asking a server by HTTP: what goes along with a request, and what it means when it fails.
  * @module
  */
-import { type ErrorCode, ERRORS, StreamError } from "../../protocol.ts";
+import { type ErrorCode, ERRORS, MovedError, StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
 import type { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
@@ -73,7 +73,7 @@ const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE"]
  * @param path Path and query.
  * @param options The rest of it.
  * @returns The answer, which is no error; its content may still be under way.
- * @throws {StreamError} UNREACHABLE; {@link RefusedError} with the server's reason.
+ * @throws {StreamError} UNREACHABLE, SHUTDOWN of a server that names others; {@link RefusedError} with the server's reason.
  */
 export async function fetchFrom(
   recipient: Recipient,
@@ -86,7 +86,7 @@ export async function fetchFrom(
     try {
       return await fetchAt(server, recipient, path, options);
     } catch (thrown) {
-      const error = thrown as StreamError;
+      const error = service.meant(server, thrown as StreamError);
       const mayHelp = service.leave(server, error) && asked < service.count;
       const isRepeatable = REPEATABLE.has(options.method ?? "GET");
       if (!mayHelp || !isRepeatable || options.signal.aborted) throw error;
@@ -289,11 +289,12 @@ function refusal(
   asked: string,
   { status, headers }: Response,
   answer: string,
-): RefusedError {
-  const { code, detail } = problemIn(answer);
+): StreamError {
+  const { code, detail, servers } = problemIn(answer);
   const message = typeof detail === "string"
     ? detail
     : `the server at ${server} answered ${asked} with ${status}: is it a stream server?`;
+  if (code === "SHUTDOWN" && Array.isArray(servers)) return new MovedError(message, servers);
   const isOurs = typeof code === "string" && Object.hasOwn(ERRORS, code);
   return new RefusedError(
     isOurs ? code as ErrorCode : codeOf(status),
@@ -308,8 +309,8 @@ function codeOf(status: number): ErrorCode {
   return status >= 500 || MAY_PASS.has(status) ? "UNREACHABLE" : "INTERNAL";
 }
 
-/** Code and text of an error; nothing if it is not one of ours. */
-function problemIn(answer: string): { code?: unknown; detail?: unknown } {
+/** Code and text of an error, and who goes on; nothing if it is not one of ours. */
+function problemIn(answer: string): { code?: unknown; detail?: unknown; servers?: unknown } {
   try {
     return JSON.parse(answer) ?? {};
   } catch {

@@ -2,7 +2,7 @@
  * The servers of one service: each has everything, so that another one is asked when one does not answer.
  * @module
  */
-import { type ErrorCode, httpBase, StreamError } from "../../protocol.ts";
+import { type ErrorCode, httpBase, MovedError, StreamError } from "../../protocol.ts";
 
 /** Servers that one service may have. */
 const MOST_SERVERS = 16;
@@ -18,6 +18,18 @@ const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
   "UNREACHABLE",
 ]);
 
+/** Errors that say something of a server, not of a resource: one that was only named is the wrong one, then. */
+const OF_SERVERS: ReadonlySet<ErrorCode> = new Set([
+  "BAD_REQUEST",
+  "FORBIDDEN",
+  "HOST_REFUSED",
+  "INTERNAL",
+  "METHOD_NOT_ALLOWED",
+  "NOT_FOUND",
+  "ORIGIN_REFUSED",
+  "UNAUTHORIZED",
+]);
+
 /** Tells whether what failed with an error could go on later. */
 export function isTransient({ code }: StreamError): boolean {
   return TRANSIENT.has(code);
@@ -25,11 +37,22 @@ export function isTransient({ code }: StreamError): boolean {
 
 /** Servers of which any will do. */
 export class Service {
-  readonly #servers: readonly string[];
+  /** Those that the user named, or a reference. */
+  readonly #own: readonly string[];
+  /** Whether what these name is believed, and gets the token, too. */
+  readonly #isTrusted: boolean;
+  /** These, and what one of them named when it ended. */
+  #servers: readonly string[];
   #at = 0;
 
-  private constructor(servers: readonly string[]) {
-    this.#servers = servers;
+  private constructor(servers: readonly string[], isTrusted: boolean) {
+    this.#own = this.#servers = servers;
+    this.#isTrusted = isTrusted;
+  }
+
+  /** The server of a reference, which may come from anybody: nothing that it names is believed. */
+  static ofReference(server: string): Service {
+    return new Service([server], false);
   }
 
   /**
@@ -39,7 +62,7 @@ export class Service {
    */
   static at(text: string): Service {
     const servers = [...new Set(text.split(",").map((url) => httpBase(url.trim())))];
-    if (servers.length <= MOST_SERVERS) return new Service(servers);
+    if (servers.length <= MOST_SERVERS) return new Service(servers, true);
     throw new StreamError(
       "BAD_REQUEST",
       `a service may have ${MOST_SERVERS} servers, not ${servers.length}`,
@@ -51,9 +74,10 @@ export class Service {
     return this.#servers[this.#at];
   }
 
-  /** All of them, as `at` reads them, the one to ask next first. */
+  /** Those that were not named by one of them, as `at` reads them, the one to ask next first. */
   get all(): string {
-    return [...this.#servers.slice(this.#at), ...this.#servers.slice(0, this.#at)].join(",");
+    const at = Math.max(0, this.#own.indexOf(this.server));
+    return [...this.#own.slice(at), ...this.#own.slice(0, at)].join(",");
   }
 
   /** How many servers there are. */
@@ -63,7 +87,7 @@ export class Service {
 
   /** Whether a token that is meant for this service may go to a server. */
   serves(server: string): boolean {
-    return this.#servers.some((known) => new URL(known).origin === new URL(server).origin);
+    return this.#own.some((known) => new URL(known).origin === new URL(server).origin);
   }
 
   /**
@@ -72,22 +96,58 @@ export class Service {
    * @returns The service; one of that server alone when it is none of these.
    */
   from(server: string): Service {
-    if (!this.#servers.includes(server)) return new Service([server]);
-    const service = new Service(this.#servers);
-    service.#at = this.#servers.indexOf(server);
+    if (!this.#own.includes(server)) return Service.ofReference(server);
+    const service = new Service(this.#own, this.#isTrusted);
+    service.#at = this.#own.indexOf(server);
     return service;
   }
 
   /**
-   * A server failed: where another one may do better, that is asked next.
+   * What an attempt at a server failed of: one that was only named, and refuses it for itself, is none of the service.
+   * @param server HTTP base URL of the server.
+   * @param error How it failed.
+   */
+  meant(server: string, error: StreamError): StreamError {
+    const isNamed = this.#servers.includes(server) && !this.#own.includes(server);
+    if (!isNamed || !OF_SERVERS.has(error.code)) return error;
+    const message = `${server}, which was named by another server, is none of the service`;
+    return new StreamError("UNREACHABLE", `${message}: ${error.message}`, { cause: error });
+  }
+
+  /**
+   * A server failed: where another one may do better, that is asked next; those that it names before all others.
    * @param server HTTP base URL of the one that failed.
    * @param error How it failed.
    * @returns Whether another one may do better.
    */
   leave(server: string, error: StreamError): boolean {
+    if (error instanceof MovedError && this.#isTrusted) this.#move(server, error.servers);
     if (!isTransient(error) || this.count === 1) return false;
     // Others may have left it already.
     if (this.server === server) this.#at = (this.#at + 1) % this.count;
     return true;
+  }
+
+  /** Puts those that a server names first, and itself last. */
+  #move(server: string, named: readonly string[]): void {
+    // A thousand clients are not to meet at the same one.
+    const others = named.filter((url) => url !== server && isAsSafe(url, server))
+      .map((url) => ({ url, order: Math.random() }))
+      .toSorted((a, b) => a.order - b.order)
+      .map(({ url }) => url)
+      .slice(0, MOST_SERVERS - this.#own.length);
+    const rest = this.#own.filter((url) => url !== server);
+    const own = this.#own.includes(server) ? [...rest, server] : rest;
+    this.#servers = [...new Set([...others, ...own])];
+    this.#at = 0;
+  }
+}
+
+/** Whether a server is an address as we write them, and what is secret is as safe there as at another one. */
+function isAsSafe(url: string, server: string): boolean {
+  try {
+    return httpBase(url) === url && (url.startsWith("https:") || server.startsWith("http:"));
+  } catch {
+    return false;
   }
 }

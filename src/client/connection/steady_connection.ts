@@ -23,6 +23,8 @@ export interface Speaker {
   converse(): Conversation;
   /** A connection broke on which a conversation had begun; it will be tried again. */
   lost(reason: StreamError): void;
+  /** What the end of a connection means, where the speaker knows better than its code. */
+  meaning?(reason: StreamError): StreamError;
   /** A connection that broke could not be had again. */
   failed(error: StreamError): void;
 }
@@ -84,8 +86,7 @@ export class SteadyConnection {
       try {
         return await this.#attempt();
       } catch (thrown) {
-        error = toStreamError(thrown);
-        this.#connector.failed(error);
+        error = this.#connector.failed(toStreamError(thrown));
       }
     }
   }
@@ -108,9 +109,9 @@ export class SteadyConnection {
       message: (message) => conversation.message(message),
       data: (bytes) => conversation.data(bytes),
       closed: (reason) => {
-        end = reason;
-        if (hasBegun) this.#lost(reason);
-        else broken.reject(reason);
+        end = this.#speaker.meaning?.(reason) ?? reason;
+        if (hasBegun) this.#lost(end);
+        else broken.reject(end);
       },
     });
     this.#open = channel;

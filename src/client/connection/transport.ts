@@ -99,9 +99,15 @@ export class Connector {
     return channel;
   }
 
-  /** The last connection failed: the next one goes to another server, where there is one that may do better. */
-  failed(error: StreamError): void {
-    this.#destination.service.leave(this.#server, error);
+  /**
+   * The last connection failed: the next one goes to another server, where there is one that may do better.
+   * @returns What that means for the next one.
+   */
+  failed(error: StreamError): StreamError {
+    const { service } = this.#destination;
+    const meant = service.meant(this.#server, error);
+    service.leave(this.#server, meant);
+    return meant;
   }
 
   /**

@@ -45,6 +45,8 @@ const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
 
 /** Small chunks are gathered for so long after something was sent, in ms: a line by itself goes at once. */
 const GATHER_MS = 7;
+/** Bytes that are copied before they may be sent: the rest of a long chunk stays where it is. */
+const MOST_UNSENT_BYTES = 1024 * 1024;
 /** Bytes that are worth a message of their own. */
 const GATHER_BYTES = 32 * 1024;
 
@@ -82,6 +84,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #state: State = { name: "AGREEING", channel: null };
   /** The first message of the next connection. */
   #request: Message;
+  /** Requests to resume that were sent and not answered: a server may do later what they ask for. */
+  #unanswered = 0;
   #resumeToken = "";
   #reference = "";
   #stepReference: string | null = null;
@@ -112,6 +116,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     this.#connection = new SteadyConnection(connector, options, {
       converse: () => this.#converse(),
       lost: (reason) => this.#lost(reason),
+      meaning: (reason) => this.#meaning(reason),
       failed: (error) => this.fail(error),
     });
   }
@@ -157,8 +162,14 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   }
 
   protected async write(chunk: Uint8Array): Promise<void> {
-    this.#digest.update(chunk);
-    this.#window.accept(chunk);
+    for (let at = 0; at < chunk.length; at += MOST_UNSENT_BYTES) {
+      await this.#writePart(chunk.subarray(at, at + MOST_UNSENT_BYTES));
+    }
+  }
+
+  async #writePart(part: Uint8Array): Promise<void> {
+    this.#digest.update(part);
+    this.#window.accept(part);
     if (this.#gathers()) return;
     this.#pump();
     while (!this.#window.isDrained && this.failure === null) {
@@ -258,7 +269,10 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         if (!channel.native) throw new StepServerError(this.#service.server);
         this.#state = { name: "AGREEING", channel };
         channel.send(this.#request);
-        await this.#agree(channel, await answer.promise);
+        if (this.#request["@"] === "ResumeUpload") this.#unanswered++;
+        const answered = await answer.promise;
+        if (this.#request["@"] === "ResumeUpload") this.#unanswered--;
+        await this.#agree(channel, answered);
       },
     };
   }
@@ -351,6 +365,13 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     this.#connection.stop();
     this.#state = { name: "OVER", channel: null };
     this.succeed({ ...sent, numberOfLines: acknowledged.numberOflines ?? null });
+  }
+
+  /** What fences this connection may be an earlier one of ours that a server only now gets to; each can do so once. */
+  #meaning(reason: StreamError): StreamError {
+    if (reason.code !== "FENCED" || this.#unanswered === 0) return reason;
+    this.#unanswered--;
+    return new StreamError("INTERRUPTED", "an earlier attempt to go on came later than this one");
   }
 
   #lost(reason: StreamError): void {

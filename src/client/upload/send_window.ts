@@ -4,18 +4,14 @@
  * @module
  */
 import { LIMITS, StreamError } from "../../protocol.ts";
-
-/** Small pieces are joined up to this size: each would be a message by itself. */
-const JOINED_BYTES = LIMITS.dataMessageBytes;
+import { ByteQueue } from "../../byte_queue.ts";
 
 /** The bytes that are under way, and how far each side is. */
 export class SendWindow {
-  #unsent: Uint8Array[] = [];
-  #unsentBytes = 0;
-  #unacknowledged: Uint8Array[] = [];
+  /** From the first byte that is not acknowledged to the last one that was delivered. */
+  readonly #bytes: ByteQueue;
   #accepted = 0;
   #sent: number;
-  #acknowledged: number;
   #limit: number;
   /** Bytes that the server has and the source delivers again. */
   #known: number;
@@ -26,7 +22,8 @@ export class SendWindow {
    * @param limit Byte up to which may be sent.
    */
   constructor(byteOffset: number, limit: number) {
-    this.#known = this.#sent = this.#acknowledged = byteOffset;
+    this.#bytes = new ByteQueue(byteOffset);
+    this.#known = this.#sent = byteOffset;
     this.#limit = limit;
   }
 
@@ -37,56 +34,31 @@ export class SendWindow {
 
   /** Whether everything was sent that was delivered. */
   get isDrained(): boolean {
-    return this.#unsent.length === 0;
+    return this.#sent === this.#bytes.end;
   }
 
   /** Bytes that were delivered and not yet sent. */
   get unsentBytes(): number {
-    return this.#unsentBytes;
+    return this.#bytes.end - this.#sent;
   }
 
-  /** Takes a chunk of the source; what the server has of it is left out. */
+  /** Copies a chunk of the source; what the server has of it is left out. */
   accept(chunk: Uint8Array): void {
     const known = Math.min(chunk.length, Math.max(0, this.#known - this.#accepted));
     this.#accepted += chunk.length;
-    if (known === chunk.length) return;
-    this.#unsent.push(chunk.subarray(known));
-    this.#unsentBytes += chunk.length - known;
+    this.#bytes.append(chunk.subarray(known));
   }
 
   /**
-   * The next piece that may be sent, which counts as sent then; null when there is none.
+   * The next piece that may be sent, which counts as sent then; null when there is none. It changes once it was
+   * acknowledged.
    * @param mostBytes Length of the longest piece; 64 KiB by default.
    */
   next(mostBytes: number = LIMITS.dataMessageBytes): Uint8Array | null {
-    if (this.#unsent.length === 0 || this.#sent >= this.#limit) return null;
-    const first = this.#joinFirst();
-    const piece = first.subarray(0, Math.min(mostBytes, this.#limit - this.#sent));
-    if (piece.length === first.length) this.#unsent.shift();
-    else this.#unsent[0] = first.subarray(piece.length);
-    this.#unacknowledged.push(piece);
+    if (this.isDrained || this.#sent >= this.#limit) return null;
+    const piece = this.#bytes.view(this.#sent, Math.min(mostBytes, this.#limit - this.#sent));
     this.#sent += piece.length;
-    this.#unsentBytes -= piece.length;
     return piece;
-  }
-
-  /** Joins the first pieces that are small. */
-  #joinFirst(): Uint8Array {
-    let count = 0, byteCount = 0;
-    for (const { length } of this.#unsent) {
-      if (byteCount + length > JOINED_BYTES) break;
-      byteCount += length;
-      count++;
-    }
-    if (count < 2) return this.#unsent[0];
-    const joined = new Uint8Array(byteCount);
-    let at = 0;
-    for (const piece of this.#unsent.splice(0, count)) {
-      joined.set(piece, at);
-      at += piece.length;
-    }
-    this.#unsent.unshift(joined);
-    return joined;
   }
 
   /**
@@ -96,7 +68,7 @@ export class SendWindow {
    */
   grant(limit: number, acknowledged: number): void {
     this.#limit = limit;
-    this.#acknowledge(acknowledged);
+    this.#bytes.dropBefore(Math.min(acknowledged, this.#sent));
   }
 
   /**
@@ -106,18 +78,14 @@ export class SendWindow {
    * @throws {StreamError} OFFSET_LOST when it has less than it acknowledged.
    */
   continueAt(byteOffset: number, limit: number): void {
-    if (byteOffset < this.#acknowledged) {
-      const message =
-        `the server acknowledged ${this.#acknowledged} bytes and now has ${byteOffset}`;
+    const acknowledged = this.#bytes.start;
+    if (byteOffset < acknowledged) {
+      const message = `the server acknowledged ${acknowledged} bytes and now has ${byteOffset}`;
       throw new StreamError("OFFSET_LOST", message);
     }
-    this.#unacknowledged.push(...this.#unsent);
-    this.#acknowledge(byteOffset);
-    this.#unsent = this.#unacknowledged;
-    this.#unsentBytes = this.#unsent.reduce((sum, { length }) => sum + length, 0);
-    this.#unacknowledged = [];
     // Another process with our token may have sent more than we were given.
-    this.#sent = this.#acknowledged = this.#known = byteOffset;
+    this.#bytes.dropBefore(byteOffset);
+    this.#sent = this.#known = byteOffset;
     this.#limit = limit;
   }
 
@@ -127,20 +95,5 @@ export class SendWindow {
     const message = `the server has ${this.#known} bytes of this upload; the source has ` +
       `${this.#accepted}: it is not the same one`;
     throw new StreamError("SOURCE_FAILED", message);
-  }
-
-  /** Lets go of what the server has. */
-  #acknowledge(byteOffset: number): void {
-    let whole = 0;
-    for (const piece of this.#unacknowledged) {
-      if (this.#acknowledged + piece.length > byteOffset) break;
-      this.#acknowledged += piece.length;
-      whole++;
-    }
-    this.#unacknowledged.splice(0, whole);
-    const part = byteOffset - this.#acknowledged;
-    if (part <= 0 || this.#unacknowledged.length === 0) return;
-    this.#unacknowledged[0] = this.#unacknowledged[0].subarray(part);
-    this.#acknowledged = byteOffset;
   }
 }

@@ -29,6 +29,7 @@ import {
 import type { LogEnd, LogWriter } from "../../storage.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
+import { FlushAhead } from "./flush_ahead.ts";
 import type { Lease } from "./lease.ts";
 import { fenced, OwnedRecord } from "./owned_record.ts";
 import type { Meter } from "../meter.ts";
@@ -129,7 +130,9 @@ export class Appender {
   /** Whether the record would survive the machine, as what is acknowledged must be found again. */
   #recordFlushed = false;
   /** A flush that failed may have lost bytes for good, and a later one that succeeds would not tell. */
-  #flushFailed = false;
+  #flushFailure: StreamError | null = null;
+  /** Null where every acknowledgement waits for a flush, and where nothing has to be flushed. */
+  readonly #flushAhead: FlushAhead | null;
 
   #writeAfterBytes = BLOCK_BYTES;
 
@@ -159,6 +162,9 @@ export class Appender {
     this.#written = this.#received = this.#acknowledged = options.writer.size;
     this.#durable = options.status.durableSize;
     this.#readableLines = this.#finalLines();
+    this.#flushAhead = options.durability === "os" && options.writer.flushData !== undefined
+      ? new FlushAhead(this.#written, () => this.#secure().catch((error) => this.#failed(error)))
+      : null;
   }
 
   /** Ownership of the log. */
@@ -311,6 +317,7 @@ export class Appender {
   ): Promise<UploadResult> {
     let result: UploadResult | null = null;
     await this.#end(async () => {
+      this.#checkFlushed();
       await this.#drain();
       const digest = {
         algorithm: this.digestAlgorithm,
@@ -356,6 +363,7 @@ export class Appender {
   async detach(owner: Owner | null): Promise<LogDigest | null> {
     let digest: LogDigest | null = null;
     await this.#end(async () => {
+      this.#checkFlushed();
       await this.#drain();
       await this.#catalog(this.#status, { digestState: this.#digestState(), owner });
       digest = this.#options.digest;
@@ -377,6 +385,7 @@ export class Appender {
     let isDetached = false;
     try {
       await this.#running;
+      await this.#flushAhead?.settled();
       isDetached = await step() === "DETACHED";
     } catch (error) {
       if (this.#fence === null) await this.#failNow(toStreamError(error));
@@ -407,7 +416,7 @@ export class Appender {
       size = writer.size;
       lines = this.#finalLines();
       await writer.flush?.();
-      if (!this.#flushFailed) durableSize = this.#believed(size);
+      if (this.#flushFailure === null) durableSize = this.#believed(size);
     } catch { /* The disk refuses: what was readable stays so. */ }
     const status = { ...this.#statusWith("FAILED", size, lines, durableSize), failure };
     try {
@@ -478,8 +487,9 @@ export class Appender {
     await this.#write(shows && !flushes);
     if (this.#acknowledged !== this.#written) {
       if (this.#options.durability === "disk") await this.#secure();
-      else this.#acknowledge(this.#written);
+      this.#acknowledge(this.#written);
     }
+    if (!this.#closing) this.#flushAhead?.written(this.#written);
     if (!shows) return;
     if (this.#written !== this.#readable) await this.#checkpoint();
     this.#progress.catchUp();
@@ -518,7 +528,7 @@ export class Appender {
     if (refusal.code === "FENCED") this.#fence ??= refusal;
   }
 
-  /** Brings what was written to disk and acknowledges it; one flush covers all that came during the last. */
+  /** Brings what was written to disk; one flush covers all that came during the last. */
   async #secure(): Promise<void> {
     const written = this.#written;
     const { writer, catalog } = this.#options;
@@ -526,7 +536,11 @@ export class Appender {
     if (!this.#recordFlushed) await catalog.sync?.();
     this.#recordFlushed = true;
     this.#durable = this.#believed(written);
-    this.#acknowledge(written);
+  }
+
+  /** @throws {StreamError} What the disk said when it refused to keep bytes that were acknowledged. */
+  #checkFlushed(): void {
+    if (this.#flushFailure !== null) throw this.#flushFailure;
   }
 
   /** Bytes are as safe as promised. */
@@ -540,8 +554,8 @@ export class Appender {
     try {
       await step();
     } catch (error) {
-      this.#flushFailed = true;
-      this.#options.stored(toStreamError(error));
+      this.#flushFailure = toStreamError(error);
+      this.#options.stored(this.#flushFailure);
       throw error;
     }
     this.#options.meter.flushed(performance.now() - startedAtMs);

@@ -15,6 +15,8 @@ const SHRINK_AFTER_MS = 1000;
 const WAITING_WINDOW_BYTES = 1024 * 1024;
 /** Window of a new upload, if the pool has it. */
 const INITIAL_WINDOW_BYTES = 256 * 1024;
+/** Bytes that wait for their checkpoint longer have left the processor's caches, and are written at a higher cost. */
+const MAX_WRITE_AFTER_BYTES = 512 * 1024;
 
 /** The server's budget of bytes above the minimum of each upload. */
 export class CreditPool {
@@ -57,6 +59,11 @@ export class Credit {
   /** Bytes that the window holds at most, now. */
   get windowBytes(): number {
     return this.#windowBytes;
+  }
+
+  /** Bytes that may wait for a checkpoint before they are written. */
+  get writeAfterBytes(): number {
+    return Math.min(this.#windowBytes / 4, MAX_WRITE_AFTER_BYTES);
   }
 
   /**

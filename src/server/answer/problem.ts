@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { ERRORS, type StreamError } from "../../protocol.ts";
+import { ERRORS, MovedError, type StreamError } from "../../protocol.ts";
 import { json } from "./json.ts";
 import { requestId } from "../observer.ts";
 
@@ -14,11 +14,13 @@ import { requestId } from "../observer.ts";
  */
 export function problem(
   c: Context,
-  { code, message }: StreamError,
+  error: StreamError,
   members: Record<string, string | number> = {},
 ): Response {
+  const { code, message } = error;
+  const servers = error instanceof MovedError ? [...error.servers] : undefined;
   const status = ERRORS[code].http as ContentfulStatusCode;
   const instance = `urn:request:${requestId(c)}`;
-  const told = { title: code, status, detail: message, code, instance, ...members };
+  const told = { title: code, status, detail: message, code, instance, servers, ...members };
   return json(c, told, status, "application/problem+json");
 }

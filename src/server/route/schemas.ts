@@ -98,5 +98,7 @@ export const PROBLEM: Schema = {
     detail: TEXT,
     code: CODE,
     instance: { type: "string", description: "names the request: urn:request:ID" },
+  }, {
+    servers: { type: "array", items: TEXT, description: "where the service goes on" },
   }),
 };

@@ -2,7 +2,8 @@
  * What is asked of the engine for one log, and what its answers prove.
  *
  * Presence proves: members store what a majority has. Absence does not: an answer may be lost, a replica may lag, and a
- * leader that was cut off answers for seconds with what it knew. So what is not acknowledged is looked for, and sent
+ * leader that was cut off answers for seconds with what it knew. What came last is told by whoever has what was stored
+ * since it was asked for (`Probes`), leader or not. What is not acknowledged is looked for, and sent
  * again with the same expectation, which keeps it single; nothing is ever sent again blindly.
  * @module
  */
@@ -13,11 +14,12 @@ import type {
   SeqMsgRequest,
   StoredMsg,
 } from "@nats-io/jetstream";
-import { headers, type MsgHdrs } from "@nats-io/transport-node";
+import type { MsgHdrs } from "@nats-io/transport-node";
 import { type Engine, isFull } from "../../cluster/engine.ts";
 import { type LogPlace, placeIn } from "../../cluster/logs.ts";
 import { StreamError } from "../../protocol.ts";
 import { decodeMessage, type LogMessage, type StoredMessage } from "./message.ts";
+import type { Probes } from "./probes.ts";
 
 /** Between two attempts, in ms: at first, and at most. */
 const FIRST_PAUSE_MS = 20;
@@ -34,13 +36,15 @@ const NEWEST_MS = 1000;
 const ANSWER_MS = 1000;
 /** Replicas that may lag before the leader is asked for a message. */
 const LAGGING = 3;
+/** Replicas that may lag before nobody is sure what came last. */
+const LATE = 10;
 
 /** The last message of a log as somebody knows it. */
 export interface Newest {
   /** The message; null for none. */
   last: LogMessage | null;
-  /** Whether its leader says so: others learn of what that one acknowledged last from the next leader only. */
-  isSure: boolean;
+  /** Sequence of what a majority stored since it was asked for, and the answer had seen; null where nobody could be sure. */
+  since: number | null;
 }
 
 /** Place of a message in its log, and whose it is. */
@@ -118,11 +122,18 @@ export class LogExchange {
     readonly id: string,
     readonly place: LogPlace,
     readonly patience: Patience,
+    readonly probes: Probes,
   ) {}
 
   /** The same log in another stream. */
   elsewhere(shard: number): LogExchange {
-    return new LogExchange(this.engine, this.id, placeIn(this.id, shard), this.patience);
+    return new LogExchange(
+      this.engine,
+      this.id,
+      placeIn(this.id, shard),
+      this.patience,
+      this.probes,
+    );
   }
 
   /**
@@ -174,20 +185,20 @@ export class LogExchange {
     return await this.#insist(() => this.#lastByLeader());
   }
 
-  /** The last message of the log as its leader knows it or, where that one does not answer, whoever does. */
+  /** The last message of the log; where nobody can be sure of it, what some replica has. */
   async newest(): Promise<Newest> {
     return await this.#insist(() =>
       this.#byLeader<Newest>(
         NEWEST_MS,
         async () => {
-          if (!this.engine.isSettled) await this.#probe();
-          return { last: await this.#lastByLeader(), isSure: true };
+          const since = await this.#probe();
+          return { last: await this.#lastSince(since), since };
         },
         async () => {
           const { direct } = this.engine.jsm;
           const query = { last_by_subj: this.place.subject };
           const last = decoded(await direct.getMessage(this.place.stream, query));
-          return { last, isSure: false };
+          return { last, since: null };
         },
       )
     );
@@ -322,6 +333,21 @@ export class LogExchange {
     }
   }
 
+  /** The last message of the log, as somebody says who has all that was stored up to a sequence. */
+  async #lastSince(sequence: number): Promise<LogMessage | null> {
+    const { subject, probe } = this.place;
+    const query = { multi_last: [subject, probe] } as unknown as DirectBatchOptions;
+    for (let attempts = 0; attempts < LATE; attempts++) {
+      const found = await this.engine.request(() => this.#batch(query));
+      if (found.some(({ seq }) => seq >= sequence)) {
+        return decoded(found.find((message) => message.subject === subject) ?? null);
+      }
+      // Followers hear of what is stored a moment after the leader.
+      await this.pause(Math.min(2 ** attempts, FIRST_PAUSE_MS));
+    }
+    throw new Error("replicas lag");
+  }
+
   #lastByLeader(): Promise<LogMessage | null> {
     return this.#get({ last_by_subj: this.place.subject });
   }
@@ -337,10 +363,9 @@ export class LogExchange {
     return await this.#lastByLeader() === null;
   }
 
-  /** Has a majority store something: whoever led the stream before has heard of its next leader then. */
-  async #probe(): Promise<void> {
-    const { js } = this.engine;
-    await this.engine.request(() => js.publish(this.place.probe, "", { headers: rollup }));
+  /** Has a majority store something, and tells its sequence. */
+  #probe(): Promise<number> {
+    return this.probes.send(this.place.probe);
   }
 
   /** Messages until a replica says that these are all; what came before an error is what it says it is. */
@@ -373,10 +398,6 @@ export class LogExchange {
     return deleted(this.id);
   }
 }
-
-/** Only the newest one is kept. */
-const rollup = headers();
-rollup.set("Nats-Rollup", "sub");
 
 /** The log is gone. */
 export function deleted(id: string): StreamError {

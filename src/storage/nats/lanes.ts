@@ -9,7 +9,15 @@
  */
 import { shardOf } from "../../cluster/engine.ts";
 import type { LogExchange, Newest } from "./exchange.ts";
-import { HOME, type Lane, laneOf, type LogMessage, segmentOf, sequenceOf } from "./message.ts";
+import {
+  HOME,
+  isAppend,
+  type Lane,
+  laneOf,
+  type LogMessage,
+  segmentOf,
+  sequenceOf,
+} from "./message.ts";
 
 /** A leader is waited for so long, in ms. */
 const ELECTION_MS = 10_000;
@@ -20,6 +28,7 @@ export type LaneEnds = readonly [home: LogMessage, spare: LogMessage | null];
 /** Reads a log wherever it is. */
 export class Lanes {
   #shard: number | null = null;
+  #birth = 0;
   #spare: LogExchange | null = null;
 
   /** @param home The stream that it begins in. */
@@ -36,7 +45,8 @@ export class Lanes {
   }
 
   /** Takes from a message which stream is the spare one; a log that begins anew may have another one. */
-  meet({ spare }: { spare: number | null }): void {
+  meet({ spare, birth = 0 }: { spare: number | null; birth?: number }): void {
+    this.#birth = birth;
     if (spare === this.#shard) return;
     this.#shard = spare;
     this.#spare = spare === null ? null : this.home.elsewhere(spare);
@@ -72,24 +82,53 @@ export class Lanes {
     return newestOf(await this.ends());
   }
 
-  /** The last message of the log, as the leader of its stream says; when there is none for long, whoever answers. */
+  /**
+   * The last message of the log, as majorities have it: of both streams or, where one has no leader, of the one in which
+   * its owner went on appending since this was called. When nobody can be sure for long, whoever answers.
+   */
   async newest(): Promise<LogMessage | null> {
+    const floors: [number | null, number | null] = [null, null];
     for (const untilMs = performance.now() + ELECTION_MS;;) {
-      const { last, isSure } = await this.#newest();
-      if (isSure || performance.now() > untilMs) return last;
+      const asked = this.home.newest();
+      const { last } = this.#spare === null ? await asked : {};
+      if (last) this.meet(last);
+      const nothing: Promise<Newest> = Promise.resolve({ last: null, since: 0 });
+      const looks = [asked, this.#spare?.newest() ?? nothing].map(async (looking, lane) => {
+        const look = await looking;
+        floors[lane] ??= look.since;
+        return { ...look, isProof: this.#isAppended(look.last, floors[lane]) };
+      });
+      const proven = await firstProof(looks);
+      if (proven !== null) return proven;
+      const [home, spare] = await Promise.all(looks);
+      const isSure = home.since !== null && (home.last === null || spare.since !== null);
+      if (isSure || performance.now() > untilMs) {
+        return home.last && newestOf([home.last, spare.last]);
+      }
       await this.home.pause();
     }
   }
 
-  async #newest(): Promise<Newest> {
-    const home = await this.home.newest();
-    if (home.last === null) return home;
-    this.meet(home.last);
-    if (this.#spare === null) return home;
-    // Asked later than the other: where that one has no leader, the log may be here by now.
-    const spare = await this.#spare.newest();
-    return newestOf([home.last, spare.last]) === spare.last ? spare : home;
+  /**
+   * Whether a message was sent by an owner who knew of one that was stored behind the floor: of others that were stored
+   * there, an append may have been on its way since before, and fences may be where the log is not.
+   */
+  #isAppended(last: LogMessage | null, floor: number | null): boolean {
+    if (last === null || floor === null) return false;
+    return last.expected > floor && last.birth === this.#birth && isAppend(last);
   }
+}
+
+/** The first message that proves to be the last one; null when there is none. */
+async function firstProof(
+  looks: readonly Promise<{ last: LogMessage | null; isProof: boolean }>[],
+): Promise<LogMessage | null> {
+  const proofs = looks.map(async (looking) => {
+    const { last, isProof } = await looking;
+    if (isProof) return last;
+    throw new Error("no proof");
+  });
+  return await Promise.any(proofs).catch(() => null);
 }
 
 /** The last message of a log; what another life of its id has left in the spare stream is none of it. */

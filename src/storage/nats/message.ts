@@ -16,6 +16,8 @@
  * | `S`    | a status that shows everything up to its end, as JSON                                |
  * | `P`    | position of the newest message with a status, where it has none                      |
  *
+ * `Nats-Expected-Last-Subject-Sequence`, by which the engine lets one writer in, is stored with it.
+ *
  * A message without bytes is the first one of a log, a new owner, or a status only. One that begins before the end of
  * what is there cuts that off.
  * @module
@@ -96,6 +98,8 @@ export interface MessageHead {
 export interface LogMessage extends MessageHead {
   /** Its sequence in its stream. */
   readonly sequence: number;
+  /** Sequence of the message of the log before it in its stream, as its sender knew; 0 for none. */
+  readonly expected: number;
   /** Its position in its log. */
   readonly position: number;
   /** Its bytes. */
@@ -106,10 +110,21 @@ export interface LogMessage extends MessageHead {
 
 /** What the engine hands out. */
 export interface StoredMessage {
+  readonly subject?: string;
   readonly seq: number;
   readonly header: MsgHdrs;
   readonly data: Uint8Array;
   readonly timestamp: string;
+}
+
+/** Name of an append by its writer: fences have others. */
+export function appendName(writer: string, number: number): string {
+  return `${writer}.${number}`;
+}
+
+/** Whether a message is an append, or a status, of an owner. */
+export function isAppend({ name }: Pick<MessageHead, "name">): boolean {
+  return name.includes(".");
 }
 
 /** Writes the headers of a message. */
@@ -140,6 +155,7 @@ export function decodeMessage({ seq, header, data, timestamp }: StoredMessage): 
   const position = positionOf(segment, seq);
   return {
     sequence: seq,
+    expected: number("Nats-Expected-Last-Subject-Sequence"),
     position,
     data: plain(data),
     timeMs: Date.parse(timestamp),

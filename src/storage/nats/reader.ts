@@ -51,6 +51,8 @@ export class NatsReader implements LogReader {
   readonly #birth: number;
   readonly #lineAccess: boolean;
   readonly #index = new LogIndex();
+  /** Up to where nothing of the index is cut off any more: parts of an append that counts as a whole may be, before its end. */
+  #sure: End = { size: 0, lineBreaks: 0 };
   /** Sequence of the last page that was looked at. */
   #paged = 0;
   /** Segment that is being read, and sequences of the last messages of either stream that were looked at. */
@@ -131,7 +133,7 @@ export class NatsReader implements LogReader {
   /** Looks for more of the log until it holds what is wanted, or leaders say that it does not. */
   async #reach(holds: (end: End) => boolean, size: number, wanted: string): Promise<void> {
     let asking: Promise<LogMessage | null> | null = null;
-    for (let lagging = 0; !holds(this.#index);) {
+    for (let lagging = 0; !holds(this.#sure);) {
       if (await this.#grow(size)) {
         lagging = 0;
         continue;
@@ -151,7 +153,9 @@ export class NatsReader implements LogReader {
       if (last === null || last.birth !== this.#birth) throw this.#deleted();
       const end = stateBehind(last.before, last.data, this.#lineAccess);
       if (!holds(end)) throw tooShort(wanted, end.size);
-      await this.#lanes.home.pause();
+      // That is all there is of it, with a status or without one.
+      if (this.#position === last.position) this.#sure = end;
+      else await this.#lanes.home.pause();
     }
   }
 
@@ -163,7 +167,7 @@ export class NatsReader implements LogReader {
   async #growNow(size: number): Promise<boolean> {
     const before = this.#index.lastPosition;
     if (this.#index.count === 0 || size - this.#index.size > PAGED_BYTES) await this.#addPages();
-    const hasScanned = this.#index.size < size && await this.#scan();
+    const hasScanned = this.#sure.size < size && await this.#scan();
     return hasScanned || this.#index.lastPosition > before;
   }
 
@@ -191,6 +195,7 @@ export class NatsReader implements LogReader {
     for (let index = from; index < this.#index.count; index++) {
       this.#passed(this.#index.at(index).position);
     }
+    if (end.size > this.#sure.size) this.#sure = end;
   }
 
   /** Takes messages in that come behind those that are known: of this segment, or the next one. */
@@ -234,12 +239,14 @@ export class NatsReader implements LogReader {
     this.#scanned[lane] = Math.max(this.#scanned[lane], sequenceOf(position));
   }
 
-  #add({ position, before, data, timeMs }: LogMessage): void {
+  #add({ position, before, data, timeMs, status }: LogMessage): void {
     const { size: byteOffset, lineBreaks } = before;
     if (byteOffset > this.#index.size) throw gap(this.#index.size, byteOffset);
     if (byteOffset < this.#index.size) this.#index.cut(byteOffset, lineBreaks);
-    if (data.length === 0) return;
     const behind = stateBehind(before, data, this.#lineAccess);
+    if (status !== null) this.#sure = behind;
+    else if (byteOffset < this.#sure.size) this.#sure = before;
+    if (data.length === 0) return;
     const entry = { position, byteOffset, byteCount: data.length, lineBreaks, timeMs };
     this.#index.add(entry, behind.lineBreaks);
     this.#cache.add(this.#key(position), Promise.resolve(data), data.length);

@@ -10,6 +10,7 @@ import { deleted, fenced, Stalled, unanswered } from "./exchange.ts";
 import { LogIndex } from "./index.ts";
 import type { Lanes } from "./lanes.ts";
 import {
+  appendName,
   encodeHead,
   laneOf,
   type LogMessage,
@@ -31,7 +32,7 @@ const LAST_PAGE_COVERS_BYTES = 1024 * 1024;
 const LAST_PAGE_MS = 500;
 
 /** So long a stored message shows whose the log is, in ms. */
-const FRESH_MS = 300;
+const FRESH_MS = 100;
 
 /** A message that this writer has stored. */
 export type OwnMessage = Pick<LogMessage, "position" | "before" | "data" | "status">;
@@ -79,6 +80,8 @@ export class NatsWriter implements LogWriter {
   #entries = new LogIndex();
   #entriesFrom: number;
   #paging: Promise<void> = Promise.resolve();
+  /** Whether the last append came to its end: parts of one that did not may be cut off, and are in no page. */
+  #isWhole = true;
   #turn: Promise<unknown> = Promise.resolve();
   /** Segment that the next message belongs to. */
   #segment: number;
@@ -153,6 +156,7 @@ export class NatsWriter implements LogWriter {
       if (byteOffset !== this.size) throw misplaced(byteOffset, this.size);
       const pieces = inMessages(parts);
       if (pieces.length === 0 && statusOf !== undefined) pieces.push(new Uint8Array(0));
+      this.#isWhole = false;
       for (const [index, piece] of pieces.entries()) {
         const { state, lineAccess } = this.#log;
         const behind = stateBehind(state, piece, lineAccess);
@@ -160,6 +164,9 @@ export class NatsWriter implements LogWriter {
         const status = isLast && statusOf ? statusOf(endOf(behind, lineAccess)) : null;
         await this.#store(piece, behind, status);
       }
+      this.#isWhole = true;
+      const covered = this.size - this.#entriesFrom;
+      if (this.#entries.count >= PAGE_ENTRIES || covered >= PAGE_COVERS_BYTES) this.#storePage();
     });
   }
 
@@ -192,7 +199,7 @@ export class NatsWriter implements LogWriter {
     const { count, size } = this.#entries;
     const covered = count === 0 ? 0 : size - this.#entriesFrom;
     const isWorthAPage = count >= LAST_PAGE_ENTRIES || covered >= LAST_PAGE_COVERS_BYTES;
-    if (this.#refusal === null && isWorthAPage) this.#storePage();
+    if (this.#refusal === null && this.#isWhole && isWorthAPage) this.#storePage();
     this.#lose(new StreamError("WRONG_STATE", "the log was closed"));
     // Who ends an upload does not wait for an election.
     await Promise.race([this.#paging, this.#lanes.home.pause(LAST_PAGE_MS)]);
@@ -267,7 +274,7 @@ export class NatsWriter implements LogWriter {
   ): Promise<number> {
     const { ends, position, writer, birth, epoch } = this.#log;
     const lane = laneOf(segment);
-    const name = `${writer}.${++this.#sent}`;
+    const name = appendName(writer, ++this.#sent);
     const after = this.#isEntering ? position : 0;
     const lostTo = (last: LogMessage) => {
       // What this writer gave up, and what another life of the id left in the spare stream, is in nobody's way.
@@ -292,8 +299,6 @@ export class NatsWriter implements LogWriter {
     const { size: byteOffset, lineBreaks } = before;
     const entry = { position, byteOffset, byteCount, lineBreaks, timeMs: Date.now() };
     this.#entries.add(entry, this.lineBreaks);
-    const covered = this.size - this.#entriesFrom;
-    if (this.#entries.count >= PAGE_ENTRIES || covered >= PAGE_COVERS_BYTES) this.#storePage();
   }
 
   /** Stores a page while appends go on; one that is refused is made good by readers. */
