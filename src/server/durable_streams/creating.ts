@@ -12,7 +12,7 @@ import { requiresContext } from "../host.ts";
 import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { addRest, type Content, PIECE_BYTES, taking } from "./appending.ts";
 import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
-import { contentTypeIn, type Creation, STREAMS_PATH } from "./fields.ts";
+import { contentTypeIn, type Creation, digestsIn, STREAMS_PATH } from "./fields.ts";
 import { endOfMessages, linesIn } from "./json.ts";
 import type { StreamParts } from "./parts.ts";
 import { type Stream, streamId } from "./streams.ts";
@@ -42,7 +42,8 @@ export async function create(c: Context, parts: StreamParts, said: Creation): Pr
   const inherited = await findSource(c, parts, said);
   const wanted = factsWanted(c, said, inherited, parts.resources.certainMs);
   const json = isJson(wanted);
-  return await taking(c, parts, { json, isAtomic: json }, async (content) => {
+  const kind = { json, isAtomic: json, digests: digestsIn(said) };
+  return await taking(c, parts, kind, async (content) => {
     const first = json && content.bytes.length > 0 ? linesIn(content.bytes) : content.bytes;
     const made = await make(c, parts, id, said, wanted, inherited, { ...content, bytes: first });
     const stream = await findExisting(parts, id);

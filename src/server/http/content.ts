@@ -19,7 +19,7 @@ import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
-import { reprDigest } from "./digest_fields.ts";
+import { reprDigest } from "../route/digest_fields.ts";
 import { ONE, resourceId } from "./listing.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
 
