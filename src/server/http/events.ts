@@ -10,7 +10,6 @@ import {
   EVENTS_PATH,
   isFinal,
   isNewer,
-  type ResourceStatus,
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
