@@ -11,7 +11,6 @@ import {
   EVENTS_PATH,
   isFinal,
   isNewer,
-  type ResourceStatus,
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
@@ -229,8 +228,11 @@ export async function* statusEvents(
   }
 }
 
-/** News that wait for a reader, of one resource or one refused upload: the newest event of each kind. */
-type News = Map<string, unknown>;
+/**
+ * News that wait for a reader, of one resource or one refused upload: the newest event of each kind. They are put into
+ * words when they are sent: most of those that wait for a slow reader never are.
+ */
+type News = Map<string, ResourceEvent>;
 
 /**
  * All resources of an upload context, then what happens in it; a slow reader misses what is outdated.
@@ -253,7 +255,7 @@ export async function* contextEvents(
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
   const tell = (event: ResourceEvent) => dataOf(event, references, base);
-  const { waiting, stop } = collectNews(resources, { contextId }, tell, bell, maxWaiting);
+  const { waiting, stop } = collectNews(resources, { contextId }, bell, maxWaiting);
   try {
     yield comment("what is there, then what happens");
     for await (const view of viewsOf(resources, contextId)) {
@@ -265,7 +267,7 @@ export async function* contextEvents(
       const [key, news] = waiting.entries().next().value ?? [];
       if (key !== undefined) {
         waiting.delete(key);
-        for (const [type, data] of news!) yield encode(type, data);
+        for (const event of news!.values()) yield encode(event.type, tell(event));
       } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
   } finally {
@@ -297,7 +299,7 @@ export async function* listEvents(
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
   const tell = (event: ResourceEvent) => dataOf(event, references, base);
-  const { waiting, stop } = collectNews(resources, { contextId }, tell, bell, maxWaiting);
+  const { waiting, stop } = collectNews(resources, { contextId }, bell, maxWaiting);
   try {
     yield comment("what happens from now on");
     while (!signal.aborted) {
@@ -308,7 +310,9 @@ export async function* listEvents(
       }
       const round = [...waiting.values()];
       waiting.clear();
-      for (const news of round) for (const [type, data] of news) yield encode(type, data);
+      for (const event of round.flatMap((news) => [...news.values()])) {
+        yield encode(event.type, tell(event));
+      }
       await setTimeout(paceMs, undefined, { signal }).catch(() => {});
     }
   } finally {
@@ -321,7 +325,6 @@ export async function* listEvents(
 function collectNews(
   resources: Resources,
   filter: EventFilter,
-  tell: (event: ResourceEvent) => unknown,
   bell: Bell,
   maxWaiting: number,
 ): { waiting: Map<string, News>; stop: () => void } {
@@ -333,7 +336,7 @@ function collectNews(
     const key = event.type === "refused" ? `refused ${refusals++}` : event.id;
     // Nothing else matters of what is gone.
     const news: News = event.type === "deleted" ? new Map() : waiting.get(key) ?? new Map();
-    waiting.set(key, news.set(event.type, tell(event)));
+    waiting.set(key, news.set(event.type, event));
   }, filter);
   return { waiting, stop };
 }
@@ -371,9 +374,9 @@ async function* viewsOf(resources: Resources, contextId: string): AsyncGenerator
 function forget(waiting: Map<string, News>, { id, status }: ResourceView): void {
   const news = waiting.get(id);
   if (news === undefined) return;
-  const newer = news.get("status") as ResourceStatus | undefined;
+  const newer = news.get("status");
   news.delete("created");
-  if (newer !== undefined && !isNewer(newer, status)) news.delete("status");
+  if (newer?.type === "status" && !isNewer(newer.status, status)) news.delete("status");
 }
 
 const encoder = new TextEncoder();
