@@ -16,7 +16,6 @@ import type { AccessEntry } from "./server/observer.ts";
 import type { StepPort } from "./server/references.ts";
 import { Router, type RouterOptions } from "./server/router.ts";
 import { Sessions } from "./server/sessions.ts";
-import { RequestTurns } from "./server/turns.ts";
 import { clientAt } from "./server/access/clients.ts";
 import { Shares } from "./server/access/shares.ts";
 import { HEARTBEAT, type HeartbeatTimes, HttpUploads } from "./session.ts";
@@ -197,7 +196,6 @@ class Server implements StreamServer {
   readonly #connectionShares: Shares;
   readonly #uploadShares: Shares;
   readonly #router: Router;
-  readonly #turns = new RequestTurns();
   readonly #listeners: Listener[] = [];
   #stepPort: StepPort | null = null;
   #recovered: Promise<void> | null = null;
@@ -254,11 +252,7 @@ class Server implements StreamServer {
       port,
       maxConnections: (this.#options.maxConnections ?? MAX_CONNECTIONS) + SPARE_CONNECTIONS,
       share: { max: this.#connectionShares.maxPerClient + SPARE_CONNECTIONS, clientAt },
-      fetch: (request, env) =>
-        this.#turns.begin(
-          () => router.clientOf(request, env),
-          () => router.fetch(request, env),
-        ),
+      fetch: (request, env) => router.fetchInTurn(request, env),
     });
     this.#listeners.push(listener);
     if (forStep) this.#stepPort = { port: listener.port, baseUrl };

@@ -10,8 +10,9 @@ const MAX_RESERVE = 2048;
 const RESERVE_SHARE = 1 / 4;
 /** Of the reserve so much is kept even from those who only want to be told that there is no room. */
 const LAST_SHARE = 1 / 2;
-/** What was seen holds for so long, and for so many connections: a crowd comes within less. */
+/** What was seen holds for so long, and for so many who ask as a part of what was free: a crowd comes within less. */
 const SEEN_FOR_MS = 20;
+const SEEN_FOR_SHARE = 1 / 16;
 const SEEN_FOR_ASKED = 16;
 
 /** How many descriptors are left: enough, only the reserve, or hardly any of that. */
@@ -19,18 +20,18 @@ export type Room = "enough" | "reserve" | "none";
 
 let seen: Room = "enough";
 let seenAtMs = -Infinity;
-let asked = 0;
+let leftToAsk = 0;
 let limit: number | null = null;
 
 /** How much room there is; costs two system calls. */
 export function roomForConnections(): Room {
   const nowMs = performance.now();
-  if (nowMs - seenAtMs < SEEN_FOR_MS && ++asked < SEEN_FOR_ASKED) return seen;
+  if (nowMs - seenAtMs < SEEN_FOR_MS && leftToAsk-- > 0) return seen;
   seenAtMs = nowMs;
-  asked = 0;
   limit ??= readLimit();
   const reserve = Math.min(limit * RESERVE_SHARE, MAX_RESERVE);
   const lowestFree = lowestFreeDescriptor();
+  leftToAsk = Math.max(SEEN_FOR_ASKED, (limit - reserve - lowestFree) * SEEN_FOR_SHARE);
   if (lowestFree >= limit - reserve * LAST_SHARE) seen = "none";
   else seen = lowestFree >= limit - reserve ? "reserve" : "enough";
   return seen;

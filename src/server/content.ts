@@ -26,15 +26,22 @@ export function contentOf(c: Context, { runtime }: Pick<FaceParts, "runtime">): 
   return { body: raw.body, byteCount, isAnswered: () => runtime.hungUp!(raw) };
 }
 
+/** Fields of which the content is not what is stored, and the one value with which it is. */
+const NOT_STORED = [
+  ["Content-Encoding", "identity", "is not decoded here: send the bytes as they are"],
+  ["Transfer-Encoding", "chunked", "is not decoded here: send the bytes as they are"],
+  ["Content-Range", null, "is not heeded here: what goes on with an upload is a PATCH of its own"],
+  ["Trailer", null, "is not read here: send what it names in the head"],
+] as const;
+
 /**
- * Refuses content that is not stored as it comes.
+ * Refuses content that is not stored as it comes, and whole.
  * @throws {StreamError} BAD_REQUEST.
  */
-export function checkCoding(c: Context): void {
-  const coding = c.req.header("content-encoding");
-  if (coding === undefined || coding === "identity") return;
-  throw new StreamError(
-    "BAD_REQUEST",
-    `Content-Encoding ${coding} is not decoded here: send the bytes as they are`,
-  );
+export function checkPlain(c: Context): void {
+  for (const [name, plain, advice] of NOT_STORED) {
+    const value = c.req.header(name);
+    if (value === undefined || value.toLowerCase() === plain) continue;
+    throw new StreamError("BAD_REQUEST", `${name} ${value.slice(0, 80)} ${advice}`);
+  }
 }

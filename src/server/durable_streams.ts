@@ -29,7 +29,7 @@ const STREAM_ERRORS = ["BAD_REQUEST", "NOT_FOUND", "GONE", "LIMIT_REACHED"] as c
 /** Errors of content that is taken in. */
 const CONTENT_ERRORS = [
   ...["MESSAGE_TOO_LARGE", "CONFLICT", "NOT_OWNER", "QUOTA_EXCEEDED", "INTERRUPTED"] as const,
-  ...["PEER_SILENT", "NOT_READY", "SHUTDOWN", "STORAGE_FAILED"] as const,
+  ...["PEER_SILENT", "CHECKSUM_MISMATCH", "NOT_READY", "SHUTDOWN", "STORAGE_FAILED"] as const,
 ];
 
 /** The stream that the path names. */

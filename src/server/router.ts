@@ -8,7 +8,7 @@ import { foldResourceId, isUuid, StreamError, toStreamError } from "../protocol.
 import { admit, type Guard } from "./access.ts";
 import type { Face, FaceParts } from "./face.ts";
 import { headerRules, tellLength } from "./headers.ts";
-import { networkOf } from "./access/failures.ts";
+import { rowOf } from "./access/clients.ts";
 import type { KnownHosts } from "./access/hosts.ts";
 import {
   type AccessEntry,
@@ -22,6 +22,7 @@ import { describeRoutes } from "./route/openapi.ts";
 import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
+import { heardSocket, STEPS } from "../turn.ts";
 
 /** The id of a resource, or a name, where paths have one. */
 const ID_IN_PATH = /(?<=\/(?:resources|uploads|download|tus)\/)[^/]+(?=\/|$)/;
@@ -89,9 +90,11 @@ export class Router {
     return this.#app.fetch(request, env as object);
   }
 
-  /** Whose a request is, before it is looked at; the same for all whose address nobody knows. */
-  clientOf(request: Request, env: unknown): string {
-    return networkOf(this.#parts.references.addressOf(request, env) ?? "");
+  /** Answers a request when its client has its turn. */
+  fetchInTurn(request: Request, env: unknown): Response | Promise<Response> {
+    heardSocket();
+    const turn = STEPS.wait(() => rowOf(request, env, this.#parts.references));
+    return turn === null ? this.fetch(request, env) : turn.then(() => this.fetch(request, env));
   }
 
   /** Adds what every request passes. */

@@ -10,7 +10,7 @@ import { requiresContext } from "./host.ts";
 import { inPath, inQuery, text } from "./route/parameters.ts";
 import { checkUpload, newUpload, ofResource } from "./access/reach.ts";
 import { answer, type Route, route } from "./route.ts";
-import { clientsOf } from "./access/clients.ts";
+import { clientsOf, rowOf } from "./access/clients.ts";
 import { checkUpgrade, isNative, upgrade } from "./websocket/upgrade.ts";
 
 /**
@@ -74,11 +74,14 @@ export function webSocketFace(parts: FaceParts): Route[] {
         checkUpgrade(c, parts);
         // Java clients hear no close that comes before the first status, and wait for half a minute.
         if (!isNative(c)) await resources.get(id);
+        const life = grantOf(c)?.life;
+        const client = rowOf(c.req.raw, c.env, references);
         return upgrade(
           c,
           parts,
           "download",
-          (connection) => new DownloadSession(connection, { resources, id, heartbeat }),
+          (connection) =>
+            new DownloadSession(connection, { resources, id, life, heartbeat, client }),
         );
       },
     }),

@@ -24,6 +24,7 @@ import {
   type Resources,
 } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
+import { STEPS } from "../turn.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
 import { statusMessage } from "./status_message.ts";
 
@@ -33,8 +34,12 @@ export interface DownloadSessionOptions {
   resources: Resources;
   /** The resource asked for. */
   id: string;
+  /** The one life of it that the reader may read (PROTOCOL.md 1.4); any by default. */
+  life?: string;
   /** The heartbeat. */
   heartbeat: HeartbeatTimes;
+  /** Name of the client, in whose row its pieces wait for their turn; by default that of nobody. */
+  client?: string;
 }
 
 /** Requests of a native and of a base connection that may be there at once. */
@@ -126,11 +131,12 @@ export class DownloadSession extends ControlSession {
   }
 
   async #openResource(): Promise<void> {
-    const { resources, id } = this.#options;
+    const { resources, id, life } = this.#options;
     const opened = await resources.open(id);
     if (this.over) return await opened.release();
     this.#opened = opened;
     const { resource } = opened;
+    checkLife(resource.status, life);
     this.#unsent = resource.status;
     this.#unwatch = resource.watch((status) => this.#changed(status));
     if (this.#requests.length === 0) this.#sendStatus();
@@ -344,11 +350,12 @@ export class DownloadSession extends ControlSession {
     return true;
   }
 
-  #sendBytes(following: Following, byteCount: number): Promise<void> {
-    // Of a follower that takes nothing hardly anything is held.
+  async #sendBytes(following: Following, byteCount: number): Promise<void> {
+    // Of a follower that takes nothing hardly anything is held, and nobody waits for that.
     const isProven = following.consumed - following.from >= PROVEN_BYTES;
+    if (!isProven) await STEPS.wait(() => this.#options.client ?? "");
     const mostBytes = isProven ? byteCount : Math.min(byteCount, LIMITS.dataMessageBytes);
-    return this.#resource.lend(following.next, mostBytes, async (bytes) => {
+    await this.#resource.lend(following.next, mostBytes, async (bytes) => {
       const { messageBytes } = following;
       for (let at = 0; at < bytes.length && !this.over; at += messageBytes) {
         const piece = bytes.subarray(at, at + messageBytes);

@@ -5,6 +5,7 @@
 import { StreamError } from "../protocol.ts";
 import type { CreditPool } from "../resources.ts";
 import { startTimer } from "../timer.ts";
+import { type Content, notUnderstood } from "./intake.ts";
 
 /** Bytes that everybody may hold. */
 const SMALL_BYTES = 64 * 1024;
@@ -13,6 +14,7 @@ const SILENCE_MS = 30_000;
 
 /** Reads the content of a request piece by piece, within the server's budget of received bytes. */
 export class Gatherer implements Disposable {
+  readonly #content: Content;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array> | null;
   readonly #pool: CreditPool;
   #heldBytes = 0;
@@ -22,13 +24,14 @@ export class Gatherer implements Disposable {
   #stopped: StreamError | null = null;
 
   /**
-   * @param body The content.
+   * @param content The content.
    * @param pool The budget; given back with each piece that is done with, and at the end.
    */
-  constructor(body: ReadableStream<Uint8Array> | null, pool: CreditPool) {
-    this.#reader = body?.getReader() ?? null;
+  constructor(content: Content, pool: CreditPool) {
+    this.#content = content;
+    this.#reader = content.body?.getReader() ?? null;
     this.#pool = pool;
-    this.#isOver = body === null;
+    this.#isOver = content.body === null;
   }
 
   /** Whether everything was read. */
@@ -95,10 +98,7 @@ export class Gatherer implements Disposable {
       for (;;) {
         const { done, value } = await this.#reader!.read();
         if (this.#stopped !== null) throw this.#stopped;
-        if (done) {
-          this.#isOver = true;
-          return null;
-        }
+        if (done) break;
         if (value.length > 0) return value;
       }
     } catch {
@@ -106,6 +106,9 @@ export class Gatherer implements Disposable {
     } finally {
       stopTimer();
     }
+    this.#isOver = true;
+    if (await this.#content.isAnswered?.()) throw notUnderstood();
+    return null;
   }
 }
 

@@ -104,10 +104,10 @@ export class HttpUpload {
     }
   }
 
-  /** Completes it; who asks for it from now on waits for that. */
-  complete(checksum: string | null, outcome?: Outcome): Promise<UploadResult> {
+  /** Completes it as it was announced; who asks for it from now on waits for that. */
+  complete(outcome?: Outcome): Promise<UploadResult> {
     this.#parts.closed(this);
-    return this.appender.complete(checksum, undefined, outcome);
+    return this.appender.complete(null, undefined, outcome);
   }
 
   /** Ends the request that goes on, and waits for no other. */

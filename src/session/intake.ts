@@ -69,9 +69,7 @@ export class Intake {
     this.#isAllHere = false;
     this.#pace(byteCount);
     const arrived = body === null ? 0 : await this.#pump(body, seen);
-    if (await isAnswered?.()) {
-      throw interrupted("what stands behind the content was not understood");
-    }
+    if (await isAnswered?.()) throw notUnderstood();
     if (byteCount !== null && arrived !== byteCount) {
       throw interrupted(`${arrived} of ${byteCount} bytes arrived`);
     }
@@ -138,6 +136,11 @@ export class Intake {
     const isUrgent = isSmall || this.#isAllHere;
     this.#appender.writeAfterBytes = isUrgent ? 1 : this.#credit.writeAfterBytes;
   }
+}
+
+/** The content is whole, but its sender was told of an error behind it. */
+export function notUnderstood(): StreamError {
+  return interrupted("what stands behind the content was not understood");
 }
 
 function interrupted(how: string): StreamError {

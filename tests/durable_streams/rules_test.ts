@@ -1,4 +1,5 @@
 /** Durable Streams: what the published suite does not ask, and what streams are to everybody else. */
+import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -19,7 +20,14 @@ import { SignedLinks } from "../../src/access/links.ts";
 import type { Resources } from "../../src/resources.ts";
 import { streamId } from "../../src/server/durable_streams/streams.ts";
 import { within } from "../helpers/frames/connection.ts";
-import { getJson, isCompleted, startServer, statusOf, type TestServer } from "../helpers/server.ts";
+import {
+  getJson,
+  isCompleted,
+  RawClient,
+  startServer,
+  statusOf,
+  type TestServer,
+} from "../helpers/server.ts";
 
 type Fields = Record<string, string>;
 
@@ -92,6 +100,45 @@ async function followedBy(server: TestServer, path: string, readers: number): Pr
     return opened.resource.watchers >= readers;
   });
 }
+
+both("an append whose digest is wrong appends nothing", async (server) => {
+  const digest = async (text: string) => {
+    const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+    return `sha-256=:${Buffer.from(hash).toString("base64")}:`;
+  };
+  const stream = new Peer(server, "digests");
+  const wrong = { ...TEXT, "content-digest": await digest("other") };
+  assertEquals(await codeOf(await stream.put(wrong, "one")), [422, "CHECKSUM_MISMATCH"]);
+  assertEquals((await stream.get()).status, 404);
+  await stream.made({ ...TEXT, "content-digest": await digest("one") }, "one");
+  assertEquals(await codeOf(await stream.post("two", wrong)), [422, "CHECKSUM_MISMATCH"]);
+  const right = { ...TEXT, "repr-digest": await digest("two") };
+  assertEquals((await stream.post("two", right)).status, 204);
+  assertEquals(await (await stream.get()).text(), "onetwo");
+});
+
+test("a stream is no upload that somebody owns, whatever secret is named", async () => {
+  await using server = await startServer();
+  const stream = await new Peer(server, "anybodys").made(JSON_TYPE, '{"a":1}');
+  const id = await streamId("anybodys");
+  const upload = `${server.url}/uploads/${id}/secret`;
+  const part = { "content-type": "application/partial-upload", "upload-complete": "?0" };
+  const append = { ...part, "upload-offset": "8" };
+  const tus = { "tus-resumable": "1.0.0" };
+  for (
+    const request of [
+      new Request(upload, { method: "PATCH", headers: append, body: "no JSON" }),
+      new Request(upload, { method: "DELETE" }),
+      new Request(`${server.url}/tus/${id}/secret`, { headers: tus }),
+    ]
+  ) assertEquals(await codeOf(await fetch(request)), [403, "NOT_OWNER"]);
+  using client = await RawClient.open(`${server.ws}/ws/streaming/upload`, "stream.v1");
+  client.say({ "@": "ResumeUpload", id, secret: "secret" });
+  await client.inbox.until("the end", () => client.inbox.closing !== null);
+  assertStringIncludes(client.inbox.closing!.reason, "NOT_OWNER");
+  assertEquals((await stream.post('{"b":2}', JSON_TYPE)).status, 204);
+  assertEquals(await (await stream.get()).json(), [{ a: 1 }, { b: 2 }]);
+});
 
 async function codeOf(answer: Response): Promise<[number, string]> {
   return [answer.status, (await answer.json()).code];

@@ -44,7 +44,7 @@ const allowed: Record<string, readonly string[]> = {
     ...["server/durable_streams", "server", "session", "resources", "mime", "bell", "protocol"],
   ],
   "server/viewer": ["server/viewer", "server", "protocol"],
-  session: ["session", "resources", "allowance", "bell", "runtime", "timer", "protocol"],
+  session: ["session", "resources", "allowance", "bell", "runtime", "timer", "turn", "protocol"],
   resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
   client: [
     ...[

@@ -58,6 +58,31 @@ test("an upload with trailers is COMPLETED and said so, or refused and nowhere",
   assertEquals([statusOf(answer), status], statusOf(answer) === 201 ? [201, 200] : [400, 404]);
 });
 
+test("an upload of a transfer coding that is not decoded is refused, and nowhere", async () => {
+  await using server = await startServer();
+  const answer = await ask(
+    server,
+    "PUT /resources/a.log HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" +
+      "Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+  );
+  assertEquals(statusOf(answer), 400);
+  assertEquals(await server.resources.list({ limit: 1 }), []);
+});
+
+test("an append to a stream is there if its sender hears that, and only then", async () => {
+  await using server = await startServer();
+  const stream = `${server.url}/streams/a`;
+  const type = { "content-type": "text/plain" };
+  await fetch(stream, { method: "PUT", headers: type });
+  const answer = await ask(
+    server,
+    "POST /streams/a HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: text/plain\r\n" +
+      "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-a: 1\r\n\r\n",
+  );
+  const isThere = await (await fetch(stream)).text() === "abc";
+  assertEquals([statusOf(answer), isThere], isThere ? [204, true] : [400, false]);
+});
+
 test("an upload whose trailers nobody announced is COMPLETED if its client hears that, and else FAILED", async () => {
   await using server = await startServer();
   const atOnce = ["3\r\nabc\r\n0\r\nx-a: 1\r\n\r\n"];

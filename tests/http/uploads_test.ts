@@ -323,6 +323,40 @@ both("two digests of one request are both verified", async ({ url }) => {
   await assertProblem(await put("hullo"), 422, "CHECKSUM_MISMATCH");
 });
 
+both("a whole upload brings the digest and the outcome as a last append does", async ({ url }) => {
+  const put = (headers: Record<string, string>) =>
+    fetch(`${url}/resources/a`, { method: "PUT", headers, body: "hello" });
+  const digests = { "stream-digests": "sha256" };
+  const right = { ...digests, "stream-digest": hex("sha256", "hello") };
+  const { digest, outcome } = await (await put({ ...right, "stream-outcome": "exit=3" })).json();
+  assertEquals(digest.value, hex("sha256", "hello"));
+  assertEquals(outcome, { exitCode: 3, signal: null });
+  const other = { ...right, "content-digest": `md5=:${base64("md5", "hello")}:` };
+  assertEquals((await put(other)).status, 201);
+  const wrong = { ...digests, "stream-digest": hex("sha256", "hullo") };
+  await assertProblem(await put(wrong), 422, "CHECKSUM_MISMATCH");
+});
+
+both("content that is not all of what is stored is refused, and nothing is", async (server) => {
+  const refused = async (fields: Record<string, string>) => {
+    const headers = { "content-type": "text/plain", ...fields };
+    const response = await fetch(`${server.url}/resources/a`, {
+      method: "PUT",
+      headers,
+      body: "hello",
+    });
+    await assertProblem(response, 400, "BAD_REQUEST");
+  };
+  const sha256 = `sha-256=:${base64("sha256", "hello")}:`;
+  await refused({ "content-range": "bytes 5-9/10" });
+  await refused({ "upload-complete": "false" });
+  await refused({ "upload-complete": "?0, ?0" });
+  await refused({ "upload-length": "5, 6" });
+  await refused({ "upload-length": "many" });
+  await refused({ "repr-digest": sha256, "stream-digest": hex("sha256", "hullo") });
+  assertEquals(await server.resources.list({ limit: 1 }), []);
+});
+
 both("an upload is created, continued and completed", async (server) => {
   const { at, id, response } = await begin(server, {}, "one\n");
   assertEquals(response.headers.get("upload-offset"), "4");
@@ -487,6 +521,26 @@ both(
   },
 );
 
+test("what was announced between two parts is in the record, for whoever goes on with it", async () => {
+  const catalog = new MemoryCatalog();
+  await using server = await startServer({ catalog, storage: new MemoryStorage() });
+  const { at, id } = await begin(server);
+  const checksum = hex("sha256", "whole");
+  const digest = { "repr-digest": `sha-256=:${base64("sha256", "whole")}:` };
+  const other = await assertProblem(
+    await append(at, 0, "", { headers: digest }),
+    400,
+    "BAD_REQUEST",
+  );
+  assertMatch(other.detail, /Stream-Digests: sha256/);
+  const headers = { "upload-length": "9" };
+  assertEquals((await append(at, 0, "", { headers })).status, 204);
+  assertEquals((await catalog.get(id))!.announced, { size: 9, checksum: null });
+  const agreed = await begin(server, { "stream-digests": "sha256" });
+  assertEquals((await append(agreed.at, 0, "", { headers: digest })).status, 204);
+  assertEquals((await catalog.get(agreed.id))!.announced, { size: null, checksum });
+});
+
 both("fewer bytes than announced are not complete", async (server) => {
   const { at } = await begin(server, { "upload-length": "6" }, "one");
   const fields = { ...partial, "upload-offset": "3", "upload-complete": "?1" };
@@ -540,6 +594,27 @@ both("a part whose digest is wrong ends the upload: it could be read already", a
   const { transferStatus, currentSize } = (await server.resources.get(id)).status;
   assertEquals([transferStatus, currentSize], ["FAILED", 6]);
 });
+
+both(
+  "the digest of the whole is one, and its length no less than what is there",
+  async (server) => {
+    const sha256 = (text: string) => ({ "repr-digest": `sha-256=:${base64("sha256", text)}:` });
+    const { at, id } = await begin(server, sha256("onetwo"), "one");
+    const said: Record<string, string>[] = [
+      sha256("onetoo"),
+      { "stream-digest": hex("sha256", "onetoo") },
+      { ...sha256("onetwo"), "stream-digest": hex("sha256", "onetoo") },
+      { "upload-length": "2" },
+      { "content-range": "bytes 4-6/7" },
+    ];
+    for (const headers of said) {
+      await assertProblem(await append(at, 3, "too", { headers }), 400, "BAD_REQUEST");
+    }
+    assertEquals(await bytesOf(server, id), "one");
+    const last = await append(at, 3, "two", { complete: true, headers: sha256("onetwo") });
+    assertEquals(last.status, 200);
+  },
+);
 
 both("its owner gives an upload up", async (server) => {
   const { at, id } = await begin(server, {}, "one");

@@ -566,13 +566,11 @@ test("pings are answered while a message goes out; a peer that does not read pil
   assertEquals((await peer.read())?.opcode, OP.cont);
 
   const ping: RawFrame = { opcode: OP.ping, payload: "x".repeat(125), mask: [0, 0, 0, 0] };
-  const pings = Buffer.concat(Array(8000).fill(rawFrame(ping)));
-  const rounds = 20;
-  for (let round = 0; round < rounds; round++) await peer.write(pings);
+  await peer.write(Buffer.concat(Array(8000).fill(rawFrame(ping))));
   await peer.send({ opcode: OP.ping, payload: "the newest" });
   let pongs = 1;
   while ((await peer.read())?.payload.toString() !== "the newest") pongs++;
-  assertLess(pongs, rounds * 8000);
+  assertLess(pongs, 200);
 });
 
 test("a message whose source fails is broken off: nothing but the end comes after it", async () => {

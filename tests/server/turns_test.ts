@@ -6,19 +6,28 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import type { Context } from "hono";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
+import { LIMITS, SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
+import type { Resources } from "../../src/resources.ts";
+import { HEARTBEAT } from "../../src/session.ts";
+import { DownloadSession } from "../../src/session/download.ts";
 import { jsonArray } from "../../src/server/answer/json.ts";
-import { RequestTurns } from "../../src/server/turns.ts";
-import { turn } from "../../src/turn.ts";
+import { Steps, turn } from "../../src/turn.ts";
+import { FakeConnection, Peer } from "../helpers/frames/connection.ts";
 import { RawPeer } from "../helpers/frames/frames.ts";
 import { startServer } from "../helpers/server.ts";
+
+/** Does a step when it may be done. */
+function inTurn<T>(steps: Steps, client: string, step: () => T): T | Promise<T> {
+  const turn = steps.wait(() => client);
+  return turn === null ? step() : turn.then(step);
+}
 
 function busyFor(ms: number): void {
   for (const sinceMs = performance.now(); performance.now() - sinceMs < ms;);
 }
 
 test("requests that take long begin in turns of their own, in their order", async () => {
-  const turns = new RequestTurns();
+  const steps = new Steps();
   let turn = 0;
   const count = () => {
     turn++;
@@ -26,7 +35,7 @@ test("requests that take long begin in turns of their own, in their order", asyn
   };
   setImmediate(count);
   const begun = await Promise.all([0, 1, 2, 3].map((index) =>
-    turns.begin(() => "", () => {
+    inTurn(steps, "", () => {
       const at = turn;
       busyFor(5);
       return { index, at };
@@ -38,10 +47,10 @@ test("requests that take long begin in turns of their own, in their order", asyn
 });
 
 test("a client that comes behind a flood of another begins with its next request", async () => {
-  const turns = new RequestTurns();
+  const steps = new Steps();
   const begun: string[] = [];
   const ask = (client: string) =>
-    turns.begin(() => client, () => {
+    inTurn(steps, client, () => {
       begun.push(client);
       busyFor(3);
     });
@@ -58,10 +67,10 @@ test("sockets are served while a flood of requests waits", async () => {
   await once(echo, "listening");
   const peer = connect((echo.address() as AddressInfo).port).setNoDelay(true);
   await once(peer, "connect");
-  const turns = new RequestTurns();
+  const steps = new Steps();
   let begun = 0;
   const flood = Array.from({ length: 100 }, () =>
-    turns.begin(() => "", () => {
+    inTurn(steps, "", () => {
       begun++;
       busyFor(3);
     }));
@@ -78,7 +87,7 @@ test("sockets are served while a flood of requests waits", async () => {
 });
 
 test("requests that come at any time, beside whatever is done in turns, are all answered", async () => {
-  const turns = new RequestTurns();
+  const steps = new Steps();
   let others = true;
   const beside = (async () => {
     for (; others; busyFor(1)) await turn();
@@ -86,7 +95,7 @@ test("requests that come at any time, beside whatever is done in turns, are all 
   const asked: (number | Promise<number>)[] = [];
   for (let burst = 0; burst < 60; burst++) {
     for (let index = 0; index < burst % 7; index++) {
-      asked.push(turns.begin(() => String(index % 3), () => {
+      asked.push(inTurn(steps, String(index % 3), () => {
         busyFor(burst % 4);
         return asked.length;
       }));
@@ -97,22 +106,22 @@ test("requests that come at any time, beside whatever is done in turns, are all 
   await beside;
   await Promise.all(asked);
   await sleep(10);
-  assertEquals(turns.begin(() => "", () => "at once"), "at once");
+  assertEquals(inTurn(steps, "", () => "at once"), "at once");
 });
 
 test("what a request throws that had to wait is for who waits", async () => {
-  const turns = new RequestTurns();
-  turns.begin(() => "", () => busyFor(3));
-  const failed = turns.begin(() => "", () => {
+  const steps = new Steps();
+  inTurn(steps, "", () => busyFor(3));
+  const failed = inTurn(steps, "", () => {
     throw new Error("no");
   });
   await assertRejects(async () => await failed, Error, "no");
 });
 
 test("requests that are answered soon begin at once", () => {
-  const turns = new RequestTurns();
-  assertEquals(turns.begin(() => "", () => 1), 1);
-  assertEquals(turns.begin(() => "", () => 2), 2);
+  const steps = new Steps();
+  assertEquals(inTurn(steps, "", () => 1), 1);
+  assertEquals(inTurn(steps, "", () => 2), 2);
 });
 
 test("a long list is written in slices, with turns between, and as it would be in one", async () => {
@@ -129,6 +138,68 @@ test("a long list is written in slices, with turns between, and as it would be i
   assertEquals(await response.text(), `${JSON.stringify(entries.map((index) => ({ index })))}\n`);
   assertEquals(await (await jsonArray(c, [], String)).text(), "[]\n");
 });
+
+/** Counts turns of the event loop until it is told to stop. */
+function countTurns(): () => number {
+  let turns = 0, counts = true;
+  const count = () => {
+    turns++;
+    if (counts) setImmediate(count);
+  };
+  setImmediate(count);
+  return () => {
+    counts = false;
+    return turns;
+  };
+}
+
+test("pieces of an answer leave turns to everybody else, however soon the next is asked for", async () => {
+  await using server = await startServer();
+  const { id } = await pushContent(server.url, 3 * 1024 * 1024);
+  const response = await server.server.fetch(new Request(`${server.url}/resources/${id}/content`));
+  const turns = countTurns();
+  let pieces = 0;
+  for await (const _ of response.body!) {
+    pieces++;
+    busyFor(1);
+  }
+  const counted = turns();
+  assert(pieces >= 32 && counted >= pieces / 4, `${counted} turns for ${pieces} pieces`);
+});
+
+test("what a follower is sent that has taken nothing yet leaves turns to everybody else", async () => {
+  await using server = await startServer();
+  const { id } = await pushContent(server.url, 3 * 1024 * 1024);
+  const connection = new FakeConnection(SUBPROTOCOL);
+  const { send } = connection;
+  const all = Promise.withResolvers<void>();
+  let pieces = 0;
+  connection.send = (message) => {
+    if (typeof message === "string") {
+      if (JSON.parse(message)["@"] === "FollowEnd") all.resolve();
+      return send.call(connection, message);
+    }
+    pieces++;
+    busyFor(1);
+    return Promise.resolve();
+  };
+  const resources = server.resources as Resources;
+  using peer = new Peer(
+    new DownloadSession(connection, { resources, id, heartbeat: HEARTBEAT }),
+    connection,
+  );
+  const turns = countTurns();
+  peer.say({ "@": "Follow", from: 0, window: LIMITS.downloadWindowBytes });
+  await all.promise;
+  const counted = turns();
+  assert(pieces >= 32 && counted >= pieces / 4, `${counted} turns for ${pieces} pieces`);
+});
+
+async function pushContent(url: string, byteCount: number): Promise<{ id: string }> {
+  const body = new Uint8Array(byteCount);
+  const response = await fetch(`${url}/resources/a.bin`, { method: "PUT", body });
+  return await response.json();
+}
 
 test("upgrades and uploads in the middle of a flood have their turn, whole", async () => {
   await using server = await startServer();

@@ -414,7 +414,8 @@ async function isOwner(
   { ownedBy, secretHash }: ResourceRecord,
   secret: string | null,
 ): Promise<boolean> {
-  if (ownedBy === "ANYBODY") return true;
+  // What is anybody's has rules of its own, which the owner of an upload knows nothing of.
+  if (ownedBy === "ANYBODY") return secret === null;
   return secret !== null && secretHash !== null && await matchesSecret(secret, secretHash);
 }
 

@@ -51,8 +51,8 @@ const MESSAGE_COST_BYTES = 512;
 /** Pings and pongs that a peer may send at once, and the time after which it may send one more. */
 const HEARTBEATS = 64;
 const HEARTBEAT_EVERY_MS = 100;
-/** All peers together may send so many more: 50 000 a second, of which the newest are answered. */
-const EXCESS = new Allowance(10_000, 0.02);
+/** All peers together may send so many more: 5000 a second, of which the newest are answered. */
+const EXCESS = new Allowance(1000, 0.2);
 /** Whoever sends more than that is read again after so long. */
 const EXCESS_WAIT_MS = 10;
 /** After so long with the frames of one peer the others have a turn. */
@@ -279,8 +279,7 @@ export class FrameConnection implements Connection {
   }
 
   #pinged(payload: Uint8Array): void | Promise<void> {
-    if (this.#closing) return;
-    this.#pong = { type: "pong", payload };
+    if (!this.#closing) this.#pong = { type: "pong", payload };
     if (!this.#mayBeat()) return slowDown();
     this.#answerPing();
   }

@@ -142,8 +142,10 @@ function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
         if (controller.desiredSize! <= 0) message.pause();
       });
       message.once("end", () => {
-        if (!isOver) controller.close();
+        if (isOver) return;
         isOver = true;
+        if (message.rawTrailers.length === 0) controller.close();
+        else controller.error(new Error("it has trailers, among which a digest may be"));
       });
       message.once("close", () => {
         if (!isOver) controller.error(new Error("the request broke off"));

@@ -19,6 +19,11 @@ export function clientsOf(c: Context, references: References): string[] {
   return client === null ? clients : [...clients, client];
 }
 
+/** Whose steps those of a request are (`turn.ts`), before it is looked at; the same for all whose address nobody knows. */
+export function rowOf(request: Request, env: unknown, references: References): string {
+  return networkOf(references.addressOf(request, env) ?? "");
+}
+
 /** Whose an address is; null for loopback, and where nobody knows. */
 export function clientAt(address: string | null): string | null {
   if (address === null || LOOPBACK.test(address)) return null;

@@ -3,15 +3,16 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError, toStreamError } from "../../protocol.ts";
+import { createHash } from "node:crypto";
+import { type Digest, StreamError, toStreamError } from "../../protocol.ts";
 import type { Appender } from "../../resources.ts";
 import { Gatherer } from "../../session.ts";
 import { whileGranted } from "../access.ts";
 import { clientsOf } from "../access/clients.ts";
-import { checkCoding, contentLength } from "../content.ts";
+import { checkPlain, contentLength, contentOf } from "../content.ts";
 import { tellClosed, tellOffset, tellProducer, tellReferences } from "./answers.ts";
 import { annotationOf, isJson, mediaTypeOf, parseFacts, type StreamFacts } from "./facts.ts";
-import { type Append, contentTypeIn, producedIn } from "./fields.ts";
+import { type Append, contentTypeIn, digestsIn, producedIn } from "./fields.ts";
 import { linesIn } from "./json.ts";
 import type { StreamParts } from "./parts.ts";
 import { judge, type Produced, producersAfter } from "./producers.ts";
@@ -52,7 +53,7 @@ export async function append(c: Context, parts: StreamParts, said: Append): Prom
   const stream = await streams.find(id);
   const json = isJson(stream.facts);
   const isAtomic = json || produced !== null || said.seq !== undefined;
-  return await taking(c, parts, { json, isAtomic }, async (content) => {
+  return await taking(c, parts, { json, isAtomic, digests: digestsIn(said) }, async (content) => {
     const { bytes } = content;
     if (bytes.length === 0 && !said.closes) {
       throw new StreamError("BAD_REQUEST", "an append brings bytes, or Stream-Closed: true");
@@ -70,32 +71,44 @@ export async function append(c: Context, parts: StreamParts, said: Append): Prom
 
 /**
  * Takes the content of a request in, within the share of the client and what all requests may hold.
- * @param kind Whether it is JSON, and whether it must be one append.
+ * @param kind Whether it is JSON, whether it must be one append, and the digests of it, which want one append, too.
  * @param step What is done with it.
- * @throws {StreamError} MESSAGE_TOO_LARGE, LIMIT_REACHED, INTERRUPTED, PEER_SILENT; BAD_REQUEST for a coding.
+ * @throws {StreamError} MESSAGE_TOO_LARGE, LIMIT_REACHED, INTERRUPTED, PEER_SILENT, CHECKSUM_MISMATCH; BAD_REQUEST for a coding.
  */
 export async function taking<T>(
   c: Context,
-  { resources, uploadShares, references }: StreamParts,
-  { json, isAtomic }: { json: boolean; isAtomic: boolean },
+  { resources, uploadShares, references, runtime }: StreamParts,
+  { json, isAtomic, digests }: { json: boolean; isAtomic: boolean; digests: Digest[] },
   step: (content: Content) => Promise<T>,
 ): Promise<T> {
-  checkCoding(c);
+  checkPlain(c);
   const most = json ? MAX_JSON_BYTES : MAX_WHOLE_BYTES;
   const tooLarge = () =>
     new StreamError("MESSAGE_TOO_LARGE", `one append is at most ${most} bytes here: send several`);
-  if (isAtomic && (contentLength(c) ?? 0) > most) throw tooLarge();
+  const isOne = isAtomic || digests.length > 0;
+  if (isOne && (contentLength(c) ?? 0) > most) throw tooLarge();
   const givePlaceBack = uploadShares.take(clientsOf(c, references));
-  using gatherer = new Gatherer(c.req.raw.body, resources.creditPool);
+  using gatherer = new Gatherer(contentOf(c, { runtime }), resources.creditPool);
   const stopWaiting = whileGranted(c, (reason) => gatherer.stop(reason));
   try {
     const bytes = await gatherer.next(most);
-    if (isAtomic && !gatherer.isOver) throw tooLarge();
+    if (isOne && !gatherer.isOver) throw tooLarge();
+    for (const digest of digests) checkDigest(bytes, digest);
     return await step({ bytes, gatherer });
   } finally {
     stopWaiting();
     givePlaceBack();
   }
+}
+
+/** @throws {StreamError} CHECKSUM_MISMATCH. */
+function checkDigest(bytes: Uint8Array, { algorithm, value }: Digest): void {
+  const arrived = createHash(algorithm).update(bytes).digest("hex");
+  if (arrived === value) return;
+  throw new StreamError(
+    "CHECKSUM_MISMATCH",
+    `the sender's ${algorithm} is ${value}, what arrived has ${arrived}`,
+  );
 }
 
 /** @throws {StreamError} NOT_OWNER for what some other way brought here, and goes on. */

@@ -2,6 +2,7 @@
  * Creation of streams, empty or with their first bytes, and as forks of others.
  * @module
  */
+import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { checkMetadata, DIGESTS, StreamError, toStreamError } from "../../protocol.ts";
 import { type Appender, readRange, type Resource } from "../../resources.ts";
@@ -12,7 +13,7 @@ import { requiresContext } from "../host.ts";
 import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { addRest, type Content, PIECE_BYTES, taking } from "./appending.ts";
 import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
-import { contentTypeIn, type Creation, STREAMS_PATH } from "./fields.ts";
+import { contentTypeIn, type Creation, digestsIn, STREAMS_PATH } from "./fields.ts";
 import { endOfMessages, linesIn } from "./json.ts";
 import type { StreamParts } from "./parts.ts";
 import { type Stream, streamId } from "./streams.ts";
@@ -42,7 +43,8 @@ export async function create(c: Context, parts: StreamParts, said: Creation): Pr
   const inherited = await findSource(c, parts, said);
   const wanted = factsWanted(c, said, inherited, parts.resources.certainMs);
   const json = isJson(wanted);
-  return await taking(c, parts, { json, isAtomic: json }, async (content) => {
+  const kind = { json, isAtomic: json, digests: digestsIn(said) };
+  return await taking(c, parts, kind, async (content) => {
     const first = json && content.bytes.length > 0 ? linesIn(content.bytes) : content.bytes;
     const made = await make(c, parts, id, said, wanted, inherited, { ...content, bytes: first });
     const stream = await findExisting(parts, id);
@@ -104,7 +106,7 @@ async function make(
       annotation: isEmpty && !said.closes ? annotationOf(facts) : creating,
     });
     try {
-      await fill(parts, appender, facts, inherited, content);
+      await fill(c, parts, appender, facts, inherited, content);
       if (said.closes) await appender.complete(null);
     } catch (error) {
       await resources.delete(id, { force: true }).catch(() => {});
@@ -135,6 +137,7 @@ async function isFree({ resources }: StreamParts, id: string): Promise<boolean> 
 
 /** Gives a stream its first bytes; the last append of them says that it is created. */
 async function fill(
+  c: Context,
   parts: StreamParts,
   appender: Appender,
   facts: StreamFacts,
@@ -146,7 +149,7 @@ async function fill(
   if (inherited !== null && inherited.end > 0) {
     const creating = annotationOf({ ...facts, creating: true });
     await parts.streams.addFork(inherited.source, appender.resource.id, MAX_FORKS);
-    await copy(parts, appender, inherited, creating, isFollowed ? creating : created);
+    await copy(c, parts, appender, inherited, creating, isFollowed ? creating : created);
   } else if (inherited !== null) {
     await parts.streams.addFork(inherited.source, appender.resource.id, MAX_FORKS);
   }
@@ -157,13 +160,14 @@ async function fill(
 }
 
 async function copy(
-  { resources }: StreamParts,
+  c: Context,
+  parts: StreamParts,
   appender: Appender,
   { source, end }: Inherited,
   meanwhile: string,
   afterwards: string,
 ): Promise<void> {
-  await using opened = await resources.open(source.id);
+  await using opened = await openFor(c, parts, source.id, source.view);
   for (let at = 0; at < end;) {
     const pieces: Uint8Array[] = [];
     const next = Math.min(end, at + PIECE_BYTES);
@@ -193,7 +197,7 @@ async function findSource(
   if (offset > size) {
     throw new StreamError("BAD_REQUEST", "Stream-Fork-Offset is beyond the end of the source");
   }
-  return { source, end: await endOf(parts, source, offset, forkSubOffset ?? 0) };
+  return { source, end: await endOf(c, parts, source, offset, forkSubOffset ?? 0) };
 }
 
 /** A fork is as good as a read of its source. */
@@ -219,7 +223,8 @@ function pathIn({ references }: StreamParts, c: Context, source: string): string
 
 /** Where the bytes end that a fork takes. */
 async function endOf(
-  { resources }: StreamParts,
+  c: Context,
+  parts: StreamParts,
   { id, view, facts }: Stream,
   offset: number,
   subOffset: number,
@@ -227,7 +232,7 @@ async function endOf(
   const size = view.status.currentSize;
   const json = isJson(facts);
   if (!json && offset + subOffset <= size) return offset + subOffset;
-  await using opened = await resources.open(id);
+  await using opened = await openFor(c, parts, id, view);
   if (json && await isBetweenMessages(opened.resource, offset)) {
     const end = await behindMessages(opened.resource, offset, size, subOffset);
     if (end !== null) return end;

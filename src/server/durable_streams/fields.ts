@@ -3,7 +3,8 @@
  * @module
  */
 import type { Context } from "hono";
-import { StreamError } from "../../protocol.ts";
+import { type Digest, StreamError } from "../../protocol.ts";
+import { digestInHeader } from "../route/digest_fields.ts";
 import {
   choice,
   inHeader,
@@ -63,6 +64,12 @@ const closedWord: Kind<boolean> = {
 
 const closedField = inHeader("Stream-Closed", "true: the stream is closed with this", closedWord);
 
+/** Digests of the content; a representation that is sent is that, too. */
+const DIGEST_PARAMETERS = {
+  contentDigest: digestInHeader("Content-Digest", "digest of the content"),
+  reprDigest: digestInHeader("Repr-Digest", "the same"),
+};
+
 /** The stream that the path names. */
 export const PATH_PARAMETER = {
   path: restOfPath("path", "path of the stream, or the id of any resource"),
@@ -79,6 +86,7 @@ export const CREATION_PARAMETERS = {
   ),
   expiresAt: inHeader("Stream-Expires-At", "when it is gone", moment),
   closes: closedField,
+  ...DIGEST_PARAMETERS,
   forkedFrom: inHeader("Stream-Forked-From", "path of the stream that is forked", text),
   forkOffset: inHeader("Stream-Fork-Offset", "where it is forked; its end by default", toldOffset),
   forkSubOffset: inHeader(
@@ -92,6 +100,7 @@ export const CREATION_PARAMETERS = {
 export const APPEND_PARAMETERS = {
   ...PATH_PARAMETER,
   closes: closedField,
+  ...DIGEST_PARAMETERS,
   seq: inHeader("Stream-Seq", "greater than the last one, as texts sort", shortText),
   producerId: inHeader("Producer-Id", "who appends", shortText),
   producerEpoch: inHeader("Producer-Epoch", "its epoch", integer(0, MAX_NUMBER)),
@@ -129,6 +138,11 @@ export function producedIn({ producerId, producerEpoch, producerSeq }: Append): 
     );
   }
   return { id: producerId, epoch: producerEpoch, seq: producerSeq };
+}
+
+/** The digests that are said of the content of a request. */
+export function digestsIn({ contentDigest, reprDigest }: Creation | Append): Digest[] {
+  return [contentDigest, reprDigest].filter((digest) => digest !== undefined);
 }
 
 /** The content type of a request, as it was written; undefined without one. */

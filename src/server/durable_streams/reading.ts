@@ -2,6 +2,7 @@
  * Reads of streams: what is there, and what comes, by long-poll.
  * @module
  */
+import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type OpenResource, readFast, type Resource } from "../../resources.ts";
@@ -28,7 +29,7 @@ const LATE_MS = 2000;
 
 /** `GET /streams/PATH`: the bytes from an offset on. */
 export async function read(c: Context, parts: StreamParts, said: Read): Promise<Response> {
-  const { streams, resources } = parts;
+  const { streams } = parts;
   const id = await streamId(said.path);
   const stream = await streams.find(id);
   tellReferences(c, parts, id);
@@ -39,7 +40,7 @@ export async function read(c: Context, parts: StreamParts, said: Read): Promise<
   }
   streams.touch(stream);
   await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await resources.open(id, stream.view));
+  const opened = stack.use(await openFor(c, parts, id, stream.view));
   const { resource } = opened;
   const start = position === "now" ? resource.status.currentSize : position ?? 0;
   await checkStart(c, parts, stream, resource, start);

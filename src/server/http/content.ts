@@ -14,12 +14,13 @@ import {
   type ResourceView,
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import { openFor } from "../opening.ts";
 import { gzipped } from "../answer/gzip.ts";
 import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
-import { reprDigest } from "./digest_fields.ts";
+import { reprDigest } from "../route/digest_fields.ts";
 import { ONE, resourceId } from "./listing.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
 
@@ -84,7 +85,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   }
   const part = choosePart(c, record.status, etag, asked);
   await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await parts.resources.open(id, record));
+  const opened = stack.use(await openFor(c, parts, id, record));
   const response = await answerWith(c, parts, sourceOf(opened, part, coding, parts), () => {
     c.status(part.contentRange === null ? 200 : 206);
     setCacheHeaders(c, record, etag);

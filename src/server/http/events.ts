@@ -2,6 +2,7 @@
  * Events of a resource or an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
+import { openFor } from "../opening.ts";
 import { setTimeout } from "node:timers/promises";
 import type { Context } from "hono";
 import { Bell } from "../../bell.ts";
@@ -10,7 +11,6 @@ import {
   EVENTS_PATH,
   isFinal,
   isNewer,
-  type ResourceStatus,
   type StatusNumber,
   StreamError,
 } from "../../protocol.ts";
@@ -123,7 +123,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
       errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
       async handle(c, { id, lastEventId: seen = null, text: textBytes }) {
         await using stack = new AsyncDisposableStack();
-        const opened = stack.use(await parts.resources.open(id));
+        const opened = stack.use(await openFor(c, parts, id));
         const { resource } = opened;
         const { status } = resource;
         checkLife(status, seen?.life);
@@ -228,8 +228,11 @@ export async function* statusEvents(
   }
 }
 
-/** News that wait for a reader, of one resource or one refused upload: the newest event of each kind. */
-type News = Map<string, unknown>;
+/**
+ * News that wait for a reader, of one resource or one refused upload: the newest event of each kind. They are put into
+ * words when they are sent: most of those that wait for a slow reader never are.
+ */
+type News = Map<string, ResourceEvent>;
 
 /**
  * All resources of an upload context, then what happens in it; a slow reader misses what is outdated.
@@ -252,7 +255,7 @@ export async function* contextEvents(
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
   const tell = (event: ResourceEvent) => dataOf(event, references, base);
-  const { waiting, stop } = collectNews(resources, { contextId }, tell, bell, maxWaiting);
+  const { waiting, stop } = collectNews(resources, { contextId }, bell, maxWaiting);
   try {
     yield comment("what is there, then what happens");
     for await (const view of viewsOf(resources, contextId)) {
@@ -264,7 +267,7 @@ export async function* contextEvents(
       const [key, news] = waiting.entries().next().value ?? [];
       if (key !== undefined) {
         waiting.delete(key);
-        for (const [type, data] of news!) yield encode(type, data);
+        for (const event of news!.values()) yield encode(event.type, tell(event));
       } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
   } finally {
@@ -296,7 +299,7 @@ export async function* listEvents(
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
   const tell = (event: ResourceEvent) => dataOf(event, references, base);
-  const { waiting, stop } = collectNews(resources, { contextId }, tell, bell, maxWaiting);
+  const { waiting, stop } = collectNews(resources, { contextId }, bell, maxWaiting);
   try {
     yield comment("what happens from now on");
     while (!signal.aborted) {
@@ -307,7 +310,9 @@ export async function* listEvents(
       }
       const round = [...waiting.values()];
       waiting.clear();
-      for (const news of round) for (const [type, data] of news) yield encode(type, data);
+      for (const event of round.flatMap((news) => [...news.values()])) {
+        yield encode(event.type, tell(event));
+      }
       await setTimeout(paceMs, undefined, { signal }).catch(() => {});
     }
   } finally {
@@ -320,7 +325,6 @@ export async function* listEvents(
 function collectNews(
   resources: Resources,
   filter: EventFilter,
-  tell: (event: ResourceEvent) => unknown,
   bell: Bell,
   maxWaiting: number,
 ): { waiting: Map<string, News>; stop: () => void } {
@@ -332,7 +336,7 @@ function collectNews(
     const key = event.type === "refused" ? `refused ${refusals++}` : event.id;
     // Nothing else matters of what is gone.
     const news: News = event.type === "deleted" ? new Map() : waiting.get(key) ?? new Map();
-    waiting.set(key, news.set(event.type, tell(event)));
+    waiting.set(key, news.set(event.type, event));
   }, filter);
   return { waiting, stop };
 }
@@ -370,9 +374,9 @@ async function* viewsOf(resources: Resources, contextId: string): AsyncGenerator
 function forget(waiting: Map<string, News>, { id, status }: ResourceView): void {
   const news = waiting.get(id);
   if (news === undefined) return;
-  const newer = news.get("status") as ResourceStatus | undefined;
+  const newer = news.get("status");
   news.delete("created");
-  if (newer !== undefined && !isNewer(newer, status)) news.delete("status");
+  if (newer?.type === "status" && !isNewer(newer.status, status)) news.delete("status");
 }
 
 const encoder = new TextEncoder();

@@ -2,6 +2,7 @@
  * Resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
  * @module
  */
+import { openFor } from "../opening.ts";
 import { isResourceId, RESOURCES_PATH, StreamError, TRANSFER_STATUSES } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
@@ -102,10 +103,11 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
       answers: { 200: answerOf("the resource", jsonOf(RESOURCE_WITH_LINES)) },
       errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
       async handle(c, { id, start, count }) {
-        const info = references.info(await resources.get(id), references.base(c));
+        const view = await resources.get(id);
+        const info = references.info(view, references.base(c));
         if (count === undefined) return json(c, info);
         if (!info.supportsLineAccess) return json(c, { ...info, window: null });
-        await using opened = await resources.open(id);
+        await using opened = await openFor(c, { resources }, id, view);
         return json(c, { ...info, window: await linesIfThere(opened.resource, start, count) });
       },
     }),

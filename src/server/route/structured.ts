@@ -1,25 +1,28 @@
 /**
- * Structured header fields (RFC 9651) as kinds of parameters; a malformed one counts as none, as the RFC has it.
+ * Structured header fields (RFC 9651) as kinds of parameters; one that cannot be read makes the request malformed.
  * @module
  */
 import { parseDictionary, parseItem, parseList, Token } from "structured-headers";
+import { StreamError } from "../../protocol.ts";
 import type { Kind } from "./parameters.ts";
 
 /** `?1` or `?0`. */
-export const structuredFlag: Kind<boolean | undefined> = {
+export const structuredFlag: Kind<boolean> = {
   schema: { type: "string", enum: ["?0", "?1"] },
-  read(text) {
+  read(text, name) {
     const value = parsed(parseItem, text)?.[0];
-    return typeof value === "boolean" ? value : undefined;
+    if (typeof value === "boolean") return value;
+    throw malformed(name, text, "neither ?0 nor ?1");
   },
 };
 
 /** A number of bytes. */
-export const structuredCount: Kind<number | undefined> = {
+export const structuredCount: Kind<number> = {
   schema: { type: "integer", minimum: 0, maximum: 999_999_999_999_999 },
-  read(text) {
+  read(text, name) {
     const value = parsed(parseItem, text)?.[0];
-    return Number.isInteger(value) && (value as number) >= 0 ? value as number : undefined;
+    if (Number.isInteger(value) && (value as number) >= 0) return value as number;
+    throw malformed(name, text, "no whole number");
   },
 };
 
@@ -53,6 +56,11 @@ export function byteSequencesIn(text: string): Map<string, Uint8Array> {
 export function saysInDictionary(text: string, name: string, word: string): boolean {
   const value = parsed(parseDictionary, text)?.get(name)?.[0];
   return value instanceof Token && value.toString() === word;
+}
+
+/** What cannot be read was said all the same: nothing may be done as if it was not. */
+function malformed(name: string, text: string, how: string): StreamError {
+  return new StreamError("BAD_REQUEST", `${name}: ${text.slice(0, 80)} is ${how}`);
 }
 
 function parsed<Value>(parse: (text: string) => Value, text: string): Value | null {

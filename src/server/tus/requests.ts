@@ -7,7 +7,7 @@ import { DIGESTS, StreamError } from "../../protocol.ts";
 import type { CompletedUpload, ResourceView } from "../../resources.ts";
 import type { HttpUpload, Intake } from "../../session.ts";
 import { json } from "../answer/json.ts";
-import { checkCoding, contentLength, contentOf, contentType } from "../content.ts";
+import { checkPlain, contentLength, contentOf, contentType } from "../content.ts";
 import type { FaceParts } from "../face.ts";
 import * as uploading from "../uploading.ts";
 import { requiresContext } from "../host.ts";
@@ -84,7 +84,7 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
     checkOffset(offset, appender.received);
     const size = sizeAfter(said, upload);
     checkContent(c, offset, size);
-    appender.announced = { ...appender.announced, size };
+    await appender.keepAnnounced({ ...appender.announced, size });
     await upload.receive(intake, contentOf(c, parts));
     await completeIfWhole(upload);
     tellState(c, parts, upload);
@@ -167,7 +167,7 @@ function checkOffset(offset: number, received: number): void {
 
 /** @throws {StreamError} BAD_REQUEST for content that is coded, MESSAGE_TOO_LARGE for more than was announced. */
 function checkContent(c: Context, offset: number, size: number | null): void {
-  checkCoding(c);
+  checkPlain(c);
   const end = offset + (contentLength(c) ?? 0);
   if (size === null || end <= size) return;
   throw new StreamError(
@@ -195,7 +195,7 @@ function sizeAfter({ length }: Append, { appender }: HttpUpload): number | null 
 /** The end of an upload is where its length says. */
 async function completeIfWhole(upload: HttpUpload): Promise<void> {
   const { received, announced } = upload.appender;
-  if (received === announced.size) await upload.complete(null);
+  if (received === announced.size) await upload.complete();
 }
 
 /** Tells how far an upload is, and until when it goes on. */

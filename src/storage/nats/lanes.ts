@@ -83,8 +83,8 @@ export class Lanes {
   }
 
   /**
-   * The last message of the log, as majorities have it: of both streams or, where one has no leader, of the one to which
-   * its owner has appended since this was called. When nobody can be sure for long, whoever answers.
+   * The last message of the log, as majorities have it: of both streams or, where one has no leader, of the one in which
+   * its owner went on appending since this was called. When nobody can be sure for long, whoever answers.
    */
   async newest(): Promise<LogMessage | null> {
     const floors: [number | null, number | null] = [null, null];
@@ -109,10 +109,13 @@ export class Lanes {
     }
   }
 
-  /** Whether a message is the owner's, stored behind another one: fences may be where the log is not. */
+  /**
+   * Whether a message was sent by an owner who knew of one that was stored behind the floor: of others that were stored
+   * there, an append may have been on its way since before, and fences may be where the log is not.
+   */
   #isAppended(last: LogMessage | null, floor: number | null): boolean {
     if (last === null || floor === null) return false;
-    return last.sequence > floor && last.birth === this.#birth && isAppend(last);
+    return last.expected > floor && last.birth === this.#birth && isAppend(last);
   }
 }
 

@@ -16,6 +16,8 @@
  * | `S`    | a status that shows everything up to its end, as JSON                                |
  * | `P`    | position of the newest message with a status, where it has none                      |
  *
+ * `Nats-Expected-Last-Subject-Sequence`, by which the engine lets one writer in, is stored with it.
+ *
  * A message without bytes is the first one of a log, a new owner, or a status only. One that begins before the end of
  * what is there cuts that off.
  * @module
@@ -96,6 +98,8 @@ export interface MessageHead {
 export interface LogMessage extends MessageHead {
   /** Its sequence in its stream. */
   readonly sequence: number;
+  /** Sequence of the message of the log before it in its stream, as its sender knew; 0 for none. */
+  readonly expected: number;
   /** Its position in its log. */
   readonly position: number;
   /** Its bytes. */
@@ -151,6 +155,7 @@ export function decodeMessage({ seq, header, data, timestamp }: StoredMessage): 
   const position = positionOf(segment, seq);
   return {
     sequence: seq,
+    expected: number("Nats-Expected-Last-Subject-Sequence"),
     position,
     data: plain(data),
     timeMs: Date.parse(timestamp),

@@ -30,7 +30,7 @@ import {
   structuredFlag,
   structuredNames,
 } from "../../route/structured.ts";
-import { digestInHeader } from "../digest_fields.ts";
+import { digestInHeader } from "../../route/digest_fields.ts";
 import { resourceId } from "../listing.ts";
 
 /** A resource as a creation announces it. */
@@ -89,6 +89,12 @@ const CONTENT_PARAMETERS = {
   length: inHeader("Upload-Length", "bytes of the whole", structuredCount),
   reprDigest: digestInHeader("Repr-Digest", "digest of the whole"),
   contentDigest: digestInHeader("Content-Digest", "digest of the content of this request"),
+  digest: inHeader("Stream-Digest", "digest of the whole in hexadecimal", hexDigest),
+  outcome: inHeader(
+    "Stream-Outcome",
+    "how the producer ended, with the last content: exit=CODE or signal=SIGNAME",
+    outcomeField,
+  ),
 };
 
 /** The address of an upload that can be resumed. */
@@ -126,12 +132,6 @@ export const CREATION_PARAMETERS = {
 export const APPEND_PARAMETERS = {
   offset: inHeader("Upload-Offset", "offset of the first byte that is sent", structuredCount),
   ...CONTENT_PARAMETERS,
-  digest: inHeader("Stream-Digest", "digest of the whole in hexadecimal", hexDigest),
-  outcome: inHeader(
-    "Stream-Outcome",
-    "how the producer ended, with the last part: exit=CODE or signal=SIGNAME",
-    outcomeField,
-  ),
   representation: inHeader(
     "Prefer",
     "return=representation answers with the resource",

@@ -16,7 +16,7 @@ import {
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
 import { type Inform, informerOf } from "../../answer/interim.ts";
 import { json } from "../../answer/json.ts";
-import { checkCoding, contentLength, contentOf, contentType } from "../../content.ts";
+import { checkPlain, contentLength, contentOf, contentType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
 import { begin, find, own } from "../../uploading.ts";
@@ -47,10 +47,12 @@ export async function create(
 ): Promise<Response> {
   const { resources } = parts;
   const { id, metadata } = named(c, said, segment);
-  checkCoding(c);
+  checkPlain(c);
   const { complete: isComplete, contentDigest } = said;
   const isWhole = isComplete !== false;
-  const digest = said.reprDigest ?? (isWhole ? contentDigest : undefined);
+  const digest = said.reprDigest ??
+    (isWhole && said.digest === undefined ? contentDigest : undefined);
+  const checksum = agreedDigest(digest?.value, said.digest);
   const content = contentOf(c, parts);
   const size = announcedSize(c, said.length, 0, isWhole);
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
@@ -64,7 +66,7 @@ export async function create(
     makeContext: true,
     ownedBy: isWhole && inform === null ? "CONNECTION" : "SECRET",
     digests: digest === undefined ? said.digests ?? DIGESTS : [digest.algorithm],
-    announced: { size, checksum: digest?.value ?? null },
+    announced: { size, checksum },
   });
   const { appender } = upload;
   const base = parts.references.base(c);
@@ -77,7 +79,7 @@ export async function create(
   });
   return await own(c, upload, async (intake) => {
     await receive(upload, intake, content, digest === contentDigest ? undefined : contentDigest);
-    if (isWhole) return await complete(c, parts, upload, said, null, 201);
+    if (isWhole) return await complete(c, parts, upload, said, 201);
     c.header("location", location);
     uploadState(c, appender.received, false);
     const record = await resources.get(appender.resource.id);
@@ -108,7 +110,7 @@ export async function append(
       `an append has Content-Type: ${PARTIAL_UPLOAD}, Upload-Offset: BYTES and Upload-Complete: ?0 or ?1`,
     );
   }
-  checkCoding(c);
+  checkPlain(c);
   const content = contentOf(c, parts);
   const upload = await find(c, parts, said);
   if ("completed" in upload) return alreadyCompleted(c, upload, offset);
@@ -120,15 +122,15 @@ export async function append(
     const checksum = checksumFor(said, upload);
     const size = announcedSize(c, said.length, offset, isLast);
     const known = appender.announced.size;
-    if (size === "INCONSISTENT" || size !== null && known !== null && size !== known) {
+    if (size === "INCONSISTENT" || size !== null && (size < offset || size !== (known ?? size))) {
       return inconsistentLength(c);
     }
-    appender.announced = {
-      size: size ?? known,
-      checksum: checksum ?? appender.announced.checksum,
-    };
+    const announced = { size: size ?? known, checksum };
+    // With the last part it is held at once.
+    if (isLast) appender.announced = announced;
+    else await appender.keepAnnounced(announced);
     await receive(upload, intake, content, contentDigest);
-    if (isLast) return await complete(c, parts, upload, said, checksum, 200);
+    if (isLast) return await complete(c, parts, upload, said, 200);
     uploadState(c, appender.received, false);
     // An owner that sends many parts wants to know how the resource stands, and may not be allowed to ask elsewhere.
     return said.representation ? await represent(c, parts, said) : c.body(null, 204);
@@ -200,15 +202,14 @@ async function complete(
   c: Context,
   { resources, references }: FaceParts,
   upload: HttpUpload,
-  { complete: isComplete, outcome }: Pick<Append, "complete"> & Partial<Pick<Append, "outcome">>,
-  checksum: string | null,
+  { complete: isComplete, outcome }: Pick<Append, "complete" | "outcome">,
   status: 200 | 201,
 ): Promise<Response> {
   const { appender } = upload;
   const { id } = appender.resource;
   if (isComplete !== undefined) uploadState(c, appender.received, true);
   try {
-    await upload.complete(checksum, outcome);
+    await upload.complete(outcome);
   } catch (thrown) {
     const error = toStreamError(thrown);
     if (!isFinal(appender.resource.status.transferStatus)) throw error;
@@ -220,14 +221,28 @@ async function complete(
 }
 
 /**
- * The digest of the whole that an append brings.
- * @throws {StreamError} BAD_REQUEST when it is of another algorithm than the upload's.
+ * The digest of the whole as it is known with an append.
+ * @throws {StreamError} BAD_REQUEST when it is of another algorithm than the upload's, or was another one before.
  */
-function checksumFor({ digest: own, reprDigest }: Append, { appender }: HttpUpload): string | null {
-  const { digestAlgorithm } = appender;
-  if (own !== undefined || reprDigest === undefined) return own ?? null;
-  if (reprDigest.algorithm === digestAlgorithm) return reprDigest.value;
-  throw otherAlgorithm(reprDigest, digestAlgorithm);
+function checksumFor({ digest, reprDigest }: Append, { appender }: HttpUpload): string | null {
+  const { digestAlgorithm, announced } = appender;
+  if (reprDigest !== undefined && reprDigest.algorithm !== digestAlgorithm) {
+    throw otherAlgorithm(reprDigest, digestAlgorithm);
+  }
+  return agreedDigest(announced.checksum ?? undefined, reprDigest?.value, digest);
+}
+
+/**
+ * The one digest that was said, however often; null for none.
+ * @throws {StreamError} BAD_REQUEST for two.
+ */
+function agreedDigest(...said: (string | undefined)[]): string | null {
+  const [digest = null, ...others] = new Set(said.filter((value) => value !== undefined));
+  if (others.length === 0) return digest;
+  throw new StreamError(
+    "BAD_REQUEST",
+    `the digest of the whole is said to be ${digest}, and ${others[0]}: it cannot be both`,
+  );
 }
 
 function otherAlgorithm({ algorithm }: Digest, agreed: string): StreamError {

@@ -5,8 +5,8 @@
 import { Buffer } from "node:buffer";
 import { serializeDictionary } from "structured-headers";
 import { type Digest, StreamError } from "../../protocol.ts";
-import { inHeader, type Kind, type Parameter } from "../route/parameters.ts";
-import { byteSequencesIn } from "../route/structured.ts";
+import { inHeader, type Kind, type Parameter } from "./parameters.ts";
+import { byteSequencesIn } from "./structured.ts";
 
 /** The digests that HTTP and we know; the first is read where a field has both. */
 const KNOWN = [
