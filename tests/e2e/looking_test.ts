@@ -230,6 +230,9 @@ for (const kind of kinds) {
   test(`${kind}: a context is closed, and is listed as such`, async () => {
     await using at = await withLog(kind);
     assertEquals((await at.lines("ls", "--contexts", "-q"))[0], "ci/17");
+    const narrowed = await at.run("ls", "--contexts", "--status", "FAILED");
+    assertEquals([narrowed.code, narrowed.stdout], [2, ""]);
+    assertStringIncludes(narrowed.stderr, "--status chooses resources");
     assertEquals((await at.run("close", "ci/17")).code, 0);
     assertMatch((await at.lines("ls", "--contexts"))[0], /ci\/17 +closed \d{4}-/);
     const refused = await at.run("push", "build.log", "--context", "ci/17");

@@ -7,7 +7,7 @@ import { type LinePosition, type SearchMatch, toStreamError } from "../../protoc
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { printLine, ReaderGone, visibleJson } from "../output/output.ts";
-import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
+import { type NamedResource, resourceOf } from "../references.ts";
 import { complain } from "../output/stderr.ts";
 import { isColoured, styled } from "../output/terminal.ts";
 
@@ -22,7 +22,7 @@ const FOUND = 0, NOT_FOUND = 1, TROUBLE = 2;
 /** Searches the lines of a resource. */
 export const search: Command = {
   name: "search",
-  summary: `search the lines of a resource on the server; ${REFERENCE_HELP}`,
+  summary: "search the lines of a resource on the server",
   positionals: ["REF", "PATTERN"],
   options: {
     "fixed-strings": {
