@@ -4,13 +4,14 @@
  * @module
  */
 import { checkNew, checkResource, type Reach } from "./access/reach.ts";
+import { etagOf } from "./durable_streams/answers.ts";
 import { append } from "./durable_streams/appending.ts";
 import { create } from "./durable_streams/creating.ts";
 import {
   APPEND_PARAMETERS,
   CREATION_PARAMETERS,
+  DELETION_PARAMETERS,
   ONE_STREAM,
-  PATH_PARAMETER,
   READ_PARAMETERS,
 } from "./durable_streams/fields.ts";
 import { read } from "./durable_streams/reading.ts";
@@ -18,6 +19,7 @@ import type { StreamParts } from "./durable_streams/parts.ts";
 import { streamId, type Streams } from "./durable_streams/streams.ts";
 import type { Face } from "./face.ts";
 import { answer, answerOf, type Route, route } from "./route.ts";
+import { checkMatch } from "./route/conditions.ts";
 
 export { Streams } from "./durable_streams/streams.ts";
 
@@ -105,7 +107,8 @@ function routesOf(parts: StreamParts): Route[] {
       },
       errors: [
         ...STREAM_ERRORS,
-        ...["DELETED", "RANGE_NOT_AVAILABLE", "SHUTDOWN", "STORAGE_FAILED"] as const,
+        ...["DELETED", "WRONG_VERSION", "RANGE_NOT_AVAILABLE"] as const,
+        ...["SHUTDOWN", "STORAGE_FAILED"] as const,
       ],
       handle: (c, said) => read(c, parts, said),
     }),
@@ -115,11 +118,14 @@ function routesOf(parts: StreamParts): Route[] {
       method: "DELETE",
       summary: "Deletes a durable stream with its bytes",
       access: { scope: "admin", reach: ofStream },
-      parameters: PATH_PARAMETER,
+      parameters: DELETION_PARAMETERS,
       answers: { 204: answer("deleted") },
-      errors: [...STREAM_ERRORS, "WRONG_STATE", "STORAGE_FAILED"],
-      async handle(c, { path }) {
-        await streams.remove(await streams.find(await streamId(path)));
+      errors: [...STREAM_ERRORS, "WRONG_STATE", "WRONG_VERSION", "STORAGE_FAILED"],
+      async handle(c, { path, ifMatch }) {
+        const stream = await streams.find(await streamId(path));
+        const { life, currentSize, transferStatus } = stream.view.status;
+        checkMatch(ifMatch, etagOf(life, 0, currentSize, transferStatus));
+        await streams.remove(stream);
         return c.body(null, 204);
       },
     }),

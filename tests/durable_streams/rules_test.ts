@@ -142,6 +142,19 @@ test("an offset of a former life of a stream is no place in the next one, but in
   assertEquals(await codeOf(await fork.put(again)), [410, "DELETED"]);
 });
 
+test("a deletion that was meant for a former life of a stream leaves the next one", async () => {
+  await using server = await startServer();
+  const stream = await new Peer(server, "etags").made(TEXT, "first");
+  const former = { "if-match": (await stream.head()).headers.get("etag")! };
+  await stream.delete();
+  await stream.made(TEXT, "other");
+  const peer = new Peer(server, "etags", former);
+  assertEquals(await codeOf(await peer.delete()), [412, "WRONG_VERSION"]);
+  assertEquals(await codeOf(await peer.get("?offset=-1")), [412, "WRONG_VERSION"]);
+  const present = { "if-match": (await stream.head()).headers.get("etag")! };
+  assertEquals((await new Peer(server, "etags", present).delete()).status, 204);
+});
+
 test("a stream is no upload that somebody owns, whatever secret is named", async () => {
   await using server = await startServer();
   const stream = await new Peer(server, "anybodys").made(JSON_TYPE, '{"a":1}');

@@ -12,6 +12,11 @@ export function tellOffset(c: Context, life: string, byteOffset: number): void {
   c.header("stream-next-offset", offsetOf(life, byteOffset));
 }
 
+/** The ETag of bytes of a stream; those of all of it name the stream as it is. */
+export function etagOf(life: string, start: number, end: number, transferStatus: string): string {
+  return `"${life}:${start}:${end}${transferStatus === "COMPLETED" ? ":c" : ""}"`;
+}
+
 /** Tells that nothing comes any more. */
 export function tellClosed(c: Context): void {
   c.header("stream-closed", "true");

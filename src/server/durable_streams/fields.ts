@@ -16,6 +16,7 @@ import {
   text,
   type Values,
 } from "../route/parameters.ts";
+import { ifMatch, ifNoneMatch } from "../route/conditions.ts";
 import { position, toldOffset } from "./offsets.ts";
 import type { Produced } from "./producers.ts";
 
@@ -113,8 +114,12 @@ export const READ_PARAMETERS = {
   offset: listInQuery("offset", "where to begin: an offset, -1 or now", position, 1),
   live: inQuery("live", "waits for what comes", choice(["long-poll", "sse"])),
   cursor: inQuery("cursor", "the cursor of the last answer", text),
-  ifNoneMatch: inHeader("If-None-Match", "ETags that are known", text),
+  ifMatch,
+  ifNoneMatch,
 };
+
+/** Parameters of a deletion. */
+export const DELETION_PARAMETERS = { ...PATH_PARAMETER, ifMatch };
 
 /** What a creation says. */
 export type Creation = Values<typeof CREATION_PARAMETERS>;

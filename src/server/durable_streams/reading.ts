@@ -3,11 +3,12 @@
  * @module
  */
 import { openFor } from "../opening.ts";
+import { checkMatch, isKnown } from "../route/conditions.ts";
 import type { Context } from "hono";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type OpenResource, readFast, type Resource } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
-import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
+import { etagOf, tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { isBetweenMessages } from "./creating.ts";
 import { isJson } from "./facts.ts";
 import type { Read } from "./fields.ts";
@@ -86,7 +87,7 @@ async function send(
   { facts }: Stream,
   opened: OpenResource,
   start: number,
-  { live, cursor, ifNoneMatch }: Read,
+  { live, cursor, ifMatch, ifNoneMatch }: Read,
 ): Promise<Response> {
   const { resource } = opened;
   const { currentSize, transferStatus, life } = resource.status;
@@ -104,6 +105,7 @@ async function send(
     if (isAtEnd && transferStatus === "COMPLETED") tellClosed(c);
     if (live !== undefined) c.header("stream-cursor", cursorAfter(cursor));
   };
+  checkMatch(ifMatch, etag);
   if (isKnown(ifNoneMatch, etag)) {
     head();
     return c.body(null, 304);
@@ -208,15 +210,4 @@ function checkThere({ deleted, status }: Resource, start: number): void {
 
 function isOver({ deleted, status }: Resource): boolean {
   return deleted || isFinal(status.transferStatus);
-}
-
-function etagOf(life: string, start: number, end: number, transferStatus: string): string {
-  return `"${life}:${start}:${end}${transferStatus === "COMPLETED" ? ":c" : ""}"`;
-}
-
-/** If-None-Match of RFC 9110, 13.1.2: by weak comparison. */
-function isKnown(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  if (header.trim() === "*") return true;
-  return header.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag);
 }

@@ -21,7 +21,8 @@ import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import { reprDigest } from "../route/digest_fields.ts";
-import { checkMatch, type Coding, etagOf, ifMatch, isKnown } from "./etags.ts";
+import { checkMatch, ifMatch, ifNoneMatch, isKnown } from "../route/conditions.ts";
+import { type Coding, etagOf } from "./etags.ts";
 import { ONE, resourceId } from "./listing.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
 
@@ -40,7 +41,7 @@ const PARAMETERS = {
   ),
   ifRange: inHeader("If-Range", "the ETag that the range is of", text),
   ifMatch,
-  ifNoneMatch: inHeader("If-None-Match", "ETags that are known", text),
+  ifNoneMatch,
 };
 
 type Asked = Values<typeof PARAMETERS>;

@@ -20,7 +20,8 @@ import {
 import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
 import { array, orNull, RESOURCE, type Schema } from "../route/schemas.ts";
-import { checkMatch, etagOf, ifMatch } from "./etags.ts";
+import { checkMatch, ifMatch } from "../route/conditions.ts";
+import { etagOf } from "./etags.ts";
 import { LINE_PAGE, linesIfThere, MAX_LINES } from "./line_page.ts";
 import { cursor, limit, page } from "./paging.ts";
 
