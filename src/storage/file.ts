@@ -7,7 +7,7 @@
  * the disk is waited for, are asynchronous.
  * @module
  */
-import { closeSync, existsSync, fstatSync, ftruncateSync, openSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
 import { mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
@@ -169,9 +169,9 @@ export class FileStorage implements Storage {
   }
 }
 
-async function createFile(path: string): Promise<number> {
+function createFile(path: string): number {
   for (let attempts = 1;; attempts++) {
-    await makeDirectory(dirname(path));
+    makeDirectory(dirname(path));
     try {
       return openSync(path, "wx+");
     } catch (error) {
@@ -181,9 +181,9 @@ async function createFile(path: string): Promise<number> {
   }
 }
 
-async function makeDirectory(path: string): Promise<void> {
+function makeDirectory(path: string): void {
   try {
-    await mkdir(path, { recursive: true });
+    mkdirSync(path, { recursive: true });
   } catch (error) {
     // Deno says so of one that was there, and was removed before it looked again.
     if (systemCode(error) !== "EEXIST") throw error;
