@@ -581,6 +581,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
     mimeTypeBytes,
     contextIdBytes,
     resourceBytes,
+    failureBytes,
     closeReasonBytes,
     ...others
   } = LIMITS;
@@ -600,6 +601,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
       "filename / MIME type / context id":
         `${filenameBytes} / ${mimeTypeBytes} / ${contextIdBytes} bytes`,
       "resource": size(resourceBytes),
+      "failure of a status": `${failureBytes} bytes`,
       "close reason": `${closeReasonBytes} bytes`,
     },
   );

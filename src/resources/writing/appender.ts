@@ -19,6 +19,7 @@ import { DIGEST_VERSION } from "../../digest.ts";
 import {
   checkOutcome,
   type DigestAlgorithm,
+  failureOf,
   isFinal,
   type Outcome,
   type ResourceStatus,
@@ -419,7 +420,7 @@ export class Appender {
   /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
   async #failNow(error: StreamError): Promise<void> {
     const { writer, catalog } = this.#options;
-    const failure = `${error.code}: ${error.message}`;
+    const failure = failureOf(error);
     let { currentSize: size, durableSize } = this.#status;
     let lines = this.#readableLines;
     try {

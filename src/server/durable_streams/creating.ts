@@ -16,10 +16,12 @@ import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./
 import { contentTypeIn, type Creation, digestsIn, STREAMS_PATH } from "./fields.ts";
 import { endOfMessages, linesIn } from "./json.ts";
 import type { StreamParts } from "./parts.ts";
-import { type Stream, streamId } from "./streams.ts";
+import { checkSaid, type Stream, streamId } from "./streams.ts";
 
 /** Streams that may be forked from one: their ids are written with every append to it. */
 const MAX_FORKS = 256;
+/** Lives that a fork of forks knows the offsets of: they are written with every append to it. */
+const MAX_LIVES = 100;
 /** Paths of the protocol's own, for what is not spoken here. */
 const RESERVED = /^__ds(\/|$)/;
 const BYTES = "application/octet-stream";
@@ -50,7 +52,8 @@ export async function create(c: Context, parts: StreamParts, said: Creation): Pr
     const stream = await findExisting(parts, id);
     if (!made) checkSame(stream, said, wanted);
     tellReferences(c, parts, id);
-    tellOffset(c, stream.view.status.currentSize);
+    const { life, currentSize } = stream.view.status;
+    tellOffset(c, life, currentSize);
     if (stream.view.status.transferStatus === "COMPLETED") tellClosed(c);
     c.header("content-type", stream.facts.contentType);
     if (!made) return c.body(null, 200);
@@ -193,7 +196,8 @@ async function findSource(
   await checkReadable(c, parts, id);
   const source = await findExisting(parts, id);
   const size = source.view.status.currentSize;
-  const offset = forkOffset ?? size;
+  if (forkOffset !== undefined) checkSaid(source, forkOffset);
+  const offset = forkOffset?.byteOffset ?? size;
   if (offset > size) {
     throw new StreamError("BAD_REQUEST", "Stream-Fork-Offset is beyond the end of the source");
   }
@@ -276,17 +280,20 @@ function factsWanted(
     const contentType = given !== undefined && isMediaType(given) ? given : BYTES;
     return { contentType, ...lifeOf(ttlS, expiresAt, nowMs) };
   }
-  const { source: { id, facts, view } } = inherited;
+  const { source: { id, facts, view }, end } = inherited;
   if (given !== undefined && mediaTypeOf(given) !== mediaTypeOf(facts.contentType)) {
     throw new StreamError("CONFLICT", `the source is ${facts.contentType}, the fork ${given}`);
   }
-  const byteOffset = forkOffset ?? view.status.currentSize;
+  const { life, currentSize } = view.status;
+  const byteOffset = forkOffset?.byteOffset ?? currentSize;
+  const lives: [string, number][] = [[life, end], ...facts.lives ?? []];
   return {
     contentType: facts.contentType,
     ...(ttlS === undefined && expiresAt === undefined
       ? lifeOf(facts.ttlS, facts.expiresAt, nowMs)
       : lifeOf(ttlS, expiresAt, nowMs)),
     origin: { id, byteOffset, subOffset: forkSubOffset ?? 0 },
+    lives: lives.slice(0, MAX_LIVES).map(([life, last]) => [life, Math.min(last, end)]),
   };
 }
 
@@ -324,7 +331,7 @@ function checkSame({ isShared, view, facts }: Stream, said: Creation, wanted: St
     mediaTypeOf(facts.contentType) === mediaTypeOf(wanted.contentType) &&
     facts.ttlS === wanted.ttlS && facts.expiresAt === wanted.expiresAt &&
     facts.origin?.id === wanted.origin?.id &&
-    (said.forkOffset === undefined || facts.origin?.byteOffset === said.forkOffset) &&
+    (said.forkOffset === undefined || facts.origin?.byteOffset === said.forkOffset.byteOffset) &&
     (facts.origin?.subOffset ?? 0) === (wanted.origin?.subOffset ?? 0);
   if (isSame) return;
   throw new StreamError("CONFLICT", "there is such a stream already, made in another way");

@@ -20,6 +20,7 @@ import {
 import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
 import { array, orNull, RESOURCE, type Schema } from "../route/schemas.ts";
+import { checkMatch, etagOf, ifMatch } from "./etags.ts";
 import { LINE_PAGE, linesIfThere, MAX_LINES } from "./line_page.ts";
 import { cursor, limit, page } from "./paging.ts";
 
@@ -123,12 +124,15 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
           "whether a running upload is ended, which its uploader hears",
           flag,
         ),
+        ifMatch,
       },
       access: { scope: "admin", reach: ofResource },
       answers: { 204: answer("deleted") },
-      errors: ["NOT_FOUND", "WRONG_STATE", "STORAGE_FAILED"],
-      async handle(c, { id, force }) {
-        await resources.delete(id, { force });
+      errors: ["NOT_FOUND", "DELETED", "WRONG_STATE", "WRONG_VERSION", "STORAGE_FAILED"],
+      async handle(c, { id, force, ifMatch }) {
+        const view = await resources.get(id);
+        checkMatch(ifMatch, etagOf(view, "identity"), etagOf(view, "gzip"));
+        await resources.delete(id, { force, life: view.status.life });
         return c.body(null, 204);
       },
     }),
