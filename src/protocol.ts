@@ -12,6 +12,7 @@ export {
   cutCloseReason,
   type ErrorCode,
   ERRORS,
+  failureOf,
   MovedError,
   RESTART_CLOSE,
   StreamError,

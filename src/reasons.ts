@@ -8,6 +8,7 @@ const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
   [/^ENOENT$/, /^No such file/, "there is no such file"],
   [/^(EACCES|EPERM)$/, /^Permission denied/, "permission is denied"],
   [/^EISDIR$/, /^Is a directory/, "it is a directory"],
+  [/^EEXIST$/, /^File exists/, "there is a file already"],
   [/^ENOTDIR$/, /^Not a directory/, "a part of its path is no directory"],
   [/^ENOSPC$/, /^No space left/, "no space is left on the device"],
   [/^EDQUOT$/, /quota exceeded/i, "the disk quota is used up"],
@@ -25,6 +26,11 @@ const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
   [/^(ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/, /timed? ?out|timeout/i, "no answer came in time"],
   [/^(EHOSTUNREACH|ENETUNREACH)$/, /(host|network).*unreachable/i, "no network leads there"],
   [/^EPROTO$/, /InvalidContentType/, "what answers there does not speak TLS"],
+  [
+    /^(UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT)$/,
+    /UnknownIssuer/,
+    "its certificate is of no authority that is trusted here: see --ca FILE",
+  ],
 ];
 
 /**

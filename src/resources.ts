@@ -15,6 +15,7 @@ import type {
   UploadContext,
 } from "./catalog.ts";
 import {
+  checkLife,
   checkMetadata,
   DIGESTS,
   isFinal,
@@ -122,6 +123,8 @@ export interface ResourcesOptions
 export interface DeleteOptions {
   /** Whether an upload that still runs is ended; refused by default. */
   force?: boolean;
+  /** The one life of the id that is meant (PROTOCOL.md 1.4); any by default. */
+  life?: string;
 }
 
 /** Resources in the hands of the owner of a server. */
@@ -377,8 +380,9 @@ export class Resources implements ServerResources {
     return records.map((record) => this.#cache.view(record));
   }
 
-  async delete(id: string, { force = false }: DeleteOptions = {}): Promise<void> {
+  async delete(id: string, { force = false, life }: DeleteOptions = {}): Promise<void> {
     const record = await this.get(id);
+    checkLife(record.status, life);
     if (!isFinal(record.status.transferStatus)) {
       if (!force) {
         throw new StreamError(

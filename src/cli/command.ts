@@ -87,6 +87,10 @@ export interface Command {
   run(args: string[], options: Options): Promise<number>;
 }
 
+/** What REF stands for in the arguments of commands. */
+export const REFERENCE_HELP =
+  "REF is what a push printed, the address of a page, an id or the beginning of one, or CONTEXT/NAME";
+
 /** What was typed cannot be understood: exit code 2. */
 export class UsageError extends Error {}
 
@@ -160,6 +164,7 @@ export function readArguments(
   });
   if (parsed.help === true) return null;
   if (unknown.length > 0) throw unknownOption(command, unknown[0]);
+  checkFlags(command, words);
   const args = [...parsed._.map(String), ...argv.slice(ownLength)];
   checkPositionals(command, args);
   checkEnvironment(command, environment);
@@ -184,6 +189,7 @@ export function commandHelp(command: Command): string {
     `${summary}`,
     "",
     `usage: ${usageOf(command)}`,
+    ...command.positionals.some((name) => name.includes("REF")) ? ["", REFERENCE_HELP] : [],
     "",
     "options:",
     ...table(rows),
@@ -269,6 +275,17 @@ function startOfCommand(argv: string[], valued: Set<string>): number {
     if (valued.has(argv[at])) at++;
   }
   return argv.length;
+}
+
+/** @throws {UsageError} For a flag with a value that is neither true nor false: the parser would take it for true. */
+function checkFlags({ options }: Command, words: string[]): void {
+  for (const word of words) {
+    if (word === "--") return;
+    const [, name, value] = /^--([^=]+)=(.*)$/s.exec(word) ?? [];
+    const isFlag = Object.hasOwn(options, name ?? "") && options[name].kind === "flag";
+    if (!isFlag || value === "true" || value === "false") continue;
+    throw new UsageError(`${word}: a flag is given without a value, or is true or false`);
+  }
 }
 
 /** Ties empty values to their options: the parser would take them for arguments. */

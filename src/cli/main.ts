@@ -11,6 +11,7 @@ import {
   EXIT,
   nearest,
   readArguments,
+  REFERENCE_HELP,
   table,
   UsageError,
 } from "./command.ts";
@@ -109,6 +110,7 @@ async function overview(): Promise<string> {
     "commands:",
     ...table(commands.map(({ name, summary }) => [`  ${name}`, summary])),
     "",
+    `${REFERENCE_HELP}.`,
     "stream COMMAND --help tells more about one; --version tells the version.",
     "",
     "exit codes: 0 done, 1 failed, 2 usage, 3 the resource is FAILED, 4 server unreachable,",

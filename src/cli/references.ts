@@ -4,12 +4,8 @@
  */
 import { listResources, type ResourceInfo, type TokenProvider } from "../client.ts";
 import { isResourceId, isUuid, StreamError } from "../protocol.ts";
-import { type Options, UsageError } from "./command.ts";
+import { type Options, REFERENCE_HELP, UsageError } from "./command.ts";
 import { credentialsOf } from "./credentials.ts";
-
-/** How the help describes what is taken as a reference. */
-export const REFERENCE_HELP =
-  "REF is what a push printed, an id or the beginning of one, or CONTEXT/NAME";
 
 const ID_PREFIX = /^[0-9a-f][0-9a-f-]{3,63}$/;
 /** Resources with the same beginning that are looked at. */
@@ -35,9 +31,14 @@ export interface NamedResource {
  */
 export async function resourceOf(options: Options, text: string): Promise<NamedResource> {
   const slash = text.lastIndexOf("/");
-  const isWhole = isUuid(text.toLowerCase()) || text.includes("://");
-  if (isWhole || slash < 1 && !ID_PREFIX.test(text)) {
+  if (isUuid(text.toLowerCase()) || text.includes("://")) {
     return { reference: text, ...await credentialsOf(options, text) };
+  }
+  if (slash < 1 && !ID_PREFIX.test(text)) {
+    throw new StreamError(
+      "BAD_REQUEST",
+      `${JSON.stringify(text)} is no reference: ${REFERENCE_HELP}`,
+    );
   }
   const credentials = await credentialsOf(options);
   if (slash < 1 && isResourceId(text)) {

@@ -4,7 +4,7 @@
  */
 import { LIMITS } from "./limits.ts";
 import { CONTEXT_PARAMETER } from "./names.ts";
-import { utf8Length } from "./text.ts";
+import { cutToBytes } from "./text.ts";
 
 /** Every error code with its HTTP status and WebSocket close code (PROTOCOL.md 5). */
 export const ERRORS = {
@@ -158,13 +158,24 @@ export function toStreamError(thrown: unknown, code: ErrorCode = "INTERNAL"): St
  * ```
  */
 export function cutCloseReason(reason: string): string {
-  let bytes = 0, cut = "";
-  for (const char of reason) {
-    bytes += utf8Length(char);
-    if (bytes > LIMITS.closeReasonBytes) break;
-    cut += char;
-  }
-  return cut;
+  return cutToBytes(reason, LIMITS.closeReasonBytes);
+}
+
+/**
+ * The failure that a status tells (PROTOCOL.md 1): every reader of the resource is told all of it.
+ *
+ * @param error Why the transfer failed.
+ * @returns `CODE: sentence`, at most 1024 bytes of UTF-8.
+ *
+ * @example
+ * ```ts
+ * import { failureOf, StreamError } from "@stream/live/protocol";
+ *
+ * console.log(failureOf(new StreamError("ABORTED", "the build was cancelled"))); // ABORTED: the build was cancelled
+ * ```
+ */
+export function failureOf({ code, message }: StreamError): string {
+  return cutToBytes(`${code}: ${message}`, LIMITS.failureBytes);
 }
 
 /**

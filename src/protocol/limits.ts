@@ -34,6 +34,8 @@ export const LIMITS = {
   resourceBytes: 2 ** 40,
   /** A close reason in UTF-8 (RFC 6455, 5.5.1). */
   closeReasonBytes: 123,
+  /** Why a transfer failed, in UTF-8: its uploader may say anything, and every status repeats it. */
+  failureBytes: 1024,
   /** Nesting of JSON accepted from a peer; the deepest legitimate message has 3 levels. */
   jsonDepth: 16,
 } as const;

@@ -4,12 +4,15 @@
  */
 import { StreamError } from "./errors.ts";
 import { foldResourceId, isResourceId } from "./ids.ts";
-import { DOWNLOAD_PATH, RESOURCES_PATH, UPLOAD_PATH } from "./names.ts";
+import { DOWNLOAD_PATH, RESOURCES_PATH, UPLOAD_PATH, VIEW_PATH } from "./names.ts";
 import { excerpt } from "./text.ts";
 
-/** Address, id, and what a signed link carries; the content of a resource means the resource, too. */
+/** Address, id, and what a signed link carries; content and page of a resource mean the resource, too. */
 const REFERENCE =
-  /^(.*)(?:\/ws\/streaming\/download|\/resources)\/([^/?#]+)(?:\/(?:content)?)?(?:\?access=([\w.-]+))?$/;
+  /^(.*)(?:\/ws\/streaming\/download|\/resources|\/view)\/([^/?#]+)(?:\/(?:content)?)?(?:\?access=([\w.-]+))?$/;
+
+/** The address of a page, which may name the lines it shows. */
+const PAGE = /^([^?#]*\/view\/[^#]*)#.*$/;
 
 /** Server, endpoint and id: a Step server has ids, paths and queries of its own. */
 const STEP_REFERENCE = /^(wss?:\/\/[^/?#\s]+)((?:\/[^/?#\s]+)*\/([^/?#\s]+)(?:\?[^#\s]*)?)$/;
@@ -27,8 +30,8 @@ export interface ResourceLocation {
 }
 
 /**
- * Reads a reference in any of its forms: what a push printed, its HTTP form or that of its content, a signed link, what a
- * Step server gives, or a bare id (PROTOCOL.md 1.2).
+ * Reads a reference in any of its forms: what a push printed, its HTTP form, that of its content or its page, a signed
+ * link, what a Step server gives, or a bare id (PROTOCOL.md 1.2).
  *
  * @param text The reference.
  * @param server Base URL for bare ids.
@@ -57,12 +60,12 @@ export function parseReference(text: string, server?: string): ResourceLocation 
   throw new StreamError(
     "BAD_REQUEST",
     `${excerpt(text)} is no reference: expected ws://HOST${DOWNLOAD_PATH}/ID, ` +
-      `http://HOST${RESOURCES_PATH}/ID or an id`,
+      `http://HOST${RESOURCES_PATH}/ID, http://HOST${VIEW_PATH}/ID or an id`,
   );
 }
 
 function ownReference(text: string): ResourceLocation | null {
-  const [, server, written, access] = REFERENCE.exec(text) ?? [];
+  const [, server, written, access] = REFERENCE.exec(text.replace(PAGE, "$1")) ?? [];
   const id = foldResourceId(written ?? "");
   if (!isResourceId(id)) return null;
   return { server: httpBase(server), id, ...(access === undefined ? {} : { access }) };

@@ -13,3 +13,14 @@ const encoder = new TextEncoder();
 export function utf8Length(text: string): number {
   return encoder.encode(text).length;
 }
+
+/** The longest beginning of a text that has at most so many bytes of UTF-8, and whole characters. */
+export function cutToBytes(text: string, maxBytes: number): string {
+  let bytes = 0, cut = "";
+  for (const char of text) {
+    bytes += utf8Length(char);
+    if (bytes > maxBytes) break;
+    cut += char;
+  }
+  return cut;
+}

@@ -109,7 +109,10 @@ async function identify(
   const credential = token ?? link;
   if (credential === undefined) {
     c.header("WWW-Authenticate", REALM);
-    throw new StreamError("UNAUTHORIZED", "this server wants a token: Authorization: Bearer TOKEN");
+    throw new StreamError(
+      "UNAUTHORIZED",
+      "this server wants a token: Authorization: Bearer TOKEN, or STREAM_TOKEN of the program",
+    );
   }
   const authenticator = token === undefined ? access.links : access.tokens;
   const grant = credential.length > MAX_CREDENTIAL_CHARS

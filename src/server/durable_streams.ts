@@ -67,7 +67,7 @@ function routesOf(parts: StreamParts): Route[] {
       errors: [
         ...STREAM_ERRORS,
         ...CONTENT_ERRORS,
-        ...["BAD_METADATA", "CONTEXT_REQUIRED", "CONTEXT_CLOSED"] as const,
+        ...["BAD_METADATA", "CONTEXT_REQUIRED", "CONTEXT_CLOSED", "DELETED"] as const,
       ],
       handle: (c, said) => httpUploads.during(() => create(c, parts, said)),
     }),

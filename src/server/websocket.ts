@@ -74,12 +74,14 @@ export function webSocketFace(parts: FaceParts): Route[] {
         checkUpgrade(c, parts);
         // Java clients hear no close that comes before the first status, and wait for half a minute.
         if (!isNative(c)) await resources.get(id);
+        const life = grantOf(c)?.life;
         const client = rowOf(c.req.raw, c.env, references);
         return upgrade(
           c,
           parts,
           "download",
-          (connection) => new DownloadSession(connection, { resources, id, heartbeat, client }),
+          (connection) =>
+            new DownloadSession(connection, { resources, id, life, heartbeat, client }),
         );
       },
     }),

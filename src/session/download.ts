@@ -34,6 +34,8 @@ export interface DownloadSessionOptions {
   resources: Resources;
   /** The resource asked for. */
   id: string;
+  /** The one life of it that the reader may read (PROTOCOL.md 1.4); any by default. */
+  life?: string;
   /** The heartbeat. */
   heartbeat: HeartbeatTimes;
   /** Name of the client, in whose row its pieces wait for their turn; by default that of nobody. */
@@ -129,11 +131,12 @@ export class DownloadSession extends ControlSession {
   }
 
   async #openResource(): Promise<void> {
-    const { resources, id } = this.#options;
+    const { resources, id, life } = this.#options;
     const opened = await resources.open(id);
     if (this.over) return await opened.release();
     this.#opened = opened;
     const { resource } = opened;
+    checkLife(resource.status, life);
     this.#unsent = resource.status;
     this.#unwatch = resource.watch((status) => this.#changed(status));
     if (this.#requests.length === 0) this.#sendStatus();

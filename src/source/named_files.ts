@@ -20,6 +20,8 @@ const MAX_WAITING = 64;
 export interface NamedFilesOptions extends Omit<GrowingFileOptions, "from"> {
   /** A path without a file is given up after so many ms; never by default. */
   waitMs?: number;
+  /** Called when there is no file at the path, once until there is one. */
+  onMissing?: () => void;
 }
 
 /**
@@ -72,10 +74,12 @@ class NamedFiles implements Successors {
 
   /** Waits for the first file. */
   async first(): Promise<OpenFile | null> {
-    for (;;) {
+    for (let isTold = false;;) {
       await this.look();
       const file = this.next();
       if (file !== null) return file;
+      if (!isTold && this.#missingSinceMs !== null) this.options.onMissing?.();
+      isTold ||= this.#missingSinceMs !== null;
       if (this.options.stop?.aborted) {
         throw new StreamError("ABORTED", `interrupted before there was a file at ${this.path}`);
       }

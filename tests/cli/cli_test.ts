@@ -92,6 +92,14 @@ test("an option that does not exist is named, with the nearest one", () => {
   assertEquals(message(["pot", "-x"]), "brew has no option -x");
 });
 
+test("a flag has no value that would mean its opposite", () => {
+  assertEquals(
+    message(["pot", "--strong=no"]),
+    "--strong=no: a flag is given without a value, or is true or false",
+  );
+  assertEquals(readArguments(brew, ["pot", "--strong=false"], {})!.options.flag("strong"), false);
+});
+
 test("arguments that are missing or too many are named", () => {
   assertEquals(message([]), "brew wants POT");
   assertEquals(message(["pot", "pan"]), 'brew does not know what to do with "pan"');

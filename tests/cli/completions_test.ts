@@ -48,6 +48,9 @@ test("bash completes commands, options and the words of an option", async () => 
   assertEquals(await completed(["stream", "follow", "--no-f"]), ["--no-follow"]);
   assertEquals(await completed(["stream", "follow", "--transport", "h"]), ["http"]);
   assertEquals(await completed(["stream", "completions", "z"]), ["zsh"]);
+  assertEquals(await completed(["stream", "ls", "--status", "F"]), ["FAILED"]);
+  assertEquals(await completed(["stream", "serve", "--durability", ""]), ["os", "disk"]);
+  assertEquals(await completed(["stream", "config", "pu"]), ["push"]);
 });
 
 test("bash completes ids and contexts from the server, and does without it", async () => {
@@ -57,6 +60,15 @@ test("bash completes ids and contexts from the server, and does without it", asy
   assertEquals(await completed(["stream", "push", "--context", ""], answer), ["run-17", "run-18"]);
   assertEquals(await completed(["stream", "close", "run-18"], answer), ["run-18"]);
   assertEquals(await completed(["stream", "follow", ""], "exit 4"), []);
+});
+
+test("what bash and zsh are given can be read: words with an apostrophe, too", async () => {
+  await using workspace = await Workspace.open();
+  for (const shell of ["bash", "zsh"]) {
+    const { stdout } = await workspace.run(quickest, ["completions", shell]);
+    // What zsh is given is the syntax of both.
+    execFileSync("bash", ["-n"], { input: stdout });
+  }
 });
 
 test("every command and option has completions in every shell, and a place in the manual page", async () => {

@@ -13,7 +13,7 @@ import {
   open,
   push,
   SignedLinks,
-  type StreamError,
+  StreamError,
 } from "../../mod.ts";
 import { RefusedError } from "../../src/client/connection/http.ts";
 import { Retries } from "../../src/client/connection/retry.ts";
@@ -76,6 +76,11 @@ async function delayAfter(error: StreamError, retryForMs: number): Promise<numbe
   assert(!await new Retries({ retryForMs, onRetry }).wait(error, stop.signal));
   return waitedMs;
 }
+
+test("no pause is longer than what is left of the time for retries", async () => {
+  const lost = new StreamError("UNREACHABLE", "nothing listens there");
+  assertLessOrEqual(await delayAfter(lost, 20), 20);
+});
 
 test("Retry-After is waited for, in seconds or until a date, but no longer than it is tried at all", async () => {
   const saying = (after: string) =>

@@ -188,6 +188,10 @@ test("an unknown id, a wrong reference and a missing server are told apart", asy
   assertEquals([wrong.code, wrong.stdout], [2, ""]);
   assertMatch(wrong.stderr, /^stream: "http:\/\/127\.0\.0\.1:9\/nothing" is no reference.*\n$/);
 
+  const word = await workspace.run(own, ["follow", "build"]);
+  assertEquals([word.code, word.stdout], [2, ""]);
+  assertMatch(word.stderr, /^stream: "build" is no reference: .*beginning.*CONTEXT\/NAME.*\n$/);
+
   await server.kill("SIGTERM");
   const atOnce = ["--retry-for", "0s"];
   const commands = [["follow", UNKNOWN, ...atOnce], ["push", "-", ...atOnce], ["status", UNKNOWN]];

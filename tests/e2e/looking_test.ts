@@ -122,6 +122,8 @@ for (const kind of kinds) {
     await using at = await withLog(kind);
     const [json] = await at.lines("search", at.id, "ROR", "--json");
     assertEquals(JSON.parse(json).text, "ERROR é");
+    assertEquals(await at.lines("search", at.id, "ROR", "--json", "-c"), ['{"count":1}']);
+    assertEquals((await at.run("search", at.id, "ROR", "--json", "-C", "1")).code, 2);
     const colours = async (env: Record<string, string>, ...args: string[]) =>
       (await at.workspace.run(kind, ["search", at.id, "R é", ...args], { env })).stdout;
     assertEquals(await colours({ CLICOLOR_FORCE: "1" }), "ERRO\x1b[31mR é\x1b[0m\n");
@@ -230,6 +232,9 @@ for (const kind of kinds) {
   test(`${kind}: a context is closed, and is listed as such`, async () => {
     await using at = await withLog(kind);
     assertEquals((await at.lines("ls", "--contexts", "-q"))[0], "ci/17");
+    const narrowed = await at.run("ls", "--contexts", "--status", "FAILED");
+    assertEquals([narrowed.code, narrowed.stdout], [2, ""]);
+    assertStringIncludes(narrowed.stderr, "--status chooses resources");
     assertEquals((await at.run("close", "ci/17")).code, 0);
     assertMatch((await at.lines("ls", "--contexts"))[0], /ci\/17 +closed \d{4}-/);
     const refused = await at.run("push", "build.log", "--context", "ci/17");

@@ -24,6 +24,33 @@ for (const kind of kinds) {
     assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
   });
 
+  test(`${kind}: --tee --json tells on stderr in JSON what begins and what came of it`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const push = workspace.start(kind, ["push", "-", "--tee", "--json", "--name", "a.log"]);
+    await push.write("one\n");
+    push.end();
+    const { code, stdout, stderr } = await push.exit();
+    assertEquals([code, stdout], [0, "one\n"]);
+    const [begun, ended] = stderr.trim().split("\n").map((line) => JSON.parse(line));
+    assertEquals([begun.filename, begun.contextId, begun.size], ["a.log", null, undefined]);
+    assertEquals([ended.reference, ended.size, ended.numberOfLines], [begun.reference, 4, 1]);
+  });
+
+  test(`${kind}: a signal ends the upload of a pipe, a second one the passing on`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const push = workspace.start(kind, ["push", "-", "--tee", "--name", "a.log"]);
+    await push.write("one\n");
+    await push.stderr.until((text) => text.includes("stream: a.log: "));
+    push.signal("SIGTERM");
+    await push.stderr.until((text) => /interrupted; .*second/.test(text));
+    await push.write("two\n");
+    await push.stdout.until((text) => text === "one\ntwo\n");
+    push.signal("SIGTERM");
+    assertEquals((await push.exit()).code, 130);
+  });
+
   test(`${kind}: --best-effort neither holds up nor fails a pipe whose server is away`, async () => {
     await using workspace = await Workspace.open();
     const args = ["push", "-", "--tee", "--best-effort", "--spool-limit", "100KB"];

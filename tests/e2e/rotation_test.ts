@@ -175,6 +175,12 @@ for (const kind of kinds) {
     const never = await workspace.run(kind, ["push", "-F", "never.log", "--wait", "300ms"]);
     assertEquals([never.code, never.stdout], [1, ""]);
     assertMatch(never.stderr, /never\.log.*no such file/);
+    const stopped = workspace.start(kind, ["push", "-F", "never.log"]);
+    await stopped.stderr.until((text) =>
+      text === "stream: never.log is not there: waiting for it\n"
+    );
+    stopped.signal("SIGINT");
+    assertEquals((await stopped.exit()).code, 130);
     await writeFile(workspace.path("gone.log"), "first\n");
     const { push, reference } = await workspace.push(kind, ["-F", "gone.log", "--wait", "1s"]);
     await workspace.run(own, ["follow", reference, "--to", "6"]);

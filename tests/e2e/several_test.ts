@@ -49,6 +49,17 @@ for (const kind of kinds) {
     assertEquals(names, ["dir/c.log", "dir/deep/e.log"]);
   });
 
+  test(`${kind}: a person is told one page for several uploads, that of their context`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    const args = ["push", "a.log", "b.log", "--follow", "--context", "run 1"];
+    const push = workspace.terminal(kind, args);
+    const shown = await push.stdout.until((text) => text.includes("watch "));
+    assertStringIncludes(shown, `watch them at ${workspace.server}/view?context=run%201`);
+    push.signal("SIGTERM");
+    assertEquals((await push.exit()).stdout.split("watch ").length, 2);
+  });
+
   test(`${kind}: several growing files are followed until one signal completes them all`, async () => {
     await using workspace = await withFiles();
     await workspace.serve(own);
@@ -101,6 +112,13 @@ for (const kind of kinds) {
       assertEquals([begun.contextId, begun.size, ended.size], ["run", undefined, 6]);
       assertEquals([begun.reference, ended.digest.algorithm], [ended.reference, "xxh128"]);
     }
+    const args = ["push", "missing.log", "a.log", "--json", "--context", "run"];
+    const { code, stdout } = await workspace.run(kind, args);
+    const told = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+    const failed = told.filter(({ failure }) => failure !== undefined);
+    assertEquals([code, told.length, failed.length], [1, 3, 1]);
+    assertEquals([failed[0].reference, failed[0].filename], [null, "missing.log"]);
+    assertEquals(failed[0].failure.code, "SOURCE_FAILED");
   });
 
   test(`${kind}: several resources are followed line by line, each line with its name`, async () => {
@@ -165,6 +183,9 @@ for (const kind of kinds) {
     await writeFile(workspace.path("big.log"), "0123456789\n".repeat(100_000));
     await workspace.run(own, ["push", "big.log", "a.log", "--context", "run"]);
     const get = () => workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
+    const noDirectory = await workspace.run(kind, ["get", "run/big.log", "-o", "a.log"]);
+    assertEquals([noDirectory.code, noDirectory.stdout], [1, ""]);
+    assertStringIncludes(noDirectory.stderr, "cannot write a.log: there is a file already");
     assertEquals((await get()).code, 0);
     const path = workspace.path("copy/big.log");
     const whole = await readFile(path, "utf8");

@@ -70,7 +70,7 @@ test("a transport that is none is told before anything is done", async () => {
   for (const command of ["push", "follow"]) {
     const { code, stderr } = await workspace.run(own, [
       command,
-      "nothing",
+      "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11",
       "--transport",
       "carrier",
     ]);

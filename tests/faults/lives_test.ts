@@ -6,6 +6,7 @@ import {
   follow,
   MemoryCatalog,
   open,
+  type ResourceRecord,
   shareResource,
   SignedLinks,
 } from "../../mod.ts";
@@ -104,6 +105,43 @@ test("a signed link opens the life it was made for, and no later one", async () 
   await assertFails("DELETED", () => new Response(follow(link.reference)).bytes());
 });
 
+test("a link that was admitted for its life opens no later one that came meanwhile", async () => {
+  const grant = { name: "all", contextId: null, resourceId: null, expiresAtMs: null };
+  const scopes = ["upload", "read", "admin"] as const;
+  const tokens = { authenticate: () => Promise.resolve({ ...grant, scopes }) };
+  const catalog = new MemoryCatalog();
+  let former: ResourceRecord | null = null;
+  // The first look at it is one before the deletion, and believed for a second.
+  const behind = override<Catalog>(catalog, {
+    async get(id) {
+      const record = former ?? await catalog.get(id);
+      former = null;
+      return record;
+    },
+  });
+  await using server = await startServer({
+    access: { tokens, links: new SignedLinks() },
+    catalog: behind,
+  });
+  const headers = { authorization: "Bearer any" };
+  await upload(server.url, FIRST, headers);
+  const link = await shareResource(`${server.url}/resources/${ID}`, { token: "any" });
+  const record = await catalog.get(ID);
+  await remove(server.url, headers);
+  const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
+  const second = await server.resources.startUpload(metadata, { id: ID });
+  await second.append(new TextEncoder().encode(SECOND));
+  await second.complete();
+  former = record;
+  for (const rest of ["lines?", "events?", "search?q=e&"]) {
+    const response = await fetch(link.url.replace("content?", rest));
+    const { status } = response;
+    await response.body?.cancel();
+    assertEquals(status, 410, rest);
+  }
+  await assertFails("DELETED", () => new Response(follow(link.reference)).bytes());
+});
+
 test("a body that was kept is asked for before it is shown again", async () => {
   await using server = await startServer();
   await upload(server.url, FIRST);
@@ -117,6 +155,29 @@ test("a body that was kept is asked for before it is shown again", async () => {
   await upload(server.url, SECOND);
   const other = await fetch(`${server.url}/resources/${ID}/content`, condition);
   assertEquals([other.status, await other.text()], [200, SECOND]);
+});
+
+test("what was meant for a former life is not done to the next one", async () => {
+  await using server = await startServer();
+  const resource = `${server.url}/resources/${ID}`;
+  const etagNow = async () => {
+    const { headers } = await fetch(`${resource}/content`, { method: "HEAD" });
+    return { "if-match": headers.get("etag")! };
+  };
+  await upload(server.url, FIRST);
+  const former = await etagNow();
+  const same = await fetch(`${resource}/content`, { headers: former });
+  assertEquals([same.status, await same.text()], [200, FIRST]);
+  await remove(server.url, former);
+  await upload(server.url, SECOND);
+  const asked = [
+    await fetch(`${resource}/content`, { headers: { ...former, range: "bytes=5-" } }),
+    await fetch(resource, { method: "DELETE", headers: former }),
+  ];
+  for (const response of asked) {
+    assertEquals([response.status, (await response.json()).code], [412, "WRONG_VERSION"]);
+  }
+  await remove(server.url, await etagNow());
 });
 
 test("a deletion that waited for the catalog does not delete the next life of the id", async () => {

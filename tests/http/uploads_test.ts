@@ -521,6 +521,26 @@ both(
   },
 );
 
+test("what was announced between two parts is in the record, for whoever goes on with it", async () => {
+  const catalog = new MemoryCatalog();
+  await using server = await startServer({ catalog, storage: new MemoryStorage() });
+  const { at, id } = await begin(server);
+  const checksum = hex("sha256", "whole");
+  const digest = { "repr-digest": `sha-256=:${base64("sha256", "whole")}:` };
+  const other = await assertProblem(
+    await append(at, 0, "", { headers: digest }),
+    400,
+    "BAD_REQUEST",
+  );
+  assertMatch(other.detail, /Stream-Digests: sha256/);
+  const headers = { "upload-length": "9" };
+  assertEquals((await append(at, 0, "", { headers })).status, 204);
+  assertEquals((await catalog.get(id))!.announced, { size: 9, checksum: null });
+  const agreed = await begin(server, { "stream-digests": "sha256" });
+  assertEquals((await append(agreed.at, 0, "", { headers: digest })).status, 204);
+  assertEquals((await catalog.get(agreed.id))!.announced, { size: null, checksum });
+});
+
 both("fewer bytes than announced are not complete", async (server) => {
   const { at } = await begin(server, { "upload-length": "6" }, "one");
   const fields = { ...partial, "upload-offset": "3", "upload-complete": "?1" };

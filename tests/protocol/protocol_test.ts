@@ -340,6 +340,8 @@ test("a reference is read in all its forms", () => {
     [`https://host/a/b/resources/${id}`]: "https://host/a/b",
     [`https://host/resources/resources/${id}`]: "https://host/resources",
     [`https://host/resources/${id}/content`]: "https://host",
+    [`https://host/logs/view/${id}`]: "https://host/logs",
+    [`https://host/view/${id}#L7-9`]: "https://host",
     [`http://host/resources/${id.toUpperCase()}`]: "http://host",
     [`ws://host/ws/streaming/download/${id.toUpperCase()}`]: "http://host",
   };
@@ -579,6 +581,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
     mimeTypeBytes,
     contextIdBytes,
     resourceBytes,
+    failureBytes,
     closeReasonBytes,
     ...others
   } = LIMITS;
@@ -598,6 +601,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
       "filename / MIME type / context id":
         `${filenameBytes} / ${mimeTypeBytes} / ${contextIdBytes} bytes`,
       "resource": size(resourceBytes),
+      "failure of a status": `${failureBytes} bytes`,
       "close reason": `${closeReasonBytes} bytes`,
     },
   );

@@ -22,7 +22,7 @@ import { assertFails } from "../helpers/errors.ts";
 import { Place, type PlaceKind, type PlaceOptions } from "../helpers/place.ts";
 import { Chance, withChance } from "../helpers/random.ts";
 import { checksumOf } from "../helpers/resources.ts";
-import { getJson, isFailed, RawClient, statusOf } from "../helpers/server.ts";
+import { getJson, isFailed, memoryResources, RawClient, statusOf } from "../helpers/server.ts";
 import { changed } from "../helpers/storage.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -48,6 +48,18 @@ function on(
     await check(place);
   });
 }
+
+test("who completes an upload that was resumed meanwhile hears that, not that it was given up", async () => {
+  const resources = memoryResources({ resumeWindowMs: 60_000 });
+  const registration = { metadata, contextId: null, makeContext: true, digests: ["md5"] };
+  const { appender, secret } = await resources.register({ ...registration, ownedBy: "SECRET" });
+  appender.append(utf8("abc"));
+  const resumed = await resources.resume(appender.resource.id, secret);
+  await assertFails("FENCED", () => appender.complete(null));
+  assert("appender" in resumed);
+  assertEquals((await resumed.appender.complete(null)).size, 3);
+  await resources.close();
+});
 
 /** An upload by the library. */
 interface Pushing {

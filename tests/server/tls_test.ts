@@ -86,8 +86,10 @@ for (const { server: kind, client } of pairs) {
     const { workspace } = await secured(kind);
     await using _workspace = workspace;
     await writeFile(workspace.path("a.txt"), LINES);
-    const { code, stdout } = await workspace.run(client, ["push", "a.txt", "--retry-for", "0s"]);
+    const args = ["push", "a.txt", "--retry-for", "0s"];
+    const { code, stdout, stderr } = await workspace.run(client, args);
     assertEquals([code, stdout], [4, ""]);
+    assertStringIncludes(stderr, "its certificate is of no authority that is trusted here");
   });
 
   test(`${client} trusts an authority that --ca or STREAM_CA names, and says which file holds none: server on ${kind}`, async () => {

@@ -662,6 +662,15 @@ test("native: AbortUpload makes the resource FAILED with its reason", async () =
   assertEquals([failure, currentSize], ["ABORTED: changed my mind", 4]);
 });
 
+test("native: of a long reason everybody is told the beginning", async () => {
+  const resources = memoryResources();
+  using peer = native(resources);
+  const id = await begin(peer);
+  peer.say({ "@": "AbortUpload", reason: "é".repeat(20_000) });
+  const { failure } = await statusOf(resources, id, isFailed);
+  assertEquals(failure, `ABORTED: ${"é".repeat((1024 - 9 - 1) / 2)}`);
+});
+
 test("native: an unknown message is answered with an error and the upload goes on", async () => {
   using peer = native();
   peer.say({ "@": "Shout" });

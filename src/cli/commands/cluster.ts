@@ -42,7 +42,7 @@ export const cluster: Command = {
     },
     durability: {
       kind: "text",
-      value: "MODE",
+      value: "disk|os",
       help:
         "init: what acknowledged bytes survive: disk (a power loss of all), or os (killed members) (default disk)",
     },

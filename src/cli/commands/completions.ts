@@ -39,18 +39,25 @@ export function completionsCommand(commands: () => Promise<readonly Command[]>):
   };
 }
 
+/** Words of which one is to be chosen, as the help shows them. */
+const CHOICE = /^[A-Za-z_]+(\|[A-Za-z_]+)+$/;
+
 function valuesOf(name: string, { value = "" }: Option): Values {
-  if (/^[a-z]+(\|[a-z]+)+$/.test(value)) return value.split("|");
-  if (/FILE|DIR|PATH/.test(value)) return "files";
+  if (/FILE|DIR|PATH|DATA/.test(value)) return "files";
+  if (CHOICE.test(value)) return value.split("|");
   if (name === "context" && value === "ID") return "contexts";
   return "anything";
 }
 
 /** What a command takes besides options; one of several kinds is told by its last. */
-function positionalValues({ positionals, runsCommand }: Command): Values {
+function positionalValues(
+  { positionals, runsCommand }: Command,
+  commands: readonly Command[],
+): Values {
   const [first = ""] = positionals;
   if (runsCommand) return "programs";
-  if (/^[a-z]+(\|[a-z]+)+$/.test(first)) return first.split("|");
+  if (CHOICE.test(first)) return first.split("|");
+  if (first === "[COMMAND]") return commands.map(({ name }) => name);
   if (/REF/.test(first)) return "ids";
   if (first === "CONTEXT") return "contexts";
   return /FILE|DIR/.test(first) ? "files" : "anything";
@@ -92,7 +99,7 @@ function bash(commands: readonly Command[]): string {
         options.map(([name]) => `--${name}`).join(" ")
       }" -- "$cur"))`,
       "      else",
-      `        ${reply(positionalValues(command))}`,
+      `        ${reply(positionalValues(command, commands))}`,
       "      fi ;;",
     ].join("\n");
   });
@@ -114,14 +121,13 @@ function bash(commands: readonly Command[]): string {
 }
 
 function zsh(commands: readonly Command[]): string {
-  const quoted = (text: string) => text.replaceAll("'", "'\\''");
-  const told = (text: string) => quoted(text).replace(/[[\]:\\]/g, "\\$&");
+  const told = (text: string) => text.replace(/[[\]:\\]/g, "\\$&").replaceAll("'", "'\\''");
   const action = (values: Values) => {
     switch (values) {
       case "files":
         return "_files";
       case "programs":
-        return "_normal";
+        return " _normal";
       case "ids":
       case "contexts":
         return `_stream_${values}`;
@@ -140,8 +146,10 @@ function zsh(commands: readonly Command[]): string {
       const words = [`--${name}`, ...option.short === undefined ? [] : [`-${option.short}`]];
       return words.map((word) => `'${star}${word}[${told(option.help)}]${value}'`);
     });
-    const argument = `'*:${command.positionals[0] ?? "argument"}:${
-      action(positionalValues(command))
+    // Behind two colons only the words of the other program are looked at.
+    const rest = command.runsCommand ? "*::" : "*:";
+    const argument = `'${rest}${command.positionals[0] ?? "argument"}:${
+      action(positionalValues(command, commands))
     }'`;
     return `    ${command.name}) _arguments ${[...specs, argument].join(" ")} ;;`;
   });
@@ -149,7 +157,9 @@ function zsh(commands: readonly Command[]): string {
     "#compdef stream",
     "# zsh completion of stream",
     ...(["ids", "contexts"] as const).map((values) =>
-      `_stream_${values}() { local -a found; found=(\${(f)"$(${ASK[values]})"}); compadd -a found }`
+      `_stream_${values}() { local -a found; found=(\${(f)"$(${
+        ASK[values]
+      })"}); compadd -a found; }`
     ),
     "_stream() {",
     "  if (( CURRENT == 2 )); then",
@@ -191,7 +201,7 @@ function fish(commands: readonly Command[]): string {
       `complete -c stream -n __fish_use_subcommand -a ${command.name} -d ${
         quoted(command.summary)
       }`,
-      `${seen}${action(positionalValues(command))}`,
+      `${seen}${action(positionalValues(command, commands))}`,
       ...optionsOf(command).map(([name, option]) => {
         const short = option.short === undefined ? "" : ` -s ${option.short}`;
         const values = valuesOf(name, option);

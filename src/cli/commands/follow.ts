@@ -31,7 +31,7 @@ import { Several } from "../follow_several.ts";
 import { shownLines } from "../lines/shown_lines.ts";
 import { LineTimes, TIME_FORMATS, type TimeFormat, timeFormatOf } from "../lines/times.ts";
 import { isColoured } from "../output/terminal.ts";
-import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
+import { type NamedResource, resourceOf } from "../references.ts";
 import { complain, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
@@ -39,7 +39,7 @@ import { formatBytes } from "../units.ts";
 /** Reads a resource, live until it ends. */
 export const follow: Command = {
   name: "follow",
-  summary: `read resources, live while they are being written; ${REFERENCE_HELP}`,
+  summary: "read resources, live while they are being written",
   positionals: ["[REF…]"],
   options: {
     context: {

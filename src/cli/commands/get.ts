@@ -19,10 +19,17 @@ import {
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { outcomeText } from "../uploads/outcome.ts";
-import { fileOutput, printLine, sizeOf, visible, visibleJson } from "../output/output.ts";
+import {
+  fileOutput,
+  printLine,
+  sizeOf,
+  unwritable,
+  visible,
+  visibleJson,
+} from "../output/output.ts";
 import { inParallel } from "../uploads/parallel.ts";
 import { Progress } from "../output/progress.ts";
-import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
+import { type NamedResource, resourceOf } from "../references.ts";
 import { complain, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
@@ -32,7 +39,7 @@ const PARALLEL = 4;
 /** Fetches resources into a directory. */
 export const get: Command = {
   name: "get",
-  summary: `fetch resources into a directory, whole and verified; ${REFERENCE_HELP}`,
+  summary: "fetch resources into a directory, whole and verified",
   positionals: ["[REF…]"],
   options: {
     context: { kind: "text", value: "ID", help: "fetch all that are in an upload context" },
@@ -163,7 +170,10 @@ class Fetching {
 
   /** Returns the exit code that the resource is worth. */
   async run(): Promise<number> {
-    await mkdir(dirname(this.#path), { recursive: true });
+    const directory = dirname(this.#path);
+    await mkdir(directory, { recursive: true }).catch((error) => {
+      throw unwritable(directory, error);
+    });
     const { reference, ...credentials } = this.#resource;
     if (await this.#isThere()) return await this.#tell(this.#info);
     const digests = new Map<DigestAlgorithm, RunningDigest>();
@@ -176,7 +186,9 @@ class Fetching {
     await this.#download(update);
     const info = await getResource(reference, credentials);
     await this.#verify(info, digests);
-    await rename(this.#part, this.#path);
+    await rename(this.#part, this.#path).catch((error) => {
+      throw unwritable(this.#path, error);
+    });
     return await this.#tell(info);
   }
 

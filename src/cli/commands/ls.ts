@@ -39,8 +39,8 @@ export const ls: Command = {
     context: { kind: "text", value: "ID", help: "only those of one upload context" },
     status: {
       kind: "list",
-      value: "STATUS",
-      help: `only those in a state, can be repeated: ${TRANSFER_STATUSES.join(", ")}`,
+      value: TRANSFER_STATUSES.join("|"),
+      help: "only those in this state; can be repeated",
     },
     since: {
       kind: "text",
@@ -54,7 +54,10 @@ export const ls: Command = {
       help: "order: created, updated and size the greatest first (default created)",
     },
     limit: { kind: "count", value: "N", help: "at most so many (default: all)" },
-    contexts: { kind: "flag", help: "list upload contexts instead" },
+    contexts: {
+      kind: "flag",
+      help: "list upload contexts instead; of the options only --limit, -q, --json",
+    },
     quiet: { kind: "flag", short: "q", help: "print ids only" },
     json: { kind: "flag", help: "print one JSON array; with --watch an object a line" },
     watch: { kind: "flag", short: "w", help: "look again every 2 s; print what changed" },
@@ -113,6 +116,10 @@ async function watch(options: Options): Promise<void> {
 }
 
 async function listContexts(options: Options): Promise<void> {
+  for (const name of ["context", "status", "since", "name", "watch"]) {
+    if (options.list(name).length === 0) continue;
+    throw new UsageError(`--${name} chooses resources: it does not go with --contexts`);
+  }
   const { server, token } = await credentialsOf(options);
   const limit = options.number("limit") ?? Infinity;
   const [quiet, json] = [options.flag("quiet"), options.flag("json")];

@@ -3,7 +3,14 @@
  * @module
  */
 import { VERSION } from "../../protocol.ts";
-import { type Command, COMMON_OPTIONS, EXIT, type Option, usageOf } from "../command.ts";
+import {
+  type Command,
+  COMMON_OPTIONS,
+  EXIT,
+  type Option,
+  REFERENCE_HELP,
+  usageOf,
+} from "../command.ts";
 import { printLine } from "../output/output.ts";
 
 /** Prints the manual page. */
@@ -30,6 +37,8 @@ function page(commands: readonly Command[]): string {
     ".B stream",
     ".I COMMAND",
     text("[arguments] [options]"),
+    ".PP",
+    text(`${REFERENCE_HELP}.`),
     ".SH COMMANDS",
     ...commands.flatMap(section),
     ".SH OPTIONS OF EVERY COMMAND",
@@ -41,6 +50,8 @@ function page(commands: readonly Command[]): string {
     ),
     ".SH EXIT STATUS",
     ...EXIT_TEXTS.flatMap(([code, meaning]) => [".TP", `.B ${code}`, text(meaning)]),
+    ".PP",
+    text("stream run ends with the exit code of its command, stream search as grep does."),
   ].join("\n");
 }
 
@@ -48,7 +59,7 @@ const EXIT_TEXTS: readonly [number, string][] = [
   [EXIT.ok, "done"],
   [EXIT.failed, "failed"],
   [EXIT.usage, "what was typed makes no sense"],
-  [EXIT.resourceFailed, "the resource is FAILED"],
+  [EXIT.resourceFailed, "the resource is FAILED; wait: or the command that wrote it failed"],
   [EXIT.unreachable, "the server cannot be reached"],
   [EXIT.refused, "the server refused"],
   [EXIT.late, "wait: the resource had not ended in time"],

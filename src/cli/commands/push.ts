@@ -3,16 +3,21 @@
  * @module
  */
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import process from "node:process";
 import {
-  getResource,
   push,
   type PushedUpload,
   type PushOptions,
   resumePush,
   type UploadResult,
 } from "../../client.ts";
-import { type ResourceMetadata, StreamError, toStreamError } from "../../protocol.ts";
+import {
+  type ErrorCode,
+  type ResourceMetadata,
+  StreamError,
+  toStreamError,
+} from "../../protocol.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { openNamedFiles } from "../../source/named_files.ts";
 import { guessMimeType, isText } from "../../mime.ts";
@@ -38,6 +43,7 @@ import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { Announcer, ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
 import { uploadOutput } from "../uploads/output_upload.ts";
+import { contextPage, pageOf } from "../uploads/pages.ts";
 import { inParallel } from "../uploads/parallel.ts";
 import { Progress, type Transfer } from "../output/progress.ts";
 import { filesOf, isDirectory } from "../uploads/push_files.ts";
@@ -45,7 +51,7 @@ import { reachable } from "../raw_names.ts";
 import { idOf } from "../references.ts";
 import { recallToken, rememberUpload } from "../uploads/resume_tokens.ts";
 import { onEnd } from "../signals.ts";
-import { complain, isTerminal, notice } from "../output/stderr.ts";
+import { complain, isTerminal, notice, writeLine } from "../output/stderr.ts";
 import { connectStep, TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
 
@@ -55,6 +61,9 @@ const FILE_BUFFER_BYTES = 1024 * 1024;
 const LOOK_EVERY_MS = 100;
 /** Files that are pushed at a time. */
 const PARALLEL = 4;
+/** Name of a pipe that is given none. */
+const PIPE_NAME = "stdin.log";
+const INTERRUPTED = "interrupted; a resource that was begun is FAILED and keeps what arrived";
 /** Most bytes of a pipe that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
 
@@ -154,13 +163,13 @@ async function pushOne(path: string, options: Options): Promise<number> {
   checkOptions(path, options);
   if (path === "-" && isWatched(options)) return await pushWatched(options);
   return await untilInterrupted(options, async (signals) => {
-    const announcer = new Announcer();
+    const announcer = new Announcer(options.flag("json"));
     using progress = new Progress();
     await pushPath({ path, name: options.text("name") }, options, signals, {
       contextId: options.text("context"),
       progress,
-      say: (told) =>
-        announcer.say(options.flag("json") ? visibleJson(told) : visible(told.reference)),
+      say: (told) => announcer.tell({ ...told }, told.failure ? undefined : told.reference!),
+      show: (reference) => showPage(reference, options),
     });
     announcer.done();
   });
@@ -180,30 +189,51 @@ async function pushWatched(options: Options): Promise<number> {
   const tee = new Tee(source.stream, watcher, (failure) => failure instanceof ReaderGone);
   const announcer = new Announcer();
   const metadata = metadataOf("-", options.text("name"), source, options);
+  const contextId = options.text("context");
+  const told = (reference: string | null): Told => {
+    return { reference, filename: metadata.filename, contextId: contextId ?? null };
+  };
   const upload = uploadOutput(options, {
     tees: [tee],
     metadata,
-    push: { id: idOf(options), contextId: options.text("context") },
+    push: { id: idOf(options), contextId },
     credentials: await credentialsOf(options),
     bestEffort,
     begun: (reference) => {
-      if (options.flag("tee")) notice(`${visible(metadata.filename)}: ${visible(reference)}`);
-      else void announcer.say(visible(reference));
+      void tellWatched(told(reference), options, announcer);
+      if (isTerminal) void showPage(reference, options);
     },
     say: (text) => notice(visible(text)),
+    complain: (text) => complain(visible(text)),
   });
   const interrupts = new Interrupts();
-  interrupts.first.addEventListener("abort", () => upload.giveUp(interrupts.first.reason));
+  interrupts.first.addEventListener("abort", () => {
+    complain(`${INTERRUPTED}; the pipe is read to its end, or to a second interrupt`);
+    upload.giveUp(interrupts.first.reason);
+  });
+  interrupts.second.addEventListener("abort", () => void tee.stop());
   const stopLooking = whenDone(options, () => void tee.stop());
   await tee.done;
   stopLooking();
   upload.ends();
   const failure = await upload.over;
+  if (options.flag("json")) {
+    const ended = failure === null ? upload.result : { failure: failureOf(failure) };
+    await tellWatched({ ...told(upload.reference), ...ended }, options, announcer);
+  }
   announcer.done();
   if (interrupts.first.aborted) return EXIT.interrupted;
   if (failure !== null && !bestEffort) throw failure;
   if (tee.failure !== null && !(tee.failure instanceof ReaderGone)) throw tee.failure;
   return EXIT.ok;
+}
+
+/** With `--tee` stdout has the bytes themselves. */
+async function tellWatched(told: Told, options: Options, announcer: Announcer): Promise<void> {
+  const text = options.flag("json") ? visibleJson(told) : visible(told.reference!);
+  if (!options.flag("tee")) await announcer.say(text);
+  else if (options.flag("json")) writeLine(text);
+  else notice(`${visible(told.filename)}: ${text}`);
 }
 
 /** Looks whether the producer is done, until told otherwise. */
@@ -235,23 +265,26 @@ async function pushSeveral(paths: string[], options: Options): Promise<number> {
   const contextId = options.text("context") ?? `push-${crypto.randomUUID()}`;
   const parallel = options.number("parallel") ?? (isFollowing(options) ? files.length : PARALLEL);
   let code: number = EXIT.ok, pushed = 0, bytes = 0;
+  let shown: Promise<void> | null = null;
+  const show = (reference: string) => shown ??= showContext(reference, contextId, options);
   const interrupted = await untilInterrupted(options, async (signals) => {
-    const announcer = new Announcer();
+    const announcer = new Announcer(options.flag("json"));
     using progress = new Progress(() => `${pushed} of ${files.length} files`);
     await inParallel(files, Math.max(1, parallel), async (file) => {
       if (signals.cancel.aborted) return;
       const say = (told: Told) =>
-        announcer.say(
-          options.flag("json") ? visibleJson(told) : visible(`${told.reference}  ${told.filename}`),
+        announcer.tell(
+          { ...told },
+          told.failure ? undefined : `${told.reference}  ${told.filename}`,
         );
       try {
-        const size = await pushPath(file, options, signals, { contextId, progress, say });
+        const size = await pushPath(file, options, signals, { contextId, progress, say, show });
         bytes += size;
         pushed++;
       } catch (error) {
         if (signals.cancel.aborted) return;
         complain(`${visible(file.path)}: ${described(error)}`);
-        code ||= exitCodeOf(error);
+        code ||= failureCode(error, signals.stop);
       }
     });
     signals.cancel.throwIfAborted();
@@ -281,18 +314,28 @@ async function untilInterrupted(
     await step({ stop: first, cancel });
     return EXIT.ok;
   } catch (error) {
-    if (!cancel.aborted) throw error;
-    complain("interrupted; a resource that was begun is FAILED and keeps what arrived");
+    if (cancel.aborted) complain(INTERRUPTED);
+    else if (failureCode(error, first) !== EXIT.interrupted) throw error;
+    else complain(described(error));
     return EXIT.interrupted;
   }
 }
 
+/** The exit code of a failure; what was to end before there was a file was interrupted. */
+function failureCode(error: unknown, stop: AbortSignal): number {
+  const isStopped = stop.aborted && toStreamError(error).code === "ABORTED";
+  return isStopped ? EXIT.interrupted : exitCodeOf(error);
+}
+
 /** What is told of an upload, when it begins and at its end. */
 interface Told extends Partial<UploadResult> {
-  reference: string;
+  /** Null when it failed before it stood. */
+  reference: string | null;
   stepReference?: string;
   filename: string;
   contextId: string | null;
+  /** Told to programs only. */
+  failure?: { code: ErrorCode; message: string };
 }
 
 /** How one of perhaps several uploads is shown. */
@@ -300,11 +343,46 @@ interface Showing {
   contextId: string | undefined;
   progress: Progress;
   say(told: Told): Promise<void>;
+  /** Tells a person where it can be watched. */
+  show(reference: string): Promise<void>;
 }
 
-/** Pushes what is at a path; returns its size. */
+/** A path, and the name that its resource is given. */
+interface Pushed {
+  path: string;
+  name: string | undefined;
+}
+
+/** Pushes what is at a path, and tells programs when that fails; returns its size. */
 async function pushPath(
-  { path, name }: { path: string; name: string | undefined },
+  file: Pushed,
+  options: Options,
+  signals: PushSignals,
+  showing: Showing,
+): Promise<number> {
+  const { contextId = null } = showing;
+  const filename = file.name ?? (file.path === "-" ? PIPE_NAME : basename(file.path));
+  const none: Told = { reference: null, filename, contextId };
+  let running = none;
+  const say = (told: Told) => {
+    running = told.size === undefined ? told : none;
+    return showing.say(told);
+  };
+  try {
+    return await pushFiles(file, options, signals, { ...showing, say });
+  } catch (error) {
+    await showing.say({ ...running, failure: failureOf(error) });
+    throw error;
+  }
+}
+
+function failureOf(error: unknown): Told["failure"] {
+  const { code, message } = toStreamError(error);
+  return { code, message };
+}
+
+async function pushFiles(
+  { path, name }: Pushed,
   options: Options,
   { stop, cancel }: PushSignals,
   showing: Showing,
@@ -334,6 +412,7 @@ async function pushNamed(
     untilIdleMs: options.number("until-idle"),
     untilPid: options.number("until-pid"),
     untilFile: options.text("until-file"),
+    onMissing: () => notice(`${visible(path)} is not there: waiting for it`),
   });
   let bytes = 0;
   const context = { contextId: showing.contextId ?? `push-${crypto.randomUUID()}` };
@@ -361,7 +440,7 @@ async function pushSource(
   source: Source,
   options: Options,
   cancel: AbortSignal,
-  { contextId, progress, say }: Showing,
+  { contextId, progress, say, show }: Showing,
 ): Promise<number> {
   const charset = options.text("charset");
   const bytes = charset === undefined
@@ -384,7 +463,7 @@ async function pushSource(
   };
   try {
     await say(told);
-    if (isTerminal) void showPage(reference, options);
+    if (isTerminal) void show(reference);
     progress.expect(charset === undefined ? source.size : null);
     await transfer.pushed(bytes, upload).pipeTo(upload.writable, { signal: cancel });
     const result = await upload.done;
@@ -400,12 +479,16 @@ async function pushSource(
   }
 }
 
-/** Tells a person where the upload can be watched; a server that does not say is no reason to wait or to fail. */
+/** Tells a person where the upload can be watched. */
 async function showPage(reference: string, options: Options): Promise<void> {
-  try {
-    const { view } = await getResource(reference, await credentialsOf(options, reference));
-    if (view !== null && view !== undefined) notice(`watch it at ${visible(view)}`);
-  } catch { /* A token that may upload need not be allowed to read. */ }
+  const page = await pageOf(options, reference, options.text("resume"));
+  if (page !== null) notice(`watch it at ${visible(page)}`);
+}
+
+/** Tells a person where all uploads of a context can be watched. */
+async function showContext(reference: string, contextId: string, options: Options): Promise<void> {
+  const page = await pageOf(options, reference);
+  if (page !== null) notice(`watch them at ${visible(contextPage(page, contextId))}`);
 }
 
 /** What contradicts itself is told before anything is opened. */
@@ -526,7 +609,7 @@ function metadataOf(
   source: Source,
   options: Options,
 ): ResourceMetadata {
-  const filename = name ?? (path === "-" ? "stdin.log" : source.name);
+  const filename = name ?? (path === "-" ? PIPE_NAME : source.name);
   // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
   const isNamelessPipe = path === "-" && !filename.includes(".");
   const mimeType = options.text("type") ??

@@ -8,13 +8,13 @@ import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { Announcer, visible } from "../output/output.ts";
-import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
+import { type NamedResource, resourceOf } from "../references.ts";
 import { complain } from "../output/stderr.ts";
 
 /** Deletes resources. */
 export const rm: Command = {
   name: "rm",
-  summary: `delete resources with their data; ${REFERENCE_HELP}`,
+  summary: "delete resources with their data",
   positionals: ["[REF…]"],
   options: {
     context: { kind: "text", value: "ID", help: "delete all that are in an upload context" },

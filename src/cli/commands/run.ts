@@ -14,9 +14,11 @@ import { startTimer } from "../../timer.ts";
 import type { BackgroundUpload } from "../uploads/background_upload.ts";
 import { type Command, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { described } from "../exit_codes.ts";
 import { idOf } from "../references.ts";
 import { ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
 import { uploadOutput } from "../uploads/output_upload.ts";
+import { pageOf } from "../uploads/pages.ts";
 import { startAtTerminal } from "../script.ts";
 import { passSignals } from "../signals.ts";
 import { complain, notice, terminalIsRaw, writeLine } from "../output/stderr.ts";
@@ -122,6 +124,8 @@ class Run {
   readonly #credentials: Credentials;
   readonly #tees: Tee[];
   readonly #uploads: BackgroundUpload[];
+  /** Each tells where people watch an upload. */
+  readonly #pages: Promise<void>[] = [];
 
   constructor(
     child: Child,
@@ -156,6 +160,7 @@ class Run {
       for (const upload of this.#uploads) upload.giveUp(reason);
     });
     const failures = await Promise.all(this.#uploads.map(({ over }) => over));
+    await Promise.all(this.#pages);
     if (this.#options.flag("json")) this.#tellEnds(exit, failures);
     return this.#exitCode(exit, failures.find((failure) => failure !== null));
   }
@@ -173,8 +178,10 @@ class Run {
 
   #exitCode({ exitCode, signal }: ChildExit, failure: StreamError | undefined): number {
     const code = exitCode ?? 128 + constants.signals[signal as NodeJS.Signals];
+    const isLost = failure !== undefined && !this.#bestEffort;
+    if (isLost && code === 0) throw failure;
+    if (isLost && !this.#options.flag("json")) complain(described(failure));
     if (code !== 0) return code;
-    if (failure !== undefined && !this.#bestEffort) throw failure;
     const unwritten = this.#tees.map(({ failure }) => failure)
       .find((failure) => failure !== null && !(failure instanceof ReaderGone));
     if (unwritten !== undefined) throw unwritten;
@@ -192,14 +199,23 @@ class Run {
       begun: (reference) => {
         const told = { event: "begun", filename, reference, contextId: contextId ?? null };
         this.#say(`${filename}: ${reference}`, told);
+        this.#pages.push(this.#showPage(filename, reference));
       },
       say: (text) => this.#say(text, { event: "notice", filename, message: text }),
+      complain: (text) => this.#say(text, { event: "notice", filename, message: text }, complain),
     });
   }
 
-  #say(text: string, told: Record<string, unknown>): void {
+  async #showPage(filename: string, reference: string): Promise<void> {
+    if (this.#options.flag("quiet")) return;
+    const view = await pageOf(this.#options, reference);
+    if (view === null) return;
+    this.#say(`${filename}: watch it at ${view}`, { event: "viewable", filename, reference, view });
+  }
+
+  #say(text: string, told: Record<string, unknown>, say = notice): void {
     if (this.#options.flag("json")) writeLine(visibleJson(told));
-    else notice(visible(text));
+    else say(visible(text));
   }
 
   /** Tells programs how the command ended, and what became of each upload. */

@@ -7,7 +7,7 @@ import { type LinePosition, type SearchMatch, toStreamError } from "../../protoc
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { printLine, ReaderGone, visibleJson } from "../output/output.ts";
-import { type NamedResource, REFERENCE_HELP, resourceOf } from "../references.ts";
+import { type NamedResource, resourceOf } from "../references.ts";
 import { complain } from "../output/stderr.ts";
 import { isColoured, styled } from "../output/terminal.ts";
 
@@ -22,7 +22,7 @@ const FOUND = 0, NOT_FOUND = 1, TROUBLE = 2;
 /** Searches the lines of a resource. */
 export const search: Command = {
   name: "search",
-  summary: `search the lines of a resource on the server; ${REFERENCE_HELP}`,
+  summary: "search the lines of a resource on the server",
   positionals: ["REF", "PATTERN"],
   options: {
     "fixed-strings": {
@@ -47,6 +47,10 @@ export const search: Command = {
     "stream search run-17/build.log -F 'undefined reference' --json",
   ],
   async run([reference, pattern], options) {
+    for (const name of ["before-context", "after-context", "context"]) {
+      if (!options.flag("json") || options.number(name) === undefined) continue;
+      throw new UsageError(`--json and --${name} exclude each other: JSON has matches only`);
+    }
     try {
       return await runSearch(await resourceOf(options, reference), pattern, options);
     } catch (error) {
@@ -118,7 +122,8 @@ function printerOf(resource: NamedResource, options: Options): Printer {
   const nothing = () => Promise.resolve();
   if (options.flag("quiet")) return { match: nothing, end: nothing };
   if (options.flag("count")) {
-    return { match: nothing, end: (found) => printLine(String(found)) };
+    const text = (count: number) => options.flag("json") ? visibleJson({ count }) : String(count);
+    return { match: nothing, end: (count) => printLine(text(count)) };
   }
   if (options.flag("json")) {
     return { match: (match) => printLine(visibleJson(match)), end: nothing };

@@ -84,13 +84,13 @@ export const serve: Command = {
     },
     "step-contexts": {
       kind: "text",
-      value: "WHICH",
+      value: "known|make",
       help:
         "contexts that Step clients may name: known ones, or any: make what nobody made (default known)",
     },
     durability: {
       kind: "text",
-      value: "MODE",
+      value: "os|disk",
       help:
         "what acknowledged bytes survive: os (a killed server) or disk (a power loss) (default os)",
     },
@@ -185,7 +185,7 @@ export const serve: Command = {
     "no-tus": { kind: "flag", help: "take no uploads from clients of tus, at /tus" },
     "log-format": {
       kind: "text",
-      value: "FORMAT",
+      value: "human|json",
       help: "log to stderr as human or json (default human)",
     },
   },

@@ -7,12 +7,12 @@ import type { ResourceInfo } from "../../protocol.ts";
 import { type Command, EXIT, SERVER_OPTION, table } from "../command.ts";
 import { printLine, visible, visibleJson } from "../output/output.ts";
 import { outcomeText } from "../uploads/outcome.ts";
-import { REFERENCE_HELP, resourceOf } from "../references.ts";
+import { resourceOf } from "../references.ts";
 
 /** Shows one resource. */
 export const status: Command = {
   name: "status",
-  summary: `show what the server knows of a resource; ${REFERENCE_HELP}`,
+  summary: "show what the server knows of a resource",
   positionals: ["REF"],
   options: {
     json: { kind: "flag", help: "print one JSON object" },

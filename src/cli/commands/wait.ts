@@ -16,7 +16,7 @@ import { outcomeText } from "../uploads/outcome.ts";
 import { inParallel } from "../uploads/parallel.ts";
 import { printLine, visible, visibleJson } from "../output/output.ts";
 import { RETRY_NOTICES } from "../output/progress.ts";
-import { REFERENCE_HELP, resourceOf } from "../references.ts";
+import { resourceOf } from "../references.ts";
 
 /** Resources that are waited for at once. */
 const AT_ONCE = 64;
@@ -24,7 +24,7 @@ const AT_ONCE = 64;
 /** Waits for the end of resources. */
 export const wait: Command = {
   name: "wait",
-  summary: `wait until resources have ended; ${REFERENCE_HELP}`,
+  summary: "wait until resources have ended",
   positionals: ["[REF…]"],
   options: {
     context: { kind: "text", value: "ID", help: "wait for all that are in an upload context" },

@@ -88,13 +88,11 @@ export async function lastBytesOf(path: string, byteCount: number): Promise<Uint
  * @throws {StreamError} SOURCE_FAILED that names the path.
  */
 export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output> {
-  const failed = (error: unknown) =>
-    new StreamError("SOURCE_FAILED", `cannot write ${path}: ${reasonOf(error)}`);
   let handle: FileHandle;
   try {
     handle = await open(path, flags);
   } catch (error) {
-    throw failed(error);
+    throw unwritable(path, error);
   }
   const stats = await handle.stat();
   const mayWait = stats.isFIFO() || stats.isSocket() || isatty(handle.fd);
@@ -104,11 +102,20 @@ export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output
         if (mayWait) await handle.writeFile(bytes);
         else writeFully(handle.fd, bytes);
       } catch (error) {
-        throw failed(error);
+        throw unwritable(path, error);
       }
     },
     close: () => handle.close(),
   };
+}
+
+/**
+ * What is told of a file that cannot be written.
+ * @param path Its path.
+ * @param error What was thrown.
+ */
+export function unwritable(path: string, error: unknown): StreamError {
+  return new StreamError("SOURCE_FAILED", `cannot write ${path}: ${reasonOf(error)}`);
 }
 
 /** A thread's round trip costs several times what the page cache does. */

@@ -30,8 +30,10 @@ export interface OutputUpload {
   bestEffort: boolean;
   /** Tells where it can be followed. */
   begun(reference: string): void;
-  /** Tells a person what goes wrong. */
+  /** Tells a person how things go. */
   say(text: string): void;
+  /** Tells a person what failed, also one who wants to hear nothing else. */
+  complain(text: string): void;
 }
 
 /**
@@ -40,7 +42,7 @@ export interface OutputUpload {
  * @param output What is uploaded, and how.
  */
 export function uploadOutput(options: Options, output: OutputUpload): BackgroundUpload {
-  const { tees, metadata, credentials, bestEffort, begun, say } = output;
+  const { tees, metadata, credentials, bestEffort, begun, say, complain } = output;
   const { filename } = metadata;
   let isAway = false;
   const limitBytes = options.number("spool-limit") ?? SPOOL_BYTES;
@@ -75,7 +77,7 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
   });
   upload.over.then((failure) => {
     if (failure !== null && bestEffort) {
-      say(`${filename} is not uploaded as a whole: ${failure.message}`);
+      complain(`${filename} is not uploaded as a whole: ${failure.message}`);
     }
   });
   return upload;

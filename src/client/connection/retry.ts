@@ -48,7 +48,7 @@ export class Retries {
   /**
    * Waits before the next attempt: exponentially longer, with jitter, so that a thousand clients of a
    * restarted server do not come at once. A server that says when to come is not asked earlier, except for a last time
-   * at the end.
+   * when the time is over.
    * @param error What went wrong.
    * @param stop Ends the wait.
    * @returns False when there is to be no further attempt.
@@ -58,7 +58,7 @@ export class Retries {
     if (this.#isFirst && error instanceof NoServerError) return false;
     if (!isTransient(error) || leftMs <= 0 || stop.aborted) return false;
     const jitteredMs = Math.round(this.#delayMs * (0.5 + Math.random() / 2));
-    const delayMs = Math.max(jitteredMs, Math.min(retryAfterMs(error), Math.ceil(leftMs)));
+    const delayMs = Math.min(Math.max(jitteredMs, retryAfterMs(error)), Math.ceil(leftMs));
     this.#delayMs = Math.min(this.#delayMs * 2, LONGEST_DELAY_MS);
     this.#options.onRetry?.(error, delayMs);
     const { promise, resolve } = Promise.withResolvers<unknown>();

@@ -9,6 +9,7 @@ import {
   checkOutcome,
   DIGESTS,
   type ErrorCode,
+  failureOf,
   isFinal,
   LIMITS,
   type Message,
@@ -381,9 +382,9 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   }
 
   /** Tells readers of statuses that the upload is FAILED; the server says so when nobody is connected. */
-  #tellFailed({ code, message }: StreamError): void {
+  #tellFailed(reason: StreamError): void {
     if (this.#state.name === "COMPLETED" || isFinal(this.status.transferStatus)) return;
-    this.tell({ transferStatus: "FAILED", failure: `${code}: ${message}` });
+    this.tell({ transferStatus: "FAILED", failure: failureOf(reason) });
   }
 
   #signal(): void {

@@ -19,6 +19,8 @@ import { DIGEST_VERSION } from "../../digest.ts";
 import {
   checkOutcome,
   type DigestAlgorithm,
+  failureOf,
+  isFinal,
   type Outcome,
   type ResourceStatus,
   StreamError,
@@ -152,7 +154,7 @@ export class Appender {
     this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
     this.#progress = new ProgressRecord({
       tellsPauses: options.lease.ms !== Infinity,
-      tell: () => this.#catalog(this.#status, { digestState: this.#digestState() }),
+      tell: () => this.#recordProgress(),
       failed: (error) => this.#failed(error),
     });
     this.#status = options.status;
@@ -250,6 +252,19 @@ export class Appender {
   }
 
   /**
+   * Takes down what the uploader announces of the whole, so that whoever goes on with the upload is held to it.
+   * @throws {StreamError} FENCED, NOT_READY, STORAGE_FAILED.
+   */
+  async keepAnnounced(announced: Announcement): Promise<void> {
+    const { size, checksum } = this.announced;
+    if (announced.size === size && announced.checksum === checksum) return;
+    this.announced = announced;
+    const { durability, catalog } = this.#options;
+    await this.#recordProgress();
+    if (durability === "disk") await catalog.sync?.();
+  }
+
+  /**
    * Appends bytes that count whole or not at all, with the annotation that belongs to them: whatever ends this
    * process, both are there or neither is.
    * @param bytes They belong to the appender from now on.
@@ -284,7 +299,7 @@ export class Appender {
     const { durability, catalog } = this.#options;
     this.#intent = intent;
     try {
-      await this.#catalog(this.#status, { digestState: this.#digestState() });
+      await this.#recordProgress();
       if (durability === "disk") await catalog.sync?.();
     } catch (error) {
       this.#intent = null;
@@ -308,7 +323,8 @@ export class Appender {
    * @param checksum The uploader's digest, in hexadecimal; null when it has none but what it announced.
    * @param size The uploader's count of bytes, if it said.
    * @param outcome How its producer ended, if it said.
-   * @throws {StreamError} CHECKSUM_MISMATCH, STORAGE_FAILED, BAD_REQUEST for no outcome, after the resource was made FAILED.
+   * @throws {StreamError} CHECKSUM_MISMATCH, STORAGE_FAILED, BAD_REQUEST for no outcome, after the resource was made FAILED;
+   * FENCED when another owner has it.
    */
   async complete(
     checksum: string | null,
@@ -341,10 +357,10 @@ export class Appender {
       result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
       return "OVER";
     });
-    if (result === null) {
-      throw new StreamError("ABORTED", this.#status.failure ?? "the upload is over");
-    }
-    return result;
+    if (result !== null) return result;
+    const { transferStatus, failure } = this.#status;
+    if (!isFinal(transferStatus)) throw fenced();
+    throw new StreamError("ABORTED", failure ?? "the upload is over");
   }
 
   /**
@@ -404,7 +420,7 @@ export class Appender {
   /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
   async #failNow(error: StreamError): Promise<void> {
     const { writer, catalog } = this.#options;
-    const failure = `${error.code}: ${error.message}`;
+    const failure = failureOf(error);
     let { currentSize: size, durableSize } = this.#status;
     let lines = this.#readableLines;
     try {
@@ -645,6 +661,11 @@ export class Appender {
       life,
       failure: null,
     };
+  }
+
+  /** Has the record tell what was told last, and what belongs to it. */
+  #recordProgress(): Promise<void> {
+    return this.#catalog(this.#status, { digestState: this.#digestState() });
   }
 
   async #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {

@@ -9,6 +9,7 @@ import type { Ownership, ResourceRecord } from "../../catalog.ts";
 import { createDigest } from "../../digest.ts";
 import {
   type ErrorCode,
+  failureOf,
   isFinal,
   StreamError,
   toStreamError,
@@ -370,7 +371,7 @@ export class Handover {
       ...(isGone
         ? { size: 0, durableSize: 0, lines: record.metadata.supportsLineAccess ? 0 : null }
         : {}),
-      failure: `STORAGE_FAILED: ${error.message}`,
+      failure: failureOf(new StreamError("STORAGE_FAILED", error.message)),
       digestState: null,
       owner: null,
       updatedAtMs: this.#parts.clock.nowMs,

@@ -8,8 +8,8 @@ import { offsetOf } from "./offsets.ts";
 import type { Produced } from "./producers.ts";
 
 /** Tells where a stream ends, or where the next read begins. */
-export function tellOffset(c: Context, byteOffset: number): void {
-  c.header("stream-next-offset", offsetOf(byteOffset));
+export function tellOffset(c: Context, life: string, byteOffset: number): void {
+  c.header("stream-next-offset", offsetOf(life, byteOffset));
 }
 
 /** Tells that nothing comes any more. */

@@ -35,7 +35,8 @@ export interface Content {
 
 /** The result of an append, as the answer tells it. */
 interface Result {
-  /** Where the stream ends now. */
+  /** Its life, and where it ends now. */
+  life: string;
   end: number;
   /** Whether it is closed. */
   isClosed: boolean;
@@ -154,6 +155,7 @@ async function addToOpen(
   produced: Produced | null,
 ): Promise<Result> {
   const facts = parseFacts(appender.annotation);
+  const { life } = appender.resource.status;
   if (bytes.length > 0) checkType(c, facts);
   const verdict = produced === null ? null : judge(facts, produced);
   if (verdict?.is === "REFUSED") {
@@ -161,7 +163,7 @@ async function addToOpen(
     throw verdict.error;
   }
   if (verdict?.is === "KNOWN") {
-    return { end: appender.received, isClosed: false, seq: verdict.seq, isLonger: false };
+    return { life, end: appender.received, isClosed: false, seq: verdict.seq, isLonger: false };
   }
   checkSeq(facts, seq);
   const added = bytes.length > 0 && isJson(facts) ? linesIn(bytes) : bytes;
@@ -181,6 +183,7 @@ async function addToOpen(
   await addRest(appender, gatherer, annotationOf(next));
   if (closes) await appender.complete(null);
   return {
+    life,
     end: appender.received,
     isClosed: closes === true,
     seq: produced?.seq ?? 0,
@@ -207,15 +210,15 @@ async function toClosed(
   produced: Produced | null,
 ): Promise<Result> {
   const { annotation, status } = await resources.get(id);
-  const end = status.currentSize;
+  const { life, currentSize: end } = status;
   const closer = isShared ? parseFacts(annotation).closer : undefined;
   const isCloser = produced !== null && closer?.id === produced.id &&
     closer.epoch === produced.epoch && closer.seq === produced.seq;
   if (isCloser || produced === null && closes && bytes.length === 0) {
-    return { end, isClosed: true, seq: produced?.seq ?? 0, isLonger: false };
+    return { life, end, isClosed: true, seq: produced?.seq ?? 0, isLonger: false };
   }
   tellClosed(c);
-  tellOffset(c, end);
+  tellOffset(c, life, end);
   throw new StreamError("CONFLICT", "the stream is closed");
 }
 
@@ -234,9 +237,9 @@ function checkSeq(facts: StreamFacts, seq: string | undefined): void {
 function answer(
   c: Context,
   produced: Produced | null,
-  { end, isClosed, seq, isLonger }: Result,
+  { life, end, isClosed, seq, isLonger }: Result,
 ): Response {
-  tellOffset(c, end);
+  tellOffset(c, life, end);
   if (isClosed) tellClosed(c);
   if (produced === null) return c.body(null, 204);
   tellProducer(c, produced, seq);

@@ -2,6 +2,7 @@
  * Creation of streams, empty or with their first bytes, and as forks of others.
  * @module
  */
+import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { checkMetadata, DIGESTS, StreamError, toStreamError } from "../../protocol.ts";
 import { type Appender, readRange, type Resource } from "../../resources.ts";
@@ -15,10 +16,12 @@ import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./
 import { contentTypeIn, type Creation, digestsIn, STREAMS_PATH } from "./fields.ts";
 import { endOfMessages, linesIn } from "./json.ts";
 import type { StreamParts } from "./parts.ts";
-import { type Stream, streamId } from "./streams.ts";
+import { checkSaid, type Stream, streamId } from "./streams.ts";
 
 /** Streams that may be forked from one: their ids are written with every append to it. */
 const MAX_FORKS = 256;
+/** Lives that a fork of forks knows the offsets of: they are written with every append to it. */
+const MAX_LIVES = 100;
 /** Paths of the protocol's own, for what is not spoken here. */
 const RESERVED = /^__ds(\/|$)/;
 const BYTES = "application/octet-stream";
@@ -49,7 +52,8 @@ export async function create(c: Context, parts: StreamParts, said: Creation): Pr
     const stream = await findExisting(parts, id);
     if (!made) checkSame(stream, said, wanted);
     tellReferences(c, parts, id);
-    tellOffset(c, stream.view.status.currentSize);
+    const { life, currentSize } = stream.view.status;
+    tellOffset(c, life, currentSize);
     if (stream.view.status.transferStatus === "COMPLETED") tellClosed(c);
     c.header("content-type", stream.facts.contentType);
     if (!made) return c.body(null, 200);
@@ -105,7 +109,7 @@ async function make(
       annotation: isEmpty && !said.closes ? annotationOf(facts) : creating,
     });
     try {
-      await fill(parts, appender, facts, inherited, content);
+      await fill(c, parts, appender, facts, inherited, content);
       if (said.closes) await appender.complete(null);
     } catch (error) {
       await resources.delete(id, { force: true }).catch(() => {});
@@ -136,6 +140,7 @@ async function isFree({ resources }: StreamParts, id: string): Promise<boolean> 
 
 /** Gives a stream its first bytes; the last append of them says that it is created. */
 async function fill(
+  c: Context,
   parts: StreamParts,
   appender: Appender,
   facts: StreamFacts,
@@ -147,7 +152,7 @@ async function fill(
   if (inherited !== null && inherited.end > 0) {
     const creating = annotationOf({ ...facts, creating: true });
     await parts.streams.addFork(inherited.source, appender.resource.id, MAX_FORKS);
-    await copy(parts, appender, inherited, creating, isFollowed ? creating : created);
+    await copy(c, parts, appender, inherited, creating, isFollowed ? creating : created);
   } else if (inherited !== null) {
     await parts.streams.addFork(inherited.source, appender.resource.id, MAX_FORKS);
   }
@@ -158,13 +163,14 @@ async function fill(
 }
 
 async function copy(
-  { resources }: StreamParts,
+  c: Context,
+  parts: StreamParts,
   appender: Appender,
   { source, end }: Inherited,
   meanwhile: string,
   afterwards: string,
 ): Promise<void> {
-  await using opened = await resources.open(source.id);
+  await using opened = await openFor(c, parts, source.id, source.view);
   for (let at = 0; at < end;) {
     const pieces: Uint8Array[] = [];
     const next = Math.min(end, at + PIECE_BYTES);
@@ -190,11 +196,12 @@ async function findSource(
   await checkReadable(c, parts, id);
   const source = await findExisting(parts, id);
   const size = source.view.status.currentSize;
-  const offset = forkOffset ?? size;
+  if (forkOffset !== undefined) checkSaid(source, forkOffset);
+  const offset = forkOffset?.byteOffset ?? size;
   if (offset > size) {
     throw new StreamError("BAD_REQUEST", "Stream-Fork-Offset is beyond the end of the source");
   }
-  return { source, end: await endOf(parts, source, offset, forkSubOffset ?? 0) };
+  return { source, end: await endOf(c, parts, source, offset, forkSubOffset ?? 0) };
 }
 
 /** A fork is as good as a read of its source. */
@@ -220,7 +227,8 @@ function pathIn({ references }: StreamParts, c: Context, source: string): string
 
 /** Where the bytes end that a fork takes. */
 async function endOf(
-  { resources }: StreamParts,
+  c: Context,
+  parts: StreamParts,
   { id, view, facts }: Stream,
   offset: number,
   subOffset: number,
@@ -228,7 +236,7 @@ async function endOf(
   const size = view.status.currentSize;
   const json = isJson(facts);
   if (!json && offset + subOffset <= size) return offset + subOffset;
-  await using opened = await resources.open(id);
+  await using opened = await openFor(c, parts, id, view);
   if (json && await isBetweenMessages(opened.resource, offset)) {
     const end = await behindMessages(opened.resource, offset, size, subOffset);
     if (end !== null) return end;
@@ -272,17 +280,20 @@ function factsWanted(
     const contentType = given !== undefined && isMediaType(given) ? given : BYTES;
     return { contentType, ...lifeOf(ttlS, expiresAt, nowMs) };
   }
-  const { source: { id, facts, view } } = inherited;
+  const { source: { id, facts, view }, end } = inherited;
   if (given !== undefined && mediaTypeOf(given) !== mediaTypeOf(facts.contentType)) {
     throw new StreamError("CONFLICT", `the source is ${facts.contentType}, the fork ${given}`);
   }
-  const byteOffset = forkOffset ?? view.status.currentSize;
+  const { life, currentSize } = view.status;
+  const byteOffset = forkOffset?.byteOffset ?? currentSize;
+  const lives: [string, number][] = [[life, end], ...facts.lives ?? []];
   return {
     contentType: facts.contentType,
     ...(ttlS === undefined && expiresAt === undefined
       ? lifeOf(facts.ttlS, facts.expiresAt, nowMs)
       : lifeOf(ttlS, expiresAt, nowMs)),
     origin: { id, byteOffset, subOffset: forkSubOffset ?? 0 },
+    lives: lives.slice(0, MAX_LIVES).map(([life, last]) => [life, Math.min(last, end)]),
   };
 }
 
@@ -320,7 +331,7 @@ function checkSame({ isShared, view, facts }: Stream, said: Creation, wanted: St
     mediaTypeOf(facts.contentType) === mediaTypeOf(wanted.contentType) &&
     facts.ttlS === wanted.ttlS && facts.expiresAt === wanted.expiresAt &&
     facts.origin?.id === wanted.origin?.id &&
-    (said.forkOffset === undefined || facts.origin?.byteOffset === said.forkOffset) &&
+    (said.forkOffset === undefined || facts.origin?.byteOffset === said.forkOffset.byteOffset) &&
     (facts.origin?.subOffset ?? 0) === (wanted.origin?.subOffset ?? 0);
   if (isSame) return;
   throw new StreamError("CONFLICT", "there is such a stream already, made in another way");

@@ -54,6 +54,8 @@ export interface StreamFacts {
   closer?: Closer;
   /** Where it was forked from. */
   origin?: Origin;
+  /** The lives that it was forked from, and where their bytes end in it. */
+  lives?: [life: string, end: number][];
   /** Ids of the resources that were forked from it. */
   forks?: string[];
   /** It is being created: its first bytes are not there yet. */

@@ -2,6 +2,7 @@
  * Reads of streams: what is there, and what comes, by long-poll.
  * @module
  */
+import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type OpenResource, readFast, type Resource } from "../../resources.ts";
@@ -14,7 +15,7 @@ import { arrayLength, arrayOf, endOfLines } from "./json.ts";
 import { cursorAfter, offsetOf } from "./offsets.ts";
 import type { StreamParts } from "./parts.ts";
 import { sendEvents } from "./sse.ts";
-import { type Stream, streamId } from "./streams.ts";
+import { checkSaid, type Stream, streamId } from "./streams.ts";
 import { Wait } from "./wait.ts";
 
 /** The most of one answer. */
@@ -28,20 +29,21 @@ const LATE_MS = 2000;
 
 /** `GET /streams/PATH`: the bytes from an offset on. */
 export async function read(c: Context, parts: StreamParts, said: Read): Promise<Response> {
-  const { streams, resources } = parts;
+  const { streams } = parts;
   const id = await streamId(said.path);
   const stream = await streams.find(id);
   tellReferences(c, parts, id);
   if (c.req.method === "HEAD") return tellOf(c, stream);
   const [position] = said.offset ?? [];
+  if (position !== undefined && position !== "now") checkSaid(stream, position);
   if (said.live !== undefined && position === undefined) {
     throw new StreamError("BAD_REQUEST", `live=${said.live} wants an offset: -1 is the beginning`);
   }
   streams.touch(stream);
   await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await resources.open(id, stream.view));
+  const opened = stack.use(await openFor(c, parts, id, stream.view));
   const { resource } = opened;
-  const start = position === "now" ? resource.status.currentSize : position ?? 0;
+  const start = position === "now" ? resource.status.currentSize : position?.byteOffset ?? 0;
   await checkStart(c, parts, stream, resource, start);
   if (said.live === "sse") {
     const response = await sendEvents(c, parts, stream, opened, start, said);
@@ -65,15 +67,15 @@ export async function read(c: Context, parts: StreamParts, said: Read): Promise<
 
 /** `HEAD`: everything but bytes. */
 function tellOf(c: Context, { view, facts }: Stream): Response {
-  const { transferStatus, currentSize, failure } = view.status;
-  tellOffset(c, currentSize);
+  const { transferStatus, currentSize, failure, life } = view.status;
+  tellOffset(c, life, currentSize);
   c.header("content-type", facts.contentType);
   c.header("cache-control", "no-store");
   if (transferStatus === "COMPLETED") tellClosed(c);
   c.header("stream-transfer-status", transferStatus);
   if (facts.ttlS !== undefined) c.header("stream-ttl", String(facts.ttlS));
   if (facts.expiresAt !== undefined) c.header("stream-expires-at", facts.expiresAt);
-  if (failure === null) c.header("etag", etagOf(view.status.life, 0, currentSize, transferStatus));
+  if (failure === null) c.header("etag", etagOf(life, 0, currentSize, transferStatus));
   return c.body(null);
 }
 
@@ -97,7 +99,7 @@ async function send(
     c.header("etag", etag);
     // Only what is full stays as it is; what reaches the end is asked for again before it is used.
     c.header("cache-control", isAtEnd ? "private, no-cache" : "private, max-age=60");
-    tellOffset(c, end);
+    tellOffset(c, life, end);
     if (isAtEnd) c.header("stream-up-to-date", "true");
     if (isAtEnd && transferStatus === "COMPLETED") tellClosed(c);
     if (live !== undefined) c.header("stream-cursor", cursorAfter(cursor));
@@ -151,7 +153,7 @@ export async function readWhole(resource: Resource, from: number, to: number): P
 
 /** `offset=now`: where it ends, without a byte. */
 function tellEnd(c: Context, { facts }: Stream, { status }: Resource): Response {
-  tellOffset(c, status.currentSize);
+  tellOffset(c, status.life, status.currentSize);
   c.header("stream-up-to-date", "true");
   c.header("cache-control", "no-store");
   c.header("content-type", facts.contentType);
@@ -166,7 +168,7 @@ function tellNothing(
   start: number,
   { cursor }: Read,
 ): Response {
-  tellOffset(c, start);
+  tellOffset(c, status.life, start);
   c.header("stream-up-to-date", "true");
   c.header("cache-control", "no-store");
   c.header("stream-cursor", cursorAfter(cursor));
@@ -185,15 +187,15 @@ async function checkStart(
   const isThere = () => resource.status.currentSize >= start || isOver(resource);
   if (!isThere()) await new Wait(c, parts, resource).until(isThere, LATE_MS);
   checkThere(resource, start);
-  const { currentSize } = resource.status;
+  const { currentSize, life } = resource.status;
   if (start > currentSize) {
     throw new StreamError(
       "RANGE_NOT_AVAILABLE",
-      `the stream ends at ${offsetOf(currentSize)}, before ${offsetOf(start)}`,
+      `the stream ends at ${offsetOf(life, currentSize)}, before ${offsetOf(life, start)}`,
     );
   }
   if (!isJson(facts) || await isBetweenMessages(resource, start)) return;
-  throw new StreamError("BAD_REQUEST", `no message begins at ${offsetOf(start)}`);
+  throw new StreamError("BAD_REQUEST", `no message begins at ${offsetOf(life, start)}`);
 }
 
 /** @throws {StreamError} NOT_FOUND for one that was deleted meanwhile; GONE at the end of one that failed. */

@@ -98,7 +98,7 @@ async function* events(
       at = end;
       const isAtEnd = at === status.currentSize;
       const isClosed = isAtEnd && status.transferStatus === "COMPLETED";
-      const control = () => controlOf(at, isAtEnd, isClosed, cursor);
+      const control = () => controlOf(offsetOf(status.life, at), isAtEnd, isClosed, cursor);
       touch();
       const data = piece?.length ? event("data", form.dataOf(piece)) : "";
       if (isLonger || isClosed || !isTold) yield encode(data + control());
@@ -181,18 +181,16 @@ function wholeText(bytes: Uint8Array): number {
 }
 
 function controlOf(
-  at: number,
+  streamNextOffset: string,
   isAtEnd: boolean,
   isClosed: boolean,
   cursor: string | undefined,
 ): string {
-  const control = isClosed
-    ? { streamNextOffset: offsetOf(at), streamClosed: true, upToDate: true }
-    : {
-      streamNextOffset: offsetOf(at),
-      streamCursor: cursorAfter(cursor),
-      ...(isAtEnd ? { upToDate: true } : {}),
-    };
+  const control = isClosed ? { streamNextOffset, streamClosed: true, upToDate: true } : {
+    streamNextOffset,
+    streamCursor: cursorAfter(cursor),
+    ...(isAtEnd ? { upToDate: true } : {}),
+  };
   return event("control", JSON.stringify(control));
 }
 

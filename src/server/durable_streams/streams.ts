@@ -5,11 +5,19 @@
  * forked is copied; a source that is deleted leaves its path taken as long as there are forks, and nothing of its bytes.
  * @module
  */
-import { foldResourceId, isFinal, isUuid, StreamError, toStreamError } from "../../protocol.ts";
+import {
+  checkLife,
+  foldResourceId,
+  isFinal,
+  isUuid,
+  StreamError,
+  toStreamError,
+} from "../../protocol.ts";
 import type { Resources, ResourceView } from "../../resources.ts";
 import { SharedUploads } from "../../session.ts";
 import { isText } from "../../mime.ts";
 import { annotationOf, factsOf, parseFacts, type StreamFacts } from "./facts.ts";
+import type { SaidOffset } from "./offsets.ts";
 
 /** Time between two looks for streams that are over, and between two pages of one. */
 const SWEEP_MS = 60_000;
@@ -30,6 +38,15 @@ export interface Stream {
   facts: StreamFacts;
   /** Whether anybody may append to it; what some other way brought here is only read. */
   isShared: boolean;
+}
+
+/**
+ * Checks an offset, which may have been told in another life of the stream.
+ * @throws {StreamError} DELETED, unless the stream was forked from that life behind the offset.
+ */
+export function checkSaid({ view, facts }: Stream, { life, byteOffset }: SaidOffset): void {
+  const isInherited = facts.lives?.some(([known, end]) => known === life && byteOffset <= end);
+  if (!isInherited) checkLife(view.status, life);
 }
 
 /** The id of the resource of a stream. */

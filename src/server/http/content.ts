@@ -14,16 +14,16 @@ import {
   type ResourceView,
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
+import { openFor } from "../opening.ts";
 import { gzipped } from "../answer/gzip.ts";
 import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answer, answerOf, type Route, route } from "../route.ts";
 import { reprDigest } from "../route/digest_fields.ts";
+import { checkMatch, type Coding, etagOf, ifMatch, isKnown } from "./etags.ts";
 import { ONE, resourceId } from "./listing.ts";
 import { type ContentPart, parseRange, partOf } from "./range.ts";
-
-type Coding = "identity" | "gzip";
 
 /** Below this, compression saves less than its headers cost. */
 const MIN_COMPRESSED_BYTES = 1024;
@@ -39,6 +39,7 @@ const PARAMETERS = {
     text,
   ),
   ifRange: inHeader("If-Range", "the ETag that the range is of", text),
+  ifMatch,
   ifNoneMatch: inHeader("If-None-Match", "ETags that are known", text),
 };
 
@@ -67,7 +68,7 @@ export function contentRoutes(parts: FaceParts): Route[] {
     },
     errors: [
       ...["NOT_FOUND", "DELETED", "RANGE_NOT_AVAILABLE", "WRONG_STATE"] as const,
-      ...["LIMIT_REACHED", "STORAGE_FAILED"] as const,
+      ...["WRONG_VERSION", "LIMIT_REACHED", "STORAGE_FAILED"] as const,
     ],
     handle: (c, asked) => send(c, parts, asked),
   })];
@@ -78,13 +79,14 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   const record = await parts.resources.get(id);
   const coding = codingOf(c, record, asked);
   const etag = etagOf(record, coding);
+  checkMatch(asked.ifMatch, etag);
   if (isKnown(asked.ifNoneMatch, etag)) {
     setCacheHeaders(c, record, etag);
     return c.body(null, 304);
   }
   const part = choosePart(c, record.status, etag, asked);
   await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await parts.resources.open(id, record));
+  const opened = stack.use(await openFor(c, parts, id, record));
   const response = await answerWith(c, parts, sourceOf(opened, part, coding, parts), () => {
     c.status(part.contentRange === null ? 200 : 206);
     setCacheHeaders(c, record, etag);
@@ -129,26 +131,6 @@ function isCompressible(
 ): boolean {
   return transferStatus === "COMPLETED" && currentSize > MIN_COMPRESSED_BYTES &&
     COMPRESSIBLE_CONTENT_TYPE_REGEX.test(mimeType);
-}
-
-/** An id may be used again after a deletion, so that a status alone names no content. */
-function etagOf({ digest, status }: ResourceView, coding: Coding): string {
-  const { transferStatus, epoch, sequence, life } = status;
-  if (transferStatus !== "COMPLETED") {
-    const tag = `"${life}.${epoch}.${sequence}"`;
-    return transferStatus === "FAILED" ? tag : `W/${tag}`;
-  }
-  const content = digest === null
-    ? `${life}.${epoch}.${sequence}`
-    : `${digest.algorithm}-${digest.value}`;
-  return coding === "identity" ? `"${content}"` : `"${content}-${coding}"`;
-}
-
-/** If-None-Match of RFC 9110, 13.1.2: by weak comparison. */
-function isKnown(header: string | undefined, etag: string): boolean {
-  const opaque = (tag: string) => tag.trim().replace(/^W\//, "");
-  if (header === undefined) return false;
-  return header.trim() === "*" || header.split(",").some((tag) => opaque(tag) === opaque(etag));
 }
 
 /** A range that is conditional on other content asks for everything. */

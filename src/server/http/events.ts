@@ -2,6 +2,7 @@
  * Events of a resource or an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
+import { openFor } from "../opening.ts";
 import { setTimeout } from "node:timers/promises";
 import type { Context } from "hono";
 import { Bell } from "../../bell.ts";
@@ -122,7 +123,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
       errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
       async handle(c, { id, lastEventId: seen = null, text: textBytes }) {
         await using stack = new AsyncDisposableStack();
-        const opened = stack.use(await parts.resources.open(id));
+        const opened = stack.use(await openFor(c, parts, id));
         const { resource } = opened;
         const { status } = resource;
         checkLife(status, seen?.life);

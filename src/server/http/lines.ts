@@ -2,6 +2,7 @@
  * Windows of lines over HTTP: their exact bytes, or JSON (PROTOCOL.md 6.2).
  * @module
  */
+import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { type LinePosition, StreamError } from "../../protocol.ts";
@@ -99,7 +100,7 @@ export function linesRoutes(parts: FaceParts): Route[] {
 async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Response> {
   const wanted = wantedIn(asked);
   await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await parts.resources.open(asked.id));
+  const opened = stack.use(await openFor(c, parts, asked.id));
   const { resource } = opened;
   if (asked.time !== undefined) wanted.start = await lineSince(resource, asked.time);
   const window = await locate(resource, wanted);
@@ -119,10 +120,10 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
 /** Where lines are, as `LocateLines` tells it: any number of them, cut to what exists. */
 async function locateOnly(
   c: Context,
-  { resources }: FaceParts,
+  parts: FaceParts,
   { id, start = 0, count = 0 }: Asked,
 ): Promise<Response> {
-  await using opened = await resources.open(id);
+  await using opened = await openFor(c, parts, id);
   tellStatus(c, opened.resource);
   return json(c, await locateLines(opened.resource, start, count));
 }

@@ -2,6 +2,7 @@
  * Resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
  * @module
  */
+import { openFor } from "../opening.ts";
 import { isResourceId, RESOURCES_PATH, StreamError, TRANSFER_STATUSES } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
@@ -19,6 +20,7 @@ import {
 import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
 import { array, orNull, RESOURCE, type Schema } from "../route/schemas.ts";
+import { checkMatch, etagOf, ifMatch } from "./etags.ts";
 import { LINE_PAGE, linesIfThere, MAX_LINES } from "./line_page.ts";
 import { cursor, limit, page } from "./paging.ts";
 
@@ -102,10 +104,11 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
       answers: { 200: answerOf("the resource", jsonOf(RESOURCE_WITH_LINES)) },
       errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
       async handle(c, { id, start, count }) {
-        const info = references.info(await resources.get(id), references.base(c));
+        const view = await resources.get(id);
+        const info = references.info(view, references.base(c));
         if (count === undefined) return json(c, info);
         if (!info.supportsLineAccess) return json(c, { ...info, window: null });
-        await using opened = await resources.open(id);
+        await using opened = await openFor(c, { resources }, id, view);
         return json(c, { ...info, window: await linesIfThere(opened.resource, start, count) });
       },
     }),
@@ -121,12 +124,15 @@ export function listingRoutes({ resources, references }: FaceParts): Route[] {
           "whether a running upload is ended, which its uploader hears",
           flag,
         ),
+        ifMatch,
       },
       access: { scope: "admin", reach: ofResource },
       answers: { 204: answer("deleted") },
-      errors: ["NOT_FOUND", "WRONG_STATE", "STORAGE_FAILED"],
-      async handle(c, { id, force }) {
-        await resources.delete(id, { force });
+      errors: ["NOT_FOUND", "DELETED", "WRONG_STATE", "WRONG_VERSION", "STORAGE_FAILED"],
+      async handle(c, { id, force, ifMatch }) {
+        const view = await resources.get(id);
+        checkMatch(ifMatch, etagOf(view, "identity"), etagOf(view, "gzip"));
+        await resources.delete(id, { force, life: view.status.life });
         return c.body(null, 204);
       },
     }),

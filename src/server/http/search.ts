@@ -2,6 +2,7 @@
  * Searching the lines of a resource over HTTP (PROTOCOL.md 6.3).
  * @module
  */
+import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import type { SearchEnd, SearchMatch, SearchProgress } from "../../protocol.ts";
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
@@ -107,12 +108,11 @@ async function send(
   { id, q: pattern, regex, ignoreCase, from, to, limit, progress }: Asked,
   place: SearchPlace,
 ): Promise<Response> {
-  const { resources } = parts;
   const finder = finderFor({ pattern, regex, ignoreCase });
   const progressMs = progress ? PROGRESS_MS : undefined;
   const bounds: SearchBounds = { from, to, limit, budgetMs: BUDGET_MS, progressMs };
   await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await resources.open(id));
+  const opened = stack.use(await openFor(c, parts, id));
   const { resource } = opened;
   // A resource that cannot be searched is refused before the answer begins.
   await resource.lineStart(Math.max(0, bounds.from));

@@ -84,7 +84,7 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
     checkOffset(offset, appender.received);
     const size = sizeAfter(said, upload);
     checkContent(c, offset, size);
-    appender.announced = { ...appender.announced, size };
+    await appender.keepAnnounced({ ...appender.announced, size });
     await upload.receive(intake, contentOf(c, parts));
     await completeIfWhole(upload);
     tellState(c, parts, upload);

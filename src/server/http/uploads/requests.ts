@@ -125,7 +125,10 @@ export async function append(
     if (size === "INCONSISTENT" || size !== null && (size < offset || size !== (known ?? size))) {
       return inconsistentLength(c);
     }
-    appender.announced = { size: size ?? known, checksum };
+    const announced = { size: size ?? known, checksum };
+    // With the last part it is held at once.
+    if (isLast) appender.announced = announced;
+    else await appender.keepAnnounced(announced);
     await receive(upload, intake, content, contentDigest);
     if (isLast) return await complete(c, parts, upload, said, 200);
     uploadState(c, appender.received, false);
