@@ -23,12 +23,17 @@ export const DIGEST_VERSION = "hash-wasm 4.13";
  */
 const hashers = new Map<DigestAlgorithm, Promise<IHasher>>();
 
+/** Short pieces are gathered up to so many bytes: to take a state up and save it again costs more than to hash them. */
+const GATHERED_BYTES = 1024;
+
 /** A digest over all bytes given so far. */
 export class RunningDigest {
   /** Name of the algorithm. */
   readonly algorithm: DigestAlgorithm;
   readonly #hasher: IHasher;
   #state: Uint8Array;
+  #gathered: Uint8Array | null = null;
+  #gatheredCount = 0;
 
   /** Use {@link createDigest}. */
   constructor(algorithm: DigestAlgorithm, hasher: IHasher, state: Uint8Array) {
@@ -39,18 +44,34 @@ export class RunningDigest {
 
   /** Takes the next bytes in. */
   update(bytes: Uint8Array): void {
-    this.#hasher.load(this.#state);
-    this.#state = this.#hasher.update(bytes).save();
+    if (this.#gatheredCount + bytes.length > GATHERED_BYTES) this.#takeGathered();
+    if (bytes.length > GATHERED_BYTES) return this.#take(bytes);
+    this.#gathered ??= new Uint8Array(GATHERED_BYTES);
+    this.#gathered.set(bytes, this.#gatheredCount);
+    this.#gatheredCount += bytes.length;
   }
 
   /** State to continue from later, a few hundred bytes (see {@link createDigest}). */
   save(): Uint8Array {
+    this.#takeGathered();
     return this.#state;
   }
 
   /** Digest of all bytes so far in lower-case hexadecimal; more bytes may follow. */
   value(): string {
+    this.#takeGathered();
     return this.#hasher.load(this.#state).digest("hex");
+  }
+
+  #takeGathered(): void {
+    if (this.#gatheredCount === 0) return;
+    this.#take(this.#gathered!.subarray(0, this.#gatheredCount));
+    this.#gatheredCount = 0;
+  }
+
+  #take(bytes: Uint8Array): void {
+    this.#hasher.load(this.#state);
+    this.#state = this.#hasher.update(bytes).save();
   }
 }
 

@@ -7,7 +7,7 @@
  * the disk is waited for, are asynchronous.
  * @module
  */
-import { closeSync, existsSync, fstatSync, ftruncateSync, openSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
 import { mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
@@ -24,7 +24,7 @@ import { Disk, FileReader } from "./file/reader.ts";
 import { FileWriter } from "./file/writer.ts";
 import { arrivalsPath, indexPath, labelOf, logPath } from "./layout.ts";
 import { bootId } from "./file/boot.ts";
-import { Tails } from "./tails.ts";
+import { type OwnedTail, Tails } from "./tails.ts";
 
 /** How often a directory that another deletion removed is made again. */
 const CREATE_ATTEMPTS = 5;
@@ -50,6 +50,8 @@ export class FileStorage implements Storage {
   readonly #directory: string;
   readonly #tails = new Tails();
   readonly #disk = new Disk();
+  /** Who appends to a log at present. */
+  readonly #writers = new Map<string, FileWriter>();
 
   /**
    * Nothing is touched before the first call.
@@ -65,7 +67,7 @@ export class FileStorage implements Storage {
     const data = await attempt(`create ${labelOf(path)}`, () => createFile(path));
     try {
       const index = options.lineAccess ? openSync(indexPath(path), "wx+") : null;
-      return new FileWriter(path, data, index, this.#tails.create(id, options.epoch));
+      return this.#writer(id, path, data, index, this.#tails.create(id, options.epoch));
     } catch (error) {
       closeSync(data);
       await removeIfThere(() => unlink(path));
@@ -81,11 +83,12 @@ export class FileStorage implements Storage {
     try {
       // Nothing is waited for from here on, so that no other owner can come between.
       const tail = this.#tails.takeOver(id, options.epoch);
+      this.#writers.get(id)?.settleArrivals();
       if (options.lineAccess) {
         index = openSync(indexPath(path), existsSync(indexPath(path)) ? "r+" : "wx+");
       }
       if (options.whole !== undefined) cutTorn(data, options.whole);
-      const writer = new FileWriter(path, data, index, tail);
+      const writer = this.#writer(id, path, data, index, tail);
       writer.alignIndex();
       return writer;
     } catch (error) {
@@ -105,7 +108,8 @@ export class FileStorage implements Storage {
       await data.close();
       throw failed(`open ${labelOf(indexPath(path))}`, error);
     });
-    return new FileReader(path, data, index, this.#disk);
+    const settle = () => this.#writers.get(id)?.settleArrivals();
+    return new FileReader(path, data, index, this.#disk, settle);
   }
 
   /** Follows the tail of a log that this instance writes. */
@@ -118,6 +122,7 @@ export class FileStorage implements Storage {
     if (!isResourceId(id)) return false;
     const path = this.#path(id);
     this.#tails.delete(id);
+    this.#writers.delete(id);
     await removeIfThere(() => unlink(arrivalsPath(path)));
     await removeIfThere(() => unlink(indexPath(path)));
     const existed = await removeIfThere(() => unlink(path));
@@ -141,6 +146,21 @@ export class FileStorage implements Storage {
     return Promise.resolve();
   }
 
+  #writer(
+    id: string,
+    path: string,
+    data: number,
+    index: number | null,
+    tail: OwnedTail,
+  ): FileWriter {
+    const released = (writer: FileWriter) => {
+      if (this.#writers.get(id) === writer) this.#writers.delete(id);
+    };
+    const writer = new FileWriter(path, data, index, tail, released);
+    this.#writers.set(id, writer);
+    return writer;
+  }
+
   #path(id: string): string {
     if (!isResourceId(id)) {
       throw new StreamError("NOT_FOUND", `there is no log ${JSON.stringify(id)}`);
@@ -149,9 +169,9 @@ export class FileStorage implements Storage {
   }
 }
 
-async function createFile(path: string): Promise<number> {
+function createFile(path: string): number {
   for (let attempts = 1;; attempts++) {
-    await makeDirectory(dirname(path));
+    makeDirectory(dirname(path));
     try {
       return openSync(path, "wx+");
     } catch (error) {
@@ -161,9 +181,9 @@ async function createFile(path: string): Promise<number> {
   }
 }
 
-async function makeDirectory(path: string): Promise<void> {
+function makeDirectory(path: string): void {
   try {
-    await mkdir(path, { recursive: true });
+    mkdirSync(path, { recursive: true });
   } catch (error) {
     // Deno says so of one that was there, and was removed before it looked again.
     if (systemCode(error) !== "EEXIST") throw error;

@@ -111,8 +111,10 @@ for (const kind of kinds) {
     const words = ["--context", "c", "--name", "a.log", "--", "sh", "-c", "echo one; exit 3"];
     const well = await workspace.run(kind, ["run", "--json", ...words]);
     assertEquals([well.code, well.stdout], [3, "one\n"]);
-    const [begun, ended, ...more] = objects(well.stderr);
+    const [begun, viewable, ended, ...more] = objects(well.stderr);
     assertEquals(more, []);
+    assertEquals([viewable.event, viewable.reference], ["viewable", begun.reference]);
+    assertMatch(String(viewable.view), /\/view\//);
     assertEquals([begun.event, begun.filename, begun.contextId], ["begun", "a.log", "c"]);
     assertEquals([ended.event, ended.reference], ["ended", begun.reference]);
     assertEquals([ended.exitCode, ended.signal, ended.failure], [3, null, null]);

@@ -122,6 +122,8 @@ for (const kind of kinds) {
     await using at = await withLog(kind);
     const [json] = await at.lines("search", at.id, "ROR", "--json");
     assertEquals(JSON.parse(json).text, "ERROR é");
+    assertEquals(await at.lines("search", at.id, "ROR", "--json", "-c"), ['{"count":1}']);
+    assertEquals((await at.run("search", at.id, "ROR", "--json", "-C", "1")).code, 2);
     const colours = async (env: Record<string, string>, ...args: string[]) =>
       (await at.workspace.run(kind, ["search", at.id, "R é", ...args], { env })).stdout;
     assertEquals(await colours({ CLICOLOR_FORCE: "1" }), "ERRO\x1b[31mR é\x1b[0m\n");

@@ -112,6 +112,13 @@ for (const kind of kinds) {
       assertEquals([begun.contextId, begun.size, ended.size], ["run", undefined, 6]);
       assertEquals([begun.reference, ended.digest.algorithm], [ended.reference, "xxh128"]);
     }
+    const args = ["push", "missing.log", "a.log", "--json", "--context", "run"];
+    const { code, stdout } = await workspace.run(kind, args);
+    const told = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+    const failed = told.filter(({ failure }) => failure !== undefined);
+    assertEquals([code, told.length, failed.length], [1, 3, 1]);
+    assertEquals([failed[0].reference, failed[0].filename], [null, "missing.log"]);
+    assertEquals(failed[0].failure.code, "SOURCE_FAILED");
   });
 
   test(`${kind}: several resources are followed line by line, each line with its name`, async () => {

@@ -1,6 +1,8 @@
 /** When bytes arrived: noted at checkpoints, looked up by position and by time. */
-import { appendFile, rm, truncate } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { appendFile, rm, stat, truncate } from "node:fs/promises";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { ResourceStatus } from "../../src/protocol.ts";
@@ -137,4 +139,42 @@ test("FileStorage: bytes that nobody noted are unknown, and what a crash took is
   await rm(arrivalsPath(path));
   assertEquals(await known(3, 5), [false, false]);
   await storage.delete(id);
+});
+
+test("FileStorage: times that are not written yet are told to readers and to the next owner, and are gone with the log", async () => {
+  await using directory = await temporaryDirectory();
+  const storage = new FileStorage(directory.path);
+  const id = crypto.randomUUID();
+  const times = arrivalsPath(logPath(directory.path, id));
+  const log = await storage.create(id, { lineAccess: true, epoch: 1 });
+  await log.append(0, [utf8("one\n")], shown);
+  assert(!existsSync(times));
+  const reader = await storage.openReader(id);
+  assertEquals((await reader.arrivals!([3])).map(Number.isInteger), [true]);
+  await log.append(4, [utf8("two\n")], shown);
+  const next = await storage.recover(id, { lineAccess: true, epoch: 2 });
+  await next.append(8, [utf8("three\n")], shown);
+  await log.close();
+  assertEquals((await reader.arrivals!([3, 7, 13])).map(Number.isInteger), [true, true, true]);
+  await next.append(14, [utf8("four\n")], shown);
+  await storage.delete(id);
+  assertEquals((await reader.arrivals!([3, 18])).map(Number.isInteger), [true, false]);
+  await Promise.all([reader.close(), next.close()]);
+  assert(!existsSync(times));
+});
+
+test("FileStorage: times are written every second while there are new ones, and after 256 of them", async () => {
+  await using directory = await temporaryDirectory();
+  const storage = new FileStorage(directory.path);
+  const id = crypto.randomUUID();
+  const times = arrivalsPath(logPath(directory.path, id));
+  const log = await storage.create(id, { lineAccess: true, epoch: 1 });
+  for (let count = 0; count < 256; count++) await log.append(log.size, [utf8("x\n")], shown);
+  assertEquals((await stat(times)).size, 256 * ARRIVAL_BYTES);
+  await log.append(log.size, [utf8("x\n")], shown);
+  while ((await stat(times)).size === 256 * ARRIVAL_BYTES) {
+    await delay(100);
+    await log.append(log.size, [utf8("x\n")], shown);
+  }
+  await log.close();
 });

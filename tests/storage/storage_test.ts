@@ -941,7 +941,8 @@ test("both ways to read give the same bytes, and tell the disk only of waits for
   for (const isWaiting of [false, true]) {
     const told: number[] = [];
     const disk = { isWaiting: () => isWaiting, waited: (ms: number) => void told.push(ms) };
-    const reader = new FileReader(path, await open(path, "r"), null, disk as unknown as Disk);
+    const data = await open(path, "r");
+    const reader = new FileReader(path, data, null, disk as unknown as Disk, () => {});
     assertEquals(await reader.read(5, 100_000), bytes.slice(5, 100_005));
     await assertFails("STORAGE_FAILED", () => reader.read(bytes.length, 1));
     assertEquals(told.length, isWaiting ? 0 : 1);

@@ -91,6 +91,14 @@ export function toRow(record: ResourceRecord): Row {
   };
 }
 
+/** What differs in the row of a record that was changed: each index is written anew of which a column is set, changed or not. */
+export function changesIn(before: ResourceRecord, after: ResourceRecord): Row {
+  const was = toRow(before);
+  return Object.fromEntries(
+    Object.entries(toRow(after)).filter(([column, value]) => value !== was[column]),
+  );
+}
+
 /** A row as a record. */
 export function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
   return {

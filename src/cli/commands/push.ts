@@ -3,6 +3,7 @@
  * @module
  */
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import process from "node:process";
 import {
   push,
@@ -11,7 +12,12 @@ import {
   resumePush,
   type UploadResult,
 } from "../../client.ts";
-import { type ResourceMetadata, StreamError, toStreamError } from "../../protocol.ts";
+import {
+  type ErrorCode,
+  type ResourceMetadata,
+  StreamError,
+  toStreamError,
+} from "../../protocol.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { openNamedFiles } from "../../source/named_files.ts";
 import { guessMimeType, isText } from "../../mime.ts";
@@ -55,6 +61,8 @@ const FILE_BUFFER_BYTES = 1024 * 1024;
 const LOOK_EVERY_MS = 100;
 /** Files that are pushed at a time. */
 const PARALLEL = 4;
+/** Name of a pipe that is given none. */
+const PIPE_NAME = "stdin.log";
 const INTERRUPTED = "interrupted; a resource that was begun is FAILED and keeps what arrived";
 /** Most bytes of a pipe that are kept while they cannot be sent. */
 const SPOOL_BYTES = 256_000_000;
@@ -155,13 +163,12 @@ async function pushOne(path: string, options: Options): Promise<number> {
   checkOptions(path, options);
   if (path === "-" && isWatched(options)) return await pushWatched(options);
   return await untilInterrupted(options, async (signals) => {
-    const announcer = new Announcer();
+    const announcer = new Announcer(options.flag("json"));
     using progress = new Progress();
     await pushPath({ path, name: options.text("name") }, options, signals, {
       contextId: options.text("context"),
       progress,
-      say: (told) =>
-        announcer.say(options.flag("json") ? visibleJson(told) : visible(told.reference)),
+      say: (told) => announcer.tell({ ...told }, told.failure ? undefined : told.reference!),
       show: (reference) => showPage(reference, options),
     });
     announcer.done();
@@ -183,7 +190,7 @@ async function pushWatched(options: Options): Promise<number> {
   const announcer = new Announcer();
   const metadata = metadataOf("-", options.text("name"), source, options);
   const contextId = options.text("context");
-  const told = (reference: string): Told => {
+  const told = (reference: string | null): Told => {
     return { reference, filename: metadata.filename, contextId: contextId ?? null };
   };
   const upload = uploadOutput(options, {
@@ -210,9 +217,9 @@ async function pushWatched(options: Options): Promise<number> {
   stopLooking();
   upload.ends();
   const failure = await upload.over;
-  const { reference, result } = upload;
-  if (reference !== null && result !== null && options.flag("json")) {
-    await tellWatched({ ...told(reference), ...result }, options, announcer);
+  if (options.flag("json")) {
+    const ended = failure === null ? upload.result : { failure: failureOf(failure) };
+    await tellWatched({ ...told(upload.reference), ...ended }, options, announcer);
   }
   announcer.done();
   if (interrupts.first.aborted) return EXIT.interrupted;
@@ -223,7 +230,7 @@ async function pushWatched(options: Options): Promise<number> {
 
 /** With `--tee` stdout has the bytes themselves. */
 async function tellWatched(told: Told, options: Options, announcer: Announcer): Promise<void> {
-  const text = options.flag("json") ? visibleJson(told) : visible(told.reference);
+  const text = options.flag("json") ? visibleJson(told) : visible(told.reference!);
   if (!options.flag("tee")) await announcer.say(text);
   else if (options.flag("json")) writeLine(text);
   else notice(`${visible(told.filename)}: ${text}`);
@@ -261,13 +268,14 @@ async function pushSeveral(paths: string[], options: Options): Promise<number> {
   let shown: Promise<void> | null = null;
   const show = (reference: string) => shown ??= showContext(reference, contextId, options);
   const interrupted = await untilInterrupted(options, async (signals) => {
-    const announcer = new Announcer();
+    const announcer = new Announcer(options.flag("json"));
     using progress = new Progress(() => `${pushed} of ${files.length} files`);
     await inParallel(files, Math.max(1, parallel), async (file) => {
       if (signals.cancel.aborted) return;
       const say = (told: Told) =>
-        announcer.say(
-          options.flag("json") ? visibleJson(told) : visible(`${told.reference}  ${told.filename}`),
+        announcer.tell(
+          { ...told },
+          told.failure ? undefined : `${told.reference}  ${told.filename}`,
         );
       try {
         const size = await pushPath(file, options, signals, { contextId, progress, say, show });
@@ -321,10 +329,13 @@ function failureCode(error: unknown, stop: AbortSignal): number {
 
 /** What is told of an upload, when it begins and at its end. */
 interface Told extends Partial<UploadResult> {
-  reference: string;
+  /** Null when it failed before it stood. */
+  reference: string | null;
   stepReference?: string;
   filename: string;
   contextId: string | null;
+  /** Told to programs only. */
+  failure?: { code: ErrorCode; message: string };
 }
 
 /** How one of perhaps several uploads is shown. */
@@ -336,9 +347,42 @@ interface Showing {
   show(reference: string): Promise<void>;
 }
 
-/** Pushes what is at a path; returns its size. */
+/** A path, and the name that its resource is given. */
+interface Pushed {
+  path: string;
+  name: string | undefined;
+}
+
+/** Pushes what is at a path, and tells programs when that fails; returns its size. */
 async function pushPath(
-  { path, name }: { path: string; name: string | undefined },
+  file: Pushed,
+  options: Options,
+  signals: PushSignals,
+  showing: Showing,
+): Promise<number> {
+  const { contextId = null } = showing;
+  const filename = file.name ?? (file.path === "-" ? PIPE_NAME : basename(file.path));
+  const none: Told = { reference: null, filename, contextId };
+  let running = none;
+  const say = (told: Told) => {
+    running = told.size === undefined ? told : none;
+    return showing.say(told);
+  };
+  try {
+    return await pushFiles(file, options, signals, { ...showing, say });
+  } catch (error) {
+    await showing.say({ ...running, failure: failureOf(error) });
+    throw error;
+  }
+}
+
+function failureOf(error: unknown): Told["failure"] {
+  const { code, message } = toStreamError(error);
+  return { code, message };
+}
+
+async function pushFiles(
+  { path, name }: Pushed,
   options: Options,
   { stop, cancel }: PushSignals,
   showing: Showing,
@@ -565,7 +609,7 @@ function metadataOf(
   source: Source,
   options: Options,
 ): ResourceMetadata {
-  const filename = name ?? (path === "-" ? "stdin.log" : source.name);
+  const filename = name ?? (path === "-" ? PIPE_NAME : source.name);
   // What comes through a pipe is a log more often than not, and counting its lines changes no byte.
   const isNamelessPipe = path === "-" && !filename.includes(".");
   const mimeType = options.text("type") ??

@@ -47,6 +47,10 @@ export const search: Command = {
     "stream search run-17/build.log -F 'undefined reference' --json",
   ],
   async run([reference, pattern], options) {
+    for (const name of ["before-context", "after-context", "context"]) {
+      if (!options.flag("json") || options.number(name) === undefined) continue;
+      throw new UsageError(`--json and --${name} exclude each other: JSON has matches only`);
+    }
     try {
       return await runSearch(await resourceOf(options, reference), pattern, options);
     } catch (error) {
@@ -118,7 +122,8 @@ function printerOf(resource: NamedResource, options: Options): Printer {
   const nothing = () => Promise.resolve();
   if (options.flag("quiet")) return { match: nothing, end: nothing };
   if (options.flag("count")) {
-    return { match: nothing, end: (found) => printLine(String(found)) };
+    const text = (count: number) => options.flag("json") ? visibleJson({ count }) : String(count);
+    return { match: nothing, end: (count) => printLine(text(count)) };
   }
   if (options.flag("json")) {
     return { match: (match) => printLine(visibleJson(match)), end: nothing };

@@ -6,10 +6,16 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
 import { ARRIVAL_BYTES, decodeArrival, encodeArrival } from "../arrivals.ts";
 
+/** Entries are written together: so many of them, or those of so long, in ms; a crash loses no more. */
+const MOST_WAITING = 256;
+const MOST_WAITING_MS = 1000;
+
 /** Notes when bytes arrived. */
 export class ArrivalWriter {
   #file: number | null = null;
   #entries = 0;
+  #waiting: Uint8Array[] = [];
+  #waitingSinceMs = 0;
   #last = 0;
   /** Bytes before this arrived when nobody took notes. */
   #unknownEnd = 0;
@@ -39,10 +45,17 @@ export class ArrivalWriter {
       const nowMs = Date.now();
       if (this.#unknownEnd > this.#last) this.#add(nowMs, false, this.#unknownEnd);
       if (byteOffset > this.#last) this.#add(nowMs, true, byteOffset);
+      const isDue = nowMs - this.#waitingSinceMs >= MOST_WAITING_MS;
+      if (isDue || this.#waiting.length >= MOST_WAITING) this.#write();
     });
   }
 
-  /** Releases the file. */
+  /** Writes what was noted, for somebody who reads it. */
+  settle(): void {
+    this.#attempt(() => this.#write());
+  }
+
+  /** Releases the file; what was not written by then belongs to bytes of the next owner. */
   close(): void {
     if (this.#file !== null) closeSync(this.#file);
     this.#file = null;
@@ -50,11 +63,19 @@ export class ArrivalWriter {
   }
 
   #add(timeMs: number, isKnown: boolean, byteOffset: number): void {
-    this.#file ??= openSync(this.path, "w+");
-    const entry = encodeArrival(timeMs, isKnown, byteOffset);
-    writeSync(this.#file, entry, 0, entry.length, this.#entries * ARRIVAL_BYTES);
-    this.#entries++;
+    if (this.#waiting.length === 0) this.#waitingSinceMs = timeMs;
+    this.#waiting.push(encodeArrival(timeMs, isKnown, byteOffset));
     this.#last = byteOffset;
+  }
+
+  #write(): void {
+    if (this.#waiting.length === 0) return;
+    this.#file ??= openSync(this.path, "w+");
+    const entries = new Uint8Array(this.#waiting.length * ARRIVAL_BYTES);
+    for (const [index, entry] of this.#waiting.entries()) entries.set(entry, index * ARRIVAL_BYTES);
+    writeSync(this.#file, entries, 0, entries.length, this.#entries * ARRIVAL_BYTES);
+    this.#entries += this.#waiting.length;
+    this.#waiting = [];
   }
 
   #offsetAt(index: number): number {

@@ -8,7 +8,7 @@ import process from "node:process";
 import { setImmediate } from "node:timers/promises";
 import type { LogReader } from "../../storage.ts";
 import { ARRIVAL_BYTES, type ArrivalEntries, arrivalsOf, arrivedSince } from "../arrivals.ts";
-import { arrivalsPath, indexPath, labelOf } from "../layout.ts";
+import { arrivalsPath, labelOf } from "../layout.ts";
 import { attempt } from "./errors.ts";
 import { IndexReader } from "./index_reader.ts";
 
@@ -50,6 +50,7 @@ export class Disk {
 /** Reads one data file and its index. */
 export class FileReader implements LogReader {
   #closed = false;
+  readonly #label: string;
   #times: FileHandle | null = null;
   readonly #index: IndexReader;
 
@@ -58,7 +59,9 @@ export class FileReader implements LogReader {
     private readonly data: FileHandle,
     index: FileHandle | null,
     private readonly disk: Disk,
+    private readonly settleArrivals: () => void,
   ) {
+    this.#label = labelOf(path);
     this.#index = new IndexReader(path, data, index, async (file, position, byteCount) => {
       const bytes = new Uint8Array(byteCount);
       return bytes.subarray(0, await this.#readSome(file, position, bytes));
@@ -67,15 +70,15 @@ export class FileReader implements LogReader {
 
   read(byteOffset: number, byteCount: number, buffer?: Uint8Array): Promise<Uint8Array> {
     const bytes = buffer?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
-    return attempt(`read ${labelOf(this.path)}`, () => this.#read(this.data, byteOffset, bytes));
+    return attempt(`read ${this.#label}`, () => this.#read(this.data, byteOffset, bytes));
   }
 
   lineBreak(index: number): Promise<number> {
-    return attempt(`read ${labelOf(indexPath(this.path))}`, () => this.#index.lineBreak(index));
+    return attempt(`read the index of ${this.#label}`, () => this.#index.lineBreak(index));
   }
 
   checkLines(lines: number, size: number): Promise<void> {
-    return attempt(`read ${labelOf(indexPath(this.path))}`, () => this.#index.check(lines, size));
+    return attempt(`read the index of ${this.#label}`, () => this.#index.check(lines, size));
   }
 
   async arrivals(byteOffsets: readonly number[]): Promise<(number | null)[]> {
@@ -91,13 +94,14 @@ export class FileReader implements LogReader {
   /** Null where no notes were taken. */
   async #arrivals(): Promise<ArrivalEntries | null> {
     const path = arrivalsPath(this.path);
+    this.settleArrivals();
     this.#times ??= await open(path, "r").catch(() => null);
     const file = this.#times;
     if (file === null) return null;
     const count = Math.floor((await file.stat()).size / ARRIVAL_BYTES);
     const read = (from: number, entries: number) =>
       attempt(
-        `read ${labelOf(path)}`,
+        `read the times of ${this.#label}`,
         () => this.#read(file, from * ARRIVAL_BYTES, new Uint8Array(entries * ARRIVAL_BYTES)),
       );
     return { count, read };

@@ -7,13 +7,14 @@ import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
-import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, indexPath, labelOf } from "../layout.ts";
+import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, labelOf } from "../layout.ts";
 import { LineCounter } from "../line_counter.ts";
 import type { OwnedTail } from "../tails.ts";
 import { ArrivalWriter } from "./arrivals.ts";
 import { attempt } from "./errors.ts";
 
-/** Index entries kept back before they are written; 8192 entries cost 40 KiB an upload. */
+/** Index entries kept back before they are written: room for so many at first, and at most, which is 40 KiB an upload. */
+const FIRST_BUFFER_ENTRIES = 64;
 const INDEX_BUFFER_ENTRIES = 8192;
 /** Unit of the system's page cache. */
 const PAGE_BYTES = 4096;
@@ -25,8 +26,9 @@ const SCAN_BYTES = 256 * 1024;
 /** Appends to one data file and its index. */
 export class FileWriter implements LogWriter {
   size = 0;
+  readonly #label: string;
   readonly #counter = new LineCounter();
-  readonly #entries = new Uint8Array(INDEX_BUFFER_ENTRIES * INDEX_ENTRY_BYTES);
+  #entries = new Uint8Array(FIRST_BUFFER_ENTRIES * INDEX_ENTRY_BYTES);
   #buffered = 0;
   #indexed = 0;
   #directorySynced = false;
@@ -38,7 +40,9 @@ export class FileWriter implements LogWriter {
     private readonly data: number,
     private readonly index: number | null,
     private readonly tail: OwnedTail,
+    private readonly released: (writer: FileWriter) => void,
   ) {
+    this.#label = labelOf(path);
     this.#arrivals = index === null ? null : new ArrivalWriter(arrivalsPath(path));
   }
 
@@ -55,7 +59,7 @@ export class FileWriter implements LogWriter {
     parts: readonly Uint8Array[],
     statusOf?: (end: LogEnd) => ResourceStatus,
   ): Promise<void> {
-    return attempt(`write ${labelOf(this.path)}`, () => {
+    return attempt(`write ${this.#label}`, () => {
       this.tail.check();
       if (byteOffset !== this.size) {
         throw new StreamError(
@@ -85,7 +89,7 @@ export class FileWriter implements LogWriter {
   }
 
   announce(status: ResourceStatus): Promise<void> {
-    return attempt(`write ${labelOf(this.path)}`, () => {
+    return attempt(`write ${this.#label}`, () => {
       this.tail.check();
       this.tail.tell(status);
     });
@@ -96,14 +100,20 @@ export class FileWriter implements LogWriter {
   }
 
   settle(): Promise<void> {
-    return attempt(`write ${labelOf(indexPath(this.path))}`, () => {
+    return attempt(`write the index of ${this.#label}`, () => {
       this.tail.check();
       this.#flushIndex();
+      this.#arrivals?.settle();
     });
   }
 
+  /** Writes down when bytes arrived, for somebody who reads that, and for the next owner. */
+  settleArrivals(): void {
+    this.#arrivals?.settle();
+  }
+
   async flushData(): Promise<void> {
-    await attempt(`flush ${labelOf(this.path)}`, () => flush(this.data));
+    await attempt(`flush ${this.#label}`, () => flush(this.data));
     if (this.#directorySynced) return;
     for (let depth = 0, at = dirname(this.path); depth < 3; depth++, at = dirname(at)) {
       await syncDirectory(at);
@@ -114,7 +124,7 @@ export class FileWriter implements LogWriter {
   async flush(): Promise<void> {
     await this.settle();
     const { index } = this;
-    if (index !== null) await attempt(`flush ${labelOf(indexPath(this.path))}`, () => flush(index));
+    if (index !== null) await attempt(`flush the index of ${this.#label}`, () => flush(index));
     await this.flushData();
   }
 
@@ -132,6 +142,7 @@ export class FileWriter implements LogWriter {
       });
     } finally {
       this.tail.release();
+      this.released(this);
       this.#arrivals?.close();
       closeSync(this.data);
       if (this.index !== null) closeSync(this.index);
@@ -191,13 +202,21 @@ export class FileWriter implements LogWriter {
 
   #addEntries(entries: Uint8Array): void {
     for (let at = 0; at < entries.length;) {
-      if (this.#buffered === INDEX_BUFFER_ENTRIES) this.#flushIndex();
+      if (this.#buffered * INDEX_ENTRY_BYTES === this.#entries.length) this.#makeRoom();
       const start = this.#buffered * INDEX_ENTRY_BYTES;
       const some = entries.subarray(at, at + this.#entries.length - start);
       this.#entries.set(some, start);
       this.#buffered += some.length / INDEX_ENTRY_BYTES;
       at += some.length;
     }
+  }
+
+  #makeRoom(): void {
+    const { length } = this.#entries;
+    if (length === INDEX_BUFFER_ENTRIES * INDEX_ENTRY_BYTES) return this.#flushIndex();
+    const larger = new Uint8Array(2 * length);
+    larger.set(this.#entries);
+    this.#entries = larger;
   }
 
   #flushIndex(): void {
