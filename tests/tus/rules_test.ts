@@ -122,6 +122,18 @@ both("bytes may come with the creation, and the length with the last of them", a
   assertEquals([transferStatus, currentSize, filename], ["COMPLETED", 5, "upload"]);
 });
 
+both("an upload that is completed takes no byte, and says so", async (server) => {
+  const upload = await begin(server, { "upload-length": "3" });
+  assertEquals((await append(upload, 0, "abc")).status, 204);
+  assertEquals((await append(upload, 3, "")).status, 204);
+  assertEquals((await append(upload, 3, "d")).status, 413);
+  using request = new HttpRequest(upload, "PATCH", { ...CONTENT, "upload-offset": "3" });
+  request.send("d");
+  request.end();
+  const { status, body } = await request.answer();
+  assertEquals([status, JSON.parse(body).code], [413, "MESSAGE_TOO_LARGE"]);
+});
+
 both("an append that breaks off is kept, and goes on where HEAD says", async (server) => {
   const upload = await begin(server);
   using request = new HttpRequest(upload, "PATCH", {

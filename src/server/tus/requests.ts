@@ -155,6 +155,10 @@ function settle(upload: HttpUpload, intake: Intake): Promise<void> {
 function appendToCompleted(c: Context, { completed }: CompletedUpload, offset: number): Response {
   checkOffset(offset, completed.size);
   checkContent(c, offset, completed.size);
+  // How much that is, is not waited for: nothing of it would be kept.
+  if (c.req.header("transfer-encoding") !== undefined) {
+    throw new StreamError("MESSAGE_TOO_LARGE", "the upload is completed: it takes no more content");
+  }
   c.header("upload-offset", String(completed.size));
   return c.body(null, 204);
 }
