@@ -2,7 +2,6 @@
  * Creation of streams, empty or with their first bytes, and as forks of others.
  * @module
  */
-import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { checkMetadata, DIGESTS, StreamError, toStreamError } from "../../protocol.ts";
 import { type Appender, readRange, type Resource } from "../../resources.ts";
@@ -10,6 +9,7 @@ import { isText } from "../../mime.ts";
 import { grantOf } from "../access.ts";
 import { checkResource } from "../access/reach.ts";
 import { requiresContext } from "../host.ts";
+import { openFor } from "../opening.ts";
 import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { addRest, type Content, PIECE_BYTES, taking } from "./appending.ts";
 import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";

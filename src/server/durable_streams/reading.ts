@@ -2,12 +2,12 @@
  * Reads of streams: what is there, and what comes, by long-poll.
  * @module
  */
-import { openFor } from "../opening.ts";
-import { checkMatch, isKnown } from "../route/conditions.ts";
 import type { Context } from "hono";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type OpenResource, readFast, type Resource } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
+import { openFor } from "../opening.ts";
+import { checkMatch, isKnown } from "../route/conditions.ts";
 import { etagOf, tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { isBetweenMessages } from "./creating.ts";
 import { isJson } from "./facts.ts";

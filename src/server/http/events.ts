@@ -2,7 +2,6 @@
  * Events of a resource or an upload context, as server-sent events (PROTOCOL.md 6.4 and 6.5).
  * @module
  */
-import { openFor } from "../opening.ts";
 import { setTimeout } from "node:timers/promises";
 import type { Context } from "hono";
 import { Bell } from "../../bell.ts";
@@ -41,6 +40,7 @@ import {
   STATUS_MEMBERS,
   TEXT,
 } from "../route/schemas.ts";
+import { openFor } from "../opening.ts";
 import { contextId, ONE_CONTEXT } from "./contexts.ts";
 import { ONE, resourceId } from "./listing.ts";
 

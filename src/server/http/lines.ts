@@ -2,7 +2,6 @@
  * Windows of lines over HTTP: their exact bytes, or JSON (PROTOCOL.md 6.2).
  * @module
  */
-import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import { accepts } from "hono/accepts";
 import { type LinePosition, StreamError } from "../../protocol.ts";
@@ -21,6 +20,7 @@ import { flag, inQuery, integer, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
 import { array, COUNT, object, orNull, type Schema, TEXT } from "../route/schemas.ts";
+import { openFor } from "../opening.ts";
 import { LINE_PAGE, MAX_LINES, pageOf, WINDOW } from "./line_page.ts";
 import { ONE, resourceId } from "./listing.ts";
 

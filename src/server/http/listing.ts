@@ -2,7 +2,6 @@
  * Resources listed, shown and deleted over HTTP (PROTOCOL.md 6).
  * @module
  */
-import { openFor } from "../opening.ts";
 import { isResourceId, RESOURCES_PATH, StreamError, TRANSFER_STATUSES } from "../../protocol.ts";
 import { grantOf } from "../access.ts";
 import type { FaceParts } from "../face.ts";
@@ -21,6 +20,7 @@ import { listed, ofResource } from "../access/reach.ts";
 import { answer, answerOf, jsonOf, type Route, route } from "../route.ts";
 import { array, orNull, RESOURCE, type Schema } from "../route/schemas.ts";
 import { checkMatch, ifMatch } from "../route/conditions.ts";
+import { openFor } from "../opening.ts";
 import { etagOf } from "./etags.ts";
 import { LINE_PAGE, linesIfThere, MAX_LINES } from "./line_page.ts";
 import { cursor, limit, page } from "./paging.ts";

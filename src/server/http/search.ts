@@ -2,7 +2,6 @@
  * Searching the lines of a resource over HTTP (PROTOCOL.md 6.3).
  * @module
  */
-import { openFor } from "../opening.ts";
 import type { Context } from "hono";
 import type { SearchEnd, SearchMatch, SearchProgress } from "../../protocol.ts";
 import { finderFor, search, type SearchBounds } from "../../resources.ts";
@@ -14,6 +13,7 @@ import { flag, inQuery, integer, text, type Values } from "../route/parameters.t
 import { ofResource } from "../access/reach.ts";
 import { answerOf, type Route, route } from "../route.ts";
 import { COUNT, FLAG, object, type Schema, TEXT } from "../route/schemas.ts";
+import { openFor } from "../opening.ts";
 import { ONE, resourceId } from "./listing.ts";
 import { type SearchPlace, SearchPlaces } from "./search/places.ts";
 
