@@ -551,6 +551,7 @@ export class Resources implements ServerResources {
     this.#usage.changed(change);
     if (is === null) {
       void this.#cache.deleted(id, createdAtMs);
+      this.#handover.deleted(id);
       // A registration that was taken back was never told of.
       if (!this.#registrar.isRegistering(id)) this.#events.emit({ type: "deleted", id, contextId });
       return;

@@ -6,6 +6,7 @@ import type { Catalog, ResourceQuery, ResourceRecord } from "../../catalog.ts";
 import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
 import type { ResourceCache } from "../reading/cache.ts";
+import { lifeOf } from "../status.ts";
 import type { Handover } from "./handover.ts";
 import type { Lease } from "./lease.ts";
 
@@ -92,7 +93,7 @@ export class Recovery {
         return true;
       } catch (error) {
         const lost = toStreamError(error);
-        if (lost.code === "NOT_FOUND") await handover.lose(record.id, lost);
+        if (lost.code === "NOT_FOUND") await handover.lose(record.id, lifeOf(record), lost);
         // What cannot be opened now may be when its owner is back, or when the window is over.
         else if (lost.code !== "CONFLICT" && lost.code !== "FENCED") {
           if (record.ownedBy !== "ANYBODY") {
