@@ -64,6 +64,13 @@ export class ByteQueue {
     return this.#blocks[Math.floor(inBlocks / BLOCK_BYTES)].subarray(position, position + length);
   }
 
+  /** Lets go of the bytes from an offset on, one between start and end. */
+  dropFrom(offset: number): void {
+    this.#end = offset;
+    const count = Math.ceil((offset - this.#blocksFrom) / BLOCK_BYTES);
+    keepSpare(this.#blocks.splice(count));
+  }
+
   /** Lets go of the bytes before an offset; one behind the end becomes the end. */
   dropBefore(offset: number): void {
     this.#start = Math.max(this.#start, offset);
@@ -73,9 +80,20 @@ export class ByteQueue {
     const count = isEmpty
       ? this.#blocks.length
       : Math.min(this.#blocks.length, Math.floor(inBlocks / BLOCK_BYTES));
-    for (const block of this.#blocks.splice(0, count)) {
-      if (spare.length < MOST_SPARE) spare.push(block);
-    }
+    keepSpare(this.#blocks.splice(0, count));
     this.#blocksFrom = isEmpty ? this.#end : this.#blocksFrom + count * BLOCK_BYTES;
   }
+}
+
+function keepSpare(blocks: readonly Uint8Array[]): void {
+  for (const block of blocks) if (spare.length < MOST_SPARE) spare.push(block);
+}
+
+/**
+ * Gives memory back at once: nobody knows when it would be collected, and what is allocated until then was never
+ * touched, and costs a fault a page.
+ * @param bytes Bytes that nobody looks at any more; those that are a part of their buffer are left alone.
+ */
+export function giveBack({ buffer, byteLength }: Uint8Array): void {
+  if (byteLength === buffer.byteLength) (buffer as ArrayBuffer).transfer(0);
 }

@@ -74,7 +74,7 @@ const allowed: Record<string, readonly string[]> = {
   "storage/*": ["storage/*", "storage", "cluster", "digest", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
   cluster: ["cluster", "protocol"],
-  "runtime/*": ["runtime/*", "runtime", "allowance", "digest", "protocol"],
+  "runtime/*": ["runtime/*", "runtime", "allowance", "byte_queue", "digest", "protocol"],
   allowance: [],
   distance: [],
   metrics: [],
