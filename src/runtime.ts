@@ -124,6 +124,12 @@ export interface Runtime {
    * @param request The request.
    */
   hungUp?(request: Request): Promise<boolean>;
+  /**
+   * Tells whether the memory of a chunk of an answer's body may be used again when the next one is asked for; without
+   * it a chunk belongs to whoever took it.
+   * @param request The request.
+   */
+  copiesBody?(request: Request): boolean;
   /** Whether streams are compressed on another thread than the one that serves; by default they are not. */
   readonly compressesAside?: boolean;
   /**
