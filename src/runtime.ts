@@ -43,7 +43,7 @@ export interface Session {
   text(message: string): void;
   /**
    * Bytes of a binary message as they arrive; transports that only see whole messages deliver them in one piece.
-   * @param bytes The bytes; they belong to the session from now on.
+   * @param bytes The bytes, until it returns: their memory is used again.
    * @param final Whether the message ends with them.
    * @returns When the session can take more; transports that can, stop receiving until then.
    */

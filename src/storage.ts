@@ -38,7 +38,7 @@ export interface LogWriter extends LogEnd {
    * Appends all parts or, when it throws, nothing. With a status it is a checkpoint, too: all that was appended
    * can be read, the line break index included, before those who follow the tail hear the status.
    * @param byteOffset Where the caller believes the log ends; CONFLICT if it does not.
-   * @param parts The bytes; none for a checkpoint of what is there.
+   * @param parts The bytes, which may be changed when it is over; none for a checkpoint of what is there.
    * @param statusOf The status, called once with the end behind the parts; it may be called before they are stored.
    * @throws {StreamError} FENCED after a newer writer was opened; DELETED; STORAGE_FAILED when the disk refuses.
    */
@@ -65,7 +65,7 @@ export interface LogWriter extends LogEnd {
 
 /** Hears the tail of a log, in order, wherever it is written; it must not throw. */
 export interface TailListener {
-  /** Bytes were appended, which no status shows yet; the blocks are shared, and must not be changed. */
+  /** Bytes were appended, which no status shows yet; whoever keeps them makes a copy. */
   appended(byteOffset: number, blocks: readonly Uint8Array[]): void;
   /** There is a new status; everything it shows can be read. */
   told(status: ResourceStatus): void;

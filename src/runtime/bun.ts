@@ -4,6 +4,7 @@
  */
 import { setImmediate as turn } from "node:timers/promises";
 import { Allowance } from "../allowance.ts";
+import { giveBack } from "../byte_queue.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { StreamError } from "../protocol.ts";
 import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
@@ -95,8 +96,9 @@ export const bunWebSocketHandlers: BunWebSocketHandlers = {
     data.session = data.upgrade.open(data.connection);
   },
   message({ data }: BunSocket, message: string | Uint8Array): void {
-    if (typeof message === "string") data.session?.text(message);
-    else void data.session?.data(message, true);
+    if (typeof message === "string") return data.session?.text(message);
+    void data.session?.data(message, true);
+    giveBack(message);
   },
   drain({ data }: BunSocket): void {
     data.connection?.drained();

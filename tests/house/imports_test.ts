@@ -45,7 +45,9 @@ const allowed: Record<string, readonly string[]> = {
   ],
   "server/viewer": ["server/viewer", "server", "protocol"],
   session: ["session", "resources", "allowance", "bell", "runtime", "timer", "turn", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  resources: [
+    ...["resources", "byte_queue", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  ],
   client: [
     ...[
       "client",
