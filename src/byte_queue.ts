@@ -1,30 +1,49 @@
 /**
  * Bytes of a stream between two offsets, copied into blocks whose memory is used again.
  *
- * What Bun allocates and does not free at once is memory that was never touched, and each page of it costs a fault:
- * chunks that waited for their acknowledgement cost more than everything else that an upload does.
+ * What a runtime allocates and does not free at once is memory that was never touched, and each page of it costs a
+ * fault: chunks that wait until they are done with cost more than everything else that is done with them.
  * @module
  */
 import { LIMITS } from "./protocol.ts";
 
 /** The longest message fits in. */
 const BLOCK_BYTES = LIMITS.agreedMessageBytes;
-/** Most blocks that are kept for the next bytes of any queue: 8 MiB. */
-const MOST_SPARE = 32;
+/** Lengths of blocks, and how many of each are kept for the next bytes of any queue: 13 MiB. */
+const SIZES = [
+  { bytes: 4 * 1024, most: 256 },
+  { bytes: 64 * 1024, most: 64 },
+  { bytes: BLOCK_BYTES, most: 32 },
+];
+/** Blocks end with a page of the offsets, so that whole ones are cheap to write. */
+const PAGE_BYTES = 4096;
 
-const spare: Uint8Array[] = [];
+/** Blocks that are not in use, by their length. */
+const spare = new Map<number, Uint8Array[]>(SIZES.map(({ bytes }) => [bytes, []]));
+
+/** A part of a queue. */
+interface Block {
+  /** Offset of its first byte. */
+  from: number;
+  /** Offset that it ends before when it is full. */
+  to: number;
+  memory: Uint8Array;
+}
 
 /** The bytes from {@link ByteQueue.start} to {@link ByteQueue.end}. */
 export class ByteQueue {
-  #blocks: Uint8Array[] = [];
-  /** Offset of the first byte of the first block. */
-  #blocksFrom: number;
+  readonly #leastBytes: number;
+  #blocks: Block[] = [];
   #start: number;
   #end: number;
 
-  /** @param offset Where the first byte will be. */
-  constructor(offset: number) {
-    this.#blocksFrom = this.#start = this.#end = offset;
+  /**
+   * @param offset Where the first byte will be.
+   * @param leastBytes Least memory that a few bytes take; what waits is in few pieces where it is long.
+   */
+  constructor(offset: number, leastBytes: number = BLOCK_BYTES) {
+    this.#leastBytes = leastBytes;
+    this.#start = this.#end = offset;
   }
 
   /** Offset of the first byte. */
@@ -40,13 +59,13 @@ export class ByteQueue {
   /** Copies bytes to the end. */
   append(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length;) {
-      const inBlocks = this.#end - this.#blocksFrom;
-      const position = inBlocks % BLOCK_BYTES;
-      if (inBlocks === this.#blocks.length * BLOCK_BYTES) {
-        this.#blocks.push(spare.pop() ?? new Uint8Array(BLOCK_BYTES));
+      let block = this.#blocks.at(-1);
+      if (block === undefined || block.to === this.#end) {
+        block = this.#makeBlock(bytes.length - at);
+        this.#blocks.push(block);
       }
-      const part = bytes.subarray(at, at + BLOCK_BYTES - position);
-      this.#blocks[this.#blocks.length - 1].set(part, position);
+      const part = bytes.subarray(at, at + block.to - this.#end);
+      block.memory.set(part, this.#end - block.from);
       this.#end += part.length;
       at += part.length;
     }
@@ -58,10 +77,16 @@ export class ByteQueue {
    * @param mostBytes Most bytes to show, at least one.
    */
   view(offset: number, mostBytes: number): Uint8Array {
-    const inBlocks = offset - this.#blocksFrom;
-    const position = inBlocks % BLOCK_BYTES;
-    const length = Math.min(mostBytes, this.#end - offset);
-    return this.#blocks[Math.floor(inBlocks / BLOCK_BYTES)].subarray(position, position + length);
+    const { from, to, memory } = this.#blocks.findLast(({ from }) => from <= offset)!;
+    return memory.subarray(offset - from, Math.min(offset + mostBytes, to, this.#end) - from);
+  }
+
+  /** Lets go of the bytes from an offset on, one between start and end. */
+  dropFrom(offset: number): void {
+    this.#end = offset;
+    while (this.#blocks.length > 0 && this.#blocks.at(-1)!.from >= offset) {
+      keepSpare(this.#blocks.pop()!);
+    }
   }
 
   /** Lets go of the bytes before an offset; one behind the end becomes the end. */
@@ -69,13 +94,30 @@ export class ByteQueue {
     this.#start = Math.max(this.#start, offset);
     this.#end = Math.max(this.#end, this.#start);
     const isEmpty = this.#start === this.#end;
-    const inBlocks = this.#start - this.#blocksFrom;
-    const count = isEmpty
-      ? this.#blocks.length
-      : Math.min(this.#blocks.length, Math.floor(inBlocks / BLOCK_BYTES));
-    for (const block of this.#blocks.splice(0, count)) {
-      if (spare.length < MOST_SPARE) spare.push(block);
+    while (this.#blocks.length > 0 && (isEmpty || this.#blocks[0].to <= this.#start)) {
+      keepSpare(this.#blocks.shift()!);
     }
-    this.#blocksFrom = isEmpty ? this.#end : this.#blocksFrom + count * BLOCK_BYTES;
   }
+
+  #makeBlock(byteCount: number): Block {
+    const wanted = Math.max(this.#leastBytes, this.#end - this.#start + byteCount);
+    const { bytes } = SIZES.find(({ bytes }) => bytes >= wanted) ?? SIZES.at(-1)!;
+    const memory = spare.get(bytes)!.pop() ?? new Uint8Array(bytes);
+    const from = this.#end;
+    return { from, to: from + bytes - from % PAGE_BYTES, memory };
+  }
+}
+
+function keepSpare({ memory }: Block): void {
+  const { bytes, most } = SIZES.find(({ bytes }) => bytes === memory.length)!;
+  const kept = spare.get(bytes)!;
+  if (kept.length < most) kept.push(memory);
+}
+
+/**
+ * Gives memory back at once: nobody knows when it would be collected.
+ * @param bytes Bytes that nobody looks at any more; those that are a part of their buffer are left alone.
+ */
+export function giveBack({ buffer, byteLength }: Uint8Array): void {
+  if (byteLength === buffer.byteLength) (buffer as ArrayBuffer).transfer(0);
 }

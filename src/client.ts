@@ -40,7 +40,7 @@ import {
 
 import type { LinesWindow } from "./client/lines.ts";
 
-export type { Download, LineRange, ReadOptions } from "./client/download.ts";
+export type { Download, DownloadReadOptions, LineRange, ReadOptions } from "./client/download.ts";
 export {
   closeContext,
   type ContextInfo,
@@ -244,7 +244,8 @@ export function follow(
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const copy = async () => {
     const download = await open(reference, options);
-    await download.read(options).pipeTo(writable);
+    const { from, to } = options;
+    await download.read({ from, to }).pipeTo(writable);
     download.close();
   };
   copy().catch((error) => writable.abort(error).catch(() => {}));

@@ -43,7 +43,7 @@ export interface Session {
   text(message: string): void;
   /**
    * Bytes of a binary message as they arrive; transports that only see whole messages deliver them in one piece.
-   * @param bytes The bytes; they belong to the session from now on.
+   * @param bytes The bytes, until it returns: their memory is used again.
    * @param final Whether the message ends with them.
    * @returns When the session can take more; transports that can, stop receiving until then.
    */
@@ -124,6 +124,12 @@ export interface Runtime {
    * @param request The request.
    */
   hungUp?(request: Request): Promise<boolean>;
+  /**
+   * Tells whether the memory of a chunk of an answer's body may be used again when the next one is asked for; without
+   * it a chunk belongs to whoever took it.
+   * @param request The request.
+   */
+  copiesBody?(request: Request): boolean;
   /** Whether streams are compressed on another thread than the one that serves; by default they are not. */
   readonly compressesAside?: boolean;
   /**

@@ -40,7 +40,7 @@ export interface LogWriter extends LogEnd {
    * Appends all parts or, when it throws, nothing. With a status it is a checkpoint, too: all that was appended
    * can be read, the line break index included, before those who follow the tail hear the status.
    * @param byteOffset Where the caller believes the log ends; CONFLICT if it does not.
-   * @param parts The bytes; none for a checkpoint of what is there.
+   * @param parts The bytes, which may be changed when it is over; none for a checkpoint of what is there.
    * @param statusOf The status, called once with the end behind the parts; it may be called before they are stored.
    * @throws {StreamError} FENCED after a newer writer was opened; DELETED; STORAGE_FAILED when the disk refuses.
    */
@@ -69,7 +69,7 @@ export interface LogWriter extends LogEnd {
 export interface TailListener {
   /** The life of the id that it hears of, where an id that is used again has the same tail; any by default. */
   readonly life?: string;
-  /** Bytes were appended, which no status shows yet; the blocks are shared, and must not be changed. */
+  /** Bytes were appended, which no status shows yet; whoever keeps them makes a copy. */
   appended(byteOffset: number, blocks: readonly Uint8Array[]): void;
   /** There is a new status; everything it shows can be read. */
   told(status: ResourceStatus): void;

@@ -168,7 +168,8 @@ export class Several {
         isColoured,
         isTerminal: process.stdout.isTTY === true,
       });
-      for await (const bytes of download.read({ from, to })) await lines.write(bytes);
+      const reading = download.read({ from, to, reuseBuffer: true });
+      for await (const bytes of reading) await lines.write(bytes);
       await lines.close();
       const { transferStatus, failure } = download.status;
       if (!isFinal(transferStatus) || transferStatus === "COMPLETED") return;

@@ -31,6 +31,15 @@ export interface ReadOptions {
   to?: number;
 }
 
+/** Which bytes a download reads, and whose their memory is. */
+export interface DownloadReadOptions extends ReadOptions {
+  /**
+   * Whether each chunk is valid until the next one is asked for only: its memory is used again then, which takes less
+   * memory and processor time. False by default: each has its own.
+   */
+  reuseBuffer?: boolean;
+}
+
 /** Where a window of lines is. */
 export interface LineRange {
   /** Index of the first line, from 0. */
@@ -57,9 +66,9 @@ export interface Download {
   /**
    * Bytes as they are checkpointed. Ends when the range or the resource does, whether COMPLETED or FAILED: see `status`.
    * One stream of a download can be read at a time; cancelling it closes the download.
-   * @param options Which bytes; all by default.
+   * @param options Which bytes, all by default, and whose their memory is.
    */
-  read(options?: ReadOptions): ReadableStream<Uint8Array>;
+  read(options?: DownloadReadOptions): ReadableStream<Uint8Array>;
   /**
    * Lines as text, each with its line break; those that are there when asked.
    * @param startingLineIndex Index of the first, from 0.
@@ -161,9 +170,11 @@ export class ClientDownload implements Download {
     return this.#closed.promise;
   }
 
-  read({ from = 0, to }: ReadOptions = {}): ReadableStream<Uint8Array> {
+  read(
+    { from = 0, to, reuseBuffer = false }: DownloadReadOptions = {},
+  ): ReadableStream<Uint8Array> {
     this.#checkIdle();
-    const reading = new Reading(from, to ?? null);
+    const reading = new Reading(from, to ?? null, reuseBuffer);
     this.#reading = reading;
     const { channel } = this.#connection;
     if (channel !== null) this.#feed = this.#startFeed(channel, reading, null);
@@ -312,13 +323,11 @@ export class ClientDownload implements Download {
 
   /** Hands the next chunk over, when there is one. */
   async #pull(reading: Reading, controller: ReadableStreamDefaultController): Promise<void> {
-    while (reading.buffer.length === 0 && !reading.ended && this.#failure === null) {
+    while (reading.isEmpty && !reading.ended && this.#failure === null) {
       await reading.changed();
     }
-    const bytes = reading.buffer.shift();
-    if (bytes !== undefined) {
-      controller.enqueue(bytes);
-      reading.consumed += bytes.length;
+    if (!reading.isEmpty) {
+      controller.enqueue(reading.next());
       this.#feed?.consumed();
       return;
     }

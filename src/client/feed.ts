@@ -2,6 +2,7 @@
  * How the bytes of a reading are asked for: a native server pushes them, a Step server answers chunk by chunk.
  * @module
  */
+import { ByteQueue, giveBack } from "../byte_queue.ts";
 import {
   checkStart,
   isFinal,
@@ -23,8 +24,8 @@ const CHUNK_BYTES = 1024 * 1024;
 export class Reading {
   /** Byte after the last one wanted; null for the end of the resource. */
   readonly to: number | null;
-  /** Received and not yet handed over: at most one window. */
-  readonly buffer: Uint8Array[] = [];
+  /** Received and not yet handed over, at most one window: as it came, or copied into memory that is used again. */
+  readonly #waiting: Uint8Array[] | ByteQueue;
   /** Bytes before this offset arrived. */
   received: number;
   /** Bytes before this offset were handed over. */
@@ -36,9 +37,11 @@ export class Reading {
    * Begins with nothing.
    * @param from First byte.
    * @param to Byte after the last one wanted.
+   * @param reusesMemory Whether a chunk is valid until the next one is asked for only.
    */
-  constructor(from: number, to: number | null) {
+  constructor(from: number, to: number | null, reusesMemory: boolean) {
     this.to = to;
+    this.#waiting = reusesMemory ? new ByteQueue(from) : [];
     this.received = this.consumed = from;
   }
 
@@ -47,16 +50,34 @@ export class Reading {
     return this.#ended;
   }
 
-  /** Takes bytes that arrived. */
+  /** Whether all that arrived was handed over. */
+  get isEmpty(): boolean {
+    return this.received === this.consumed;
+  }
+
+  /** Takes bytes that arrived; they belong to the reading from now on. */
   push(bytes: Uint8Array): void {
-    this.buffer.push(bytes);
     this.received += bytes.length;
+    if (this.#waiting instanceof ByteQueue) {
+      this.#waiting.append(bytes);
+      giveBack(bytes);
+    } else this.#waiting.push(bytes);
     this.wake();
+  }
+
+  /** Hands the next chunk over, when there is one. */
+  next(): Uint8Array {
+    const bytes = this.#waiting instanceof ByteQueue
+      ? viewOf(this.#waiting, this.consumed)
+      : this.#waiting.shift()!;
+    this.consumed += bytes.length;
+    return bytes;
   }
 
   /** Forgets what was not handed over. */
   restart(): void {
-    this.buffer.length = 0;
+    if (this.#waiting instanceof ByteQueue) this.#waiting.dropFrom(this.consumed);
+    else this.#waiting.length = 0;
     this.received = this.consumed;
   }
 
@@ -76,6 +97,12 @@ export class Reading {
   changed(): Promise<void> {
     return new Promise((resolve) => this.#wake = resolve);
   }
+}
+
+/** The first bytes from an offset on; those before are let go of only now. */
+function viewOf(queue: ByteQueue, offset: number): Uint8Array {
+  queue.dropBefore(offset);
+  return queue.view(offset, Infinity);
 }
 
 /** Asks for the bytes of one reading on one connection. */
@@ -122,7 +149,7 @@ export class FollowFeed implements Feed {
   consumed(): void {
     const unreported = this.#reading.consumed - this.#reported;
     if (unreported >= LIMITS.downloadWindowBytes / 4) this.#report();
-    else if (unreported >= REPORT_BYTES && this.#reading.buffer.length === 0) {
+    else if (unreported >= REPORT_BYTES && this.#reading.isEmpty) {
       this.#timer ??= setTimeout(() => this.#report(), REPORT_AFTER_MS);
     }
   }
@@ -170,9 +197,9 @@ export class ChunkFeed implements Feed {
   }
 
   arrived(): void {
-    const { received, buffer, to } = this.#reading;
+    const { received, isEmpty, to } = this.#reading;
     // The next one is asked for when the last one was handed over.
-    if (received < this.#asked || buffer.length > 0) return;
+    if (received < this.#asked || !isEmpty) return;
     const status = this.#status();
     const { currentSize, transferStatus } = status;
     try {

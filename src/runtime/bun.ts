@@ -4,6 +4,7 @@
  */
 import { setImmediate as turn } from "node:timers/promises";
 import { Allowance } from "../allowance.ts";
+import { giveBack } from "../byte_queue.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { StreamError } from "../protocol.ts";
 import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
@@ -38,6 +39,7 @@ interface Data {
 }
 
 interface BunGlobal {
+  readonly version: string;
   serve(options: Record<string, unknown>): BunServer;
 }
 
@@ -94,8 +96,9 @@ export const bunWebSocketHandlers: BunWebSocketHandlers = {
     data.session = data.upgrade.open(data.connection);
   },
   message({ data }: BunSocket, message: string | Uint8Array): void {
-    if (typeof message === "string") data.session?.text(message);
-    else void data.session?.data(message, true);
+    if (typeof message === "string") return data.session?.text(message);
+    void data.session?.data(message, true);
+    giveBack(message);
   },
   drain({ data }: BunSocket): void {
     data.connection?.drained();
@@ -122,6 +125,14 @@ export interface BunOptions {
   idleS?: number;
 }
 
+/**
+ * Bun that writes a chunk of a body, or copies it, before it asks for the next: known of these versions
+ * (tests/http/downloads_test.ts). New memory for each took more processor time than all else of a download.
+ */
+const COPIES_BODIES = /^1\.4\./;
+/** Requests whose answers go from us to the socket without anybody between who might keep a chunk. */
+const direct = new WeakSet<Request>();
+
 /** The adapter for Bun. */
 export function bunRuntime({ idleS = IDLE_TIMEOUT_S }: BunOptions = {}): Runtime {
   return {
@@ -129,6 +140,7 @@ export function bunRuntime({ idleS = IDLE_TIMEOUT_S }: BunOptions = {}): Runtime
     listen: async (options) => new Port(options, idleS),
     upgrade,
     remoteAddress,
+    copiesBody: (request) => direct.has(request),
     compressesAside: true,
     async hungUp({ signal }) {
       // What came together with the end of the content is looked at before the next turn.
@@ -150,6 +162,7 @@ class Port implements Listener {
   /** The newest listens; connections of the others go on. */
   readonly #servers: BunServer[] = [];
   readonly #look: ReturnType<typeof setInterval>;
+  readonly #copiesBodies = COPIES_BODIES.test(bun().version);
   #listens = true;
 
   constructor(options: ListenOptions, idleS: number) {
@@ -165,8 +178,7 @@ class Port implements Listener {
   }
 
   #serve(port: number): BunServer {
-    const { Bun } = globalThis as unknown as { Bun: BunGlobal };
-    const server = Bun.serve({
+    const server = bun().serve({
       hostname: this.#options.hostname,
       port,
       idleTimeout: this.#idleS,
@@ -184,6 +196,7 @@ class Port implements Listener {
     if (isRefused(method, () => this.#makeRoom())) return noRoom();
     const named = withHost(request);
     if (named === null) return new Response("the Host is no name of a host\n", { status: 400 });
+    if (this.#copiesBodies) direct.add(named);
     if (method === "GET" || method === "HEAD") return this.#options.fetch(named, server);
     // Bun takes what stands behind the content for another request, and answers that before this one.
     if (headers.has("trailer")) return new Response("trailers are not taken\n", NO_TRAILERS);
@@ -223,6 +236,10 @@ class Port implements Listener {
 }
 
 const NO_TRAILERS: ResponseInit = { status: 400, headers: { connection: "close" } };
+
+function bun(): BunGlobal {
+  return (globalThis as unknown as { Bun: BunGlobal }).Bun;
+}
 
 /** Bun tells no whole URL where there is no Host (HTTP/1.0), and one that is none for a Host that is none. */
 function withHost(request: Request): Request | null {

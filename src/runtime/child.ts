@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { Readable } from "node:stream";
+import { giveBack } from "../byte_queue.ts";
 import { StreamError } from "../protocol.ts";
 import { environmentForOthers } from "./proxies.ts";
 
@@ -196,8 +197,7 @@ function bunStream(descriptor: number): ReadableStream<Uint8Array> {
   let last: Uint8Array | undefined;
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      // Bun would free it with its garbage, much later, and the next one be memory that was never touched.
-      (last?.buffer as ArrayBuffer | undefined)?.transfer(0);
+      if (last !== undefined) giveBack(last);
       const { done, value } = await chunks.read();
       last = value;
       if (!done) return controller.enqueue(value);

@@ -2,6 +2,7 @@
  * Serving on Deno: `Deno.serve` and `Deno.upgradeWebSocket`.
  * @module
  */
+import { giveBack } from "../byte_queue.ts";
 import { StreamError } from "../protocol.ts";
 import type { Listener, ListenOptions, Runtime, Session, Upgrade } from "../runtime.ts";
 import { framesRuntime } from "./frames.ts";
@@ -100,8 +101,10 @@ function upgrade(request: Request, _env: unknown, { subprotocol, open }: Upgrade
     session = open(new DenoConnection(socket, subprotocol, closed));
   };
   socket.onmessage = ({ data }) => {
-    if (typeof data === "string") session?.text(data);
-    else void session?.data(new Uint8Array(data), true);
+    if (typeof data === "string") return session?.text(data);
+    const bytes = new Uint8Array(data);
+    void session?.data(bytes, true);
+    giveBack(bytes);
   };
   socket.onclose = ({ code, reason }) => closed(code, reason);
   socket.onerror = () => closed(ABNORMAL_CLOSURE, "");

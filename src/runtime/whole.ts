@@ -2,6 +2,7 @@
  * What both standard WebSocket adapters share: whole messages, and a bound on what waits in the socket.
  * @module
  */
+import { giveBack } from "../byte_queue.ts";
 import { LIMITS, StreamError } from "../protocol.ts";
 import type { Connection } from "../runtime.ts";
 import { UNTAKEN } from "./budget.ts";
@@ -100,7 +101,7 @@ export abstract class WholeMessageConnection implements Connection {
   /** Sends a message; resolves when the peer has taken it, or is gone. */
   async #sendAndWait(message: string | Uint8Array): Promise<void> {
     await this.send(message);
-    if (this.copies && typeof message !== "string") free(message);
+    if (this.copies && typeof message !== "string") giveBack(message);
     await this.#until(() => this.bufferedBytes === 0);
   }
 
@@ -162,11 +163,6 @@ async function wholeMessage(
     filled += chunk.length;
   }
   return message;
-}
-
-/** Gives the memory of bytes back now: nobody knows when it would be collected. */
-function free({ buffer }: Uint8Array): void {
-  (buffer as ArrayBuffer).transfer(0);
 }
 
 /** @throws {StreamError} MESSAGE_TOO_LARGE above what a standard WebSocket is asked to send at once. */

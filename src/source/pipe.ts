@@ -5,6 +5,7 @@
 import fs from "node:fs";
 import process from "node:process";
 import { promisify } from "node:util";
+import { giveBack } from "../byte_queue.ts";
 import { StreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
 import { OpenFile, type ReadHandle } from "./open_file.ts";
@@ -103,8 +104,7 @@ async function* bursts(): AsyncGenerator<Uint8Array, void, void> {
   try {
     for await (const burst of process.stdin) {
       yield* pieces(burst);
-      // Bun would free it with its garbage, much later, and the next one be memory that was never touched.
-      if (burst.length === burst.buffer.byteLength) burst.buffer.transfer(0);
+      giveBack(burst);
     }
   } catch (error) {
     throw unreadable(reasonOf(error), error);

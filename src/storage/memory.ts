@@ -194,9 +194,10 @@ function writer(log: MemoryLog, tail: OwnedTail): LogWriter {
       attempt(() => {
         tail.check();
         if (byteOffset !== log.size) throw misplaced(byteOffset, log.size);
-        for (const part of parts) log.append(part);
+        const kept = parts.map((part) => part.slice());
+        for (const part of kept) log.append(part);
         if (statusOf !== undefined) log.note();
-        if (parts.length > 0) tail.appended(byteOffset, parts);
+        if (kept.length > 0) tail.appended(byteOffset, kept);
         if (statusOf !== undefined) tail.tell(statusOf(log));
       }),
     announce: (status) =>

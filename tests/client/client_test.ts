@@ -266,6 +266,36 @@ test("chunks that were read stay as they were", async () => {
   assertBytes(concat(await Array.fromAsync(follow(upload.reference))), bytes);
 });
 
+test("with reuseBuffer a chunk stays as it was until the next is asked for, whatever breaks meanwhile", async () => {
+  await using server = await startServer();
+  await using proxy = await Proxy.open(Number(new URL(server.url).port));
+  const bytes = random(8 * MiB);
+  const upload = await pushAll(server, bytes);
+  let reconnects = 0;
+  const download = await open(`${proxy.url}/resources/${idOf(upload)}`, {
+    onReconnect: () => reconnects++,
+  });
+  const copies: Uint8Array[] = [];
+  const buffers = new Set<ArrayBufferLike>();
+  for await (const chunk of download.read({ from: 1, reuseBuffer: true })) {
+    buffers.add(chunk.buffer);
+    if (copies.length === 2) {
+      proxy.cut();
+      // Everything that was not handed over arrives again meanwhile.
+      await eventually("another connection", () => reconnects === 1);
+      await arrivals();
+    }
+    copies.push(chunk.slice());
+  }
+  assertBytes(concat(copies), bytes.subarray(1));
+  assertLess(buffers.size, copies.length);
+});
+
+/** Lets much arrive. */
+async function arrivals(): Promise<void> {
+  for (let turns = 0; turns < 100; turns++) await new Promise((resolve) => setTimeout(resolve));
+}
+
 test("statuses come in order, the newest at once, and end with the last", async () => {
   await using server = await startServer();
   const upload = await push(server.url, metadata);

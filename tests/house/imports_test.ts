@@ -45,7 +45,9 @@ const allowed: Record<string, readonly string[]> = {
   ],
   "server/viewer": ["server/viewer", "server", "protocol"],
   session: ["session", "resources", "allowance", "bell", "runtime", "timer", "turn", "protocol"],
-  resources: ["resources", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  resources: [
+    ...["resources", "byte_queue", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+  ],
   client: [
     ...[
       "client",
@@ -74,7 +76,7 @@ const allowed: Record<string, readonly string[]> = {
   "storage/*": ["storage/*", "storage", "cluster", "digest", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
   cluster: ["cluster", "protocol"],
-  "runtime/*": ["runtime/*", "runtime", "allowance", "digest", "protocol"],
+  "runtime/*": ["runtime/*", "runtime", "allowance", "byte_queue", "digest", "protocol"],
   allowance: [],
   distance: [],
   metrics: [],

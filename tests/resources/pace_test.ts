@@ -1,7 +1,7 @@
 /** When checkpoints may be, by a clock of the test. */
 import { test } from "node:test";
 import { assertAlmostEquals, assertEquals, assertLessOrEqual } from "@std/assert";
-import { AffordableInterval, CheckpointPace } from "../../src/resources/writing/pace.ts";
+import { AffordableInterval, CheckpointPace, SHARE } from "../../src/resources/writing/pace.ts";
 
 /** Makes checkpoints as soon as they may be, each at this cost; the longest and the last wait, in ms. */
 function paced(pace: CheckpointPace, from: number, forMs: number, costMs: number) {
@@ -16,14 +16,19 @@ function paced(pace: CheckpointPace, from: number, forMs: number, costMs: number
 }
 
 test("checkpoints that cost next to nothing come every 5 ms", () => {
-  const { longestMs, count } = paced(new CheckpointPace(new AffordableInterval()), 0, 1000, 0.01);
+  const { longestMs, count } = paced(
+    new CheckpointPace(new AffordableInterval(SHARE.OF_WORK)),
+    0,
+    1000,
+    0.01,
+  );
   assertLessOrEqual(longestMs, 5);
   assertAlmostEquals(count, 200, 10);
 });
 
 test("what costs more comes less often: a twentieth of the time, and no longer than 50 ms apart", () => {
   for (const [costMs, everyMs] of [[0.5, 10], [1, 20], [10, 50], [40, 50]]) {
-    const pace = new CheckpointPace(new AffordableInterval());
+    const pace = new CheckpointPace(new AffordableInterval(SHARE.OF_WORK));
     const { nowMs } = paced(pace, 0, 2000, costMs);
     const { longestMs, count } = paced(pace, nowMs, 5000, costMs);
     assertLessOrEqual(longestMs, 50);
@@ -31,8 +36,16 @@ test("what costs more comes less often: a twentieth of the time, and no longer t
   }
 });
 
+test("what waits for other machines may take a fifth of the time", () => {
+  for (const [costMs, everyMs] of [[2.5, 12.5], [6, 30], [20, 50]]) {
+    const pace = new CheckpointPace(new AffordableInterval(SHARE.OF_WAITING));
+    const { nowMs } = paced(pace, 0, 2000, costMs);
+    assertAlmostEquals(5000 / paced(pace, nowMs, 5000, costMs).count, everyMs, everyMs * 0.3);
+  }
+});
+
 test("all uploads together pay: ten are paced as one that costs ten times as much", () => {
-  const interval = new AffordableInterval();
+  const interval = new AffordableInterval(SHARE.OF_WORK);
   let last = 0;
   for (let nowMs = 0; nowMs < 2000; nowMs += last) {
     for (let upload = 0; upload < 10; upload++) last = interval.after(0.1, nowMs);
@@ -41,7 +54,7 @@ test("all uploads together pay: ten are paced as one that costs ten times as muc
 });
 
 test("one checkpoint that had to wait makes the next ones wait twice as long, for a while", () => {
-  const pace = new CheckpointPace(new AffordableInterval());
+  const pace = new CheckpointPace(new AffordableInterval(SHARE.OF_WORK));
   const { nowMs } = paced(pace, 0, 500, 0.01);
   pace.made(nowMs + 100, 100);
   assertLessOrEqual(paced(pace, nowMs + 100, 200, 0.01).longestMs, 10);

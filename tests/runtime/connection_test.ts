@@ -30,9 +30,9 @@ class Recorder implements Session {
 
   /** Adapters may hand a message over in pieces. */
   data(bytes: Uint8Array, final: boolean): void {
-    this.#pieces.push(bytes);
+    this.#pieces.push(bytes.slice());
     if (!final) return;
-    const message = this.#pieces.length === 1 ? bytes : concat(this.#pieces);
+    const message = concat(this.#pieces);
     this.#pieces = [];
     this.message(message);
   }

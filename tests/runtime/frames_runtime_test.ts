@@ -41,7 +41,7 @@ class Recorder implements Session {
   /** What is done about a piece of data. */
   take: (bytes: Uint8Array, final: boolean) => void | Promise<void> = (bytes, final) => {
     if (this.messages.at(-1)?.final ?? true) this.messages.push({ pieces: [], final: false });
-    this.messages.at(-1)!.pieces.push(bytes);
+    this.messages.at(-1)!.pieces.push(bytes.slice());
     this.messages.at(-1)!.final = final;
   };
   /** Calls that came while another was being answered, or after the end. */
@@ -68,7 +68,7 @@ class Recorder implements Session {
     this.closings.push({ code, reason });
   }
 
-  /** The bytes of all binary messages, as they are now. */
+  /** The bytes of all binary messages. */
   get bytes(): Buffer {
     return Buffer.concat(this.messages.flatMap(({ pieces }) => pieces));
   }
@@ -348,7 +348,7 @@ test("messages of every length and kind, echoed to the platform's WebSocket", as
       session.text = (message) => void session.connection.send(message);
       let received: Uint8Array[] = [];
       session.take = (bytes, final) => {
-        received.push(bytes);
+        received.push(bytes.slice());
         if (!final) return;
         const message = Buffer.concat(received);
         received = [];

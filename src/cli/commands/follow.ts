@@ -400,7 +400,8 @@ async function tailStart(
 }
 
 async function copyBytes(download: Download, range: ReadOptions, output: Output): Promise<void> {
-  for await (const bytes of download.read(range)) await output.write(bytes);
+  const reading = download.read({ ...range, reuseBuffer: true });
+  for await (const bytes of reading) await output.write(bytes);
 }
 
 async function copyLines(
@@ -422,7 +423,7 @@ async function copyLines(
     return await copyBytes(download, { from: startOffset, to: endOffset }, output);
   }
   let missing = count;
-  for await (const bytes of download.read({ from: startOffset })) {
+  for await (const bytes of download.read({ from: startOffset, reuseBuffer: true })) {
     const end = endOfLine(bytes, missing);
     await output.write(bytes.subarray(0, end.offset));
     missing -= end.lines;

@@ -221,7 +221,7 @@ class Fetching {
       }
       const output = transfer.written(await fileOutput(this.#part, "a"), download, from);
       try {
-        for await (const bytes of download.read({ from })) {
+        for await (const bytes of download.read({ from, reuseBuffer: true })) {
           update(bytes);
           await output.write(bytes);
         }

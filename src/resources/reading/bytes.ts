@@ -70,23 +70,33 @@ export async function* readRange(
 ): AsyncGenerator<Uint8Array, void, void> {
   readers++;
   try {
-    yield* readPieces(resource, first, end, signal, readBytesNow);
+    yield* readPieces(resource, first, end, { signal, pieceBytes: readBytesNow });
   } finally {
     readers--;
   }
+}
+
+interface Pieces {
+  signal?: AbortSignal;
+  /** Largest piece at present. */
+  pieceBytes: () => number;
+  /** Whether the memory of a piece is used again when the next is asked for. */
+  lends?: boolean;
 }
 
 async function* readPieces(
   resource: Resource,
   first: number,
   end: number,
-  signal: AbortSignal | undefined,
-  pieceBytes: () => number,
+  { signal, pieceBytes, lends = false }: Pieces,
 ): AsyncGenerator<Uint8Array, void, void> {
+  let memory: Uint8Array | undefined;
   for (let next = first; next < end;) {
     signal?.throwIfAborted();
     const mostBytes = next - first < UNPROVEN_BYTES ? FIRST_READ_BYTES : Infinity;
-    const bytes = await resource.read(next, Math.min(end - next, pieceBytes(), mostBytes));
+    const byteCount = Math.min(end - next, pieceBytes(), mostBytes);
+    if (lends && (memory?.length ?? 0) < byteCount) memory = new Uint8Array(byteCount);
+    const bytes = await resource.read(next, byteCount, memory);
     next += bytes.length;
     yield bytes;
   }
@@ -106,17 +116,22 @@ export async function* lendRange(
   }
 }
 
-/** Reads a range like `readRange`, for a whole download: more at once, while not too many do. */
+/**
+ * Reads a range like `readRange`, for a whole download: more at once, while not too many do.
+ *
+ * @param lends Whether the reader is done with each piece when it asks for the next: then their memory is the same.
+ */
 export async function* readFast(
   resource: Resource,
   first: number,
   end: number,
   signal: AbortSignal,
+  lends: boolean,
 ): AsyncGenerator<Uint8Array, void, void> {
   if (largeReaders === MAX_LARGE_READERS) return yield* readRange(resource, first, end, signal);
   largeReaders++;
   try {
-    yield* readPieces(resource, first, end, signal, () => LARGE_READ_BYTES);
+    yield* readPieces(resource, first, end, { signal, pieceBytes: () => LARGE_READ_BYTES, lends });
   } finally {
     largeReaders--;
   }

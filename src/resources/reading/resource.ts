@@ -108,15 +108,14 @@ export class Resource {
     this.#tell();
   }
 
-  /** Keeps bytes that were just written for the followers at the tail. */
+  /** Keeps a copy of bytes that were just written for the followers at the tail, unless they are many. */
   remember(byteOffset: number, blocks: readonly Uint8Array[]): void {
     if (this.#watchers.size === 0) return;
-    for (const bytes of blocks) {
-      this.#recent.push({ byteOffset, bytes });
-      this.#recentBytes += bytes.length;
-      this.#recentBudget.freeBytes -= bytes.length;
-      byteOffset += bytes.length;
-    }
+    const bytes = joined(blocks);
+    if (bytes === null) return this.#forgetRecent();
+    this.#recent.push({ byteOffset, bytes });
+    this.#recentBytes += bytes.length;
+    this.#recentBudget.freeBytes -= bytes.length;
     while (this.#recentBytes > RECENT_BYTES || this.#recentBudget.freeBytes < 0) {
       const oldest = this.#recent.shift();
       if (oldest === undefined) break;
@@ -289,4 +288,17 @@ export class Resource {
     this.#recentBytes = 0;
     this.#recent = [];
   }
+}
+
+/** Blocks in one piece of memory of its own; null where they are too many to be kept. */
+function joined(blocks: readonly Uint8Array[]): Uint8Array | null {
+  const byteCount = blocks.reduce((sum, { length }) => sum + length, 0);
+  if (byteCount > RECENT_BYTES) return null;
+  const bytes = new Uint8Array(byteCount);
+  let at = 0;
+  for (const block of blocks) {
+    bytes.set(block, at);
+    at += block.length;
+  }
+  return bytes;
 }

@@ -21,6 +21,7 @@ import {
   type DigestAlgorithm,
   failureOf,
   isFinal,
+  LIMITS,
   type Outcome,
   type ResourceStatus,
   StreamError,
@@ -37,7 +38,7 @@ import { fenced, OwnedRecord } from "./owned_record.ts";
 import type { Meter } from "../meter.ts";
 import { type AffordableInterval, CheckpointPace } from "./pace.ts";
 import { ProgressRecord } from "./progress_record.ts";
-import { BLOCK_BYTES, Received } from "./received.ts";
+import { Received } from "./received.ts";
 import type { Resource } from "../reading/resource.ts";
 import type { SteadyClock } from "../steady_clock.ts";
 import type { LogDigest } from "./restore.ts";
@@ -107,7 +108,7 @@ export class Appender {
   /** The one that travels with the bytes that are being appended. */
   #next: ResourceStatus | null = null;
   #events: AppenderEvents | null = null;
-  readonly #waiting = new Received();
+  readonly #waiting: Received;
   readonly #pace: CheckpointPace;
   /** When the first of the bytes came that are written and wait for a checkpoint. */
   #writtenSinceMs: number | null = null;
@@ -136,7 +137,7 @@ export class Appender {
   /** Null where every acknowledgement waits for a flush, and where nothing has to be flushed. */
   readonly #flushAhead: FlushAhead | null;
 
-  #writeAfterBytes = BLOCK_BYTES;
+  #writeAfterBytes: number = LIMITS.dataMessageBytes;
 
   /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
   announced: Announcement;
@@ -162,6 +163,7 @@ export class Appender {
     this.#annotation = options.record.annotation;
     this.#pace = new CheckpointPace(options.checkpointInterval);
     this.#written = this.#received = this.#acknowledged = options.writer.size;
+    this.#waiting = new Received(this.#written);
     this.#durable = options.status.durableSize;
     this.#readableLines = this.#finalLines();
     this.#flushAhead = options.durability === "os" && options.writer.flushData !== undefined
@@ -243,7 +245,7 @@ export class Appender {
     if (this.#waiting.byteCount > 0) this.#schedule();
   }
 
-  /** Takes the next bytes; they belong to the appender from now on. */
+  /** Takes the next bytes, of which it makes a copy. */
   append(bytes: Uint8Array): void {
     if (this.#closing || bytes.length === 0) return;
     this.#waiting.add(bytes);
@@ -267,7 +269,7 @@ export class Appender {
   /**
    * Appends bytes that count whole or not at all, with the annotation that belongs to them: whatever ends this
    * process, both are there or neither is.
-   * @param bytes They belong to the appender from now on.
+   * @param bytes They must not be changed until it is over.
    * @param annotation What it is from then on.
    * @returns When they are as safe as promised; those who read are told then.
    * @throws {StreamError} QUOTA_EXCEEDED, NOT_READY, after which everything is as before; STORAGE_FAILED, FENCED,
@@ -536,6 +538,7 @@ export class Appender {
     this.#options.meter.written(byteCount);
     this.#written = byteOffset + byteCount;
     for (const block of blocks) this.#options.digest.running.update(block);
+    this.#waiting.giveBack();
     if (shows) this.#shown();
   }
 

@@ -11,7 +11,7 @@ const LEAST_MS = 5;
 /** No byte waits longer, whatever checkpoints cost. */
 const MOST_MS = 50;
 /** Share of the time that checkpoints may take before they become rarer. */
-const SHARE = 1 / 20;
+export const SHARE = { OF_WORK: 1 / 20, OF_WAITING: 1 / 5 };
 /** For so long it is counted what they take. */
 const WINDOW_MS = 50;
 /** A window may be an exception: the interval grows by no more than this after one. */
@@ -19,9 +19,15 @@ const MOST_GROWTH = 2;
 
 /** An interval as long as checkpoints cost at this moment, all uploads of a process together. */
 export class AffordableInterval {
+  readonly #share: number;
   #intervalMs = LEAST_MS;
   #spentMs = 0;
   #sinceMs = -Infinity;
+
+  /** @param share The share of the time they may take: more where they do not work then, but wait for others. */
+  constructor(share: number) {
+    this.#share = share;
+  }
 
   /**
    * Counts a checkpoint.
@@ -33,7 +39,7 @@ export class AffordableInterval {
     this.#spentMs += costMs;
     const elapsedMs = nowMs - this.#sinceMs;
     if (elapsedMs < WINDOW_MS) return this.#intervalMs;
-    const growth = Math.min(this.#spentMs / elapsedMs / SHARE, MOST_GROWTH);
+    const growth = Math.min(this.#spentMs / elapsedMs / this.#share, MOST_GROWTH);
     this.#intervalMs = Math.min(Math.max(LEAST_MS, this.#intervalMs * growth), MOST_MS);
     this.#spentMs = 0;
     this.#sinceMs = nowMs;

@@ -2,20 +2,27 @@
  * Bytes that were received and wait to be written.
  * @module
  */
-import { LIMITS } from "../../protocol.ts";
+import { ByteQueue } from "../../byte_queue.ts";
 
-/** Small pieces are joined up to this size before they are written and shared with followers. */
-export const BLOCK_BYTES = LIMITS.dataMessageBytes;
+/** Least memory that the bytes of an upload take: hundreds of them may wait with a line or two. */
+const LEAST_BYTES = 4096;
 
-/** Bytes that wait, and since when. */
+/** Bytes that wait, in memory that is used again, and since when. */
 export class Received {
-  #pieces: Uint8Array[] = [];
-  #byteCount = 0;
+  readonly #bytes: ByteQueue;
+  /** Where those begin that were not taken. */
+  #taken: number;
   #sinceMs: number | null = null;
+
+  /** @param offset Where the first byte will be in the log. */
+  constructor(offset: number) {
+    this.#bytes = new ByteQueue(offset, LEAST_BYTES);
+    this.#taken = offset;
+  }
 
   /** How many bytes there are. */
   get byteCount(): number {
-    return this.#byteCount;
+    return this.#bytes.end - this.#taken;
   }
 
   /** When the first of them came; null when there are none. */
@@ -23,48 +30,26 @@ export class Received {
     return this.#sinceMs;
   }
 
-  /** Takes the next bytes. */
+  /** Copies the next bytes. */
   add(bytes: Uint8Array): void {
     this.#sinceMs ??= performance.now();
-    this.#pieces.push(bytes);
-    this.#byteCount += bytes.length;
+    this.#bytes.append(bytes);
   }
 
-  /** Gives all of them away, small pieces joined. */
+  /** Takes all of them out, in long pieces, which stay as they are until they are given back. */
   take(): Uint8Array[] {
-    const blocks = joinSmall(this.#pieces);
-    this.#pieces = [];
-    this.#byteCount = 0;
+    const pieces: Uint8Array[] = [];
+    while (this.#taken < this.#bytes.end) {
+      const piece = this.#bytes.view(this.#taken, Infinity);
+      pieces.push(piece);
+      this.#taken += piece.length;
+    }
     this.#sinceMs = null;
-    return blocks;
+    return pieces;
   }
-}
 
-/** Joins neighbours into blocks of at most BLOCK_BYTES; large ones pass without a copy. */
-function joinSmall(parts: readonly Uint8Array[]): Uint8Array[] {
-  const blocks: Uint8Array[] = [];
-  let run: Uint8Array[] = [], runBytes = 0;
-  const flush = () => {
-    if (run.length === 1) blocks.push(run[0]);
-    else if (run.length > 1) blocks.push(join(run, runBytes));
-    run = [];
-    runBytes = 0;
-  };
-  for (const part of parts) {
-    if (runBytes + part.length > BLOCK_BYTES) flush();
-    run.push(part);
-    runBytes += part.length;
+  /** Gives the memory of all back that were taken. */
+  giveBack(): void {
+    this.#bytes.dropBefore(this.#taken);
   }
-  flush();
-  return blocks;
-}
-
-function join(parts: readonly Uint8Array[], byteCount: number): Uint8Array {
-  const joined = new Uint8Array(byteCount);
-  let at = 0;
-  for (const part of parts) {
-    joined.set(part, at);
-    at += part.length;
-  }
-  return joined;
 }

@@ -16,7 +16,7 @@ import type { SteadyClock } from "../steady_clock.ts";
 import type { UploadAccount, Usage } from "../usage.ts";
 import { Appender, type Durability } from "./appender.ts";
 import type { Lease } from "./lease.ts";
-import { AffordableInterval } from "./pace.ts";
+import { AffordableInterval, SHARE } from "./pace.ts";
 import type { LogDigest } from "./restore.ts";
 
 /** How uploads run. */
@@ -87,7 +87,7 @@ export class Uploads {
   readonly #parts: WritingParts;
   readonly #options: UploadOptions;
   readonly #running = new Map<string, RunningUpload>();
-  readonly #interval = new AffordableInterval();
+  readonly #interval: AffordableInterval;
   #renewals: ReturnType<typeof setInterval> | undefined;
 
   /**
@@ -97,6 +97,8 @@ export class Uploads {
   constructor(parts: WritingParts, options: UploadOptions) {
     this.#parts = parts;
     this.#options = options;
+    const waits = parts.storage.isStalled !== undefined;
+    this.#interval = new AffordableInterval(waits ? SHARE.OF_WAITING : SHARE.OF_WORK);
   }
 
   /** How many run. */

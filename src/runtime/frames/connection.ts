@@ -6,6 +6,7 @@ import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { Allowance } from "../../allowance.ts";
+import { giveBack } from "../../byte_queue.ts";
 import { closeReason, ERRORS, LIMITS, StreamError, toStreamError } from "../../protocol.ts";
 import type { Connection, Session } from "../../runtime.ts";
 import { UNTAKEN } from "../budget.ts";
@@ -254,6 +255,7 @@ export class FrameConnection implements Connection {
         this.#heard();
         this.#socket.resume();
       }
+      giveBack(chunk);
       this.#answerPing();
     } catch (thrown) {
       const error = toStreamError(thrown);

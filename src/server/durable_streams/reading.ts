@@ -111,7 +111,8 @@ async function send(
     return c.body(null, 304);
   }
   const byteCount = end - start;
-  const bytes = (signal: AbortSignal) => readFast(resource, start, end, signal);
+  const lends = parts.runtime.copiesBody?.(c.req.raw) ?? false;
+  const bytes = (signal: AbortSignal) => readFast(resource, start, end, signal, lends);
   return await answerWith(c, parts, {
     chunks: (signal) => json ? arrayOf(bytes(signal), byteCount) : bytes(signal),
     byteCount: json ? arrayLength(byteCount) : byteCount,

@@ -88,7 +88,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   const part = choosePart(c, record.status, etag, asked);
   await using stack = new AsyncDisposableStack();
   const opened = stack.use(await openFor(c, parts, id, record));
-  const response = await answerWith(c, parts, sourceOf(opened, part, coding, parts), () => {
+  const response = await answerWith(c, parts, sourceOf(c, opened, part, coding, parts), () => {
     c.status(part.contentRange === null ? 200 : 206);
     setCacheHeaders(c, record, etag);
     setContentHeaders(c, record, asked);
@@ -100,23 +100,26 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
 }
 
 function sourceOf(
+  c: Context,
   opened: OpenResource,
   { first, end }: ContentPart,
   coding: Coding,
-  { runtime: { compressesAside: isAside = false } }: FaceParts,
+  { runtime }: FaceParts,
 ): BodySource {
   const { resource } = opened;
   const release = () => opened.release();
   // Parts of what is there already are downloads; only who waits for more follows.
   if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
   if (coding === "gzip") {
+    const { compressesAside: isAside = false } = runtime;
     return {
       chunks: (signal) => gzipped(readRange(resource, first, end, signal), isAside),
       release,
     };
   }
   const byteCount = end - first;
-  return { chunks: (signal) => readFast(resource, first, end, signal), byteCount, release };
+  const lends = runtime.copiesBody?.(c.req.raw) ?? false;
+  return { chunks: (signal) => readFast(resource, first, end, signal, lends), byteCount, release };
 }
 
 /** Text that does not change any more pays to be compressed; parts are parts of what is stored. */

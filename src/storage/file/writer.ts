@@ -70,7 +70,7 @@ export class FileWriter implements LogWriter {
       const before = this.#counter.save();
       let end = this.size;
       try {
-        for (const block of inBlocks(parts)) {
+        for (const block of inBlocks(parts, end)) {
           writeFully(this.data, block, end);
           end += block.length;
         }
@@ -240,9 +240,8 @@ export class FileWriter implements LogWriter {
 }
 
 /** Joins parts that end within a page: larger writes cost the system less, and so do the reads after them. */
-function* inBlocks(parts: readonly Uint8Array[]): Generator<Uint8Array> {
-  const isAligned = parts.every(({ length }) => length % PAGE_BYTES === 0);
-  if (isAligned || parts.length === 1) return yield* parts;
+function* inBlocks(parts: readonly Uint8Array[], byteOffset: number): Generator<Uint8Array> {
+  if (endWithPages(parts.slice(0, -1), byteOffset)) return yield* parts;
   let filled = 0;
   for (const part of parts) {
     for (let at = 0; at < part.length;) {
@@ -256,6 +255,11 @@ function* inBlocks(parts: readonly Uint8Array[]): Generator<Uint8Array> {
     }
   }
   if (filled > 0) yield joined.subarray(0, filled);
+}
+
+function endWithPages(parts: readonly Uint8Array[], byteOffset: number): boolean {
+  let end = byteOffset;
+  return parts.every(({ length }) => (end += length) % PAGE_BYTES === 0);
 }
 
 function writeFully(file: number, bytes: Uint8Array, position: number): void {

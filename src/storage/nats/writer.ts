@@ -342,14 +342,10 @@ function endOf(state: LogState, lineAccess: boolean): LogEnd {
   return { size, lineBreaks, lines: linesIn(state, lineAccess) };
 }
 
-/** Joins parts into as few messages as can be. */
+/** Joins copies of parts to as few messages as can be. */
 function inMessages(parts: readonly Uint8Array[]): Uint8Array[] {
   const total = parts.reduce((sum, { length }) => sum + length, 0);
   if (total === 0) return [];
-  if (total <= MESSAGE_BYTES) {
-    const whole = parts.find(({ length }) => length === total);
-    if (whole !== undefined) return [whole];
-  }
   const messages: Uint8Array[] = [];
   let left = total, at = 0;
   let message = new Uint8Array(Math.min(left, MESSAGE_BYTES));
