@@ -208,12 +208,13 @@ export class Handover {
   }
 
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
-  changed({ id, epoch, transferStatus }: ResourceRecord): void {
+  changed(record: ResourceRecord): void {
+    const { id, epoch, transferStatus } = record;
     if (this.#handling.has(id)) return;
     const running = this.#parts.uploads.find(id);
     if (running !== undefined && epoch > running.appender.epoch) {
       this.#parts.uploads.detached(id, running);
-      running.appender.fence();
+      running.appender.fence(record);
       void running.open.release();
     }
     const interrupted = this.#interrupted.get(id);
