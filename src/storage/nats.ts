@@ -8,6 +8,7 @@
  */
 import type { Engine } from "../cluster/engine.ts";
 import { ownerSubject, placeOf, shardsOf } from "../cluster/logs.ts";
+import { Probes } from "../cluster/probes.ts";
 import { isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
 import type {
   FollowedTail,
@@ -29,7 +30,6 @@ import {
   positionOf,
   segmentOf,
 } from "./nats/message.ts";
-import { Probes } from "./nats/probes.ts";
 import { NatsReader } from "./nats/reader.ts";
 import { Survey } from "./nats/survey.ts";
 import { Tail } from "./nats/tail.ts";

@@ -17,9 +17,9 @@ import type {
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { type Engine, isFull } from "../../cluster/engine.ts";
 import { type LogPlace, placeIn } from "../../cluster/logs.ts";
+import type { Probes } from "../../cluster/probes.ts";
 import { StreamError } from "../../protocol.ts";
 import { decodeMessage, type LogMessage, type StoredMessage } from "./message.ts";
-import type { Probes } from "./probes.ts";
 
 /** Between two attempts, in ms: at first, and at most. */
 const FIRST_PAUSE_MS = 20;
