@@ -1,7 +1,7 @@
 /** What a command says of something that is not there, or not one: the same rule for all (README, exit codes). */
 import { writeFile } from "node:fs/promises";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { inTurn, kinds, own, quickest, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, own, quickest, Workspace } from "../helpers/cli.ts";
 
 const FAILED = 1, USAGE = 2;
 
@@ -36,33 +36,32 @@ const REFERENCES: Record<string, [says: string, code: number]> = {
   "?": ["BAD_REQUEST", USAGE],
 };
 
-for (const kind of kinds) {
-  const test = inTurn(kind);
-  for (const [reference, [says, code]] of Object.entries(REFERENCES)) {
-    test(`${kind}: ${reference} is ${says} to every command`, async () => {
-      await using workspace = await withTwins();
-      for (const words of OF_A_RESOURCE) {
-        const args = words.map((word) => word === "REF" ? reference : word);
-        const ended = await workspace.run(kind, args);
-        // With grep 1 means that nothing was found.
-        const wanted = words[0] === "search" ? USAGE : code;
-        assertEquals([args, ended.code, ended.stdout], [args, wanted, ""]);
-        assertStringIncludes(ended.stderr, says);
-      }
-    });
-  }
+const test = eitherRuntime();
 
-  test(`${kind}: a context that nobody made is CONTEXT_UNKNOWN to every command`, async () => {
+for (const [reference, [says, code]] of Object.entries(REFERENCES)) {
+  test(`${reference} is ${says} to every command`, async () => {
     await using workspace = await withTwins();
-    for (const args of OF_A_CONTEXT) {
-      const { code, stdout, stderr } = await workspace.run(kind, args);
-      assertEquals([args, code, stdout], [args, FAILED, ""]);
-      assertStringIncludes(stderr, 'there is no upload context "nobody" (CONTEXT_UNKNOWN)');
+    for (const words of OF_A_RESOURCE) {
+      const args = words.map((word) => word === "REF" ? reference : word);
+      const ended = await workspace.run(quickest, args);
+      // With grep 1 means that nothing was found.
+      const wanted = words[0] === "search" ? USAGE : code;
+      assertEquals([args, ended.code, ended.stdout], [args, wanted, ""]);
+      assertStringIncludes(ended.stderr, says);
     }
-    const none = await workspace.run(kind, ["ls", "--context", "run", "--name", "none"]);
-    assertEquals([none.code, none.stdout, none.stderr], [0, "", ""]);
   });
 }
+
+test("a context that nobody made is CONTEXT_UNKNOWN to every command", async () => {
+  await using workspace = await withTwins();
+  for (const args of OF_A_CONTEXT) {
+    const { code, stdout, stderr } = await workspace.run(quickest, args);
+    assertEquals([args, code, stdout], [args, FAILED, ""]);
+    assertStringIncludes(stderr, 'there is no upload context "nobody" (CONTEXT_UNKNOWN)');
+  }
+  const none = await workspace.run(quickest, ["ls", "--context", "run", "--name", "none"]);
+  assertEquals([none.code, none.stdout, none.stderr], [0, "", ""]);
+});
 
 /** Two resources with one name in a context, and two ids that begin alike. */
 async function withTwins(): Promise<Workspace> {
