@@ -141,3 +141,15 @@ test("retention deletes what it found, and not what has its id since", async () 
   assertEquals(await sweep(behind, { retentionMs: 1 }, Date.now()), 0);
   assertEquals((await a.get(ID)).status.currentSize, 4);
 });
+
+test("a node that believes a record still deletes what has its id now", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const b = cluster.node("b", { catalog: deaf(cluster) });
+  await completed(a, "old\n");
+  await b.get(ID);
+  await a.delete(ID);
+  await completed(a, "new\n");
+  await b.delete(ID);
+  await assertFails("NOT_FOUND", () => a.get(ID));
+});

@@ -231,14 +231,19 @@ export class ResourceCache {
 
   /** A record was changed by another node: its end is told here, too, and nothing older is believed. */
   changed(record: ResourceRecord): void {
-    this.#changes++;
-    const idle = this.#idle.get(record.id);
-    if (idle !== undefined) idle.record = null;
+    this.forget(record.id);
     const held = this.#held.get(record.id);
     // Until then the tail knows better.
     if (held?.createdAtMs !== record.createdAtMs || !isFinal(record.transferStatus)) return;
     if (!isFinal(held.resource.status.transferStatus)) held.resource.publish(statusOf(record));
     endTail(held);
+  }
+
+  /** Believes nothing of a record that was read before. */
+  forget(id: string): void {
+    this.#changes++;
+    const idle = this.#idle.get(id);
+    if (idle !== undefined) idle.record = null;
   }
 
   /**

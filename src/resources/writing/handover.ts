@@ -208,22 +208,25 @@ export class Handover {
   }
 
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
-  changed({ id, epoch, transferStatus }: ResourceRecord): void {
+  changed(record: ResourceRecord): void {
+    const { id, epoch, transferStatus } = record;
     if (this.#handling.has(id)) return;
     const running = this.#parts.uploads.find(id);
-    if (running !== undefined && epoch > running.appender.epoch) {
+    const isIts = running?.open.resource.status.life === lifeOf(record);
+    if (running !== undefined && isIts && epoch > running.appender.epoch) {
       this.#parts.uploads.detached(id, running);
       running.appender.fence();
       void running.open.release();
     }
-    const interrupted = this.#interrupted.get(id);
+    const interrupted = this.#waiting(record);
     if (interrupted === undefined) return;
     if (epoch > interrupted.epoch || isFinal(transferStatus)) void this.#drop(id);
   }
 
   /** A resource was deleted: its upload does not come back. */
-  deleted(id: string): void {
-    if (!this.#handling.has(id)) void this.#drop(id);
+  deleted(record: ResourceRecord): void {
+    const { id } = record;
+    if (!this.#handling.has(id) && this.#waiting(record) !== undefined) void this.#drop(id);
   }
 
   /** Lets go of all uploads, so that they can be resumed elsewhere, or here after a restart. */
