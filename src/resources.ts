@@ -381,6 +381,8 @@ export class Resources implements ServerResources {
   }
 
   async delete(id: string, { force = false, life }: DeleteOptions = {}): Promise<void> {
+    // What is believed of the one before is no reason not to delete this one.
+    this.#cache.forget(id);
     const record = await this.get(id);
     checkLife(record.status, life);
     if (!isFinal(record.status.transferStatus)) {
@@ -551,6 +553,7 @@ export class Resources implements ServerResources {
     this.#usage.changed(change);
     if (is === null) {
       void this.#cache.deleted(id, createdAtMs);
+      this.#handover.deleted(was!);
       // A registration that was taken back was never told of.
       if (!this.#registrar.isRegistering(id)) this.#events.emit({ type: "deleted", id, contextId });
       return;

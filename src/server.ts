@@ -147,7 +147,10 @@ export interface StreamServer {
    * @returns The port.
    */
   listen(options?: ListenerOptions): Promise<{ port: number }>;
-  /** Says that it is not ready any more, to those who ask whether to send it something (`GET /readyz`); `close` follows. */
+  /**
+   * Says that it is not ready any more, to those who ask whether to send it something (`GET /readyz`), and closes each
+   * connection with its next answer; `close` follows.
+   */
   drain(): void;
   /**
    * Closes every session, makes running uploads FAILED, or leaves those that can be resumed to be so, and stops listening.
@@ -199,6 +202,7 @@ class Server implements StreamServer {
   readonly #listeners: Listener[] = [];
   #stepPort: StepPort | null = null;
   #recovered: Promise<void> | null = null;
+  #isDraining = false;
 
   constructor(options: ServerOptions) {
     checkHost(options);
@@ -260,10 +264,12 @@ class Server implements StreamServer {
   }
 
   drain(): void {
+    this.#isDraining = true;
     this.resources.drain();
   }
 
   async close(goesOnAt?: readonly string[]): Promise<void> {
+    this.#isDraining = true;
     this.#faces.close();
     const message = "the server was shut down";
     const shutdown = goesOnAt === undefined
@@ -303,6 +309,7 @@ class Server implements StreamServer {
       ...own,
       faces: this.#faces.all,
       stepPort: () => this.#stepPort,
+      isDraining: () => this.#isDraining,
       home: this.#options.viewer === false ? null : viewerHome,
       resources: this.resources,
       sessions: this.#sessions,

@@ -13,6 +13,8 @@ export interface LogOptions {
   lineAccess: boolean;
   /** Ownership of the log: who opens it with a greater epoch shuts every older writer out. */
   epoch: number;
+  /** The life of the id (`ResourceStatus.life`): another one has another log; whichever it is by default. */
+  life?: string;
   /** An append that counts whole or not at all: a log that ends within it is cut where it begins. */
   whole?: { byteOffset: number; byteCount: number };
 }
@@ -65,6 +67,8 @@ export interface LogWriter extends LogEnd {
 
 /** Hears the tail of a log, in order, wherever it is written; it must not throw. */
 export interface TailListener {
+  /** The life of the id that it hears of, where an id that is used again has the same tail; any by default. */
+  readonly life?: string;
   /** Bytes were appended, which no status shows yet; whoever keeps them makes a copy. */
   appended(byteOffset: number, blocks: readonly Uint8Array[]): void;
   /** There is a new status; everything it shows can be read. */
@@ -132,14 +136,17 @@ export interface Storage {
   create(id: string, options: LogOptions): Promise<LogWriter>;
   /**
    * Takes over an existing log at its end: the data is the truth, the index is brought in line with it.
-   * @throws {StreamError} NOT_FOUND when there is none; FENCED when the epoch is not greater than the last.
+   * @throws {StreamError} NOT_FOUND when there is none, or that of another life; FENCED when the epoch is not greater
+   * than the last.
    */
   recover(id: string, options: LogOptions): Promise<LogWriter>;
   /**
    * Opens a log for reading; any number of readers beside the writer.
-   * @throws {StreamError} NOT_FOUND when there is none.
+   * @param id Id of the log.
+   * @param life The life of the id that is meant, where records and logs may be told of at different times; any by default.
+   * @throws {StreamError} NOT_FOUND when there is none, or that of another life.
    */
-  openReader(id: string): Promise<LogReader>;
+  openReader(id: string, life?: string): Promise<LogReader>;
   /** Deletes a log with its index; false when there was none. Readers that are open may read on. */
   delete(id: string): Promise<boolean>;
   /**

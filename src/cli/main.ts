@@ -115,7 +115,7 @@ async function overview(): Promise<string> {
     `${REFERENCE_HELP}.`,
     "stream COMMAND --help tells more about one; --version tells the version.",
     "",
-    "exit codes: 0 done, 1 failed, 2 usage, 3 the resource is FAILED, 4 server unreachable,",
+    "exit codes: 0 done, 1 failed or not found, 2 usage, 3 the resource is FAILED, 4 server unreachable,",
     "            5 refused by the server, 124 too late (wait), 130 interrupted; run ends with that",
     "            of its command, search as grep",
     "",

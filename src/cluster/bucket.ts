@@ -10,7 +10,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { headers } from "@nats-io/transport-node";
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import type { Engine } from "./engine.ts";
+import { type Engine, isFull } from "./engine.ts";
+import { Probes } from "./probes.ts";
 
 /** How long a deletion is told to nodes that were away, in days of 24 hours. */
 export const MARKER_HOURS = 7 * 24;
@@ -25,6 +26,9 @@ const MOST_AT_ONCE = 1000;
 const WRONG_LAST_SEQUENCE = 10071;
 const TOO_LARGE = 10054;
 const FULL: readonly number[] = [10023, 10047, 10077];
+
+/** Key that nothing is kept under. */
+const PROBE_KEY = "probe";
 
 /** Header with the name of a change. */
 const CHANGE_HEADER = "Stream-Change";
@@ -54,6 +58,7 @@ export class Bucket {
   readonly stream: string;
   readonly #prefix: string;
   readonly #waitMs: number;
+  readonly #probes: Probes;
 
   /**
    * @param engine Where it is.
@@ -63,6 +68,7 @@ export class Bucket {
   constructor(engine: Engine, readonly name: string, waitMs: number) {
     this.#engine = engine;
     this.#waitMs = waitMs;
+    this.#probes = new Probes(engine);
     this.stream = `KV_${name}`;
     this.#prefix = `$KV.${name}.`;
   }
@@ -73,7 +79,7 @@ export class Bucket {
   }
 
   /**
-   * What a key has, by the word of the leader.
+   * What a key has, by the word of the leader; that it has nothing, by the word of one that a majority follows.
    * @param key The key.
    * @param fallback What is known while there is no leader, as nothing changes then; undefined when nothing is.
    * @throws {StreamError} NOT_READY when nobody answers.
@@ -82,19 +88,34 @@ export class Bucket {
     key: string,
     fallback: () => Promise<Entry | undefined> = () => Promise.resolve(undefined),
   ): Promise<Entry | null> {
-    const query = { last_by_subj: this.#prefix + key };
     return await this.#insist(async () => {
       try {
-        const found = await this.#engine.request(() =>
-          this.#engine.jsm.streams.getMessage(this.stream, query)
-        );
-        return found && entryOf(found.seq, found.header, found.data);
+        return await this.#readByLeader(key) ?? await this.#readSince(key);
       } catch (error) {
         const known = await fallback();
         if (known !== undefined) return known;
         throw error;
       }
     });
+  }
+
+  async #readByLeader(key: string): Promise<Entry | null> {
+    const query = { last_by_subj: this.#prefix + key };
+    const found = await this.#engine.request(() =>
+      this.#engine.jsm.streams.getMessage(this.stream, query)
+    );
+    return found && entryOf(found.seq, found.header, found.data);
+  }
+
+  /** What a key has now: a leader that was left behind has nothing of what was made since. */
+  async #readSince(key: string): Promise<Entry | null> {
+    try {
+      await this.#probes.send(this.#prefix + PROBE_KEY);
+    } catch (error) {
+      // A bucket that is full takes no probe; in it nothing is made, either.
+      if (!isFull(error)) throw error;
+    }
+    return await this.#readByLeader(key);
   }
 
   /** What a key has on any of the members, which may be late; null when that one knows nothing. */

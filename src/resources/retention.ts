@@ -22,8 +22,8 @@ export interface Sweepable {
   list(query: ResourceQuery): Promise<ResourceView[]>;
   /** Finished resources that ended before a time, the one that ended first first. */
   listEnded(query: EndedQuery): Promise<ResourceView[]>;
-  /** Deletes a resource with its bytes. */
-  delete(id: string): Promise<void>;
+  /** Deletes a resource with its bytes, if it is of this life of its id. */
+  delete(id: string, options: { life: string }): Promise<void>;
 }
 
 /** Records looked at together. */
@@ -70,21 +70,24 @@ async function deleteFrom(
     const records = await pageAfter(after);
     for (const record of records) {
       if (!isWanted()) return deleted;
-      if (await deleteIfThere(resources, record.id)) deleted++;
+      if (await deleteIfThere(resources, record)) deleted++;
     }
     if (records.length < PAGE) return deleted;
     after = records[records.length - 1];
   }
 }
 
-/** Somebody else may have been faster, and what is just being completed is not deleted yet. */
-async function deleteIfThere(resources: Sweepable, id: string): Promise<boolean> {
+/** Somebody else may have been faster, and use its id again; what is just being completed is not deleted yet. */
+async function deleteIfThere(
+  resources: Sweepable,
+  { id, status: { life } }: ResourceView,
+): Promise<boolean> {
   try {
-    await resources.delete(id);
+    await resources.delete(id, { life });
     return true;
   } catch (error) {
     const { code } = toStreamError(error);
-    if (code === "NOT_FOUND" || code === "WRONG_STATE") return false;
+    if (["NOT_FOUND", "DELETED", "WRONG_STATE"].includes(code)) return false;
     throw error;
   }
 }

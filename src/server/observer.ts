@@ -43,6 +43,8 @@ export interface ObserverParts {
   pathForLogs(path: string): string;
   /** Takes the lines of the access log; there is none by default. */
   accessLog?: (entry: AccessEntry) => void;
+  /** Whether the server is about to end. */
+  isDraining(): boolean;
 }
 
 /** Ids that others made are taken over if they are of these characters and no longer than this. */
@@ -114,6 +116,8 @@ export class Observer {
     await next();
     if (this.#upgrades.has(c.req.raw)) return;
     c.res.headers.set("x-request-id", requestId(c));
+    // A client that asks again on this connection might ask at the moment when it is closed.
+    if (this.#parts.isDraining()) c.res.headers.set("connection", "close");
     this.#parts.metrics.answered(c.req.method, routeOf(c), c.res.status);
     const { accessLog } = this.#parts;
     if (accessLog === undefined) return;

@@ -36,6 +36,8 @@ export interface RouterOptions extends GivenParts, ReferenceSettings {
   faces: readonly Face[];
   /** Takes the lines of the access log. */
   accessLog?: (entry: AccessEntry) => void;
+  /** Whether the server is about to end. */
+  isDraining(): boolean;
   /** Hears of faults of the server. */
   failed(path: string, message: string, requestId: string): void;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */

@@ -139,7 +139,7 @@ export class MemoryStorage implements Storage {
   /** Takes over an existing log at its end. */
   recover(id: string, options: LogOptions): Promise<LogWriter> {
     return attempt(() => {
-      const log = this.#get(id);
+      const log = this.#get(id, options.life);
       const tail = this.#tails.takeOver(id, options.epoch);
       log.options = { ...options };
       return writer(log, tail);
@@ -147,8 +147,8 @@ export class MemoryStorage implements Storage {
   }
 
   /** Opens a log for reading. */
-  openReader(id: string): Promise<LogReader> {
-    return attempt(() => reader(this.#get(id)));
+  openReader(id: string, life?: string): Promise<LogReader> {
+    return attempt(() => reader(this.#get(id, life)));
   }
 
   /** Deletes a log. */
@@ -171,9 +171,10 @@ export class MemoryStorage implements Storage {
     return Promise.resolve();
   }
 
-  #get(id: string): MemoryLog {
+  #get(id: string, life?: string): MemoryLog {
     const log = this.#logs.get(id);
-    if (log === undefined) throw new StreamError("NOT_FOUND", `there is no log ${id}`);
+    const isOther = life !== undefined && life !== (log?.options.life ?? life);
+    if (log === undefined || isOther) throw new StreamError("NOT_FOUND", `there is no log ${id}`);
     return log;
   }
 }

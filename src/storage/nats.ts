@@ -8,6 +8,7 @@
  */
 import type { Engine } from "../cluster/engine.ts";
 import { ownerSubject, placeOf, shardsOf } from "../cluster/logs.ts";
+import { Probes } from "../cluster/probes.ts";
 import { isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
 import type {
   FollowedTail,
@@ -29,7 +30,6 @@ import {
   positionOf,
   segmentOf,
 } from "./nats/message.ts";
-import { Probes } from "./nats/probes.ts";
 import { NatsReader } from "./nats/reader.ts";
 import { Survey } from "./nats/survey.ts";
 import { Tail } from "./nats/tail.ts";
@@ -106,13 +106,13 @@ export class NatsStorage implements Storage {
   }
 
   /** Makes a new, empty log. */
-  async create(id: string, { epoch, lineAccess }: LogOptions): Promise<LogWriter> {
+  async create(id: string, { epoch, lineAccess, life }: LogOptions): Promise<LogWriter> {
     const lanes = this.#lanes(id);
     const writer = newWriter();
     const leaders = (await this.#survey.infos()).map((info) => info?.cluster?.leader);
     const spare = spareOf(id, leaders);
     lanes.meet({ spare });
-    const log = { epoch, writer, spare, lineAccess, status: null, statusPosition: 0 };
+    const log = { epoch, writer, spare, lineAccess, life, status: null, statusPosition: 0 };
     const name = `${writer}:0`;
     const head = { ...log, name, birth: 0, segment: 0, after: 0, before: NOTHING };
     const lostTo = () => new StreamError("CONFLICT", `the log ${id} exists already`);
@@ -124,22 +124,23 @@ export class NatsStorage implements Storage {
   /** Takes over an existing log at its end. */
   async recover(id: string, options: LogOptions): Promise<LogWriter> {
     const lanes = this.#lanes(id);
-    const { epoch } = options;
+    const { epoch, life } = options;
+    const { sequence } = await this.#firstOf(lanes, life);
     const writer = newWriter();
-    const { newest, ...place } = await claim(lanes, epoch, writer, () => {
+    const { newest, ...place } = await claim(lanes, { epoch, birth: sequence }, writer, () => {
       this.#engine.nc.publish(ownerSubject(id), String(epoch));
     });
     const { birth, spare, lineAccess } = newest;
     const status = await newestStatus(lanes, newest);
     const state = await this.#end(lanes, newest, options);
-    const log = { epoch, writer, birth, spare, lineAccess, state, ...status, ...place };
+    const log = { epoch, writer, birth, life, spare, lineAccess, state, ...status, ...place };
     if (state.size < endOf(newest).size) await cut(lanes, log);
     return this.#own(lanes, log);
   }
 
   /** Opens a log for reading. */
-  async openReader(id: string): Promise<LogReader> {
-    return await this.#reader(this.#lanes(id));
+  async openReader(id: string, life?: string): Promise<LogReader> {
+    return await this.#reader(this.#lanes(id), life);
   }
 
   /** Deletes a log. */
@@ -199,10 +200,21 @@ export class NatsStorage implements Storage {
     return new Lanes(new LogExchange(this.#engine, id, place, this.#patience, this.#probes));
   }
 
-  async #reader(lanes: Lanes): Promise<NatsReader> {
-    const first = await lanes.first();
-    if (first === null) throw missing(lanes.id);
-    return new NatsReader(lanes, first, this.#cache);
+  async #reader(lanes: Lanes, life?: string): Promise<NatsReader> {
+    return new NatsReader(lanes, await this.#firstOf(lanes, life), this.#cache);
+  }
+
+  /** The first message of a log of one life, whichever it is by default. */
+  async #firstOf(lanes: Lanes, life?: string): Promise<LogMessage> {
+    for (;;) {
+      const first = await lanes.first();
+      if (first === null) throw missing(lanes.id);
+      if (life === undefined || life === (first.life ?? life)) return first;
+      // A leader that was left behind still tells of another life of the id.
+      const newest = await lanes.newest();
+      if (newest === null || newest.birth === first.sequence) throw missing(lanes.id);
+      await lanes.home.pause();
+    }
   }
 
   #own(lanes: Lanes, log: OwnedLog): LogWriter {
@@ -233,13 +245,19 @@ export class NatsStorage implements Storage {
   /** Purges a log wherever it is; the stream that it begins in last, as that one names the other. */
   async #purge(lanes: Lanes): Promise<boolean> {
     const { home } = lanes;
-    const others = await lanes.first() === null
+    const birth = (await lanes.first())?.sequence;
+    const others = birth === undefined
       ? await this.#leftovers(home)
       : lanes.spare === null
       ? []
       : [lanes.spare];
     const purged = await Promise.all(others.map((exchange) => exchange.purge()));
-    return await home.purge() || purged.includes(true);
+    for (;;) {
+      purged.push(await home.purge());
+      const last = await home.lastKnown();
+      // An owner that nobody has told yet may have appended meanwhile.
+      if (last === null || last.birth !== birth) return purged.includes(true);
+    }
   }
 
   /** Streams with something of a log that is gone: an owner may have come there when it was deleted. */

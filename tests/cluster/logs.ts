@@ -26,6 +26,11 @@ export class EngineLogs implements AsyncDisposable {
     return storage;
   }
 
+  /** The connection of a node. */
+  engineOf(node: NatsStorage): Engine {
+    return this.#open.find(({ storage }) => storage === node)!.engine;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { storage, engine } of this.#open) {
       await storage.close();

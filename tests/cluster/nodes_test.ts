@@ -2,10 +2,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import type { ResourceStatus } from "../../src/protocol.ts";
 import type { OwnedUpload } from "../../src/resources.ts";
+import type { LogEnd } from "../../src/storage.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { assertBytes } from "../helpers/frames/connection.ts";
+import { assertBytes, eventually } from "../helpers/frames/connection.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { withChance } from "../helpers/random.ts";
 import {
@@ -179,3 +181,73 @@ test("engine: an append that does not count whole is cut off by the next owner, 
   }
   await Promise.all([log.close(), next.close(), reader.close()]);
 });
+
+test("engine: a deletion that is carried out late takes nothing of the next life of its id", async () => {
+  await using cluster = await logsInEngine();
+  const [a, b] = [await cluster.node(), await cluster.node()];
+  const id = crypto.randomUUID();
+  const old = await a.create(id, { lineAccess: true, epoch: 1, life: "1" });
+  await old.append(0, [utf8("old\n")]);
+  // Each request is sent a second time, when the id is used again, as if it had been on its way so long.
+  const late: (() => Promise<unknown>)[] = [];
+  const { streams } = cluster.engineOf(a).jsm;
+  const purge = streams.purge.bind(streams);
+  streams.purge = async (...given) => {
+    late.push(() => purge(...given));
+    return await purge(...given);
+  };
+  assertEquals(await a.delete(id), true);
+  const log = await b.create(id, { lineAccess: true, epoch: 1, life: "2" });
+  await log.append(0, [utf8("new\n")]);
+  for (const again of late) await again();
+  const reader = await b.openReader(id, "2");
+  assertBytes(await reader.read(0, 4), utf8("new\n"));
+  await Promise.all([log.close(), reader.close()]);
+});
+
+test("engine: who means one life of an id gets no other one's log, tail or status", async () => {
+  await using logs = await logsInEngine();
+  const [a, b] = [await logs.node(), await logs.node()];
+  const id = crypto.randomUUID();
+  const options = { lineAccess: true, epoch: 1 };
+  const heard: string[] = [];
+  const listener = (life: string) => ({
+    life,
+    appended: (_: number, [bytes]: readonly Uint8Array[]) =>
+      void heard.push(`${life}: ${new TextDecoder().decode(bytes)}`),
+    told: (status: ResourceStatus) => void heard.push(`${life}: status of ${status.life}`),
+  });
+  const old = await a.create(id, { ...options, life: "1" });
+  await old.append(0, [utf8("old")], (end) => shown(end, "1"));
+  const before = await b.follow(id, listener("1"));
+  assertEquals(before.status?.life, "1");
+  await a.delete(id);
+  const log = await a.create(id, { ...options, life: "2" });
+  await log.append(0, [utf8("new")], (end) => shown(end, "2"));
+  const late = await b.follow(id, listener("1"));
+  const after = await b.follow(id, listener("2"));
+  assertEquals([late.status, after.status?.life], [null, "2"]);
+  heard.length = 0;
+  await log.append(3, [utf8("more")], (end) => shown(end, "2"));
+  await eventually("the news", () => heard.length >= 2);
+  assertEquals(heard, ["2: more", "2: status of 2"]);
+  await assertFails("NOT_FOUND", () => b.openReader(id, "1"));
+  await assertFails("NOT_FOUND", () => b.recover(id, { ...options, epoch: 2, life: "1" }));
+  await log.append(7, [utf8("!")]);
+  for (const tail of [before, late, after]) tail.close();
+  await log.close();
+});
+
+function shown({ size, lineBreaks }: LogEnd, life: string): ResourceStatus {
+  const [transferStatus, numberOfLines] = ["IN_PROGRESS" as const, lineBreaks];
+  const number = { epoch: 1, sequence: size };
+  return {
+    transferStatus,
+    currentSize: size,
+    numberOfLines,
+    durableSize: size,
+    ...number,
+    life,
+    failure: null,
+  };
+}

@@ -25,6 +25,7 @@ export async function makeRouter(options: Partial<RouterOptions> = {}): Promise<
     heartbeat: HEARTBEAT,
     guard: null,
     hosts: null,
+    isDraining: () => false,
     failed() {},
     ...options,
   });

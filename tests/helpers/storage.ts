@@ -17,8 +17,8 @@ export function changed(inner: Storage, { writer, reader, storage }: Changes): S
     boot: inner.boot,
     create: async (id, options) => changedWriter(await inner.create(id, options)),
     recover: async (id, options) => changedWriter(await inner.recover(id, options)),
-    openReader: async (id) => {
-      const log = await inner.openReader(id);
+    openReader: async (id, life) => {
+      const log = await inner.openReader(id, life);
       return reader ? override(log, reader(log)) : log;
     },
     follow: (id, listener) => inner.follow(id, listener),

@@ -1,6 +1,7 @@
 /** Health: whether a server answers, and whether uploads should be sent to it. */
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { Agent, get } from "node:http";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import {
@@ -113,4 +114,25 @@ test("a server is not ready while its catalog takes no records, and says so at o
   } finally {
     await catalog.close();
   }
+});
+
+test("a server that drains answers, and closes connections with that: no request meets the moment of the end", async () => {
+  await using here = await startServer();
+  const agent = new Agent({ keepAlive: true });
+  const ask = () =>
+    new Promise<{ status?: number; isReused: boolean; connection?: string }>((resolve, reject) => {
+      const asking = get(`${here.url}/healthz`, { agent }, (answer) => {
+        const { statusCode: status, headers: { connection } } = answer;
+        answer.resume().on(
+          "end",
+          () => resolve({ status, isReused: asking.reusedSocket, connection }),
+        );
+      }).on("error", reject);
+    });
+  assertEquals((await ask()).isReused, false);
+  assertEquals((await ask()).isReused, true);
+  here.server.drain();
+  assertEquals(await ask(), { status: 200, isReused: true, connection: "close" });
+  assertEquals(await ask(), { status: 200, isReused: false, connection: "close" });
+  agent.destroy();
 });

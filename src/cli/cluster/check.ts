@@ -75,11 +75,11 @@ async function inspect(
   record: ResourceRecord,
   counted: (byteCount: number) => void,
 ): Promise<Facts | null> {
-  const { id, size, metadata: { supportsLineAccess }, digest: wanted } = record;
+  const { id, size, createdAtMs, metadata: { supportsLineAccess }, digest: wanted } = record;
   const digest = wanted === null ? null : await createDigest(wanted.algorithm);
   let [at, breaks, last] = [0, 0, LINE_BREAK];
   try {
-    const reader = await storage.openReader(id);
+    const reader = await storage.openReader(id, createdAtMs.toString(36));
     try {
       for (let most = READ_BYTES; at < size;) {
         const bytes = await reader.read(at, Math.min(most, size - at)).catch((error) => {

@@ -136,12 +136,18 @@ export class ResourceCache {
   }
 
   async #look(id: string): Promise<ResourceView> {
-    const record = await this.#record(id);
-    const view = this.#known(record);
-    if (isFinal(view.status.transferStatus)) return view;
     for (let attempts = 1;; attempts++) {
+      const record = await this.#record(id);
+      const view = this.#known(record);
+      if (isFinal(view.status.transferStatus)) return view;
       const newest = await this.#newest(id);
       const known = this.#known(record);
+      // The id was used again meanwhile, or who told of it is behind: what one says is nothing of the other.
+      if (newest !== null && newest.life !== known.status.life) {
+        if (attempts === ATTEMPTS) return known;
+        await pause();
+        continue;
+      }
       if (newest !== null && !isNewer(known.status, newest)) return viewOf(record, newest);
       // Who told of it was away, and is behind: somebody else may answer the next time.
       const isBehind = newest !== null && isNewer(statusOf(record), newest);
@@ -180,7 +186,8 @@ export class ResourceCache {
    */
   async open(id: string, record?: ResourceRecord): Promise<OpenResource> {
     let held = this.#held.get(id);
-    if (held === undefined || held.resource.deleted) {
+    const isOther = held?.createdAtMs !== (record ?? held)?.createdAtMs;
+    if (held === undefined || held.resource.deleted || isOther) {
       // Somebody else may have opened it while the catalog was asked.
       held = this.#hold(record ?? await findRecord(this.#parts.catalog, id));
     }
@@ -217,19 +224,26 @@ export class ResourceCache {
 
   /** A record with the newest status. */
   view(record: ResourceRecord): ResourceView {
-    return viewOf(record, this.find(record.id)?.status ?? statusOf(record));
+    const held = this.#held.get(record.id);
+    const isHeld = held?.createdAtMs === record.createdAtMs;
+    return viewOf(record, isHeld ? held!.resource.status : statusOf(record));
   }
 
   /** A record was changed by another node: its end is told here, too, and nothing older is believed. */
   changed(record: ResourceRecord): void {
-    this.#changes++;
-    const idle = this.#idle.get(record.id);
-    if (idle !== undefined) idle.record = null;
+    this.forget(record.id);
     const held = this.#held.get(record.id);
     // Until then the tail knows better.
-    if (held === undefined || !isFinal(record.transferStatus)) return;
+    if (held?.createdAtMs !== record.createdAtMs || !isFinal(record.transferStatus)) return;
     if (!isFinal(held.resource.status.transferStatus)) held.resource.publish(statusOf(record));
     endTail(held);
+  }
+
+  /** Believes nothing of a record that was read before. */
+  forget(id: string): void {
+    this.#changes++;
+    const idle = this.#idle.get(id);
+    if (idle !== undefined) idle.record = null;
   }
 
   /**
@@ -240,10 +254,7 @@ export class ResourceCache {
   async deleted(id: string, createdAtMs: number): Promise<void> {
     this.#changes++;
     const held = this.#held.get(id);
-    if (held?.createdAtMs === createdAtMs && !held.resource.deleted) {
-      endTail(held);
-      held.resource.markDeleted();
-    }
+    if (held?.createdAtMs === createdAtMs) end(held);
     await this.#drop(id);
   }
 
@@ -301,6 +312,7 @@ export class ResourceCache {
     const { resource } = held;
     const { storage, catalog } = this.#parts;
     const tail = await storage.follow(resource.id, {
+      life: resource.status.life,
       appended: (byteOffset, blocks) => resource.remember(byteOffset, blocks),
       told: (status) => {
         resource.publish(status);
@@ -320,7 +332,8 @@ export class ResourceCache {
   #hold(record: ResourceRecord, isOwn = false): Held {
     const { id, metadata, createdAtMs } = record;
     let held = this.#held.get(id);
-    // An id may be used again while some still have the old resource open.
+    // An id may be used again while some still have the old resource open, and before this node hears of it.
+    if (held !== undefined && held.createdAtMs < createdAtMs) end(held);
     if (held === undefined || held.resource.deleted && held.createdAtMs !== createdAtMs) {
       const { storage, meter } = this.#parts;
       const reader = this.#take(id, createdAtMs);
@@ -329,6 +342,7 @@ export class ResourceCache {
       held = { resource, createdAtMs, isOwn, holders: 0, tail: null, following: null };
       this.#held.set(id, held);
     }
+    if (held.createdAtMs !== createdAtMs) throw notFound(id);
     return held;
   }
 
@@ -392,6 +406,13 @@ function viewOf(record: ResourceRecord, status: ResourceStatus): ResourceView {
 
 function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+}
+
+/** Its resource is deleted: tells those who have it open. */
+function end(held: Held): void {
+  if (held.resource.deleted) return;
+  endTail(held);
+  held.resource.markDeleted();
 }
 
 /** No news are to come. */

@@ -88,6 +88,8 @@ export class Resource {
   /** Makes a status the newest one, unless a newer one was heard. */
   publish(status: ResourceStatus): void {
     if (status === this.#status || isNewer(this.#status, status)) return;
+    // Whatever is said of another life of the id is nothing of this.
+    if (status.life !== this.#status.life) return;
     // A new owner may have found less than an earlier one had told of.
     if (status.epoch !== this.#status.epoch) this.#forgetRecent();
     this.#status = status;
@@ -272,7 +274,7 @@ export class Resource {
 
   /** The log; one that cannot be opened now may be opened by the next read. */
   async #log(): Promise<LogReader> {
-    const opening = this.#reader ??= this.#storage.openReader(this.id);
+    const opening = this.#reader ??= this.#storage.openReader(this.id, this.#status.life);
     try {
       return await opening;
     } catch (error) {

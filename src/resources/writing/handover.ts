@@ -18,7 +18,7 @@ import {
 import { startTimer } from "../../timer.ts";
 import { findRecord } from "../find.ts";
 import type { OpenResource } from "../reading/cache.ts";
-import { statusOf } from "../status.ts";
+import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
 import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
@@ -111,10 +111,7 @@ export class Handover {
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    const record = await findRecord(this.#parts.catalog, id);
-    if (!await isOwner(record, secret)) {
-      throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
-    }
+    await this.#findOwned(id, secret);
     return await this.take(id, async () => {
       await this.#detachOwner(id);
       for (let attempts = 1;; attempts++) {
@@ -211,17 +208,25 @@ export class Handover {
   }
 
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
-  changed({ id, epoch, transferStatus }: ResourceRecord): void {
+  changed(record: ResourceRecord): void {
+    const { id, epoch, transferStatus } = record;
     if (this.#handling.has(id)) return;
     const running = this.#parts.uploads.find(id);
-    if (running !== undefined && epoch > running.appender.epoch) {
+    const isIts = running?.open.resource.status.life === lifeOf(record);
+    if (running !== undefined && isIts && epoch > running.appender.epoch) {
       this.#parts.uploads.detached(id, running);
-      running.appender.fence();
+      running.appender.fence(record);
       void running.open.release();
     }
-    const interrupted = this.#interrupted.get(id);
+    const interrupted = this.#waiting(record);
     if (interrupted === undefined) return;
     if (epoch > interrupted.epoch || isFinal(transferStatus)) void this.#drop(id);
+  }
+
+  /** A resource was deleted: its upload does not come back. */
+  deleted(record: ResourceRecord): void {
+    const { id } = record;
+    if (!this.#handling.has(id) && this.#waiting(record) !== undefined) void this.#drop(id);
   }
 
   /** Lets go of all uploads, so that they can be resumed elsewhere, or here after a restart. */
@@ -239,14 +244,15 @@ export class Handover {
   }
 
   async #resumeNow(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    const { catalog, cache, admission, uploads } = this.#parts;
-    const record = await findRecord(catalog, id);
+    const { cache, admission, uploads } = this.#parts;
+    // The id may have been used again since: then the secret is another one.
+    const record = await this.#findOwned(id, secret);
     const { transferStatus, failure } = cache.view(record).status;
     if (transferStatus === "COMPLETED") return { completed: completedUpload(record) };
     if (isFinal(transferStatus)) {
       throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${failure}`);
     }
-    const interrupted = this.#interrupted.get(id);
+    const interrupted = this.#waiting(record);
     return await admission.admit(async () => {
       const upload = await this.#nextEpoch(record, false);
       // Another node may have appended since.
@@ -254,6 +260,19 @@ export class Handover {
       const digest = known ?? await this.#restoreDigest(upload);
       return { appender: uploads.start(upload, digest), secret };
     });
+  }
+
+  /** The record of an upload for whoever knows its secret. */
+  async #findOwned(id: string, secret: string | null): Promise<ResourceRecord> {
+    const record = await findRecord(this.#parts.catalog, id);
+    if (await isOwner(record, secret)) return record;
+    throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
+  }
+
+  /** An upload that waits here; not one of another life of its id. */
+  #waiting(record: ResourceRecord): Interrupted | undefined {
+    const interrupted = this.#interrupted.get(record.id);
+    return interrupted?.open.resource.status.life === lifeOf(record) ? interrupted : undefined;
   }
 
   /** The digest of what a log holds that was taken over; one that lost bytes is FAILED. */
@@ -285,7 +304,7 @@ export class Handover {
   async #nextEpoch(record: ResourceRecord, waits: boolean): Promise<OpenUpload> {
     const { cache, lease, resumeWindowMs } = this.#parts;
     const { id } = record;
-    const interrupted = this.#interrupted.get(id);
+    const interrupted = this.#waiting(record);
     // An upload that waited for its owner is open already.
     const open = interrupted?.open ?? await cache.hold(record);
     try {
@@ -344,7 +363,8 @@ export class Handover {
     if (interrupted === undefined) return;
     try {
       const record = await findRecord(catalog, id);
-      if (isFinal(record.transferStatus) || !lease.mayTake(record)) return await this.#drop(id);
+      const isOver = isFinal(record.transferStatus) || this.#waiting(record) === undefined;
+      if (isOver || !lease.mayTake(record)) return await this.#drop(id);
       await this.#fail(await this.#nextEpoch(record, false), cause);
     } catch (thrown) {
       const error = toStreamError(thrown);
@@ -352,19 +372,22 @@ export class Handover {
       const { open, epoch, digest } = interrupted;
       if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause);
       this.#interrupted.delete(id);
-      await this.lose(id, error);
+      await this.lose(id, open.resource.status.life, error);
       await interrupted.open.release();
     }
   }
 
   /**
    * The log of an upload is gone or cannot be opened: it is FAILED, and that is no reason not to serve the others.
+   * @param id The resource.
+   * @param life The life of its id: one that began since has a log of its own.
    * @param error What the log was refused with.
    */
-  async lose(id: string, error: StreamError): Promise<void> {
+  async lose(id: string, life: string, error: StreamError): Promise<void> {
     const { catalog, cache, events } = this.#parts;
     const isGone = error.code === "NOT_FOUND";
-    const record = await findRecord(catalog, id);
+    const record = await catalog.get(id);
+    if (record === null || lifeOf(record) !== life) return;
     const lost = await catalog.update(id, record.revision, {
       transferStatus: "FAILED",
       sequence: record.sequence + 1,

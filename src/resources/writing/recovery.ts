@@ -6,11 +6,15 @@ import type { Catalog, ResourceQuery, ResourceRecord } from "../../catalog.ts";
 import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
 import type { ResourceCache } from "../reading/cache.ts";
+import { lifeOf } from "../status.ts";
 import type { Handover } from "./handover.ts";
 import type { Lease } from "./lease.ts";
 
 /** Records looked at together. */
 const PAGE = 100;
+
+/** A catalog that is so much behind hears of no renewals, in ms. */
+const DEAF_MS = 5000;
 
 /** How often a takeover is tried again whose record changed meanwhile. */
 const ATTEMPTS = 5;
@@ -31,6 +35,8 @@ export interface RecoveryParts {
 export class Recovery {
   readonly #parts: RecoveryParts;
   #rounds: ReturnType<typeof setInterval> | undefined;
+  /** When nothing was heard of other nodes, at the latest. */
+  #deafAtMs = -Infinity;
 
   /** @param parts What it works with. */
   constructor(parts: RecoveryParts) {
@@ -60,14 +66,23 @@ export class Recovery {
   start(): void {
     const { lease } = this.#parts;
     if (lease.ms === Infinity) return;
-    // What fails now is tried again then.
-    const round = () => void this.recover().catch(() => {});
+    const round = () => {
+      // Who cannot be heard may live: owners have a whole lease from then on to say so.
+      if (this.#isDeaf()) this.#deafAtMs = performance.now();
+      if (performance.now() - this.#deafAtMs < lease.ms) return;
+      // What fails now is tried again then.
+      void this.recover().catch(() => {});
+    };
     this.#rounds ??= setInterval(round, Math.min(lease.ms / 3, LONGEST_TIMER_MS));
   }
 
   /** Looks for nothing any more. */
   close(): void {
     clearInterval(this.#rounds);
+  }
+
+  #isDeaf(): boolean {
+    return (this.#parts.catalog.lagMs ?? 0) > DEAF_MS;
   }
 
   async #recoverOne(record: ResourceRecord): Promise<boolean> {
@@ -92,7 +107,7 @@ export class Recovery {
         return true;
       } catch (error) {
         const lost = toStreamError(error);
-        if (lost.code === "NOT_FOUND") await handover.lose(record.id, lost);
+        if (lost.code === "NOT_FOUND") await handover.lose(record.id, lifeOf(record), lost);
         // What cannot be opened now may be when its owner is back, or when the window is over.
         else if (lost.code !== "CONFLICT" && lost.code !== "FENCED") {
           if (record.ownedBy !== "ANYBODY") {

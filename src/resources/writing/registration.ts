@@ -7,7 +7,7 @@ import { chooseDigest, createDigest, DIGEST_VERSION, type RunningDigest } from "
 import { isResourceId, type ResourceMetadata, StreamError } from "../../protocol.ts";
 import type { QuotaResource } from "../quota.ts";
 import type { OpenResource } from "../reading/cache.ts";
-import { statusOf } from "../status.ts";
+import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
 import type { Handover, OwnedUpload } from "./handover.ts";
@@ -105,7 +105,8 @@ export class Registrar {
   async #create(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
     const { storage, catalog, uploads } = this.#parts;
     const { id, epoch, metadata } = record;
-    const writer = await storage.create(id, { lineAccess: metadata.supportsLineAccess, epoch });
+    const { supportsLineAccess: lineAccess } = metadata;
+    const writer = await storage.create(id, { lineAccess, epoch, life: lifeOf(record) });
     this.#registering.add(id);
     try {
       await catalog.create(record);

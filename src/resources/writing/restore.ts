@@ -10,6 +10,7 @@ import type { DigestState, ResourceRecord } from "../../catalog.ts";
 import { createDigest, DIGEST_VERSION, type RunningDigest } from "../../digest.ts";
 import { type DigestAlgorithm, StreamError } from "../../protocol.ts";
 import type { LogReader, Storage } from "../../storage.ts";
+import { lifeOf } from "../status.ts";
 
 /** Step of a read that brings a digest up to date. */
 const DIGEST_READ_BYTES = 1024 * 1024;
@@ -31,7 +32,7 @@ export interface LogDigest {
  */
 export async function restoreDigest(storage: Storage, record: ResourceRecord): Promise<LogDigest> {
   const { id, size, digestState: saved } = record;
-  const reader = await storage.openReader(id);
+  const reader = await storage.openReader(id, lifeOf(record));
   try {
     const state = saved !== null && saved.byteOffset <= size ? await takeUp(saved) : null;
     const doubtfulFrom = doubtIn(storage, record);

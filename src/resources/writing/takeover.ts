@@ -7,7 +7,7 @@ import type { ResourceStatus } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
 import type { SteadyClock } from "../steady_clock.ts";
 import { annotationAt } from "../intent.ts";
-import { statusOf } from "../status.ts";
+import { lifeOf, statusOf } from "../status.ts";
 
 /** Parts of a takeover. */
 export interface TakeoverParts {
@@ -45,21 +45,21 @@ export async function takeLog(
   durableSize: number,
   owner: Owner,
 ): Promise<TakenLog> {
-  const { id, metadata: { supportsLineAccess } } = record;
+  const { id, metadata: { supportsLineAccess: lineAccess } } = record;
   // Claimed before it is used: after a failure halfway the next attempt has a greater one.
   const epoch = record.epoch + 1;
   const claim = { epoch, sequence: Math.min(record.sequence, 0) - 1, owner };
   const { revision } = await catalog.update(id, record.revision, claim);
   const { intent } = record;
-  const whole = intent ?? undefined;
-  const writer = await storage.recover(id, { lineAccess: supportsLineAccess, epoch, whole });
+  const options = { lineAccess, epoch, life: lifeOf(record), whole: intent ?? undefined };
+  const writer = await storage.recover(id, options);
   try {
     const taken = await catalog.update(id, revision, {
       sequence: 0,
       transferStatus: writer.size === 0 ? "INITIATED" : "IN_PROGRESS",
       size: writer.size,
       durableSize: Math.min(record.durableSize, writer.size),
-      lines: supportsLineAccess ? writer.lineBreaks : null,
+      lines: lineAccess ? writer.lineBreaks : null,
       ...(intent ? { annotation: annotationAt(record, writer.size), intent: null } : {}),
       updatedAtMs: clock.nowMs,
     });

@@ -29,20 +29,21 @@ export interface Claim {
 /**
  * Shuts every owner with a lower epoch out of both streams of a log.
  * @param lanes The log.
- * @param epoch The new owner's.
+ * @param owned The new owner's epoch, and sequence of the first message of the log.
  * @param writer How its messages begin to be named.
  * @param tell Tells the owner before: one that goes on appending would be faster again and again.
  * @throws {StreamError} NOT_FOUND, FENCED; DELETED, QUOTA_EXCEEDED, NOT_READY.
  */
 export async function claim(
   lanes: Lanes,
-  epoch: number,
+  { epoch, birth }: { epoch: number; birth: number },
   writer: string,
   tell: () => void,
 ): Promise<Claim> {
   for (let attempts = 1;; attempts++) {
     const found = await lanes.ends();
-    if (found === null) throw missing(lanes.id);
+    // The id may be used again meanwhile.
+    if (found === null || found[0].birth > birth) throw missing(lanes.id);
     const [home, spare] = found;
     const isOurs = ({ name }: LogMessage) => name.startsWith(`${writer}:`);
     const later = found.find((last) =>
@@ -50,7 +51,7 @@ export async function claim(
     );
     if (later) throw fenced(epoch, later.epoch);
     // A leader that was left behind still tells of another life of the id.
-    if (spare !== null && spare.birth > home.birth) {
+    if (home.birth < birth || spare !== null && spare.birth > home.birth) {
       await lanes.home.pause();
       continue;
     }

@@ -17,9 +17,9 @@ import type {
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { type Engine, isFull } from "../../cluster/engine.ts";
 import { type LogPlace, placeIn } from "../../cluster/logs.ts";
+import type { Probes } from "../../cluster/probes.ts";
 import { StreamError } from "../../protocol.ts";
 import { decodeMessage, type LogMessage, type StoredMessage } from "./message.ts";
-import type { Probes } from "./probes.ts";
 
 /** Between two attempts, in ms: at first, and at most. */
 const FIRST_PAUSE_MS = 20;
@@ -272,24 +272,30 @@ export class LogExchange {
     await pause(ms, this.patience.signal);
   }
 
-  /** Deletes all messages of the log and of its index; false when there were none. */
+  /**
+   * Deletes all messages of the log, and of its index, that were stored before this was called; false when there were none.
+   * A request that was given up may be carried out when the id is used again: it names what it may delete.
+   */
   async purge(): Promise<boolean> {
-    const { stream, subject, index } = this.place;
+    const { subject, index } = this.place;
+    const seq = await this.#insist(() => this.#probe());
+    const isPurged = await this.#purge(subject, seq);
+    await this.#purge(index, seq);
+    return isPurged;
+  }
+
+  async #purge(filter: string, seq: number): Promise<boolean> {
+    const { streams } = this.engine.jsm;
     let isUnknown = false;
-    const purged = await this.#insist(async () => {
+    const { purged } = await this.#insist(async () => {
       try {
-        return await this.engine.request(() =>
-          this.engine.jsm.streams.purge(stream, { filter: subject })
-        );
+        return await this.engine.request(() => streams.purge(this.place.stream, { filter, seq }));
       } catch (error) {
         isUnknown = true;
         throw error;
       }
     });
-    await this.#insist(() =>
-      this.engine.request(() => this.engine.jsm.streams.purge(stream, { filter: index }))
-    );
-    return purged.purged > 0 || isUnknown;
+    return purged > 0 || isUnknown;
   }
 
   /**

@@ -6,6 +6,7 @@
  * | `E`    | epoch of the owner that wrote it                                                     |
  * | `W`    | its name, so that a writer whose acknowledgement was lost knows its own message      |
  * | `B`    | sequence of the first message of the log; missing in that one                        |
+ * | `I`    | life of the id, in that one; missing where nobody said                               |
  * | `X`    | number of the spare stream of the log; missing without one                           |
  * | `G`    | segment, missing for 0: even ones are in the stream of the log, odd ones in the spare; |
  * |        | -1 for the fence of an owner in a spare stream that the log has not come to          |
@@ -78,6 +79,8 @@ export interface MessageHead {
   name: string;
   /** Sequence of the first message of the log; 0 in that one. */
   birth: number;
+  /** Life of the id, in the first message of a log. */
+  life?: string;
   /** Number of the spare stream; null without one. */
   spare: number | null;
   /** Its segment. */
@@ -134,6 +137,7 @@ export function encodeHead(head: MessageHead): MsgHdrs {
   fields.set("E", String(head.epoch));
   fields.set("W", head.name);
   if (head.birth !== 0) fields.set("B", String(head.birth));
+  else if (head.life !== undefined) fields.set("I", head.life);
   if (head.spare !== null) fields.set("X", String(head.spare));
   if (head.segment !== 0) fields.set("G", String(head.segment));
   if (head.after !== 0) fields.set("A", String(head.after));
@@ -162,6 +166,7 @@ export function decodeMessage({ seq, header, data, timestamp }: StoredMessage): 
     epoch: number("E"),
     name: header.get("W"),
     birth: number("B") || seq,
+    life: header.get("I") || undefined,
     spare: header.has("X") ? number("X") : null,
     segment,
     after: number("A"),

@@ -33,6 +33,8 @@ export class Tail {
   #lookAfterMs = FIRST_LOOK_MS;
   /** Life of the id that is heard of: sequence of its first message; 0 before any. */
   #birth = 0;
+  /** Its name; undefined until a message tells. */
+  #life: string | undefined;
   /** Position of the newest message that was heard; 0 for none. */
   #position = 0;
   #status: ResourceStatus | null = null;
@@ -51,6 +53,7 @@ export class Tail {
     // Nobody hears what its own status shows already.
     let isOpen = false;
     const own: TailListener = {
+      life: listener.life,
       appended: (byteOffset, blocks) => isOpen && listener.appended(byteOffset, blocks),
       told: (status) => isOpen && listener.told(status),
     };
@@ -67,7 +70,8 @@ export class Tail {
       throw error;
     }
     isOpen = true;
-    return { status: this.#writer?.status ?? this.#status, close };
+    const status = this.#writer?.status ?? this.#status;
+    return { status: hearsOf(listener, status?.life) ? status : null, close };
   }
 
   /** A writer on this node has the log: it tells of everything itself. */
@@ -75,6 +79,7 @@ export class Tail {
     this.#writer = writer;
     this.#unsubscribe();
     this.#birth = writer.birth;
+    this.#life = writer.life ?? writer.status?.life;
     this.#position = writer.position;
     this.#status = writer.status;
   }
@@ -160,10 +165,11 @@ export class Tail {
   }
 
   /** Whether nothing is known of a message yet, nor of what came after it. */
-  #isNews({ birth, position }: LogMessage): boolean {
+  #isNews({ birth, life, position }: LogMessage): boolean {
     if (birth > this.#birth) {
       // The id is used again: positions begin anew.
       this.#birth = birth;
+      this.#life = life;
       this.#position = 0;
       this.#status = null;
     }
@@ -173,8 +179,13 @@ export class Tail {
   /** Tells of a message. */
   #hear({ position, before, data, status }: OwnMessage): void {
     this.#position = position;
-    if (status !== null) this.#status = status;
+    if (status !== null) {
+      this.#status = status;
+      this.#life = status.life;
+    }
     for (const listener of [...this.#listeners]) {
+      // One that waits to hear that its resource was deleted has nothing to do with the next.
+      if (!hearsOf(listener, this.#life)) continue;
       if (data.length > 0) listener.appended(before.size, [data]);
       if (status !== null) listener.told(status);
     }
@@ -234,4 +245,8 @@ export class Tail {
     this.#unsubscribe();
     if (this.#writer === null) this.#empty();
   }
+}
+
+function hearsOf(listener: TailListener, life: string | undefined): boolean {
+  return listener.life === undefined || listener.life === life;
 }

@@ -45,6 +45,8 @@ export interface OwnedLog {
   writer: string;
   /** Sequence of the first message. */
   birth: number;
+  /** Life of the id; undefined where nobody said. */
+  life?: string;
   /** Number of the spare stream; null without one. */
   spare: number | null;
   /** Sequences of the last message in either stream; 0 for none. */
@@ -130,6 +132,11 @@ export class NatsWriter implements LogWriter {
   /** Sequence of the first message of the log. */
   get birth(): number {
     return this.#log.birth;
+  }
+
+  /** Life of the id; undefined where nobody said. */
+  get life(): string | undefined {
+    return this.#log.life;
   }
 
   /** Position of the last message. */

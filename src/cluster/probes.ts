@@ -3,11 +3,12 @@
  * @module
  */
 import { headers } from "@nats-io/transport-node";
-import type { Engine } from "../../cluster/engine.ts";
+import type { Engine } from "./engine.ts";
 
-/** Only the newest one is kept. */
-const rollup = headers();
-rollup.set("Nats-Rollup", "sub");
+/** Only the newest one is kept; to whoever looks at a bucket it is nothing. */
+const fields = headers();
+fields.set("Nats-Rollup", "sub");
+fields.set("KV-Operation", "PURGE");
 
 /** Has majorities store something, once for all who ask at the same time. */
 export class Probes {
@@ -46,7 +47,7 @@ export class Probes {
 
   async #store(subject: string): Promise<number> {
     const { js } = this.#engine;
-    const { seq } = await this.#engine.request(() => js.publish(subject, "", { headers: rollup }));
+    const { seq } = await this.#engine.request(() => js.publish(subject, "", { headers: fields }));
     return seq;
   }
 }
