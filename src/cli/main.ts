@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import { StreamError, VERSION } from "../protocol.ts";
+import { keepFreedMemory } from "../runtime/allocator.ts";
 import { adoptProxies } from "../runtime/proxies.ts";
 import {
   type Command,
@@ -86,6 +87,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   if (read.options.flag("quiet")) beQuiet();
   await trustAuthorities(read.options);
   adoptProxies(process.env);
+  keepFreedMemory();
   return await command.run(read.args, read.options);
 }
 
