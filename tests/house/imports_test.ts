@@ -73,7 +73,7 @@ const allowed: Record<string, readonly string[]> = {
   catalog: ["protocol"],
   runtime: ["protocol"],
   "access/*": ["access/*", "access", "protocol"],
-  "storage/*": ["storage/*", "storage", "cluster", "digest", "protocol"],
+  "storage/*": ["storage/*", "storage", "cluster", "digest", "reasons", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
   cluster: ["cluster", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "allowance", "byte_queue", "digest", "protocol"],

@@ -3,6 +3,7 @@
  * @module
  */
 import { type ErrorCode, StreamError } from "../../protocol.ts";
+import { reasonOf } from "../../reasons.ts";
 
 /** Codes of what is no fault of the storage; without a descriptor a later try may have one. */
 const CODES: Record<string, ErrorCode | undefined> = {
@@ -29,12 +30,15 @@ export async function attempt<T>(action: string, step: () => T | Promise<T>): Pr
 export function failed(action: string, error: unknown): StreamError {
   if (error instanceof StreamError) return error;
   const code = CODES[systemCode(error) ?? ""] ?? "STORAGE_FAILED";
-  return new StreamError(code, `cannot ${action}: ${withoutPath(error)}`, { cause: error });
+  // Uploaders and readers hear it, too: it must not sound like their own disk.
+  return new StreamError(code, `the storage cannot ${action}: ${withoutPath(reasonOf(error))}`, {
+    cause: error,
+  });
 }
 
-/** What the system said, without the call and the path on our disk: uploaders and readers hear it, too. */
-function withoutPath(error: unknown): string {
-  return (error as Error).message.replace(/(, \w+|[,:] \w+ '.*)$/s, "");
+/** Without the call and the path on our disk. */
+function withoutPath(reason: string): string {
+  return reason.replace(/(, \w+|[,:] \w+ '.*)$/s, "");
 }
 
 /** The system's own code of an error, e.g. `ENOENT`. */
