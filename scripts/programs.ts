@@ -6,9 +6,11 @@ import { run } from "./run.ts";
 const PROGRAMS = [
   { name: "chromium", debian: "chromium" },
   { name: "curl", debian: "curl" },
+  { name: "fish", debian: "fish" },
   { name: "logrotate", debian: "logrotate" },
   { name: "nginx", debian: "nginx-light" },
   { name: "openssl", debian: "openssl" },
+  { name: "zsh", debian: "zsh" },
 ];
 
 const installLimitMs = 5 * 60_000;

@@ -40,6 +40,8 @@ export interface Owner {
   node: string;
   /** When it runs out unless it is renewed, in ms since 1970; Infinity for never. */
   untilMs: number;
+  /** Set where nobody appends there: it waits for its uploader. A catalog of one node alone may forget it. */
+  waits?: true;
 }
 
 /** Whose an upload is: the connection's that registered it, theirs who know its secret, or anybody's. */
@@ -227,6 +229,8 @@ export interface Catalog {
   lastTime?(): Promise<CatalogTime>;
   /** Keeps the time, for the process that comes next. */
   keepTime?(time: CatalogTime): Promise<void>;
+  /** For how long lists and news may have missed something, in ms; missing where they miss nothing. */
+  readonly lagMs?: number;
   /**
    * Finds out whether records are taken now; missing where they always are.
    * @throws {StreamError} STORAGE_FAILED when not.

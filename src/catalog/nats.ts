@@ -80,7 +80,7 @@ export class NatsCatalog implements Catalog {
   readonly #ahead = new Map<string, { bucket: Bucket; sequence: number }>();
   /** Records as this instance wrote them, which it will most probably write again. */
   readonly #own = new Map<string, { sequence: number; record: ResourceRecord }>();
-  /** Names of changes by records that they were made from, of which nobody knows whether they were made. */
+  /** Records that changes were made from, by their names, of which nobody knows whether they were made. */
   readonly #doubts = new Map<string, string>();
   readonly #instance = crypto.randomUUID();
   #changes = 0;
@@ -190,7 +190,6 @@ export class NatsCatalog implements Catalog {
       const value = encodeRecord(changed);
       const outcome = await this.#write(id, sequence, value, base);
       if ("sequence" in outcome) {
-        this.#doubts.delete(base);
         this.#made(id, outcome.sequence, decodeRecord(value));
         return decodeRecord(value);
       }
@@ -326,7 +325,7 @@ export class NatsCatalog implements Catalog {
     if (!entry?.value) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
     const record = decodeRecord(entry.value);
     // An earlier change from the same record was made after all: whoever made it goes on from it.
-    if (record.revision !== revision && this.#doubts.get(base) !== entry.change) {
+    if (record.revision !== revision && this.#doubts.get(entry.change) !== base) {
       const message = `resource ${id} is at revision ${record.revision}, not ${revision}`;
       throw new StreamError("CONFLICT", message);
     }
@@ -340,7 +339,7 @@ export class NatsCatalog implements Catalog {
       return await this.#bucketOf(id).write(id, expected, value, change);
     } catch (error) {
       if (this.#doubts.size >= MOST_DOUBTS) this.#doubts.delete(this.#doubts.keys().next().value!);
-      this.#doubts.set(base, change);
+      this.#doubts.set(change, base);
       throw error;
     }
   }

@@ -15,7 +15,6 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   SHUTDOWN: EXIT.unreachable,
   QUOTA_EXCEEDED: EXIT.refused,
   CONTEXT_REQUIRED: EXIT.refused,
-  CONTEXT_UNKNOWN: EXIT.refused,
   CONTEXT_CLOSED: EXIT.refused,
   UNAUTHORIZED: EXIT.refused,
   FORBIDDEN: EXIT.refused,

@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import { StreamError, VERSION } from "../protocol.ts";
+import { keepFreedMemory } from "../runtime/allocator.ts";
 import { adoptProxies } from "../runtime/proxies.ts";
 import {
   type Command,
@@ -86,6 +87,7 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   if (read.options.flag("quiet")) beQuiet();
   await trustAuthorities(read.options);
   adoptProxies(process.env);
+  keepFreedMemory();
   return await command.run(read.args, read.options);
 }
 
@@ -113,7 +115,7 @@ async function overview(): Promise<string> {
     `${REFERENCE_HELP}.`,
     "stream COMMAND --help tells more about one; --version tells the version.",
     "",
-    "exit codes: 0 done, 1 failed, 2 usage, 3 the resource is FAILED, 4 server unreachable,",
+    "exit codes: 0 done, 1 failed or not found, 2 usage, 3 the resource is FAILED, 4 server unreachable,",
     "            5 refused by the server, 124 too late (wait), 130 interrupted; run ends with that",
     "            of its command, search as grep",
     "",

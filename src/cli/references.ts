@@ -2,7 +2,14 @@
  * References as people type them: those of the protocol, and a resource by its context and name.
  * @module
  */
-import { listResources, type ResourceInfo, type TokenProvider } from "../client.ts";
+import {
+  contexts,
+  getContext,
+  type ListOptions,
+  listResources,
+  type ResourceInfo,
+  type TokenProvider,
+} from "../client.ts";
 import { isResourceId, isUuid, StreamError } from "../protocol.ts";
 import { type Options, REFERENCE_HELP, UsageError } from "./command.ts";
 import { credentialsOf } from "./credentials.ts";
@@ -90,6 +97,69 @@ async function called(
     if (info.filename === filename) found.push(info);
   }
   return found;
+}
+
+/**
+ * Lists the resources of an upload context, as the server has them.
+ *
+ * @param contextId The upload context.
+ * @param credentials Server and token.
+ * @param query Which of them; all by default.
+ * @throws {StreamError} CONTEXT_UNKNOWN: nothing is found in what is not there, but that is not known to be empty.
+ */
+export async function* resourcesIn(
+  contextId: string,
+  credentials: Credentials,
+  query: ListOptions = {},
+): AsyncGenerator<ResourceInfo, void, void> {
+  const { server, token } = credentials;
+  let isEmpty = true;
+  for await (const info of listResources(server, { ...query, contextId, token })) {
+    isEmpty = false;
+    yield info;
+  }
+  if (isEmpty) await getContext(server, contextId, { token });
+}
+
+/**
+ * What a reference may be that begins so: ids, contexts with a slash behind, and names in a context.
+ *
+ * @param beginning What was typed.
+ * @param credentials Server and token.
+ * @returns References, of which the last part may be missing.
+ */
+export async function referencesFrom(
+  beginning: string,
+  credentials: Credentials,
+): Promise<string[]> {
+  const found = new Set<string>();
+  const offer = (text: string) => void (text.startsWith(beginning) && found.add(text));
+  const { server } = credentials;
+  const idPrefix = ID_PREFIX.test(beginning) ? beginning : undefined;
+  if (!beginning.includes("/")) {
+    const newest = listResources(server, { ...credentials, idPrefix, pageSize: MAX_FOUND });
+    for await (const { id } of first(newest)) offer(id);
+  }
+  for await (const { id } of first(contexts(server, credentials))) offer(`${id}/`);
+  // Both a context and a name may hold slashes.
+  for (let at = beginning.indexOf("/"); at > 0; at = beginning.indexOf("/", at + 1)) {
+    const contextId = beginning.slice(0, at);
+    const filenamePart = beginning.slice(at + 1) || undefined;
+    const query = { contextId, filenamePart, pageSize: MAX_FOUND, ...credentials };
+    for await (const { filename } of first(listResources(server, query))) {
+      offer(`${contextId}/${filename}`);
+    }
+  }
+  return [...found];
+}
+
+/** No more than are looked at. */
+async function* first<T>(items: AsyncIterable<T>): AsyncGenerator<T, void, void> {
+  let count = 0;
+  for await (const item of items) {
+    yield item;
+    if (++count === MAX_FOUND) return;
+  }
 }
 
 /**

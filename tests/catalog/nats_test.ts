@@ -97,7 +97,7 @@ test("a record is not missing because a leader was left behind that has not hear
   assertEquals(await catalog.get(created.id), null);
 });
 
-test("whoever was told NOT_READY goes on from its change, if it was made after all", async () => {
+test("whoever was told NOT_READY, time and again, goes on from that change which was made after all", async () => {
   await using place = await emptyPlace();
   let isAway = false;
   const away = () => {
@@ -117,6 +117,7 @@ test("whoever was told NOT_READY goes on from its change, if it was made after a
   const created = record();
   await catalog.create(created);
   isAway = true;
+  await assertFails("NOT_READY", () => catalog.update(created.id, 0, { size: 1, epoch: 7 }));
   await assertFails("NOT_READY", () => catalog.update(created.id, 0, { size: 1, epoch: 7 }));
   isAway = false;
   const { size, epoch } = await catalog.update(created.id, 0, { size: 2 });

@@ -43,7 +43,9 @@ async function completed(line: string[], answer = ""): Promise<string[]> {
 }
 
 test("bash completes commands, options and the words of an option", async () => {
-  assertEquals((await completed(["stream", ""])).filter((word) => word !== "help"), COMMANDS);
+  assertEquals(await completed(["stream", ""]), [...COMMANDS, "help"]);
+  assertEquals(await completed(["stream", "help", "pus"]), ["push"]);
+  assertEquals(await completed(["stream", "push", "a\\ "]), ["a file.log"]);
   assertEquals(await completed(["stream", "pu"]), ["push"]);
   assertEquals(await completed(["stream", "follow", "--no-f"]), ["--no-follow"]);
   assertEquals(await completed(["stream", "follow", "--transport", "h"]), ["http"]);
@@ -55,8 +57,13 @@ test("bash completes commands, options and the words of an option", async () => 
 
 test("bash completes ids and contexts from the server, and does without it", async () => {
   const answer =
-    'case "$*" in *--contexts*) echo run-17; echo run-18;; *) echo 0e9b; echo 17;; esac';
+    'case "$*" in *--contexts*) echo run-17; echo run-18;; *) printf "%s\\n" 0e9b 17/ "17/a b" \'17/$(touch seen)\';; esac';
   assertEquals(await completed(["stream", "follow", "0"], answer), ["0e9b"]);
+  assertEquals(await completed(["stream", "follow", "17/"], answer), [
+    "17/",
+    "17/a b",
+    "17/$(touch seen)",
+  ]);
   assertEquals(await completed(["stream", "push", "--context", ""], answer), ["run-17", "run-18"]);
   assertEquals(await completed(["stream", "close", "run-18"], answer), ["run-18"]);
   assertEquals(await completed(["stream", "follow", ""], "exit 4"), []);

@@ -2,8 +2,16 @@
 import { setImmediate as turn, setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import type { Catalog } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
-import { type ResourceStatus, StreamError, SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
+import { push } from "../../src/client.ts";
+import {
+  parseReference,
+  type ResourceStatus,
+  StreamError,
+  SUBPROTOCOL,
+  UPLOAD_PATH,
+} from "../../src/protocol.ts";
 import type { ResourceEvent, Resources } from "../../src/resources.ts";
 import type { Appender, OwnedUpload } from "../../src/resources.ts";
 import { contextEvents } from "../../src/server/http/events.ts";
@@ -139,6 +147,52 @@ test("completing on one node while another takes over ends in one COMPLETED, and
     const { status } = await b.get(upload.appender.resource.id);
     assertEquals(status.transferStatus, "COMPLETED");
   }
+});
+
+for (const notices of ["at an append", "by news"]) {
+  test(`an uploader whose node seemed to be gone comes back, and is not FENCED; noticed ${notices}`, async () => {
+    await using cluster = new Cluster();
+    const options = cluster.options("a");
+    const catalog = options.catalog as Catalog;
+    const deaf = { ...options, catalog: override(catalog, { watch: () => () => {} }) };
+    await using server = await startServer(notices === "by news" ? options : deaf);
+    const upload = await push(server.url, RESUMABLE.metadata);
+    const writer = upload.writable.getWriter();
+    await writer.write(utf8("one\n"));
+    const { id } = parseReference(upload.reference);
+    await eventually("the first line", () => cluster.records.records.get(id)?.size === 4);
+    cluster.nowMs += LEASE_MS;
+    assertEquals(await cluster.node("b").recover(), 1);
+    await writer.write(utf8("two\n"));
+    await writer.close();
+    assertEquals((await within("the end", upload.done)).size, 8);
+    const { transferStatus, epoch } = cluster.records.records.get(id)!;
+    assertEquals([transferStatus, epoch], ["COMPLETED", 3]);
+    const bytes = await new Response(server.resources.read(id)).bytes();
+    assertBytes(bytes, utf8("one\ntwo\n"));
+  });
+}
+
+test("a node that heard nothing takes nothing over before owners had the time to be heard again", async () => {
+  await using cluster = new Cluster();
+  const leaseMs = 300;
+  const inner: Catalog = new MemoryCatalog(cluster.records);
+  let looks = 0, deafAtMs = 0;
+  const looked = Promise.withResolvers<number>();
+  const catalog = override(inner, {
+    get lagMs() {
+      if (looks++ >= 3) return 0;
+      deafAtMs = performance.now();
+      return 60_000;
+    },
+    list(query) {
+      if (looks > 0) looked.resolve(performance.now());
+      return inner.list(query);
+    },
+  });
+  await cluster.node("b", { leaseMs, clock: Date.now, catalog }).recover();
+  const afterMs = await within("a look at all uploads", looked.promise) - deafAtMs;
+  assert(afterMs >= leaseMs, `${afterMs} ms after it was deaf`);
 });
 
 test("uploads of a node that vanished are resumable when its lease runs out, then FAILED, once", async () => {

@@ -2,18 +2,40 @@
  * `stream completions`: what shells complete, made of the same table as the help.
  * @module
  */
-import { type Command, COMMON_OPTIONS, EXIT, type Option, UsageError } from "../command.ts";
-import { printLine } from "../output/output.ts";
+import {
+  type Command,
+  COMMON_OPTIONS,
+  EXIT,
+  type Option,
+  SERVER_OPTION,
+  UsageError,
+} from "../command.ts";
+import { credentialsOf } from "../credentials.ts";
+import { printLine, visible } from "../output/output.ts";
+import { referencesFrom } from "../references.ts";
 
 /** What stands for a value: words to choose from, or what a shell or the server knows. */
-type Values = readonly string[] | "files" | "ids" | "contexts" | "programs" | "anything";
+type Values = readonly string[] | "files" | "references" | "contexts" | "programs" | "anything";
 
 const SHELLS: Record<string, (commands: readonly Command[]) => string> = { bash, zsh, fish };
 
-/** Words that ask the server, which may be away. */
+/** What those ask for while somebody types. */
+const REFERENCES = "references";
+
+/** Takes the name of a command, but is none: nothing else can follow. */
+const HELP: Command = {
+  name: "help",
+  summary: "tell what there is, or what a command does",
+  positionals: ["[COMMAND]"],
+  options: {},
+  examples: ["stream help", "stream help push"],
+  run: () => Promise.resolve(EXIT.ok),
+};
+
+/** Words that ask the server, which may be away; `references` wants what was typed behind. */
 const ASK = {
-  ids: "stream ls -q --limit 100 2>/dev/null",
-  contexts: "stream ls --contexts -q --limit 100 2>/dev/null",
+  references: "stream completions references",
+  contexts: "stream ls --contexts -q --limit 100",
 };
 
 /** Prints what a shell needs. */
@@ -21,19 +43,26 @@ export function completionsCommand(commands: () => Promise<readonly Command[]>):
   return {
     name: "completions",
     summary: "print what makes a shell complete commands, options, ids and contexts",
-    positionals: [Object.keys(SHELLS).join("|")],
-    options: {},
+    positionals: [[...Object.keys(SHELLS), REFERENCES].join("|"), "[WORD]"],
+    options: SERVER_OPTION,
     examples: [
       "source <(stream completions bash)",
       "stream completions fish > ~/.config/fish/completions/stream.fish",
     ],
-    async run([shell]) {
+    async run([shell, word = ""], options) {
+      if (shell === REFERENCES) {
+        for (const found of await referencesFrom(word, await credentialsOf(options))) {
+          // What would be shown otherwise than it is cannot be typed.
+          if (visible(found) === found) await printLine(found);
+        }
+        return EXIT.ok;
+      }
       if (!Object.hasOwn(SHELLS, shell)) {
         throw new UsageError(
           `completions ${shell}: that is none of ${Object.keys(SHELLS).join(", ")}`,
         );
       }
-      await printLine(SHELLS[shell](await commands()));
+      await printLine(SHELLS[shell]([...await commands(), HELP]));
       return EXIT.ok;
     },
   };
@@ -58,25 +87,26 @@ function positionalValues(
   if (runsCommand) return "programs";
   if (CHOICE.test(first)) return first.split("|");
   if (first === "[COMMAND]") return commands.map(({ name }) => name);
-  if (/REF/.test(first)) return "ids";
+  if (/REF/.test(first)) return "references";
   if (first === "CONTEXT") return "contexts";
   return /FILE|DIR/.test(first) ? "files" : "anything";
 }
 
 function optionsOf(command: Command): [name: string, option: Option][] {
-  return Object.entries({ ...command.options, ...COMMON_OPTIONS });
+  return command === HELP ? [] : Object.entries({ ...command.options, ...COMMON_OPTIONS });
 }
 
 function bash(commands: readonly Command[]): string {
   const reply = (values: Values) => {
     switch (values) {
       case "files":
-        return 'COMPREPLY=($(compgen -f -- "$cur"))';
+        return '_stream_offer < <(compgen -f -- "$cur")';
       case "programs":
         return 'COMPREPLY=($(compgen -c -- "$cur"))';
-      case "ids":
+      case "references":
+        return `_stream_offer < <(${ASK.references} "$cur" 2>/dev/null)`;
       case "contexts":
-        return `COMPREPLY=($(compgen -W "$(${ASK[values]})" -- "$cur"))`;
+        return `_stream_offer < <(${ASK.contexts} 2>/dev/null)`;
       case "anything":
         return ":";
       default:
@@ -105,11 +135,17 @@ function bash(commands: readonly Command[]): string {
   });
   return [
     "# bash completion of stream",
+    "# A word a line, as it is: compgen -W would expand what somebody else called a file.",
+    "_stream_offer() {",
+    "  local word",
+    '  while IFS= read -r word; do [[ "$word" == "$cur"* ]] && COMPREPLY+=("$word"); done',
+    '  [[ "${COMPREPLY[0]-}" == */ ]] && compopt -o nospace 2>/dev/null',
+    "}",
     "_stream() {",
-    '  local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"',
+    '  local cur="${COMP_WORDS[COMP_CWORD]//\\\\/}" prev="${COMP_WORDS[COMP_CWORD-1]}"',
     "  COMPREPLY=()",
     "  if ((COMP_CWORD == 1)); then",
-    `    COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(" ")} help" -- "$cur"))`,
+    `    COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(" ")}" -- "$cur"))`,
     "    return",
     "  fi",
     '  case "${COMP_WORDS[1]}" in',
@@ -128,7 +164,7 @@ function zsh(commands: readonly Command[]): string {
         return "_files";
       case "programs":
         return " _normal";
-      case "ids":
+      case "references":
       case "contexts":
         return `_stream_${values}`;
       case "anything":
@@ -156,11 +192,14 @@ function zsh(commands: readonly Command[]): string {
   return [
     "#compdef stream",
     "# zsh completion of stream",
-    ...(["ids", "contexts"] as const).map((values) =>
-      `_stream_${values}() { local -a found; found=(\${(f)"$(${
-        ASK[values]
-      })"}); compadd -a found; }`
-    ),
+    `_stream_contexts() { local -a found; found=(\${(f)"$(${ASK.contexts} 2>/dev/null)"}); compadd -a found; }`,
+    "_stream_references() {",
+    "  local -a found begun whole",
+    `  found=(\${(f)"$(${ASK.references} "\${(Q)PREFIX}" 2>/dev/null)"})`,
+    "  begun=(\${(M)found:#*/}) whole=(\${found:#*/})",
+    "  compadd -S '' -a begun",
+    "  compadd -a whole",
+    "}",
     "_stream() {",
     "  if (( CURRENT == 2 )); then",
     "    local -a commands",
@@ -186,9 +225,10 @@ function fish(commands: readonly Command[]): string {
         return " -F";
       case "programs":
         return " -a '(__fish_complete_command)'";
-      case "ids":
+      case "references":
+        return ` -a '(${ASK.references} (commandline -ct) 2>/dev/null)'`;
       case "contexts":
-        return ` -a '(${ASK[values]})'`;
+        return ` -a '(${ASK.contexts} 2>/dev/null)'`;
       case "anything":
         return "";
       default:

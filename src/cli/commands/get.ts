@@ -5,7 +5,7 @@
 import { createReadStream } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { getResource, listResources, open, type ResourceInfo } from "../../client.ts";
+import { getResource, open, type ResourceInfo } from "../../client.ts";
 import { createDigest, type RunningDigest } from "../../digest.ts";
 import { type DigestAlgorithm, DIGESTS, endedWell, StreamError } from "../../protocol.ts";
 import {
@@ -29,7 +29,7 @@ import {
 } from "../output/output.ts";
 import { inParallel } from "../uploads/parallel.ts";
 import { Progress } from "../output/progress.ts";
-import { type NamedResource, resourceOf } from "../references.ts";
+import { type NamedResource, resourceOf, resourcesIn } from "../references.ts";
 import { complain, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 
@@ -109,7 +109,7 @@ async function named(references: string[], options: Options): Promise<Wanted[]> 
 async function inContext(contextId: string, options: Options): Promise<Wanted[]> {
   const credentials = await credentialsOf(options);
   const wanted: Wanted[] = [];
-  for await (const info of listResources(credentials.server, { contextId, ...credentials })) {
+  for await (const info of resourcesIn(contextId, credentials)) {
     wanted.push({ info, resource: { reference: info.id, ...credentials } });
   }
   if (wanted.length > 0) return wanted.reverse();

@@ -9,6 +9,7 @@ import { endedWell, TRANSFER_STATUSES, type TransferStatus } from "../../protoco
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { outcomeText } from "../uploads/outcome.ts";
+import { resourcesIn } from "../references.ts";
 import { printLine, standardOutput, visible, visibleJson } from "../output/output.ts";
 import { isColoured, styled, type STYLES } from "../output/terminal.ts";
 import { formatAge, formatBytes, parseDurationMs } from "../units.ts";
@@ -159,8 +160,13 @@ async function* chosenBy(options: Options): AsyncGenerator<ResourceInfo, void, v
   const filenamePart = options.text("name");
   const sinceMs = sinceOf(options);
   const transferStatuses = statusesOf(options);
-  const query = { contextId, transferStatuses, filenamePart, token };
-  for await (const info of listResources(server, query)) {
+  const query = { transferStatuses, filenamePart, token };
+  // Who watches may wait for a context that nobody has made yet.
+  const isAwaited = contextId === undefined || options.flag("watch");
+  const found = isAwaited
+    ? listResources(server, { contextId, ...query })
+    : resourcesIn(contextId, { server, token }, query);
+  for await (const info of found) {
     if (Date.parse(info.createdAt) < sinceMs) return;
     yield info;
   }

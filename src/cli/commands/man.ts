@@ -57,7 +57,7 @@ function page(commands: readonly Command[]): string {
 
 const EXIT_TEXTS: readonly [number, string][] = [
   [EXIT.ok, "done"],
-  [EXIT.failed, "failed"],
+  [EXIT.failed, "failed; also: there is no such resource or context, or several are called so"],
   [EXIT.usage, "what was typed makes no sense"],
   [EXIT.resourceFailed, "the resource is FAILED; wait: or the command that wrote it failed"],
   [EXIT.unreachable, "the server cannot be reached"],

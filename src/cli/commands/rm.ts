@@ -2,13 +2,13 @@
  * `stream rm`.
  * @module
  */
-import { deleteResource, listResources } from "../../client.ts";
+import { deleteResource } from "../../client.ts";
 import { toStreamError } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { Announcer, visible } from "../output/output.ts";
-import { type NamedResource, resourceOf } from "../references.ts";
+import { type NamedResource, resourceOf, resourcesIn } from "../references.ts";
 import { complain } from "../output/stderr.ts";
 
 /** Deletes resources. */
@@ -51,9 +51,7 @@ export const rm: Command = {
     }
     if (context !== undefined) {
       const credentials = await credentialsOf(options);
-      for await (
-        const info of listResources(credentials.server, { contextId: context, ...credentials })
-      ) {
+      for await (const info of resourcesIn(context, credentials)) {
         const { id, filename } = info;
         await one(
           { reference: id, filename },

@@ -41,7 +41,11 @@ export const serve: Command = {
     host: { kind: "text", value: "HOST", help: "interface to listen on (default 127.0.0.1)" },
     ...AUTH_OPTIONS,
     port: { kind: "count", value: "PORT", help: "port to listen on; 0: a free one (default 8090)" },
-    data: { kind: "text", value: "DIR", help: "directory of the data (default ./stream-data)" },
+    data: {
+      kind: "text",
+      value: "DIR",
+      help: "directory of the data; each node of a cluster has its own (default ./stream-data)",
+    },
     ...CLUSTER_OPTIONS,
     drain: {
       kind: "duration",

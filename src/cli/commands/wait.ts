@@ -2,13 +2,7 @@
  * `stream wait`.
  * @module
  */
-import {
-  events,
-  getResource,
-  listResources,
-  type ResourceInfo,
-  StreamError,
-} from "../../client.ts";
+import { events, getResource, type ResourceInfo, StreamError } from "../../client.ts";
 import { endedWell, isFinal } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -16,7 +10,7 @@ import { outcomeText } from "../uploads/outcome.ts";
 import { inParallel } from "../uploads/parallel.ts";
 import { printLine, visible, visibleJson } from "../output/output.ts";
 import { RETRY_NOTICES } from "../output/progress.ts";
-import { resourceOf } from "../references.ts";
+import { resourceOf, resourcesIn } from "../references.ts";
 
 /** Resources that are waited for at once. */
 const AT_ONCE = 64;
@@ -84,7 +78,7 @@ class Waiting {
     const told = new Set<string>();
     for (let isWaiting = true; isWaiting;) {
       isWaiting = false;
-      const resources = listResources(server, { contextId, token });
+      const resources = resourcesIn(contextId, { server, token });
       await inParallel(resources, AT_ONCE, async ({ id, transferStatus }) => {
         if (told.has(id)) return;
         told.add(id);

@@ -34,7 +34,7 @@ import { LONGEST_TIMER_MS } from "../../timer.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import { FlushAhead } from "./flush_ahead.ts";
 import type { Lease } from "./lease.ts";
-import { fenced, OwnedRecord } from "./owned_record.ts";
+import { fenced, lossOf, OwnedRecord } from "./owned_record.ts";
 import type { Meter } from "../meter.ts";
 import { type AffordableInterval, CheckpointPace } from "./pace.ts";
 import { ProgressRecord } from "./progress_record.ts";
@@ -94,7 +94,7 @@ export type AppenderEnd = "RECORDED" | "UNRECORDED" | "FENCED";
 export interface AppenderEvents {
   /** So many bytes are as safe as the durability promises. */
   acknowledged(byteOffset: number): void;
-  /** The upload failed here, at the server, or goes on elsewhere (FENCED). */
+  /** The upload failed here, at the server, goes on elsewhere (FENCED), or waits there (NOT_READY). */
   failed(error: StreamError): void;
 }
 
@@ -128,7 +128,10 @@ export class Appender {
   #ending: Promise<void> | null = null;
   /** Whether the record says how it ended. */
   #recorded = true;
-  /** Set once another owner has the log: what is in it, and what becomes of it, is that one's to say. */
+  /**
+   * What the uploader is told once another owner has the log: what is in it, and what becomes of it, is that one's to
+   * say.
+   */
   #fence: StreamError | null = null;
   /** Whether the record would survive the machine, as what is acknowledged must be found again. */
   #recordFlushed = false;
@@ -217,10 +220,13 @@ export class Appender {
     this.#events = null;
   }
 
-  /** Another owner has the log: this one leaves log and record alone from now on, and tells its uploader. */
-  fence(): void {
+  /**
+   * Another owner has the log: this one leaves log and record alone from now on, and tells its uploader.
+   * @param record The record as it is now.
+   */
+  fence(record: ResourceRecord): void {
     if (this.#fence !== null) return;
-    this.#fence = fenced();
+    this.#fence = lossOf(record);
     this.#failed(this.#fence);
   }
 
@@ -230,8 +236,9 @@ export class Appender {
     try {
       await this.#record.update({});
     } catch (error) {
-      // What the catalog refuses now it may take the next time.
-      if (toStreamError(error).code === "FENCED") this.fence();
+      await this.#noticeFence(toStreamError(error));
+      // What the catalog refuses otherwise it may take the next time.
+      if (this.#fence !== null) this.#failed(this.#fence);
     }
   }
 
@@ -326,7 +333,7 @@ export class Appender {
    * @param size The uploader's count of bytes, if it said.
    * @param outcome How its producer ended, if it said.
    * @throws {StreamError} CHECKSUM_MISMATCH, STORAGE_FAILED, BAD_REQUEST for no outcome, after the resource was made FAILED;
-   * FENCED when another owner has it.
+   * FENCED when another owner has it, NOT_READY when that waits for the uploader.
    */
   async complete(
     checksum: string | null,
@@ -361,7 +368,7 @@ export class Appender {
     });
     if (result !== null) return result;
     const { transferStatus, failure } = this.#status;
-    if (!isFinal(transferStatus)) throw fenced();
+    if (!isFinal(transferStatus)) throw this.#fence ?? fenced();
     throw new StreamError("ABORTED", failure ?? "the upload is over");
   }
 
@@ -529,7 +536,7 @@ export class Appender {
       await this.#options.writer.append(byteOffset, blocks, shows ? this.#statusOf : undefined);
     } catch (error) {
       this.#broken = toStreamError(error);
-      this.#noticeFence(this.#broken);
+      await this.#noticeFence(this.#broken);
       if (this.#fence === null) this.#options.stored(this.#broken);
       throw error;
     }
@@ -543,8 +550,8 @@ export class Appender {
   }
 
   /** Notices that storage refused because the log is another owner's, which is no failure. */
-  #noticeFence(refusal: StreamError): void {
-    if (refusal.code === "FENCED") this.#fence ??= refusal;
+  async #noticeFence({ code }: StreamError): Promise<void> {
+    if (code === "FENCED") this.#fence ??= await this.#record.loss();
   }
 
   /** Brings what was written to disk; one flush covers all that came during the last. */
@@ -585,7 +592,7 @@ export class Appender {
     try {
       await this.#options.writer.append(this.#written, [], this.#statusOf);
     } catch (error) {
-      this.#noticeFence(toStreamError(error));
+      await this.#noticeFence(toStreamError(error));
       throw error;
     }
     this.#shown();
@@ -689,7 +696,7 @@ export class Appender {
     try {
       await this.#record.update(whole);
     } catch (error) {
-      this.#noticeFence(toStreamError(error));
+      await this.#noticeFence(toStreamError(error));
       throw error;
     }
   }

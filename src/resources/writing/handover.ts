@@ -215,7 +215,7 @@ export class Handover {
     const isIts = running?.open.resource.status.life === lifeOf(record);
     if (running !== undefined && isIts && epoch > running.appender.epoch) {
       this.#parts.uploads.detached(id, running);
-      running.appender.fence();
+      running.appender.fence(record);
       void running.open.release();
     }
     const interrupted = this.#waiting(record);

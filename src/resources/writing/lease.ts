@@ -39,7 +39,8 @@ export class Lease {
    * @param waitMs How much longer than a lease, for an upload that nothing renews while it waits for its uploader.
    */
   owner(waitMs = 0): Owner {
-    return { node: this.node, untilMs: this.#clock() + this.ms + waitMs };
+    const owner = { node: this.node, untilMs: this.#clock() + this.ms + waitMs };
+    return waitMs > 0 ? { ...owner, waits: true } : owner;
   }
 
   /** Whether this node may take an unfinished upload over without being asked to. */

@@ -59,6 +59,14 @@ export class OwnedRecord {
     }
   }
 
+  /** What the uploader is told when another owner has it. */
+  async loss(): Promise<StreamError> {
+    const { id } = this.#record;
+    // Where nobody can say whose it is, whoever comes back hears of it.
+    const record = await this.#catalog.get(id).catch(() => "UNKNOWN" as const);
+    return record === "UNKNOWN" ? taken() : lossOf(record);
+  }
+
   /** Comes back as often as the catalog says so, for a bounded time. */
   async #insist(change: ResourceChange): Promise<ResourceRecord> {
     const { id, revision } = this.#record;
@@ -83,7 +91,20 @@ export class OwnedRecord {
   }
 }
 
-/** Another owner has the upload. */
+/**
+ * What an uploader is told when its upload has another owner: that it is over for this one or, where that only waits
+ * for the uploader, as this node seemed to be gone, to come back.
+ * @param record The record as it is now.
+ */
+export function lossOf(record: ResourceRecord | null): StreamError {
+  return record?.owner?.waits ? taken() : fenced();
+}
+
+/** Another owner goes on with the upload. */
 export function fenced(): StreamError {
   return new StreamError("FENCED", "the upload was resumed elsewhere");
+}
+
+function taken(): StreamError {
+  return new StreamError("NOT_READY", "another node has the upload now, and waits: resume it");
 }

@@ -13,6 +13,9 @@ import type { Lease } from "./lease.ts";
 /** Records looked at together. */
 const PAGE = 100;
 
+/** A catalog that is so much behind hears of no renewals, in ms. */
+const DEAF_MS = 5000;
+
 /** How often a takeover is tried again whose record changed meanwhile. */
 const ATTEMPTS = 5;
 
@@ -32,6 +35,8 @@ export interface RecoveryParts {
 export class Recovery {
   readonly #parts: RecoveryParts;
   #rounds: ReturnType<typeof setInterval> | undefined;
+  /** When nothing was heard of other nodes, at the latest. */
+  #deafAtMs = -Infinity;
 
   /** @param parts What it works with. */
   constructor(parts: RecoveryParts) {
@@ -61,14 +66,23 @@ export class Recovery {
   start(): void {
     const { lease } = this.#parts;
     if (lease.ms === Infinity) return;
-    // What fails now is tried again then.
-    const round = () => void this.recover().catch(() => {});
+    const round = () => {
+      // Who cannot be heard may live: owners have a whole lease from then on to say so.
+      if (this.#isDeaf()) this.#deafAtMs = performance.now();
+      if (performance.now() - this.#deafAtMs < lease.ms) return;
+      // What fails now is tried again then.
+      void this.recover().catch(() => {});
+    };
     this.#rounds ??= setInterval(round, Math.min(lease.ms / 3, LONGEST_TIMER_MS));
   }
 
   /** Looks for nothing any more. */
   close(): void {
     clearInterval(this.#rounds);
+  }
+
+  #isDeaf(): boolean {
+    return (this.#parts.catalog.lagMs ?? 0) > DEAF_MS;
   }
 
   async #recoverOne(record: ResourceRecord): Promise<boolean> {
