@@ -101,7 +101,7 @@ export interface ResourceRecord {
   owner: Owner | null;
   /** Time of the last update of the status, in ms since 1970. */
   updatedAtMs: number;
-  /** Counts updates; an update must know the current one. */
+  /** Counts updates, from a number that no earlier life of the id came to; an update must know the current one. */
   revision: number;
 }
 

@@ -153,3 +153,15 @@ test("a node that believes a record still deletes what has its id now", async ()
   await b.delete(ID);
   await assertFails("NOT_FOUND", () => a.get(ID));
 });
+
+test("a change that was meant for one life of an id changes nothing of the next", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const catalog = new MemoryCatalog(cluster.records);
+  await a.register({ ...RESUMABLE, id: ID });
+  const old = await catalog.get(ID);
+  await a.delete(ID, { force: true });
+  await a.register({ ...RESUMABLE, id: ID });
+  await assertFails("CONFLICT", () => catalog.update(ID, old!.revision, { size: 7 }));
+  assertEquals((await catalog.get(ID))?.size, 0);
+});

@@ -166,7 +166,8 @@ export class Registrar {
       ...(annotation === undefined ? {} : { annotation }),
       owner: this.#parts.lease.owner(),
       updatedAtMs: this.#parts.clock.nowMs,
-      revision: 0,
+      // A change that was meant for an earlier life of the id knows a lower one.
+      revision: nowMs,
     };
   }
 
