@@ -82,6 +82,7 @@ export type { Resource } from "./resources/reading/resource.ts";
 export { search, type SearchBounds } from "./resources/reading/search.ts";
 export type { ServerReadOptions } from "./resources/reading/server_reads.ts";
 export type { RetentionOptions } from "./resources/retention.ts";
+export { lifeOf } from "./resources/status.ts";
 export type { UsageLimits } from "./resources/usage.ts";
 export type { Appender, Durability } from "./resources/writing/appender.ts";
 export { Credit, type CreditPool } from "./resources/writing/credit.ts";

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { headers } from "@nats-io/transport-node";
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import { type Engine, isFull } from "./engine.ts";
+import { type Engine, isFull, notAnswering } from "./engine.ts";
 import { Probes } from "./probes.ts";
 
 /** How long a deletion is told to nodes that were away, in days of 24 hours. */
@@ -199,10 +199,7 @@ export class Bucket {
         if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
         this.#engine.unanswered();
         const leftMs = untilMs - performance.now();
-        if (leftMs <= 0) {
-          const message = `the engine does not answer: ${error.message}`;
-          throw new StreamError("NOT_READY", message, { cause: error });
-        }
+        if (leftMs <= 0) throw notAnswering(error);
         await sleep(AGAIN_MS);
         await this.#engine.reach(leftMs);
       }

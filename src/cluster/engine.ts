@@ -181,8 +181,18 @@ export function isFull(error: unknown): boolean {
 /** Codes of the engine: a stream is full, its store is, its account is. */
 const FULL = [10077, 10047, 10023];
 
+/**
+ * Nobody answered for as long as somebody is waited for.
+ * @param cause What went wrong the last time.
+ */
+export function notAnswering(cause: unknown): StreamError {
+  if (cause instanceof StreamError && cause.code === "NOT_READY") return cause;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new StreamError("NOT_READY", `the engine does not answer: ${reason}`, { cause });
+}
+
 function away(): StreamError {
-  return new StreamError("NOT_READY", "the connection to the engine is gone");
+  return new StreamError("NOT_READY", "the engine does not answer: the connection to it is gone");
 }
 
 /** How the engine is reached. */

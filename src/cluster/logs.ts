@@ -9,7 +9,7 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import { type Engine, shardOf } from "./engine.ts";
+import { type Engine, notAnswering, shardOf } from "./engine.ts";
 
 /** Version of what is in the streams; another one cannot be read. */
 const FORMAT = "2";
@@ -88,10 +88,7 @@ async function configOf(engine: Engine, stream: string): Promise<StreamConfig | 
       return (await engine.request(() => engine.jsm.streams.info(stream))).config;
     } catch (error) {
       if (error instanceof JetStreamApiError && error.code === STREAM_MISSING) return null;
-      if (performance.now() > untilMs) {
-        const reason = (error as Error).message;
-        throw new StreamError("NOT_READY", `the engine does not answer: ${reason}`);
-      }
+      if (performance.now() > untilMs) throw notAnswering(error);
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }

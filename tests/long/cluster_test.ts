@@ -1,5 +1,6 @@
 /** The engine's members end in the middle of uploads: all that was acknowledged is there once, in order, everywhere. */
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { open, push } from "../../mod.ts";
 import { EngineCluster, freePorts } from "../cluster/engine.ts";
@@ -7,10 +8,13 @@ import { EngineLogs, withLogs } from "../cluster/logs.ts";
 import { BusyUpload } from "../cluster/upload.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
-import { kinds, Workspace } from "../helpers/cli.ts";
+import { type Kind, kinds, Workspace } from "../helpers/cli.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { checksumOf } from "../helpers/resources.ts";
 import { startServer } from "../helpers/server.ts";
+
+/** More than the lease of a node (`src/cli/cluster/node.ts`), less than any patience. */
+const AWAY_MS = 30_000;
 
 test("engine: its leader, then all members at once are killed, and an upload and its follower go on", async () => {
   await using cluster = await withLogs(await EngineCluster.start());
@@ -100,7 +104,48 @@ test("engine: a push and a follower at another node outlast the end of every mem
   follower.close();
 });
 
+/** A server that is a node, and where it is. */
+async function startNode(workspace: Workspace, kind: Kind, engine: EngineCluster, data: string) {
+  const [port] = await freePorts(1);
+  const here = ["--cluster", engine.url, "--data", data, "--port", String(port)];
+  await workspace.serve(kind, [...here, "--base-url", "http://logs.example", "--min-free", "0"]);
+  return `http://127.0.0.1:${port}`;
+}
+
 for (const kind of kinds) {
+  test(`${kind}: an engine that is away for longer than a lease fails no push, nor one that begins to end`, async () => {
+    await using engine = await EngineCluster.start();
+    await using workspace = await Workspace.open();
+    const monitors = engine.members.flatMap(({ monitor }) => [
+      ...["--monitor", `http://127.0.0.1:${monitor}`],
+    ]);
+    const init = ["cluster", "init", "--cluster", engine.url, "--size", "1GB", ...monitors];
+    assertEquals((await workspace.run(kind, init)).code, 0);
+    const nodes = [
+      await startNode(workspace, kind, engine, "a"),
+      await startNode(workspace, kind, engine, "b"),
+    ];
+    const pushes = [];
+    for (let index = 0; index < 8; index++) {
+      const server = [nodes[index % 2], nodes[(index + 1) % 2]].join();
+      pushes.push(await workspace.push(kind, ["-", "--server", server]));
+      await pushes[index].push.write(`before ${index}\n`);
+    }
+    await Promise.all(engine.members.map((member) => member.kill()));
+    for (const [index, { push }] of pushes.entries()) await push.write(`meanwhile ${index}\n`);
+    for (const { push } of pushes.slice(0, 4)) push.end();
+    await sleep(AWAY_MS);
+    for (const member of engine.members) member.start();
+    for (const { push } of pushes.slice(4)) push.end();
+    for (const [index, { push, reference }] of pushes.entries()) {
+      const { code, stderr } = await push.exit();
+      assertEquals([code, stderr], [0, ""], reference);
+      const id = reference.split("/").at(-1)!;
+      const content = await fetch(`${nodes[(index + 1) % 2]}/resources/${id}/content`);
+      assertEquals(await content.text(), `before ${index}\nmeanwhile ${index}\n`);
+    }
+  });
+
   test(`${kind}: a node that is told to end while no member answers ends, and what was acknowledged is there`, async () => {
     await using engine = await EngineCluster.start();
     await using workspace = await Workspace.open();

@@ -12,6 +12,7 @@ import type { Engine } from "../../cluster/engine.ts";
 import { shardsOf, streamOf } from "../../cluster/logs.ts";
 import { createDigest } from "../../digest.ts";
 import { toStreamError } from "../../protocol.ts";
+import { lifeOf } from "../../resources.ts";
 import { NatsStorage } from "../../storage/nats.ts";
 import { CheckReport, type Facts, type ReportSettings } from "../check_report.ts";
 import type { Options } from "../command.ts";
@@ -75,11 +76,11 @@ async function inspect(
   record: ResourceRecord,
   counted: (byteCount: number) => void,
 ): Promise<Facts | null> {
-  const { id, size, createdAtMs, metadata: { supportsLineAccess }, digest: wanted } = record;
+  const { id, size, metadata: { supportsLineAccess }, digest: wanted } = record;
   const digest = wanted === null ? null : await createDigest(wanted.algorithm);
   let [at, breaks, last] = [0, 0, LINE_BREAK];
   try {
-    const reader = await storage.openReader(id, createdAtMs.toString(36));
+    const reader = await storage.openReader(id, lifeOf(record));
     try {
       for (let most = READ_BYTES; at < size;) {
         const bytes = await reader.read(at, Math.min(most, size - at)).catch((error) => {

@@ -15,7 +15,7 @@ import type {
   StoredMsg,
 } from "@nats-io/jetstream";
 import type { MsgHdrs } from "@nats-io/transport-node";
-import { type Engine, isFull } from "../../cluster/engine.ts";
+import { type Engine, isFull, notAnswering } from "../../cluster/engine.ts";
 import { type LogPlace, placeIn } from "../../cluster/logs.ts";
 import type { Probes } from "../../cluster/probes.ts";
 import { StreamError } from "../../protocol.ts";
@@ -315,7 +315,7 @@ export class LogExchange {
         if (error instanceof Stalled) throw error;
         if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
         const nowMs = performance.now();
-        if (nowMs > untilMs || signal.aborted) throw unanswered(error);
+        if (nowMs > untilMs || signal.aborted) throw notAnswering(error);
         this.engine.unanswered();
         // Without a connection no other stream is nearer.
         if (deadline.leftMs <= 0 && this.engine.isConnected) throw new Stalled();
@@ -444,10 +444,4 @@ function decoded(message: StoredMessage | null): LogMessage | null {
 
 function full(): StreamError {
   return new StreamError("QUOTA_EXCEEDED", "the engine has no room left for bytes of logs");
-}
-
-/** Nobody answered for as long as somebody is waited for. */
-export function unanswered(cause: unknown): StreamError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new StreamError("NOT_READY", `the engine does not answer: ${reason}`, { cause });
 }

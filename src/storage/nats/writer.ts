@@ -3,10 +3,11 @@
  * @module
  */
 import { headers } from "@nats-io/transport-node";
+import { notAnswering } from "../../cluster/engine.ts";
 import { MESSAGE_BYTES } from "../../cluster/logs.ts";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
-import { deleted, fenced, Stalled, unanswered } from "./exchange.ts";
+import { deleted, fenced, Stalled } from "./exchange.ts";
 import { LogIndex } from "./index.ts";
 import type { Lanes } from "./lanes.ts";
 import {
@@ -265,7 +266,7 @@ export class NatsWriter implements LogWriter {
         if (isFull(error) && this.#isEntering) refusals++;
         else refusals = 0;
         if (!(error instanceof Stalled) && refusals % 2 === 0) throw error;
-        if (performance.now() > untilMs) throw unanswered(error);
+        if (performance.now() > untilMs) throw notAnswering(error);
         this.#segment++;
         this.#events.moved();
       }
