@@ -78,7 +78,7 @@ test("uploads of a node that vanished wait at another when its lease is over, an
   assertEquals(await b.recover(), 0);
   nowMs += 20_001;
   assertEquals(await b.recover(), 1);
-  assertEquals((await within("the fence", told)).code, "FENCED");
+  assertEquals((await within("the fence", told)).code, "NOT_READY");
   const resumed = await resumeOn(b, upload);
   assertEquals(resumed.received, 5);
   await resumed.complete(await checksumOf(utf8("kept\n")), 5);

@@ -696,7 +696,8 @@ test("an upload whose record another owner has is FENCED, not FAILED, and leaves
     const statuses = record(upload.resource);
     const { id } = upload.resource;
     const told = failureOf(upload);
-    const theirs = await here.catalog.update(id, 0, { epoch: 5, owner: null });
+    const { revision } = (await here.catalog.get(id))!;
+    const theirs = await here.catalog.update(id, revision, { epoch: 5, owner: null });
     upload.append(utf8("a\n"));
     assertEquals((await told).code, "FENCED");
     await assertFails("FENCED", async () => upload.complete(await checksumOf(utf8("a\n"))));
@@ -710,7 +711,8 @@ test("an upload whose record somebody else changed fails and leaves the record a
   await using here = world();
   const upload = await register(here);
   const { id } = upload.resource;
-  const theirs = await here.catalog.update(id, 0, { failure: "theirs" });
+  const { revision } = (await here.catalog.get(id))!;
+  const theirs = await here.catalog.update(id, revision, { failure: "theirs" });
   const told = failureOf(upload);
   upload.append(utf8("a\n"));
   assertEquals((await told).code, "CONFLICT");

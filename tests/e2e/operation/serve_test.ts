@@ -131,7 +131,8 @@ either("--require-context refuses an upload without a context", async () => {
   const [resource, ...others] = JSON.parse(listed.stdout);
   assertEquals([resource.contextId, others], ["run 17/ä", []]);
   const other = await workspace.run(own, ["ls", "--context", "run 18", "--json"]);
-  assertEquals(JSON.parse(other.stdout), []);
+  assertEquals(other.code, 1);
+  assertMatch(other.stderr, /CONTEXT_UNKNOWN/);
 });
 
 either("--max-resource-size ends an upload that grows beyond it, and keeps what fits", async () => {
