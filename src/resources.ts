@@ -144,7 +144,7 @@ export interface ServerResources {
    * Makes an upload context unless it exists; one that does keeps its attributes.
    * @param id Its id, 1 to 256 bytes.
    * @param attributes Texts for quota policies and listeners, at most 16 KiB as JSON; clients are not told of them.
-   * @throws {StreamError} BAD_METADATA.
+   * @throws {StreamError} BAD_METADATA; QUOTA_EXCEEDED where there is no room for a new one.
    */
   createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext>;
   /** Upload contexts, newest first. */
@@ -255,7 +255,7 @@ export class Resources implements ServerResources {
     this.#catalog = catalog;
     this.#storage = storage;
     const meter = this.meter = options.meter ?? NO_METER;
-    const contexts = this.#contexts = new Contexts(catalog);
+    const contexts = this.#contexts = new Contexts(catalog, () => usage.take(null, 0));
     const events = this.#events = new ResourceEvents(contexts, options.listenerFailed);
     const cache = this.#cache = new ResourceCache(
       { catalog, storage, meter },
