@@ -15,6 +15,7 @@ import type { ResourcesOptions } from "../../src/resources.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { eventually, within } from "../helpers/frames/connection.ts";
+import { Lent } from "../helpers/lent.ts";
 import { GatedStorage, memoryResources, statusOf } from "../helpers/server.ts";
 
 const LOG: ResourceMetadata = {
@@ -41,7 +42,12 @@ test("what a process appends is read by it while it grows, byte for byte, and co
   const read = bytesOf(resources.read(upload.id));
   const chunks = Array.from({ length: 40 }, (_, at) => new Uint8Array(randomBytes(at * 5001)));
   const expected = concat(chunks);
-  for (const chunk of chunks) await upload.append(chunk.slice());
+  for (const chunk of chunks) {
+    const lent = new Lent(chunk);
+    const appended = upload.append(lent.bytes);
+    lent.takeBack();
+    await appended;
+  }
   const size = expected.length;
   const { digest, ...result } = await upload.complete({ size });
   assertEquals([result.size, digest.algorithm], [size, "sha256"]);

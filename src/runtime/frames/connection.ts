@@ -147,7 +147,7 @@ export class FrameConnection implements Connection {
       // A copy: the memory is the sender's again at once.
       const frame: Frame = typeof message === "string"
         ? { type: "text", text: message }
-        : { type: "data", bytes: message.slice(), final: true };
+        : { type: "data", bytes: new Uint8Array(message), final: true };
       for (const part of this.#codec.encode(frame)) socket.write(part);
     }
     socket.uncork();
