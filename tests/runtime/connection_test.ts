@@ -201,17 +201,17 @@ contract(
     const peer = await rawUpgrade(mounted.host, "/");
     peer.socket.pause();
     const { connection } = await sessionOf(mounted);
-    const lengths = [10, 4095, 4096, 64 * KiB];
-    const messages = Array.from({ length: 240 }, (_, index) => {
+    const lengths = [64 * KiB, 10, 4095, 4096, 64 * KiB];
+    const messages = Array.from({ length: 400 }, (_, index) => {
       return numbered(index).subarray(0, lengths[index % lengths.length]);
     });
     const sendAll = async () => {
       for (const [index, message] of messages.entries()) {
         const now = new Lent(message);
-        const isSent = index % 3 === 0 && connection.sendNow(now.bytes);
+        const isSent = index % 8 !== 7 && connection.sendNow(now.bytes);
         now.takeBack();
         if (isSent) continue;
-        if (index % 3 === 1) {
+        if (index % 2 === 0) {
           const chunks = [message.subarray(0, 1000), message.subarray(1000)];
           await connection.sendChunks(message.length, lending(chunks));
         } else await lend(message, (bytes) => connection.send(bytes));
