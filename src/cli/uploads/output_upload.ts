@@ -14,7 +14,7 @@ import type { credentialsOf } from "../credentials.ts";
 import { connectStep, transportOf } from "../transport.ts";
 
 /** Most bytes that are kept while they cannot be sent. */
-const SPOOL_BYTES = 256_000_000;
+export const SPOOL_BYTES = 256_000_000;
 
 /** What is uploaded, and how. */
 export interface OutputUpload {
