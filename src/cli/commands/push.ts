@@ -74,7 +74,7 @@ export const pushCommand: Command = {
       kind: "duration",
       value: "TIME",
       help:
-        "try a connection again for so long; 0s for never (default 10m, and 5s for the first one)",
+        "try a connection again for so long; 0s for never (default 10m; 5s for a first one that nobody answers)",
     },
     "spool-limit": {
       kind: "size",
