@@ -542,7 +542,7 @@ export class LogView {
   #rowView(line: number): { view: RowView; key: string } {
     const log = this.#log;
     const shown = log.row(line);
-    const group = log.groupAt(line);
+    const group = log.outline.groupAt(line);
     const groupOpen = group !== undefined && log.isOpen(group);
     const time = log.timeOf(line);
     const view: RowView = {
@@ -598,9 +598,9 @@ export class LogView {
     const { first, last } = this.#linked ?? { first: -1, last: -1 };
     if (line >= first && line <= last) names.push("linked");
     if (line === this.#current) names.push("current");
-    if (this.#log.isError(line)) names.push("error");
+    if (this.#log.outline.hasError(line)) names.push("error");
     if (depth !== null) names.push("head");
-    const around = this.#log.outline.groups.length > 0 ? this.#log.depthOf(line) : 0;
+    const around = this.#log.outline.groups.length > 0 ? this.#log.outline.depthOf(line) : 0;
     if (around > 0) names.push(`in${Math.min(around, 4)}`);
     return names.join(" ");
   }
@@ -635,7 +635,7 @@ export class LogView {
       event.preventDefault();
       this.#link(row.line, event.shiftKey);
     } else if (target.closest(".fold")) {
-      const group = this.#log.groupAt(row.line);
+      const group = this.#log.outline.groupAt(row.line);
       if (group !== undefined) this.#log.toggle(group);
     } else if (target.closest(".gap")) {
       this.#log.filter(false);
