@@ -2,12 +2,7 @@
  * What the owner of a server does with its resources, in its process.
  * @module
  */
-import type {
-  ContextAttributes,
-  ContextQuery,
-  ResourceQuery,
-  UploadContext,
-} from "../catalog.ts";
+import type { ContextAttributes, ContextQuery, ResourceQuery, UploadContext } from "../catalog.ts";
 import type { ResourceMetadata } from "../protocol.ts";
 import type { EventFilter, ResourceEvent } from "./events.ts";
 import type { ResourceView } from "./reading/cache.ts";
