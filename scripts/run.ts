@@ -29,6 +29,6 @@ export async function run(words: string[], options: RunOptions): Promise<boolean
 }
 
 async function write(text: ReadableStream<Uint8Array>, path: string): Promise<void> {
-  const file = await Deno.open(path, { append: true, create: true });
-  await text.pipeTo(file.writable);
+  // Not by `writable` of a file: what that holds back is lost with a process that is ended.
+  for await (const chunk of text) await Deno.writeFile(path, chunk, { append: true });
 }

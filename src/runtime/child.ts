@@ -38,8 +38,8 @@ export interface Child {
   /** Its process id. */
   readonly pid: number;
   /**
-   * What it writes, in chunks of at most 64 KiB, each valid until the next one is read: stdout and stderr, or both as
-   * one. Each ends when nobody has its pipe open any more; cancelling one closes the pipe.
+   * What it writes, in chunks that are each valid until the next one is read: stdout and stderr, or both as one. Each
+   * ends when nobody has its pipe open any more; cancelling one closes the pipe.
    */
   readonly outputs: readonly ReadableStream<Uint8Array>[];
   /** Its end. */

@@ -233,8 +233,9 @@ class Overflow {
     if (this.bytes === 0) this.#readAt = this.#writeAt = 0;
     let at = 0;
     try {
-      while (at < chunk.length) {
-        const length = Math.min(chunk.length - at, this.capacityBytes - this.#writeAt);
+      while (at < chunk.length && this.bytes < this.capacityBytes) {
+        const room = this.capacityBytes - Math.max(this.bytes, this.#writeAt);
+        const length = Math.min(chunk.length - at, room);
         const { bytesWritten } = await this.file.write(chunk, at, length, this.#writeAt);
         at += bytesWritten;
         this.#writeAt = (this.#writeAt + bytesWritten) % this.capacityBytes;

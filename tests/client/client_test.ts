@@ -25,6 +25,7 @@ import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { Proxy } from "../helpers/faults/proxy.ts";
+import { lend } from "../helpers/lent.ts";
 import {
   GatedStorage,
   isCompleted,
@@ -50,7 +51,7 @@ async function pushAll(
   const upload = await push(server.url, metadata, options);
   const writer = upload.writable.getWriter();
   for (let at = 0; at < bytes.length; at += chunkBytes) {
-    await writer.write(bytes.slice(at, at + chunkBytes));
+    await lend(bytes.subarray(at, at + chunkBytes), (chunk) => writer.write(chunk));
   }
   await writer.close();
   return upload;
@@ -152,7 +153,9 @@ test("any chunks arrive as one sequence of bytes, whoever follows from wherever"
       const followed = readAll(follow(upload.reference, { from, to }));
       const writer = upload.writable.getWriter();
       let at = 0;
-      for (const length of lengths) await writer.write(bytes.slice(at, at += length));
+      for (const length of lengths) {
+        await lend(bytes.subarray(at, at += length), (chunk) => writer.write(chunk));
+      }
       await writer.close();
       assertBytes(await followed, bytes.subarray(from, to));
       assertBytes(await readAll(follow(upload.reference, { from })), bytes.subarray(from));

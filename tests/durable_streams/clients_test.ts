@@ -72,6 +72,29 @@ test("an empty stream is read to its end", async () => {
 test("bytes go through a stream by the client, unchanged", () =>
   transferThroughStream(own, 20_000_000, 30_000));
 
+test("a producer that starts anew in a greater epoch appends, and shuts out its former run", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  const url = `${workspace.server}/streams/runs`;
+  const handle = await DurableStream.create({ url, contentType: "text/plain" });
+  const errors: string[] = [];
+  const onError = (error: Error) => errors.push(error.name);
+  const run = (epoch: number) => new IdempotentProducer(handle, "worker-1", { epoch, onError });
+  const append = async (producer: IdempotentProducer, text: string) => {
+    producer.append(text);
+    await producer.flush();
+  };
+  const now = Date.now();
+  const [first, second] = [run(now), run(now + 1)];
+  await append(first, "first,");
+  await append(second, "second");
+  assertEquals(errors, []);
+  await append(first, "too late");
+  assertEquals(errors, ["StaleEpochError"]);
+  await handle.close();
+  assertEquals(await textOf(url), "first,second");
+});
+
 test("producers count once past a server that is killed again and again", () =>
   withChance(async (chance) => {
     await using workspace = await Workspace.open();

@@ -236,6 +236,25 @@ test("in whatever order bytes are given and taken, they are the same, and the fi
     await untilGone(files);
   }));
 
+test("a chunk longer than the room that is left overwrites nothing that was not read", async () => {
+  await using files = await temporaryFiles();
+  const limit = MEMORY_BYTES + MIB;
+  // A pipe brings more at once on Bun than it can hold.
+  const longest = 4 * CHUNK_BYTES;
+  const producer = new Producer();
+  const consumer = new Consumer(spool(producer.stream, limit));
+  await give(producer, limit);
+  // Memory is empty then, and everything goes behind what is in the file.
+  await consumer.take(MEMORY_BYTES);
+  await give(producer, MEMORY_BYTES - 1);
+  const given = give(producer, 20 * longest, longest).then(() => producer.end());
+  await eventually("the last chunk", () => producer.taken > limit + MEMORY_BYTES);
+  await consumer.takeAll();
+  await given;
+  assertEquals(consumer.read, producer.taken);
+  await untilGone(files);
+});
+
 test("without a directory for temporary files memory is all there is, which is said once", async () => {
   await using files = await temporaryFiles();
   process.env.TMPDIR += "/missing";

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import iconv from "iconv-lite";
 import { StreamError } from "../../src/protocol.ts";
 import { transcodeToUtf8 } from "../../src/source/charsets/text.ts";
+import { lending } from "../helpers/lent.ts";
 
 /** Charset, bytes and text as Java 17 has them. */
 const javaVectors: [charset: string, hex: string, text: string][] = [
@@ -58,15 +59,9 @@ const javaVectors: [charset: string, hex: string, text: string][] = [
 
 const bytesOf = (hex: string) => new Uint8Array(Buffer.from(hex, "hex"));
 
-/** What comes out for these chunks. */
+/** What comes out for these chunks, whose memory is used again as that of pipes and files is. */
 async function transcode(charset: string, chunks: Uint8Array[]): Promise<Uint8Array[]> {
-  const input = new ReadableStream<Uint8Array>({
-    start(controller) {
-      for (const chunk of chunks) controller.enqueue(chunk);
-      controller.close();
-    },
-  });
-  return await Array.fromAsync(input.pipeThrough(transcodeToUtf8(charset)));
+  return await Array.fromAsync(lending(chunks).pipeThrough(transcodeToUtf8(charset)));
 }
 
 async function textOf(charset: string, chunks: Uint8Array[]): Promise<string> {

@@ -3,7 +3,7 @@
  * @module
  */
 
-/** Turns bytes into text, keeping what is incomplete for the next call. */
+/** Turns bytes into text, keeping a copy of what is incomplete for the next call. */
 export interface Decoder {
   /** The text of the characters that are complete. */
   write(bytes: Uint8Array): string;

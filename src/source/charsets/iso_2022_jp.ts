@@ -48,7 +48,8 @@ export class Iso2022JpDecoder implements Decoder {
       if (taken === 0) break;
       at += taken;
     }
-    this.#rest = input.slice(at);
+    // A copy, also of a Buffer, whose `slice` is none.
+    this.#rest = new Uint8Array(input.subarray(at));
     return text.toString();
   }
 

@@ -267,7 +267,8 @@ export class TableDecoder implements Decoder {
       text.add(character || REPLACEMENT);
       at += character !== 0 ? length : singles[input[at + 1]] === REPLACEMENT ? 2 : 1;
     }
-    this.#rest = input.slice(at);
+    // A copy, also of a Buffer, whose `slice` is none.
+    this.#rest = new Uint8Array(input.subarray(at));
     return text.toString();
   }
 

@@ -61,7 +61,7 @@ class Transcoder implements Transformer<Uint8Array, Uint8Array> {
   async transform(chunk: Uint8Array, output: Output): Promise<void> {
     if (this.#decoder !== null) return this.#decode(this.#decoder, chunk, output);
     const first = this.#first.length === 0 ? chunk : Buffer.concat([this.#first, chunk]);
-    if (isUndecided(this.#charset, first)) this.#first = first;
+    if (isUndecided(this.#charset, first)) this.#first = new Uint8Array(first);
     else await this.#begin(first, output);
   }
 
