@@ -319,7 +319,7 @@ test("where too many news wait for all readers together, those who take nothing 
     assertEquals((await events.next()).value.type, "comment");
     assertEquals((await events.next()).done, true);
   }
-  await quick.return();
+  await quick.return(undefined);
 });
 
 test("a context of more resources than a page is shown whole, each once", async () => {
