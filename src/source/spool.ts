@@ -13,8 +13,17 @@ import { CHUNK_BYTES, type Chunks, pull } from "./source.ts";
 const MEMORY_BYTES = 8 * 1024 * 1024;
 /** A reader that takes something so often is waited for: the file costs more than it would save. */
 const PATIENCE_MS = 20;
-/** Small chunks that come so soon after one another are handed on together: each costs as much as a large one. */
-const GATHER_MS = 1;
+
+/** What a spool does besides, and how. */
+export interface SpoolOptions {
+  /** Hears once why the producer has to wait earlier. */
+  warn?: (message: string) => void;
+  /**
+   * Small chunks that come so soon after one another are handed on together, in ms: each costs as much as a large one.
+   * 1 by default.
+   */
+  gatherMs?: number;
+}
 
 /**
  * Reads a stream ahead of the reader of the result, up to a limit; then the producer has to wait. It waits earlier
@@ -22,20 +31,21 @@ const GATHER_MS = 1;
  *
  * @param source What a pipe delivers.
  * @param limitBytes Most bytes to keep.
- * @param warn Hears once why the producer has to wait earlier.
+ * @param options Who hears of trouble, and how small chunks are gathered.
  * @returns The same bytes, copied; each chunk is valid until the next one is read.
  */
 export function spool(
   source: ReadableStream<Uint8Array>,
   limitBytes: number,
-  warn: (message: string) => void = () => {},
+  options: SpoolOptions = {},
 ): ReadableStream<Uint8Array> {
-  return pull(new Spool(source, limitBytes, warn));
+  return pull(new Spool(source, limitBytes, options));
 }
 
 class Spool implements Chunks {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #limitBytes: number;
+  readonly #gatherMs: number;
   #warn: ((message: string) => void) | null;
   readonly #memory = new ByteQueue(0);
   readonly #filling: Promise<void>;
@@ -55,9 +65,10 @@ class Spool implements Chunks {
   constructor(
     source: ReadableStream<Uint8Array>,
     limitBytes: number,
-    warn: (message: string) => void,
+    { warn = () => {}, gatherMs = 1 }: SpoolOptions,
   ) {
     this.#warn = warn;
+    this.#gatherMs = gatherMs;
     this.#reader = source.getReader();
     this.#limitBytes = limitBytes;
     this.#filling = this.#fill().catch((error) => this.#failure = error).finally(() => {
@@ -87,7 +98,7 @@ class Spool implements Chunks {
   async #fromMemory(): Promise<Uint8Array | null> {
     if (this.#memoryBytes === 0) return null;
     const sinceMs = performance.now() - this.#takenAtMs;
-    if (sinceMs < GATHER_MS && !this.#isPlenty()) await this.#gather();
+    if (sinceMs < this.#gatherMs && !this.#isPlenty()) await this.#gather(this.#gatherMs - sinceMs);
     const chunk = this.#memory.view(this.#takenTo, CHUNK_BYTES);
     this.#takenTo += chunk.length;
     return chunk;
@@ -99,9 +110,9 @@ class Spool implements Chunks {
       this.#kept >= this.#limitBytes || this.#kept > this.#memoryBytes;
   }
 
-  async #gather(): Promise<void> {
+  async #gather(forMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, GATHER_MS);
+      const timer = setTimeout(resolve, forMs);
       this.#gathered = () => {
         clearTimeout(timer);
         resolve();

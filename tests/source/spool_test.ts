@@ -260,7 +260,9 @@ test("without a directory for temporary files memory is all there is, which is s
   process.env.TMPDIR += "/missing";
   const warnings: string[] = [];
   const producer = new Producer();
-  const stream = spool(producer.stream, 64 * MIB, (message) => warnings.push(message));
+  const stream = spool(producer.stream, 64 * MIB, {
+    warn: (message) => warnings.push(message),
+  });
   const consumer = new Consumer(stream);
   const total = 40 * MIB;
   const given = give(producer, total).then(() => producer.end());

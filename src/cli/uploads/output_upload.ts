@@ -16,6 +16,9 @@ import { connectStep, transportOf } from "../transport.ts";
 /** Most bytes that are kept while they cannot be sent. */
 export const SPOOL_BYTES = 256_000_000;
 
+/** Lines that follow one another are sent together so often: what a line costs here, the build does without. */
+const GATHER_MS = 25;
+
 /** What is uploaded, and how. */
 export interface OutputUpload {
   /** The output; of several what comes first is sent first. */
@@ -49,7 +52,10 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
   const limitBytes = options.number("spool-limit") ?? SPOOL_BYTES;
   const upload = new BackgroundUpload({
     filename,
-    bytes: spool(merge(tees.map(({ stream }) => stream)), limitBytes, say),
+    bytes: spool(merge(tees.map(({ stream }) => stream)), limitBytes, {
+      warn: say,
+      gatherMs: GATHER_MS,
+    }),
     begin: (signal) =>
       push(credentials.server, metadata, {
         ...output.push,

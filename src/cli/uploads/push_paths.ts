@@ -105,7 +105,7 @@ async function openSource(
     const source = openStdin();
     return {
       ...source,
-      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, notice),
+      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, { warn: notice }),
     };
   }
   if (stop === null) {
