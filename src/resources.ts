@@ -166,7 +166,7 @@ export class Resources implements ServerResources {
     this.#catalog = catalog;
     this.#storage = storage;
     const meter = this.meter = options.meter ?? NO_METER;
-    const contexts = this.#contexts = new Contexts(catalog);
+    const contexts = this.#contexts = new Contexts(catalog, () => usage.take(null, 0));
     const events = this.#events = new ResourceEvents(contexts, options.listenerFailed);
     const cache = this.#cache = new ResourceCache(
       { catalog, storage, meter },

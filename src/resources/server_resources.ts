@@ -33,7 +33,7 @@ export interface ServerResources {
    * Makes an upload context unless it exists; one that does keeps its attributes.
    * @param id Its id, 1 to 256 bytes.
    * @param attributes Texts for quota policies and listeners, at most 16 KiB as JSON; clients are not told of them.
-   * @throws {StreamError} BAD_METADATA.
+   * @throws {StreamError} BAD_METADATA; QUOTA_EXCEEDED where there is no room for a new one.
    */
   createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext>;
   /** Upload contexts, newest first. */

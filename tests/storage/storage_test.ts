@@ -15,7 +15,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { ResourceStatus } from "../../src/protocol.ts";
 import type { LogEnd, LogReader, LogWriter, Storage, TailListener } from "../../src/storage.ts";
-import { FileStorage } from "../../src/storage/file.ts";
+import { FileStorage, freeBytesOf } from "../../src/storage/file.ts";
 import { Disk, FileReader } from "../../src/storage/file/reader.ts";
 import { MemoryLogs, MemoryStorage } from "../../src/storage/memory.ts";
 import { logsInEngine } from "../cluster/logs.ts";
@@ -350,6 +350,15 @@ contract("closing a writer again harms nobody who opened a log meanwhile", async
 
 contract("there is room for something", async (storage) => {
   assert((await storage.freeBytes?.() ?? Infinity) > 0);
+});
+
+test("a disk on which hardly a file can be made is as good as full", () => {
+  const space = { bavail: 1000, bsize: 1_000_000, files: 100_000, ffree: 100_000 };
+  assertEquals(freeBytesOf(space), 1e9);
+  assertEquals(freeBytesOf({ ...space, ffree: 10 }), 10 * 64 * 1024);
+  assertEquals(freeBytesOf({ ...space, ffree: 0 }), 0);
+  // Some file systems have no such limit, and say 0 of 0.
+  assertEquals(freeBytesOf({ ...space, files: 0, ffree: 0 }), 1e9);
 });
 
 contract("who takes over stands at the end and goes on counting", async (storage) => {
