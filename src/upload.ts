@@ -23,7 +23,7 @@ export interface Upload {
   readonly reference: string;
   /** The newest status. */
   readonly status: ResourceStatus;
-  /** Takes the bytes; a chunk that was written belongs to the upload and must not be changed. Closing it completes the upload. */
+  /** Takes the bytes; the memory of a chunk may be used again when its write is over. Closing it completes the upload. */
   readonly writable: WritableStream<Uint8Array>;
   /** Settles when the upload was acknowledged with the matching digest, or failed. */
   readonly done: Promise<UploadResult>;

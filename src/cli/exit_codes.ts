@@ -13,6 +13,7 @@ const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   INTERRUPTED: EXIT.unreachable,
   PEER_SILENT: EXIT.unreachable,
   SHUTDOWN: EXIT.unreachable,
+  NOT_READY: EXIT.unreachable,
   QUOTA_EXCEEDED: EXIT.refused,
   CONTEXT_REQUIRED: EXIT.refused,
   CONTEXT_CLOSED: EXIT.refused,

@@ -19,21 +19,29 @@ const encoder = new TextEncoder();
 /** Makes and finds upload contexts, and knows the attributes of the newest. */
 export class Contexts {
   readonly #catalog: Catalog;
+  readonly #checkRoom: () => Promise<void>;
   /** The ones that were used first come first. */
   readonly #known = new Map<string, ContextAttributes>();
 
-  /** @param catalog Where contexts are. */
-  constructor(catalog: Catalog) {
+  /**
+   * @param catalog Where contexts are.
+   * @param checkRoom Refuses a new one where there is no room: nobody deletes contexts.
+   */
+  constructor(catalog: Catalog, checkRoom: () => Promise<void>) {
     this.#catalog = catalog;
+    this.#checkRoom = checkRoom;
   }
 
   /**
    * Makes a context unless it exists; one that does keeps its attributes.
-   * @throws {StreamError} BAD_METADATA.
+   * @throws {StreamError} BAD_METADATA, QUOTA_EXCEEDED.
    */
   async make(id: string, attributes: ContextAttributes = NONE): Promise<UploadContext> {
     checkAttributes(attributes);
-    return this.#learn(await this.#catalog.createContext(checkContextId(id), attributes));
+    const known = await this.find(checkContextId(id));
+    if (known !== null) return known;
+    await this.#checkRoom();
+    return this.#learn(await this.#catalog.createContext(id, attributes));
   }
 
   /** The context, or null. */

@@ -82,6 +82,11 @@ export function markRoute(c: Context, path: string): void {
   c.set("route", path);
 }
 
+/** What separates the parts of a path, and what a client may take for that, which then fits no route. */
+const SEPARATOR = String.raw`(?:[/\\]|%(?:25)*(?:2f|5c))`;
+/** A query that was taken for a part of the path, as addresses are that somebody encoded as a whole: links have their secret there. */
+const ENCODED_QUERY = /(%(?:25)*3f).+/is;
+
 /**
  * Leaves out of paths what is secret in them, and all that follows it, whether a request fits the route or not.
  * @param routes The routes.
@@ -91,13 +96,14 @@ export function pathsForLogs(routes: readonly Route[]): (path: string) => string
   const beginnings = new Set(
     routes.flatMap(({ path, parameters }) =>
       Object.values(parameters).filter(({ isSecret }) => isSecret)
-        .map(({ name }) =>
-          path.split(`:${name}`)[0].replace(/:\w+/g, "[^/]*").replace(/\/$/, "(?:/|%2f)")
-        )
+        .map(({ name }) => path.split(`:${name}`)[0].replace(/:\w+/g, ".*?"))
     ),
   );
-  const secrets = [...beginnings].map((beginning) => new RegExp(`(${beginning}).+`, "is"));
-  return (path) => secrets.reduce((path, secret) => path.replace(secret, "$1…"), path);
+  const secrets = [...beginnings].map((beginning) =>
+    new RegExp(`(${beginning.replaceAll("/", SEPARATOR)}).+`, "is")
+  );
+  return (path) =>
+    [...secrets, ENCODED_QUERY].reduce((path, secret) => path.replace(secret, "$1…"), path);
 }
 
 /** Observes the requests of one listener. */

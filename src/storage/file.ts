@@ -7,7 +7,15 @@
  * the disk is waited for, are asynchronous.
  * @module
  */
-import { closeSync, existsSync, fstatSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  type StatsFs,
+} from "node:fs";
 import { mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isResourceId, StreamError } from "../protocol.ts";
@@ -26,6 +34,8 @@ import { arrivalsPath, indexPath, labelOf, logPath } from "./layout.ts";
 import { bootId } from "./file/boot.ts";
 import { type OwnedTail, Tails } from "./tails.ts";
 
+/** What a file that can still be made counts: a disk without any is full, however many bytes are free. */
+const BYTES_PER_FILE = 64 * 1024;
 /** How often a directory that another deletion removed is made again. */
 const CREATE_ATTEMPTS = 5;
 
@@ -135,8 +145,7 @@ export class FileStorage implements Storage {
   freeBytes(): Promise<number> {
     return attempt("ask for the free space of the data directory", async () => {
       await mkdir(this.#directory, { recursive: true });
-      const { bavail, bsize } = await statfs(this.#directory);
-      return bavail * bsize;
+      return freeBytesOf(await statfs(this.#directory));
     });
   }
 
@@ -205,4 +214,12 @@ async function removeIfThere(remove: () => Promise<void>): Promise<boolean> {
 function cutTorn(data: number, { byteOffset, byteCount }: NonNullable<LogOptions["whole"]>): void {
   const { size } = fstatSync(data);
   if (size > byteOffset && size < byteOffset + byteCount) ftruncateSync(data, byteOffset);
+}
+
+/** Bytes free for us on a file system, of which some limit the number of files. */
+export function freeBytesOf(
+  { bavail, bsize, files, ffree }: Pick<StatsFs, "bavail" | "bsize" | "files" | "ffree">,
+): number {
+  const free = bavail * bsize;
+  return files === 0 ? free : Math.min(free, ffree * BYTES_PER_FILE);
 }

@@ -194,7 +194,7 @@ function writer(log: MemoryLog, tail: OwnedTail): LogWriter {
       attempt(() => {
         tail.check();
         if (byteOffset !== log.size) throw misplaced(byteOffset, log.size);
-        const kept = parts.map((part) => part.slice());
+        const kept = parts.map((part) => new Uint8Array(part));
         for (const part of kept) log.append(part);
         if (statusOf !== undefined) log.note();
         if (kept.length > 0) tail.appended(byteOffset, kept);
@@ -211,10 +211,10 @@ function writer(log: MemoryLog, tail: OwnedTail): LogWriter {
 
 function reader(log: MemoryLog): LogReader {
   return {
-    read: (byteOffset, byteCount) =>
+    read: (byteOffset, byteCount, buffer) =>
       attempt(() => {
         if (byteOffset + byteCount > log.size) throw tooShort(byteOffset + byteCount, log.size);
-        const bytes = new Uint8Array(byteCount);
+        const bytes = buffer?.subarray(0, byteCount) ?? new Uint8Array(byteCount);
         for (let index = log.find(byteOffset), filled = 0; filled < byteCount; index++) {
           const part = log.parts[index];
           const start = byteOffset + filled - part.byteOffset;

@@ -18,6 +18,7 @@ import { eventsOf } from "../../src/client/connection/server_sent_events.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { lend } from "../helpers/lent.ts";
 import { Place } from "../helpers/place.ts";
 import { Proxy } from "../helpers/faults/proxy.ts";
 import { withChance } from "../helpers/random.ts";
@@ -51,7 +52,7 @@ async function pushAll(url: string, bytes: Uint8Array, chunkBytes = MiB): Promis
   const upload = await push(url, metadata, http);
   const writer = upload.writable.getWriter();
   for (let at = 0; at < bytes.length; at += chunkBytes) {
-    await writer.write(bytes.slice(at, at + chunkBytes));
+    await lend(bytes.subarray(at, at + chunkBytes), (chunk) => writer.write(chunk));
   }
   await writer.close();
   return upload;
@@ -291,7 +292,7 @@ for (const kind of ["memory", "files"] as const) {
     const followed = new Response(download.read()).bytes();
     const writer = upload.writable.getWriter();
     for (let at = 0; at < bytes.length; at += MiB) {
-      const written = writer.write(bytes.slice(at, at + MiB));
+      const written = lend(bytes.subarray(at, at + MiB), (chunk) => writer.write(chunk));
       await sleep(1); // Any moment of a request will do.
       place.proxy.cut();
       await within("the write", written);

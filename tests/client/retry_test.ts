@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "@std/assert";
 import {
   createServer,
+  type ErrorCode,
   follow,
   getResource,
   type Grant,
@@ -66,14 +67,18 @@ test("an answer that was meant is not asked for again", async () => {
 });
 
 /** How long a series of attempts waits after an error, in ms. */
-async function delayAfter(error: StreamError, retryForMs: number): Promise<number> {
+async function delayAfter(
+  error: StreamError,
+  retryForMs?: number,
+  isFirst = false,
+): Promise<number> {
   const stop = new AbortController();
   let waitedMs = -1;
   const onRetry = (_error: StreamError, delayMs: number) => {
     waitedMs = delayMs;
     queueMicrotask(() => stop.abort());
   };
-  assert(!await new Retries({ retryForMs, onRetry }).wait(error, stop.signal));
+  assert(!await new Retries({ retryForMs, onRetry }, isFirst).wait(error, stop.signal));
   return waitedMs;
 }
 
@@ -95,6 +100,14 @@ test("Retry-After is waited for, in seconds or until a date, but no longer than 
   for (const after of ["soon", "-1", "", "Thu, 01 Jan 1970 00:00:00 GMT"]) {
     assertLessOrEqual(await delayAfter(saying(after), 600_000), 100);
   }
+});
+
+test("a first connection is tried for long where a server asks for time, and not where none answers", async () => {
+  const saying = (code: ErrorCode) =>
+    new RefusedError(code, "come back", 503, new Headers({ "retry-after": "60" }));
+  assertEquals(await delayAfter(saying("NOT_READY"), undefined, true), 60_000);
+  assertLessOrEqual(await delayAfter(saying("UNREACHABLE"), undefined, true), 5000);
+  assertEquals(await delayAfter(saying("UNREACHABLE")), 60_000);
 });
 
 for (const transport of ["auto", "http"] as const) {

@@ -6,6 +6,7 @@ import { SendWindow } from "../../src/client/upload/send_window.ts";
 import { LIMITS, StreamError } from "../../src/protocol.ts";
 import { concat } from "../helpers/bytes.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
+import { Lent } from "../helpers/lent.ts";
 
 /** Bytes that tell where they stand. */
 const pattern = (size: number) => Uint8Array.from({ length: size }, (_, at) => at * 31 % 251);
@@ -34,22 +35,31 @@ test("whatever is acknowledged, granted and broken off, the server gets the sour
     fc.property(fc.nat(50_000), fc.array(step, { maxLength: 30 }), (known, steps) => {
       const window = new SendWindow(known, known);
       let received = known, acknowledged = known, limit = known;
+      let unacknowledged: { from: number; piece: Uint8Array }[] = [];
       const take = () => {
         const mostBytes = steps.length % 2 === 0 ? undefined : LIMITS.agreedMessageBytes;
         for (const piece of drain(window, mostBytes)) {
           assertLessOrEqual(piece.length, mostBytes ?? LIMITS.dataMessageBytes);
-          assertBytes(piece, source.subarray(received, received + piece.length));
+          unacknowledged.push({ from: received, piece });
           received += piece.length;
+        }
+        // Who sends may look at them until they are acknowledged.
+        for (const { from, piece } of unacknowledged) {
+          assertBytes(piece, source.subarray(from, from + piece.length));
         }
         assertLessOrEqual(received, Math.max(limit, known));
       };
       for (const what of steps) {
         if (what.do === "accept") {
           const from = window.accepted;
-          window.accept(source.slice(from, from + what.bytes));
+          const lent = new Lent(source.subarray(from, from + what.bytes));
+          window.accept(lent.bytes);
+          lent.takeBack();
         } else {
           acknowledged += Math.floor((received - acknowledged) * what.part / 100);
           if (what.do === "break") received = acknowledged;
+          const isOpen = ({ from }: { from: number }) => from >= acknowledged && from < received;
+          unacknowledged = unacknowledged.filter(isOpen);
           limit = received + what.credit;
           if (what.do === "break") window.continueAt(acknowledged, limit);
           else window.grant(limit, acknowledged);

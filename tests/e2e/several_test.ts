@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, own, quickest, Workspace } from "../helpers/cli.ts";
 
 async function listed(workspace: Workspace, ...args: string[]): Promise<Record<string, unknown>[]> {
   return JSON.parse((await workspace.run(own, ["ls", "--json", ...args])).stdout);
@@ -203,5 +203,38 @@ for (const kind of kinds) {
     assertEquals((await readdir(workspace.path("copy"))).sort(), ["a.log"]);
     assertEquals((await get()).code, 0);
     assertEquals(await readFile(path, "utf8"), whole);
+  });
+
+  test(`${kind}: get takes no bytes of another resource, whatever that is called and the directory holds`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    // One that is called like the part of the next, and as long as it.
+    await writeFile(workspace.path("other"), "EVIL");
+    const name = ["--name", "x.log.part", "--context", "run"];
+    assertEquals((await workspace.run(own, ["push", "other", ...name])).code, 0);
+    const live = await workspace.push(own, ["-", "--name", "x.log", "--context", "run"]);
+    await live.push.write("go");
+    const get = workspace.start(kind, ["get", "--context", "run", "-o", "copy"]);
+    await get.stdout.until((text) => text.includes("\n"));
+    await live.push.write("od");
+    live.push.end();
+    assertEquals((await get.exit()).code, 0);
+    const copy = await readdir(workspace.path("copy"));
+    const texts = await Promise.all(
+      copy.map((path) => readFile(workspace.path(`copy/${path}`), "utf8")),
+    );
+    assertEquals(new Set(texts), new Set(["good", "EVIL"]));
+    assertEquals(await readFile(workspace.path("copy/x.log"), "utf8"), "good");
+
+    // A part of something else, where no digest tells that.
+    const failed = await workspace.push(own, ["-", "--name", "f.log"]);
+    await failed.push.write("right");
+    while ((await workspace.status(quickest, failed.reference)).currentSize !== 5);
+    failed.push.signal("SIGTERM");
+    await failed.push.exit();
+    await writeFile(workspace.path("f.log.part"), "wro");
+    const { code } = await workspace.run(kind, ["get", failed.reference, "-o", "."]);
+    assertEquals(code, 3);
+    assertEquals(await readFile(workspace.path("f.log"), "utf8"), "right");
   });
 }

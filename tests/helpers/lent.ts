@@ -20,6 +20,19 @@ export class Lent {
   }
 }
 
+/** Lends bytes to somebody until that is over. */
+export async function lend<T>(
+  bytes: Uint8Array,
+  use: (bytes: Uint8Array) => Promise<T>,
+): Promise<T> {
+  const lent = new Lent(bytes);
+  try {
+    return await use(lent.bytes);
+  } finally {
+    lent.takeBack();
+  }
+}
+
 /** A stream of chunks, each of which is taken back when the next one is asked for. */
 export function lending(chunks: Iterable<Uint8Array>): ReadableStream<Uint8Array> {
   const rest = chunks[Symbol.iterator]();

@@ -132,6 +132,13 @@ test("paths in logs have no secrets of uploads", async () => {
     assertEquals(pathForLogs(`${base}/uploads/12345678/geheim`), `${base}/uploads/12345678/…`);
     assertEquals(pathForLogs(`${base}/uploads/a/geheim/mehr`), `${base}/uploads/a/…`);
     assertEquals(pathForLogs(`${base}/uploads/a%2fgeheim`), `${base}/uploads/a%2f…`);
+    for (const separator of ["%2F", "%252f", "\\", "%5c"]) {
+      const between = (secret: string) => [base, "uploads", "a", secret].join(separator);
+      assertEquals(pathForLogs(between("geheim")), between("…"), separator);
+    }
+    const content = `${base}/resources/12345678/content`;
+    assertEquals(pathForLogs(`${content}%3Faccess=geheim`), `${content}%3F…`);
+    assertEquals(pathForLogs(`${content}%253faccess=geheim`), `${content}%253f…`);
     assertEquals(pathForLogs(`${base}/tus/a/gehe\nim`), `${base}/tus/a/…`);
     assertEquals(pathForLogs(`${base}/resources/uploads`), `${base}/resources/uploads`);
   }

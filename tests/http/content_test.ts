@@ -1,11 +1,12 @@
 /** The content of resources over HTTP: ranges, conditions, headers, and what becomes of live responses. */
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { type ErrorCode, ERRORS, StreamError } from "../../src/protocol.ts";
+import { compressions } from "../../src/server/answer/gzip.ts";
 import { parseRange } from "../../src/server/http/range.ts";
 import { eventually, within } from "../helpers/frames/connection.ts";
 import { completed, listeners, Written } from "../helpers/content.ts";
@@ -447,6 +448,30 @@ for (const { name, start } of listeners) {
     await assertRejects(async () => {
       while (!(await within("the end", reader.read())).done);
     });
+  });
+
+  test(`${name}: while too many bodies are compressed others are sent as they are, whatever ETag they are asked by`, async () => {
+    await using server = await start();
+    const { url } = await completed(server, randomBytes(6 * 2 ** 20).toString("hex"));
+    const gzip = { "accept-encoding": "gzip" };
+    const holds: (() => void)[] = [];
+    const body = await ask(url, gzip);
+    try {
+      while (compressions.hasRoom) holds.push(compressions.hold());
+      assertEquals(holds.length, 63);
+      const head = await ask(url, gzip, "HEAD");
+      assertEquals(head.headers.get("content-encoding"), null);
+      assertEquals(head.headers.get("etag"), (await ask(url, {}, "HEAD")).headers.get("etag"));
+      const etag = body.headers.get("etag")!;
+      assertEquals((await ask(url, { ...gzip, "if-none-match": etag }, "HEAD")).status, 304);
+      assertEquals((await ask(url, { ...gzip, "if-match": etag }, "HEAD")).status, 200);
+      await body.body!.cancel();
+      await eventually("room again", () => compressions.hasRoom);
+      const again = await ask(url, gzip, "HEAD");
+      assertEquals(again.headers.get("content-encoding"), "gzip");
+    } finally {
+      for (const giveBack of holds) giveBack();
+    }
   });
 
   test(`${name}: what is short or no text is never compressed`, async () => {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { framesRuntime, loadRuntime } from "../../mod.ts";
 import { contextEvents, statusEvents } from "../../src/server/http/events.ts";
+import type { NewsLimits } from "../../src/server/http/events/news.ts";
 import { References } from "../../src/server/references.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { within } from "../helpers/frames/connection.ts";
@@ -253,10 +254,10 @@ test("an upload context that nobody made has no events", async () => {
 });
 
 /** The events of a context, read as slowly as a test likes. */
-function contextOf({ resources }: World, maxWaiting?: number) {
+function contextOf({ resources }: World, limits?: NewsLimits) {
   const { signal } = new AbortController();
   const parts = { resources, references: new References({ runtime: framesRuntime() }) };
-  return eventsIn(contextEvents(parts, CONTEXT.contextId, BASE, signal, undefined, maxWaiting));
+  return eventsIn(contextEvents(parts, CONTEXT.contextId, BASE, signal, undefined, limits));
 }
 
 test("a slow reader of a context gets the newest of every resource, and nothing of what is outdated", async () => {
@@ -290,7 +291,7 @@ test("a slow reader of a context gets the newest of every resource, and nothing 
 test("a reader of a context who misses too much is told to connect again", async () => {
   await using here = world();
   await here.resources.createContext(CONTEXT.contextId);
-  const events = contextOf(here, 10);
+  const events = contextOf(here, { most: 10 });
   assertEquals((await events.next()).value.type, "comment");
   const waiting = events.next();
   await registerIn(here, CONTEXT);
@@ -298,6 +299,27 @@ test("a reader of a context who misses too much is told to connect again", async
   for (let count = 0; count < 11; count++) await registerIn(here, CONTEXT);
   assertEquals((await events.next()).value.type, "comment");
   assertEquals((await events.next()).done, true);
+});
+
+test("where too many news wait for all readers together, those who take nothing are told to connect again", async () => {
+  await using here = world();
+  await here.resources.createContext(CONTEXT.contextId);
+  const limits = { mostInAll: 30 };
+  const slow = [contextOf(here, limits), contextOf(here, limits)];
+  const quick = contextOf(here, limits);
+  for (const events of [...slow, quick]) assertEquals((await events.next()).value.type, "comment");
+  for (let count = 0; count < 40; count++) {
+    // All hear of it; each is at the end of its snapshot.
+    const heard = count === 0 ? [...slow, quick] : [quick];
+    const created = heard.map((events) => events.next());
+    await registerIn(here, CONTEXT);
+    for (const event of created) assertEquals((await event).value.type, "created");
+  }
+  for (const events of slow) {
+    assertEquals((await events.next()).value.type, "comment");
+    assertEquals((await events.next()).done, true);
+  }
+  await quick.return(undefined);
 });
 
 test("a context of more resources than a page is shown whole, each once", async () => {

@@ -1,6 +1,7 @@
 /** Resources in the hands of the process that has the server: uploads and reads without a connection. */
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { assert, assertEquals, assertLess } from "@std/assert";
 import {
   MemoryCatalog,
@@ -14,8 +15,10 @@ import {
 import type { ResourcesOptions } from "../../src/resources.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { eventually, within } from "../helpers/frames/connection.ts";
+import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
+import { lending, Lent } from "../helpers/lent.ts";
 import { GatedStorage, memoryResources, statusOf } from "../helpers/server.ts";
+import { changed } from "../helpers/storage.ts";
 
 const LOG: ResourceMetadata = {
   filename: "a.log",
@@ -41,11 +44,16 @@ test("what a process appends is read by it while it grows, byte for byte, and co
   const read = bytesOf(resources.read(upload.id));
   const chunks = Array.from({ length: 40 }, (_, at) => new Uint8Array(randomBytes(at * 5001)));
   const expected = concat(chunks);
-  for (const chunk of chunks) await upload.append(chunk.slice());
+  for (const chunk of chunks) {
+    const lent = new Lent(chunk);
+    const appended = upload.append(lent.bytes);
+    lent.takeBack();
+    await appended;
+  }
   const size = expected.length;
   const { digest, ...result } = await upload.complete({ size });
   assertEquals([result.size, digest.algorithm], [size, "sha256"]);
-  assertEquals(await read, expected);
+  assertBytes(await read, expected);
   assertEquals(
     await bytesOf(resources.read(upload.id, { from: 7, to: 70_000 })),
     expected.slice(7, 70_000),
@@ -53,6 +61,27 @@ test("what a process appends is read by it while it grows, byte for byte, and co
   assertEquals(upload.status.transferStatus, "COMPLETED");
   await assertFails("WRONG_STATE", () => upload.append(utf8("more")));
   await assertFails("WRONG_STATE", () => upload.complete());
+});
+
+test("what was appended may be changed at once, however long storage looks at it", async () => {
+  const storage = changed(new MemoryStorage(), {
+    writer: (log) => ({
+      async append(...what) {
+        for (let turns = 0; turns < 3; turns++) await turn();
+        await log.append(...what);
+      },
+    }),
+  });
+  await using host = await embedded({ storage });
+  const { resources } = host;
+  await Promise.all([1, 2, 3].map(async () => {
+    const chunks = [10, 5000, 70_000, 1, ...Array(10).fill(300_000)].map((length) => {
+      return new Uint8Array(randomBytes(length));
+    });
+    const upload = await resources.startUpload(LOG);
+    await lending(chunks).pipeTo(upload.writable);
+    assertBytes(await bytesOf(resources.read(upload.id)), concat(chunks));
+  }));
 });
 
 test("an upload in process fails with its bytes and its reason; its readers end with what is there", async () => {

@@ -277,7 +277,12 @@ test("the free space that must stay is not used up", async () => {
   });
   await using here = world({ storage, minFreeBytes: 50 });
   await assertFails("QUOTA_EXCEEDED", () => register(here));
+  const another = { contextId: "another", makeContext: true };
+  await assertFails("QUOTA_EXCEEDED", () => register(here, another));
+  await assertFails("QUOTA_EXCEEDED", () => here.resources.createContext("a third"));
+  assertEquals(await here.resources.listContexts({ limit: 10 }), []);
   free = 100;
+  await here.resources.createContext("known");
   const upload = await running(here, "x".repeat(40));
   free = 60;
   upload.append(new Uint8Array(11));
@@ -287,6 +292,8 @@ test("the free space that must stay is not used up", async () => {
   );
   assert(failure?.startsWith("QUOTA_EXCEEDED: "), failure ?? "");
   assertEquals(currentSize, 40);
+  free = 49;
+  assertEquals((await here.resources.createContext("known")).id, "known");
 });
 
 test("listeners hear what happens to resources, in order", async () => {

@@ -8,6 +8,7 @@ import type { Connection, Listener, Runtime, Session } from "../../src/runtime.t
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, within } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { lend, lending, Lent } from "../helpers/lent.ts";
 import { OP, type RawFrame, RawPeer } from "../helpers/frames/frames.ts";
 import { type RawAnswer, rawUpgrade } from "../helpers/server.ts";
 
@@ -192,6 +193,41 @@ contract("64 MiB that are sent message by message all arrive, in order and unalt
   await eventually("all messages", () => count === 1024);
   assertEquals(wrong, 0);
 });
+
+contract(
+  "what was sent arrives, whatever is done with its memory when the send is over",
+  async () => {
+    await using mounted = await record();
+    const peer = await rawUpgrade(mounted.host, "/");
+    peer.socket.pause();
+    const { connection } = await sessionOf(mounted);
+    const lengths = [64 * KiB, 10, 4095, 4096, 64 * KiB];
+    const messages = Array.from({ length: 400 }, (_, index) => {
+      return numbered(index).subarray(0, lengths[index % lengths.length]);
+    });
+    const sendAll = async () => {
+      for (const [index, message] of messages.entries()) {
+        const now = new Lent(message);
+        const isSent = index % 8 !== 7 && connection.sendNow(now.bytes);
+        now.takeBack();
+        if (isSent) continue;
+        if (index % 2 === 0) {
+          const chunks = [message.subarray(0, 1000), message.subarray(1000)];
+          await connection.sendChunks(message.length, lending(chunks));
+        } else await lend(message, (bytes) => connection.send(bytes));
+      }
+    };
+    const sending = sendAll();
+    // By then the peer's end of the socket is full.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    let count = 0;
+    for await (const message of framesOf(peer)) {
+      assertBytes(message, messages[count]);
+      if (++count === messages.length) break;
+    }
+    await within("the last send", sending);
+  },
+);
 
 contract(
   "64 MiB that are received message by message all arrive, and stay as they were",

@@ -16,9 +16,11 @@ import type { Resources } from "../../src/resources.ts";
 import type { Appender } from "../../src/resources/writing/appender.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { DownloadSession } from "../../src/session/download.ts";
+import { MemoryStorage } from "../../src/storage/memory.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, FakeConnection, Peer, type Said } from "../helpers/frames/connection.ts";
 import { memoryResources, statusOf } from "../helpers/server.ts";
+import { changed } from "../helpers/storage.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -985,15 +987,50 @@ test("native: a follower that leaves is forgotten while it waits", async () => {
   assertBytes(peer.inbox.bytes, utf8("one\n"));
 });
 
-test("native: the bytes of a checkpoint are read once for all followers at the tail", async () => {
-  const source = await Source.open();
+test("bytes that are on their way to one reader stay as they are while others are read for", async () => {
+  const contents = [1, 2, 3].map(() => new Uint8Array(randomBytes(200 * KiB)));
+  const sources = await Promise.all(contents.map((content) => Source.completed(content)));
+  const readers = sources.flatMap((source) => [source.native(), source.step()]);
+  for (const peer of readers) {
+    await peer.inbox.next("StatusChanged");
+    peer.connection.room.shut();
+    if (peer.connection.subprotocol === SUBPROTOCOL) peer.say(follow());
+    else peer.say(chunk(0, 60 * KiB), chunk(60 * KiB, 200 * KiB));
+  }
+  for (let at = 0; at < 200; at++) {
+    const peer = readers[at * 5 % readers.length];
+    peer.connection.room.open();
+    await turn();
+    peer.connection.room.shut();
+  }
+  for (const [index, peer] of readers.entries()) {
+    peer.connection.room.open();
+    const { inbox } = peer;
+    await inbox.until("all bytes", () => inbox.byteCount === 200 * KiB);
+    assertBytes(inbox.bytes, contents[Math.floor(index / 2)]);
+  }
+  await turn();
+  for (const peer of readers) await peer.inbox.until("the end", () => true);
+});
+
+test("native: the bytes of a checkpoint are read from storage for none of the followers at the tail", async () => {
+  let reads = 0;
+  const storage = changed(new MemoryStorage(), {
+    reader: (log) => ({
+      read: (...where) => {
+        reads++;
+        return log.read(...where);
+      },
+    }),
+  });
+  const source = await Source.open({ resources: memoryResources({ storage }) });
   const { resource } = source.appender;
   const followers = Array.from({ length: 10 }, () => source.native());
   for (const peer of followers) peer.say(follow());
   for (const peer of followers) await peer.inbox.next("StatusChanged");
   await source.append(new Uint8Array(randomBytes(64 * KiB)));
-  const blocks = await Promise.all(followers.map((peer) => peer.inbox.nextData()));
-  for (const block of blocks) assertEquals(block.buffer, blocks[0].buffer);
+  for (const peer of followers) assertBytes(await peer.inbox.nextData(), source.content);
+  assertEquals(reads, 0);
   assertEquals(resource.watchers, 10);
   for (const peer of followers) peer.leave();
 });

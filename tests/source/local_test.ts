@@ -13,6 +13,7 @@ import { createDigest } from "../../src/digest.ts";
 import type { Upload } from "../../src/client.ts";
 import { DIGESTS, type ResourceStatus, StreamError } from "../../src/protocol.ts";
 import { discardUpload, uploadToDirectory } from "../../src/source/local.ts";
+import { lend } from "../helpers/lent.ts";
 
 const root = mkdtempSync(join(tmpdir(), "stream-local-"));
 after(() => rmSync(root, { recursive: true }));
@@ -34,7 +35,7 @@ const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 async function send(upload: Upload, pieces: (string | Uint8Array)[]) {
   const writer = upload.writable.getWriter();
   for (const piece of pieces) {
-    await writer.write(typeof piece === "string" ? bytes(piece) : piece);
+    await lend(typeof piece === "string" ? bytes(piece) : piece, (chunk) => writer.write(chunk));
   }
   await writer.close();
   return await upload.done;

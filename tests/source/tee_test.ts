@@ -1,9 +1,13 @@
 /** Bytes that are watched while they are uploaded, and streams that are joined. */
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { assertEquals, assertRejects } from "@std/assert";
 import { merge } from "../../src/source/merge.ts";
+import { spool } from "../../src/source/spool.ts";
 import { Tee } from "../../src/source/tee.ts";
 import { utf8 } from "../helpers/bytes.ts";
+import { lending } from "../helpers/lent.ts";
+import { withChance } from "../helpers/random.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
@@ -163,3 +167,27 @@ test("joined streams fail with one of them, and are given up together", async ()
   await assertRejects(() => read, Error, "broken");
   assertEquals(second.cancelled, true);
 });
+
+test("chunks whose memory is used again are watched, joined and spooled as they were", () =>
+  withChance(async (chance) => {
+    const contents = ["a", "b", "c"].map((letter) => letter.repeat(chance.whole(0, 200_000)));
+    let seen = "";
+    const watch = async (chunk: Uint8Array) => {
+      if (chance.happens(0.2)) await turn();
+      seen += text(chunk);
+    };
+    const streams = contents.map((content) => {
+      const chunks = chance.pieces(utf8(content), 10_000);
+      return new Tee(lending(chunks), watch, () => true).stream;
+    });
+    let read = "";
+    for await (const chunk of spool(merge(streams), 100_000)) {
+      if (chance.happens(0.2)) await turn();
+      read += text(chunk);
+    }
+    for (const [what, got] of Object.entries({ seen, read })) {
+      const sorted = ["a", "b", "c"].map((letter) => got.replace(RegExp(`[^${letter}]`, "g"), ""));
+      assertEquals(got.length, contents.join("").length, what);
+      assertEquals(sorted.map(({ length }) => length), contents.map(({ length }) => length), what);
+    }
+  }));

@@ -16,6 +16,7 @@ import { acceptOf } from "../../src/runtime/frames/handshake.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 import { within } from "../helpers/frames/connection.ts";
+import { lend } from "../helpers/lent.ts";
 import { isFailed, startServer, statusOf } from "../helpers/server.ts";
 import { LOG, md5, StepClient } from "../helpers/step/client.ts";
 import { stepOnly } from "../helpers/step/server.ts";
@@ -74,7 +75,7 @@ test("every burst is readable before the next one, and the end is what was sent"
   const writer = upload.writable.getWriter();
   let size = 0;
   for (const text of ["one\n", "two\n", "x".repeat(300_000)]) {
-    await writer.write(utf8(text));
+    await lend(utf8(text), (chunk) => writer.write(chunk));
     await reader.status(({ currentSize }) => currentSize === size + text.length);
     assertEquals((await reader.bytes(size, size + text.length)).toString(), text);
     size += text.length;

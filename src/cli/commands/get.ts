@@ -119,12 +119,16 @@ async function inContext(contextId: string, options: Options): Promise<Wanted[]>
 /** Bytes of a file's name: what file systems take (255), without room for `~` and 8 characters of an id, and `.part`. */
 const LONGEST_NAME_BYTES = 240;
 
-/** Where each is to be; of two with the same name the second is told apart by its id. */
+/** What a file is called that is not whole yet. */
+const PART = ".part";
+
+/** Where each is to be: its id tells apart what is called like another before it, or like the part of any. */
 function placed(wanted: Wanted[], directory: string): (Wanted & { path: string })[] {
   const taken = new Set<string>();
   return wanted.map(({ info, resource }) => {
     const name = safePath(info.filename);
-    const path = taken.has(name) ? `${name}~${info.id.slice(0, 8)}` : name;
+    const isFree = (path: string) => !taken.has(path) && !path.toLowerCase().endsWith(PART);
+    const path = [name, `${name}~${info.id.slice(0, 8)}`].find(isFree) ?? `${name}~${info.id}`;
     taken.add(path);
     return { info, resource, path: join(directory, path) };
   });
@@ -154,7 +158,6 @@ class Fetching {
   readonly #info: ResourceInfo;
   readonly #resource: NamedResource;
   readonly #path: string;
-  /** Holds what is not whole yet. */
   readonly #part: string;
 
   constructor(
@@ -165,7 +168,7 @@ class Fetching {
     this.#info = info;
     this.#resource = resource;
     this.#path = path;
-    this.#part = `${path}.part`;
+    this.#part = path + PART;
   }
 
   /** Returns the exit code that the resource is worth. */
@@ -174,22 +177,32 @@ class Fetching {
     await mkdir(directory, { recursive: true }).catch((error) => {
       throw unwritable(directory, error);
     });
-    const { reference, ...credentials } = this.#resource;
     if (await this.#isThere()) return await this.#tell(this.#info);
+    const info = await this.#fetch();
+    await rename(this.#part, this.#path).catch((error) => {
+      throw unwritable(this.#path, error);
+    });
+    return await this.#tell(info);
+  }
+
+  /** Fetches what the part has not, and tells what the resource is then. */
+  async #fetch(): Promise<ResourceInfo> {
     const digests = new Map<DigestAlgorithm, RunningDigest>();
     // While it runs nobody knows which of them the server will tell.
     const known = this.#info.digest;
     for (const name of known === null ? DIGESTS : [known.algorithm]) {
       digests.set(name, await createDigest(name));
     }
-    const update = (bytes: Uint8Array) => digests.forEach((digest) => digest.update(bytes));
-    await this.#download(update);
+    const from = await this.#download((bytes) => digests.forEach((digest) => digest.update(bytes)));
+    const { reference, ...credentials } = this.#resource;
     const info = await getResource(reference, credentials);
+    if (info.digest === null && from > 0) {
+      // Nobody can tell whether what was there before is of this resource.
+      await rm(this.#part, { force: true });
+      return await this.#fetch();
+    }
     await this.#verify(info, digests);
-    await rename(this.#part, this.#path).catch((error) => {
-      throw unwritable(this.#path, error);
-    });
-    return await this.#tell(info);
+    return info;
   }
 
   /** Whether the file is there, with the bytes of a resource that has ended. */
@@ -203,8 +216,11 @@ class Fetching {
     return running.value() === digest.value;
   }
 
-  /** Goes on where the file ends that holds the part. */
-  async #download(update: (bytes: Uint8Array) => void): Promise<void> {
+  /**
+   * Goes on where the file ends that holds the part.
+   * @returns Where that was.
+   */
+  async #download(update: (bytes: Uint8Array) => void): Promise<number> {
     const { reference, ...credentials } = this.#resource;
     const from = await sizeOf(this.#part);
     using transfer = this.progress.transfer();
@@ -228,6 +244,7 @@ class Fetching {
       } finally {
         await output.close();
       }
+      return from;
     } finally {
       download.close();
     }

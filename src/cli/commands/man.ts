@@ -60,7 +60,7 @@ const EXIT_TEXTS: readonly [number, string][] = [
   [EXIT.failed, "failed; also: there is no such resource or context, or several are called so"],
   [EXIT.usage, "what was typed makes no sense"],
   [EXIT.resourceFailed, "the resource is FAILED; wait: or the command that wrote it failed"],
-  [EXIT.unreachable, "the server cannot be reached"],
+  [EXIT.unreachable, "the server cannot be reached, or is not ready"],
   [EXIT.refused, "the server refused"],
   [EXIT.late, "wait: the resource had not ended in time"],
   [EXIT.interrupted, "interrupted"],

@@ -10,9 +10,9 @@ const LOOK_EVERY_MS = 200;
 /** The producer waits so long for a server that takes nothing, when all that may be kept is kept. */
 const HELD_MS = 1000;
 /** The end waits so long for a server that takes nothing. */
-const FINISH_MS = 10_000;
+export const FINISH_MS = 10_000;
 /** The end waits so long for a server that was never there. */
-const BEGIN_MS = 2000;
+export const BEGIN_MS = 2000;
 
 /** What is uploaded, and how. */
 export interface BackgroundUploadOptions {

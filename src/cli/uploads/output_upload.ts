@@ -8,13 +8,13 @@ import type { ResourceMetadata } from "../../protocol.ts";
 import { merge } from "../../source/merge.ts";
 import { spool } from "../../source/spool.ts";
 import type { Tee } from "../../source/tee.ts";
-import { BackgroundUpload } from "./background_upload.ts";
+import { BackgroundUpload, BEGIN_MS, FINISH_MS } from "./background_upload.ts";
 import type { Options } from "../command.ts";
 import type { credentialsOf } from "../credentials.ts";
 import { connectStep, transportOf } from "../transport.ts";
 
 /** Most bytes that are kept while they cannot be sent. */
-const SPOOL_BYTES = 256_000_000;
+export const SPOOL_BYTES = 256_000_000;
 
 /** What is uploaded, and how. */
 export interface OutputUpload {
@@ -45,6 +45,7 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
   const { tees, metadata, credentials, bestEffort, begun, say, complain } = output;
   const { filename } = metadata;
   let isAway = false;
+  let endMs = BEGIN_MS;
   const limitBytes = options.number("spool-limit") ?? SPOOL_BYTES;
   const upload = new BackgroundUpload({
     filename,
@@ -57,7 +58,8 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
         // A server that is not there yet costs nothing as long as nobody waits for it.
         retryForMs: options.number("retry-for") ?? (bestEffort ? RETRY_FOR_MS : undefined),
         onRetry: ({ message }) => {
-          if (!isAway) say(`${message}; ${filename} is kept until it can be sent`);
+          const atMost = bestEffort ? `, at most ${endMs / 1000} s beyond its end` : "";
+          if (!isAway) say(`${message}; ${filename} is kept until it can be sent${atMost}`);
           isAway = true;
         },
         onReconnect: () => {
@@ -69,6 +71,7 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
       }),
     begun: ({ reference }) => {
       isAway = false;
+      endMs = FINISH_MS;
       begun(reference);
     },
     isAway: () => isAway,

@@ -6,6 +6,8 @@ import { getResource } from "../../client.ts";
 import { parseReference } from "../../protocol.ts";
 import type { Options } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
+import { visible } from "../output/output.ts";
+import { notice } from "../output/stderr.ts";
 
 /** The server may take so long to say where the page is. */
 const ANSWER_MS = 2000;
@@ -41,4 +43,29 @@ export async function pageOf(
  */
 export function contextPage(page: string, contextId: string): string {
   return page.replace(/\/[^/]+$/, `?context=${encodeURIComponent(contextId)}`);
+}
+
+/**
+ * Tells a person where the upload of a push can be watched.
+ * @param reference What was uploaded.
+ * @param options Options of the command.
+ */
+export async function showPage(reference: string, options: Options): Promise<void> {
+  const page = await pageOf(options, reference, options.text("resume"));
+  if (page !== null) notice(`watch it at ${visible(page)}`);
+}
+
+/**
+ * Tells a person where all uploads of a context can be watched.
+ * @param reference One of them.
+ * @param contextId Id of the context.
+ * @param options Options of the command.
+ */
+export async function showContext(
+  reference: string,
+  contextId: string,
+  options: Options,
+): Promise<void> {
+  const page = await pageOf(options, reference);
+  if (page !== null) notice(`watch them at ${visible(contextPage(page, contextId))}`);
 }

@@ -46,7 +46,7 @@ export interface Channel {
   readonly native: boolean;
   /** Sends a control message. */
   send(message: Message): void;
-  /** Sends a data message. */
+  /** Sends a data message, whose bytes stay as they are until the server has acknowledged them. */
   sendData(bytes: Uint8Array): void;
   /**
    * Ends the connection in good order; the handler hears nothing more.

@@ -9,7 +9,7 @@ import { isTransient } from "./service.ts";
 
 /** How long a lost connection is tried again, unless the caller says otherwise, in ms. */
 export const RETRY_FOR_MS = 600_000;
-/** The same for a first connection, in ms: a server that starts at the same time is waited for, a wrong address is not. */
+/** The same while nobody answers a first connection, in ms: a server that starts at the same time is waited for, a wrong address is not. */
 export const FIRST_RETRY_FOR_MS = 5000;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 10_000;
@@ -17,8 +17,8 @@ const LONGEST_DELAY_MS = 10_000;
 /** How a connection that broke is taken up again. */
 export interface RetryOptions {
   /**
-   * How long a connection is tried again, in ms; 0 for never. By default 600 000 for one that was lost, and 5000 for the
-   * first one.
+   * How long a connection is tried again, in ms; 0 for never. By default 600 000, and 5000 for a first one that no
+   * server answers.
    */
   retryForMs?: number;
   /** Called before each further attempt, with what went wrong and the time until it, in ms. */
@@ -31,7 +31,9 @@ export interface RetryOptions {
 export class Retries {
   readonly #options: RetryOptions;
   readonly #isFirst: boolean;
-  readonly #endsAtMs: number;
+  readonly #beganAtMs = performance.now();
+  /** Whether there is a server: one was connected, or asked to be given time. */
+  #isThere: boolean;
   #delayMs = FIRST_DELAY_MS;
 
   /**
@@ -41,8 +43,7 @@ export class Retries {
   constructor(options: RetryOptions, isFirst = false) {
     this.#options = options;
     this.#isFirst = isFirst;
-    const { retryForMs = isFirst ? FIRST_RETRY_FOR_MS : RETRY_FOR_MS } = options;
-    this.#endsAtMs = performance.now() + retryForMs;
+    this.#isThere = !isFirst;
   }
 
   /**
@@ -54,7 +55,8 @@ export class Retries {
    * @returns False when there is to be no further attempt.
    */
   async wait(error: StreamError, stop: AbortSignal): Promise<boolean> {
-    const leftMs = this.#endsAtMs - performance.now();
+    this.#isThere ||= error.code === "NOT_READY";
+    const leftMs = this.#leftMs();
     if (this.#isFirst && error instanceof NoServerError) return false;
     if (!isTransient(error) || leftMs <= 0 || stop.aborted) return false;
     const jitteredMs = Math.round(this.#delayMs * (0.5 + Math.random() / 2));
@@ -68,6 +70,11 @@ export class Retries {
     stopTimer();
     stop.removeEventListener("abort", resolve);
     return !stop.aborted;
+  }
+
+  #leftMs(): number {
+    const { retryForMs = this.#isThere ? RETRY_FOR_MS : FIRST_RETRY_FOR_MS } = this.#options;
+    return this.#beganAtMs + retryForMs - performance.now();
   }
 }
 

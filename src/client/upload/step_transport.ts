@@ -17,7 +17,10 @@ export interface StepHandler {
 export interface StepConnection {
   /** Sends a whole text message. */
   send(text: string): Promise<void>;
-  /** Sends a part of one binary message at once; resolves when there is room for the next. */
+  /**
+   * Sends a part of one binary message at once; resolves when there is room for the next, and the memory of this one may
+   * be used for something else.
+   */
   sendPart(bytes: Uint8Array, final: boolean): Promise<void>;
   /** Begins the closing handshake, after what was sent before. */
   close(code: number, reason: string): void;

@@ -37,15 +37,20 @@ function readBytesNow(): number {
   return Math.min(READ_BYTES, Math.max(MIN_READ_BYTES, share));
 }
 
+/** Largest read of a reader that was given so many bytes. */
+function mostBytesAfter(givenBytes: number): number {
+  return givenBytes < UNPROVEN_BYTES ? FIRST_READ_BYTES : Infinity;
+}
+
 /** A reader in its own way, which counts like the others until it is disposed of. */
 export class CountedReader implements Disposable {
   constructor() {
     readers++;
   }
 
-  /** Its largest read at present. */
-  get pieceBytes(): number {
-    return readBytesNow();
+  /** Its largest read at present, after it was given so many bytes. */
+  pieceBytes(givenBytes: number): number {
+    return Math.min(readBytesNow(), mostBytesAfter(givenBytes));
   }
 
   [Symbol.dispose](): void {
@@ -93,8 +98,7 @@ async function* readPieces(
   let memory: Uint8Array | undefined;
   for (let next = first; next < end;) {
     signal?.throwIfAborted();
-    const mostBytes = next - first < UNPROVEN_BYTES ? FIRST_READ_BYTES : Infinity;
-    const byteCount = Math.min(end - next, pieceBytes(), mostBytes);
+    const byteCount = Math.min(end - next, pieceBytes(), mostBytesAfter(next - first));
     if (lends && (memory?.length ?? 0) < byteCount) memory = new Uint8Array(byteCount);
     const bytes = await resource.read(next, byteCount, memory);
     next += bytes.length;
@@ -162,7 +166,8 @@ export async function* followFrom(
       signal.throwIfAborted();
       const byteCount = resource.status.currentSize - next;
       if (byteCount > 0) {
-        const bytes = await resource.read(next, Math.min(byteCount, readBytesNow()));
+        const mostBytes = Math.min(readBytesNow(), mostBytesAfter(next - first));
+        const bytes = await resource.read(next, Math.min(byteCount, mostBytes));
         next += bytes.length;
         yield bytes;
       } else if (hasEnded(resource, next)) return;

@@ -47,7 +47,7 @@ export interface ServerUpload {
   readonly writable: WritableStream<Uint8Array>;
   /**
    * Appends bytes, after those of earlier calls.
-   * @param bytes The bytes; they belong to the upload from now on and must not be changed.
+   * @param bytes The bytes, of which it makes a copy.
    * @returns When there is room for more.
    * @throws {StreamError} QUOTA_EXCEEDED, STORAGE_FAILED … once the upload failed; WRONG_STATE once it is over;
    * BAD_REQUEST for what are no bytes.

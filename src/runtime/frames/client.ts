@@ -16,7 +16,7 @@ export interface FramesConnection extends Connection {
    * Sends a part of one binary message at once; nothing else may be sent before its end.
    * @param bytes The part.
    * @param final Whether the message ends with it.
-   * @returns When there is room for the next part.
+   * @returns When there is room for the next part, and the memory of this one may be used for something else.
    */
   sendPart(bytes: Uint8Array, final: boolean): Promise<void>;
 }

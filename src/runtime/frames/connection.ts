@@ -147,7 +147,7 @@ export class FrameConnection implements Connection {
       // A copy: the memory is the sender's again at once.
       const frame: Frame = typeof message === "string"
         ? { type: "text", text: message }
-        : { type: "data", bytes: message.slice(), final: true };
+        : { type: "data", bytes: new Uint8Array(message), final: true };
       for (const part of this.#codec.encode(frame)) socket.write(part);
     }
     socket.uncork();
@@ -170,7 +170,7 @@ export class FrameConnection implements Connection {
    * Sends a part of one binary message at once, in fragments of its own; nothing else may be sent before its end.
    * @param bytes The part.
    * @param final Whether the message ends with it.
-   * @returns When the transport has room for the next part.
+   * @returns When the transport has room for the next part, and the memory of this one may be used for something else.
    */
   sendPart(bytes: Uint8Array, final: boolean): Promise<void> {
     return this.#inTurn(bytes.length, async () => {

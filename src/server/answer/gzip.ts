@@ -8,6 +8,34 @@
  */
 import { ownTurn } from "./turn.ts";
 
+/** Bodies compressed at once: each takes 0.5 to 1.2 MB, for as long as its reader takes nothing. */
+const MAX_COMPRESSIONS = 64;
+
+/** Bodies that are compressed; what finds no room is sent as it is. */
+export class Compressions {
+  #held = 0;
+
+  /** @param max How many there may be at once. */
+  constructor(private readonly max: number = MAX_COMPRESSIONS) {}
+
+  /** Whether one more may be compressed. */
+  get hasRoom(): boolean {
+    return this.#held < this.max;
+  }
+
+  /**
+   * Counts one more.
+   * @returns Counts it no more; to be called once.
+   */
+  hold(): () => void {
+    this.#held++;
+    return () => void this.#held--;
+  }
+}
+
+/** All of this process: memory is. */
+export const compressions: Compressions = new Compressions();
+
 /** What is compressed in one turn of the event loop. */
 const SLICE_BYTES = 32 * 1024;
 

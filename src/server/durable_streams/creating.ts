@@ -9,12 +9,13 @@ import { isText } from "../../mime.ts";
 import { grantOf } from "../access.ts";
 import { checkResource } from "../access/reach.ts";
 import { requiresContext } from "../host.ts";
+import { ownTurn } from "../answer/turn.ts";
 import { openFor } from "../opening.ts";
 import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { addRest, type Content, PIECE_BYTES, taking } from "./appending.ts";
 import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
 import { contentTypeIn, type Creation, digestsIn, STREAMS_PATH } from "./fields.ts";
-import { endOfMessages, linesIn } from "./json.ts";
+import { linesIn } from "./json.ts";
 import type { StreamParts } from "./parts.ts";
 import { checkSaid, type Stream, streamId } from "./streams.ts";
 
@@ -25,6 +26,7 @@ const MAX_LIVES = 100;
 /** Paths of the protocol's own, for what is not spoken here. */
 const RESERVED = /^__ds(\/|$)/;
 const BYTES = "application/octet-stream";
+const LINE_BREAK = 0x0a;
 /** JSON is kept as a line for each message. */
 const LINES = "application/x-ndjson";
 
@@ -246,7 +248,7 @@ async function endOf(
 
 /** Whether a message ends there. */
 export async function isBetweenMessages(resource: Resource, byteOffset: number): Promise<boolean> {
-  return byteOffset === 0 || (await resource.read(byteOffset - 1, 1))[0] === 0x0a;
+  return byteOffset === 0 || (await resource.read(byteOffset - 1, 1))[0] === LINE_BREAK;
 }
 
 /** Where so many messages end; null when there are fewer. */
@@ -258,11 +260,13 @@ async function behindMessages(
 ): Promise<number | null> {
   let at = offset, left = count;
   for await (const piece of readRange(resource, offset, size)) {
-    if (left === 0) break;
-    const end = endOfMessages(piece, left);
-    if (end !== -1) return at + end;
-    for (const byte of piece) if (byte === 0x0a) left--;
+    let end = 0;
+    for (let next = 0; left > 0 && (next = piece.indexOf(LINE_BREAK, end) + 1) > 0; left--) {
+      end = next;
+    }
+    if (left === 0) return at + end;
     at += piece.length;
+    await ownTurn();
   }
   return left === 0 ? at : null;
 }

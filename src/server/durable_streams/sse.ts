@@ -91,7 +91,7 @@ async function* events(
   try {
     while (!signal.aborted && !resource.deleted) {
       const { status } = resource;
-      const piece = await nextPiece(resource, status, at, form, reader.pieceBytes);
+      const piece = await nextPiece(resource, status, at, form, reader.pieceBytes(at - start));
       const longEnd = piece === null ? await endOfMessage(resource, status, at) : at;
       if (longEnd > at) yield* longMessage(resource, at, longEnd, signal);
       const end = longEnd + (piece?.length ?? 0), isLonger = end > at;

@@ -8,14 +8,14 @@ import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
 import type { ResourceStatus, StreamError } from "../../protocol.ts";
 import {
   followFrom,
-  type OpenResource,
   readFast,
   readRange,
+  type Resource,
   type ResourceView,
 } from "../../resources.ts";
 import { answerWith, type BodySource } from "../answer.ts";
 import { openFor } from "../opening.ts";
-import { gzipped } from "../answer/gzip.ts";
+import { compressions, gzipped } from "../answer/gzip.ts";
 import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
@@ -78,51 +78,54 @@ export function contentRoutes(parts: FaceParts): Route[] {
 async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Response> {
   const { id } = asked;
   const record = await parts.resources.get(id);
-  const coding = codingOf(c, record, asked);
-  const etag = etagOf(record, coding);
-  checkMatch(asked.ifMatch, etag);
-  if (isKnown(asked.ifNoneMatch, etag)) {
-    setCacheHeaders(c, record, etag);
+  const wanted = codingOf(c, record, asked);
+  const known = etagOf(record, wanted);
+  checkMatch(asked.ifMatch, known);
+  if (isKnown(asked.ifNoneMatch, known)) {
+    setCacheHeaders(c, record, known);
     return c.body(null, 304);
   }
-  const part = choosePart(c, record.status, etag, asked);
-  await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await openFor(c, parts, id, record));
-  const response = await answerWith(c, parts, sourceOf(c, opened, part, coding, parts), () => {
-    c.status(part.contentRange === null ? 200 : 206);
-    setCacheHeaders(c, record, etag);
-    setContentHeaders(c, record, asked);
-    setPartHeaders(c, record, part, coding);
-  });
-  // The body releases it from now on.
-  stack.move();
-  return response;
+  const part = choosePart(c, record.status, known, asked);
+  const coding = compressions.hasRoom ? wanted : "identity";
+  const etag = etagOf(record, coding);
+  // What the body needs, until it is over.
+  const held = new AsyncDisposableStack();
+  const release = () => held.disposeAsync();
+  try {
+    if (coding === "gzip") held.defer(compressions.hold());
+    const { resource } = held.use(await openFor(c, parts, id, record));
+    const source = { ...bodyOf(c, resource, part, coding, parts), release };
+    return await answerWith(c, parts, source, () => {
+      c.status(part.contentRange === null ? 200 : 206);
+      setCacheHeaders(c, record, etag);
+      setContentHeaders(c, record, asked);
+      setPartHeaders(c, record, part, coding);
+    });
+  } catch (error) {
+    await release();
+    throw error;
+  }
 }
 
-function sourceOf(
+function bodyOf(
   c: Context,
-  opened: OpenResource,
+  resource: Resource,
   { first, end }: ContentPart,
   coding: Coding,
   { runtime }: FaceParts,
-): BodySource {
-  const { resource } = opened;
-  const release = () => opened.release();
+): Omit<BodySource, "release"> {
   // Parts of what is there already are downloads; only who waits for more follows.
-  if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal), release };
+  if (end === Infinity) return { chunks: (signal) => followFrom(resource, first, signal) };
   if (coding === "gzip") {
     const { compressesAside: isAside = false } = runtime;
-    return {
-      chunks: (signal) => gzipped(readRange(resource, first, end, signal), isAside),
-      release,
-    };
+    return { chunks: (signal) => gzipped(readRange(resource, first, end, signal), isAside) };
   }
   const byteCount = end - first;
   const lends = runtime.copiesBody?.(c.req.raw) ?? false;
-  return { chunks: (signal) => readFast(resource, first, end, signal, lends), byteCount, release };
+  return { chunks: (signal) => readFast(resource, first, end, signal, lends), byteCount };
 }
 
-/** Text that does not change any more pays to be compressed; parts are parts of what is stored. */
+/** The coding that a client wants: text that does not change any more pays to be compressed; parts are parts of what is stored. */
 function codingOf(c: Context, { metadata, status }: ResourceView, { range }: Asked): Coding {
   if (!isCompressible(metadata.mimeType, status) || range) return "identity";
   const supports = ["gzip"];

@@ -52,7 +52,7 @@ export function contextRoutes({ resources }: FaceParts): Route[] {
         200: answerOf("it exists", jsonOf(CONTEXT)),
         201: answerOf("made", jsonOf(CONTEXT)),
       },
-      errors: ["BAD_METADATA"],
+      errors: ["BAD_METADATA", "QUOTA_EXCEEDED"],
       async handle(c, { id }) {
         const status = await isKnown(() => resources.getContext(id)) ? 200 : 201;
         return json(c, shown(await resources.createContext(id)), status);

@@ -14,7 +14,6 @@ import {
   StreamError,
 } from "../../protocol.ts";
 import {
-  type EventFilter,
   NewTextReader,
   type Resource,
   type ResourceEvent,
@@ -42,6 +41,7 @@ import {
 } from "../route/schemas.ts";
 import { openFor } from "../opening.ts";
 import { contextId, ONE_CONTEXT } from "./contexts.ts";
+import { type NewsLimits, WaitingNews } from "./events/news.ts";
 import { ONE, resourceId } from "./listing.ts";
 
 /** Proxies give up what is silent for a minute. */
@@ -50,8 +50,6 @@ const HEARTBEAT_MS = 15_000;
 const PACE_MS = 1000;
 /** Most text that goes with one status: what a busy log gets between two. */
 const MAX_TEXT_BYTES = 64 * 1024;
-/** Resources whose news may wait for one slow reader. */
-const MAX_WAITING = 10_000;
 /** Records of a snapshot read together. */
 const PAGE_RESOURCES = 100;
 
@@ -229,12 +227,6 @@ export async function* statusEvents(
 }
 
 /**
- * News that wait for a reader, of one resource or one refused upload: the newest event of each kind. They are put into
- * words when they are sent: most of those that wait for a slow reader never are.
- */
-type News = Map<string, ResourceEvent>;
-
-/**
  * All resources of an upload context, then what happens in it; a slow reader misses what is outdated.
  *
  * @param parts Resources and references.
@@ -242,7 +234,7 @@ type News = Map<string, ResourceEvent>;
  * @param base Base of the references.
  * @param signal Ends the events.
  * @param heartbeatMs Time between two comments when nothing happens, in ms.
- * @param maxWaiting News that may wait; a reader with more is told to connect again.
+ * @param limits News that may wait; a reader with more is told to connect again.
  */
 export async function* contextEvents(
   { resources, references }: { resources: Resources; references: References },
@@ -250,12 +242,12 @@ export async function* contextEvents(
   base: string,
   signal: AbortSignal,
   heartbeatMs: number = HEARTBEAT_MS,
-  maxWaiting: number = MAX_WAITING,
+  limits: NewsLimits = {},
 ): Events {
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
   const tell = (event: ResourceEvent) => dataOf(event, references, base);
-  const { waiting, stop } = collectNews(resources, { contextId }, bell, maxWaiting);
+  using waiting = new WaitingNews(resources, { contextId }, bell, limits);
   try {
     yield comment("what is there, then what happens");
     for await (const view of viewsOf(resources, contextId)) {
@@ -263,15 +255,13 @@ export async function* contextEvents(
       yield encode("resource", references.info(view, base));
     }
     while (!signal.aborted) {
-      if (waiting.size > maxWaiting) return yield comment("too much has happened: connect again");
-      const [key, news] = waiting.entries().next().value ?? [];
-      if (key !== undefined) {
-        waiting.delete(key);
-        for (const event of news!.values()) yield encode(event.type, tell(event));
+      if (waiting.isTooMuch) return yield comment("too much has happened: connect again");
+      const news = waiting.takeFirst();
+      if (news !== undefined) {
+        for (const event of news.values()) yield encode(event.type, tell(event));
       } else if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
     }
   } finally {
-    stop();
     signal.removeEventListener("abort", bell.ring);
   }
 }
@@ -285,7 +275,7 @@ export async function* contextEvents(
  * @param signal Ends the events.
  * @param paceMs Shortest time between two rounds of news, in ms.
  * @param heartbeatMs Time between two comments when nothing happens, in ms.
- * @param maxWaiting News that may wait; a reader with more is told to connect again.
+ * @param limits News that may wait; a reader with more is told to connect again.
  */
 export async function* listEvents(
   { resources, references }: { resources: Resources; references: References },
@@ -294,51 +284,28 @@ export async function* listEvents(
   signal: AbortSignal,
   paceMs: number = PACE_MS,
   heartbeatMs: number = HEARTBEAT_MS,
-  maxWaiting: number = MAX_WAITING,
+  limits: NewsLimits = {},
 ): Events {
   const bell = new Bell();
   signal.addEventListener("abort", bell.ring);
   const tell = (event: ResourceEvent) => dataOf(event, references, base);
-  const { waiting, stop } = collectNews(resources, { contextId }, bell, maxWaiting);
+  using waiting = new WaitingNews(resources, { contextId }, bell, limits);
   try {
     yield comment("what happens from now on");
     while (!signal.aborted) {
-      if (waiting.size > maxWaiting) return yield comment("too much has happened: connect again");
+      if (waiting.isTooMuch) return yield comment("too much has happened: connect again");
       if (waiting.size === 0) {
         if (!await bell.rungWithin(heartbeatMs)) yield comment("still here");
         continue;
       }
-      const round = [...waiting.values()];
-      waiting.clear();
-      for (const event of round.flatMap((news) => [...news.values()])) {
+      for (const event of waiting.takeAll().flatMap((news) => [...news.values()])) {
         yield encode(event.type, tell(event));
       }
       await setTimeout(paceMs, undefined, { signal }).catch(() => {});
     }
   } finally {
-    stop();
     signal.removeEventListener("abort", bell.ring);
   }
-}
-
-/** Gathers news for one reader, and rings for them. */
-function collectNews(
-  resources: Resources,
-  filter: EventFilter,
-  bell: Bell,
-  maxWaiting: number,
-): { waiting: Map<string, News>; stop: () => void } {
-  const waiting = new Map<string, News>();
-  let refusals = 0;
-  const stop = resources.listen((event) => {
-    bell.ring();
-    if (waiting.size > maxWaiting) return;
-    const key = event.type === "refused" ? `refused ${refusals++}` : event.id;
-    // Nothing else matters of what is gone.
-    const news: News = event.type === "deleted" ? new Map() : waiting.get(key) ?? new Map();
-    waiting.set(key, news.set(event.type, event));
-  }, filter);
-  return { waiting, stop };
 }
 
 /** The data of an event, besides its type. */
@@ -371,8 +338,8 @@ async function* viewsOf(resources: Resources, contextId: string): AsyncGenerator
 }
 
 /** Drops news that a resource of the snapshot shows already. */
-function forget(waiting: Map<string, News>, { id, status }: ResourceView): void {
-  const news = waiting.get(id);
+function forget(waiting: WaitingNews, { id, status }: ResourceView): void {
+  const news = waiting.of(id);
   if (news === undefined) return;
   const newer = news.get("status");
   news.delete("created");

@@ -5,17 +5,16 @@
 import { type ResourceInfo, type ResourceStatus, StreamError } from "../../client.ts";
 import { isFinal, toStreamError } from "../../protocol.ts";
 import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
+import { LineStyles } from "./line_styles.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
 import { foldedLines, type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
 import { complement, type LineRange, RowMap, united } from "./row_map.ts";
 import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
 import type { LogSource, OnText } from "./source.ts";
-import { PLAIN, type Style } from "./style.ts";
-import { movesUp, rawRow, type Row, rowOf, rowsOf, styleAfter, withoutBreak } from "./terminal.ts";
+import { movesUp, rawRow, type Row, rowOf, rowsOf, withoutBreak } from "./terminal.ts";
 import { NOTHING, type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
-import { styleBefore } from "./style_before.ts";
 
 /** Whether statuses arrive. */
 export type Link =
@@ -27,8 +26,6 @@ export type Link =
 const OUTLINE_BYTES = 32 * 1024 * 1024;
 /** Lines that are shown together when some of them go back to earlier ones. */
 const AREA_LINES = 400;
-const MAX_STYLES = 50_000;
-const MAX_EDGES = 1000;
 /** Longest character of UTF-8: so much less one byte may be missing at the end of text that came. */
 const MAX_CHARACTER_BYTES = 4;
 /** Rows kept while they stay as they are. */
@@ -64,13 +61,7 @@ export class Log {
   readonly #listeners = new Set<() => void>();
   readonly #toggled = new Map<number, boolean>();
   readonly #rows = new Map<number, Row>();
-  readonly #styles = new Map<number, Style>();
-  /** Styles at the first line of what is loaded, looked up behind its edge. */
-  readonly #edges = new Map<number, Style>();
-  /** The one of them that moves on with the end of a live log. */
-  #keptEdge = -1;
-  /** Lines whose styles are being looked up. */
-  readonly #looking = new Set<number>();
+  readonly #styles: LineStyles;
   /** The line that was gone to last: no group hides it, also not one that is found later. */
   #revealed = -1;
   #overwritten: LineRange[] = [];
@@ -100,6 +91,7 @@ export class Log {
       () => this.#arrived(),
       (error) => this.#failed(error),
     );
+    this.#styles = new LineStyles(this.cache);
     const find: Find = source.find ?? nothing;
     this.search = new Searcher(find, new Throttle(() => this.#searched(), FOUND_MS).ask);
     const outline = this.outline;
@@ -229,29 +221,12 @@ export class Log {
     if (missing < 0 || missing >= MAX_CHARACTER_BYTES) return;
     this.#tailComes = true;
     const { first, lines, rest } = this.#live.take(appended, status);
-    if (lines.length > 0) this.#keepStyle(first);
+    if (lines.length > 0) this.#styles.keep(first);
     this.#setTail(rest === "" ? null : rest);
     this.cache.putLines(first, lines);
     if (this.#rows.size > MAX_ROWS) this.#clearRows();
     for (let line = first; line < first + lines.length; line++) this.#rows.delete(line);
     if (lines.some(movesUp)) this.#overwrite();
-  }
-
-  /** Keeps the style in which new lines begin, if it is known: the lines that it follows from are let go of one day. */
-  #keepStyle(line: number): void {
-    const start = this.#edgeBefore(line);
-    if (start > 0 && !this.#edges.has(start)) return;
-    const style = this.#styleAt(line);
-    if (start === this.#keptEdge) this.#edges.delete(start);
-    this.#edges.set(line, style);
-    this.#keptEdge = line;
-  }
-
-  /** The nearest line at or before another whose style was looked up; the first of those that are there, if none was. */
-  #edgeBefore(line: number): number {
-    let start = line;
-    while (start > 0 && !this.#edges.has(start) && this.cache.get(start - 1) !== undefined) start--;
-    return start;
   }
 
   /** After a server came back, lines may be gone that were never on its disk. */
@@ -262,7 +237,7 @@ export class Log {
     this.lost = { line: this.lines, count: gone };
     this.#end = { line: 0, offset: 0 };
     this.cache.forget(this.lines);
-    this.#edges.clear();
+    this.#styles.reset();
     this.#clearRows();
   }
 
@@ -408,18 +383,6 @@ export class Log {
     this.changed();
   }
 
-  /** The group that begins with a line. */
-  groupAt(line: number): Group | undefined {
-    const { groups } = this.outline;
-    let low = 0, high = groups.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (groups[middle].head < line) low = middle + 1;
-      else high = middle;
-    }
-    return groups[low]?.head === line ? groups[low] : undefined;
-  }
-
   /** Text of a line as it is shown; null for one without a row, or that is not there. */
   shownText(line: number): string | null {
     return this.map.isHidden(line) ? null : this.row(line)?.row.text ?? null;
@@ -431,25 +394,6 @@ export class Log {
     if (times === "off") return NOTHING;
     const startMs = Date.parse(this.info?.createdAt ?? "");
     return shownTime(this.cache.get(line)?.timeMs, times, startMs, Date.now());
-  }
-
-  /** Tells whether a line tells of an error. */
-  isError(line: number): boolean {
-    const { errors } = this.outline;
-    let low = 0, high = errors.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (errors[middle] < line) low = middle + 1;
-      else high = middle;
-    }
-    return errors[low] === line;
-  }
-
-  /** How many groups a line stands in. */
-  depthOf(line: number): number {
-    const group = this.outline.around(line);
-    if (group === null) return 0;
-    return group.head === line ? group.depth : group.depth + 1;
   }
 
   #remap(): void {
@@ -484,34 +428,12 @@ export class Log {
   #makeRow(line: number, text: string): Row {
     const { raw, colours } = this.settings.all;
     if (raw) return rawRow(text);
-    const title = this.groupAt(line)?.title;
+    const title = this.outline.groupAt(line)?.title;
     if (title !== undefined && marksOf(text)[0]?.kind !== "header") {
       return { text: title, spans: [] };
     }
-    const row = rowOf(text, this.#styleAt(line));
+    const row = rowOf(text, this.#styles.at(line));
     return colours ? row : { ...row, spans: [] };
-  }
-
-  /** The style in which a line begins, as far as lines before it are there. */
-  #styleAt(line: number): Style {
-    const start = this.#knownBefore(line);
-    let style = this.#styles.get(start) ?? this.#edges.get(start) ?? PLAIN;
-    for (let at = start; at < line; at++) {
-      style = styleAfter(this.cache.get(at)!.text, style);
-      this.#styles.set(at + 1, style);
-    }
-    if (this.#styles.size > MAX_STYLES) this.#styles.clear();
-    return style;
-  }
-
-  /** The nearest line at or before another whose style is known; the first of those that are there, if none is. */
-  #knownBefore(line: number): number {
-    let start = line;
-    while (start > 0 && !this.#styles.has(start) && !this.#edges.has(start)) {
-      if (this.cache.get(start - 1) === undefined) break;
-      start--;
-    }
-    return start;
   }
 
   /**
@@ -519,21 +441,11 @@ export class Log {
    * @param line The first line seen.
    */
   async lookBehind(line: number): Promise<void> {
-    if (this.settings.all.raw || this.source.find === null) return;
-    const start = this.#edgeBefore(line);
-    if (start === 0 || this.#edges.has(start) || this.#looking.has(start)) return;
-    this.#looking.add(start);
-    try {
-      const style = await styleBefore(start, this.source.find, this.#stop.signal);
-      if (this.#edges.size >= MAX_EDGES) this.#edges.clear();
-      this.#edges.set(start, style);
-      this.#clearRows();
-      this.changed();
-    } catch {
-      /* Who looks again tries again. */
-    } finally {
-      this.#looking.delete(start);
-    }
+    const { find } = this.source;
+    if (this.settings.all.raw || find === null) return;
+    if (!await this.#styles.lookBehind(line, find, this.#stop.signal)) return;
+    this.#clearRows();
+    this.changed();
   }
 
   /** Forgets how lines are shown, as that was chosen anew. */
@@ -569,7 +481,7 @@ export class Log {
       const [from, to] = this.#areaAround(moving[at]);
       while (at < moving.length && moving[at] < to) at++;
       const texts = Array.from({ length: to - from }, (_, i) => this.cache.get(from + i)!.text);
-      for (const [index, row] of rowsOf(texts, this.#styleAt(from)).entries()) {
+      for (const [index, row] of rowsOf(texts, this.#styles.at(from)).entries()) {
         if (row === null) hidden.push([from + index, from + index + 1]);
         else this.#rows.set(from + index, row);
       }

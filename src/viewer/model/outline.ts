@@ -138,16 +138,32 @@ export class Outline {
 
   /** The innermost group around a line, its head included; null outside of all. */
   around(line: number): Group | null {
-    let low = 0, high = this.#groups.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#groups[middle].head <= line) low = middle + 1;
-      else high = middle;
-    }
     // The last one that began before holds the line, or has ended within one that does.
-    let group: Group | null = this.#groups[low - 1] ?? null;
+    let group: Group | null = this.#groups[this.#groupsBefore(line + 1) - 1] ?? null;
     while (group !== null && line >= group.end) group = group.parent;
     return group;
+  }
+
+  /** The group that begins with a line. */
+  groupAt(line: number): Group | undefined {
+    const group = this.#groups[this.#groupsBefore(line)];
+    return group?.head === line ? group : undefined;
+  }
+
+  /** How many groups a line stands in. */
+  depthOf(line: number): number {
+    const group = this.around(line);
+    if (group === null) return 0;
+    return group.head === line ? group.depth : group.depth + 1;
+  }
+
+  /** Tells whether a line tells of an error. */
+  hasError(line: number): boolean {
+    return this.#errors[countBefore(line, this.#errors, (error) => error)] === line;
+  }
+
+  #groupsBefore(line: number): number {
+    return countBefore(line, this.#groups, ({ head }) => head);
   }
 
   #begin(
@@ -196,4 +212,15 @@ export function foldedLines(
 ): LineRange[] {
   return groups.filter((group) => !isOpen(group))
     .map(({ head, end }): LineRange => [head + 1, Math.min(end, lines)]);
+}
+
+/** How many items of a list, in the order of their lines, stand before a line. */
+function countBefore<T>(line: number, items: readonly T[], lineOf: (item: T) => number): number {
+  let low = 0, high = items.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (lineOf(items[middle]) < line) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

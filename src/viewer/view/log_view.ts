@@ -7,12 +7,11 @@ import type { Log } from "../model/log.ts";
 import { fragmentOf, linesIn, type LinkedLines } from "../model/permalink.ts";
 import type { LineRange } from "../model/row_map.ts";
 import { fromScroll, type Heights, scrollHeight, toScroll } from "../model/scale.ts";
-import { hitsIn } from "../model/searcher.ts";
-import type { Row } from "../model/terminal.ts";
 import { Throttle } from "../model/throttle.ts";
 import { timeInFragment } from "../model/times.ts";
+import { DrawnRows } from "./drawn_rows.ts";
 import { drawMarks } from "./marks.ts";
-import { drawRow, type Placed, redrawRow, type RowView } from "./row.ts";
+import type { Placed } from "./row.ts";
 import { LogSelection } from "./selection.ts";
 
 /** Rows drawn beyond each edge of the view. */
@@ -46,10 +45,9 @@ export class LogView {
   readonly #log: Log;
   readonly #spacer = document.createElement("div");
   readonly #layer = document.createElement("div");
-  readonly #rows = document.createElement("div");
+  readonly #rows: DrawnRows;
   readonly #marks = document.createElement("canvas");
   readonly #told: (state: ViewState) => void;
-  readonly #drawn = new Map<number, { element: HTMLElement; key: string }>();
   readonly #ended = new AbortController();
   readonly #trim = new Throttle(() => this.#moveBar(), FOLLOW_MS);
   readonly #lookBehind = new Throttle(() => {
@@ -84,8 +82,13 @@ export class LogView {
   constructor(log: Log, told: (state: ViewState) => void) {
     this.#log = log;
     this.#told = told;
+    this.#rows = new DrawnRows(log, {
+      isSelected: () => this.selection.current !== null,
+      linked: () => this.#linked,
+      current: () => this.#current,
+    });
     this.element = this.#makeElement();
-    this.selection = new LogSelection(log, this.#rows);
+    this.selection = new LogSelection(log, this.#rows.element);
     this.#linked = linesIn(location.hash);
     const { signal } = this.#ended;
     const unlisten = log.listen(() => this.#logChanged());
@@ -94,7 +97,7 @@ export class LogView {
     this.element.addEventListener("pointerdown", (event) => {
       this.#dragging = event.offsetX >= this.element.clientWidth && event.target === this.element;
     }, { signal });
-    this.#rows.addEventListener(
+    this.#rows.element.addEventListener(
       "pointerdown",
       (event) => this.selection.dragStarts(event),
       { signal },
@@ -103,13 +106,13 @@ export class LogView {
       this.#dragging = false;
       this.selection.dragEnds();
     }, { signal });
-    this.#rows.addEventListener("click", (event) => this.#clicked(event), { signal });
+    this.#rows.element.addEventListener("click", (event) => this.#clicked(event), { signal });
     addEventListener("hashchange", () => this.goToLinked(), { signal });
     document.addEventListener("selectionchange", () => this.selection.changed(), { signal });
     const observer = new ResizeObserver(() => this.#resized());
     observer.observe(this.element);
     const widths = new ResizeObserver(() => this.#widen());
-    widths.observe(this.#rows);
+    widths.observe(this.#rows.element);
     signal.addEventListener("abort", () => {
       observer.disconnect();
       widths.disconnect();
@@ -140,8 +143,7 @@ export class LogView {
     this.element.classList.toggle("wrap", this.#log.settings.all.wrap);
     this.#widest = 0;
     this.#spacer.style.setProperty("--widest", "0px");
-    this.#drawn.clear();
-    this.#rows.replaceChildren();
+    this.#rows.clear(theme);
     this.#measureRow();
     this.schedule();
   }
@@ -214,10 +216,9 @@ export class LogView {
     scroller.setAttribute("aria-label", "Lines");
     this.#spacer.className = "spacer";
     this.#layer.className = "layer";
-    this.#rows.className = "rows";
     this.#marks.className = "marks";
     this.#marks.setAttribute("aria-hidden", "true");
-    this.#layer.append(this.#rows);
+    this.#layer.append(this.#rows.element);
     this.#spacer.append(this.#layer);
     scroller.append(this.#spacer);
     return scroller;
@@ -244,7 +245,7 @@ export class LogView {
     const probe = document.createElement("div");
     probe.className = "row";
     probe.textContent = "0";
-    this.#rows.append(probe);
+    this.#rows.element.append(probe);
     this.#rowPx = probe.getBoundingClientRect().height || 18;
     probe.remove();
   }
@@ -271,9 +272,8 @@ export class LogView {
   /** Tells whether the text is there that the view waits for. */
   #isReady(): boolean {
     const { cache } = this.#log;
-    if (this.#drawn.size === 0) return cache.size > 0;
-    for (const line of this.#drawn.keys()) if (cache.get(line) === undefined) return false;
-    return true;
+    const { lines } = this.#rows;
+    return lines.length === 0 ? cache.size > 0 : lines.every((line) => cache.get(line));
   }
 
   /** Where a log opens: at the lines that were linked, at the end while it grows, else at its start. */
@@ -331,7 +331,7 @@ export class LogView {
   }
 
   #firstShown(): number {
-    return Math.min(...this.#drawn.keys(), this.#anchor.line);
+    return Math.min(...this.#rows.lines, this.#anchor.line);
   }
 
   /** Puts the bar where the view is. */
@@ -478,7 +478,7 @@ export class LogView {
   }
 
   #shift(px: number): void {
-    this.#rows.style.transform = `translateY(${Math.round(px)}px)`;
+    this.#rows.element.style.transform = `translateY(${Math.round(px)}px)`;
   }
 
   /** Draws exactly these rows; their heights. */
@@ -489,31 +489,16 @@ export class LogView {
       { length: Math.max(0, end - first) },
       (_, at) => map.lineAt(first + at),
     );
-    const wanted = new Set(lines);
-    this.#reuse(lines);
-    let before: Element | null = null;
-    for (const line of lines) {
-      const element = this.#rowElement(line);
-      const place: Element | null = before === null
-        ? this.#rows.firstElementChild
-        : before.nextElementSibling;
-      if (place !== element) this.#rows.insertBefore(element, place);
-      before = element;
-    }
-    for (const [line, { element }] of this.#drawn) {
-      if (wanted.has(line)) continue;
-      element.remove();
-      this.#drawn.delete(line);
-    }
+    this.#rows.show(lines);
     this.#setDigits(end);
     if (!wrap) return Array.from({ length: end - first }, () => this.#rowPx);
-    return [...wanted].map((line) => this.#drawn.get(line)!.element.getBoundingClientRect().height);
+    return lines.map((line) => this.#rows.heightOf(line));
   }
 
   /** The content is as wide as the widest row seen: the bar does not jump. */
   #widen(): void {
     if (this.#log.settings.all.wrap) return;
-    const width = this.#rows.offsetWidth;
+    const width = this.#rows.element.offsetWidth;
     if (width <= this.#widest) return;
     this.#widest = width;
     this.#spacer.style.setProperty("--widest", width > this.#viewWidthPx ? `${width}px` : "0px");
@@ -527,89 +512,11 @@ export class LogView {
     this.element.style.setProperty("--digits", String(digits));
   }
 
-  /** The element of a line, drawn again only if something about it has changed. */
-  #rowElement(line: number): HTMLElement {
-    const { view, key } = this.#rowView(line);
-    const drawn = this.#drawn.get(line);
-    if (drawn?.key === key) return drawn.element;
-    const element = drawRow(view, this.#theme);
-    drawn?.element.replaceWith(element);
-    this.#drawn.set(line, { element, key });
-    return element;
-  }
-
-  /** What the row of a line shows, and a key that is the same for equal ones. */
-  #rowView(line: number): { view: RowView; key: string } {
-    const log = this.#log;
-    const shown = log.row(line);
-    const group = log.groupAt(line);
-    const groupOpen = group !== undefined && log.isOpen(group);
-    const time = log.timeOf(line);
-    const view: RowView = {
-      line,
-      row: shown?.row ?? null,
-      hits: shown === null ? [] : hitsIn(shown.row.text, log.matcher),
-      longBytes: shown?.cached.longBytes ?? null,
-      note: this.#noteOf(line),
-      group,
-      groupOpen,
-      gap: log.filtered ? log.map.gapBefore(line) : null,
-      time: time.text,
-      timeTitle: time.title,
-      classes: this.#classesOf(line, group?.depth ?? null),
-    };
-    const key = [
-      shown === null ? "-" : identityOf(shown.row),
-      group === undefined ? "" : `${groupOpen}`,
-      view.hits.length === 0 ? "" : log.matcher!.source + log.matcher!.flags,
-      view.gap,
-      view.classes,
-      view.note,
-      time.text,
-    ].join("\n");
-    return { view, key };
-  }
-
-  /** When nothing of what was drawn stays, as in a fast log, its elements show other lines. */
-  #reuse(wanted: readonly number[]): void {
-    if (this.selection.current !== null || wanted.some((line) => this.#drawn.has(line))) return;
-    const old = [...this.#drawn];
-    for (const [at, [before, { element }]] of old.slice(0, wanted.length).entries()) {
-      const { view, key } = this.#rowView(wanted[at]);
-      if (!redrawRow(element, view)) continue;
-      this.#drawn.delete(before);
-      this.#drawn.set(view.line, { element, key });
-    }
-  }
-
-  /** What is said behind a line: nothing is left out in silence. */
-  #noteOf(line: number): string | null {
-    const { lost } = this.#log;
-    if (lost !== null && line === Math.max(0, lost.line - 1)) {
-      return `⚠ behind this line ${
-        lost.count.toLocaleString("en")
-      } lines were lost when the server broke down`;
-    }
-    return this.#log.isOpenEnd(line) ? "⏎ not ended yet" : null;
-  }
-
-  #classesOf(line: number, depth: number | null): string {
-    const names: string[] = [];
-    const { first, last } = this.#linked ?? { first: -1, last: -1 };
-    if (line >= first && line <= last) names.push("linked");
-    if (line === this.#current) names.push("current");
-    if (this.#log.isError(line)) names.push("error");
-    if (depth !== null) names.push("head");
-    const around = this.#log.outline.groups.length > 0 ? this.#log.depthOf(line) : 0;
-    if (around > 0) names.push(`in${Math.min(around, 4)}`);
-    return names.join(" ");
-  }
-
   /** Says which lines are to be read: those in view, then those around. */
   #want(): void {
     const { map, cache, lines } = this.#log;
     if (lines === 0) return;
-    const drawn = [...this.#drawn.keys()].sort((a, b) => a - b);
+    const drawn = this.#rows.lines.toSorted((a, b) => a - b);
     const ranges: LineRange[] = [];
     if (this.#stick) {
       const inView = Math.ceil(this.#viewPx / this.#rowPx) + 2 * SPARE_ROWS;
@@ -635,7 +542,7 @@ export class LogView {
       event.preventDefault();
       this.#link(row.line, event.shiftKey);
     } else if (target.closest(".fold")) {
-      const group = this.#log.groupAt(row.line);
+      const group = this.#log.outline.groupAt(row.line);
       if (group !== undefined) this.#log.toggle(group);
     } else if (target.closest(".gap")) {
       this.#log.filter(false);
@@ -653,11 +560,6 @@ export class LogView {
     this.#stop();
     this.schedule();
   }
-}
-
-/** Rows are made anew when lines arrive; equal ones are drawn once. */
-function identityOf({ text, spans }: Row): string {
-  return spans.length === 0 ? `=${text}` : `=${text}\n${JSON.stringify(spans)}`;
 }
 
 /** Numbers in order as ranges. */

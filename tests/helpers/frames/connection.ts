@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { decodeMessage, type Message, type MessageOf, SUBPROTOCOL } from "../../../src/protocol.ts";
 import type { Connection, Session } from "../../../src/runtime.ts";
 import { concat } from "../bytes.ts";
+import { Lent } from "../lent.ts";
 
 const patienceMs = 30_000;
 
@@ -161,6 +162,13 @@ export class Inbox {
     return this.closing!;
   }
 
+  /** Takes in whether a message that is being sent is as it was. */
+  expectSame(message: string | Uint8Array, sent: string | Uint8Array): void {
+    if (typeof message === "string" || Buffer.compare(message, sent as Uint8Array) === 0) return;
+    this.#fault ??= new Error("bytes were changed while they were sent");
+    this.#signal();
+  }
+
   #decode(text: string): Message {
     const message = decodeMessage(text);
     if (this.subprotocol !== SUBPROTOCOL) assertStepMessage(message);
@@ -201,6 +209,10 @@ export class Gate {
   }
 }
 
+function copyOf(message: string | Uint8Array): string | Uint8Array {
+  return typeof message === "string" ? message : message.slice();
+}
+
 /** A connection that keeps what a session sends; the test is the peer. */
 export class FakeConnection implements Connection {
   readonly inbox: Inbox;
@@ -212,19 +224,22 @@ export class FakeConnection implements Connection {
     this.inbox = new Inbox(subprotocol);
   }
 
+  /** Looks at the bytes until it settles, as long as they may be on their way. */
   async send(message: string | Uint8Array): Promise<void> {
-    if (this.#isOpen()) this.inbox.receive(message);
+    const sent = copyOf(message);
+    if (this.#isOpen()) this.inbox.receive(sent);
     await this.room.passed();
+    this.inbox.expectSame(message, sent);
   }
 
   sendNow(...messages: (string | Uint8Array)[]): boolean {
     if (!this.room.isOpen) return false;
-    if (this.#isOpen()) { for (const message of messages) this.inbox.receive(message); }
+    if (this.#isOpen()) { for (const message of messages) this.inbox.receive(copyOf(message)); }
     return true;
   }
 
   async sendChunks(byteCount: number, chunks: AsyncIterable<Uint8Array>): Promise<void> {
-    const message = concat(await Array.fromAsync(chunks));
+    const message = concat(await Array.fromAsync(chunks, (chunk) => chunk.slice()));
     assertEquals(message.length, byteCount);
     await this.send(message);
   }
@@ -265,9 +280,12 @@ export class Peer implements Disposable {
     for (const message of messages) this.session.text(JSON.stringify(message));
   }
 
-  /** Sends data. */
+  /** Sends data, in memory that is used for something else at once. */
   give(bytes: Uint8Array, final = true): void | Promise<void> {
-    return this.session.data(bytes, final);
+    const lent = new Lent(bytes);
+    const room = this.session.data(lent.bytes, final);
+    lent.takeBack();
+    return room;
   }
 
   /** Closes, or lets the connection break. */

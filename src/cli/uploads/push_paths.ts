@@ -1,0 +1,121 @@
+/**
+ * A push of what is at a path: a file, one that grows, or those that take turns there.
+ * @module
+ */
+import { basename } from "node:path";
+import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
+import { openNamedFiles } from "../../source/named_files.ts";
+import { openStdin } from "../../source/pipe.ts";
+import type { Source } from "../../source/source.ts";
+import { spool } from "../../source/spool.ts";
+import type { Options } from "../command.ts";
+import { visible } from "../output/output.ts";
+import { notice } from "../output/stderr.ts";
+import { reachable } from "../raw_names.ts";
+import { SPOOL_BYTES } from "./output_upload.ts";
+import { isFollowing } from "./push_options.ts";
+import { PIPE_NAME, type Pushed, type Pushing, pushSource } from "./push_source.ts";
+import { failureOf, type Told } from "./told.ts";
+
+/** What is read of a file at once: each read is a thread's round trip. */
+const FILE_BUFFER_BYTES = 1024 * 1024;
+
+/**
+ * Pushes what is at a path, and tells programs when that fails.
+ *
+ * @param file The path.
+ * @param pushing How, and to whom it is told.
+ * @returns Its size in bytes.
+ * @throws {StreamError} What failed, after it was told.
+ */
+export async function pushPath(file: Pushed, pushing: Pushing): Promise<number> {
+  const { contextId = null } = pushing;
+  const filename = file.name ?? (file.path === "-" ? PIPE_NAME : basename(file.path));
+  const none: Told = { reference: null, filename, contextId };
+  let running = none;
+  const say = (told: Told) => {
+    running = told.size === undefined ? told : none;
+    return pushing.say(told);
+  };
+  try {
+    return await pushFiles(file, { ...pushing, say });
+  } catch (error) {
+    await pushing.say({ ...running, failure: failureOf(error) });
+    throw error;
+  }
+}
+
+async function pushFiles(file: Pushed, pushing: Pushing): Promise<number> {
+  const { options, signals: { stop, cancel } } = pushing;
+  if (options.flag("follow-name")) return await pushNamed(file, pushing);
+  await using opened = await reachable(file.path);
+  const source = await unlessAborted(
+    cancel,
+    openSource(opened.path, options, isFollowing(options) ? stop : null),
+  );
+  return await pushSource(file, source, pushing);
+}
+
+/** Pushes what comes at a path, one file after the other; returns the size of all. */
+async function pushNamed(file: Pushed, pushing: Pushing): Promise<number> {
+  const { options, signals: { stop } } = pushing;
+  const files = openNamedFiles(file.path, {
+    stop,
+    waitMs: options.number("wait"),
+    untilIdleMs: options.number("until-idle"),
+    untilPid: options.number("until-pid"),
+    untilFile: options.text("until-file"),
+    onMissing: () => notice(`${visible(file.path)} is not there: waiting for it`),
+  });
+  let bytes = 0;
+  const context = { contextId: pushing.contextId ?? `push-${crypto.randomUUID()}` };
+  const shown = options.flag("join") ? pushing : { ...pushing, ...context };
+  for await (const source of options.flag("join") ? joined(files) : files) {
+    bytes += await pushSource(file, source, shown);
+  }
+  return bytes;
+}
+
+/** All files as one. */
+async function* joined(files: AsyncGenerator<Source, void, void>): AsyncGenerator<Source> {
+  const { value: first } = await files.next();
+  if (first === undefined) return;
+  const rest = async function* () {
+    yield* first.stream;
+    for await (const { stream } of files) yield* stream;
+  };
+  yield { ...first, stream: ReadableStream.from(rest()) };
+}
+
+/** Opening a named pipe waits for whoever writes to it. */
+function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  const aborted = new Promise<never>((_, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true })
+  );
+  return Promise.race([promise, aborted]);
+}
+
+/** @param stop Ends following; null for a file that is read once. */
+async function openSource(
+  path: string,
+  options: Options,
+  stop: AbortSignal | null,
+): Promise<Source> {
+  if (path === "-") {
+    const source = openStdin();
+    return {
+      ...source,
+      stream: spool(source.stream, options.number("spool-limit") ?? SPOOL_BYTES, notice),
+    };
+  }
+  if (stop === null) {
+    return await openFile(path, { bufferBytes: FILE_BUFFER_BYTES, reuseBuffer: true });
+  }
+  const following: GrowingFileOptions = {
+    stop,
+    untilIdleMs: options.number("until-idle"),
+    untilPid: options.number("until-pid"),
+    untilFile: options.text("until-file"),
+  };
+  return await openGrowingFile(path, following);
+}
