@@ -65,7 +65,9 @@ export type { QuotaOptions, QuotaPolicy, QuotaResource, QuotaSubject } from "./r
 export {
   CountedReader,
   followFrom,
+  isLost,
   lendRange,
+  offsetLost,
   readFast,
   readRange,
 } from "./resources/reading/bytes.ts";

@@ -218,6 +218,8 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
       pingInterval: PING_MS,
       maxPingOut: MOST_PINGS,
       maxReconnectAttempts: -1,
+      // A member that refuses a connection twice is no reason to stay away: it may be told otherwise by and by.
+      ignoreAuthErrorAbort: true,
       reconnectTimeWait: RECONNECT_MS,
     });
     const jsm = await jetstreamManager(nc, { timeout: ANSWER_MS, checkAPI: false });

@@ -16,8 +16,10 @@ import {
   StreamError,
 } from "../protocol.ts";
 import {
+  isLost,
   lendRange,
   locateLines,
+  offsetLost,
   type OpenResource,
   readLinePage,
   type Resource,
@@ -191,6 +193,8 @@ export class DownloadSession extends ControlSession {
     this.#unsent = status;
     if (this.#following === null) {
       if (!this.#answering) this.#sendStatus();
+    } else if (isLost(this.#following, status)) {
+      this.fail(offsetLost(this.#following.next, status));
     } else if (!this.#pushNewest(this.#following, status)) this.#progressed.ring();
   }
 

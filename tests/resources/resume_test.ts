@@ -11,10 +11,11 @@ import {
   type PushedUpload,
   type PushOptions,
   resumePush,
-  type StreamError,
+  StreamError,
   SUBPROTOCOL,
 } from "../../mod.ts";
 import { type MessageOf, UPLOAD_PATH } from "../../src/protocol.ts";
+import type { OwnedUpload } from "../../src/resources.ts";
 import { logPath } from "../../src/storage/layout.ts";
 import { concat, linesOf, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, eventually, Gate, within } from "../helpers/frames/connection.ts";
@@ -58,6 +59,27 @@ test("who completes an upload that was resumed meanwhile hears that, not that it
   await assertFails("FENCED", () => appender.complete(null));
   assert("appender" in resumed);
   assertEquals((await resumed.appender.complete(null)).size, 3);
+  await resources.close();
+});
+
+test("where too many uploads wait for their owners, the ones that wait longest are given up", async () => {
+  const resources = memoryResources({ resumeWindowMs: 60_000, maxUploads: 1 });
+  const registration = { metadata, contextId: null, makeContext: true, digests: ["md5"] };
+  const gone = new StreamError("INTERRUPTED", "its owner is gone");
+  const begun: OwnedUpload[] = [];
+  for (let count = 0; count < 12; count++) {
+    begun.push(await resources.register({ ...registration, ownedBy: "SECRET" }));
+    await resources.interrupt(begun[count].appender, gone);
+  }
+  const stateOf = async ({ appender: { resource: { id } } }: OwnedUpload) =>
+    (await resources.get(id)).status.transferStatus;
+  for (const upload of begun.slice(0, 2)) {
+    while (await stateOf(upload) !== "FAILED") await sleep(1);
+  }
+  const { appender: { resource: { id } }, secret } = begun[2];
+  assert("appender" in await resources.resume(id, secret));
+  const others = await Promise.all(begun.slice(3).map(stateOf));
+  assertEquals(others, others.map(() => "INITIATED"));
   await resources.close();
 });
 

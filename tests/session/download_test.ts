@@ -12,12 +12,13 @@ import {
   StreamError,
   SUBPROTOCOL,
 } from "../../src/protocol.ts";
-import type { Resources } from "../../src/resources.ts";
+import { followFrom, type Resources } from "../../src/resources.ts";
 import type { Appender } from "../../src/resources/writing/appender.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { DownloadSession } from "../../src/session/download.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
+import { assertFails } from "../helpers/errors.ts";
 import { assertBytes, FakeConnection, Peer, type Said } from "../helpers/frames/connection.ts";
 import { memoryResources, statusOf } from "../helpers/server.ts";
 import { changed } from "../helpers/storage.ts";
@@ -739,6 +740,30 @@ test("native: bytes that were seen and are gone are OFFSET_LOST", async () => {
     kept.say(follow({ from: 3, epoch: 1 }));
     assertBytes(await kept.inbox.nextData(), utf8("3"));
   }
+});
+
+test("what comes in the place of bytes that were sent, and are gone, is no part of what is followed", async () => {
+  const source = await Source.holding("0123456789");
+  const { resource } = source.appender;
+  using peer = source.native();
+  peer.say(follow());
+  await peer.inbox.until("all", () => peer.inbox.byteCount === 10);
+  const stop = new AbortController();
+  const byHttp = followFrom(resource, 0, stop.signal);
+  assertBytes((await byHttp.next()).value!, utf8("0123456789"));
+  const inProcess = source.resources.read(source.id).getReader();
+  assertBytes((await inProcess.read()).value!, utf8("0123456789"));
+  const rest = [byHttp.next(), inProcess.read()];
+  using late = source.native();
+  late.say(follow({ from: 12 }));
+  await late.inbox.next("StatusChanged");
+  // Another owner found four bytes only, and has others behind them before anybody looks.
+  const other = { ...resource.status, epoch: 2, sequence: 0 };
+  resource.publish({ ...other, currentSize: 4 });
+  resource.publish({ ...other, sequence: 1, currentSize: 10 });
+  await assertClosed(peer, "OFFSET_LOST");
+  for (const reading of rest) await assertFails("OFFSET_LOST", () => reading);
+  assertEquals(late.inbox.closing, null);
 });
 
 test("native: a range that runs backwards or a window that is too small is BAD_REQUEST", async () => {

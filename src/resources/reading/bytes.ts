@@ -3,7 +3,7 @@
  * @module
  */
 import { Bell } from "../../bell.ts";
-import { StreamError } from "../../protocol.ts";
+import { isFinal, type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { Resource } from "./resource.ts";
 
 /** One read: every reader may hold one or two, and thousands may be slow. */
@@ -148,7 +148,7 @@ export async function* readFast(
  * @param first Position of the first byte.
  * @param signal Ends it with its reason.
  * @throws {StreamError} ABORTED by a transfer that failed; RANGE_NOT_AVAILABLE by one that ended before the first
- * byte; DELETED, STORAGE_FAILED.
+ * byte; OFFSET_LOST when another owner found less than was read; DELETED, STORAGE_FAILED.
  */
 export async function* followFrom(
   resource: Resource,
@@ -156,14 +156,19 @@ export async function* followFrom(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
   let next = first;
+  let lost: StreamError | null = null;
   const bell = new Bell();
-  const unwatch = resource.watch(bell.ring);
+  const unwatch = resource.watch((status) => {
+    if (isLost({ from: first, next }, status)) lost ??= offsetLost(next, status);
+    bell.ring();
+  });
   signal.addEventListener("abort", bell.ring);
   const leave = resource.meter.follows(() => resource.status.currentSize - next);
   readers++;
   try {
     for (;;) {
       signal.throwIfAborted();
+      if (lost !== null) throw lost;
       const byteCount = resource.status.currentSize - next;
       if (byteCount > 0) {
         const mostBytes = Math.min(readBytesNow(), mostBytesAfter(next - first));
@@ -179,6 +184,26 @@ export async function* followFrom(
     unwatch();
     signal.removeEventListener("abort", bell.ring);
   }
+}
+
+/**
+ * Whether bytes that somebody has are gone, as another owner found less: what comes in their place does not follow them.
+ * @param follower Where it began, and the byte behind the last that it has.
+ * @param status The newest status; each has to be looked at.
+ */
+export function isLost(
+  { from, next }: { from: number; next: number },
+  { currentSize, transferStatus }: ResourceStatus,
+): boolean {
+  return next > from && currentSize < next && !isFinal(transferStatus);
+}
+
+/** What a follower is told whose bytes are gone. */
+export function offsetLost(next: number, { currentSize }: ResourceStatus): StreamError {
+  return new StreamError(
+    "OFFSET_LOST",
+    `byte ${next} was reached; the resource now has ${currentSize} bytes`,
+  );
 }
 
 /** Whether no byte comes any more; one that was waited for in vain is an error. */

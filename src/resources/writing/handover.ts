@@ -53,6 +53,9 @@ const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
 /** How often a takeover is tried again, as the owner on another node updates the record once a second. */
 const ATTEMPTS = 5;
 
+/** For each upload that may run so many may wait for their owners: who begins and abandons them holds no place. */
+const WAITING_PER_UPLOAD = 10;
+
 /** An upload whose owner is gone, for the time it may come back. */
 interface Interrupted {
   open: OpenResource;
@@ -61,6 +64,8 @@ interface Interrupted {
   /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
   digest: LogDigest | null;
   stopTimer: () => void;
+  /** Ends the wait before its time; null when that was begun. */
+  giveUp: (() => void) | null;
 }
 
 /** Parts of the handover. */
@@ -187,7 +192,7 @@ export class Handover {
   }
 
   /**
-   * Waits for the owner of an upload to come back.
+   * Waits for the owner of an upload to come back; where too many do, for the one no more that is waited for longest.
    * @param open The resource.
    * @param epoch The epoch that its owner had.
    * @param digest The digest of what the log holds; null when it must be brought up to date.
@@ -201,10 +206,17 @@ export class Handover {
   ): void {
     if (this.#closed) return;
     const { id } = open.resource;
-    const stopTimer = startTimer(this.#parts.resumeWindowMs, () => {
-      this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
-    });
-    this.#interrupted.set(id, { open, epoch, digest, stopTimer });
+    const giveUp = () => void this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
+    const stopTimer = startTimer(this.#parts.resumeWindowMs, giveUp);
+    this.#interrupted.set(id, { open, epoch, digest, stopTimer, giveUp });
+    const most = this.#parts.admission.maxUploads * WAITING_PER_UPLOAD;
+    if (this.#interrupted.size > most) this.#giveUpOldest();
+  }
+
+  #giveUpOldest(): void {
+    const oldest = this.#interrupted.values().find(({ giveUp }) => giveUp !== null);
+    oldest?.giveUp?.();
+    if (oldest !== undefined) oldest.giveUp = null;
   }
 
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */

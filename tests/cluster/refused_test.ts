@@ -1,0 +1,41 @@
+/** An engine that refuses connections for a while. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { test } from "node:test";
+import { assert, assertEquals } from "@std/assert";
+import { connectEngine } from "../../src/cluster/engine.ts";
+import { eventually } from "../helpers/frames/connection.ts";
+import { NATS_SERVER } from "../helpers/nats_server.ts";
+import { freePorts } from "./engine.ts";
+
+test("a connection that was refused time and again is made when the engine takes it", async () => {
+  const [port] = await freePorts(1);
+  let log = "";
+  const start = async (...words: string[]) => {
+    log = "";
+    const given = ["-a", "127.0.0.1", "-p", String(port), ...words];
+    const server = spawn(NATS_SERVER, given, { stdio: ["ignore", "ignore", "pipe"] });
+    server.stderr.setEncoding("utf8").on("data", (text) => log += text);
+    await eventually("a server", () => log.includes("Server is ready"));
+    return server;
+  };
+  const refusals = () => log.split("authentication error").length - 1;
+  let server = await start();
+  const restart = async (...words: string[]) => {
+    const over = once(server, "exit");
+    server.kill();
+    await over;
+    server = await start(...words);
+  };
+  try {
+    const engine = await connectEngine({ servers: [`127.0.0.1:${port}`] });
+    await restart("--user", "somebody", "--pass", "else");
+    await eventually("three refusals", () => refusals() >= 3 || engine.nc.isClosed());
+    await restart();
+    assert(await engine.reach(5000), "it stays away");
+    assertEquals(engine.nc.isClosed(), false);
+    await engine.close();
+  } finally {
+    server.kill();
+  }
+});
