@@ -101,7 +101,7 @@ class ThinUploader implements Uploader {
     while (this.#sent + bytes.length > this.#limit) {
       await this.#flush();
       if (this.#sent + bytes.length <= this.#limit) break;
-      await new Promise<void>((resolve) => this.#granted = resolve);
+      await this.#client.unlessFailed(new Promise<void>((resolve) => this.#granted = resolve));
     }
     if (this.#encoded?.bytes !== bytes) {
       await this.#flush();

@@ -45,6 +45,7 @@ export class ThinClient {
   #payloadBytes = 0;
   #opened: PromiseWithResolvers<void> | null = Promise.withResolvers();
   #failure: Error | null = null;
+  readonly #failed = Promise.withResolvers<never>();
   readonly #waiting: { name: string; got: PromiseWithResolvers<Message> }[] = [];
   readonly #messages: Message[] = [];
   /** Hears how many bytes of data arrived. */
@@ -56,6 +57,8 @@ export class ThinClient {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
+    // Nobody may be waiting for anything.
+    this.#failed.promise.catch(() => {});
     socket.setNoDelay(true);
     socket.on("data", (bytes: Buffer) => this.#receive(bytes));
     socket.on("error", (error) => this.#fail(error));
@@ -84,7 +87,13 @@ export class ThinClient {
 
   /** Sends encoded frames; resolves when there is room for more. */
   async write(frames: Uint8Array): Promise<void> {
-    if (!this.#socket.write(frames)) await once(this.#socket, "drain");
+    if (this.#failure !== null) throw this.#failure;
+    if (!this.#socket.write(frames)) await this.unlessFailed(once(this.#socket, "drain"));
+  }
+
+  /** Waits for something that comes only while the connection stands. */
+  async unlessFailed<T>(promise: Promise<T>): Promise<T> {
+    return await Promise.race([promise, this.#failed.promise]);
   }
 
   /** The next message of that name; others are passed over. */
@@ -191,6 +200,7 @@ export class ThinClient {
 
   #fail(error: Error): void {
     this.#failure ??= error;
+    this.#failed.reject(this.#failure);
     this.#opened?.reject(this.#failure);
     for (const { got } of this.#waiting.splice(0)) got.reject(this.#failure);
   }
