@@ -186,6 +186,20 @@ test("small chunks that come in a flood are handed on together, in their order",
   assert(lengths.every((length) => length <= CHUNK_BYTES));
 });
 
+test("what follows within the time to gather is handed on together, and the end waits for nothing", async () => {
+  const producer = new Producer();
+  const reader = spool(producer.stream, MIB, { gatherMs: 60_000 }).getReader();
+  await give(producer, 10);
+  const first = await within("the first chunk", reader.read());
+  assertBytes(first.value!, bytesAt(0, 10));
+  const rest = reader.read();
+  await give(producer, 20, 10);
+  await producer.asked();
+  producer.end();
+  assertBytes((await within("the end", rest)).value!, bytesAt(10, 20));
+  assert((await within("the end", reader.read())).done);
+});
+
 test("even the smallest limit lets everything pass", async () => {
   const producer = new Producer();
   const consumer = new Consumer(spool(producer.stream, 1));
