@@ -91,7 +91,7 @@ export const follow: Command = {
       kind: "duration",
       value: "TIME",
       help:
-        "try a connection again for so long; 0s for never (default 10m; 5s for a first one that nobody answers)",
+        "try a connection again for so long; 0s for never (default 10m; 5s for a first one unless told to wait)",
     },
     ...TRANSPORT_OPTION,
     ...QUIET_OPTION,

@@ -74,7 +74,7 @@ export const pushCommand: Command = {
       kind: "duration",
       value: "TIME",
       help:
-        "try a connection again for so long; 0s for never (default 10m; 5s for a first one that nobody answers)",
+        "try a connection again for so long; 0s for never (default 10m; 5s for a first one unless told to wait)",
     },
     "spool-limit": {
       kind: "size",

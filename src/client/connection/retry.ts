@@ -9,7 +9,7 @@ import { isTransient } from "./service.ts";
 
 /** How long a lost connection is tried again, unless the caller says otherwise, in ms. */
 export const RETRY_FOR_MS = 600_000;
-/** The same while nobody answers a first connection, in ms: a server that starts at the same time is waited for, a wrong address is not. */
+/** The same for a first connection, in ms: a server that starts at the same time is waited for, a wrong address is not. */
 export const FIRST_RETRY_FOR_MS = 5000;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 10_000;
@@ -17,8 +17,8 @@ const LONGEST_DELAY_MS = 10_000;
 /** How a connection that broke is taken up again. */
 export interface RetryOptions {
   /**
-   * How long a connection is tried again, in ms; 0 for never. By default 600 000, and 5000 for a first one that no
-   * server answers.
+   * How long a connection is tried again, in ms; 0 for never. By default 600 000, and 5000 for a first one, unless
+   * the server says that it is not ready.
    */
   retryForMs?: number;
   /** Called before each further attempt, with what went wrong and the time until it, in ms. */

@@ -156,19 +156,15 @@ export async function* followFrom(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, void> {
   let next = first;
-  let lost: StreamError | null = null;
   const bell = new Bell();
-  const unwatch = resource.watch((status) => {
-    if (isLost({ from: first, next }, status)) lost ??= offsetLost(next, status);
-    bell.ring();
-  });
+  const losses = new LossWatch(resource, bell, () => ({ from: first, next }));
   signal.addEventListener("abort", bell.ring);
   const leave = resource.meter.follows(() => resource.status.currentSize - next);
   readers++;
   try {
     for (;;) {
       signal.throwIfAborted();
-      if (lost !== null) throw lost;
+      losses.check();
       const byteCount = resource.status.currentSize - next;
       if (byteCount > 0) {
         const mostBytes = Math.min(readBytesNow(), mostBytesAfter(next - first));
@@ -181,8 +177,33 @@ export async function* followFrom(
   } finally {
     readers--;
     leave();
-    unwatch();
+    losses.stop();
     signal.removeEventListener("abort", bell.ring);
+  }
+}
+
+/** Rings for every status of a resource, and keeps in mind that bytes which its follower has are gone. */
+export class LossWatch {
+  /** Ends it. */
+  readonly stop: () => void;
+  #lost: StreamError | null = null;
+
+  /**
+   * @param resource The resource.
+   * @param bell Wakes the follower.
+   * @param follower Tells where it began, and the byte behind the last that it has.
+   */
+  constructor(resource: Resource, bell: Bell, follower: () => { from: number; next: number }) {
+    this.stop = resource.watch((status) => {
+      const place = follower();
+      if (isLost(place, status)) this.#lost ??= offsetLost(place.next, status);
+      bell.ring();
+    });
+  }
+
+  /** @throws {StreamError} OFFSET_LOST. */
+  check(): void {
+    if (this.#lost !== null) throw this.#lost;
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { Bell } from "../../bell.ts";
 import { checkStart, isFinal, LIMITS, type LinePosition, StreamError } from "../../protocol.ts";
-import { isLost, offsetLost } from "./bytes.ts";
+import { LossWatch } from "./bytes.ts";
 import type { OpenResource } from "./cache.ts";
 import { readLinePage } from "./lines.ts";
 import type { Resource } from "./resource.ts";
@@ -60,17 +60,13 @@ async function* readOpened(
   await using opened = await open();
   const { resource } = opened;
   let next = from;
-  let lost: StreamError | null = null;
   const bell = new Bell();
-  const unwatch = resource.watch((status) => {
-    if (isLost({ from, next }, status)) lost ??= offsetLost(next, status);
-    bell.ring();
-  });
+  const losses = new LossWatch(resource, bell, () => ({ from, next }));
   left.addEventListener("abort", bell.ring);
   const leave = resource.meter.follows(() => Math.max(0, resource.status.currentSize - next));
   try {
     while (next < to && !left.aborted) {
-      if (lost !== null) throw lost;
+      losses.check();
       const byteCount = Math.min(resource.status.currentSize, to) - next;
       if (byteCount > 0) {
         const bytes = await resource.read(next, Math.min(byteCount, READ_BYTES));
@@ -82,7 +78,7 @@ async function* readOpened(
     }
   } finally {
     leave();
-    unwatch();
+    losses.stop();
   }
 }
 

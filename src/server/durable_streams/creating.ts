@@ -15,7 +15,7 @@ import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { addRest, type Content, PIECE_BYTES, taking } from "./appending.ts";
 import { annotationOf, factsOf, isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
 import { contentTypeIn, type Creation, digestsIn, STREAMS_PATH } from "./fields.ts";
-import { linesIn } from "./json.ts";
+import { firstMessages, linesIn } from "./json.ts";
 import type { StreamParts } from "./parts.ts";
 import { checkSaid, type Stream, streamId } from "./streams.ts";
 
@@ -26,7 +26,6 @@ const MAX_LIVES = 100;
 /** Paths of the protocol's own, for what is not spoken here. */
 const RESERVED = /^__ds(\/|$)/;
 const BYTES = "application/octet-stream";
-const LINE_BREAK = 0x0a;
 /** JSON is kept as a line for each message. */
 const LINES = "application/x-ndjson";
 
@@ -248,7 +247,7 @@ async function endOf(
 
 /** Whether a message ends there. */
 export async function isBetweenMessages(resource: Resource, byteOffset: number): Promise<boolean> {
-  return byteOffset === 0 || (await resource.read(byteOffset - 1, 1))[0] === LINE_BREAK;
+  return byteOffset === 0 || firstMessages(await resource.read(byteOffset - 1, 1), 1).count === 1;
 }
 
 /** Where so many messages end; null when there are fewer. */
@@ -260,10 +259,8 @@ async function behindMessages(
 ): Promise<number | null> {
   let at = offset, left = count;
   for await (const piece of readRange(resource, offset, size)) {
-    let end = 0;
-    for (let next = 0; left > 0 && (next = piece.indexOf(LINE_BREAK, end) + 1) > 0; left--) {
-      end = next;
-    }
+    const { end, count: found } = firstMessages(piece, left);
+    left -= found;
     if (left === 0) return at + end;
     at += piece.length;
     await ownTurn();

@@ -72,14 +72,18 @@ export function asArray(chunk: Uint8Array, isFirst: boolean, isLast: boolean): U
   return array;
 }
 
-/** Where the first messages of some lines end; -1 when there are fewer. */
-export function endOfMessages(bytes: Uint8Array, count: number): number {
-  let end = 0;
-  for (let seen = 0; seen < count; seen++) {
-    end = bytes.indexOf(LINE_BREAK, end) + 1;
-    if (end === 0) return -1;
+/**
+ * The first messages of some lines.
+ * @param bytes The lines.
+ * @param most Messages that are wanted.
+ * @returns Where they end, and how many they are.
+ */
+export function firstMessages(bytes: Uint8Array, most: number): { end: number; count: number } {
+  let end = 0, count = 0;
+  for (let next = 0; count < most && (next = bytes.indexOf(LINE_BREAK, end) + 1) > 0; count++) {
+    end = next;
   }
-  return end;
+  return { end, count };
 }
 
 /** Where the last whole line of some bytes ends; 0 when there is none. */

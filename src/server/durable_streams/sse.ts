@@ -10,7 +10,7 @@ import { CountedReader, type OpenResource, readRange, type Resource } from "../.
 import { answerWith } from "../answer.ts";
 import { isJson, mediaTypeOf, type StreamFacts } from "./facts.ts";
 import type { Read } from "./fields.ts";
-import { arrayOf, asArray, endOfLines, endOfMessages } from "./json.ts";
+import { arrayOf, asArray, endOfLines, firstMessages } from "./json.ts";
 import { cursorAfter, offsetOf } from "./offsets.ts";
 import type { StreamParts } from "./parts.ts";
 import type { Stream } from "./streams.ts";
@@ -147,8 +147,8 @@ async function endOfMessage(
 ): Promise<number> {
   let at = start;
   for await (const bytes of readRange(resource, start, currentSize)) {
-    const end = endOfMessages(bytes, 1);
-    if (end !== -1) return at + end;
+    const { end, count } = firstMessages(bytes, 1);
+    if (count === 1) return at + end;
     at += bytes.length;
   }
   return isFinal(transferStatus) ? currentSize : start;
