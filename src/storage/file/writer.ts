@@ -175,7 +175,10 @@ export class FileWriter implements LogWriter {
 
   /** Entries from the first on that rise and stay within the data. */
   #risingEntries(): number {
-    const bufferBytes = Math.min(fstatSync(this.index!).size, INDEX_BUFFER_ENTRIES * INDEX_ENTRY_BYTES);
+    const bufferBytes = Math.min(
+      fstatSync(this.index!).size,
+      INDEX_BUFFER_ENTRIES * INDEX_ENTRY_BYTES,
+    );
     const buffer = new Uint8Array(bufferBytes);
     let last = -1;
     for (let entries = 0;;) {
