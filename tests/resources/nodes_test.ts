@@ -460,6 +460,29 @@ test("what is deleted on one node is DELETED for those who follow on the other",
   assertEquals(opened.resource.deleted, true);
 });
 
+test("a deletion that nobody acknowledged, and that is carried out all the same, takes the bytes along", async () => {
+  await using cluster = new Cluster();
+  const { catalog, storage, ...options } = cluster.options("a");
+  const late: (() => Promise<unknown>)[] = [];
+  const a = cluster.node("a", {
+    ...options,
+    storage,
+    catalog: override(catalog, {
+      delete: (...given) => {
+        late.push(() => catalog.delete(...given));
+        return Promise.reject(new StreamError("NOT_READY", "nobody answers"));
+      },
+    }),
+  });
+  const { appender } = await uploading(a, "kept");
+  await appender.complete(await checksumOf(utf8("kept")));
+  const { id } = appender.resource;
+  await assertFails("NOT_READY", () => a.delete(id));
+  assert(cluster.logs.logs.has(id));
+  await late[0]();
+  await eventually("the end of its bytes", () => !cluster.logs.logs.has(id));
+});
+
 test("an upload cannot be deleted on another node while it runs, and two deletions are one", async () => {
   await using cluster = new Cluster();
   const [a, b] = [cluster.node("a"), cluster.node("b")];
