@@ -180,7 +180,7 @@ export class Resources implements ServerResources {
     );
     const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
     const quota = this.#quota = new Quota(options, contexts);
-    const lease = new Lease(options);
+    const lease = new Lease(options, this.resumeWindowMs);
     const health = this.#health;
     const clock = this.#clock = new SteadyClock(catalog, { wall: options.clock });
     const parts = {

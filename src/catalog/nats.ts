@@ -300,7 +300,10 @@ export class NatsCatalog implements Catalog {
     const { value } = await this.#read(TIME_KEY, this.#settings) ?? {};
     const nowMs = Date.now();
     if (!value) return { steadyMs: nowMs, wallMs: nowMs };
-    return JSON.parse(new TextDecoder().decode(value));
+    const time: CatalogTime = JSON.parse(new TextDecoder().decode(value));
+    // The clock of the node that kept it may be another one: no more has passed than the engine says.
+    const sinceMs = Math.max(0, await this.#settings.ageOf(TIME_KEY));
+    return { ...time, wallMs: Math.max(time.wallMs, nowMs - sinceMs) };
   }
 
   /** Keeps the time, for the node that starts next. */
