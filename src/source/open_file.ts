@@ -190,6 +190,16 @@ export class OpenFile {
     return ino === this.#opened.ino && dev === this.#opened.dev;
   }
 
+  /**
+   * The same file once more, from its beginning, as it was truncated and is written anew; whatever its path leads to by
+   * now. This one is over with that, and need not be closed.
+   */
+  async again(): Promise<OpenFile> {
+    const stats = await this.#handle.stat({ bigint: true });
+    this.#closing = Promise.resolve();
+    return new OpenFile(this.path, this.#handle, stats, 0, false, this.#bufferBytes);
+  }
+
   /** Closes the handle, but not under a read: its number could be another file's by then. */
   async close(): Promise<void> {
     this.#closing ??= this.#reading.then(() => this.#handle.close());
