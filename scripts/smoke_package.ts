@@ -15,7 +15,7 @@ const bun = ["npx", "-y", "bun@1"];
 const use = `
 import { strictEqual } from "node:assert";
 import { createServer, FileStorage, loadRuntime, SqliteCatalog } from "@stream/live";
-import { events, follow, getLines, push, search } from "@stream/live/client";
+import { follow, getLines, push, search, statusEvents } from "@stream/live/client";
 
 const server = createServer({
   runtime: await loadRuntime(),
@@ -40,7 +40,7 @@ for (const transport of ["ws", "http"]) {
   strictEqual((await text).length, (await upload.done).size);
   strictEqual((await getLines(reference, { start: -1 })).lines[0], "line 9999\\n");
   for await (const { line } of search(reference, "line 77")) strictEqual(String(line).slice(0, 2), "77");
-  for await (const { numberOfLines } of events(reference)) strictEqual(numberOfLines, 10_000);
+  for await (const { numberOfLines } of statusEvents(reference)) strictEqual(numberOfLines, 10_000);
 }
 await server.close();
 console.log("used");

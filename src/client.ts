@@ -45,9 +45,9 @@ export type { Download, DownloadReadOptions, LineRange, ReadOptions } from "./cl
 export {
   closeContext,
   type ContextInfo,
-  contexts,
   type ContextsOptions,
   getContext,
+  listContexts,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/connection/retry.ts";
@@ -61,10 +61,10 @@ export {
   type AppendedText,
   type ContextEvent,
   contextEvents,
-  events,
   type EventsOptions,
   resourceEvents,
   type ResourceHappening,
+  statusEvents,
   type StatusEventsOptions,
 } from "./client/watch.ts";
 export { UploadGroup } from "./client/upload/group.ts";

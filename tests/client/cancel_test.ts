@@ -5,10 +5,10 @@ import { test } from "node:test";
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   closeContext,
-  contexts,
   deleteResource,
   follow,
   getResource,
+  listContexts,
   listResources,
   open,
   push,
@@ -51,7 +51,7 @@ const CALLS: Record<string, (server: string, signal: AbortSignal) => Promise<unk
   deleteResource: (server, signal) => deleteResource(ID, { server, signal }),
   shareResource: (server, signal) => shareResource(ID, { server, signal }),
   listResources: (server, signal) => listResources(server, { signal }).next(),
-  contexts: (server, signal) => contexts(server, { signal }).next(),
+  listContexts: (server, signal) => listContexts(server, { signal }).next(),
   closeContext: (server, signal) => closeContext(server, "run", { signal }),
   open: (server, signal) => open(ID, { server, signal, transport: "http" }),
 };
