@@ -34,11 +34,11 @@ export interface Announcement {
   checksum: string | null;
 }
 
-/** Whose an unfinished upload is: a node may take it over when this is its own, has run out, or is not there. */
+/** Whose an unfinished upload is: a node may take it over when this is its own, did not change for a lease, or is not there. */
 export interface Owner {
   /** Id of the node. */
   node: string;
-  /** When it runs out unless it is renewed, in ms since 1970; Infinity for never. */
+  /** When it runs out unless it is renewed, by the clock of that node, in ms since 1970; Infinity for never. */
   untilMs: number;
   /** Set where nobody appends there: it waits for its uploader. A catalog of one node alone may forget it. */
   waits?: true;

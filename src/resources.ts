@@ -54,7 +54,7 @@ import { type RetentionOptions, sweep } from "./resources/retention.ts";
 import type { DeleteOptions, ServerResources } from "./resources/server_resources.ts";
 import { SteadyClock } from "./resources/steady_clock.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
-import { statusOf } from "./resources/status.ts";
+import { lifeOf, statusOf } from "./resources/status.ts";
 import type { Storage } from "./storage.ts";
 
 export type { ContextAttributes, ContextQuery, UploadContext } from "./catalog.ts";
@@ -134,6 +134,8 @@ const RESUME_WINDOW_MS = 60_000;
 const KEEP_TIME_MS = 60_000;
 /** Time between two looks for resources that need not be kept. */
 const SWEEP_MS = 60_000;
+/** Deletions of which nobody knows whether they were made. */
+const MOST_UNDELETED = 10_000;
 
 /** All resources of a server. */
 export class Resources implements ServerResources {
@@ -151,6 +153,8 @@ export class Resources implements ServerResources {
   readonly #registrar: Registrar;
   readonly #recovery: Recovery;
   readonly #health = new Health();
+  /** Records that could not be deleted, or nobody knows whether they were, by the names of their lives. */
+  readonly #undeleted = new Set<string>();
   readonly #unwatch: () => void;
   readonly #clock: SteadyClock;
   #timekeeper: ReturnType<typeof setInterval> | undefined;
@@ -176,7 +180,7 @@ export class Resources implements ServerResources {
     );
     const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
     const quota = this.#quota = new Quota(options, contexts);
-    const lease = new Lease(options);
+    const lease = new Lease(options, this.resumeWindowMs);
     const health = this.#health;
     const clock = this.#clock = new SteadyClock(catalog, { wall: options.clock });
     const parts = {
@@ -310,10 +314,32 @@ export class Resources implements ServerResources {
       await this.#handover.end(id, new StreamError("DELETED", cause));
     }
     // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
-    const existed = await this.#catalog.delete(id, record.createdAtMs);
+    const existed = await this.#deleteRecord(record);
     await this.#cache.deleted(id, record.createdAtMs);
     if (!existed) throw notFound(id);
-    await this.#storage.delete(id);
+    await this.#deleteLog(record);
+  }
+
+  async #deleteRecord(record: ResourceRecord): Promise<boolean> {
+    try {
+      return await this.#catalog.delete(record.id, record.createdAtMs);
+    } catch (error) {
+      // It may be deleted all the same: then its log is, too, when that shows.
+      if (this.#undeleted.size >= MOST_UNDELETED) {
+        this.#undeleted.delete(this.#undeleted.values().next().value!);
+      }
+      this.#undeleted.add(nameOf(record));
+      throw error;
+    }
+  }
+
+  async #deleteLog(record: ResourceRecord): Promise<void> {
+    try {
+      await this.#storage.delete(record.id, lifeOf(record));
+    } catch (error) {
+      // Nobody finds it any more, and its bytes go when they can.
+      if (toStreamError(error).code !== "NOT_READY") throw error;
+    }
   }
 
   /**
@@ -468,6 +494,7 @@ export class Resources implements ServerResources {
     if (is === null) {
       void this.#cache.deleted(id, createdAtMs);
       this.#handover.deleted(was!);
+      if (this.#undeleted.delete(nameOf(was!))) void this.#deleteLog(was!).catch(() => {});
       // A registration that was taken back was never told of.
       if (!this.#registrar.isRegistering(id)) this.#events.emit({ type: "deleted", id, contextId });
       return;
@@ -505,6 +532,11 @@ export class Resources implements ServerResources {
       this.#clock.certainMs,
     );
   }
+}
+
+/** Name of one life of a resource. */
+function nameOf(record: ResourceRecord): string {
+  return `${record.id} ${lifeOf(record)}`;
 }
 
 /** Whether a record shows another status than before; a claim or a renewed lease alone does not. */

@@ -147,8 +147,13 @@ export interface Storage {
    * @throws {StreamError} NOT_FOUND when there is none, or that of another life.
    */
   openReader(id: string, life?: string): Promise<LogReader>;
-  /** Deletes a log with its index; false when there was none. Readers that are open may read on. */
-  delete(id: string): Promise<boolean>;
+  /**
+   * Deletes a log with its index; readers that are open may read on.
+   * @param id Id of the log.
+   * @param life The life of the id that is meant, as for `openReader`.
+   * @returns False when there was none.
+   */
+  delete(id: string, life?: string): Promise<boolean>;
   /**
    * Follows the tail of a log, whether anybody writes it now or not.
    * @param id Id of the log.

@@ -82,6 +82,8 @@ export class NatsCatalog implements Catalog {
   readonly #own = new Map<string, { sequence: number; record: ResourceRecord }>();
   /** Records that changes were made from, by their names, of which nobody knows whether they were made. */
   readonly #doubts = new Map<string, string>();
+  /** Changes that made records, of which nobody knows either, and which were refused to whoever wanted them. */
+  readonly #refused = new Set<string>();
   readonly #instance = crypto.randomUUID();
   #changes = 0;
   readonly #keeper: ReturnType<typeof setInterval>;
@@ -159,20 +161,38 @@ export class NatsCatalog implements Catalog {
     await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.caughtUp()));
   }
 
-  /** Adds a record. */
+  /** Adds a record; one that is made although this fails is removed as soon as it shows. */
   async create(record: ResourceRecord): Promise<void> {
-    const { id } = record;
+    const { id, createdAtMs } = record;
     const value = encodeRecord(record);
     const change = this.#nameChange();
     let expected = 0;
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
-      const outcome = await this.#bucketOf(id).write(id, expected, value, change);
+      const outcome = await this.#bucketOf(id).write(id, expected, value, change)
+        .catch((error) => this.#refuse(id, createdAtMs, change, error));
       if ("sequence" in outcome) return this.#made(id, outcome.sequence, decodeRecord(value));
       if (outcome.found?.value) break;
       // It was deleted, and may be used again.
       expected = outcome.found?.sequence ?? 0;
     }
     throw new StreamError("CONFLICT", `the resource ${id} exists already`);
+  }
+
+  /** Whoever wanted a record is told that it was not made. */
+  #refuse(id: string, createdAtMs: number, change: string, error: unknown): never {
+    forgetFirst(this.#refused, MOST_DOUBTS);
+    this.#refused.add(change);
+    // It may have shown meanwhile.
+    if (this.#projection.file.record(id)?.createdAtMs === createdAtMs) {
+      this.#takeBack(id, createdAtMs);
+    }
+    throw error;
+  }
+
+  /** Removes a record that was made although whoever wanted it was told something else. */
+  #takeBack(id: string, createdAtMs: number): void {
+    // Where that fails, recovery finds an upload that nobody goes on with.
+    void this.delete(id, createdAtMs).catch(() => {});
   }
 
   /** The record, or null; by the word of the engine. */
@@ -280,7 +300,10 @@ export class NatsCatalog implements Catalog {
     const { value } = await this.#read(TIME_KEY, this.#settings) ?? {};
     const nowMs = Date.now();
     if (!value) return { steadyMs: nowMs, wallMs: nowMs };
-    return JSON.parse(new TextDecoder().decode(value));
+    const time: CatalogTime = JSON.parse(new TextDecoder().decode(value));
+    // The clock of the node that kept it may be another one: no more has passed than the engine says.
+    const sinceMs = Math.max(0, await this.#settings.ageOf(TIME_KEY));
+    return { ...time, wallMs: Math.max(time.wallMs, nowMs - sinceMs) };
   }
 
   /** Keeps the time, for the node that starts next. */
@@ -338,7 +361,7 @@ export class NatsCatalog implements Catalog {
     try {
       return await this.#bucketOf(id).write(id, expected, value, change);
     } catch (error) {
-      if (this.#doubts.size >= MOST_DOUBTS) this.#doubts.delete(this.#doubts.keys().next().value!);
+      forgetFirst(this.#doubts, MOST_DOUBTS);
       this.#doubts.set(change, base);
       throw error;
     }
@@ -374,7 +397,10 @@ export class NatsCatalog implements Catalog {
     else take();
   }
 
-  #takeOne(bucket: Bucket, { key, entry: { sequence, value } }: Change): void {
+  #takeOne(bucket: Bucket, { key, entry: { sequence, value, change } }: Change): void {
+    if (value !== null && this.#refused.delete(change)) {
+      this.#takeBack(key, decodeRecord(value).createdAtMs);
+    }
     const ahead = this.#ahead.get(key)?.sequence ?? 0;
     if (ahead <= sequence) this.#ahead.delete(key);
     if (ahead >= sequence) return;
@@ -416,6 +442,11 @@ export class NatsCatalog implements Catalog {
   #nameChange(): string {
     return `${this.#instance}.${++this.#changes}`;
   }
+}
+
+/** Makes room for one more. */
+function forgetFirst(known: Map<string, unknown> | Set<string>, most: number): void {
+  if (known.size >= most) known.delete(known.keys().next().value!);
 }
 
 function changing(subject: string): StreamError {

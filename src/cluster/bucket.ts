@@ -128,6 +128,22 @@ export class Bucket {
   }
 
   /**
+   * For how long a key has had its value, by the clocks of the engine.
+   * @param key The key.
+   * @returns The time, in ms; 0 when it has none.
+   * @throws {StreamError} NOT_READY when nobody answers.
+   */
+  async ageOf(key: string): Promise<number> {
+    const { streams } = this.#engine.jsm;
+    const query = { last_by_subj: this.#prefix + key };
+    return await this.#insist(async () => {
+      const found = await this.#engine.request(() => streams.getMessage(this.stream, query));
+      const { ts } = await this.#engine.request(() => streams.info(this.stream));
+      return found === null ? 0 : Date.parse(ts!) - found.time.getTime();
+    });
+  }
+
+  /**
    * Changes a value.
    * @param key The key.
    * @param expected Number of its last change; 0 when it must have none.

@@ -28,6 +28,10 @@ interface Queue {
   /** The last step, which never fails. */
   last: Promise<unknown>;
   waiting: number;
+  /** Steps that came so far. */
+  count: number;
+  /** What one of them waited for in vain, and those that had come by then: they waited for it, too. */
+  refusal: { error: StreamError; count: number } | null;
   appender: Appender | null;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
@@ -103,8 +107,7 @@ export class SharedUploads {
 
   async #inTurn<T>(id: string, step: (queue: Queue) => Promise<T>): Promise<T> {
     if (this.#shutdown !== null) throw this.#shutdown;
-    const queue = this.#queues.get(id) ??
-      { last: Promise.resolve(), waiting: 0, appender: null, timer: undefined };
+    const queue = this.#queues.get(id) ?? newQueue();
     if (queue.waiting >= MAX_WAITING) {
       throw new StreamError("LIMIT_REACHED", `${MAX_WAITING} wait to append to this: try again`);
     }
@@ -112,7 +115,8 @@ export class SharedUploads {
     clearTimeout(queue.timer);
     this.#resting.delete(id);
     queue.waiting++;
-    const turn = queue.last.then(() => step(queue));
+    const number = ++queue.count;
+    const turn = queue.last.then(() => run(queue, number, step));
     queue.last = turn.catch(() => {});
     try {
       return await turn;
@@ -167,5 +171,27 @@ export class SharedUploads {
     if (appender !== null && !appender.isOver) {
       await this.#resources.interrupt(appender, NOTHING_CAME);
     }
+  }
+}
+
+function newQueue(): Queue {
+  const last = Promise.resolve();
+  return { last, waiting: 0, count: 0, refusal: null, appender: null, timer: undefined };
+}
+
+/** Runs a step in its turn, unless it has waited in vain. */
+async function run<T>(
+  queue: Queue,
+  number: number,
+  step: (queue: Queue) => Promise<T>,
+): Promise<T> {
+  const { refusal } = queue;
+  if (refusal !== null && number <= refusal.count) throw refusal.error;
+  try {
+    return await step(queue);
+  } catch (thrown) {
+    const error = toStreamError(thrown);
+    if (error.code === "NOT_READY") queue.refusal = { error, count: queue.count };
+    throw error;
   }
 }

@@ -68,8 +68,8 @@ export class GrowingFile implements Chunks {
   #end = Infinity;
   #closed = false;
 
-  /** Whether what was read is not in the file any more, which then begins anew; only where there may be successors. */
-  isRewritten = false;
+  /** The same file from its beginning, when what was read is not in it any more; only where there may be successors. */
+  rewritten: OpenFile | null = null;
 
   /**
    * @param file The file.
@@ -96,24 +96,24 @@ export class GrowingFile implements Chunks {
       return await this.#next();
     } catch (error) {
       if (this.#successors === null || !(error instanceof FileChanged)) throw error;
-      this.isRewritten = true;
+      this.rewritten = await this.#file.again();
       return null;
     }
   }
 
   async #next(): Promise<Uint8Array | null> {
     while (true) {
-      if (this.#caughtUp && !this.#isDone()) await this.#change();
+      if (this.#caughtUp && !isOver(this.#options, this.#producer)) await this.#change();
       if (this.#closed) return null;
       // Measured before reading, so that a producer that goes on cannot hold up the end.
-      if (!this.#isLast && this.#isDone()) await this.#measureEnd();
+      if (!this.#isLast && isOver(this.#options, this.#producer)) await this.#measureEnd();
       const chunk = await this.#file.read(this.#end);
       this.#caughtUp = chunk === null || chunk.length < this.#bufferBytes;
       if (chunk !== null) return this.#grown(chunk);
-      const isOver = this.#isLast || this.#isIdle();
-      await this.#file.look(isOver);
+      const isEnd = this.#isLast || this.#isIdle();
+      await this.#file.look(isEnd);
       if (this.#successors === null) await this.#file.expectSameFile();
-      if (isOver) return null;
+      if (isEnd) return null;
     }
   }
 
@@ -130,12 +130,6 @@ export class GrowingFile implements Chunks {
     await this.#file.look();
     this.#isLast = true;
     if (this.#file.size > 0 && this.#file.size >= this.#file.offset) this.#end = this.#file.size;
-  }
-
-  #isDone(): boolean {
-    const { stop, untilFile } = this.#options;
-    return stop?.aborted === true || this.#producer?.isGone() === true ||
-      untilFile !== undefined && existsSync(untilFile);
   }
 
   #isIdle(): boolean {
@@ -162,6 +156,15 @@ export class GrowingFile implements Chunks {
     // No waiting this time: what was written before the watch began is there to be read.
     else this.#watcher = watched(this.#file.path, this.#ring);
   }
+}
+
+/** Whether nothing is added any more, as the options tell, beside what is there by now. */
+export function isOver(
+  { stop, untilFile }: Pick<GrowingFileOptions, "stop" | "untilFile">,
+  producer: WatchedProcess | null,
+): boolean {
+  return stop?.aborted === true || producer?.isGone() === true ||
+    untilFile !== undefined && existsSync(untilFile);
 }
 
 /** Wakes who waits; a ring that nobody waited for is kept for the next one. */

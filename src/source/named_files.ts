@@ -6,7 +6,7 @@ import type { BigIntStats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { StreamError } from "../protocol.ts";
-import { GrowingFile, type GrowingFileOptions, type Successors } from "./growing_file.ts";
+import { GrowingFile, type GrowingFileOptions, isOver, type Successors } from "./growing_file.ts";
 import { OpenFile, unreadable } from "./open_file.ts";
 import { WatchedProcess } from "./process.ts";
 import { pull, type Source } from "./source.ts";
@@ -32,8 +32,8 @@ export interface NamedFilesOptions extends Omit<GrowingFileOptions, "from"> {
  * @param path The path.
  * @param options What ends it, and how long a file is waited for.
  * @returns The files as sources; each has to be read to its end before the next is asked for.
- * @throws {StreamError} SOURCE_FAILED when no file comes in time, or one cannot be read; ABORTED when it is stopped before
- * there is one.
+ * @throws {StreamError} SOURCE_FAILED when no file comes in time or before its producer is done, or one cannot be read;
+ * ABORTED when it is stopped before there is one.
  */
 export async function* openNamedFiles(
   path: string,
@@ -42,13 +42,15 @@ export async function* openNamedFiles(
   const { untilPid } = options;
   const producer = untilPid === undefined ? null : new WatchedProcess(untilPid);
   const files = new NamedFiles(path, options);
+  let growing: GrowingFile | null = null;
   try {
-    for (let file = await files.first(); file !== null;) {
-      const growing = new GrowingFile(file, producer, options, files);
+    for (let file: OpenFile | null = await files.first(producer); file !== null;) {
+      growing = new GrowingFile(file, producer, options, files);
       yield { stream: pull(growing), size: null, name: basename(path) };
-      file = growing.isRewritten ? await files.nextOrAgain() : files.next();
+      file = growing.rewritten ?? await files.next();
     }
   } finally {
+    await growing?.rewritten?.close();
     await files.close();
   }
 }
@@ -72,46 +74,34 @@ class NamedFiles implements Successors {
     return this.#isGone() ? this.#missingSinceMs : null;
   }
 
-  /** Waits for the first file. */
-  async first(): Promise<OpenFile | null> {
+  /** Waits for the first file, but not for one that is made when it is over. */
+  async first(producer: WatchedProcess | null): Promise<OpenFile> {
     for (let isTold = false;;) {
-      await this.look();
-      const file = this.next();
+      const wasOver = isOver(this.options, producer);
+      const file = await this.next();
       if (file !== null) return file;
-      if (!isTold && this.#missingSinceMs !== null) this.options.onMissing?.();
-      isTold ||= this.#missingSinceMs !== null;
       if (this.options.stop?.aborted) {
         throw new StreamError("ABORTED", `interrupted before there was a file at ${this.path}`);
       }
-      if (this.#isGone()) {
-        throw new StreamError(
-          "SOURCE_FAILED",
-          `cannot read ${this.path}: there is no such file, and none came in ${this.options.waitMs} ms`,
-        );
-      }
+      if (wasOver) throw this.#missing("its producer is done");
+      if (this.#isGone()) throw this.#missing(`none came in ${this.options.waitMs} ms`);
+      if (!isTold) this.options.onMissing?.();
+      isTold = true;
       await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS / 4));
     }
   }
 
-  /** The file after the one that was read; null when there is none. */
-  next(): OpenFile | null {
+  /** The file after the one that was read, also one that came at the last moment; null when there is none. */
+  async next(): Promise<OpenFile | null> {
+    await this.look();
     if (this.#failure !== null) throw this.#failure;
     return this.#waiting.shift() ?? null;
   }
 
-  /** The same for a file that began anew at its path. */
-  async nextOrAgain(): Promise<OpenFile | null> {
-    await this.look();
-    const next = this.next();
-    if (next !== null) return next;
-    this.#newest = null;
-    return await this.first();
-  }
-
-  /** Looks whether there is another file. */
+  /** Looks whether there is another file; what is wrong for a moment, as rights in a rotation, is no failure later. */
   look(): Promise<void> {
     this.#looking = this.#looking.then(() => this.#look())
-      .catch((error) => void (this.#failure ??= error));
+      .then(() => this.#failure = null, (error) => this.#failure = error);
     return this.#looking;
   }
 
@@ -146,6 +136,11 @@ class NamedFiles implements Successors {
       if (error.code === "ENOENT") return null;
       throw unreadable(this.path, error);
     });
+  }
+
+  #missing(why: string): StreamError {
+    const message = `cannot read ${this.path}: there is no such file, and ${why}`;
+    return new StreamError("SOURCE_FAILED", message);
   }
 
   #isGone(): boolean {

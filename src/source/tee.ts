@@ -32,8 +32,7 @@ export class Tee {
   #isDraining = false;
   /** Answers the read that is under way without a chunk. */
   #answerNothing: (() => void) | null = null;
-  /** When a read began that has brought nothing yet; when a chunk was handed on that was not followed by another read. */
-  #readingSinceMs: number | null = null;
+  /** When a chunk was handed on that was not followed by another read. */
   #heldSinceMs: number | null = null;
 
   /**
@@ -68,10 +67,11 @@ export class Tee {
   async stop(): Promise<void> {
     const lastByte = this.#bytes + LAST_BYTES;
     while (!this.#isOver) {
-      const since = this.#readingSinceMs;
-      const isSilent = since !== null && performance.now() - since >= SILENT_MS;
-      if (isSilent || this.#bytes >= lastByte) this.#answerNothing?.();
+      const reading = this.#answerNothing;
+      // A read that has waited for long proves nothing: what it waits for may be there, and we the ones who are late.
       await Promise.race([this.done, new Promise((resolve) => setTimeout(resolve, SILENT_MS))]);
+      const isSilent = reading === this.#answerNothing;
+      if (isSilent || this.#bytes >= lastByte) this.#answerNothing?.();
     }
   }
 
@@ -84,8 +84,7 @@ export class Tee {
   async #read(): Promise<Uint8Array | null> {
     this.#heldSinceMs = null;
     if (this.#isOver) return null;
-    this.#readingSinceMs = performance.now();
-    const chunk = await this.#readOrStop().finally(() => this.#readingSinceMs = null);
+    const chunk = await this.#readOrStop().finally(() => this.#answerNothing = null);
     if (chunk === null) return this.#end();
     await this.#show(chunk);
     this.#bytes += chunk.length;

@@ -152,9 +152,12 @@ export class MemoryStorage implements Storage {
   }
 
   /** Deletes a log. */
-  delete(id: string): Promise<boolean> {
-    this.#tails.delete(id);
-    return Promise.resolve(this.#logs.delete(id));
+  delete(id: string, life?: string): Promise<boolean> {
+    return attempt(() => {
+      if (this.#find(id, life) === undefined) return false;
+      this.#tails.delete(id);
+      return this.#logs.delete(id);
+    });
   }
 
   /** Follows the tail of a log, whichever instance writes it. */
@@ -172,10 +175,15 @@ export class MemoryStorage implements Storage {
   }
 
   #get(id: string, life?: string): MemoryLog {
+    const log = this.#find(id, life);
+    if (log === undefined) throw new StreamError("NOT_FOUND", `there is no log ${id}`);
+    return log;
+  }
+
+  #find(id: string, life: string | undefined): MemoryLog | undefined {
     const log = this.#logs.get(id);
     const isOther = life !== undefined && life !== (log?.options.life ?? life);
-    if (log === undefined || isOther) throw new StreamError("NOT_FOUND", `there is no log ${id}`);
-    return log;
+    return isOther ? undefined : log;
   }
 }
 

@@ -9,7 +9,7 @@
 import type { Engine } from "../cluster/engine.ts";
 import { ownerSubject, placeOf, shardsOf } from "../cluster/logs.ts";
 import { Probes } from "../cluster/probes.ts";
-import { isResourceId, type ResourceStatus, StreamError } from "../protocol.ts";
+import { isResourceId, type ResourceStatus, StreamError, toStreamError } from "../protocol.ts";
 import type {
   FollowedTail,
   LogOptions,
@@ -20,7 +20,8 @@ import type {
 } from "../storage.ts";
 import { MessageCache } from "./nats/cache.ts";
 import { claim, endOf, missing } from "./nats/claim.ts";
-import { fenced, LogExchange, Patience } from "./nats/exchange.ts";
+import { begin } from "./nats/begin.ts";
+import { fenced, LogExchange, Patience, within } from "./nats/exchange.ts";
 import { Lanes, spareOf } from "./nats/lanes.ts";
 import {
   encodeHead,
@@ -35,8 +36,12 @@ import { Survey } from "./nats/survey.ts";
 import { Tail } from "./nats/tail.ts";
 import { NatsWriter, type OwnedLog } from "./nats/writer.ts";
 
-/** For how long an engine that takes nothing is waited for, in ms. */
+/** For how long an upload that runs, and bytes that are to go, wait for an engine that takes nothing, in ms. */
 const PATIENCE_MS = 10 * 60_000;
+/** The same for whoever reads on: nobody waits longer for an answer on which nothing comes (PROTOCOL.md 2.3). */
+const READ_MS = 60_000;
+/** The same for whoever begins something, in ms: an election takes 4 to 9 s. */
+const ANSWER_MS = 12_000;
 /** A stream that takes nothing for so long is left for the spare one, in ms. */
 const STALL_MS = 600;
 
@@ -44,8 +49,8 @@ const NOTHING: LogState = { size: 0, lineBreaks: 0, isLineOpen: false };
 
 /** Settings of the storage. */
 export interface NatsStorageOptions {
-  /** For how long an engine that takes nothing is waited for, in ms; ten minutes by default. */
-  patienceMs?: number;
+  /** For how long whoever begins something waits for an engine that does not answer, in ms; 12 000 by default. */
+  answerMs?: number;
   /** After how long an upload goes on in its spare stream, in ms; 600 by default. */
   stallMs?: number;
 }
@@ -54,7 +59,12 @@ export interface NatsStorageOptions {
 export class NatsStorage implements Storage {
   readonly #engine: Engine;
   readonly #shards: number;
-  readonly #patience: Patience;
+  /** Of uploads that run, and of bytes that are to go. */
+  readonly #patience: Patience = new Patience(PATIENCE_MS);
+  /** Of those who read on. */
+  readonly #reading: Patience = new Patience(READ_MS);
+  /** Of those who begin something. */
+  readonly #asking: Patience;
   readonly #probes: Probes;
   readonly #cache = new MessageCache();
   readonly #writers = new Map<string, NatsWriter>();
@@ -69,7 +79,7 @@ export class NatsStorage implements Storage {
     this.#shards = shards;
     this.#probes = new Probes(engine);
     this.#survey = new Survey(engine, shards);
-    this.#patience = new Patience(options.patienceMs ?? PATIENCE_MS);
+    this.#asking = new Patience(options.answerMs ?? ANSWER_MS);
     this.#stallMs = options.stallMs ?? STALL_MS;
     const owners = engine.nc.subscribe(ownerSubject("*"), {
       callback: (error, { subject, data }) => {
@@ -97,7 +107,7 @@ export class NatsStorage implements Storage {
 
   /** Whether there is no connection to the engine, or somebody waits for it longer than usual. */
   get isStalled(): boolean {
-    return !this.#engine.isConnected || this.#patience.isStrained;
+    return !this.#engine.isConnected || this.#patiences.some(({ isStrained }) => isStrained);
   }
 
   /** How often an upload went on in its other stream, as nobody took anything in the one where it was. */
@@ -115,40 +125,59 @@ export class NatsStorage implements Storage {
     const log = { epoch, writer, spare, lineAccess, life, status: null, statusPosition: 0 };
     const name = `${writer}:0`;
     const head = { ...log, name, birth: 0, segment: 0, after: 0, before: NOTHING };
-    const lostTo = () => new StreamError("CONFLICT", `the log ${id} exists already`);
-    const attempt = { name, expected: 0, lostTo };
-    const birth = await lanes.home.store(encodeHead(head), new Uint8Array(0), attempt);
-    return this.#own(lanes, { ...log, state: NOTHING, birth, ends: [birth, 0], position: birth });
+    const birth = await begin(lanes.home, head);
+    return this.#own(id, { ...log, state: NOTHING, birth, ends: [birth, 0], position: birth });
   }
 
   /** Takes over an existing log at its end. */
   async recover(id: string, options: LogOptions): Promise<LogWriter> {
     const lanes = this.#lanes(id);
     const { epoch, life } = options;
-    const { sequence } = await this.#firstOf(lanes, life);
+    const first = await this.#firstOf(lanes, life);
     const writer = newWriter();
-    const { newest, ...place } = await claim(lanes, { epoch, birth: sequence }, writer, () => {
-      this.#engine.nc.publish(ownerSubject(id), String(epoch));
-    });
+    const { newest, ...place } = await claim(
+      lanes,
+      { epoch, birth: first.sequence },
+      writer,
+      () => {
+        this.#engine.nc.publish(ownerSubject(id), String(epoch));
+      },
+    );
     const { birth, spare, lineAccess } = newest;
     const status = await newestStatus(lanes, newest);
-    const state = await this.#end(lanes, newest, options);
+    const state = await this.#end(id, first, newest, options);
     const log = { epoch, writer, birth, life, spare, lineAccess, state, ...status, ...place };
     if (state.size < endOf(newest).size) await cut(lanes, log);
-    return this.#own(lanes, log);
+    return this.#own(id, log);
   }
 
   /** Opens a log for reading. */
   async openReader(id: string, life?: string): Promise<LogReader> {
-    return await this.#reader(this.#lanes(id), life);
+    return this.#reader(id, await this.#firstOf(this.#lanes(id), life));
   }
 
-  /** Deletes a log. */
-  async delete(id: string): Promise<boolean> {
+  /**
+   * Deletes a log.
+   * @throws {StreamError} NOT_READY when the engine does not do it soon; it is asked for some time yet.
+   */
+  async delete(id: string, life?: string): Promise<boolean> {
     if (!isResourceId(id)) return false;
-    const isDeleted = await this.#purge(this.#lanes(id));
-    this.#writers.get(id)?.deleted();
-    this.#tails.get(id)?.deleted();
+    try {
+      return await within(this.#asking.ms, this.#delete(id, life));
+    } catch (error) {
+      throw toStreamError(error, "NOT_READY");
+    }
+  }
+
+  async #delete(id: string, life: string | undefined): Promise<boolean> {
+    const lanes = this.#lanes(id, this.#patience);
+    const first = await lanes.first();
+    if (first !== null && life !== undefined && life !== (first.life ?? life)) return false;
+    const birth = first?.sequence;
+    const isDeleted = await this.#purge(lanes, birth);
+    const writer = this.#writers.get(id);
+    if (birth === undefined || birth === writer?.birth) writer?.deleted();
+    this.#tails.get(id)?.deleted(birth);
     return isDeleted;
   }
 
@@ -188,20 +217,27 @@ export class NatsStorage implements Storage {
 
   /** Ends all waiting and following. */
   close(): Promise<void> {
-    this.#patience.end();
+    for (const patience of this.#patiences) patience.end();
     for (const end of this.#ends.splice(0)) end();
     for (const tail of this.#tails.values()) tail.close();
     return Promise.resolve();
   }
 
-  #lanes(id: string): Lanes {
-    if (!isResourceId(id)) throw missing(id);
-    const place = placeOf(id, this.#shards);
-    return new Lanes(new LogExchange(this.#engine, id, place, this.#patience, this.#probes));
+  get #patiences(): readonly Patience[] {
+    return [this.#patience, this.#reading, this.#asking];
   }
 
-  async #reader(lanes: Lanes, life?: string): Promise<NatsReader> {
-    return new NatsReader(lanes, await this.#firstOf(lanes, life), this.#cache);
+  #lanes(id: string, patience = this.#asking): Lanes {
+    if (!isResourceId(id)) throw missing(id);
+    const place = placeOf(id, this.#shards);
+    return new Lanes(new LogExchange(this.#engine, id, place, patience, this.#probes));
+  }
+
+  /** A reader of a log that begins with a message. */
+  #reader(id: string, first: LogMessage): NatsReader {
+    const lanes = this.#lanes(id, this.#reading);
+    lanes.meet(first);
+    return new NatsReader(lanes, first, this.#cache);
   }
 
   /** The first message of a log of one life, whichever it is by default. */
@@ -217,8 +253,9 @@ export class NatsStorage implements Storage {
     }
   }
 
-  #own(lanes: Lanes, log: OwnedLog): LogWriter {
-    const { id } = lanes;
+  #own(id: string, log: OwnedLog): LogWriter {
+    const lanes = this.#lanes(id, this.#patience);
+    lanes.meet(log);
     this.#writers.get(id)?.fence(log.epoch);
     const writer: NatsWriter = new NatsWriter(lanes, log, {
       stored: (message) => this.#tails.get(id)?.stored(writer, message),
@@ -234,30 +271,39 @@ export class NatsStorage implements Storage {
   }
 
   /** State of a log at its end, or where an append begins that is not whole. */
-  async #end(lanes: Lanes, newest: LogMessage, { whole }: LogOptions): Promise<LogState> {
+  async #end(
+    id: string,
+    first: LogMessage,
+    newest: LogMessage,
+    { whole }: LogOptions,
+  ): Promise<LogState> {
     const end = endOf(newest);
     if (whole === undefined) return end;
     const { byteOffset, byteCount } = whole;
     if (end.size <= byteOffset || end.size >= byteOffset + byteCount) return end;
-    return await (await this.#reader(lanes)).stateAt(byteOffset);
+    return await this.#reader(id, first).stateAt(byteOffset);
   }
 
-  /** Purges a log wherever it is; the stream that it begins in last, as that one names the other. */
-  async #purge(lanes: Lanes): Promise<boolean> {
-    const { home } = lanes;
-    const birth = (await lanes.first())?.sequence;
+  /** Purges the log that began with a message wherever it is; the stream of that one last, as it names the other. */
+  async #purge({ home, spare }: Lanes, birth: number | undefined): Promise<boolean> {
     const others = birth === undefined
       ? await this.#leftovers(home)
-      : lanes.spare === null
+      : spare === null
       ? []
-      : [lanes.spare];
-    const purged = await Promise.all(others.map((exchange) => exchange.purge()));
-    for (;;) {
-      purged.push(await home.purge());
-      const last = await home.lastKnown();
-      // An owner that nobody has told yet may have appended meanwhile.
-      if (last === null || last.birth !== birth) return purged.includes(true);
-    }
+      : [spare];
+    const purge = (exchange: LogExchange, index: number) => exchange.purge(marks[index]);
+    let isPurged = false;
+    let marks: number[];
+    // An owner that nobody has told yet may append meanwhile.
+    do {
+      marks = await Promise.all([home, ...others].map((exchange) => exchange.mark()));
+      // Another one has begun, and was stored before the marks.
+      if ((await home.lastKnown())?.birth !== birth) return isPurged;
+      const purged = await Promise.all(others.map((other, index) => purge(other, index + 1)));
+      purged.push(await purge(home, 0));
+      isPurged ||= purged.includes(true);
+    } while (await home.lastKnown() !== null);
+    return isPurged;
   }
 
   /** Streams with something of a log that is gone: an owner may have come there when it was deleted. */

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import type { RecordChange, ResourceRecord } from "../../src/catalog.ts";
 import { NatsCatalog } from "../../src/catalog/nats.ts";
 import { type Engine, RECORD_BUCKETS, shardOf } from "../../src/cluster/engine.ts";
@@ -21,6 +21,23 @@ function losing(engine: Engine, loses: () => boolean): Engine {
     return ack;
   };
   return override(engine, { js: override(engine.js, { publish }) });
+}
+
+/** An engine that says nothing of what it has, while nobody is to be told. */
+function silent(engine: Engine, isAway: () => boolean): Engine {
+  const { streams, direct } = engine.jsm;
+  const away = () => {
+    if (isAway()) throw new Error("TIMEOUT");
+  };
+  const jsm = override(engine.jsm, {
+    streams: override(streams, {
+      getMessage: async (...given) => (away(), await streams.getMessage(...given)),
+    }),
+    direct: override(direct, {
+      getMessage: async (...given) => (away(), await direct.getMessage(...given)),
+    }),
+  });
+  return override(engine, { jsm });
 }
 
 /** An engine that counts the messages that are fetched from it. */
@@ -100,20 +117,8 @@ test("a record is not missing because a leader was left behind that has not hear
 test("whoever was told NOT_READY, time and again, goes on from that change which was made after all", async () => {
   await using place = await emptyPlace();
   let isAway = false;
-  const away = () => {
-    if (isAway) throw new Error("TIMEOUT");
-  };
-  const engine = losing(place.engine, () => isAway);
-  const { streams, direct } = engine.jsm;
-  const jsm = override(engine.jsm, {
-    streams: override(streams, {
-      getMessage: async (...given) => (away(), await streams.getMessage(...given)),
-    }),
-    direct: override(direct, {
-      getMessage: async (...given) => (away(), await direct.getMessage(...given)),
-    }),
-  });
-  const catalog = await place.catalog({ engine: override(engine, { jsm }), waitMs: 200 });
+  const engine = silent(losing(place.engine, () => isAway), () => isAway);
+  const catalog = await place.catalog({ engine, waitMs: 200 });
   const created = record();
   await catalog.create(created);
   isAway = true;
@@ -123,6 +128,44 @@ test("whoever was told NOT_READY, time and again, goes on from that change which
   const { size, epoch } = await catalog.update(created.id, 0, { size: 2 });
   assertEquals([size, epoch], [2, 7]);
   await assertFails("CONFLICT", () => catalog.update(created.id, 0, { size: 3 }));
+});
+
+test("a record that is made after whoever wanted it was refused is removed", async () => {
+  await using place = await emptyPlace();
+  const { js } = place.engine;
+  let late: (() => Promise<unknown>) | null = null;
+  let isLate = true;
+  const publish: Engine["js"]["publish"] = async (...given) => {
+    if (!isLate) return await js.publish(...given);
+    late ??= () => js.publish(...given);
+    throw new Error("TIMEOUT");
+  };
+  const engine = override(place.engine, { js: override(js, { publish }) });
+  const [here, there] = [await place.catalog({ engine, waitMs: 100 }), await place.catalog()];
+  const changes: RecordChange[] = [];
+  there.watch((change) => changes.push(change));
+  const refused = record();
+  await assertFails("NOT_READY", () => here.create(refused));
+  isLate = false;
+  await late!();
+  await eventually("its end", () => changes.length === 2);
+  assertEquals(await here.get(refused.id), null);
+  assertEquals(await here.list({ limit: 9 }), []);
+});
+
+test("a record that was made, and shown, before whoever wanted it was refused is removed", async () => {
+  await using place = await emptyPlace();
+  let isAway = false;
+  const engine = silent(losing(place.engine, () => isAway), () => isAway);
+  const catalog = await place.catalog({ engine, waitMs: 100 });
+  isAway = true;
+  const changes: RecordChange[] = [];
+  catalog.watch((change) => changes.push(change));
+  await assertFails("NOT_READY", () => catalog.create(record()));
+  assertEquals(changes.length, 1);
+  isAway = false;
+  await eventually("its end", () => changes.length === 2);
+  assertEquals(await catalog.list({ limit: 9 }), []);
 });
 
 test("a node hears of what others change, in the order of each record", async () => {
@@ -261,7 +304,21 @@ test("the time that one node keeps, another goes on from", async () => {
   const [here, there] = [await place.catalog(), await place.catalog()];
   assert(Math.abs((await here.lastTime()).steadyMs - Date.now()) < 60_000);
   await here.keepTime({ steadyMs: 5, wallMs: 7 });
-  assertEquals(await there.lastTime(), { steadyMs: 5, wallMs: 7 });
+  assertEquals((await there.lastTime()).steadyMs, 5);
   await there.keepTime({ steadyMs: 8, wallMs: 9 });
-  assertEquals(await here.lastTime(), { steadyMs: 8, wallMs: 9 });
+  assertEquals((await here.lastTime()).steadyMs, 8);
+});
+
+test("what passed since the time was kept is no more than the engine says, whatever the clocks of nodes do", async () => {
+  await using place = await emptyPlace();
+  const catalog = await place.catalog();
+  const day = 24 * 3_600_000;
+  const nowMs = Date.now();
+  await catalog.keepTime({ steadyMs: nowMs - 30 * day, wallMs: nowMs - 30 * day });
+  const { steadyMs, wallMs } = await catalog.lastTime();
+  assertEquals(steadyMs, nowMs - 30 * day);
+  assertLess(Date.now() - wallMs, 10_000);
+  const laterMs = nowMs + day;
+  await catalog.keepTime({ steadyMs: laterMs, wallMs: laterMs });
+  assertEquals((await catalog.lastTime()).wallMs, laterMs);
 });

@@ -1,4 +1,5 @@
 /** `stream push -F`: what is at a path, over every way in which logrotate and others rotate logs. */
+import { Buffer } from "node:buffer";
 import { execFileSync } from "node:child_process";
 import { appendFile, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
@@ -136,6 +137,17 @@ for (const kind of kinds) {
     await following.logrotate("copytruncate");
     await following.write("third\n");
     assertEquals(await following.end(), ["first\nsecond\nthird\n"]);
+  });
+
+  test(`${kind}: with --join each file is decoded by itself, with its byte order mark and a character cut off`, async () => {
+    await using following = await Following.start(kind, "--join", "--charset", "UTF-16");
+    const { path } = following;
+    await writeFile(path, Buffer.from("\ufefffirst\nx", "utf16le").subarray(0, -1));
+    await following.arrived("first\n");
+    await rename(path, `${path}.1`);
+    await writeFile(path, Buffer.from("\ufeffsecond\n", "utf16le").swap16());
+    await following.arrived("second\n");
+    assertEquals(await following.end(), ["first\n\ufffdsecond\n"]);
   });
 
   test(`${kind}: a link that moves on is followed to where it leads`, async () => {

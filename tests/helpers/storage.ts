@@ -22,7 +22,7 @@ export function changed(inner: Storage, { writer, reader, storage }: Changes): S
       return reader ? override(log, reader(log)) : log;
     },
     follow: (id, listener) => inner.follow(id, listener),
-    delete: (id) => inner.delete(id),
+    delete: (id, life) => inner.delete(id, life),
     freeBytes: inner.freeBytes?.bind(inner),
     close: () => inner.close(),
     ...storage,

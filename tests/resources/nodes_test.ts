@@ -161,8 +161,10 @@ for (const notices of ["at an append", "by news"]) {
     await writer.write(utf8("one\n"));
     const { id } = parseReference(upload.reference);
     await eventually("the first line", () => cluster.records.records.get(id)?.size === 4);
+    const b = cluster.node("b");
+    assertEquals(await b.recover(), 0);
     cluster.nowMs += LEASE_MS;
-    assertEquals(await cluster.node("b").recover(), 1);
+    assertEquals(await b.recover(), 1);
     await writer.write(utf8("two\n"));
     await writer.close();
     assertEquals((await within("the end", upload.done)).size, 8);
@@ -194,6 +196,37 @@ test("a node that heard nothing takes nothing over before owners had the time to
   const afterMs = await within("a look at all uploads", looked.promise) - deafAtMs;
   assert(afterMs >= leaseMs, `${afterMs} ms after it was deaf`);
 });
+
+for (const [how, awayMs] of [["ahead", 2 * LEASE_MS], ["behind", -2 * LEASE_MS]] as const) {
+  test(`a node whose clock is ${how} takes over what another does not renew, and nothing else`, async () => {
+    await using cluster = new Cluster();
+    const a = cluster.node("a");
+    const b = cluster.node("b", { clock: () => cluster.nowMs + awayMs });
+    const { appender } = await uploading(a, "one\n", registration());
+    const events = eventsOf(a);
+    for (let rounds = 0; rounds < 4; rounds++) {
+      assertEquals(await b.recover(), 0);
+      cluster.nowMs += LEASE_MS / 2;
+      await appender.renew();
+    }
+    assertEquals([await b.recover(), typesOf(events)], [0, []]);
+    cluster.nowMs += LEASE_MS;
+    assertEquals(await b.recover(), 1);
+  });
+
+  test(`an upload that waits at a node whose clock is ${how} is resumed there, and elsewhere when it is gone`, async () => {
+    await using cluster = new Cluster();
+    const a = cluster.node("a", { clock: () => cluster.nowMs + awayMs });
+    const b = cluster.node("b");
+    const upload = await uploading(a, "one\n");
+    await a.interrupt(upload.appender, gone());
+    assertEquals(await b.recover(), 0);
+    cluster.nowMs += LEASE_MS;
+    assertEquals(await b.recover(), 0, "it waits for the window and a lease");
+    cluster.nowMs += 60_000;
+    assertEquals(await b.recover(), 1);
+  });
+}
 
 test("uploads of a node that vanished are resumable when its lease runs out, then FAILED, once", async () => {
   await using cluster = new Cluster();
@@ -458,6 +491,29 @@ test("what is deleted on one node is DELETED for those who follow on the other",
   await using reopened = await b.open(id);
   assertBytes(await readAll(reopened.resource), utf8("new\n"));
   assertEquals(opened.resource.deleted, true);
+});
+
+test("a deletion that nobody acknowledged, and that is carried out all the same, takes the bytes along", async () => {
+  await using cluster = new Cluster();
+  const { catalog, storage, ...options } = cluster.options("a");
+  const late: (() => Promise<unknown>)[] = [];
+  const a = cluster.node("a", {
+    ...options,
+    storage,
+    catalog: override(catalog, {
+      delete: (...given) => {
+        late.push(() => catalog.delete(...given));
+        return Promise.reject(new StreamError("NOT_READY", "nobody answers"));
+      },
+    }),
+  });
+  const { appender } = await uploading(a, "kept");
+  await appender.complete(await checksumOf(utf8("kept")));
+  const { id } = appender.resource;
+  await assertFails("NOT_READY", () => a.delete(id));
+  assert(cluster.logs.logs.has(id));
+  await late[0]();
+  await eventually("the end of its bytes", () => !cluster.logs.logs.has(id));
 });
 
 test("an upload cannot be deleted on another node while it runs, and two deletions are one", async () => {

@@ -119,6 +119,22 @@ test("a source that somebody holds open is stopped after all that is there", asy
   assertEquals([await read, seen()], ["onetwo", "onetwo"]);
 });
 
+test("what came while nobody could look is read before a source is stopped", async () => {
+  const feed = new Feed();
+  const { tee, seen } = watched(feed);
+  const read = all(tee.stream);
+  const busy = Promise.withResolvers<void>();
+  setTimeout(() => {
+    // The loop was held up for long: the end is heard of before the bytes that came first.
+    const untilMs = performance.now() + 150;
+    while (performance.now() < untilMs);
+    setTimeout(() => feed.write("last"));
+    busy.resolve(tee.stop());
+  });
+  await busy.promise;
+  assertEquals([await read, seen()], ["last", "last"]);
+});
+
 test("a source waits from the moment when nobody asks for more", async () => {
   const feed = new Feed();
   const { tee } = watched(feed);

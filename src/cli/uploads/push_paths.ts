@@ -3,8 +3,9 @@
  * @module
  */
 import { basename } from "node:path";
+import { transcodeToUtf8 } from "../../source/charsets/text.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
-import { openNamedFiles } from "../../source/named_files.ts";
+import { type NamedFilesOptions, openNamedFiles } from "../../source/named_files.ts";
 import { openStdin } from "../../source/pipe.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
@@ -53,13 +54,13 @@ async function pushFiles(file: Pushed, pushing: Pushing): Promise<number> {
     cancel,
     openSource(opened.path, options, isFollowing(options) ? stop : null),
   );
-  return await pushSource(file, source, pushing);
+  return await pushSource(file, decoded(source, options), pushing);
 }
 
 /** Pushes what comes at a path, one file after the other; returns the size of all. */
 async function pushNamed(file: Pushed, pushing: Pushing): Promise<number> {
   const { options, signals: { stop } } = pushing;
-  const files = openNamedFiles(file.path, {
+  const files = decodedEach(file.path, options, {
     stop,
     waitMs: options.number("wait"),
     untilIdleMs: options.number("until-idle"),
@@ -74,6 +75,22 @@ async function pushNamed(file: Pushed, pushing: Pushing): Promise<number> {
     bytes += await pushSource(file, source, shown);
   }
   return bytes;
+}
+
+/** The files that come at a path; each is a text of its own, with its byte order mark, and may end within a character. */
+async function* decodedEach(
+  path: string,
+  options: Options,
+  following: NamedFilesOptions,
+): AsyncGenerator<Source, void, void> {
+  for await (const source of openNamedFiles(path, following)) yield decoded(source, options);
+}
+
+/** A source as UTF-8, if it is told what it is in. */
+function decoded(source: Source, options: Options): Source {
+  const charset = options.text("charset");
+  if (charset === undefined) return source;
+  return { ...source, stream: source.stream.pipeThrough(transcodeToUtf8(charset)), size: null };
 }
 
 /** All files as one. */

@@ -7,7 +7,6 @@ import { isTransient, Service } from "../../client/connection/service.ts";
 import { locate } from "../../client/target.ts";
 import { guessMimeType, isText } from "../../mime.ts";
 import { type ResourceMetadata, toStreamError } from "../../protocol.ts";
-import { transcodeToUtf8 } from "../../source/charsets/text.ts";
 import type { Source } from "../../source/source.ts";
 import { type Options, serverOf } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -61,10 +60,6 @@ export async function pushSource(
   pushing: Pushing,
 ): Promise<number> {
   const { options, signals: { cancel }, contextId, progress, say, show } = pushing;
-  const charset = options.text("charset");
-  const bytes = charset === undefined
-    ? source.stream
-    : source.stream.pipeThrough(transcodeToUtf8(charset));
   const metadata = metadataOf(path, name, source, options);
   using transfer = progress.transfer();
   const upload = await openUpload(metadata, pushing, transfer);
@@ -83,8 +78,8 @@ export async function pushSource(
   try {
     await say(told);
     if (isTerminal) void show(reference);
-    progress.expect(charset === undefined ? source.size : null);
-    await transfer.pushed(bytes, upload).pipeTo(upload.writable, { signal: cancel });
+    progress.expect(source.size);
+    await transfer.pushed(source.stream, upload).pipeTo(upload.writable, { signal: cancel });
     const result = await upload.done;
     await forget();
     if (options.flag("json")) await say({ ...told, ...result });

@@ -314,7 +314,7 @@ export class Handover {
 
   /** Opens the log of an unfinished upload for its next epoch. */
   async #nextEpoch(record: ResourceRecord, waits: boolean): Promise<OpenUpload> {
-    const { cache, lease, resumeWindowMs } = this.#parts;
+    const { cache, lease } = this.#parts;
     const { id } = record;
     const interrupted = this.#waiting(record);
     // An upload that waited for its owner is open already.
@@ -322,7 +322,7 @@ export class Handover {
     try {
       await cache.reach(id);
       const { durableSize } = open.resource.status;
-      const owner = lease.owner(waits ? resumeWindowMs : 0);
+      const owner = lease.owner(waits);
       const taken = await takeLog(this.#parts, record, durableSize, owner);
       this.#parts.meter.takenOver();
       interrupted?.stopTimer();
@@ -347,10 +347,10 @@ export class Handover {
 
   /** Takes the log from an owner, unless the upload is over then. */
   async #detach(running: RunningUpload, cause: StreamError): Promise<void> {
-    const { uploads, lease, resumeWindowMs } = this.#parts;
+    const { uploads, lease } = this.#parts;
     const { appender, open } = running;
     const isAnybodys = appender.ownedBy === "ANYBODY";
-    const digest = await appender.detach(isAnybodys ? null : lease.owner(resumeWindowMs));
+    const digest = await appender.detach(isAnybodys ? null : lease.owner(true));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
     if (isAnybodys) await open.release();

@@ -19,37 +19,79 @@ export interface NodeOptions {
   clock?: () => number;
 }
 
-/** Says which uploads are this node's, and until when. */
+/** An upload of another node, as it was looked at. */
+interface Seen {
+  /** Revision of its record: whatever its owner does makes another one. */
+  revision: number;
+  /** Since when it is known, by the clock here. */
+  sinceMs: number;
+  /** Whether it waits for its uploader, as far as somebody said. */
+  waits: boolean;
+}
+
+/**
+ * Says which uploads are this node's, and until when.
+ *
+ * The clocks of two nodes have nothing to do with one another: an upload of another node has run out when its record did
+ * not change for a lease, by the clock of the node that looks.
+ */
 export class Lease {
   /** Id of this node. */
   readonly node: string;
   /** How long an upload is its own without a renewal, in ms. */
   readonly ms: number;
+  readonly #waitMs: number;
+  readonly #wall: () => number;
   readonly #clock: () => number;
+  /** Uploads of others that were looked at in this round, and in the one before. */
+  #seen = new Map<string, Seen>();
+  #before = new Map<string, Seen>();
 
-  /** @param options The node. */
-  constructor({ nodeId = "node", leaseMs = Infinity, clock = Date.now }: NodeOptions) {
+  /**
+   * @param options The node.
+   * @param waitMs How much longer an upload is a node's that waits for its uploader there: nothing renews it.
+   */
+  constructor({ nodeId = "node", leaseMs = Infinity, clock }: NodeOptions, waitMs: number) {
     this.node = nodeId;
     this.ms = leaseMs;
-    this.#clock = clock;
+    this.#waitMs = waitMs;
+    this.#wall = clock ?? Date.now;
+    this.#clock = clock ?? (() => performance.now());
+  }
+
+  /** The time by which leases run out, in ms; nobody sets it. */
+  get nowMs(): number {
+    return this.#clock();
   }
 
   /**
    * This node, from now on.
-   * @param waitMs How much longer than a lease, for an upload that nothing renews while it waits for its uploader.
+   * @param waits Whether the upload waits for its uploader.
    */
-  owner(waitMs = 0): Owner {
-    const owner = { node: this.node, untilMs: this.#clock() + this.ms + waitMs };
-    return waitMs > 0 ? { ...owner, waits: true } : owner;
+  owner(waits = false): Owner {
+    const untilMs = this.#wall() + this.ms + (waits ? this.#waitMs : 0);
+    return { node: this.node, untilMs, ...(waits ? { waits } : {}) };
+  }
+
+  /** Begins to look at all uploads: what is not looked at again is forgotten. */
+  beginRound(): void {
+    this.#before = this.#seen;
+    this.#seen = new Map();
   }
 
   /** Whether this node may take an unfinished upload over without being asked to. */
-  mayTake({ owner }: ResourceRecord): boolean {
-    return owner === null || owner.node === this.node || owner.untilMs <= this.#clock();
+  mayTake({ id, revision, owner }: ResourceRecord): boolean {
+    if (owner === null || owner.node === this.node) return true;
+    const before = this.#seen.get(id) ?? this.#before.get(id);
+    const isSame = before?.revision === revision;
+    const sinceMs = isSame ? before.sinceMs : this.nowMs;
+    const waits = owner.waits ?? (isSame && before.waits);
+    this.#seen.set(id, { revision, sinceMs, waits });
+    return this.nowMs - sinceMs >= this.ms + (waits ? this.#waitMs : 0);
   }
 
-  /** Whether it is time to renew what an owner has, which is when a third of a lease is gone. */
-  isDue(owner: Owner | null): boolean {
-    return owner !== null && owner.untilMs - this.#clock() < this.ms * 2 / 3;
+  /** Whether it is time to renew what was renewed last at a time, which is when a third of a lease is gone. */
+  isDue(renewedAtMs: number): boolean {
+    return this.nowMs - renewedAtMs > this.ms / 3;
   }
 }

@@ -15,6 +15,7 @@ export class OwnedRecord {
   readonly #catalog: Catalog;
   readonly #lease: Lease;
   #record: ResourceRecord;
+  #renewedAtMs: number;
   /** The last update. */
   #updating: Promise<unknown> = Promise.resolve();
 
@@ -27,6 +28,7 @@ export class OwnedRecord {
     this.#catalog = catalog;
     this.#lease = lease;
     this.#record = record;
+    this.#renewedAtMs = lease.nowMs;
   }
 
   /** The record as it stands. */
@@ -36,7 +38,7 @@ export class OwnedRecord {
 
   /** Whether it is time to renew the lease. */
   get isDue(): boolean {
-    return this.#lease.isDue(this.#record.owner);
+    return this.#lease.isDue(this.#renewedAtMs);
   }
 
   /**
@@ -74,7 +76,10 @@ export class OwnedRecord {
     for (;;) {
       try {
         const owner = this.#lease.owner();
-        return await this.#catalog.update(id, revision, { owner, ...change });
+        const renewedAtMs = this.#lease.nowMs;
+        const record = await this.#catalog.update(id, revision, { owner, ...change });
+        this.#renewedAtMs = renewedAtMs;
+        return record;
       } catch (error) {
         const { code } = toStreamError(error);
         if (code !== "NOT_READY" || performance.now() >= untilMs) throw error;

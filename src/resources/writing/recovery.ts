@@ -51,6 +51,7 @@ export class Recovery {
    * @returns How many there were.
    */
   async recover(): Promise<number> {
+    this.#parts.lease.beginRound();
     let recovered = 0;
     let after: ResourceQuery["after"];
     for (;;) {
@@ -93,7 +94,7 @@ export class Recovery {
   }
 
   async #recoverOne(record: ResourceRecord): Promise<boolean> {
-    const { handover, lease, cache } = this.#parts;
+    const { catalog, handover, lease, cache } = this.#parts;
     const { id, ownedBy, owner } = record;
     // Whoever had it last has left it in line with its log.
     if (ownedBy === "ANYBODY" && owner === null) return false;
@@ -101,7 +102,12 @@ export class Recovery {
     // An end that the catalog refused is believed as long as this process lives.
     const known = cache.find(id)?.status.transferStatus;
     if (known !== undefined && isFinal(known)) return false;
-    return await handover.take(id, () => this.#adopt(record));
+    return await handover.take(id, async () => {
+      // What lists say of an owner need not be all.
+      const now = owner === null || owner.node === lease.node ? record : await catalog.get(id);
+      if (now === null || isFinal(now.transferStatus) || !lease.mayTake(now)) return false;
+      return await this.#adopt(now);
+    });
   }
 
   /** Takes an upload over, unless somebody else does. */

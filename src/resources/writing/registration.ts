@@ -115,7 +115,8 @@ export class Registrar {
       return uploads.start(upload, { running: digest, doubtfulFrom: null });
     } catch (error) {
       await writer.close();
-      await storage.delete(id);
+      // What cannot be deleted now is in nobody's way.
+      await storage.delete(id, lifeOf(record)).catch(() => {});
       throw error;
     } finally {
       this.#registering.delete(id);

@@ -8,6 +8,9 @@ import { ERRORS, MovedError, type StreamError } from "../../protocol.ts";
 import { json } from "./json.ts";
 import { requestId } from "../observer.ts";
 
+/** When to ask again who is not ready, in s (RFC 9110, 10.2.3). */
+const AGAIN_S = 1;
+
 /**
  * The response that tells an error (PROTOCOL.md 5).
  * @param members What a problem type has besides.
@@ -21,6 +24,7 @@ export function problem(
   const servers = error instanceof MovedError ? [...error.servers] : undefined;
   const status = ERRORS[code].http as ContentfulStatusCode;
   const instance = `urn:request:${requestId(c)}`;
+  if (code === "NOT_READY") c.header("retry-after", String(AGAIN_S));
   const told = { title: code, status, detail: message, code, instance, servers, ...members };
   return json(c, told, status, "application/problem+json");
 }

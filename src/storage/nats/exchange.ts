@@ -272,16 +272,29 @@ export class LogExchange {
     await pause(ms, this.patience.signal);
   }
 
+  /** A sequence behind everything that was stored before this was called. */
+  async mark(): Promise<number> {
+    return await this.#insist(() => this.#probe());
+  }
+
   /**
-   * Deletes all messages of the log, and of its index, that were stored before this was called; false when there were none.
+   * Deletes all messages of the log, and of its index, that were stored before a mark; false when there were none.
    * A request that was given up may be carried out when the id is used again: it names what it may delete.
    */
-  async purge(): Promise<boolean> {
+  async purge(mark: number): Promise<boolean> {
     const { subject, index } = this.place;
-    const seq = await this.#insist(() => this.#probe());
-    const isPurged = await this.#purge(subject, seq);
-    await this.#purge(index, seq);
+    const isPurged = await this.#purge(subject, mark);
+    await this.#purge(index, mark);
     return isPurged;
+  }
+
+  /** For how long a message of the log has been stored, in ms, by the clocks of the engine. */
+  async ageOf({ timeMs }: LogMessage): Promise<number> {
+    const { streams } = this.engine.jsm;
+    const { ts } = await this.#insist(() =>
+      this.engine.request(() => streams.info(this.place.stream))
+    );
+    return Date.parse(ts!) - timeMs;
   }
 
   async #purge(filter: string, seq: number): Promise<boolean> {
@@ -416,7 +429,7 @@ export function fenced(epoch: number, current: number): StreamError {
 }
 
 /** Gives an answer up that does not come. */
-async function within<T>(limitMs: number, answer: Promise<T>): Promise<T> {
+export async function within<T>(limitMs: number, answer: Promise<T>): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error("no leader answers")), limitMs);
   try {

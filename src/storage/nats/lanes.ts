@@ -88,7 +88,8 @@ export class Lanes {
    */
   async newest(): Promise<LogMessage | null> {
     const floors: [number | null, number | null] = [null, null];
-    for (const untilMs = performance.now() + ELECTION_MS;;) {
+    const waitMs = Math.min(ELECTION_MS, this.home.patience.ms);
+    for (const untilMs = performance.now() + waitMs;;) {
       const asked = this.home.newest();
       const { last } = this.#spare === null ? await asked : {};
       if (last) this.meet(last);

@@ -103,9 +103,9 @@ export class Tail {
     if (this.#subscription !== null) void this.#look();
   }
 
-  /** The log is gone: another one may begin. */
-  deleted(): void {
-    this.#status = null;
+  /** The log that began there is gone: another one may begin, or has begun. */
+  deleted(birth: number | undefined): void {
+    if (birth === undefined || birth === this.#birth) this.#status = null;
   }
 
   /** Nobody hears anything any more. */

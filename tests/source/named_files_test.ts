@@ -1,0 +1,124 @@
+/** Files that come one after the other at a path, up to the last moment. */
+import { Buffer } from "node:buffer";
+import {
+  appendFileSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { assertEquals, assertRejects } from "@std/assert";
+import { StreamError } from "../../src/protocol.ts";
+import { type NamedFilesOptions, openNamedFiles } from "../../src/source/named_files.ts";
+import { eventually } from "../helpers/frames/connection.ts";
+import { temporaryDirectory } from "../helpers/temporary.ts";
+
+/** Reads all that comes at a path. */
+class Following {
+  /** What each file had until now. */
+  readonly contents: string[] = [];
+  readonly ended: Promise<void>;
+  readonly #stop = new AbortController();
+
+  constructor(path: string, options: NamedFilesOptions = {}) {
+    this.ended = this.#read(openNamedFiles(path, { stop: this.#stop.signal, ...options }));
+    this.ended.catch(() => {});
+  }
+
+  async #read(files: ReturnType<typeof openNamedFiles>): Promise<void> {
+    for await (const { stream } of files) {
+      const index = this.contents.push("") - 1;
+      for await (const chunk of stream) this.contents[index] += Buffer.from(chunk).toString();
+    }
+  }
+
+  async has(...contents: string[]): Promise<void> {
+    const wanted = JSON.stringify(contents);
+    await eventually(wanted, () => JSON.stringify(this.contents) === wanted);
+  }
+
+  async end(): Promise<string[]> {
+    this.#stop.abort();
+    await this.ended;
+    return this.contents;
+  }
+}
+
+test("a file that comes at the last moment is read before it is over", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  writeFileSync(path, "first\n");
+  const following = new Following(path);
+  await following.has("first\n");
+  appendFileSync(path, "more\n");
+  renameSync(path, `${path}.1`);
+  writeFileSync(path, "second\n");
+  assertEquals(await following.end(), ["first\nmore\n", "second\n"]);
+});
+
+test("what was written after a truncation is read, wherever its file is by then", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  const writer = openSync(path, "a");
+  writeSync(writer, "first, and long\n");
+  const following = new Following(path);
+  await following.has("first, and long\n");
+  ftruncateSync(writer);
+  writeSync(writer, "again\n");
+  renameSync(path, `${path}.1`);
+  writeFileSync(path, "second\n");
+  assertEquals(await following.end(), ["first, and long\n", "again\n", "second\n"]);
+});
+
+test("a file that was truncated and removed ends in good order", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  for (const untilFile of [undefined, join(directory.path, "done")]) {
+    writeFileSync(path, "first\n");
+    const following = new Following(path, { untilFile });
+    await following.has("first\n");
+    writeFileSync(path, "");
+    rmSync(path);
+    await following.has("first\n", "");
+    if (untilFile === undefined) await following.end();
+    else writeFileSync(untilFile, "");
+    await following.ended;
+    assertEquals(following.contents, ["first\n", ""]);
+  }
+});
+
+test("a producer that is done without a file is not waited for", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  const untilFile = join(directory.path, "done");
+  const following = new Following(path, {
+    untilFile,
+    onMissing: () => writeFileSync(untilFile, ""),
+  });
+  const error = await assertRejects(() => following.ended, StreamError, "its producer is done");
+  assertEquals(error.code, "SOURCE_FAILED");
+  assertEquals([existsSync(path), following.contents], [false, []]);
+});
+
+test("what is at the path for a moment, and no file, ends nothing", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  writeFileSync(path, "first\n");
+  const following = new Following(path);
+  await following.has("first\n");
+  renameSync(path, `${path}.1`);
+  mkdirSync(path);
+  // Nobody tells when it looks.
+  await sleep(500);
+  rmdirSync(path);
+  writeFileSync(path, "second\n");
+  assertEquals(await following.end(), ["first\n", "second\n"]);
+});
