@@ -47,3 +47,11 @@ test("a message that could not be read is not kept, and the next look reads it a
   await assertRejects(() => cache.look("lost", () => 0), Error, "gone");
   assertEquals(cache.has("lost"), false);
 });
+
+test("many short messages count with what they keep besides their bytes", () => {
+  const cache = new MessageCache();
+  for (let index = 0; index < 70_000; index++) {
+    cache.add(`short ${index}`, Promise.resolve(new Uint8Array(10)), 10);
+  }
+  assertEquals([cache.has("short 0"), cache.has("short 69999")], [false, true]);
+});

@@ -7,10 +7,13 @@ import { LONG_BYTES } from "../../cluster/long_messages.ts";
 
 /** Memory of all of them. */
 const CACHE_BYTES = 64 * 1024 * 1024;
+/** What a message keeps besides its bytes: its headers, what was read with it, and its place here. */
+const PLACE_BYTES = 1024;
 
 interface Message {
   readonly bytes: Promise<Uint8Array>;
-  readonly byteCount: number;
+  /** Memory that it keeps. */
+  readonly keptBytes: number;
   /** Who looks at it. */
   lookers: number;
   /** Whether it is here no more: its memory is given back when nobody looks at it. */
@@ -39,9 +42,9 @@ export class MessageCache {
    */
   add(key: string, bytes: Promise<Uint8Array>, byteCount: number): void {
     this.#remove(key);
-    const message = { bytes, byteCount, lookers: 0, isGone: false };
+    const message = { bytes, keptBytes: byteCount + PLACE_BYTES, lookers: 0, isGone: false };
     this.#messages.set(key, message);
-    this.#freeBytes -= byteCount;
+    this.#freeBytes -= message.keptBytes;
     bytes.catch(() => this.#messages.get(key) === message && this.#remove(key));
     for (const oldest of this.#messages.keys()) {
       if (this.#freeBytes >= 0) break;
@@ -70,7 +73,7 @@ export class MessageCache {
     const message = this.#messages.get(key);
     if (message === undefined) return;
     this.#messages.delete(key);
-    this.#freeBytes += message.byteCount;
+    this.#freeBytes += message.keptBytes;
     message.isGone = true;
     release(message);
   }
