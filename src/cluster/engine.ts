@@ -2,12 +2,7 @@
  * The engine that nodes of a cluster share: NATS JetStream (https://docs.nats.io/nats-concepts/jetstream).
  * @module
  */
-import {
-  connect,
-  credsAuthenticator,
-  type NatsConnection,
-  TimeoutError,
-} from "@nats-io/transport-node";
+import { credsAuthenticator, type NatsConnection, TimeoutError } from "@nats-io/transport-node";
 import {
   jetstream,
   JetStreamApiError,
@@ -17,6 +12,7 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
+import { connectClient } from "./transport.ts";
 
 /** A member that does not answer so often is left for another one. */
 const PING_MS = 500;
@@ -210,7 +206,7 @@ export interface EngineOptions {
  */
 export async function connectEngine({ servers, credentials }: EngineOptions): Promise<Engine> {
   try {
-    const nc = await connect({
+    const nc = await connectClient({
       servers: [...servers],
       name: "stream",
       timeout: REACHED_MS,

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
@@ -57,6 +59,20 @@ test("getLines fails with the server's reason, and with that of its signal", asy
   await assertFails("LINES_NOT_AVAILABLE", () => getLines(reference, { start: 5 }));
   const signal = AbortSignal.abort(new StreamError("ABORTED", "enough"));
   await assertFails("ABORTED", () => getLines(reference, { signal }));
+});
+
+test("an answer to getLines that breaks off is one of a server that cannot be reached", async () => {
+  const server = createServer((socket) => {
+    socket.once("data", () => {
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"lines":[');
+    });
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  await assertFails("UNREACHABLE", () => {
+    return getLines(`http://127.0.0.1:${port}/resources/${crypto.randomUUID()}`);
+  });
+  await new Promise((resolve) => server.close(resolve));
 });
 
 test("search gives matches as they are found, and where to go on", async () => {
