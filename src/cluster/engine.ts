@@ -5,6 +5,7 @@
 import {
   connect,
   credsAuthenticator,
+  InvalidArgumentError,
   type NatsConnection,
   TimeoutError,
 } from "@nats-io/transport-node";
@@ -176,6 +177,11 @@ export class Engine {
 /** Whether the engine refused something because it has no room. */
 export function isFull(error: unknown): boolean {
   return error instanceof JetStreamApiError && FULL.includes(error.code);
+}
+
+/** Whether a member takes no message that is so long, and the client did not even send it. */
+export function isTooLong(error: unknown): boolean {
+  return error instanceof InvalidArgumentError;
 }
 
 /** Codes of the engine: a stream is full, its store is, its account is. */
