@@ -273,9 +273,19 @@ export class LogExchange {
     await pause(ms, this.patience.signal);
   }
 
-  /** A sequence behind everything that was stored before this was called. */
+  /** A sequence behind everything that was stored before this was called; in a stream that is full, as its leader knows. */
   async mark(): Promise<number> {
-    return await this.#insist(() => this.#probe());
+    return await this.#insist(async () => {
+      try {
+        return await this.#probe();
+      } catch (error) {
+        // It takes no probe, and must be given room all the same.
+        if (!isFull(error)) throw error;
+        const { streams } = this.engine.jsm;
+        const { state } = await this.engine.request(() => streams.info(this.place.stream));
+        return state.last_seq + 1;
+      }
+    });
   }
 
   /**
