@@ -26,6 +26,7 @@ import {
   shardOf,
 } from "../cluster/engine.ts";
 import { isFinal, StreamError, toStreamError } from "../protocol.ts";
+import { changesOf } from "../cluster/buckets.ts";
 import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
 import {
   contextKey,
@@ -126,6 +127,7 @@ export class NatsCatalog implements Catalog {
     const records = RECORD_BUCKETS.map((name) => new Bucket(engine, name, waitMs));
     const contexts = new Bucket(engine, CONTEXT_BUCKET, waitMs);
     const settings = new Bucket(engine, SETTINGS_BUCKET, waitMs);
+    await engine.checkHearing([...records, contexts].map(({ name }) => changesOf(name)));
     const lives = new Map<Bucket, string>();
     const ends = new Map<string, { life: string; sequence: number }>();
     for (const bucket of [...records, contexts]) {

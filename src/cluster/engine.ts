@@ -125,6 +125,25 @@ export class Engine {
     return this.#isConnected;
   }
 
+  /**
+   * Makes sure that what others store is heard here: a refused subscription is told to nobody otherwise.
+   * @param subjects What is subscribed to later, with wildcards.
+   * @throws {StreamError} FORBIDDEN.
+   */
+  async checkHearing(subjects: readonly string[]): Promise<void> {
+    for (const subject of subjects) {
+      let refusal: Error | null = null;
+      const callback = (error: Error | null) => void (refusal ??= error);
+      const subscription = this.nc.subscribe(subject, { callback });
+      await this.nc.flush();
+      subscription.unsubscribe();
+      if (refusal === null) continue;
+      throw new StreamError("FORBIDDEN", `the engine lets this account not hear ${subject}`, {
+        cause: refusal,
+      });
+    }
+  }
+
   /** The engine answered something. */
   answered(): void {
     this.#answeredAtMs = performance.now();

@@ -9,7 +9,7 @@ import { assertFails } from "../helpers/errors.ts";
 import { eventually } from "../helpers/frames/connection.ts";
 import { NATS_SERVER } from "../helpers/nats_server.ts";
 import { freePorts } from "./engine.ts";
-import { logsInEngine } from "./logs.ts";
+import { engineOfLogs, logsInEngine } from "./logs.ts";
 
 test("a connection that was refused time and again is made when the engine takes it", async () => {
   const [port] = await freePorts(1);
@@ -60,4 +60,21 @@ test("members that take no message of a log are told at the start, and fail an a
   await log.append(1000, [new Uint8Array(1000)]);
   await assertFails("WRONG_STATE", () => NatsStorage.open(engine));
   await log.close();
+});
+
+test("an account that may not hear what others store is told at the start", async () => {
+  const engine = await (await engineOfLogs()).connect();
+  const { nc } = engine;
+  const subscribe = nc.subscribe.bind(nc);
+  let refused = "";
+  nc.subscribe = (subject, options) => {
+    // As the client tells it (nats.js 3.4).
+    if (subject === refused) options!.callback!(new Error("Permissions Violation"), null as never);
+    return subscribe(subject, options);
+  };
+  for (const subject of ["live.*", "owner.*"]) {
+    refused = subject;
+    const { message } = await assertFails("FORBIDDEN", () => NatsStorage.open(engine));
+    assertEquals(message.includes(subject), true, message);
+  }
 });
