@@ -15,7 +15,7 @@ const bun = ["npx", "-y", "bun@1"];
 const use = `
 import { strictEqual } from "node:assert";
 import { createServer, FileStorage, loadRuntime, SqliteCatalog } from "@stream/live";
-import { follow, push } from "@stream/live/client";
+import { follow, getLines, push, search, statusEvents } from "@stream/live/client";
 
 const server = createServer({
   runtime: await loadRuntime(),
@@ -29,7 +29,8 @@ for (const transport of ["ws", "http"]) {
     mimeType: "text/plain",
     supportsLineAccess: true,
   }, { transport });
-  const text = new Response(follow(upload.reference, {}, { transport })).text();
+  const { reference } = upload;
+  const text = new Response(follow(reference, { transport })).text();
   const writer = upload.writable.getWriter();
   for (let line = 0; line < 10_000; line++) {
     await writer.write(new TextEncoder().encode("line " + line + "\\n"));
@@ -37,6 +38,9 @@ for (const transport of ["ws", "http"]) {
   await writer.close();
   strictEqual((await upload.done).numberOfLines, 10_000);
   strictEqual((await text).length, (await upload.done).size);
+  strictEqual((await getLines(reference, { start: -1 })).lines[0], "line 9999\\n");
+  for await (const { line } of search(reference, "line 77")) strictEqual(String(line).slice(0, 2), "77");
+  for await (const { numberOfLines } of statusEvents(reference)) strictEqual(numberOfLines, 10_000);
 }
 await server.close();
 console.log("used");

@@ -31,6 +31,7 @@ import { type CancelOptions, locate, type ReferenceOptions, targetOf } from "./c
 import { BearerToken, type TokenProvider } from "./client/connection/token.ts";
 import type { TransportOptions } from "./client/connection/transport.ts";
 import {
+  checkContextId,
   checkMetadata,
   type ResourceInfo,
   type ResourceMetadata,
@@ -44,9 +45,9 @@ export type { Download, DownloadReadOptions, LineRange, ReadOptions } from "./cl
 export {
   closeContext,
   type ContextInfo,
-  contexts,
   type ContextsOptions,
   getContext,
+  listContexts,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
 export type { RetryOptions } from "./client/connection/retry.ts";
@@ -60,10 +61,10 @@ export {
   type AppendedText,
   type ContextEvent,
   contextEvents,
-  events,
   type EventsOptions,
   resourceEvents,
   type ResourceHappening,
+  statusEvents,
   type StatusEventsOptions,
 } from "./client/watch.ts";
 export { UploadGroup } from "./client/upload/group.ts";
@@ -156,6 +157,7 @@ export async function push(
 ): Promise<PushedUpload> {
   const service = Service.at(server);
   const checked = checkMetadata(metadata);
+  if (options.contextId !== undefined) checkContextId(options.contextId);
   try {
     return await NativeUpload.register(service, checked, options);
   } catch (error) {
@@ -241,15 +243,24 @@ export function follow(
   reference: string,
   options: ReadOptions & OpenOptions = {},
 ): ReadableStream<Uint8Array> {
-  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-  const copy = async () => {
-    const download = await open(reference, options);
-    const { from, to } = options;
-    await download.read({ from, to }).pipeTo(writable);
-    download.close();
-  };
-  copy().catch((error) => writable.abort(error).catch(() => {}));
-  return readable;
+  const { from, to, signal } = options;
+  const stop = new AbortController();
+  const ending = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+  let download: Download;
+  let reader: ReadableStreamDefaultReader<Uint8Array>;
+  return new ReadableStream<Uint8Array>({
+    async start() {
+      download = await open(reference, { ...options, signal: ending });
+      reader = download.read({ from, to }).getReader();
+    },
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (!done) return controller.enqueue(value);
+      download.close();
+      controller.close();
+    },
+    cancel: (reason) => stop.abort(reason),
+  }, { highWaterMark: 0 });
 }
 
 /** How a resource is asked for. */

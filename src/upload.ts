@@ -5,7 +5,7 @@
 import { Latest } from "./latest.ts";
 import {
   type ResourceStatus,
-  type StreamError,
+  StreamError,
   toStreamError,
   type TransferStatus,
   type UploadResult,
@@ -73,11 +73,13 @@ export abstract class UploadShell implements Upload {
         this.#controller = controller;
         // The stream itself would wait for a write that waits for its turn before it calls `abort`.
         const { signal } = controller;
-        signal.addEventListener("abort", () => void this.#giveUp(signal.reason), { once: true });
+        const giveUp = () => void this.#giveUp(signal.reason);
+        // Node (22) does not bear that its stream is failed before the signal was heard by all.
+        signal.addEventListener("abort", () => queueMicrotask(giveUp), { once: true });
       },
-      write: (chunk) => this.write(chunk),
+      write: (chunk) => this.#take(chunk),
       close: () => this.finish(),
-      abort: () => this.#goodbye ?? undefined,
+      abort: (reason) => this.#giveUp(reason),
     });
   }
 
@@ -137,12 +139,33 @@ export abstract class UploadShell implements Upload {
     this.#status.end();
   }
 
+  /** A stream whose `write` throws calls nobody else. */
+  async #take(chunk: Uint8Array): Promise<void> {
+    try {
+      checkBytes(chunk);
+      await this.write(chunk);
+    } catch (error) {
+      void this.#giveUp(error);
+      throw error;
+    }
+  }
+
   #giveUp(cause: unknown): Promise<void> {
     const error = toStreamError(cause, "ABORTED");
     if (!this.#isOver) this.#goodbye ??= this.giveUp(error);
     this.#controller.error(error);
     return this.#goodbye ?? Promise.resolve();
   }
+}
+
+/**
+ * Checks what a source without types wrote.
+ * @throws {StreamError} BAD_REQUEST.
+ */
+function checkBytes(chunk: unknown): void {
+  // One of another realm is no `instanceof`.
+  if (Object.prototype.toString.call(chunk) === "[object Uint8Array]") return;
+  throw new StreamError("BAD_REQUEST", `a chunk of an upload is a Uint8Array, no ${typeof chunk}`);
 }
 
 /** Tells which statuses pass a filter. */

@@ -17,7 +17,7 @@ import type { Finder } from "../resources.ts";
 import { shownLines } from "./lines/shown_lines.ts";
 import { LineTimes, type TimeFormat } from "./lines/times.ts";
 import { type Output, visible } from "./output/output.ts";
-import type { NamedResource } from "./references.ts";
+import { type NamedResource, resourcesIn } from "./references.ts";
 import { complain } from "./output/stderr.ts";
 import { styled, type STYLES } from "./output/terminal.ts";
 
@@ -91,10 +91,7 @@ export class Several {
         })
       ) {
         if (event.type !== "resource" && event.type !== "created") continue;
-        const { id, filename } = event.resource;
-        if (this.#running.has(id)) continue;
-        this.#makeRoom([filename]);
-        this.#begin(id, { reference: id, ...credentials }, filename);
+        this.#join(event.resource, credentials);
       }
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -108,7 +105,7 @@ export class Several {
   /** Stops listening when nothing more can come. */
   async #closed(
     contextId: string,
-    { server, token }: Omit<NamedResource, "reference">,
+    credentials: Omit<NamedResource, "reference">,
     stop: AbortController,
   ): Promise<void> {
     while (!stop.signal.aborted) {
@@ -122,12 +119,37 @@ export class Several {
       const known = this.#running.size;
       await Promise.all(this.#running.values());
       if (this.#failure !== null) return stop.abort();
-      const { closedAt } = await getContext(server, contextId, { token }).catch(() => ({
-        closedAt: null,
-      }));
-      // A resource that was begun before the end is heard of at once; another second is its chance.
-      if ((!this.#options.live || closedAt !== null) && known === this.#running.size) stop.abort();
+      const isWhole = await this.#joinAll(contextId, credentials).catch(() => false);
+      if (isWhole && known === this.#running.size) stop.abort();
     }
+  }
+
+  /**
+   * Begins with all that is in a context, as events may be late.
+   * @returns Whether nothing can join it any more that is to be followed.
+   */
+  async #joinAll(
+    contextId: string,
+    credentials: Omit<NamedResource, "reference">,
+  ): Promise<boolean> {
+    const { server, token } = credentials;
+    const { closedAt } = await getContext(server, contextId, { token });
+    if (this.#options.live && closedAt === null) return false;
+    const missing: ResourceInfo[] = [];
+    for await (const info of resourcesIn(contextId, credentials)) {
+      if (!this.#running.has(info.id)) missing.unshift(info);
+    }
+    for (const info of missing) this.#join(info, credentials);
+    return true;
+  }
+
+  #join(
+    { id, filename }: Pick<ResourceInfo, "id" | "filename">,
+    credentials: Omit<NamedResource, "reference">,
+  ): void {
+    if (this.#running.has(id)) return;
+    this.#makeRoom([filename]);
+    this.#begin(id, { reference: id, ...credentials }, filename);
   }
 
   async #ended(): Promise<void> {

@@ -3,8 +3,8 @@
  * @module
  */
 import {
-  contexts,
   getContext,
+  listContexts,
   type ListOptions,
   listResources,
   type ResourceInfo,
@@ -140,7 +140,7 @@ export async function referencesFrom(
     const newest = listResources(server, { ...credentials, idPrefix, pageSize: MAX_FOUND });
     for await (const { id } of first(newest)) offer(id);
   }
-  for await (const { id } of first(contexts(server, credentials))) offer(`${id}/`);
+  for await (const { id } of first(listContexts(server, credentials))) offer(`${id}/`);
   // Both a context and a name may hold slashes.
   for (let at = beginning.indexOf("/"); at > 0; at = beginning.indexOf("/", at + 1)) {
     const contextId = beginning.slice(0, at);

@@ -39,14 +39,14 @@ export interface ContextsOptions extends CancelOptions {
  *
  * @example
  * ```ts
- * import { contexts } from "@stream/live/client";
+ * import { listContexts } from "@stream/live/client";
  *
  * async function open(server: string) {
- *   for await (const { id, closedAt } of contexts(server)) if (closedAt === null) console.log(id);
+ *   for await (const { id, closedAt } of listContexts(server)) if (closedAt === null) console.log(id);
  * }
  * ```
  */
-export async function* contexts(
+export async function* listContexts(
   server: string,
   { pageSize = 100, token, signal }: ContextsOptions = {},
 ): AsyncIterableIterator<ContextInfo> {

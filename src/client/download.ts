@@ -106,7 +106,8 @@ export class ClientDownload implements Download {
   #reading: Reading | null = null;
   #feed: Feed | null = null;
   #asked: Asked | null = null;
-  #failure: StreamError | null = null;
+  /** What ended it, as readers hear it: the reason of a signal as it is. */
+  #failure: { error: unknown } | null = null;
   readonly #closed = Promise.withResolvers<StreamError | null>();
   #unwatch: () => void = () => {};
   /** The newest status when the connection broke. */
@@ -124,7 +125,8 @@ export class ClientDownload implements Download {
       service,
       path: endpoint ?? `${DOWNLOAD_PATH}/${id}${query}`,
       token,
-      byHttp: (handler) => HttpDownloadChannel.connect({ service, id, access }, token, handler),
+      byHttp: (handler, stop) =>
+        HttpDownloadChannel.connect({ service, id, access }, token, handler, stop),
     }, options);
     this.#connection = new SteadyConnection(connector, options, {
       converse: () => this.#converse(),
@@ -149,8 +151,9 @@ export class ClientDownload implements Download {
       if (signal === undefined) return;
       const abort = () => {
         void this.#connection.close("Client Session closed");
-        this.#fail(toStreamError(signal.reason, "ABORTED"));
-        reject(signal.reason);
+        const { reason } = signal;
+        this.#fail(toStreamError(reason, "ABORTED"), reason);
+        reject(reason);
       };
       if (signal.aborted) return abort();
       signal.addEventListener("abort", abort);
@@ -251,8 +254,9 @@ export class ClientDownload implements Download {
         if (message["@"] === "StatusChanged") first.resolve();
       },
       data: (bytes) => this.#receiveData(bytes),
-      begin: async (channel) => {
-        await within(FIRST_STATUS_TIMEOUT_MS, first.promise, () => this.#nothingSaid(channel));
+      begin: async (channel, stop) => {
+        const late = () => this.#nothingSaid(channel);
+        await within(FIRST_STATUS_TIMEOUT_MS, first.promise, late, stop);
         this.#goOn(channel);
       },
     };
@@ -334,7 +338,7 @@ export class ClientDownload implements Download {
     this.#feed?.stop();
     this.#reading = this.#feed = null;
     if (reading.ended) controller.close();
-    else controller.error(this.#failure);
+    else controller.error(this.#failure!.error);
   }
 
   async #request<Answer extends Message>(request: Message): Promise<Answer> {
@@ -346,19 +350,19 @@ export class ClientDownload implements Download {
   }
 
   #checkIdle(): void {
-    if (this.#failure !== null) throw this.#failure;
+    if (this.#failure !== null) throw this.#failure.error;
     if (this.#reading !== null || this.#asked !== null) {
       throw new StreamError("WRONG_STATE", "this download is busy: open another one");
     }
   }
 
-  #fail(error: StreamError): void {
+  #fail(error: StreamError, reason: unknown = error): void {
     this.#unwatch();
-    this.#failure ??= error;
+    this.#failure ??= { error: reason };
     this.#closed.resolve(error);
     this.#connection.stop();
     this.#feed?.stop();
-    this.#asked?.answer.reject(error);
+    this.#asked?.answer.reject(reason);
     this.#asked = null;
     this.#status?.end();
     this.#reading?.wake();
@@ -375,19 +379,22 @@ function nextStepPage({ lineIndex }: LinePosition, linesCount: number): LinePosi
  * @param limitMs How long it may take, in ms.
  * @param promise The promise.
  * @param late The error if it takes longer.
+ * @param stop Ends the wait with its reason.
  */
 async function within<T>(
   limitMs: number,
   promise: Promise<T>,
   late: () => StreamError,
+  stop: AbortSignal,
 ): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(late()), limitMs);
-  });
+  const limit = Promise.withResolvers<never>();
+  const timer = setTimeout(() => limit.reject(late()), limitMs);
+  const abort = () => limit.reject(stop.reason);
+  stop.addEventListener("abort", abort);
   try {
-    return await Promise.race([promise, limit]);
+    return await Promise.race([promise, limit.promise]);
   } finally {
     clearTimeout(timer);
+    stop.removeEventListener("abort", abort);
   }
 }

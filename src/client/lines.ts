@@ -3,8 +3,8 @@
  * @module
  */
 import type { LinePosition, TransferStatus } from "../protocol.ts";
-import { parseJson } from "./connection/http.ts";
-import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
+import { parseJson, request } from "./connection/http.ts";
+import { type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 
 /** How long a server may take for a window. */
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -74,15 +74,15 @@ export async function getLines(
   else query.set("time", String(timeMs));
   if (times) query.set("times", "true");
   if (byteOffset > 0) query.set("offset", String(byteOffset));
-  const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-  const signal = options.signal === undefined
-    ? timeout
-    : AbortSignal.any([options.signal, timeout]);
-  const response = await askFor(recipient, `${path}/lines?${query}`, "application/json", signal);
-  const window = parseJson<LinesWindow>(await response.text(), recipient.service.server);
+  const { headers, text } = await request(recipient, `${path}/lines?${query}`, {
+    accept: "application/json",
+    timeoutMs: ANSWER_TIMEOUT_MS,
+    cancel: options.signal,
+  });
+  const window = parseJson<LinesWindow>(text, recipient.service.server);
   return {
     ...window,
-    numberOfLines: Number(response.headers.get("stream-number-of-lines")),
-    transferStatus: response.headers.get("stream-transfer-status") as TransferStatus,
+    numberOfLines: Number(headers.get("stream-number-of-lines")),
+    transferStatus: headers.get("stream-transfer-status") as TransferStatus,
   };
 }

@@ -72,16 +72,16 @@ export type ContextEvent =
  *
  * @example
  * ```ts
- * import { events } from "@stream/live/client";
+ * import { statusEvents } from "@stream/live/client";
  *
  * async function waitForEnd(reference: string) {
- *   for await (const { transferStatus, numberOfLines } of events(reference)) {
+ *   for await (const { transferStatus, numberOfLines } of statusEvents(reference)) {
  *     console.log(transferStatus, numberOfLines);
  *   }
  * }
  * ```
  */
-export async function* events(
+export async function* statusEvents(
   reference: string,
   options: StatusEventsOptions = {},
 ): AsyncGenerator<ResourceStatus, void, void> {

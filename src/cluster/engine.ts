@@ -3,7 +3,6 @@
  * @module
  */
 import {
-  connect,
   credsAuthenticator,
   InvalidArgumentError,
   type NatsConnection,
@@ -18,6 +17,7 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
+import { connectClient } from "./transport.ts";
 
 /** A member that does not answer so often is left for another one. */
 const PING_MS = 500;
@@ -235,7 +235,7 @@ export interface EngineOptions {
  */
 export async function connectEngine({ servers, credentials }: EngineOptions): Promise<Engine> {
   try {
-    const nc = await connect({
+    const nc = await connectClient({
       servers: [...servers],
       name: "stream",
       timeout: REACHED_MS,

@@ -13,6 +13,8 @@ const COMPARED_BYTES = 1024;
 /** Bytes that are read in a row between two comparisons. */
 const COMPARE_EVERY_BYTES = 16 * 1024 * 1024;
 
+const NOTHING = new Uint8Array(0);
+
 /** What reads need of a file handle. */
 export interface ReadHandle {
   /** Reads at an offset, or where the last read ended. */
@@ -129,21 +131,24 @@ export class OpenFile {
       await this.look();
       this.#opened = this.#looked;
     }
-    const buffer = this.#buffer ??= new Uint8Array(this.#bufferBytes);
-    const length = Math.min(buffer.length, end - this.offset);
-    const bytesRead = await this.#readAt(buffer, length, this.#isInOrder ? null : this.offset);
+    const buffer = this.#buffer ??= new Uint8Array(COMPARED_BYTES + this.#bufferBytes);
+    const length = Math.min(this.#bufferBytes, end - this.offset);
+    // Where the system tells no size, as in /proc, content may be made anew by each read.
+    const before = this.#isInOrder || this.size === 0 ? NOTHING : this.#tail;
+    const bytesRead = await this.#readBehind(before, buffer, length);
     const wasCaughtUp = this.#isCaughtUp;
     this.#isCaughtUp = bytesRead < length;
     if (bytesRead === 0) return null;
     // Looked at after the read: what is there now was there when these bytes were read.
     if (wasCaughtUp || this.offset - this.#comparedAt >= COMPARE_EVERY_BYTES) await this.look();
     this.offset += bytesRead;
-    this.#remember(buffer, bytesRead);
-    if (this.#reuseBuffer) return buffer.subarray(0, bytesRead);
+    const chunk = buffer.subarray(before.length, before.length + bytesRead);
+    this.#remember(chunk);
+    if (this.#reuseBuffer) return chunk;
     // A few bytes are copied: a window full of short chunks would hold a whole buffer for each.
-    if (bytesRead < buffer.length) return buffer.slice(0, bytesRead);
+    if (bytesRead < this.#bufferBytes) return chunk.slice();
     this.#buffer = null;
-    return buffer;
+    return chunk;
   }
 
   /**
@@ -207,6 +212,21 @@ export class OpenFile {
     if (this.isRegular) await this.#closing;
   }
 
+  /**
+   * Reads what comes next, and with it what was read before: between two reads the file may have become another one.
+   * @returns How many bytes came behind those before.
+   */
+  async #readBehind(before: Uint8Array, buffer: Uint8Array, length: number): Promise<number> {
+    const position = this.#isInOrder ? null : this.offset - before.length;
+    const bytesRead = await this.#readAt(buffer, before.length + length, position);
+    if (bytesRead < before.length) {
+      await this.look();
+      throw this.#shrank(this.offset);
+    }
+    if (before.some((byte, index) => byte !== buffer[index])) throw this.#rewritten();
+    return bytesRead - before.length;
+  }
+
   async #readAt(buffer: Uint8Array, length: number, position: number | null): Promise<number> {
     const reading = this.#handle.read(buffer, 0, length, position);
     this.#reading = reading.catch(() => {});
@@ -217,10 +237,10 @@ export class OpenFile {
   }
 
   /** Copies, as a view of a chunk would double what it costs on Bun. */
-  #remember(chunk: Uint8Array, byteCount: number): void {
+  #remember(chunk: Uint8Array): void {
     const missing = COMPARED_BYTES - this.#head.length;
-    if (missing > 0) this.#head = joined(this.#head, chunk.slice(0, Math.min(missing, byteCount)));
-    const last = chunk.slice(Math.max(0, byteCount - COMPARED_BYTES), byteCount);
+    if (missing > 0) this.#head = joined(this.#head, chunk.slice(0, missing));
+    const last = chunk.slice(-COMPARED_BYTES);
     const kept = Math.min(this.#tail.length, COMPARED_BYTES - last.length);
     this.#tail = kept === 0 ? last : joined(this.#tail.slice(this.#tail.length - kept), last);
   }

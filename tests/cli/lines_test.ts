@@ -104,6 +104,24 @@ test("lines as JSON have their index, and a long one comes in pieces that are wh
   assertEquals(pieces.map((piece) => piece.text).join(""), long);
 });
 
+test("a long line as JSON ends with a piece that says so, whole and without its line break", async () => {
+  await withChance(async (chance) => {
+    for (const length of [-1, 0, 1, 2].map((more) => MAX_PIECE_BYTES * chance.whole(1, 2) + more)) {
+      const line = `${"x".repeat(length - 2)}é`;
+      for (const lineBreak of ["\n", "\r\n", ""]) {
+        const bytes = utf8(`a\n${line}${lineBreak}`);
+        const at = bytes.length - chance.whole(0, 3);
+        const text = await shown([bytes.subarray(0, at), bytes.subarray(at)], { json: {} });
+        const pieces = text.trimEnd().split("\n").slice(1).map((piece) => JSON.parse(piece));
+        assertEquals(pieces.map((piece) => piece.text).join(""), line);
+        const ends = pieces.map(({ continues = false }) => !continues);
+        assertEquals(ends, [...Array(pieces.length - 1).fill(false), true]);
+        assertEquals(pieces.length, Math.ceil(length / MAX_PIECE_BYTES));
+      }
+    }
+  });
+});
+
 test("pieces know their line", () => {
   const pieces = new Pieces(7);
   const all = [...pieces.add(utf8("a\nb")), ...pieces.add(utf8("c\n\nd")), ...pieces.end()];

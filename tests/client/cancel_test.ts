@@ -1,19 +1,21 @@
 /** Everything the client asks for can be given up by a signal, and fails with its reason. */
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   closeContext,
-  contexts,
   deleteResource,
+  follow,
   getResource,
+  listContexts,
   listResources,
   open,
   push,
   shareResource,
 } from "../../src/client.ts";
 import { utf8 } from "../helpers/bytes.ts";
+import { assertFails } from "../helpers/errors.ts";
 import { startServer } from "../helpers/server.ts";
 
 const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
@@ -21,11 +23,22 @@ const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
 /** A server that takes requests and answers none. */
 async function silentServer() {
   const asked = Promise.withResolvers<void>();
-  const server = createServer(() => asked.resolve()).on("upgrade", () => asked.resolve());
+  const left = Promise.withResolvers<void>();
+  const ask = ({ socket }: IncomingMessage) => {
+    asked.resolve();
+    const end = () => {
+      left.resolve();
+      socket.destroy();
+    };
+    // One that was upgraded is read and ended by nobody else.
+    socket.once("end", end).once("close", end).resume();
+  };
+  const server = createServer(ask).on("upgrade", ask);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     asked: asked.promise,
+    left: left.promise,
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -38,7 +51,7 @@ const CALLS: Record<string, (server: string, signal: AbortSignal) => Promise<unk
   deleteResource: (server, signal) => deleteResource(ID, { server, signal }),
   shareResource: (server, signal) => shareResource(ID, { server, signal }),
   listResources: (server, signal) => listResources(server, { signal }).next(),
-  contexts: (server, signal) => contexts(server, { signal }).next(),
+  listContexts: (server, signal) => listContexts(server, { signal }).next(),
   closeContext: (server, signal) => closeContext(server, "run", { signal }),
   open: (server, signal) => open(ID, { server, signal, transport: "http" }),
 };
@@ -77,7 +90,30 @@ test("a download that is read is given up by its signal, which others may go on 
   const reader = download.read().getReader();
   assertEquals((await reader.read()).value, utf8("first\n"));
   const next = reader.read();
-  stop.abort(new Error("enough"));
-  await assertRejects(() => next, Error, "enough");
+  const reason = new Error("enough");
+  stop.abort(reason);
+  assertStrictEquals(await assertRejects(() => next), reason);
+  assertEquals((await download.closed)?.code, "ABORTED");
   await writer.close();
+});
+
+for (const transport of ["ws", "http"] as const) {
+  test(`a follower by ${transport} that is cancelled before it was answered leaves the server`, async () => {
+    await using server = await silentServer();
+    const bytes = follow(ID, { server: server.url, transport, retryForMs: Infinity });
+    await server.asked;
+    await bytes.cancel();
+    await server.left;
+  });
+}
+
+test("a push that is given up before it was answered leaves the server", async () => {
+  await using server = await silentServer();
+  const stop = new AbortController();
+  const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
+  const pushing = push(server.url, metadata, { signal: stop.signal, transport: "ws" });
+  await server.asked;
+  stop.abort();
+  await assertFails("ABORTED", () => pushing);
+  await server.left;
 });

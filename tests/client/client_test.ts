@@ -582,6 +582,20 @@ test("a stream that breaks gives the upload up: it is piped with its error", asy
   assertEquals(failure, "ABORTED: the disk is on fire");
 });
 
+test("what is no Uint8Array gives the upload up: nobody waits for its end", async () => {
+  await using server = await startServer();
+  for (const transport of ["ws", "http"] as const) {
+    const upload = await push(server.url, metadata, { transport });
+    const texts = new ReadableStream({ start: (controller) => controller.enqueue("text") });
+    await assertFails("BAD_REQUEST", () => texts.pipeTo(upload.writable));
+    await assertFails("BAD_REQUEST", () => upload.done);
+    assertMatch(
+      (await statusOf(server.resources, idOf(upload), isFailed)).failure!,
+      /is a Uint8Array, no string/,
+    );
+  }
+});
+
 test("an upload can be aborted while a write waits for credit", async () => {
   const aborts: ((upload: Upload, writer: WritableStreamDefaultWriter<Uint8Array>) => unknown)[] = [
     (upload) => upload.abort("enough"),
@@ -756,6 +770,11 @@ test("an upload that grows too large rejects everything with QUOTA_EXCEEDED, at 
   await assertFails("QUOTA_EXCEEDED", () => upload.done);
   const { currentSize } = await statusOf(server.resources, idOf(upload), isFailed);
   assert(currentSize <= 100_000);
+});
+
+test("an upload context without a name is refused, and not taken for none", async () => {
+  await using server = await startServer();
+  await assertFails("BAD_METADATA", () => push(server.url, metadata, { contextId: "" }));
 });
 
 test("an upload belongs to its context", async () => {

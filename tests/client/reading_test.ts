@@ -1,17 +1,19 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import {
   type ContextEvent,
   contextEvents,
-  contexts,
-  events,
   getLines,
   getResource,
+  listContexts,
   listResources,
   push,
   resourceEvents,
   search,
   type SearchMatch,
+  statusEvents,
   StreamError,
 } from "../../mod.ts";
 import { utf8 } from "../helpers/bytes.ts";
@@ -59,6 +61,20 @@ test("getLines fails with the server's reason, and with that of its signal", asy
   await assertFails("ABORTED", () => getLines(reference, { signal }));
 });
 
+test("an answer to getLines that breaks off is one of a server that cannot be reached", async () => {
+  const server = createServer((socket) => {
+    socket.once("data", () => {
+      socket.end('HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"lines":[');
+    });
+  });
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as AddressInfo;
+  await assertFails("UNREACHABLE", () => {
+    return getLines(`http://127.0.0.1:${port}/resources/${crypto.randomUUID()}`);
+  });
+  await new Promise((resolve) => server.close(resolve));
+});
+
 test("search gives matches as they are found, and where to go on", async () => {
   await using server = await startServer();
   const reference = await pushed(server.url, "an error\nfine\nan Error\n");
@@ -98,7 +114,7 @@ test("a search tells how far it has come, if somebody wants to know", async () =
 test("events give the status at once, at every change, and end with the last", async () => {
   await using server = await startServer();
   const upload = await push(server.url, text);
-  const statuses = events(upload.reference);
+  const statuses = statusEvents(upload.reference);
   assertEquals((await statuses.next()).value?.transferStatus, "INITIATED");
   const writer = upload.writable.getWriter();
   await writer.write(utf8("one\n"));
@@ -112,14 +128,14 @@ test("events give the status at once, at every change, and end with the last", a
 test("events of an unknown resource fail with NOT_FOUND", async () => {
   await using server = await startServer();
   const missing = `${server.url}/resources/${crypto.randomUUID()}`;
-  await assertFails("NOT_FOUND", () => events(missing).next());
+  await assertFails("NOT_FOUND", () => statusEvents(missing).next());
 });
 
 test("events that are given up fail with the reason of their signal", async () => {
   await using server = await startServer();
   const upload = await push(server.url, text);
   const stop = new AbortController();
-  const statuses = events(upload.reference, { signal: stop.signal });
+  const statuses = statusEvents(upload.reference, { signal: stop.signal });
   await statuses.next();
   const next = statuses.next();
   stop.abort(new StreamError("ABORTED", "enough"));
@@ -145,11 +161,11 @@ test("events of a context begin with what is there, then tell what happens", asy
   assert(stop.signal.aborted);
 });
 
-test("contexts lists all of them, page by page", async () => {
+test("listContexts gives all of them, page by page", async () => {
   await using server = await startServer();
   for (const id of ["a", "b", "c"]) await server.resources.createContext(id);
   const ids: string[] = [];
-  for await (const { id } of contexts(server.url, { pageSize: 2 })) ids.push(id);
+  for await (const { id } of listContexts(server.url, { pageSize: 2 })) ids.push(id);
   assertEquals(ids.sort(), ["a", "b", "c"]);
 });
 

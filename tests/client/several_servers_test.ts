@@ -2,11 +2,11 @@
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import {
-  contexts,
   deleteResource,
   follow,
   getLines,
   getResource,
+  listContexts,
   listResources,
   open,
   push,
@@ -131,7 +131,7 @@ test("requests are answered by the next server, and what was meant is not asked 
   await assertFails("UNREACHABLE", () => getResource(id, { server: first }));
   assertEquals((await getResource(id, { server })).currentSize, 8);
   assertEquals((await Array.fromAsync(listResources(server))).map((info) => info.id), [id]);
-  assertEquals((await Array.fromAsync(contexts(server))).map((context) => context.id), ["run"]);
+  assertEquals((await Array.fromAsync(listContexts(server))).map((context) => context.id), ["run"]);
   assertEquals((await getLines(id, { server })).lines, ["one\n", "two\n"]);
   const download = await open(id, { server });
   assertEquals(download.status.currentSize, 8);

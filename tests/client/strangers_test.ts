@@ -6,16 +6,16 @@ import { assert, assertEquals } from "@std/assert";
 import {
   closeContext,
   contextEvents,
-  contexts,
   deleteResource,
-  events,
   follow,
   getContext,
   getResource,
+  listContexts,
   listResources,
   push,
   search,
   shareResource,
+  statusEvents,
 } from "../../mod.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
@@ -77,11 +77,11 @@ const QUESTIONS: Record<string, (server: string) => Promise<unknown>> = {
   getResource: (server) => getResource(ID, { server }),
   deleteResource: (server) => deleteResource(ID, { server }),
   shareResource: (server) => shareResource(ID, { server }),
-  contexts: (server) => all(contexts(server)),
+  listContexts: (server) => all(listContexts(server)),
   getContext: (server) => getContext(server, "a"),
   closeContext: (server) => closeContext(server, "a"),
   search: (server) => all(search(ID, "x", { server })),
-  events: (server) => all(events(ID, { server })),
+  statusEvents: (server) => all(statusEvents(ID, { server })),
   contextEvents: (server) => all(contextEvents(server, "a")),
   push: async (server) => await push(server, metadata),
   follow: async (server) => await new Response(follow(ID, { server })).text(),

@@ -1,7 +1,14 @@
 /** How the producer ended, told beside the state of the transfer: by messages and by HTTP, to every reader. */
 import { test } from "node:test";
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { events, getResource, listResources, open, push, StreamError } from "../../src/client.ts";
+import {
+  getResource,
+  listResources,
+  open,
+  push,
+  statusEvents,
+  StreamError,
+} from "../../src/client.ts";
 import { checkOutcome, endedWell, type Outcome } from "../../src/protocol.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { startServer, type TestServer } from "../helpers/server.ts";
@@ -28,7 +35,9 @@ for (const transport of ["ws", "http"] as const) {
       reader.close();
       const info = await getResource(upload.reference);
       assertEquals([info.transferStatus, info.outcome], ["COMPLETED", outcome]);
-      for await (const status of events(upload.reference)) assertEquals(status.outcome, outcome);
+      for await (const status of statusEvents(upload.reference)) {
+        assertEquals(status.outcome, outcome);
+      }
       assertEquals((await listResources(server.url).next()).value?.outcome, outcome);
     }
   });

@@ -211,6 +211,18 @@ test("a file that is rewritten while it is read is an error, whatever its size i
   }
 });
 
+test("a file that is written anew while it is read is an error, also where it begins as before", async () => {
+  const beginning = "same ".repeat(1000);
+  for (const open of [openFile, openGrowingFile]) {
+    const path = fileWith(beginning + "a".repeat(200_000));
+    const reader = (await open(path, { untilIdleMs: 50 })).stream.getReader();
+    await reader.read();
+    writeFileSync(path, beginning + "b".repeat(300_000));
+    await assertRejects(() => within(reader.read()), StreamError, "was rewritten");
+    await assertClosed(path);
+  }
+});
+
 test("a file whose bytes are changed in place while it is read is an error", async () => {
   const path = fileWith("a".repeat(200_000));
   const reader = (await openFile(path)).stream.getReader();

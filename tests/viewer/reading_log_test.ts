@@ -1,7 +1,7 @@
 /** Reading a log in a real browser: search, scroll, links to lines, copies. */
 import { setTimeout as delay } from "node:timers/promises";
 import { assert, assertEquals } from "@std/assert";
-import { events } from "../../mod.ts";
+import { statusEvents } from "../../mod.ts";
 import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
 import { eitherRuntime } from "../helpers/cli.ts";
 
@@ -26,7 +26,9 @@ const many = await uploaded(
 
 /** Waits until so many lines can be read. */
 async function until(server: string, id: string, count: number): Promise<void> {
-  for await (const { numberOfLines } of events(id, { server })) if (numberOfLines === count) return;
+  for await (const { numberOfLines } of statusEvents(id, { server })) {
+    if (numberOfLines === count) return;
+  }
 }
 
 async function show(id: string, fragment = "", options = {}): Promise<Viewer> {

@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { contexts, listResources, type ResourceInfo } from "../../client.ts";
+import { listContexts, listResources, type ResourceInfo } from "../../client.ts";
 import { endedWell, TRANSFER_STATUSES, type TransferStatus } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -69,7 +69,7 @@ export const ls: Command = {
     "stream rm $(stream ls -q --since 1h --name core.)",
   ],
   async run(_args, options) {
-    if (options.flag("contexts")) await listContexts(options);
+    if (options.flag("contexts")) await printContexts(options);
     else if (options.flag("watch")) await watch(options);
     else await list(options);
     return EXIT.ok;
@@ -116,7 +116,7 @@ async function watch(options: Options): Promise<void> {
   }
 }
 
-async function listContexts(options: Options): Promise<void> {
+async function printContexts(options: Options): Promise<void> {
   for (const name of ["context", "status", "since", "name", "watch"]) {
     if (options.list(name).length === 0) continue;
     throw new UsageError(`--${name} chooses resources: it does not go with --contexts`);
@@ -125,7 +125,7 @@ async function listContexts(options: Options): Promise<void> {
   const limit = options.number("limit") ?? Infinity;
   const [quiet, json] = [options.flag("quiet"), options.flag("json")];
   const found = [];
-  for await (const context of contexts(server, { token })) {
+  for await (const context of listContexts(server, { token })) {
     if (found.length >= limit) break;
     found.push(context);
     if (json) continue;

@@ -2,7 +2,7 @@
  * `stream wait`.
  * @module
  */
-import { events, getResource, type ResourceInfo, StreamError } from "../../client.ts";
+import { getResource, type ResourceInfo, statusEvents, StreamError } from "../../client.ts";
 import { endedWell, isFinal } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -95,7 +95,7 @@ class Waiting {
     reference: string,
     credentials: { server: string; token: Awaited<ReturnType<typeof credentialsOf>>["token"] },
   ): Promise<void> {
-    const listening = events(reference, {
+    const listening = statusEvents(reference, {
       ...credentials,
       signal: this.signal,
       retryForMs: this.options.number("retry-for"),

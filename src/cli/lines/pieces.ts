@@ -37,14 +37,15 @@ export class Pieces {
     const all = joined(this.#rest, bytes);
     let from = 0;
     for (let at = all.indexOf(LINE_BREAK); at >= 0; at = all.indexOf(LINE_BREAK, from)) {
-      pieces.push(...this.#cut(all.subarray(from, at + 1)));
+      pieces.push(...this.#cut(all.subarray(from, at + 1), true));
       this.#line++;
       this.#isFirst = true;
       from = at + 1;
     }
     const rest = all.subarray(from);
-    const whole = rest.length - rest.length % MAX_PIECE_BYTES;
-    pieces.push(...this.#cut(rest.subarray(0, whole)));
+    // What may be the end of a line is kept: its last piece is told as such, and with the whole line break.
+    const whole = Math.floor(Math.max(0, rest.length - 2) / MAX_PIECE_BYTES) * MAX_PIECE_BYTES;
+    pieces.push(...this.#cut(rest.subarray(0, whole), false));
     this.#rest = rest.slice(whole);
     return pieces;
   }
@@ -56,14 +57,21 @@ export class Pieces {
     return this.#cut(rest, true);
   }
 
-  #cut(bytes: Uint8Array, isEnd = isBroken(bytes)): Piece[] {
+  #cut(bytes: Uint8Array, isEnd: boolean): Piece[] {
     const pieces: Piece[] = [];
-    for (let at = 0; at < bytes.length; at += MAX_PIECE_BYTES) {
+    const length = textLength(bytes);
+    for (let at = 0; at < bytes.length;) {
       const isFirst = this.#isFirst;
       this.#isFirst = false;
-      const end = at + MAX_PIECE_BYTES;
-      const isLast = isEnd && end >= bytes.length;
-      pieces.push({ bytes: bytes.subarray(at, end), line: this.#line, isFirst, isLast });
+      const isRest = at + MAX_PIECE_BYTES >= length;
+      const end = isRest ? bytes.length : at + MAX_PIECE_BYTES;
+      pieces.push({
+        bytes: bytes.subarray(at, end),
+        line: this.#line,
+        isFirst,
+        isLast: isEnd && isRest,
+      });
+      at = end;
     }
     return pieces;
   }

@@ -78,6 +78,7 @@ export class WebSocketChannel implements Channel {
   #over = false;
   #isHeard = false;
   #firstWord: ((isHeard: boolean) => void) | null = null;
+  #closing: Promise<void> | null = null;
 
   private constructor(socket: WebSocket, handler: ChannelHandler) {
     this.#socket = socket;
@@ -95,27 +96,31 @@ export class WebSocketChannel implements Channel {
    * @param path Path and query of the endpoint.
    * @param handler Hears what arrives.
    * @param token Bearer token to present.
+   * @param stop Gives the attempt up.
    * @param withinMs How long that may take, in ms.
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse; {@link UpgradeRefusedError} where a server
-   * is there and takes no WebSocket.
+   * is there and takes no WebSocket; the reason of the signal.
    */
   static async connect(
     base: string,
     path: string,
     handler: ChannelHandler,
     token: BearerToken,
+    stop: AbortSignal,
     withinMs: number = CONNECT_TIMEOUT_MS,
   ): Promise<WebSocketChannel> {
     const url = wsBase(base) + path;
     const channel = new WebSocketChannel(new WebSocket(url, await protocolsWith(token)), handler);
-    const first = await channel.#opens(withinMs);
+    const first = await channel.#opens(withinMs, stop);
     if (first === "open") return channel;
+    stop.throwIfAborted();
     // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
-    const native = await isNative(base, path, token);
+    const native = await isNative(base, path, token, stop);
     if (native && first === "late") throw new UpgradeRefusedError(base);
     const protocols = native ? await protocolsWith(token) : [];
     const second = new WebSocketChannel(new WebSocket(url, protocols), handler);
-    if (await second.#opens(native ? withinMs : CONNECT_TIMEOUT_MS) === "open") return second;
+    if (await second.#opens(native ? withinMs : CONNECT_TIMEOUT_MS, stop) === "open") return second;
+    stop.throwIfAborted();
     throw new UpgradeRefusedError(base);
   }
 
@@ -137,20 +142,24 @@ export class WebSocketChannel implements Channel {
   }
 
   /** Waits until the connection stands. */
-  #opens(withinMs: number): Promise<Opening> {
+  #opens(withinMs: number, stop: AbortSignal): Promise<Opening> {
     const socket = this.#socket;
     return new Promise((resolve) => {
       const settle = (opening: Opening) => {
         clearTimeout(timer);
+        stop.removeEventListener("abort", late);
         socket.onopen = socket.onerror = null;
         socket.onclose = ({ code, reason }) => this.#closed(code, reason);
         if (opening !== "open") this.close("not opened");
         resolve(opening);
       };
-      const timer = setTimeout(() => settle("late"), withinMs);
+      const late = () => settle("late");
+      const timer = setTimeout(late, withinMs);
+      stop.addEventListener("abort", late);
       socket.onopen = () => settle("open");
       socket.onerror = () => settle("refused");
       socket.onclose = () => settle("refused");
+      if (stop.aborted) late();
     });
   }
 
@@ -166,7 +175,11 @@ export class WebSocketChannel implements Channel {
     if (this.#isOpen()) this.#socket.send(bytes as Uint8Array<ArrayBuffer>);
   }
 
-  async close(reason: string): Promise<void> {
+  close(reason: string): Promise<void> {
+    return this.#closing ??= this.#close(reason);
+  }
+
+  async #close(reason: string): Promise<void> {
     this.#finish();
     if (this.#socket.readyState === WebSocket.CLOSED) return;
     await new Promise<void>((resolve) => {
@@ -249,13 +262,19 @@ async function protocolsWith(token: BearerToken): Promise<string[]> {
 /**
  * A WebSocket hides why it was refused; the same request without an upgrade is told.
  * @returns Whether the server is one of ours; it may only just have come back.
- * @throws {StreamError} What the server refused it for.
+ * @throws {StreamError} What the server refused it for; the reason of the signal.
  */
-async function isNative(base: string, path: string, token: BearerToken): Promise<boolean> {
+async function isNative(
+  base: string,
+  path: string,
+  token: BearerToken,
+  stop: AbortSignal,
+): Promise<boolean> {
   try {
-    await request({ service: Service.at(base), token }, path);
+    await request({ service: Service.at(base), token }, path, { cancel: stop });
     return false;
   } catch (error) {
+    stop.throwIfAborted();
     const { code } = error as StreamError;
     if (code === "BAD_REQUEST") return true;
     if (code === "INTERNAL" || error instanceof RefusedError && error.status === 500) return false;

@@ -142,6 +142,10 @@ async function fetchWith(
 interface ShortRequest {
   /** HTTP method; GET by default. */
   method?: string;
+  /** Media type of the answer; whichever the server chooses by default. */
+  accept?: string;
+  /** How long the server may take for all of the answer, in ms; 20 000 by default. */
+  timeoutMs?: number;
   /** Gives the request up. */
   cancel?: AbortSignal;
 }
@@ -152,21 +156,24 @@ interface ShortRequest {
  * @param recipient Whom it goes to.
  * @param path Path and query.
  * @param asking The rest of it.
- * @returns Status and text of the answer, which is no error.
- * @throws {StreamError} UNREACHABLE, or what the server answered.
+ * @returns Status, header fields and text of the answer, which is no error.
+ * @throws {StreamError} UNREACHABLE, also of an answer that breaks off or is late, or what the server answered.
  */
 export async function request(
   recipient: Recipient,
   path: string,
-  { method = "GET", cancel }: ShortRequest = {},
-): Promise<{ status: number; text: string }> {
-  const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  { method = "GET", accept, timeoutMs = ANSWER_TIMEOUT_MS, cancel }: ShortRequest = {},
+): Promise<{ status: number; headers: Headers; text: string }> {
+  const timeout = AbortSignal.timeout(timeoutMs);
   const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel]);
   try {
-    const response = await fetchFrom(recipient, path, { method, signal, followsRedirects: true });
+    const fields = accept === undefined ? undefined : { accept };
+    const asking = { method, headers: fields, signal, followsRedirects: true };
+    const response = await fetchFrom(recipient, path, asking);
+    const { status, headers } = response;
     const { server } = recipient.service;
     const text = await reached(server, addressOf(server, recipient, path), response.text());
-    return { status: response.status, text };
+    return { status, headers, text };
   } catch (error) {
     cancel?.throwIfAborted();
     throw error;

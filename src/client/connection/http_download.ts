@@ -72,19 +72,26 @@ export class HttpDownloadChannel implements Channel {
    * @param location The resource, and the servers that have it.
    * @param token Bearer token to present.
    * @param handler Hears what arrives.
+   * @param stop Gives the attempt up.
    * @throws {StreamError} UNREACHABLE, NOT_FOUND, or another reason of the server.
    */
   static async connect(
     { service, id, access }: Omit<Recipient, "token"> & { id: string },
     token: BearerToken,
     handler: ChannelHandler,
+    stop: AbortSignal,
   ): Promise<HttpDownloadChannel> {
     const channel = new HttpDownloadChannel({ service, token, access }, id, handler);
+    const finish = () => channel.#finish();
+    stop.addEventListener("abort", finish);
+    if (stop.aborted) finish();
     try {
       await channel.#askStatus();
     } catch (error) {
-      await channel.close();
+      finish();
       throw error;
+    } finally {
+      stop.removeEventListener("abort", finish);
     }
     if (!channel.#isFinished) channel.#run(channel.#hearStatuses());
     return channel;

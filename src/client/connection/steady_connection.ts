@@ -13,8 +13,12 @@ export interface Conversation {
   message(message: Message): void;
   /** Takes data. */
   data(bytes: Uint8Array): void;
-  /** Speaks first; resolves when the server agreed to begin, or to go on. */
-  begin(channel: Channel): Promise<void>;
+  /**
+   * Speaks first; resolves when the server agreed to begin, or to go on.
+   * @param channel The connection.
+   * @param stop Says that nobody waits for that any more.
+   */
+  begin(channel: Channel, stop: AbortSignal): Promise<void>;
 }
 
 /** Listener of a steady connection, who speaks on it. */
@@ -65,7 +69,7 @@ export class SteadyConnection {
 
   /** Tries nothing again from now on. */
   stop(): void {
-    this.#stop.abort();
+    this.#stop.abort(new StreamError("ABORTED", "no longer wanted"));
   }
 
   /** Ends the connection that there is, and all attempts. */
@@ -99,6 +103,7 @@ export class SteadyConnection {
   }
 
   async #attempt(): Promise<void> {
+    const { signal: stop } = this.#stop;
     const conversation = this.#speaker.converse();
     const broken = Promise.withResolvers<never>();
     // It may break before anybody waits for that.
@@ -113,11 +118,11 @@ export class SteadyConnection {
         if (hasBegun) this.#lost(end);
         else broken.reject(end);
       },
-    });
+    }, stop);
     this.#open = channel;
     try {
-      if (this.#stop.signal.aborted) throw new StreamError("ABORTED", "no longer wanted");
-      await Promise.race([conversation.begin(channel), broken.promise]);
+      stop.throwIfAborted();
+      await Promise.race([conversation.begin(channel, stop), broken.promise]);
       if (end !== null) throw end;
     } catch (error) {
       this.#open = null;

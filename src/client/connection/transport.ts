@@ -37,8 +37,8 @@ export interface Destination {
   path: string;
   /** Bearer token to present. */
   token: BearerToken;
-  /** Connects by HTTP requests. */
-  byHttp(handler: ChannelHandler): Channel | Promise<Channel>;
+  /** Connects by HTTP requests; a signal gives that up. */
+  byHttp(handler: ChannelHandler, stop: AbortSignal): Channel | Promise<Channel>;
 }
 
 /** Opens the connections of one upload or download. */
@@ -60,23 +60,24 @@ export class Connector {
   /**
    * Connects.
    * @param handler Hears what arrives.
+   * @param stop Gives the attempt up.
    * @throws {StreamError} UNREACHABLE, or the server's reason to refuse.
    */
-  async connect(handler: ChannelHandler): Promise<Channel> {
+  async connect(handler: ChannelHandler, stop: AbortSignal): Promise<Channel> {
     const { token } = this.#destination;
     this.#presented = await token.value();
-    const channel = await this.#connect(handler);
+    const channel = await this.#connect(handler, stop);
     this.#presented = await token.value();
     return channel;
   }
 
-  async #connect(handler: ChannelHandler): Promise<Channel> {
+  async #connect(handler: ChannelHandler, stop: AbortSignal): Promise<Channel> {
     const { service, path, token, byHttp } = this.#destination;
     const server = this.#server = service.server;
     if (this.#transport === "ws") {
-      return await WebSocketChannel.connect(server, path, handler, token);
+      return await WebSocketChannel.connect(server, path, handler, token, stop);
     }
-    if (this.#transport === "http") return await byHttp(handler);
+    if (this.#transport === "http") return await byHttp(handler, stop);
     let reason: StreamError;
     try {
       const channel = await WebSocketChannel.connect(
@@ -84,6 +85,7 @@ export class Connector {
         path,
         handler,
         token,
+        stop,
         FALLBACK_AFTER_MS,
       );
       if (!channel.native || await channel.speaks(FALLBACK_AFTER_MS)) return channel;
@@ -93,7 +95,7 @@ export class Connector {
       if (!(error instanceof UpgradeRefusedError)) throw error;
       reason = error;
     }
-    const channel = await byHttp(handler);
+    const channel = await byHttp(handler, stop);
     this.#transport = "http";
     this.#onFallback?.(reason);
     return channel;

@@ -43,7 +43,7 @@ export interface PushOptions extends RetryOptions, TransportOptions {
    * beside the state of the transfer (PROTOCOL.md 1.3).
    */
   outcome?: () => Outcome | Promise<Outcome>;
-  /** Gives the upload up when it aborts. */
+  /** Gives the upload up when it aborts: it fails with ABORTED, of which the signal's reason is the cause. */
   signal?: AbortSignal;
   /** Connects to servers that do not speak our extensions, e.g. `connectFrames`; none by default, as in browsers. */
   stepTransport?: StepTransport;

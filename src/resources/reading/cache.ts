@@ -37,6 +37,7 @@ export type ResourceView = ResourceRecord & {
 /** A resource that somebody has open, until it is released. */
 export class OpenResource implements AsyncDisposable {
   #release: (() => Promise<void>) | null;
+  #isHandedOn = false;
 
   /** Use `Resources.open`. */
   constructor(
@@ -54,9 +55,14 @@ export class OpenResource implements AsyncDisposable {
     await release?.();
   }
 
-  /** Gives it back. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.release();
+  /** Whoever has it now releases it; the end of the scope that opened it does not. */
+  handOn(): void {
+    this.#isHandedOn = true;
+  }
+
+  /** Gives it back, unless it was handed on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isHandedOn) await this.release();
   }
 }
 

@@ -41,14 +41,13 @@ export async function read(c: Context, parts: StreamParts, said: Read): Promise<
     throw new StreamError("BAD_REQUEST", `live=${said.live} wants an offset: -1 is the beginning`);
   }
   streams.touch(stream);
-  await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await openFor(c, parts, id, stream.view));
+  await using opened = await openFor(c, parts, id, stream.view);
   const { resource } = opened;
   const start = position === "now" ? resource.status.currentSize : position?.byteOffset ?? 0;
   await checkStart(c, parts, stream, resource, start);
   if (said.live === "sse") {
     const response = await sendEvents(c, parts, stream, opened, start, said);
-    stack.move();
+    opened.handOn();
     return response;
   }
   if (position === "now" && said.live === undefined) return tellEnd(c, stream, resource);
@@ -62,7 +61,7 @@ export async function read(c: Context, parts: StreamParts, said: Read): Promise<
     return tellNothing(c, resource, start, said);
   }
   const response = await send(c, parts, stream, opened, start, said);
-  if (response.status !== 304) stack.move();
+  if (response.status !== 304) opened.handOn();
   return response;
 }
 

@@ -8,6 +8,7 @@ import { COMPRESSIBLE_CONTENT_TYPE_REGEX } from "hono/utils/compress";
 import type { ResourceStatus, StreamError } from "../../protocol.ts";
 import {
   followFrom,
+  type OpenResource,
   readFast,
   readRange,
   type Resource,
@@ -88,13 +89,15 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   const part = choosePart(c, record.status, known, asked);
   const coding = compressions.hasRoom ? wanted : "identity";
   const etag = etagOf(record, coding);
-  // What the body needs, until it is over.
-  const held = new AsyncDisposableStack();
-  const release = () => held.disposeAsync();
+  const endCompressing = coding === "gzip" ? compressions.hold() : () => {};
+  let opened: OpenResource | null = null;
+  const release = async () => {
+    endCompressing();
+    await opened?.release();
+  };
   try {
-    if (coding === "gzip") held.defer(compressions.hold());
-    const { resource } = held.use(await openFor(c, parts, id, record));
-    const source = { ...bodyOf(c, resource, part, coding, parts), release };
+    opened = await openFor(c, parts, id, record);
+    const source = { ...bodyOf(c, opened.resource, part, coding, parts), release };
     return await answerWith(c, parts, source, () => {
       c.status(part.contentRange === null ? 200 : 206);
       setCacheHeaders(c, record, etag);

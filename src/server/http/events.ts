@@ -120,8 +120,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
       },
       errors: ["NOT_FOUND", "DELETED", "LIMIT_REACHED"],
       async handle(c, { id, lastEventId: seen = null, text: textBytes }) {
-        await using stack = new AsyncDisposableStack();
-        const opened = stack.use(await openFor(c, parts, id));
+        await using opened = await openFor(c, parts, id);
         const { resource } = opened;
         const { status } = resource;
         checkLife(status, seen?.life);
@@ -131,7 +130,7 @@ export function eventsRoutes(parts: FaceParts): Route[] {
         const chunks = (signal: AbortSignal) => statusEvents(resource, seen, signal, { textBytes });
         const response = await send(c, parts, { chunks, release: () => opened.release() });
         // The body releases it from now on.
-        stack.move();
+        opened.handOn();
         return response;
       },
     }),

@@ -99,8 +99,7 @@ export function linesRoutes(parts: FaceParts): Route[] {
 
 async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Response> {
   const wanted = wantedIn(asked);
-  await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await openFor(c, parts, asked.id));
+  await using opened = await openFor(c, parts, asked.id);
   const { resource } = opened;
   if (asked.time !== undefined) wanted.start = await lineSince(resource, asked.time);
   const window = await locate(resource, wanted);
@@ -113,7 +112,7 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   if (type !== "text/plain") return await asJson(c, resource, window, wanted, asked.times);
   const response = await asText(c, parts, opened, window, wanted);
   // The body releases it from now on.
-  stack.move();
+  opened.handOn();
   return response;
 }
 

@@ -111,8 +111,7 @@ async function send(
   const finder = finderFor({ pattern, regex, ignoreCase });
   const progressMs = progress ? PROGRESS_MS : undefined;
   const bounds: SearchBounds = { from, to, limit, budgetMs: BUDGET_MS, progressMs };
-  await using stack = new AsyncDisposableStack();
-  const opened = stack.use(await openFor(c, parts, id));
+  await using opened = await openFor(c, parts, id);
   const { resource } = opened;
   // A resource that cannot be searched is refused before the answer begins.
   await resource.lineStart(Math.max(0, bounds.from));
@@ -129,7 +128,7 @@ async function send(
     c.header("cache-control", "no-store");
   });
   // The body releases it from now on.
-  stack.move();
+  opened.handOn();
   return response;
 }
 

@@ -4,12 +4,12 @@
  */
 import {
   type AppendedText,
-  events,
   getLines,
   getResource,
   type ResourceStatus,
   type ResourceWithLines,
   search,
+  statusEvents,
   type StreamError,
 } from "../../client.ts";
 import { toStreamError } from "../../protocol.ts";
@@ -79,7 +79,7 @@ export class ResourceSource implements LogSource {
   statuses(signal: AbortSignal, onRetry: OnRetry, onText: OnText): AsyncIterable<ResourceStatus> {
     const { reference, token } = this.address;
     return this.watch?.(signal, onRetry) ??
-      events(reference, { token, signal, onRetry, onText, retryForMs: Infinity });
+      statusEvents(reference, { token, signal, onRetry, onText, retryForMs: Infinity });
   }
 
   lines(start: number, count: number, signal: AbortSignal, times = false): Promise<LoadedLines> {
