@@ -57,14 +57,6 @@ export function logConfigs(
 }
 
 /**
- * Makes the streams of the logs; those that are there stay as they are.
- * @throws {Error} What the engine refuses them with.
- */
-export async function ensureLogs(engine: Engine, options: LogsOptions): Promise<void> {
-  await Promise.all(logConfigs(options).map((config) => engine.addStream(config)));
-}
-
-/**
  * How many streams the logs are spread over.
  * @throws {StreamError} NOT_READY when they are not there yet, WRONG_STATE when another version made them.
  */

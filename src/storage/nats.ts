@@ -97,7 +97,7 @@ export class NatsStorage implements Storage {
 
   /**
    * Opens the logs of an engine.
-   * @param engine The engine, in which `ensureLogs` made their streams.
+   * @param engine The engine, which has the streams of `logConfigs`.
    * @param options Settings.
    * @throws {StreamError} NOT_READY, WRONG_STATE.
    */
