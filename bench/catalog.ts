@@ -24,11 +24,13 @@ export const catalog: Part = {
 };
 
 async function measure(bench: Bench, name: string, directory: string): Promise<void> {
-  for (let count = 0; count < bench.size(5, 3, 1); count++) {
+  const starts = bench.size(5, 3, 1);
+  for (let count = 1; count <= starts; count++) {
     const server = await bench.startServer(directory);
     try {
       bench.add(`${name}, start`, "ms", server.startMs);
-      if (count > 0) continue;
+      // What this registers is left unfinished, and a later start would have to take it over.
+      if (count < starts) continue;
       await measureServer(bench, name, server);
       bench.add(`${name}, RSS`, "MB", new Meter(server.pid).read().rssMB);
     } finally {

@@ -3,8 +3,8 @@
  * @module
  */
 import {
-  connect,
   credsAuthenticator,
+  InvalidArgumentError,
   type NatsConnection,
   TimeoutError,
 } from "@nats-io/transport-node";
@@ -17,6 +17,7 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
+import { connectClient } from "./transport.ts";
 
 /** A member that does not answer so often is left for another one. */
 const PING_MS = 500;
@@ -124,6 +125,25 @@ export class Engine {
     return this.#isConnected;
   }
 
+  /**
+   * Makes sure that what others store is heard here: a refused subscription is told to nobody otherwise.
+   * @param subjects What is subscribed to later, with wildcards.
+   * @throws {StreamError} FORBIDDEN.
+   */
+  async checkHearing(subjects: readonly string[]): Promise<void> {
+    for (const subject of subjects) {
+      let refusal: Error | null = null;
+      const callback = (error: Error | null) => void (refusal ??= error);
+      const subscription = this.nc.subscribe(subject, { callback });
+      await this.nc.flush();
+      subscription.unsubscribe();
+      if (refusal === null) continue;
+      throw new StreamError("FORBIDDEN", `the engine lets this account not hear ${subject}`, {
+        cause: refusal,
+      });
+    }
+  }
+
   /** The engine answered something. */
   answered(): void {
     this.#answeredAtMs = performance.now();
@@ -178,6 +198,11 @@ export function isFull(error: unknown): boolean {
   return error instanceof JetStreamApiError && FULL.includes(error.code);
 }
 
+/** Whether a member takes no message that is so long, and the client did not even send it. */
+export function isTooLong(error: unknown): boolean {
+  return error instanceof InvalidArgumentError;
+}
+
 /** Codes of the engine: a stream is full, its store is, its account is. */
 const FULL = [10077, 10047, 10023];
 
@@ -210,7 +235,7 @@ export interface EngineOptions {
  */
 export async function connectEngine({ servers, credentials }: EngineOptions): Promise<Engine> {
   try {
-    const nc = await connect({
+    const nc = await connectClient({
       servers: [...servers],
       name: "stream",
       timeout: REACHED_MS,

@@ -163,7 +163,7 @@ export class FileWriter implements LogWriter {
     this.#indexed = entries;
     this.#counter.restore({ size: end, lineBreaks: entries, endOfLastLine: end });
     ftruncateSync(this.index, entries * INDEX_ENTRY_BYTES);
-    const buffer = new Uint8Array(SCAN_BYTES);
+    const buffer = new Uint8Array(Math.min(SCAN_BYTES, this.size - end));
     for (let at = end; at < this.size;) {
       const count = readSync(this.data, buffer, 0, Math.min(buffer.length, this.size - at), at);
       if (count === 0) throw new Error(`the file ended at ${at}, not at ${this.size}`);
@@ -175,7 +175,11 @@ export class FileWriter implements LogWriter {
 
   /** Entries from the first on that rise and stay within the data. */
   #risingEntries(): number {
-    const buffer = new Uint8Array(INDEX_BUFFER_ENTRIES * INDEX_ENTRY_BYTES);
+    const bufferBytes = Math.min(
+      fstatSync(this.index!).size,
+      INDEX_BUFFER_ENTRIES * INDEX_ENTRY_BYTES,
+    );
+    const buffer = new Uint8Array(bufferBytes);
     let last = -1;
     for (let entries = 0;;) {
       const count = readSync(this.index!, buffer, 0, buffer.length, entries * INDEX_ENTRY_BYTES);
@@ -185,7 +189,7 @@ export class FileWriter implements LogWriter {
         if (entry <= last || entry >= this.size) return entries;
         last = entry;
       }
-      if (whole < INDEX_BUFFER_ENTRIES) return entries;
+      if (whole === 0) return entries;
     }
   }
 

@@ -80,10 +80,11 @@ export class NatsReader implements LogReader {
     this.#fetch(first, last);
     for (let index = first; index <= last; index++) {
       const entry = this.#index.at(index);
-      const data = (await this.#data(entry)).subarray(0, entry.byteCount);
       const from = Math.max(0, byteOffset - entry.byteOffset);
-      const piece = data.subarray(from, end - entry.byteOffset);
-      bytes.set(piece, entry.byteOffset + from - byteOffset);
+      await this.#look(entry, (data) => {
+        const piece = data.subarray(from, end - entry.byteOffset);
+        bytes.set(piece, entry.byteOffset + from - byteOffset);
+      });
     }
     if (byteOffset === this.#readUntil) this.#readAhead(last + 1);
     this.#readUntil = end;
@@ -95,13 +96,14 @@ export class NatsReader implements LogReader {
     if (!this.#lineAccess) throw tooShort(wanted, 0);
     await this.#reach(({ lineBreaks }) => lineBreaks > index, Infinity, wanted);
     const entry = this.#index.at(this.#index.ofLineBreak(index));
-    const data = (await this.#data(entry)).subarray(0, entry.byteCount);
-    let at = -1;
-    for (let left = index - entry.lineBreaks; left >= 0; left--) {
-      at = data.indexOf(LINE_BREAK, at + 1);
-      if (at === -1) throw damaged(entry);
-    }
-    return entry.byteOffset + at;
+    return await this.#look(entry, (data) => {
+      let at = -1;
+      for (let left = index - entry.lineBreaks; left >= 0; left--) {
+        at = data.indexOf(LINE_BREAK, at + 1);
+        if (at === -1) throw damaged(entry);
+      }
+      return entry.byteOffset + at;
+    });
   }
 
   async arrivals(byteOffsets: readonly number[]): Promise<(number | null)[]> {
@@ -121,9 +123,12 @@ export class NatsReader implements LogReader {
     await this.#reach(({ size }) => size >= byteOffset, byteOffset, `a look at ${byteOffset}`);
     if (byteOffset === 0) return { size: 0, lineBreaks: 0, isLineOpen: false };
     const entry = this.#index.at(this.#index.ofByte(byteOffset - 1));
-    const data = (await this.#data(entry)).subarray(0, byteOffset - entry.byteOffset);
     const { byteOffset: size, lineBreaks } = entry;
-    return stateBehind({ size, lineBreaks, isLineOpen: false }, data, this.#lineAccess);
+    const before = { size, lineBreaks, isLineOpen: false };
+    return await this.#look(entry, (data) => {
+      const part = data.subarray(0, byteOffset - size);
+      return stateBehind(before, part, this.#lineAccess);
+    });
   }
 
   close(): Promise<void> {
@@ -252,13 +257,14 @@ export class NatsReader implements LogReader {
     this.#cache.add(this.#key(position), Promise.resolve(data), data.length);
   }
 
-  /** Bytes of a message. */
-  #data(entry: IndexEntry): Promise<Uint8Array> {
-    const known = this.#cache.get(this.#key(entry.position));
-    if (known !== undefined) return known;
-    const reading = this.#readOne(entry);
-    this.#cache.add(this.#key(entry.position), reading, entry.byteCount);
-    return reading;
+  /** Looks at the bytes of a message, and is done with them on return. */
+  #look<T>(entry: IndexEntry, look: (data: Uint8Array) => T): Promise<T> {
+    const key = this.#key(entry.position);
+    if (!this.#cache.has(key)) this.#cache.add(key, this.#readOne(entry), entry.byteCount);
+    return this.#cache.look(key, (data) => {
+      if (data.length < entry.byteCount) throw damaged(entry);
+      return look(data.subarray(0, entry.byteCount));
+    });
   }
 
   /** Begins to read messages that are not there, several at a time. */
@@ -272,7 +278,7 @@ export class NatsReader implements LogReader {
     };
     for (let index = first; index <= last; index++) {
       const entry = this.#index.at(index);
-      if (this.#cache.get(this.#key(entry.position)) !== undefined) end();
+      if (this.#cache.has(this.#key(entry.position))) end();
       else {
         if (run.length > 0 && segmentOf(run[0].position) !== segmentOf(entry.position)) end();
         run.push(entry);

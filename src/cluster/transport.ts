@@ -1,0 +1,32 @@
+/**
+ * The client of the engine, with long messages as {@link LongMessages} makes them.
+ * @module
+ */
+import {
+  type ConnectionOptions,
+  type NatsConnection,
+  NatsConnectionImpl,
+  setTransportFactory,
+} from "@nats-io/transport-node";
+import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
+import { giveBack } from "../byte_queue.ts";
+import { LongMessages } from "./long_messages.ts";
+
+/**
+ * Connects a client, as `connect` of `@nats-io/transport-node` does (3.4).
+ * @param options Where to, and how.
+ */
+export function connectClient(options: ConnectionOptions): Promise<NatsConnection> {
+  setTransportFactory({ factory: () => new Transport(), dnsResolveFn: nodeResolveHost });
+  return NatsConnectionImpl.connect(options);
+}
+
+class Transport extends NodeTransport {
+  override async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
+    const messages = new LongMessages();
+    for await (const chunk of this.iterate()) {
+      const isShared = yield* messages.take(chunk);
+      if (!isShared) giveBack(chunk);
+    }
+  }
+}
