@@ -1,9 +1,11 @@
 /** An engine that refuses something: connections for a while, long messages for good. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { connectEngine } from "../../src/cluster/engine.ts";
+import { Transport } from "../../src/cluster/transport.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { eventually } from "../helpers/frames/connection.ts";
@@ -77,4 +79,16 @@ test("an account that may not hear what others store is told at the start", asyn
     const { message } = await assertFails("FORBIDDEN", () => NatsStorage.open(engine));
     assertEquals(message.includes(subject), true, message);
   }
+});
+
+test("a connection that was let go of ends nothing when it breaks", async () => {
+  const member = createServer(() => {}).listen(0, "127.0.0.1");
+  await once(member, "listening");
+  const { port } = member.address() as AddressInfo;
+  const socket = await new Transport().dial({ hostname: "127.0.0.1", port });
+  socket.removeAllListeners();
+  // Without anybody who hears that, it is thrown.
+  socket.emit("error", new Error("read ECONNRESET"));
+  socket.destroy();
+  member.close();
 });
