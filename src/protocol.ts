@@ -58,7 +58,7 @@ export {
 } from "./protocol/names.ts";
 export { checkOutcome, endedWell, type Outcome } from "./protocol/outcomes.ts";
 export { httpBase, parseReference, type ResourceLocation, wsBase } from "./protocol/references.ts";
-export type { Flat, Kinds, Optional, Required, ValueOf } from "./protocol/shapes.ts";
+export type { Flat, Kinds, OptionalName, RequiredName, ValueOf } from "./protocol/shapes.ts";
 export {
   checkLife,
   checkStart,

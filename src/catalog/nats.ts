@@ -26,6 +26,7 @@ import {
   shardOf,
 } from "../cluster/engine.ts";
 import { isFinal, StreamError, toStreamError } from "../protocol.ts";
+import { changesOf } from "../cluster/buckets.ts";
 import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
 import {
   contextKey,
@@ -52,6 +53,8 @@ const ATTEMPTS = 20;
 const MOST_DOUBTS = 10_000;
 /** Records whose last change is remembered: more than there are uploads at a time. */
 const MOST_OWN = 2000;
+/** What is new is refused from here on: a bucket without room takes neither changes nor deletions. */
+const MOST_FILLED = 0.9;
 /** Key of the time. */
 const TIME_KEY = "time";
 
@@ -124,6 +127,7 @@ export class NatsCatalog implements Catalog {
     const records = RECORD_BUCKETS.map((name) => new Bucket(engine, name, waitMs));
     const contexts = new Bucket(engine, CONTEXT_BUCKET, waitMs);
     const settings = new Bucket(engine, SETTINGS_BUCKET, waitMs);
+    await engine.checkHearing([...records, contexts].map(({ name }) => changesOf(name)));
     const lives = new Map<Bucket, string>();
     const ends = new Map<string, { life: string; sequence: number }>();
     for (const bucket of [...records, contexts]) {
@@ -164,6 +168,7 @@ export class NatsCatalog implements Catalog {
   /** Adds a record; one that is made although this fails is removed as soon as it shows. */
   async create(record: ResourceRecord): Promise<void> {
     const { id, createdAtMs } = record;
+    this.#checkRoom(this.#bucketOf(id));
     const value = encodeRecord(record);
     const change = this.#nameChange();
     let expected = 0;
@@ -176,6 +181,15 @@ export class NatsCatalog implements Catalog {
       expected = outcome.found?.sequence ?? 0;
     }
     throw new StreamError("CONFLICT", `the resource ${id} exists already`);
+  }
+
+  /** @throws {StreamError} QUOTA_EXCEEDED. */
+  #checkRoom(bucket: Bucket): void {
+    if (this.#feeds.get(bucket)!.filled < MOST_FILLED) return;
+    throw new StreamError(
+      "QUOTA_EXCEEDED",
+      `bucket ${bucket.name} of the engine is nearly full: delete something, or give it more max_bytes`,
+    );
   }
 
   /** Whoever wanted a record is told that it was not made. */
@@ -249,6 +263,7 @@ export class NatsCatalog implements Catalog {
   async createContext(id: string, attributes: ContextAttributes = {}): Promise<UploadContext> {
     const known = await this.getContext(id);
     if (known !== null) return known;
+    this.#checkRoom(this.#contexts);
     const made = { id, createdAtMs: Date.now(), closedAtMs: null, attributes: { ...attributes } };
     const key = contextKey(id);
     const outcome = await this.#contexts.write(key, 0, encodeContext(made), this.#nameChange());

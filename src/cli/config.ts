@@ -21,6 +21,7 @@ import {
   table,
   UsageError,
 } from "./command.ts";
+import { reasonOf } from "../reasons.ts";
 import { printLine, visibleJson } from "./output/output.ts";
 
 /**
@@ -108,10 +109,10 @@ function load(path: string, isWanted: boolean): TomlTable | null {
     if (!isUtf8(bytes)) throw new Error("it is not UTF-8");
     return parse(bytes.toString());
   } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    if (code === "ENOENT" && !isWanted) return null;
-    const [reason] = error instanceof TomlError ? message.trim().split("\n") : [message];
-    const place = error instanceof TomlError ? `, line ${error.line}` : "";
+    if ((error as { code?: string }).code === "ENOENT" && !isWanted) return null;
+    const isMalformed = error instanceof TomlError;
+    const reason = isMalformed ? error.message.trim().split("\n")[0] : reasonOf(error);
+    const place = isMalformed ? `, line ${error.line}` : "";
     throw new UsageError(`the configuration ${path}${place} cannot be read: ${reason}`);
   }
 }

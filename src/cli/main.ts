@@ -91,8 +91,9 @@ async function dispatch([name, ...argv]: string[]): Promise<number> {
   return await command.run(read.args, read.options);
 }
 
-async function help([name]: string[]): Promise<number> {
-  return await print(name === undefined ? await overview() : commandHelp(await find(name)));
+async function help([name = "help"]: string[]): Promise<number> {
+  const isOverview = ["help", "--help", "-h"].includes(name);
+  return await print(isOverview ? await overview() : commandHelp(await find(name)));
 }
 
 async function find(name: string): Promise<Command> {

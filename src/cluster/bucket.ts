@@ -8,9 +8,9 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { headers } from "@nats-io/transport-node";
-import { JetStreamApiError } from "@nats-io/jetstream";
+import { JetStreamApiError, type StoredMsg } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import { type Engine, isFull, notAnswering } from "./engine.ts";
+import { type Engine, isFull, isTooLong, notAnswering } from "./engine.ts";
 import { Probes } from "./probes.ts";
 
 /** How long a deletion is told to nodes that were away, in days of 24 hours. */
@@ -19,6 +19,8 @@ export const MARKER_HOURS = 7 * 24;
 /** After so long without an answer a request is made again. */
 const ANSWER_MS = 1000;
 const AGAIN_MS = 50;
+/** Code of an answer that there is nothing. */
+const NONE = 404;
 /** Values that are read together. */
 const MOST_AT_ONCE = 1000;
 
@@ -190,16 +192,30 @@ export class Bucket {
 
   /** All values that some member has; for buckets of a few. */
   async all(): Promise<{ key: string; value: Uint8Array }[]> {
-    const found: { key: string; value: Uint8Array }[] = [];
-    const messages = await this.#engine.jsm.direct.getLastMessagesFor(this.stream, {
-      multi_last: [`${this.#prefix}>`],
-      batch: MOST_AT_ONCE,
-    });
-    for await (const { subject, seq, header, data } of messages) {
-      const { value } = entryOf(seq, header, data);
-      if (value !== null) found.push({ key: this.keyOf(subject), value });
+    const found = new Map<string, Uint8Array | null>();
+    for (let next = 1;;) {
+      const stored = await this.#batch(next);
+      for (const { subject, seq, header, data } of stored) {
+        found.set(this.keyOf(subject), entryOf(seq, header, data).value);
+        next = seq + 1;
+      }
+      if (stored.length < MOST_AT_ONCE) break;
     }
-    return found;
+    return [...found].flatMap(([key, value]) => value === null ? [] : [{ key, value }]);
+  }
+
+  /** Messages from a sequence on; the last one of each key is all there is. (By key no more than 1024 are told.) */
+  async #batch(seq: number): Promise<StoredMsg[]> {
+    const stored: StoredMsg[] = [];
+    const options = { seq, batch: MOST_AT_ONCE };
+    const messages = await this.#engine.jsm.direct.getBatch(this.stream, options);
+    try {
+      for await (const message of messages) stored.push(message);
+    } catch (error) {
+      // That there are none is told as an error, too.
+      if (stored.length > 0 || (error as { code?: number }).code !== NONE) throw error;
+    }
+    return stored;
   }
 
   /** Makes a step as often as it takes, for a bounded time: what stalls goes on. */
@@ -232,7 +248,7 @@ export class Bucket {
         { cause: error },
       );
     }
-    if (code === TOO_LARGE) {
+    if (code === TOO_LARGE || isTooLong(error)) {
       throw new StreamError("STORAGE_FAILED", `a record is too large for bucket ${this.name}`, {
         cause: error,
       });

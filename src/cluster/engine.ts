@@ -2,7 +2,12 @@
  * The engine that nodes of a cluster share: NATS JetStream (https://docs.nats.io/nats-concepts/jetstream).
  * @module
  */
-import { credsAuthenticator, type NatsConnection, TimeoutError } from "@nats-io/transport-node";
+import {
+  credsAuthenticator,
+  InvalidArgumentError,
+  type NatsConnection,
+  TimeoutError,
+} from "@nats-io/transport-node";
 import {
   jetstream,
   JetStreamApiError,
@@ -120,6 +125,25 @@ export class Engine {
     return this.#isConnected;
   }
 
+  /**
+   * Makes sure that what others store is heard here: a refused subscription is told to nobody otherwise.
+   * @param subjects What is subscribed to later, with wildcards.
+   * @throws {StreamError} FORBIDDEN.
+   */
+  async checkHearing(subjects: readonly string[]): Promise<void> {
+    for (const subject of subjects) {
+      let refusal: Error | null = null;
+      const callback = (error: Error | null) => void (refusal ??= error);
+      const subscription = this.nc.subscribe(subject, { callback });
+      await this.nc.flush();
+      subscription.unsubscribe();
+      if (refusal === null) continue;
+      throw new StreamError("FORBIDDEN", `the engine lets this account not hear ${subject}`, {
+        cause: refusal,
+      });
+    }
+  }
+
   /** The engine answered something. */
   answered(): void {
     this.#answeredAtMs = performance.now();
@@ -172,6 +196,11 @@ export class Engine {
 /** Whether the engine refused something because it has no room. */
 export function isFull(error: unknown): boolean {
   return error instanceof JetStreamApiError && FULL.includes(error.code);
+}
+
+/** Whether a member takes no message that is so long, and the client did not even send it. */
+export function isTooLong(error: unknown): boolean {
+  return error instanceof InvalidArgumentError;
 }
 
 /** Codes of the engine: a stream is full, its store is, its account is. */

@@ -24,6 +24,9 @@ const PAUSE_MS = 100;
 /** Largest payload of one message of a log; it fits the engine's usual limit of 1 MiB. */
 export const MESSAGE_BYTES: number = 512 * 1024;
 
+/** What a member must take as one message: one of a log, with what it tells besides its bytes. */
+export const LEAST_PAYLOAD_BYTES: number = MESSAGE_BYTES + 64 * 1024;
+
 /** Size and safety of the logs. */
 export interface LogsOptions {
   /** Members that have each of them. */
@@ -54,14 +57,6 @@ export function logConfigs(
 }
 
 /**
- * Makes the streams of the logs; those that are there stay as they are.
- * @throws {Error} What the engine refuses them with.
- */
-export async function ensureLogs(engine: Engine, options: LogsOptions): Promise<void> {
-  await Promise.all(logConfigs(options).map((config) => engine.addStream(config)));
-}
-
-/**
  * How many streams the logs are spread over.
  * @throws {StreamError} NOT_READY when they are not there yet, WRONG_STATE when another version made them.
  */
@@ -74,10 +69,19 @@ export async function shardsOf(engine: Engine): Promise<number> {
       "the engine does not know the streams of a cluster: see stream cluster init",
     );
   }
-  if (format === FORMAT) return Number(shards);
+  if (format === FORMAT) return checkPayload(engine, Number(shards));
   throw new StreamError(
     "WRONG_STATE",
     `the engine holds data of format ${format}, this program knows ${FORMAT}`,
+  );
+}
+
+function checkPayload({ nc }: Engine, shards: number): number {
+  const { server_name: name, max_payload: bytes } = nc.info!;
+  if (bytes >= LEAST_PAYLOAD_BYTES) return shards;
+  throw new StreamError(
+    "WRONG_STATE",
+    `member ${name} takes messages of ${bytes} bytes at most: set its max_payload to 1MB`,
   );
 }
 

@@ -2,6 +2,7 @@
  * The client of the engine, with long messages as {@link LongMessages} makes them.
  * @module
  */
+import type { Socket } from "node:net";
 import {
   type ConnectionOptions,
   type NatsConnection,
@@ -21,7 +22,16 @@ export function connectClient(options: ConnectionOptions): Promise<NatsConnectio
   return NatsConnectionImpl.connect(options);
 }
 
-class Transport extends NodeTransport {
+/** A connection of the client. */
+export class Transport extends NodeTransport {
+  /** A socket that was let go of may still tell that it broke: where nobody hears that, the process ends (seen on Deno). */
+  override async dial(where: { hostname: string; port: number }): Promise<Socket> {
+    const socket = await super.dial(where);
+    const forget = socket.removeAllListeners.bind(socket);
+    socket.removeAllListeners = (...events: [string?]) => forget(...events).on("error", () => {});
+    return socket;
+  }
+
   override async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     const messages = new LongMessages();
     for await (const chunk of this.iterate()) {

@@ -252,7 +252,18 @@ export function checkMessage(value: NamedMessage): Message {
   return value as Message;
 }
 
-/** Whether a message of this name is part of the protocol. */
+/**
+ * Whether a message of this name is part of the protocol.
+ *
+ * @param name What stands in `@`.
+ *
+ * @example
+ * ```ts
+ * import { isMessageName } from "@stream/live/protocol";
+ *
+ * console.log(isMessageName("Follow"), isMessageName("Mark")); // true false
+ * ```
+ */
 export function isMessageName(name: string): boolean {
   return CHECKS.has(name);
 }

@@ -38,15 +38,15 @@ export type ValueOf<S> = S extends keyof Kinds ? Kinds[S]
   : S extends readonly ["list of", infer Item] ? ValueOf<Item>[]
   : S extends readonly ["null or", infer Other] ? ValueOf<Other> | null
   : Flat<
-    & { -readonly [Name in keyof S as Required<Name>]: ValueOf<S[Name]> }
-    & { -readonly [Name in keyof S as Optional<Name>]?: ValueOf<S[Name]> }
+    & { -readonly [Name in keyof S as RequiredName<Name>]: ValueOf<S[Name]> }
+    & { -readonly [Name in keyof S as OptionalName<Name>]?: ValueOf<S[Name]> }
   >;
 
 /** Name of a property that must be there. */
-export type Required<Name> = Name extends `${string}?` ? never : Name;
+export type RequiredName<Name> = Name extends `${string}?` ? never : Name;
 
 /** Name of a property that may be missing, without its mark. */
-export type Optional<Name> = Name extends `${infer Plain}?` ? Plain : never;
+export type OptionalName<Name> = Name extends `${infer Plain}?` ? Plain : never;
 
 /** One object type in place of an intersection. */
 export type Flat<T> = { [Name in keyof T]: T[Name] };

@@ -10,6 +10,7 @@ import {
   checkMetadata,
   type DigestAlgorithm,
   DIGESTS,
+  failureOf,
   type ResourceMetadata,
   type ResourceStatus,
   StreamError,
@@ -180,7 +181,7 @@ class LocalUpload extends UploadShell {
     this.#publish({
       transferStatus: "FAILED",
       numberOfLines: this.#lines?.total ?? null,
-      failure: error.message,
+      failure: failureOf(error),
     });
     this.fail(error);
   }

@@ -97,12 +97,14 @@ export class NatsStorage implements Storage {
 
   /**
    * Opens the logs of an engine.
-   * @param engine The engine, in which `ensureLogs` made their streams.
+   * @param engine The engine, which has the streams of `logConfigs`.
    * @param options Settings.
    * @throws {StreamError} NOT_READY, WRONG_STATE.
    */
   static async open(engine: Engine, options: NatsStorageOptions = {}): Promise<NatsStorage> {
-    return new NatsStorage(engine, await shardsOf(engine), options);
+    const shards = await shardsOf(engine);
+    await engine.checkHearing([placeOf("*", shards).live, ownerSubject("*")]);
+    return new NatsStorage(engine, shards, options);
   }
 
   /** Whether there is no connection to the engine, or somebody waits for it longer than usual. */

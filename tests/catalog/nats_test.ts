@@ -322,3 +322,30 @@ test("what passed since the time was kept is no more than the engine says, whate
   await catalog.keepTime({ steadyMs: laterMs, wallMs: laterMs });
   assertEquals((await catalog.lastTime()).wallMs, laterMs);
 });
+
+test("a bucket that is nearly full takes nothing new: changes and deletions still have room", async () => {
+  await using place = await emptyPlace();
+  const { jsm } = place.engine;
+  let isFull = false;
+  const info: typeof jsm.streams.info = async (...given) => {
+    const found = await jsm.streams.info(...given);
+    const { state, config } = found;
+    return isFull ? { ...found, state: { ...state, bytes: config.max_bytes * 0.95 } } : found;
+  };
+  const streams = override(jsm.streams, { info });
+  const engine = override(place.engine, { jsm: override(jsm, { streams }) });
+  const catalog = await place.catalog({ engine });
+  const there = record();
+  await catalog.create(there);
+  await catalog.createContext("there");
+  isFull = true;
+  await catalog.caughtUp();
+  await assertFails("QUOTA_EXCEEDED", () => catalog.create(record()));
+  await assertFails("QUOTA_EXCEEDED", () => catalog.createContext("new"));
+  assertEquals((await catalog.createContext("there")).id, "there");
+  await catalog.update(there.id, 0, { size: 1 });
+  assertEquals(await catalog.delete(there.id), true);
+  isFull = false;
+  await catalog.caughtUp();
+  await catalog.create(record());
+});

@@ -2,6 +2,7 @@
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { assertEquals, assertLess } from "@std/assert";
+import { JetStreamApiError } from "@nats-io/jetstream";
 import type { NatsCatalog } from "../../src/catalog/nats.ts";
 import type { Engine } from "../../src/cluster/engine.ts";
 import { placeOf } from "../../src/cluster/logs.ts";
@@ -207,4 +208,21 @@ test("what is deleted is gone at once, and its bytes go when the engine takes th
   const { stream, subject } = placeOf(id, SHARDS);
   const { streams } = node.engine.jsm;
   while (await streams.getMessage(stream, { last_by_subj: subject }) !== null) await delay(10);
+});
+
+test("what is deleted makes room in a stream that is full", async () => {
+  await using node = await startNode();
+  const { js, jsm: { streams } } = node.engine;
+  const { id } = JSON.parse((await node.ask("PUT", "/resources?name=a", {}, "a")).text);
+  const publish = js.publish.bind(js);
+  const full = { code: 503, err_code: 10077, description: "maximum bytes exceeded" };
+  js.publish = async (subject, ...given) => {
+    if (/^(log|idx)\./.test(subject)) throw new JetStreamApiError(full);
+    return await publish(subject, ...given);
+  };
+  const refused = await node.ask("PUT", "/resources?name=b", {}, "b");
+  assertEquals([refused.status, JSON.parse(refused.text).code], [413, "QUOTA_EXCEEDED"]);
+  assertEquals((await node.ask("DELETE", `/resources/${id}`)).status, 204);
+  const { stream, subject } = placeOf(id, SHARDS);
+  assertEquals(await streams.getMessage(stream, { last_by_subj: subject }), null);
 });

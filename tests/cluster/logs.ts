@@ -1,6 +1,6 @@
 /** Logs in an engine that all tests of a process share; ids keep them apart. */
 import type { Engine } from "../../src/cluster/engine.ts";
-import { ensureLogs } from "../../src/cluster/logs.ts";
+import { logConfigs } from "../../src/cluster/logs.ts";
 import { NatsStorage, type NatsStorageOptions } from "../../src/storage/nats.ts";
 import { type EngineCluster, sharedCluster } from "./engine.ts";
 
@@ -42,7 +42,8 @@ export class EngineLogs implements AsyncDisposable {
 /** Makes the streams of an engine. */
 export async function withLogs(cluster: EngineCluster): Promise<EngineCluster> {
   const engine = await cluster.connect();
-  await ensureLogs(engine, { replicas: 3, logBytes: LOG_BYTES, shards: SHARDS });
+  const configs = logConfigs({ replicas: 3, logBytes: LOG_BYTES, shards: SHARDS });
+  await Promise.all(configs.map((config) => engine.addStream(config)));
   await engine.close();
   return cluster;
 }

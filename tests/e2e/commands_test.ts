@@ -126,12 +126,13 @@ for (const kind of kinds) {
       assertEquals([code, stderr], [0, ""], args.join(" "));
       return stdout;
     };
-    const [overview, sameOverview, version] = await Promise.all([
+    const [overview, same, sameAgain, version] = await Promise.all([
       ask("help"),
       ask("--help"),
+      ask("help", "--help"),
       ask("--version"),
     ]);
-    assertEquals([sameOverview, version], [overview, `stream ${VERSION}\n`]);
+    assertEquals([same, sameAgain, version], [overview, overview, `stream ${VERSION}\n`]);
     const commands: string[] = overview.match(/(?<=^ {2})[a-z]+(?= {2})/gm) ?? [];
     assertEquals(COMMANDS.filter((command) => !commands.includes(command)), []);
     for (const code of [0, 1, 2, 3, 4, 5, 130]) {

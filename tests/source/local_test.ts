@@ -174,7 +174,7 @@ test("an aborted upload is FAILED and keeps what arrived", async () => {
   assertEquals(contentOf(upload), "first\nsec");
   const { transferStatus, currentSize, numberOfLines, failure } = upload.status;
   assertEquals([transferStatus, currentSize, numberOfLines], ["FAILED", 9, 2]);
-  assertEquals(failure, cause.message);
+  assertEquals(failure, `ABORTED: ${cause.message}`);
 });
 
 test("an abort waits for the write that is under way", async () => {

@@ -46,6 +46,7 @@ export class Feed {
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #unhear: () => void;
   #caughtUpAtMs = performance.now();
+  #filled = 0;
   #closed = false;
 
   /**
@@ -83,6 +84,11 @@ export class Feed {
     return this.#sequence;
   }
 
+  /** How full the bucket was when the leader was asked last: 1 for no room. */
+  get filled(): number {
+    return this.#filled;
+  }
+
   /** For how long it may have missed something, in ms. */
   get lagMs(): number {
     return performance.now() - this.#caughtUpAtMs;
@@ -94,8 +100,9 @@ export class Feed {
    */
   async caughtUp(): Promise<void> {
     const askedAtMs = performance.now();
-    const { state, created } = await this.#engine.jsm.streams.info(this.#bucket.stream);
+    const { state, created, config } = await this.#engine.jsm.streams.info(this.#bucket.stream);
     if (created !== this.#life) throw lost(this.#bucket);
+    this.#filled = config.max_bytes > 0 ? state.bytes / config.max_bytes : 0;
     await this.reached(state.last_seq);
     this.#caughtUpAtMs = askedAtMs;
   }

@@ -40,7 +40,7 @@ export interface Move {
  * @param streams All streams.
  * @returns The moves, each to a member that has the stream and is up to date.
  */
-export function movesFor(streams: readonly StreamInfo[]): Move[] {
+function movesFor(streams: readonly StreamInfo[]): Move[] {
   const led = new Map<string, Set<string>>();
   for (const { config, cluster } of streams) {
     for (const { name } of cluster?.replicas ?? []) if (!led.has(name)) led.set(name, new Set());

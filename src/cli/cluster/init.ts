@@ -5,7 +5,7 @@
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { bucketConfigs } from "../../cluster/buckets.ts";
 import { connectEngine, type Engine } from "../../cluster/engine.ts";
-import { logConfigs, shardsOf } from "../../cluster/logs.ts";
+import { LEAST_PAYLOAD_BYTES, logConfigs, shardsOf } from "../../cluster/logs.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
 import { type Options, UsageError } from "../command.ts";
@@ -25,6 +25,8 @@ const LEAST_RECORD_BYTES = 64 * 1024 * 1024;
 interface Member {
   name: string;
   version: string;
+  /** Length of the longest message that it takes. */
+  payloadBytes: number;
 }
 
 /** Settings of a member, as its monitoring tells them (`/varz`). */
@@ -85,15 +87,20 @@ async function membersAt({ servers, credentials }: EngineOptions): Promise<Membe
   const members = new Map<string, Member>();
   for (const server of servers) {
     const engine = await connectEngine({ servers: [server], credentials });
-    const { server_name: name, version, jetstream } = engine.nc.info!;
+    const { server_name: name, version, jetstream, max_payload: payloadBytes } = engine.nc.info!;
     await engine.close();
-    if (jetstream) members.set(name, { name, version });
+    if (jetstream) members.set(name, { name, version, payloadBytes });
   }
   return [...members.values()];
 }
 
 function checkMembers(members: readonly Member[], { replicas }: Wishes): void {
-  for (const { name, version } of members) {
+  for (const { name, version, payloadBytes } of members) {
+    if (payloadBytes < LEAST_PAYLOAD_BYTES) {
+      throw refused(
+        `member ${name} takes messages of ${payloadBytes} bytes at most: set its max_payload to 1MB`,
+      );
+    }
     const [major, minor] = version.split(".").map(Number);
     const [oldestMajor, oldestMinor] = OLDEST_VERSION;
     if (major > oldestMajor || major === oldestMajor && minor >= oldestMinor) continue;

@@ -8,6 +8,9 @@ import { type Command, EXIT, SERVER_OPTION, UsageError } from "../command.ts";
 import { printLine, visibleJson } from "../output/output.ts";
 import { resourceOf } from "../references.ts";
 
+/** No server makes a link that holds longer (PROTOCOL.md 8.3), in ms. */
+const MAX_EXPIRES_MS = 604_800_000;
+
 /** Makes a link. */
 export const share: Command = {
   name: "share",
@@ -29,7 +32,9 @@ export const share: Command = {
   ],
   async run([text], options) {
     const expiresMs = options.number("expires") ?? 3_600_000;
-    if (expiresMs < 1000) throw new UsageError("--expires must be 1s or longer");
+    if (expiresMs < 1000 || expiresMs > MAX_EXPIRES_MS) {
+      throw new UsageError("--expires is from 1s to 7d");
+    }
     const { reference, ...credentials } = await resourceOf(options, text);
     const expiresInS = Math.floor(expiresMs / 1000);
     const link = await shareResource(reference, { ...credentials, expiresInS });

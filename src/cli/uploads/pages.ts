@@ -41,7 +41,7 @@ export async function pageOf(
  * @param page The page of one of its resources.
  * @param contextId Id of the context.
  */
-export function contextPage(page: string, contextId: string): string {
+function contextPage(page: string, contextId: string): string {
   return page.replace(/\/[^/]+$/, `?context=${encodeURIComponent(contextId)}`);
 }
 

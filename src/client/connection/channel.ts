@@ -181,7 +181,10 @@ export class WebSocketChannel implements Channel {
 
   async #close(reason: string): Promise<void> {
     this.#finish();
-    if (this.#socket.readyState === WebSocket.CLOSED) return;
+    const { readyState } = this.#socket;
+    // Nothing was sent that could be lost, and Node (22) tells no end of one that was not open yet.
+    if (readyState === WebSocket.CONNECTING) return this.#socket.close();
+    if (readyState === WebSocket.CLOSED) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
       this.#socket.onclose = () => {

@@ -10,7 +10,7 @@ import { isTransient } from "./service.ts";
 /** How long a lost connection is tried again, unless the caller says otherwise, in ms. */
 export const RETRY_FOR_MS = 600_000;
 /** The same for a first connection, in ms: a server that starts at the same time is waited for, a wrong address is not. */
-export const FIRST_RETRY_FOR_MS = 5000;
+const FIRST_RETRY_FOR_MS = 5000;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 10_000;
 

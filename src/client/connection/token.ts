@@ -71,7 +71,7 @@ export function tokenFor(
  * @returns The token.
  * @throws {StreamError} BAD_REQUEST.
  */
-export function checkToken(token: string): string {
+function checkToken(token: string): string {
   if (/^[\w.~-]{1,8192}$/.test(token)) return token;
   throw new StreamError("BAD_REQUEST", "that is no token: it has characters that no token has");
 }

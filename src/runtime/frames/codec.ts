@@ -29,7 +29,7 @@ export interface Violation {
 export type Role = "server" | "client";
 
 /** RFC 6455, 7.1.5: a close frame without a code. */
-export const NO_STATUS = 1005;
+const NO_STATUS = 1005;
 
 const PROTOCOL_ERROR = 1002;
 const INVALID_TEXT = 1007;

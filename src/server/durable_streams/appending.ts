@@ -223,7 +223,7 @@ async function toClosed(
 }
 
 /** @throws {StreamError} CONFLICT. */
-export function checkType(c: Context, { contentType }: StreamFacts): void {
+function checkType(c: Context, { contentType }: StreamFacts): void {
   const given = contentTypeIn(c) ?? "";
   if (mediaTypeOf(given) === mediaTypeOf(contentType)) return;
   throw new StreamError("CONFLICT", `the stream is ${contentType}, the append ${given}`);

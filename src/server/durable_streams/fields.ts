@@ -72,7 +72,7 @@ const DIGEST_PARAMETERS = {
 };
 
 /** The stream that the path names. */
-export const PATH_PARAMETER = {
+const PATH_PARAMETER = {
   path: restOfPath("path", "path of the stream, or the id of any resource"),
 };
 

@@ -31,7 +31,7 @@ export interface SaidOffset {
 export type Position = SaidOffset | "now";
 
 /** Where every stream begins. */
-export const BEGINNING: SaidOffset = { life: null, byteOffset: 0 };
+const BEGINNING: SaidOffset = { life: null, byteOffset: 0 };
 
 /** The text of an offset. */
 export function offsetOf(life: string, byteOffset: number): string {

@@ -143,7 +143,7 @@ async function endOf(
 }
 
 /** Bytes in one piece. */
-export async function readWhole(resource: Resource, from: number, to: number): Promise<Uint8Array> {
+async function readWhole(resource: Resource, from: number, to: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(to - from);
   for (let at = from; at < to;) {
     const piece = await resource.read(at, to - at);

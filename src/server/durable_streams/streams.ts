@@ -254,7 +254,7 @@ function foreignFacts({ metadata: { mimeType } }: ResourceView): StreamFacts {
 }
 
 /** There is no such stream. */
-export function noStream(): StreamError {
+function noStream(): StreamError {
   return new StreamError("NOT_FOUND", "there is no such stream: PUT creates one");
 }
 

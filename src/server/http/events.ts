@@ -276,7 +276,7 @@ export async function* contextEvents(
  * @param heartbeatMs Time between two comments when nothing happens, in ms.
  * @param limits News that may wait; a reader with more is told to connect again.
  */
-export async function* listEvents(
+async function* listEvents(
   { resources, references }: { resources: Resources; references: References },
   contextId: string | undefined,
   base: string,

@@ -15,7 +15,7 @@ import type {
   StoredMsg,
 } from "@nats-io/jetstream";
 import type { MsgHdrs } from "@nats-io/transport-node";
-import { type Engine, isFull, notAnswering } from "../../cluster/engine.ts";
+import { type Engine, isFull, isTooLong, notAnswering } from "../../cluster/engine.ts";
 import { type LogPlace, placeIn } from "../../cluster/logs.ts";
 import type { Probes } from "../../cluster/probes.ts";
 import { StreamError } from "../../protocol.ts";
@@ -155,6 +155,7 @@ export class LogExchange {
         );
         return seq;
       } catch (error) {
+        if (isTooLong(error)) throw tooLong(data.length);
         // A look is cheap: what is to be stored is sent again when there is a leader to take it.
         const lookMs = Math.min(LEADER_MS, Math.max(LAST_LOOK_MS, deadline.leftMs));
         const last = await this.#insist(() => within(lookMs, this.#lastByLeader()), deadline);
@@ -272,9 +273,19 @@ export class LogExchange {
     await pause(ms, this.patience.signal);
   }
 
-  /** A sequence behind everything that was stored before this was called. */
+  /** A sequence behind everything that was stored before this was called; in a stream that is full, as its leader knows. */
   async mark(): Promise<number> {
-    return await this.#insist(() => this.#probe());
+    return await this.#insist(async () => {
+      try {
+        return await this.#probe();
+      } catch (error) {
+        // It takes no probe, and must be given room all the same.
+        if (!isFull(error)) throw error;
+        const { streams } = this.engine.jsm;
+        const { state } = await this.engine.request(() => streams.info(this.place.stream));
+        return state.last_seq + 1;
+      }
+    });
   }
 
   /**
@@ -453,6 +464,13 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 function decoded(message: StoredMessage | null): LogMessage | null {
   return message === null ? null : decodeMessage(message);
+}
+
+function tooLong(byteCount: number): StreamError {
+  return new StreamError(
+    "STORAGE_FAILED",
+    `the engine takes no message of ${byteCount} bytes: set the max_payload of its members to 1MB`,
+  );
 }
 
 function full(): StreamError {

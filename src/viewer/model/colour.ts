@@ -8,7 +8,7 @@ import { DEFAULT_COLOUR, type Style } from "./style.ts";
 export type Theme = "light" | "dark";
 
 /** Smallest contrast between text and what is behind it. */
-export const MIN_CONTRAST = 4.5;
+const MIN_CONTRAST = 4.5;
 
 /** Red, green and blue, 0 to 255. */
 type Rgb = readonly [number, number, number];

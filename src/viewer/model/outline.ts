@@ -80,7 +80,7 @@ function sectionMark(
 }
 
 /** Tells whether a line tells of an error; one that counts none does not. */
-export function isError(line: string): boolean {
+function isError(line: string): boolean {
   return ERROR.test(line) && !NEGATED.test(line);
 }
 

@@ -32,7 +32,7 @@ export type Find = (
 ) => AsyncGenerator<Match, SearchStep, void>;
 
 /** Hits kept; beyond them only those near what is shown are looked for. */
-export const MAX_HITS = 100_000;
+const MAX_HITS = 100_000;
 const REQUEST_HITS = 10_000;
 
 /** One search. */

@@ -144,7 +144,7 @@ export function Problem({ error, retry }: { error: StreamError; retry: () => voi
 }
 
 /** Takes a token, for this tab only. */
-export function TokenForm({ done }: { done: () => void }) {
+function TokenForm({ done }: { done: () => void }) {
   const input = useRef<HTMLInputElement>(null);
   const submit = (event: Event) => {
     event.preventDefault();

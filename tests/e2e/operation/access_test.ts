@@ -281,6 +281,7 @@ either("what is wrong with tokens on the command line is named", async () => {
     [["serve", "--step-contexts", "any"], 2, "neither known nor make"],
     [["ls", "--token-file", "nowhere"], 1, "nowhere"],
     [["share", "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11", "--expires", "1ms"], 2, "--expires"],
+    [["share", "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11", "--expires", "8d"], 2, "--expires"],
   ];
   for (const [args, code, message] of wrong) {
     const exit = await workspace.run(own, args);

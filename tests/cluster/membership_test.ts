@@ -1,0 +1,24 @@
+/** Which nodes are there, as they say themselves. */
+import { test } from "node:test";
+import { assertEquals } from "@std/assert";
+import { headers } from "@nats-io/transport-node";
+import { Membership, nodesOf } from "../../src/cluster/nodes.ts";
+import { emptyPlace } from "../catalog/in_cluster.ts";
+
+const INFO = { version: "1", startedAtMs: 1, uploads: 0, state: "SERVING", lagMs: 0 } as const;
+
+test("the nodes that are there are known, however many have just left", async () => {
+  await using place = await emptyPlace();
+  const { engine } = place;
+  assertEquals(await nodesOf(engine), { nodes: [], onDuty: null });
+  const marker = headers();
+  marker.set("KV-Operation", "PURGE");
+  const left = Array.from({ length: 1100 }, (_, at) => `$KV.nodes.node.left-${at}`);
+  await Promise.all(left.map((key) => engine.js.publish(key, "", { headers: marker })));
+  const node = new Membership(engine, "node-1", () => INFO);
+  await node.said();
+  const { nodes, onDuty } = await nodesOf(engine);
+  assertEquals([nodes.map(({ id }) => id), onDuty], [["node-1"], "node-1"]);
+  await node.close();
+  assertEquals(await nodesOf(engine), { nodes: [], onDuty: null });
+});
