@@ -7,7 +7,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Catalog } from "../../catalog.ts";
 import { NatsCatalog } from "../../catalog/nats.ts";
-import { connectEngine } from "../../cluster/engine.ts";
+import { connectEngine, type Engine } from "../../cluster/engine.ts";
 import { checkNodeId, Membership } from "../../cluster/nodes.ts";
 import { sharedSecret } from "../../cluster/settings.ts";
 import { StreamError, VERSION } from "../../protocol.ts";
@@ -77,82 +77,116 @@ export async function openNode(options: Options, directory: string): Promise<Clu
   try {
     const storage = await NatsStorage.open(engine);
     const catalog = await NatsCatalog.open(engine, { path: join(directory, COPY_NAME) });
-    const startedAtMs = Date.now();
-    let membership: Membership | null = null;
-    let tokens: TokenCopy | null = null;
-    let state: "SERVING" | "DRAINING" = "SERVING";
-    return {
-      storage,
-      catalog,
-      settings: {
-        nodeId: id,
-        leaseMs: LEASE_MS,
-        isOnDuty: () => membership?.isOnDuty ?? false,
-        // An append is acknowledged when the engine has it.
-        durability: "disk",
-        gauges: [
-          {
-            name: "stream_engine_connected",
-            help: "Whether a member of the engine is connected.",
-            measure: () => Number(engine.isConnected),
-          },
-          {
-            name: "stream_engine_stalled",
-            help: "Whether appends wait for longer than usual.",
-            measure: () => Number(storage.isStalled),
-          },
-          {
-            name: "stream_spare_moves",
-            help: "How often an upload went on in its other stream, as nobody took anything.",
-            measure: () => storage.moves,
-          },
-          {
-            name: "stream_catalog_lag_seconds",
-            help: "At most so long ago the copy of the catalog had everything.",
-            measure: () => catalog.lagMs / 1000,
-          },
-          {
-            name: "stream_node_on_duty",
-            help: "Whether this node does what only one does: retention.",
-            measure: () => Number(membership?.isOnDuty ?? false),
-          },
-        ],
-      },
-      linkKey: () => sharedSecret(engine, "link-key", LINK_KEY_BYTES),
-      async sharedTokens() {
-        const path = join(directory, TOKENS_NAME);
-        tokens = await TokenCopy.open(engine, path);
-        return path;
-      },
-      join(address, uploads) {
-        const info = () => ({
-          version: VERSION,
-          address,
-          startedAtMs,
-          uploads: uploads(),
-          state,
-          lagMs: catalog.lagMs,
-        });
-        membership = new Membership(engine, id, info);
-      },
-      async drain() {
-        state = "DRAINING";
-        await membership?.sayNow();
-      },
-      others: () => membership!.others(),
-      endMs: END_MS,
-      async close() {
-        await membership?.close();
-        await tokens?.close();
-        await storage.close();
-        await catalog.close();
-        await engine.close();
-      },
-    };
+    return new OpenNode({ id, directory, engine, storage, catalog });
   } catch (error) {
     await engine.close();
     throw error;
   }
+}
+
+interface NodeParts {
+  id: string;
+  directory: string;
+  engine: Engine;
+  storage: NatsStorage;
+  catalog: NatsCatalog;
+}
+
+class OpenNode implements ClusterNode {
+  readonly storage: Storage;
+  readonly catalog: Catalog;
+  readonly settings: ClusterNode["settings"];
+  readonly endMs = END_MS;
+  readonly #parts: NodeParts;
+  readonly #startedAtMs = Date.now();
+  #membership: Membership | null = null;
+  #tokens: TokenCopy | null = null;
+  #state: "SERVING" | "DRAINING" = "SERVING";
+
+  constructor(parts: NodeParts) {
+    this.#parts = parts;
+    this.storage = parts.storage;
+    this.catalog = parts.catalog;
+    const isOnDuty = () => this.#membership?.isOnDuty ?? false;
+    this.settings = {
+      nodeId: parts.id,
+      leaseMs: LEASE_MS,
+      isOnDuty,
+      // An append is acknowledged when the engine has it.
+      durability: "disk",
+      gauges: gaugesOf(parts, isOnDuty),
+    };
+  }
+
+  linkKey(): Promise<Uint8Array> {
+    return sharedSecret(this.#parts.engine, "link-key", LINK_KEY_BYTES);
+  }
+
+  async sharedTokens(): Promise<string> {
+    const path = join(this.#parts.directory, TOKENS_NAME);
+    this.#tokens = await TokenCopy.open(this.#parts.engine, path);
+    return path;
+  }
+
+  join(address: string | undefined, uploads: () => number): void {
+    const { engine, id, catalog } = this.#parts;
+    this.#membership = new Membership(engine, id, () => ({
+      version: VERSION,
+      address,
+      startedAtMs: this.#startedAtMs,
+      uploads: uploads(),
+      state: this.#state,
+      lagMs: catalog.lagMs,
+    }));
+  }
+
+  async drain(): Promise<void> {
+    this.#state = "DRAINING";
+    await this.#membership?.sayNow();
+  }
+
+  others(): Promise<string[]> {
+    return this.#membership!.others();
+  }
+
+  async close(): Promise<void> {
+    const { engine, storage, catalog } = this.#parts;
+    await this.#membership?.close();
+    await this.#tokens?.close();
+    await storage.close();
+    await catalog.close();
+    await engine.close();
+  }
+}
+
+function gaugesOf({ engine, storage, catalog }: NodeParts, isOnDuty: () => boolean): HostGauge[] {
+  return [
+    {
+      name: "stream_engine_connected",
+      help: "Whether a member of the engine is connected.",
+      measure: () => Number(engine.isConnected),
+    },
+    {
+      name: "stream_engine_stalled",
+      help: "Whether appends wait for longer than usual.",
+      measure: () => Number(storage.isStalled),
+    },
+    {
+      name: "stream_spare_moves",
+      help: "How often an upload went on in its other stream, as nobody took anything.",
+      measure: () => storage.moves,
+    },
+    {
+      name: "stream_catalog_lag_seconds",
+      help: "At most so long ago the copy of the catalog had everything.",
+      measure: () => catalog.lagMs / 1000,
+    },
+    {
+      name: "stream_node_on_duty",
+      help: "Whether this node does what only one does: retention.",
+      measure: () => Number(isOnDuty()),
+    },
+  ];
 }
 
 /** A node that starts again has the same id: what it left unfinished is its own. */
