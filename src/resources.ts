@@ -15,7 +15,6 @@ import type {
   UploadContext,
 } from "./catalog.ts";
 import {
-  checkLife,
   checkMetadata,
   DIGESTS,
   isFinal,
@@ -29,7 +28,8 @@ import { Contexts } from "./resources/contexts.ts";
 import { CreditPool } from "./resources/writing/credit.ts";
 import { type EventFilter, type ResourceEvent, ResourceEvents } from "./resources/events.ts";
 import { Health } from "./resources/health.ts";
-import { findRecord, notFound } from "./resources/find.ts";
+import { Deletion } from "./resources/deletion.ts";
+import { findRecord } from "./resources/find.ts";
 import { type OpenResource, ResourceCache, type ResourceView } from "./resources/reading/cache.ts";
 import { type Meter, NO_METER } from "./resources/meter.ts";
 import { Admission } from "./resources/writing/admission.ts";
@@ -54,7 +54,7 @@ import { type RetentionOptions, sweep } from "./resources/retention.ts";
 import type { DeleteOptions, ServerResources } from "./resources/server_resources.ts";
 import { SteadyClock } from "./resources/steady_clock.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
-import { lifeOf, statusOf } from "./resources/status.ts";
+import { statusOf } from "./resources/status.ts";
 import type { Storage } from "./storage.ts";
 
 export type { ContextAttributes, ContextQuery, UploadContext } from "./catalog.ts";
@@ -134,8 +134,6 @@ const RESUME_WINDOW_MS = 60_000;
 const KEEP_TIME_MS = 60_000;
 /** Time between two looks for resources that need not be kept. */
 const SWEEP_MS = 60_000;
-/** Deletions of which nobody knows whether they were made. */
-const MOST_UNDELETED = 10_000;
 
 /** All resources of a server. */
 export class Resources implements ServerResources {
@@ -152,9 +150,8 @@ export class Resources implements ServerResources {
   readonly #handover: Handover;
   readonly #registrar: Registrar;
   readonly #recovery: Recovery;
+  readonly #deletion: Deletion;
   readonly #health = new Health();
-  /** Records that could not be deleted, or nobody knows whether they were, by the names of their lives. */
-  readonly #undeleted = new Set<string>();
   readonly #unwatch: () => void;
   readonly #clock: SteadyClock;
   #timekeeper: ReturnType<typeof setInterval> | undefined;
@@ -210,6 +207,7 @@ export class Resources implements ServerResources {
       options.requireContext,
     );
     this.#recovery = new Recovery({ catalog, cache, lease, handover });
+    this.#deletion = new Deletion({ catalog, storage, cache, handover });
     this.#unwatch = catalog.watch((change) => this.#changed(change));
     const reservedBytes = admission.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
@@ -298,48 +296,8 @@ export class Resources implements ServerResources {
     return records.map((record) => this.#cache.view(record));
   }
 
-  async delete(id: string, { force = false, life }: DeleteOptions = {}): Promise<void> {
-    // What is believed of the one before is no reason not to delete this one.
-    this.#cache.forget(id);
-    const record = await this.get(id);
-    checkLife(record.status, life);
-    if (!isFinal(record.status.transferStatus)) {
-      if (!force) {
-        throw new StreamError(
-          "WRONG_STATE",
-          `resource ${id} is still being uploaded: wait for its end, or force it (stream rm --force)`,
-        );
-      }
-      const cause = "the upload was ended by whoever runs the server, and is deleted";
-      await this.#handover.end(id, new StreamError("DELETED", cause));
-    }
-    // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
-    const existed = await this.#deleteRecord(record);
-    await this.#cache.deleted(id, record.createdAtMs);
-    if (!existed) throw notFound(id);
-    await this.#deleteLog(record);
-  }
-
-  async #deleteRecord(record: ResourceRecord): Promise<boolean> {
-    try {
-      return await this.#catalog.delete(record.id, record.createdAtMs);
-    } catch (error) {
-      // It may be deleted all the same: then its log is, too, when that shows.
-      if (this.#undeleted.size >= MOST_UNDELETED) {
-        this.#undeleted.delete(this.#undeleted.values().next().value!);
-      }
-      this.#undeleted.add(nameOf(record));
-      throw error;
-    }
-  }
-
-  async #deleteLog(record: ResourceRecord): Promise<void> {
-    try {
-      await this.#storage.delete(record.id, lifeOf(record));
-    } catch (error) {
-      // Nobody finds it any more, and its bytes go when they can.
-      if (toStreamError(error).code !== "NOT_READY") throw error;
-    }
+  delete(id: string, options: DeleteOptions = {}): Promise<void> {
+    return this.#deletion.delete(id, options);
   }
 
   /**
@@ -494,7 +452,7 @@ export class Resources implements ServerResources {
     if (is === null) {
       void this.#cache.deleted(id, createdAtMs);
       this.#handover.deleted(was!);
-      if (this.#undeleted.delete(nameOf(was!))) void this.#deleteLog(was!).catch(() => {});
+      this.#deletion.deleted(was!);
       // A registration that was taken back was never told of.
       if (!this.#registrar.isRegistering(id)) this.#events.emit({ type: "deleted", id, contextId });
       return;
@@ -532,11 +490,6 @@ export class Resources implements ServerResources {
       this.#clock.certainMs,
     );
   }
-}
-
-/** Name of one life of a resource. */
-function nameOf(record: ResourceRecord): string {
-  return `${record.id} ${lifeOf(record)}`;
 }
 
 /** Whether a record shows another status than before; a claim or a renewed lease alone does not. */
