@@ -174,7 +174,8 @@ export async function push(
  * @param resumeToken What `resumeToken` of the upload was.
  * @param options Signal and retries.
  * @returns The upload. Its source is written from the beginning: what the server has is checked, not sent again.
- * @throws {StreamError} UNREACHABLE, NOT_FOUND, NOT_OWNER; WRONG_STATE when the resume window is over.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, NOT_OWNER; WRONG_STATE when the resume window is over. The upload fails
+ * with CONFLICT when its source ends before what the server has: another source can go on then.
  *
  * @example
  * ```ts
