@@ -11,6 +11,13 @@ import { flush } from "./output/stderr.ts";
 /** Records looked at together. */
 const PAGE = 100;
 
+/** A log without a record that is younger may be of an upload that is just being registered, in ms. */
+export const ORPHAN_AGE_MS = 60_000;
+/** What becomes of such a log. */
+export const LEFT = "left, as it is not a minute old";
+/** Before it is told it is looked for once more after so long. */
+export const REGISTERED_WITHIN_MS = 1000;
+
 /** What a log really holds. */
 export interface Facts {
   /** Its bytes. */

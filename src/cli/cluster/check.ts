@@ -14,14 +14,19 @@ import { createDigest } from "../../digest.ts";
 import { toStreamError } from "../../protocol.ts";
 import { lifeOf } from "../../resources.ts";
 import { NatsStorage } from "../../storage/nats.ts";
-import { CheckReport, type Facts, type ReportSettings } from "../check_report.ts";
+import {
+  CheckReport,
+  type Facts,
+  LEFT,
+  ORPHAN_AGE_MS,
+  REGISTERED_WITHIN_MS,
+  type ReportSettings,
+} from "../check_report.ts";
 import type { Options } from "../command.ts";
 import { withEngine } from "./engine.ts";
 
 const READ_BYTES = 1024 * 1024;
 const LINE_BREAK = 0x0a;
-/** An upload that is just being registered has its record after so long. */
-const REGISTERED_WITHIN_MS = 1000;
 
 /**
  * Checks everything that is finished.
@@ -62,9 +67,10 @@ async function checkAll(parts: Parts, settings: ReportSettings): Promise<number>
     await report.compare(record, facts);
   }
   const unknown = await unknownLogs(parts);
-  for (const id of unknown) {
-    await report.problem(id, "no record names this log", "deleted");
-    if (settings.repair) await parts.storage.delete(id);
+  for (const { id, ageMs } of unknown) {
+    const isYoung = ageMs < ORPHAN_AGE_MS;
+    await report.problem(id, "no record names this log", isYoung ? LEFT : "deleted");
+    if (settings.repair && !isYoung) await parts.storage.delete(id);
   }
   await report.sum(unknown.length);
   return report.problems;
@@ -112,19 +118,28 @@ async function inspect(
   return { size: at, lines, digest: digest?.value() ?? null };
 }
 
-/** Logs without a record that are older than a registration takes. */
-async function unknownLogs({ engine, catalog }: Parts): Promise<string[]> {
+/** A log that no record names. */
+interface UnknownLog {
+  readonly id: string;
+  /** Since something was last stored in it, by the clocks of the engine. */
+  readonly ageMs: number;
+}
+
+async function unknownLogs({ engine, catalog }: Parts): Promise<UnknownLog[]> {
+  const { streams } = engine.jsm;
   const shards = await shardsOf(engine);
-  const found = new Set<string>();
+  const found: UnknownLog[] = [];
   for (let shard = 0; shard < shards; shard++) {
-    const info = await engine.jsm.streams.info(streamOf(shard), { subjects_filter: "log.>" });
-    for (const subject of Object.keys(info.state.subjects ?? {})) {
+    const stream = streamOf(shard);
+    const { state, ts } = await streams.info(stream, { subjects_filter: "log.>" });
+    for (const subject of Object.keys(state.subjects ?? {})) {
       const id = subject.slice(subject.lastIndexOf(".") + 1);
-      if (await catalog.get(id) === null) found.add(id);
+      if (await catalog.get(id) !== null) continue;
+      const last = await streams.getMessage(stream, { last_by_subj: subject });
+      if (last !== null) found.push({ id, ageMs: Date.parse(ts!) - Date.parse(last.timestamp) });
     }
   }
-  if (found.size > 0) await sleep(REGISTERED_WITHIN_MS);
-  const ids = [...found];
-  const known = await Promise.all(ids.map((id) => catalog.get(id)));
-  return ids.filter((_, at) => known[at] === null);
+  if (found.length > 0) await sleep(REGISTERED_WITHIN_MS);
+  const known = await Promise.all(found.map(({ id }) => catalog.get(id)));
+  return found.filter((_, at) => known[at] === null);
 }

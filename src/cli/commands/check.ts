@@ -8,7 +8,13 @@ import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { createDigest } from "../../digest.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import { ageMs, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
-import { CheckReport, type ReportSettings } from "../check_report.ts";
+import {
+  CheckReport,
+  LEFT,
+  ORPHAN_AGE_MS,
+  REGISTERED_WITHIN_MS,
+  type ReportSettings,
+} from "../check_report.ts";
 import { type Command, EXIT, QUIET_OPTION, UsageError } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
 import { rebuildRecord } from "../rebuild.ts";
@@ -79,11 +85,6 @@ interface CheckSettings extends ReportSettings {
   rebuild: boolean;
 }
 
-/** A log without a record that is younger than this may be an upload which is just being registered: it is not moved. */
-const ORPHAN_AGE_MS = 60_000;
-/** Before it is told it is looked for once more after so long. */
-const REGISTERED_WITHIN_MS = 1000;
-
 /** A catalog that knows nothing at all was lost. */
 const NOT_MOVED = "left, as the catalog is empty: was it lost? --rebuild makes records";
 
@@ -146,7 +147,7 @@ class CheckRun {
     await new Promise((resolve) => setTimeout(resolve, REGISTERED_WITHIN_MS));
     for (const log of young) {
       if (await isKnown(this.directory, this.catalog, log) || await ageMs(log) === null) continue;
-      await this.#orphan(log, isCatalogEmpty ? NOT_MOVED : "left, as it is not a minute old");
+      await this.#orphan(log, isCatalogEmpty ? NOT_MOVED : LEFT);
     }
   }
 
