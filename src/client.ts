@@ -20,7 +20,7 @@
  * ```
  * @module
  */
-import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
+import { checkOffsets, ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
 import { noServer, request, requestJson } from "./client/connection/http.ts";
 import { StepUpload } from "./client/upload/step_upload.ts";
 import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
@@ -251,6 +251,7 @@ export function follow(
   let reader: ReadableStreamDefaultReader<Uint8Array>;
   return new ReadableStream<Uint8Array>({
     async start() {
+      checkOffsets({ from, to });
       download = await open(reference, { ...options, signal: ending });
       reader = download.read({ from, to }).getReader();
     },
