@@ -20,7 +20,12 @@
  * ```
  * @module
  */
-import { checkOffsets, ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
+import {
+  checkOffsets,
+  ClientDownload,
+  type Download,
+  type ReadOptions,
+} from "./client/download.ts";
 import { noServer, request, requestJson } from "./client/connection/http.ts";
 import { StepUpload } from "./client/upload/step_upload.ts";
 import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";

@@ -173,7 +173,7 @@ for (const kind of kinds) {
       assertEquals(wrong.code, 1);
       assertMatch(
         wrong.stderr,
-        /the server has \d+ bytes of this upload; the source has 7: .*can still go on \(CONFLICT\)\n$/,
+        /the server has \d+ bytes of this upload; the source has 7: .*nothing was changed \(CONFLICT\)\n$/,
       );
       assertEquals((await workspace.status(own, reference)).transferStatus, "IN_PROGRESS");
       const right = await workspace.run(kind, ["push", path, ...resume]);

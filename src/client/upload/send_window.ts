@@ -93,7 +93,7 @@ export class SendWindow {
   checkWhole(): void {
     if (this.#accepted >= this.#known) return;
     const message = `the server has ${this.#known} bytes of this upload; the source has ` +
-      `${this.#accepted}: it is not the same one, which can still go on`;
+      `${this.#accepted}: it is not the same one, and nothing was changed`;
     throw new StreamError("CONFLICT", message);
   }
 }
