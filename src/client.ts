@@ -20,7 +20,12 @@
  * ```
  * @module
  */
-import { ClientDownload, type Download, type ReadOptions } from "./client/download.ts";
+import {
+  checkOffsets,
+  ClientDownload,
+  type Download,
+  type ReadOptions,
+} from "./client/download.ts";
 import { noServer, request, requestJson } from "./client/connection/http.ts";
 import { StepUpload } from "./client/upload/step_upload.ts";
 import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
@@ -174,7 +179,8 @@ export async function push(
  * @param resumeToken What `resumeToken` of the upload was.
  * @param options Signal and retries.
  * @returns The upload. Its source is written from the beginning: what the server has is checked, not sent again.
- * @throws {StreamError} UNREACHABLE, NOT_FOUND, NOT_OWNER; WRONG_STATE when the resume window is over.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, NOT_OWNER; WRONG_STATE when the resume window is over. The upload fails
+ * with CONFLICT when its source ends before what the server has: another source can go on then.
  *
  * @example
  * ```ts
@@ -250,6 +256,7 @@ export function follow(
   let reader: ReadableStreamDefaultReader<Uint8Array>;
   return new ReadableStream<Uint8Array>({
     async start() {
+      checkOffsets({ from, to });
       download = await open(reference, { ...options, signal: ending });
       reader = download.read({ from, to }).getReader();
     },

@@ -67,6 +67,7 @@ export interface Download {
    * Bytes as they are checkpointed. Ends when the range or the resource does, whether COMPLETED or FAILED: see `status`.
    * One stream of a download can be read at a time; cancelling it closes the download.
    * @param options Which bytes, all by default, and whose their memory is.
+   * @throws {StreamError} BAD_REQUEST for an offset that is no whole number from 0 on; nothing is closed then.
    */
   read(options?: DownloadReadOptions): ReadableStream<Uint8Array>;
   /**
@@ -176,6 +177,7 @@ export class ClientDownload implements Download {
   read(
     { from = 0, to, reuseBuffer = false }: DownloadReadOptions = {},
   ): ReadableStream<Uint8Array> {
+    checkOffsets({ from, to });
     this.#checkIdle();
     const reading = new Reading(from, to ?? null, reuseBuffer);
     this.#reading = reading;
@@ -191,6 +193,7 @@ export class ClientDownload implements Download {
     startingLineIndex: number,
     linesCount: number,
   ): AsyncGenerator<string, void, void> {
+    checkOffsets({ startingLineIndex, linesCount });
     const end = startingLineIndex + linesCount;
     let position: LinePosition | null = { lineIndex: startingLineIndex, byteOffset: 0 };
     let piece = "";
@@ -225,6 +228,7 @@ export class ClientDownload implements Download {
   }
 
   async locateLines(startingLineIndex: number, linesCount: number): Promise<LineRange> {
+    checkOffsets({ linesCount });
     const located: MessageOf<"LinesLocated"> = await this.#request({
       "@": "LocateLines",
       startingLineIndex,
@@ -366,6 +370,17 @@ export class ClientDownload implements Download {
     this.#asked = null;
     this.#status?.end();
     this.#reading?.wake();
+  }
+}
+
+/**
+ * Checks what counts from 0, before a server is asked.
+ * @throws {StreamError} BAD_REQUEST that names the argument.
+ */
+export function checkOffsets(values: Record<string, number | undefined>): void {
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined || Number.isSafeInteger(value) && value >= 0) continue;
+    throw new StreamError("BAD_REQUEST", `${name} is ${value}: it counts from 0, in whole numbers`);
   }
 }
 

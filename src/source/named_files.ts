@@ -22,18 +22,29 @@ export interface NamedFilesOptions extends Omit<GrowingFileOptions, "from"> {
   waitMs?: number;
   /** Called when there is no file at the path, once until there is one. */
   onMissing?: () => void;
+  /** Called before a file that others came before which nobody read; without it they end all with this error. */
+  onMissed?: (missed: StreamError) => void;
+}
+
+/** A file to be read later. */
+interface Waiting {
+  file: OpenFile;
+  came: Date;
+  /** Those between it and the one before it, which were let go; null when there are none. */
+  missed: { count: number; from: Date; to: Date } | null;
 }
 
 /**
  * Follows a path: each file that is there, from its beginning, one after the other, every byte of a file before the next
  * (rename and create, a link that moves on). A file that is truncated and written anew counts as another one; what was
- * written since the last read is lost then, as it is nowhere any more.
+ * written since the last read is lost then, as it is nowhere any more. Files that come while 64 wait are missed, all but
+ * the newest.
  *
  * @param path The path.
  * @param options What ends it, and how long a file is waited for.
  * @returns The files as sources; each has to be read to its end before the next is asked for.
- * @throws {StreamError} SOURCE_FAILED when no file comes in time or before its producer is done, or one cannot be read;
- * ABORTED when it is stopped before there is one.
+ * @throws {StreamError} SOURCE_FAILED when no file comes in time or before its producer is done, one cannot be read, or
+ * some were missed; ABORTED when it is stopped before there is one.
  */
 export async function* openNamedFiles(
   path: string,
@@ -55,9 +66,9 @@ export async function* openNamedFiles(
   }
 }
 
-/** The files of a path as they come; they are opened when they do, so that none is missed. */
+/** The files of a path as they come; they are opened when they do, so that none is missed as long as few wait. */
 class NamedFiles implements Successors {
-  readonly #waiting: OpenFile[] = [];
+  readonly #waiting: Waiting[] = [];
   readonly #timer: ReturnType<typeof setInterval>;
   #newest: OpenFile | null = null;
   #looking: Promise<void> = Promise.resolve();
@@ -95,7 +106,8 @@ class NamedFiles implements Successors {
   async next(): Promise<OpenFile | null> {
     await this.look();
     if (this.#failure !== null) throw this.#failure;
-    return this.#waiting.shift() ?? null;
+    this.#tellMissed();
+    return this.#waiting.shift()?.file ?? null;
   }
 
   /** Looks whether there is another file; what is wrong for a moment, as rights in a rotation, is no failure later. */
@@ -108,7 +120,7 @@ class NamedFiles implements Successors {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#looking;
-    await Promise.all(this.#waiting.map((file) => file.close()));
+    await Promise.all(this.#waiting.map(({ file }) => file.close()));
   }
 
   async #look(): Promise<void> {
@@ -118,7 +130,7 @@ class NamedFiles implements Successors {
       return;
     }
     this.#missingSinceMs = null;
-    if (this.#newest?.isSame(named) || this.#waiting.length >= MAX_WAITING) return;
+    if (this.#newest?.isSame(named)) return;
     const file = await OpenFile.open(this.path, 0, this.options.bufferBytes);
     if (!file.isRegular) {
       await file.close();
@@ -128,7 +140,32 @@ class NamedFiles implements Successors {
       );
     }
     this.#newest = file;
-    if (this.#waiting.push(file) === 1) this.#arrivedAtMs = performance.now();
+    await this.#keep({ file, came: new Date(), missed: null });
+  }
+
+  /** The newest is always kept, and the one before it let go where too many wait. */
+  async #keep(next: Waiting): Promise<void> {
+    const last = this.#waiting.length < MAX_WAITING ? undefined : this.#waiting.pop();
+    if (last !== undefined) {
+      const { count, from } = last.missed ?? { count: 0, from: last.came };
+      next.missed = { count: count + 1, from, to: last.came };
+    }
+    if (this.#waiting.push(next) === 1) this.#arrivedAtMs = performance.now();
+    await last?.file.close();
+  }
+
+  #tellMissed(): void {
+    const [next] = this.#waiting;
+    if (!next?.missed) return;
+    const { count, from, to } = next.missed;
+    next.missed = null;
+    const error = new StreamError(
+      "SOURCE_FAILED",
+      `files at ${this.path} were missed, ${count} in all, that came from ${from.toISOString()} ` +
+        `to ${to.toISOString()}: ${MAX_WAITING} others waited to be read`,
+    );
+    if (this.options.onMissed === undefined) throw error;
+    this.options.onMissed(error);
   }
 
   async #stat(): Promise<BigIntStats | null> {

@@ -1,7 +1,14 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createServer as createHttpServer } from "node:http";
 import { test } from "node:test";
-import { assert, assertEquals, assertLess, assertMatch, assertStrictEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertLess,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
 import fc from "fast-check";
 import { xxhash128 } from "hash-wasm";
 import {
@@ -803,6 +810,27 @@ test("all resources are listed, whatever the size of a page, even while they are
     "BAD_REQUEST",
     () => Array.fromAsync(listResources(server.url, { pageSize: 0 })),
   );
+});
+
+test("what counts from 0 and is no such number is refused by its name, and closes nothing", async () => {
+  await using server = await startServer();
+  const { reference } = await pushText(server, "one\ntwo\n");
+  const download = await open(reference);
+  const asks: [RegExp, () => Promise<unknown>][] = [
+    [/^from is -5: /, async () => await readAll(download.read({ from: -5 }))],
+    [/^to is 1\.5: /, async () => await readAll(download.read({ to: 1.5 }))],
+    [/^startingLineIndex is -1: /, () => linesOf(download, -1, 1)],
+    [/^linesCount is NaN: /, () => linesOf(download, 0, NaN)],
+    [/^linesCount is -1: /, () => download.locateLines(-1, -1)],
+    [/^from is -5: /, () => readAll(follow(reference, { from: -5 }))],
+  ];
+  for (const [message, ask] of asks) {
+    const error = await assertRejects(ask, StreamError);
+    assertMatch(error.message, message);
+    assertEquals(error.code, "BAD_REQUEST");
+  }
+  assertEquals(await linesOf(download, 0, 2), ["one\n", "two\n"]);
+  download.close();
 });
 
 test("what a download asks for and cannot get rejects with the server's code", async () => {

@@ -129,7 +129,7 @@ test("a source that is shorter than what the server has is not the same one", ()
   } catch (error) {
     code = (error as StreamError).code;
   }
-  assertEquals(code, "SOURCE_FAILED");
+  assertEquals(code, "CONFLICT");
   window.accept(pattern(1));
   window.checkWhole();
 });

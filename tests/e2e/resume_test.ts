@@ -161,18 +161,29 @@ async function forgeToken(workspace: Workspace, home: string, reference: string)
   await writeFile(`${directory}/${id}`, `${id}:${"0".repeat(64)}`);
 }
 
-either("a resumed push of another file fails, and leaves no token behind", async () => {
-  await using workspace = await Workspace.open();
-  await Server.start(workspace, own);
-  const { path, reference, follow } = await killedPush(workspace, part(0));
-  await writeFile(path, "shorter");
-  const { code, stderr } = await workspace.run(own, ["push", path, "--resume", reference]);
-  assertEquals(code, 1);
-  assertMatch(stderr, /it is not the same one \(SOURCE_FAILED\)\n$/);
-  assertEquals((await follow.exit()).code, 3);
-  assertEquals((await workspace.status(own, reference)).transferStatus, "FAILED");
-  assertEquals(await readdir(workspace.path("stream/uploads")), []);
-});
+for (const kind of kinds) {
+  for (const transport of ["ws", "http"]) {
+    test(`${kind}: a file too short for --resume by ${transport} ends nothing, the right one goes on`, async () => {
+      await using workspace = await Workspace.open();
+      await Server.start(workspace, own);
+      const { path, reference, follow } = await killedPush(workspace, part(0));
+      const resume = ["--resume", reference, "--transport", transport];
+      await writeFile(workspace.path("other.log"), "shorter");
+      const wrong = await workspace.run(kind, ["push", "other.log", ...resume]);
+      assertEquals(wrong.code, 1);
+      assertMatch(
+        wrong.stderr,
+        /the server has \d+ bytes of this upload; the source has 7: .*nothing was changed \(CONFLICT\)\n$/,
+      );
+      assertEquals((await workspace.status(own, reference)).transferStatus, "IN_PROGRESS");
+      const right = await workspace.run(kind, ["push", path, ...resume]);
+      assertEquals([right.code, right.stderr], [0, ""]);
+      assertEquals((await follow.exit()).code, 0);
+      await assertCompleted(workspace, own, reference, part(0));
+      assertEquals(await readdir(workspace.path("stream/uploads")), []);
+    });
+  }
+}
 
 either(
   "a token with which no resume can succeed is removed, and kept when another server was asked",

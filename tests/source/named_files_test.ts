@@ -13,12 +13,14 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { StreamError } from "../../src/protocol.ts";
 import { type NamedFilesOptions, openNamedFiles } from "../../src/source/named_files.ts";
 import { eventually } from "../helpers/frames/connection.ts";
+import { lookingByHand } from "../helpers/looking.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 /** Reads all that comes at a path. */
@@ -121,4 +123,51 @@ test("what is at the path for a moment, and no file, ends nothing", async () => 
   rmdirSync(path);
   writeFileSync(path, "second\n");
   assertEquals(await following.end(), ["first\n", "second\n"]);
+});
+
+/** Files "0" to "67" come at a path while the first is read and 64 can wait; then it is over. */
+async function manyFiles(directory: string, options: NamedFilesOptions = {}) {
+  const path = join(directory, "app.log");
+  const stop = new AbortController();
+  using looking = lookingByHand();
+  writeFileSync(path, "0");
+  const files = openNamedFiles(path, { stop: stop.signal, ...options });
+  const { value: first } = await files.next();
+  for (let index = 1; index <= 67; index++) {
+    renameSync(path, `${path}.${index}`);
+    writeFileSync(path, `${index}`);
+    await looking.look();
+  }
+  stop.abort();
+  return { first: first!, files };
+}
+
+const numbers = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, index) => `${from + index}`);
+const MISSED =
+  /^files at .*app\.log were missed, 3 in all, that came from .*Z to .*Z: 64 others waited/;
+
+test("files that come while 64 wait are missed, all but the newest, which is told before it", async () => {
+  await using directory = await temporaryDirectory();
+  const heard: string[] = [];
+  const onMissed = ({ code, message }: StreamError) => {
+    assertMatch(message, MISSED);
+    heard.push(code);
+  };
+  const { first, files } = await manyFiles(directory.path, { onMissed });
+  heard.push(await text(first.stream));
+  for await (const { stream } of files) heard.push(await text(stream));
+  assertEquals(heard, [...numbers(0, 63), "SOURCE_FAILED", "67"]);
+});
+
+test("files that were missed end all where nobody is to hear of it", async () => {
+  await using directory = await temporaryDirectory();
+  const { first, files } = await manyFiles(directory.path);
+  const heard = [await text(first.stream)];
+  const rest = async () => {
+    for await (const { stream } of files) heard.push(await text(stream));
+  };
+  const error = await assertRejects(rest, StreamError);
+  assertMatch(error.message, MISSED);
+  assertEquals([error.code, heard], ["SOURCE_FAILED", numbers(0, 63)]);
 });

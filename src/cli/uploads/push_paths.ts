@@ -3,6 +3,7 @@
  * @module
  */
 import { basename } from "node:path";
+import type { StreamError } from "../../protocol.ts";
 import { transcodeToUtf8 } from "../../source/charsets/text.ts";
 import { type GrowingFileOptions, openFile, openGrowingFile } from "../../source/file.ts";
 import { type NamedFilesOptions, openNamedFiles } from "../../source/named_files.ts";
@@ -10,8 +11,9 @@ import { openStdin } from "../../source/pipe.ts";
 import type { Source } from "../../source/source.ts";
 import { spool } from "../../source/spool.ts";
 import type { Options } from "../command.ts";
+import { described } from "../exit_codes.ts";
 import { visible } from "../output/output.ts";
-import { notice } from "../output/stderr.ts";
+import { complain, notice } from "../output/stderr.ts";
 import { reachable } from "../raw_names.ts";
 import { SPOOL_BYTES } from "./output_upload.ts";
 import { isFollowing } from "./push_options.ts";
@@ -57,9 +59,15 @@ async function pushFiles(file: Pushed, pushing: Pushing): Promise<number> {
   return await pushSource(file, decoded(source, options), pushing);
 }
 
-/** Pushes what comes at a path, one file after the other; returns the size of all. */
+/**
+ * Pushes what comes at a path, one file after the other; returns the size of all.
+ * @throws {StreamError} SOURCE_FAILED also when all that could be read was pushed, but some files were missed.
+ */
 async function pushNamed(file: Pushed, pushing: Pushing): Promise<number> {
   const { options, signals: { stop } } = pushing;
+  const isJoined = options.flag("join");
+  let missed = null as StreamError | null;
+  const tellMissed = (error: StreamError) => complain(described(missed = error));
   const files = decodedEach(file.path, options, {
     stop,
     waitMs: options.number("wait"),
@@ -67,13 +75,16 @@ async function pushNamed(file: Pushed, pushing: Pushing): Promise<number> {
     untilPid: options.number("until-pid"),
     untilFile: options.text("until-file"),
     onMissing: () => notice(`${visible(file.path)} is not there: waiting for it`),
+    // What is one resource would have a gap: it fails.
+    onMissed: isJoined ? undefined : tellMissed,
   });
   let bytes = 0;
   const context = { contextId: pushing.contextId ?? `push-${crypto.randomUUID()}` };
-  const shown = options.flag("join") ? pushing : { ...pushing, ...context };
-  for await (const source of options.flag("join") ? joined(files) : files) {
+  const shown = isJoined ? pushing : { ...pushing, ...context };
+  for await (const source of isJoined ? joined(files) : files) {
     bytes += await pushSource(file, source, shown);
   }
+  if (missed !== null) throw missed;
   return bytes;
 }
 

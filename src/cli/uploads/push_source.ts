@@ -6,7 +6,7 @@ import { push, type PushedUpload, type PushOptions, resumePush } from "../../cli
 import { isTransient, Service } from "../../client/connection/service.ts";
 import { locate } from "../../client/target.ts";
 import { guessMimeType, isText } from "../../mime.ts";
-import { type ResourceMetadata, toStreamError } from "../../protocol.ts";
+import { type ErrorCode, type ResourceMetadata, toStreamError } from "../../protocol.ts";
 import type { Source } from "../../source/source.ts";
 import { type Options, serverOf } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -20,6 +20,9 @@ import type { Told } from "./told.ts";
 
 /** Name of a pipe that is given none. */
 export const PIPE_NAME = "stdin.log";
+
+/** Failures after which an upload can go on, with another token or the right file. */
+const RESUMABLE: ReadonlySet<ErrorCode> = new Set(["UNAUTHORIZED", "CONFLICT"]);
 
 /** A path, and the name that its resource is given. */
 export interface Pushed {
@@ -87,8 +90,7 @@ export async function pushSource(
   } catch (error) {
     await upload.abort(error);
     const reason = toStreamError(error);
-    // With another token this upload can go on.
-    if (!isTransient(reason) && reason.code !== "UNAUTHORIZED") await forget();
+    if (!isTransient(reason) && !RESUMABLE.has(reason.code)) await forget();
     throw error;
   }
 }

@@ -192,7 +192,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     try {
       this.#window.checkWhole();
     } catch (error) {
-      void this.abort(error);
+      // Not given up: with the right source it can go on.
+      this.fail(toStreamError(error));
       throw error;
     }
     await this.#askOutcome();

@@ -89,11 +89,11 @@ export class SendWindow {
     this.#limit = limit;
   }
 
-  /** @throws {StreamError} SOURCE_FAILED when the source ended before what the server has. */
+  /** @throws {StreamError} CONFLICT when the source ended before what the server has. */
   checkWhole(): void {
     if (this.#accepted >= this.#known) return;
     const message = `the server has ${this.#known} bytes of this upload; the source has ` +
-      `${this.#accepted}: it is not the same one`;
-    throw new StreamError("SOURCE_FAILED", message);
+      `${this.#accepted}: it is not the same one, and nothing was changed`;
+    throw new StreamError("CONFLICT", message);
   }
 }
