@@ -25,11 +25,8 @@ const bunTestLimitMs = (long ? 15 : 1.5) * minuteMs;
 /** Tests that start programs run after the others: beside them processes would wait for a processor too long. */
 const startsPrograms = /^tests\/(cli|cluster|durable_streams|e2e|faults|tus|viewer)\//;
 
-/** What names of lanes of such tests hold. */
-const PROGRAMS = "-programs-";
-
-/** Such lanes of a suite: each waits for its programs much of the time. */
-const PROGRAM_LANES = 2;
+/** How the name of a lane of such tests ends. */
+const PROGRAMS = "-programs";
 
 /** Files that one process of a runner tests. */
 interface Lane {
@@ -120,19 +117,16 @@ function lanesOf(suite: string, files: string[]): Lane[] {
   if (suite === "docs" || long) return [{ suite, name: suite, files }];
   const programs = files.filter((file) => startsPrograms.test(file));
   const others = files.filter((file) => !startsPrograms.test(file));
-  const programLanes = Array.from({ length: PROGRAM_LANES }, (_, lane) => ({
-    suite,
-    name: `${suite}${PROGRAMS}${lane + 1}`,
-    files: programs.filter((_, index) => index % PROGRAM_LANES === lane),
-  }));
-  return [{ suite, name: suite, files: others }, ...programLanes]
-    .filter(({ files }) => files.length > 0);
+  return [
+    { suite, name: suite, files: others },
+    { suite, name: `${suite}${PROGRAMS}`, files: programs },
+  ].filter(({ files }) => files.length > 0);
 }
 
 /** Lanes that run at once, group after group. */
 function groupsOf(lanes: Lane[]): Lane[][] {
   if (long) return lanes.map((lane) => [lane]);
-  const startPrograms = ({ name }: Lane) => name.includes(PROGRAMS);
+  const startPrograms = ({ name }: Lane) => name.endsWith(PROGRAMS);
   return [lanes.filter((lane) => !startPrograms(lane)), lanes.filter(startPrograms)];
 }
 
@@ -218,7 +212,7 @@ function judgeSources(files: string[]): Result {
 }
 
 function printResult(name: string, { passed, failed }: Result): void {
-  console.log(`${name.padEnd(16)} ${passed} passed, ${failed} failed`);
+  console.log(`${name.padEnd(14)} ${passed} passed, ${failed} failed`);
 }
 
 await setUp();
