@@ -121,3 +121,18 @@ function keepSpare({ memory }: Block): void {
 export function giveBack({ buffer, byteLength }: Uint8Array): void {
   if (byteLength === buffer.byteLength) (buffer as ArrayBuffer).transfer(0);
 }
+
+/**
+ * Byte arrays as one.
+ * @param parts The arrays, in order.
+ * @returns Their bytes in memory of their own.
+ */
+export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

@@ -3,6 +3,7 @@
  * memory that grows, three times what a message needs, and each page of that is new.
  * @module
  */
+import { joined } from "../byte_queue.ts";
 
 /** From so many bytes on, headers included, a message comes so. */
 export const LONG_BYTES = 32 * 1024;
@@ -107,11 +108,4 @@ function payloadBytesOf(line: Uint8Array): number {
     bytes += (line[at] - ZERO) * unit;
   }
   return bytes + 2;
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
 }

@@ -4,6 +4,7 @@
  */
 import type { BigIntStats } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
+import { joined } from "../byte_queue.ts";
 import { StreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
 import { CHUNK_BYTES } from "./source.ts";
@@ -270,11 +271,4 @@ export class OpenFile {
 export function unreadable(what: string, error: unknown): StreamError {
   const message = `cannot read ${what}: ${reasonOf(error)}`;
   return new StreamError("SOURCE_FAILED", message, { cause: error });
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
 }

@@ -15,7 +15,6 @@ import {
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { StreamError } from "../../src/protocol.ts";
 import { type NamedFilesOptions, openNamedFiles } from "../../src/source/named_files.ts";
@@ -113,13 +112,13 @@ test("a producer that is done without a file is not waited for", async () => {
 test("what is at the path for a moment, and no file, ends nothing", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "app.log");
+  using looking = lookingByHand();
   writeFileSync(path, "first\n");
   const following = new Following(path);
   await following.has("first\n");
   renameSync(path, `${path}.1`);
   mkdirSync(path);
-  // Nobody tells when it looks.
-  await sleep(500);
+  await looking.look();
   rmdirSync(path);
   writeFileSync(path, "second\n");
   assertEquals(await following.end(), ["first\n", "second\n"]);

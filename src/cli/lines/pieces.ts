@@ -2,6 +2,7 @@
  * Bytes as lines.
  * @module
  */
+import { joined } from "../../byte_queue.ts";
 
 /** Longest piece of a line that is kept until its end comes; a longer line is told in several. */
 export const MAX_PIECE_BYTES: number = 64 * 1024;
@@ -92,15 +93,4 @@ export function isBroken(line: Uint8Array): boolean {
 export function lastState(line: Uint8Array): Uint8Array {
   const length = textLength(line);
   return line.subarray(line.subarray(0, length).lastIndexOf(CARRIAGE_RETURN) + 1);
-}
-
-/** Byte arrays as one. */
-export function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

@@ -2,11 +2,12 @@
  * The lines of a resource as they are printed: chosen, dated, and behind the name of the resource.
  * @module
  */
+import { joined } from "../../byte_queue.ts";
 import type { Finder, Span } from "../../resources.ts";
 import { type Output, visibleJson } from "../output/output.ts";
 import { STYLES } from "../output/terminal.ts";
 import { Grep } from "./grep.ts";
-import { isBroken, joined, lastState, type Piece, Pieces, textLength } from "./pieces.ts";
+import { isBroken, lastState, type Piece, Pieces, textLength } from "./pieces.ts";
 import { type LineTimes, UNKNOWN } from "./times.ts";
 
 /** What is printed of a resource. */
