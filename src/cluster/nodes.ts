@@ -36,6 +36,8 @@ export interface NodeInfo {
   state: "SERVING" | "DRAINING";
   /** Bytes of its copy of the catalog that are missing, as time, in ms. */
   lagMs: number;
+  /** What it was given, in words, of what all nodes must be given alike; an earlier version does not say. */
+  settings?: Record<string, string>;
 }
 
 /** One node among others. */
@@ -77,6 +79,14 @@ export class Membership {
   sayNow(): Promise<void> {
     this.#sayAgain();
     return this.#saying;
+  }
+
+  /** What nodes were not given alike, this one among them, as far as they are known. */
+  async disagreements(): Promise<string[]> {
+    await this.#saying;
+    const { nodes } = await nodesOf(this.#engine).catch(() => ({ nodes: [] }));
+    const others = disagreements(nodes.filter(({ id }) => id !== this.id));
+    return disagreements(nodes).filter((line) => !others.includes(line));
   }
 
   /** Addresses of the others that take new work, as far as they are known. */
@@ -156,6 +166,24 @@ export async function nodesOf(
     const { message } = toStreamError(error);
     throw new StreamError("NOT_READY", `the nodes are not known: ${message}`, { cause: error });
   }
+}
+
+/**
+ * What nodes were not given alike, and must be.
+ * @param nodes The nodes that are there.
+ * @returns A line for each such setting: who has which value.
+ */
+export function disagreements(nodes: readonly NodeInfo[]): string[] {
+  const given = new Map<string, Map<string, string[]>>();
+  for (const { id, settings = {} } of nodes) {
+    for (const [name, value] of Object.entries(settings)) {
+      const values = given.get(name) ?? new Map<string, string[]>();
+      given.set(name, values.set(value, [...values.get(value) ?? [], id]));
+    }
+  }
+  return [...given].filter(([, values]) => values.size > 1).map(([name, values]) =>
+    `${name}: ${[...values].map(([value, ids]) => `${value} at ${ids.join(", ")}`).join("; ")}`
+  );
 }
 
 /**
