@@ -147,7 +147,7 @@ export function readArguments(
   const unknown: string[] = [];
   const valued = valueNames(command);
   const ownLength = command.runsCommand ? startOfCommand(argv, valued) : argv.length;
-  const words = withEmptyValues(argv.slice(0, ownLength), valued);
+  const words = withEmptyValues(takenApart(argv.slice(0, ownLength), command), valued);
   const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(words, {
     string: ["_", "config", ...named((kind) => kind !== "flag")],
     boolean: ["help", ...named((kind) => kind === "flag")],
@@ -286,6 +286,23 @@ function checkFlags({ options }: Command, words: string[]): void {
     if (!isFlag || value === "true" || value === "false") continue;
     throw new UsageError(`${word}: a flag is given without a value, or is true or false`);
   }
+}
+
+/** Letters one by one, `-nC2` as `-n --context=2`: the parser takes everything before a digit for the value of the first. */
+function takenApart(argv: string[], { options }: Command): string[] {
+  const names = new Map(
+    Object.entries({ ...options, ...COMMON_OPTIONS }).map(([name, { short }]) => [short, name]),
+  );
+  const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
+  const apart = (word: string): string[] => {
+    const [, letter, rest] = /^-([^-])(.+)$/s.exec(word) ?? [];
+    const name = names.get(letter);
+    if (letter === undefined) return [word];
+    if (name === undefined) return [`-${letter}`];
+    if (options[name]?.kind !== "flag") return [`--${name}=${rest.replace(/^=/, "")}`];
+    return [`-${letter}`, ...apart(`-${rest}`)];
+  };
+  return [...argv.slice(0, end).flatMap(apart), ...argv.slice(end)];
 }
 
 /** Ties empty values to their options: the parser would take them for arguments. */

@@ -82,6 +82,19 @@ test("help is asked for by --help and -h, whatever else is wrong", () => {
   assertEquals(readArguments(brew, ["-h", "a", "b", "--sugar"], {}), null);
 });
 
+test("letters can stand together, and the last one before its value", () => {
+  for (const words of [["-sk", "tea"], ["-sktea"], ["-sk=tea"], ["-ktea", "-s"]]) {
+    const { args, options } = read(["pot", ...words]);
+    assertEquals([args, options.flag("strong"), options.text("kind")], [["pot"], true, "tea"]);
+  }
+  const { options } = read(["-sk2", "--", "pot"]);
+  assertEquals([options.flag("strong"), options.text("kind")], [true, "2"]);
+  assertEquals(message(["pot", "-s1"]), "brew has no option -1");
+  assertEquals(message(["pot", "-1h"]), "brew has no option -1");
+  assertEquals(readArguments(brew, ["-sh"], {}), null);
+  assertEquals(read(["--", "-sk2"]).args, ["-sk2"]);
+});
+
 test("an option that does not exist is named, with the nearest one", () => {
   assertEquals(message(["pot", "--stron"]), "brew has no option --stron; did you mean --strong?");
   assertEquals(
