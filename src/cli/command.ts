@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { editDistance } from "../distance.ts";
-import { parseDurationMs, parseSizeBytes } from "./units.ts";
+import { parseDurationMs, parseSizeBytes, parseTimeMs } from "./units.ts";
 
 /** Exit codes, the same for every command (README, exit codes). */
 export const EXIT = {
@@ -19,7 +19,7 @@ export const EXIT = {
 } as const;
 
 /** Kind of an option's value; decides how it is read. */
-export type Kind = "flag" | "text" | "list" | "count" | "duration" | "size";
+export type Kind = "flag" | "text" | "list" | "count" | "duration" | "size" | "time";
 
 /** One option of a command. */
 export interface Option {
@@ -60,7 +60,7 @@ export interface Options {
   text(name: string): string | undefined;
   /** All texts of an option that can be repeated. */
   list(name: string): string[];
-  /** A whole number, a duration in ms or a size in bytes. */
+  /** A whole number, a duration in ms, a size in bytes, or a time in ms since 1970. */
   number(name: string): number | undefined;
 }
 
@@ -438,5 +438,9 @@ const NUMBERS = {
     parse: (text: string) => /^\d+$/.test(text) ? Number(text) : null,
   },
   duration: { wanted: "a duration such as 50ms, 30s, 10m, 1h or 7d", parse: parseDurationMs },
+  time: {
+    wanted: "a duration such as 2h, or a time such as 2026-11-28T10:00Z",
+    parse: parseTimeMs,
+  },
   size: { wanted: "a size such as 4096, 64KiB, 256MB or 1GiB", parse: parseSizeBytes },
 };
