@@ -6,6 +6,7 @@ import {
   credsAuthenticator,
   InvalidArgumentError,
   type NatsConnection,
+  PermissionViolationError,
   TimeoutError,
 } from "@nats-io/transport-node";
 import {
@@ -55,6 +56,7 @@ export class Engine {
   readonly #inFlight = new Set<(error: StreamError) => void>();
   readonly #waiting = new Set<() => void>();
   readonly #reconnected = new Set<() => void>();
+  readonly #refusals = new Set<(subject: string) => void>();
   #isConnected = true;
   #answeredAtMs = performance.now();
   #leftAtMs = -Infinity;
@@ -126,22 +128,23 @@ export class Engine {
   }
 
   /**
-   * Makes sure that what others store is heard here: a refused subscription is told to nobody otherwise.
-   * @param subjects What is subscribed to later, with wildcards.
-   * @throws {StreamError} FORBIDDEN.
+   * Finds out what this account may not do: a refusal is told to nobody otherwise, or late.
+   * @param step What is subscribed to, or published.
+   * @returns Subjects of what was refused.
    */
-  async checkHearing(subjects: readonly string[]): Promise<void> {
-    for (const subject of subjects) {
-      let refusal: Error | null = null;
-      const callback = (error: Error | null) => void (refusal ??= error);
-      const subscription = this.nc.subscribe(subject, { callback });
+  async refusedIn(step: () => void): Promise<ReadonlySet<string>> {
+    const refused = new Set<string>();
+    const listener = (subject: string) => void refused.add(subject);
+    this.#refusals.add(listener);
+    try {
+      step();
       await this.nc.flush();
-      subscription.unsubscribe();
-      if (refusal === null) continue;
-      throw new StreamError("FORBIDDEN", `the engine lets this account not hear ${subject}`, {
-        cause: refusal,
-      });
+      // By another answer the refusals before the first one have been told, too.
+      await this.nc.flush();
+    } finally {
+      this.#refusals.delete(listener);
     }
+    return refused;
   }
 
   /** The engine answered something. */
@@ -173,9 +176,13 @@ export class Engine {
   }
 
   async #observe(): Promise<void> {
-    for await (const { type } of this.nc.status()) {
+    for await (const status of this.nc.status()) {
+      const { type } = status;
       if (type === "disconnect" || type === "close") this.#lost();
       if (type === "reconnect") this.#found();
+      if (type === "error" && status.error instanceof PermissionViolationError) {
+        for (const listener of this.#refusals) listener(status.error.subject);
+      }
     }
     this.#lost();
   }

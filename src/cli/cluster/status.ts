@@ -4,6 +4,7 @@
  */
 import type { StreamInfo } from "@nats-io/jetstream";
 import { type NodeInfo, nodesOf } from "../../cluster/nodes.ts";
+import { forbidden, missingRights } from "../../cluster/rights.ts";
 import { type Options, table } from "../command.ts";
 import { printLine } from "../output/output.ts";
 import { formatBytes } from "../units.ts";
@@ -29,6 +30,8 @@ interface MemberState {
 
 /** What is shown. */
 interface ClusterState {
+  /** What a node with the same credentials could not do, and must. */
+  missingRights: string[];
   members: MemberState[];
   streams: {
     name: string;
@@ -44,8 +47,12 @@ interface ClusterState {
 /** Shows the state of a cluster. */
 export async function showStatus(options: Options): Promise<void> {
   const state = await withEngine(options, async (engine): Promise<ClusterState> => {
-    const streams = await streamsOf(engine);
+    const missing = await missingRights(engine);
+    const streams = await streamsOf(engine).catch((error) => {
+      throw missing.length > 0 ? forbidden(missing) : error;
+    });
     return {
+      missingRights: missing,
       members: membersOf(streams),
       streams: streams.map(({ config, cluster, state }) => ({
         name: config.name,
@@ -80,7 +87,7 @@ function membersOf(streams: readonly StreamInfo[]): MemberState[] {
   return [...members.values()].toSorted((a, b) => a.name < b.name ? -1 : 1);
 }
 
-function linesOf({ members, streams, nodes, onDuty }: ClusterState): string[] {
+function linesOf({ missingRights, members, streams, nodes, onDuty }: ClusterState): string[] {
   const nowMs = Date.now();
   return [
     ...table([
@@ -118,5 +125,8 @@ function linesOf({ members, streams, nodes, onDuty }: ClusterState): string[] {
         id === onDuty ? "on duty" : "",
       ]),
     ]),
+    ...missingRights.length === 0
+      ? []
+      : ["", `this account may not ${missingRights.join(", nor ")}: no node starts with it`],
   ].map((line) => line.trimEnd());
 }
