@@ -35,10 +35,11 @@ export function onEnd(
   for (const signal of signals) {
     let lastMs = -Infinity;
     process.on(signal, () => {
-      const sinceMs = performance.now() - lastMs;
-      lastMs = performance.now();
+      const nowMs = performance.now();
+      if (nowMs - lastMs <= AGAIN_MS) return;
+      lastMs = nowMs;
       // The listener stays: without one, Deno would end all the same.
-      if (sinceMs > AGAIN_MS && (signal !== "SIGHUP" || !outlivesTerminal)) end(signal);
+      if (signal !== "SIGHUP" || !outlivesTerminal) end(signal);
     });
   }
 }

@@ -11,6 +11,8 @@ const DURATIONS: Record<string, number> = {
   d: 86_400_000,
 };
 
+const TIME = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
 const SIZES: Record<string, number> = {
   "": 1,
   B: 1,
@@ -28,6 +30,13 @@ const SIZES: Record<string, number> = {
 export function parseDurationMs(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
   return match === null ? null : Math.round(Number(match[1]) * DURATIONS[match[2]]);
+}
+
+/** A time of ISO 8601, or a duration until now, in ms since 1970; null for anything else. */
+export function parseTimeMs(text: string): number | null {
+  const agoMs = parseDurationMs(text);
+  if (agoMs !== null) return Date.now() - agoMs;
+  return TIME.test(text) ? Date.parse(text) : null;
 }
 
 /** `4096`, `64KiB`, `256MB`, `1GiB` in bytes; null for anything else. */
