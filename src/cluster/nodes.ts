@@ -91,6 +91,8 @@ export class Membership {
 
   /** Addresses of the others that take new work, as far as they are known. */
   async others(): Promise<string[]> {
+    // Who ends meanwhile waits for nothing that cannot come.
+    if (!this.#engine.isConnected) return [];
     const { nodes } = await nodesOf(this.#engine).catch(() => ({ nodes: [] }));
     return nodes.filter(({ id, state }) => id !== this.id && state === "SERVING")
       .flatMap(({ address }) => address ?? []);
@@ -100,6 +102,7 @@ export class Membership {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#saying;
+    if (!this.#engine.isConnected) return;
     if (this.isOnDuty) await this.#leaveDuty().catch(() => {});
     this.#onDutyUntilMs = -Infinity;
     const key = NODE_KEY + this.id;
@@ -115,6 +118,7 @@ export class Membership {
   }
 
   async #say(): Promise<void> {
+    if (!this.#engine.isConnected) return;
     const value = encode({ id: this.id, ...this.#info() });
     await this.#bucket.put(NODE_KEY + this.id, value);
     await this.#takeDuty();

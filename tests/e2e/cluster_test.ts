@@ -427,6 +427,11 @@ for (const kind of kinds) {
       assertEquals([code, stdout], [wanted, ""], stderr);
       assertMatch(stderr.split("\n")[0], line);
     }
+    // What earlier tests have made stays as it is.
+    const again = ["cluster", "init", "--cluster", url, "--size", "2GB", "--durability", "os"];
+    const { code, stdout } = await workspace.run(kind, again);
+    assertEquals(code, 0);
+    assertMatch(stdout, /^ready: logs of 1.00 GB in all, 3 members have each byte\nthey were made/);
     const serve = await workspace.run(kind, ["serve", "--cluster", url, "--port", "0"]);
     assertEquals(serve.code, 2);
     assertMatch(serve.stderr, /--cluster wants --base-url URL/);

@@ -250,8 +250,7 @@ async function runServer(options: Options): Promise<number> {
       const signal = await listenUntilStopped(server, main, step, scheme, log);
       log.info("stopping", { signal });
       server.drain();
-      await place.drain?.();
-      await sleep(options.number("drain") ?? 0);
+      await Promise.all([place.drain?.(), sleep(options.number("drain") ?? 0)]);
       if (!await endsWithin(endMs, server.close(await place.others?.()))) {
         log.error("the engine took nothing of what was to be handed over", { waitedMs: endMs });
       }
