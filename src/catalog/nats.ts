@@ -129,7 +129,7 @@ export class NatsCatalog implements Catalog {
     const lives = new Map<Bucket, string>();
     const ends = new Map<string, { life: string; sequence: number }>();
     for (const bucket of [...records, contexts]) {
-      const { created, state } = await engine.jsm.streams.info(bucket.stream);
+      const { created, state } = await engine.streamInfo(bucket.stream);
       lives.set(bucket, created);
       ends.set(bucket.name, { life: created, sequence: state.last_seq });
     }
@@ -144,7 +144,7 @@ export class NatsCatalog implements Catalog {
     );
     const catalog = new NatsCatalog(engine, records, contexts, settings, lives, projection);
     try {
-      await catalog.caughtUp();
+      await engine.insist(waitMs, () => catalog.caughtUp());
       await catalog.#keep();
     } catch (error) {
       await catalog.close();

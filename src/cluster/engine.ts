@@ -2,6 +2,7 @@
  * The engine that nodes of a cluster share: NATS JetStream (https://docs.nats.io/nats-concepts/jetstream).
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   credsAuthenticator,
   InvalidArgumentError,
@@ -16,6 +17,7 @@ import {
   type JetStreamManager,
   jetstreamManager,
   type StreamConfig,
+  type StreamInfo,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
 import { connectClient } from "./transport.ts";
@@ -26,13 +28,18 @@ const MOST_PINGS = 2;
 const RECONNECT_MS = 100;
 /** One that takes a connection and says nothing stands still, in ms. */
 const REACHED_MS = 2000;
-/** A request that the engine does not answer within so long is made again, in ms. */
+/** A request that the engine does not answer within so long is made again, after a moment, in ms. */
 const ANSWER_MS = 1000;
+const AGAIN_MS = 50;
+/** For how long a stream may have no leader, in ms. */
+const LEADER_WITHIN_MS = 15_000;
 /** Members agree on a new stream, and make its files, in ms. */
 const MADE_MS = 10_000;
 /** Members that have just started take each other for absent: what they refuse for that is tried again for so long, in ms. */
 const MADE_WITHIN_MS = 30_000;
-const AGAIN_MS = 500;
+const MADE_AGAIN_MS = 500;
+/** Code for a stream that does not exist. */
+const STREAM_MISSING = 10059;
 /** Codes of what passes: no peer is there to hold a stream; the engine is not ready. */
 const NO_PEERS = 10005;
 const UNAVAILABLE = 10008;
@@ -95,6 +102,52 @@ export class Engine {
   }
 
   /**
+   * Makes a step as often as it takes: what stalls goes on.
+   * @param waitMs For how long, in ms.
+   * @param step What is done.
+   * @throws {StreamError} NOT_READY when nobody answers; what else the step throws as such.
+   */
+  async insist<T>(waitMs: number, step: () => Promise<T>): Promise<T> {
+    const untilMs = performance.now() + waitMs;
+    for (;;) {
+      try {
+        const result = await step();
+        this.answered();
+        return result;
+      } catch (error) {
+        if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
+        this.unanswered();
+        const leftMs = untilMs - performance.now();
+        if (leftMs <= 0) throw notAnswering(error);
+        await sleep(AGAIN_MS);
+        await this.reach(leftMs);
+      }
+    }
+  }
+
+  /**
+   * What is known of a stream; one that was made just now may have no leader yet.
+   * @param stream Its name.
+   * @param waitMs How long a leader is waited for, in ms.
+   * @throws {StreamError} NOT_READY when nobody answers, or there is no such stream.
+   */
+  async streamInfo(stream: string, waitMs: number = LEADER_WITHIN_MS): Promise<StreamInfo> {
+    const found = await this.insist(waitMs, async () => {
+      try {
+        return await this.request(() => this.jsm.streams.info(stream));
+      } catch (error) {
+        if (error instanceof JetStreamApiError && error.code === STREAM_MISSING) return null;
+        throw error;
+      }
+    });
+    if (found !== null) return found;
+    throw new StreamError(
+      "NOT_READY",
+      `the engine does not know ${stream}, which nodes share: see stream cluster init`,
+    );
+  }
+
+  /**
    * Makes a stream, unless it is there already.
    * @param config What it is.
    */
@@ -106,7 +159,7 @@ export class Engine {
         return;
       } catch (error) {
         if (!isPassing(error) || performance.now() > untilMs) throw error;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        await sleep(MADE_AGAIN_MS);
       }
     }
   }

@@ -47,7 +47,7 @@ export class Health {
       reasons.push(`the catalog takes no records: ${culprit}`);
     }
     if (isStalled) reasons.push("uploads wait: the engine of the cluster takes nothing");
-    if (isDiskFull) reasons.push("the disk is full: see --min-free");
+    if (isDiskFull) reasons.push("less is free than must stay so: see --min-free");
     if (performance.now() - this.#refusedAtMs < REFUSAL_MS) {
       reasons.push("the disk refused bytes: see the log of the server");
     }
