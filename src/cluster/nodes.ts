@@ -36,6 +36,8 @@ export interface NodeInfo {
   state: "SERVING" | "DRAINING";
   /** Bytes of its copy of the catalog that are missing, as time, in ms. */
   lagMs: number;
+  /** What it was given, in words, of what all nodes must be given alike; an earlier version does not say. */
+  settings?: Record<string, string>;
 }
 
 /** One node among others. */
@@ -79,8 +81,18 @@ export class Membership {
     return this.#saying;
   }
 
+  /** What nodes were not given alike, this one among them, as far as they are known. */
+  async disagreements(): Promise<string[]> {
+    await this.#saying;
+    const { nodes } = await nodesOf(this.#engine).catch(() => ({ nodes: [] }));
+    const others = disagreements(nodes.filter(({ id }) => id !== this.id));
+    return disagreements(nodes).filter((line) => !others.includes(line));
+  }
+
   /** Addresses of the others that take new work, as far as they are known. */
   async others(): Promise<string[]> {
+    // Who ends meanwhile waits for nothing that cannot come.
+    if (!this.#engine.isConnected) return [];
     const { nodes } = await nodesOf(this.#engine).catch(() => ({ nodes: [] }));
     return nodes.filter(({ id, state }) => id !== this.id && state === "SERVING")
       .flatMap(({ address }) => address ?? []);
@@ -90,6 +102,7 @@ export class Membership {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#saying;
+    if (!this.#engine.isConnected) return;
     if (this.isOnDuty) await this.#leaveDuty().catch(() => {});
     this.#onDutyUntilMs = -Infinity;
     const key = NODE_KEY + this.id;
@@ -105,6 +118,7 @@ export class Membership {
   }
 
   async #say(): Promise<void> {
+    if (!this.#engine.isConnected) return;
     const value = encode({ id: this.id, ...this.#info() });
     await this.#bucket.put(NODE_KEY + this.id, value);
     await this.#takeDuty();
@@ -156,6 +170,24 @@ export async function nodesOf(
     const { message } = toStreamError(error);
     throw new StreamError("NOT_READY", `the nodes are not known: ${message}`, { cause: error });
   }
+}
+
+/**
+ * What nodes were not given alike, and must be.
+ * @param nodes The nodes that are there.
+ * @returns A line for each such setting: who has which value.
+ */
+export function disagreements(nodes: readonly NodeInfo[]): string[] {
+  const given = new Map<string, Map<string, string[]>>();
+  for (const { id, settings = {} } of nodes) {
+    for (const [name, value] of Object.entries(settings)) {
+      const values = given.get(name) ?? new Map<string, string[]>();
+      given.set(name, values.set(value, [...values.get(value) ?? [], id]));
+    }
+  }
+  return [...given].filter(([, values]) => values.size > 1).map(([name, values]) =>
+    `${name}: ${[...values].map(([value, ids]) => `${value} at ${ids.join(", ")}`).join("; ")}`
+  );
 }
 
 /**

@@ -298,6 +298,21 @@ for (const kind of kinds) {
     assertLess(Math.max(...led) - Math.min(...led), 2);
   });
 
+  test(`${kind}: what nodes were not given alike is told at the start, and by the status of the cluster`, async () => {
+    await using cluster = await twoNodes(kind, ["--resume-window", "60s"]);
+    const { workspace, nodes: [a, b] } = cluster;
+    await b.stop("SIGTERM");
+    const other = new Node(workspace, kind, b.data, b.url, ["--resume-window", "1h"]);
+    await other.start();
+    const { disagreements } = await stateOf(workspace, kind);
+    // Nodes of earlier tests may be known yet.
+    const line = disagreements.find((line) => line.startsWith("--resume-window: "))!;
+    assertMatch(line, new RegExp(`60 s at [^;]*${nodeIdOf(a)}`));
+    assertMatch(line, new RegExp(`3600 s at ${nodeIdOf(b)}`));
+    assertEquals(disagreements.filter((line) => line.startsWith("--base-url")), []);
+    assertMatch(other.log, /error nodes disagree setting="--resume-window: .*3600 s at/);
+  });
+
   test(`${kind}: the data of a single server is copied into a cluster, unfinished uploads included`, async () => {
     await using cluster = await twoNodes(kind);
     const { workspace, nodes: [a] } = cluster;
@@ -321,6 +336,15 @@ for (const kind of kinds) {
     assertEquals(refused.code, 1);
     assertMatch(refused.stderr, /data has the data of a single server.*stream adopt data/);
     const adopt = ["adopt", "data", "--cluster", url];
+    // What attempts leave that were cut off.
+    const engine = await (await ownEngine()).connect();
+    const storage = await NatsStorage.open(engine);
+    const left = await storage.create(id, { lineAccess: true, epoch: 1 });
+    await left.append(0, [new Uint8Array(3)]);
+    await left.close();
+    await (await storage.create(open, { lineAccess: true, epoch: 1 })).close();
+    await storage.close();
+    await engine.close();
     const adopted = await workspace.run(kind, adopt);
     assertEquals(adopted, {
       code: 0,
@@ -403,6 +427,11 @@ for (const kind of kinds) {
       assertEquals([code, stdout], [wanted, ""], stderr);
       assertMatch(stderr.split("\n")[0], line);
     }
+    // What earlier tests have made stays as it is.
+    const again = ["cluster", "init", "--cluster", url, "--size", "2GB", "--durability", "os"];
+    const { code, stdout } = await workspace.run(kind, again);
+    assertEquals(code, 0);
+    assertMatch(stdout, /^ready: logs of 1.00 GB in all, 3 members have each byte\nthey were made/);
     const serve = await workspace.run(kind, ["serve", "--cluster", url, "--port", "0"]);
     assertEquals(serve.code, 2);
     assertMatch(serve.stderr, /--cluster wants --base-url URL/);
@@ -410,6 +439,7 @@ for (const kind of kinds) {
 }
 
 interface State {
+  disagreements: string[];
   members: { name: string; isAway: boolean; leads: number }[];
   streams: { leader: string | null; maxBytes: number }[];
   nodes: { id: string }[];

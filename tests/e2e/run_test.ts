@@ -1,5 +1,5 @@
 /** `stream run`, by the real program: what the command, its terminal and its server see of it. */
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { eitherRuntime, inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
@@ -327,6 +327,48 @@ for (const kind of kinds) {
     await chmod(workspace.path("plain"), 0o644);
     const plain = await workspace.run(kind, ["run", "--", "./plain"], { env: NOBODY });
     assertEquals(plain.code, 126);
+  });
+
+  test(`${kind}: a signal to the whole group, such as timeout sends, ends the command and not its upload`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    for (let turn = 0; turn < 4; turn++) {
+      const words = ["run", "-q", "--", "sh", "-c", "echo runs; exec sleep 30"];
+      const program = workspace.start(kind, words, { shell: 'exec setsid "$@"' });
+      await runs(program);
+      process.kill(program.pid, "SIGTERM");
+      process.kill(-program.pid, "SIGTERM");
+      assertEquals((await program.exit()).code, 128 + 15);
+    }
+    const ends = (await listed(workspace)).map(({ transferStatus }) => transferStatus);
+    assertEquals(ends, Array(4).fill("COMPLETED"));
+  });
+
+  test(`${kind}: what is open for the command without us is open for it, and nothing of ours`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "echo three >&3; readlink /proc/self/fd/*; exit 3";
+    const { code } = await workspace.run(kind, ["run", "--", "sh", "-c", script], {
+      shell: 'exec 3>three; exec "$@" >one 2>two',
+    });
+    const [one, three] = await Promise.all(
+      ["one", "three"].map((name) => readFile(workspace.path(name), "utf8")),
+    );
+    assertEquals([code, three], [3, "three\n"]);
+    const open = one.trim().split("\n");
+    assertEquals(["one", "two", "three"].map((name) => open.includes(workspace.path(name))), [
+      ...[false, false, true],
+    ]);
+  });
+
+  test(`${kind}: a signal that is ignored at our start is ignored by the command`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    for (const tty of [[], ["--tty"]]) {
+      const words = ["run", ...tty, "--", "sh", "-c", "kill -HUP $$; kill -INT $$; exit 3"];
+      const { code } = await workspace.run(kind, words, { shell: `trap "" HUP INT; exec "$@"` });
+      assertEquals(code, 3);
+    }
   });
 }
 

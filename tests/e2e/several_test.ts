@@ -183,6 +183,11 @@ for (const kind of kinds) {
     await writeFile(workspace.path("big.log"), "0123456789\n".repeat(100_000));
     await workspace.run(own, ["push", "big.log", "a.log", "--context", "run"]);
     const get = () => workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
+    const twice = await workspace.run(kind, ["get", "run/a.log", "run/a.log", "-o", "once"]);
+    assertEquals([twice.code, twice.stdout], [0, "once/a.log\n"]);
+    const toStdout = await workspace.run(kind, ["get", "run/big.log", "-o", "-"]);
+    assertEquals([toStdout.code, toStdout.stdout], [2, ""]);
+    assertStringIncludes(toStdout.stderr, "stream follow REF prints a resource");
     const noDirectory = await workspace.run(kind, ["get", "run/big.log", "-o", "a.log"]);
     assertEquals([noDirectory.code, noDirectory.stdout], [1, ""]);
     assertStringIncludes(noDirectory.stderr, "cannot write a.log: there is a file already");
