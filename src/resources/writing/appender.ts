@@ -6,7 +6,14 @@
  * one per interval; what came last is never left waiting for more than the interval.
  * @module
  */
-import type { Announcement, Intent, Owner, Ownership, ResourceChange, ResourceRecord } from "../../catalog.ts";
+import type {
+  Announcement,
+  Intent,
+  Owner,
+  Ownership,
+  ResourceChange,
+  ResourceRecord,
+} from "../../catalog.ts";
 import {
   checkOutcome,
   type DigestAlgorithm,
@@ -385,10 +392,12 @@ export class Appender {
     const waitMs = this.#pace.untilNextMs(performance.now());
     if (waitMs <= 0 || this.#log.waitingBytes >= this.#writeAfterBytes) {
       this.#forgetTimer();
-      this.#running = this.#advance(waitMs <= 0).catch((error) => this.#failed(error)).finally(() => {
-        this.#running = null;
-        if (this.#log.waitingBytes > 0 || !this.#log.isShown) this.#schedule();
-      });
+      this.#running = this.#advance(waitMs <= 0).catch((error) => this.#failed(error)).finally(
+        () => {
+          this.#running = null;
+          if (this.#log.waitingBytes > 0 || !this.#log.isShown) this.#schedule();
+        },
+      );
     } else if (this.#timer === undefined) {
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
