@@ -425,15 +425,16 @@ export class NatsCatalog implements Catalog {
 
   /** The copy shows a record as it is now, and those who watch are told. */
   #show(id: string, is: ResourceRecord | null): void {
-    const was = this.#projection.file.record(id);
+    let was = this.#projection.file.record(id);
     // An id that was used again, of which the deletion was missed, is two resources.
     if (was !== null && (is === null || was.createdAtMs !== is.createdAtMs)) {
       this.#projection.remove(id);
       this.#watchers.tell({ was, is: null });
+      was = null;
     }
     if (is === null) return;
-    this.#projection.put(is);
-    this.#watchers.tell({ was: was?.createdAtMs === is.createdAtMs ? was : null, is });
+    this.#projection.put(was, is);
+    this.#watchers.tell({ was, is });
   }
 
   /** Keeps how far the copy is. */

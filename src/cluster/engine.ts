@@ -306,6 +306,8 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
       // A member that refuses a connection twice is no reason to stay away: it may be told otherwise by and by.
       ignoreAuthErrorAbort: true,
       reconnectTimeWait: RECONNECT_MS,
+      // A trace of every request, which nobody reads, would cost more than the request.
+      noAsyncTraces: true,
     });
     const jsm = await jetstreamManager(nc, { timeout: ANSWER_MS, checkAPI: false });
     return new Engine(nc, jsm);
