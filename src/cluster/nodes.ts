@@ -5,7 +5,7 @@
  * @module
  */
 import { StreamError, toStreamError } from "../protocol.ts";
-import { Bucket } from "./bucket.ts";
+import { Bucket, type Entry } from "./bucket.ts";
 import { type Engine, NODE_BUCKET } from "./engine.ts";
 
 /** How often a node says that it is there, in ms. */
@@ -36,6 +36,8 @@ export interface NodeInfo {
   state: "SERVING" | "DRAINING";
   /** Bytes of its copy of the catalog that are missing, as time, in ms. */
   lagMs: number;
+  /** Number of what its run said first; that of this for the first one. */
+  first?: number;
   /** What it was given, in words, of what all nodes must be given alike; an earlier version does not say. */
   settings?: Record<string, string>;
 }
@@ -44,9 +46,14 @@ export interface NodeInfo {
 export class Membership {
   readonly #engine: Engine;
   readonly #bucket: Bucket;
-  readonly #info: () => Omit<NodeInfo, "id">;
+  readonly #info: () => Omit<NodeInfo, "id" | "first">;
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #met: (isLater: boolean) => void;
+  readonly #run = crypto.randomUUID();
   #said = 0;
+  /** Sequences of what this run said first, and last. */
+  #first = 0;
+  #sequence = 0;
   #dutySequence = 0;
   #onDutyUntilMs = -Infinity;
   #saying: Promise<void> = Promise.resolve();
@@ -56,9 +63,16 @@ export class Membership {
    * @param engine Where that is said.
    * @param id Id of this node.
    * @param info What else is to be said.
+   * @param met Hears, again and again, of another one that has the same id, and whether this one came later.
    */
-  constructor(engine: Engine, readonly id: string, info: () => Omit<NodeInfo, "id">) {
+  constructor(
+    engine: Engine,
+    readonly id: string,
+    info: () => Omit<NodeInfo, "id" | "first">,
+    met: (isLater: boolean) => void = () => {},
+  ) {
     this.#engine = engine;
+    this.#met = met;
     this.#bucket = new Bucket(engine, NODE_BUCKET, WAIT_MS);
     this.#info = info;
     this.#timer = setInterval(() => this.#sayAgain(), SAY_MS);
@@ -105,11 +119,10 @@ export class Membership {
     if (!this.#engine.isConnected) return;
     if (this.isOnDuty) await this.#leaveDuty().catch(() => {});
     this.#onDutyUntilMs = -Infinity;
-    const key = NODE_KEY + this.id;
-    const found = await this.#bucket.read(key).catch(() => null);
-    if (found?.value) {
-      await this.#bucket.write(key, found.sequence, null, this.#nameChange()).catch(() => {});
-    }
+    if (this.#sequence === 0) return;
+    // What another one says that has the same id stays.
+    await this.#bucket.write(NODE_KEY + this.id, this.#sequence, null, this.#nameChange())
+      .catch(() => {});
   }
 
   #sayAgain(): void {
@@ -119,9 +132,36 @@ export class Membership {
 
   async #say(): Promise<void> {
     if (!this.#engine.isConnected) return;
-    const value = encode({ id: this.id, ...this.#info() });
-    await this.#bucket.put(NODE_KEY + this.id, value);
+    const first = this.#first || undefined;
+    const value = encode({ id: this.id, first, ...this.#info() });
+    // What its last run said, or nobody any more, is no obstacle.
+    if (!await this.#sayAs(value)) await this.#sayAs(value);
     await this.#takeDuty();
+  }
+
+  /** @returns False when something else is known under its id, and this was not said. */
+  async #sayAs(value: Uint8Array): Promise<boolean> {
+    const key = NODE_KEY + this.id;
+    const outcome = await this.#bucket.write(key, this.#sequence, value, this.#nameChange());
+    if ("sequence" in outcome) {
+      this.#sequence = outcome.sequence;
+      this.#first ||= outcome.sequence;
+      return true;
+    }
+    this.#sequence = outcome.found?.sequence ?? 0;
+    this.#meet(outcome.found);
+    return false;
+  }
+
+  /** @throws {StreamError} CONFLICT where the other one was there before: that one goes on. */
+  #meet(found: Entry | null): void {
+    if (this.#first === 0 || !found?.value || found.change.startsWith(this.#run)) return;
+    const { first = found.sequence } = decode(found.value) as NodeInfo;
+    const isLater = first < this.#first;
+    this.#met(isLater);
+    if (!isLater) return;
+    this.#sequence = 0;
+    throw new StreamError("CONFLICT", `another node has the id ${this.id}`);
   }
 
   /** Takes the duty if nobody has it, or keeps it. */
@@ -145,7 +185,7 @@ export class Membership {
   }
 
   #nameChange(): string {
-    return `${this.id}.${crypto.randomUUID()}.${++this.#said}`;
+    return `${this.#run}.${++this.#said}`;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Two servers on one engine, by the real program: what is done at one is there at the other, whatever becomes of either. */
 import { readFileSync } from "node:fs";
-import { appendFile, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
@@ -39,6 +39,11 @@ class Node {
 
   async stop(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     await this.#program!.kill(signal);
+  }
+
+  /** Waits until it ends by itself. */
+  exit() {
+    return this.#program!.exit();
   }
 
   /** What it logged. */
@@ -311,6 +316,19 @@ for (const kind of kinds) {
     assertMatch(line, new RegExp(`3600 s at ${nodeIdOf(b)}`));
     assertEquals(disagreements.filter((line) => line.startsWith("--base-url")), []);
     assertMatch(other.log, /error nodes disagree setting="--resume-window: .*3600 s at/);
+  });
+
+  test(`${kind}: a node with the id of another one ends, and says what to remove`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, nodes: [a, b] } = cluster;
+    await b.stop("SIGTERM");
+    await copyFile(workspace.path(`${a.data}/node-id`), workspace.path(`${b.data}/node-id`));
+    await b.start();
+    const { code, stderr } = await b.exit();
+    assertEquals(code, 1);
+    assertMatch(stderr, /another node has the id node-\w+: remove the node-id in b \(CONFLICT\)/);
+    const { nodes } = await stateOf(workspace, kind);
+    assert(nodes.some(({ id }) => id === nodeIdOf(a)));
   });
 
   test(`${kind}: the data of a single server is copied into a cluster, unfinished uploads included`, async () => {

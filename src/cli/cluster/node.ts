@@ -47,8 +47,12 @@ export interface ClusterNode {
    * @param given What it was given: the address by which clients reach it, if they can, and what all nodes must be given
    * alike.
    * @param uploads Counts the uploads that it appends to.
+   * @returns Resolves with what is wrong when another one had its id before it.
    */
-  join(given: Pick<NodeInfo, "address" | "settings">, uploads: () => number): void;
+  join(
+    given: Pick<NodeInfo, "address" | "settings">,
+    uploads: () => number,
+  ): Promise<{ message: string }>;
   /** What nodes were not given alike, a line for each setting. */
   disagreements(): Promise<string[]>;
   /** Tells the others that it takes no new work. */
@@ -131,16 +135,25 @@ class OpenNode implements ClusterNode {
     return path;
   }
 
-  join(given: Pick<NodeInfo, "address" | "settings">, uploads: () => number): void {
-    const { engine, id, catalog } = this.#parts;
-    this.#membership = new Membership(engine, id, () => ({
+  join(
+    given: Pick<NodeInfo, "address" | "settings">,
+    uploads: () => number,
+  ): Promise<{ message: string }> {
+    const { engine, id, catalog, directory } = this.#parts;
+    const { promise, resolve } = Promise.withResolvers<{ message: string }>();
+    const info = () => ({
       ...given,
       version: VERSION,
       startedAtMs: this.#startedAtMs,
       uploads: uploads(),
       state: this.#state,
       lagMs: catalog.lagMs,
-    }));
+    });
+    this.#membership = new Membership(engine, id, info, (isLater) => {
+      const message = `another node has the id ${id}: remove the node-id in ${directory}`;
+      if (isLater) resolve({ message });
+    });
+    return promise;
   }
 
   disagreements(): Promise<string[]> {

@@ -242,18 +242,19 @@ async function runServer(options: Options): Promise<number> {
       const server = createServer({ ...parts, ...settings, ...place.settings });
       secure?.reloadOnSignal(log);
       const given = { address: addressOf(options, "node-url"), settings: commonOf(options) };
-      place.join?.(given, () => server.resources.uploads);
+      const fault = place.join?.(given, () => server.resources.uploads);
       for (const setting of await place.disagreements?.() ?? []) {
         log.error("nodes disagree", { setting });
       }
       const scheme = secure === null ? "http" : "https";
-      const signal = await listenUntilStopped(server, main, step, scheme, log);
-      log.info("stopping", { signal });
+      const reason = await listenUntilStopped(server, { main, step, scheme }, log, fault);
+      log.info("stopping", typeof reason === "string" ? { signal: reason } : { ...reason });
       server.drain();
       await Promise.all([place.drain?.(), sleep(options.number("drain") ?? 0)]);
       if (!await endsWithin(endMs, server.close(await place.others?.()))) {
         log.error("the engine took nothing of what was to be handed over", { waitedMs: endMs });
       }
+      if (typeof reason !== "string") throw new StreamError("CONFLICT", reason.message);
     } finally {
       await endsWithin(endMs, place.close());
     }
@@ -348,15 +349,25 @@ function settingsOf(options: Options) {
   };
 }
 
+/** Where a server listens. */
+interface Listeners {
+  main: ListenerOptions;
+  step: ListenerOptions | null;
+  scheme: string;
+}
+
+/**
+ * Listens until there is a reason to end.
+ * @returns The signal, or what is wrong with this server itself.
+ */
 async function listenUntilStopped(
   server: StreamServer,
-  main: ListenerOptions,
-  step: ListenerOptions | null,
-  scheme: string,
+  { main, step, scheme }: Listeners,
   log: Log,
-): Promise<string> {
+  fault: Promise<{ message: string }> = new Promise(() => {}),
+): Promise<string | { message: string }> {
   logUploads(server.resources, log);
-  const stopped = stopSignal(scheme === "https");
+  const stopped = Promise.race([stopSignal(scheme === "https"), fault]);
   const address = await listen(server, main, scheme);
   if (step !== null) {
     log.info("listening for Step clients", {
