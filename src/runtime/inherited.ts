@@ -10,6 +10,8 @@ import { constants } from "node:os";
 const IGNORABLE = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"] as const;
 /** Above it stand no descriptors that somebody chose. */
 const MAX_DESCRIPTOR = 1023;
+/** Below the limit of descriptors the runtimes need some themselves to hand others over. */
+const KEPT_DESCRIPTORS = 64;
 
 /** Signals that were ignored when this process began, where Linux says so. */
 export const ignoredSignals: readonly NodeJS.Signals[] = readIgnored();
@@ -32,8 +34,10 @@ function readIgnored(): NodeJS.Signals[] {
 
 function readOpen(): number[] {
   try {
+    const [, limit] = /^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))!;
+    const end = Math.min(MAX_DESCRIPTOR, Number(limit) - KEPT_DESCRIPTORS);
     return readdirSync("/proc/self/fd").map(Number)
-      .filter((descriptor) => descriptor > 2 && descriptor <= MAX_DESCRIPTOR)
+      .filter((descriptor) => descriptor > 2 && descriptor < end)
       .filter(isOfOthers);
   } catch {
     return [];

@@ -361,6 +361,28 @@ for (const kind of kinds) {
     ]);
   });
 
+  test(`${kind}: arguments and variables reach the command byte by byte, also those that are no UTF-8`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = `printf '%s,' "$@" "$V" | od -An -tx1 | tr -d ' \n\r'; exit 3`;
+    const shell = `V=$(printf 'v\\376') && export V && exec "$@" "$(printf '%%\\377')" 'é\n'`;
+    for (const tty of [[], ["--tty"]]) {
+      const words = ["run", "-q", ...tty, "--", "sh", "-c", script, "sh"];
+      const { code, stdout } = await workspace.run(kind, words, { shell });
+      assertEquals([code, stdout], [3, "25ff2cc3a90a2c76fe2c"]);
+    }
+  });
+
+  test(`${kind}: a command starts also where what is open is near the limit`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const shell = `exec bash -c 'exec 62>open; ulimit -n 64; exec "$@"' bash "$@"`;
+    const { code, stdout } = await workspace.run(kind, ["run", "-q", "--", "echo", "one"], {
+      shell,
+    });
+    assertEquals([code, stdout], [0, "one\n"]);
+  });
+
   test(`${kind}: a signal that is ignored at our start is ignored by the command`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);
