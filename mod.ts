@@ -24,7 +24,7 @@
  * @module
  */
 export * from "./src/client.ts";
-export * from "./server.ts";
+export * from "./src/embedding.ts";
 export type { FramesConnection } from "./src/runtime/frames/client.ts";
 export { connectFrames } from "./src/runtime/frames/client.ts";
 export type { LocalUploadOptions } from "./src/source/local.ts";

@@ -49,7 +49,7 @@ async function buildJavaScript(): Promise<void> {
 async function buildTypes(): Promise<void> {
   const temporary = await Deno.makeTempDir({ prefix: "stream-types-" });
   try {
-    const files = ["mod.ts", "server.ts", "cli.ts", ...modulesBelow("src")];
+    const files = ["mod.ts", "cli.ts", ...modulesBelow("src")];
     const words = [Deno.execPath(), "transpile", "--quiet", "--declaration", "--outdir", temporary];
     if (!await run([...words, ...files], { limitMs })) throw new Error("no types were made");
     for (const file of files) {

@@ -106,7 +106,6 @@ function documents(): string[] {
     "README.md",
     "docs/embedding.md",
     "mod.ts",
-    "server.ts",
     ...filesBelow("src").filter((path) => path.endsWith(".ts")),
   ]
     .filter((path) => Deno.readTextFileSync(path).includes("```ts\n"));

@@ -50,7 +50,8 @@ export function parseSizeBytes(text: string): number | null {
 export function formatBytes(bytes: number): string {
   let value = bytes, unit = "B";
   for (const next of ["kB", "MB", "GB", "TB"]) {
-    if (value < 1000) break;
+    // What would be shown as 1000 is one of the next.
+    if (value < 999.5) break;
     value /= 1000;
     unit = next;
   }

@@ -240,8 +240,8 @@ test("sizes are bytes, or have a decimal or a binary unit", () => {
 });
 
 test("sizes are shown with three digits", () => {
-  const shown = ["0 B", "999 B", "1.00 kB", "15.0 MB", "150 GB", "1500 TB"];
-  assertEquals([0, 999, 1000, 15e6, 150e9, 1.5e15].map(formatBytes), shown);
+  const shown = ["0 B", "999 B", "1.00 kB", "15.0 MB", "1.00 GB", "150 GB", "1500 TB"];
+  assertEquals([0, 999, 1000, 15e6, 999_999_996, 150e9, 1.5e15].map(formatBytes), shown);
 });
 
 test("control characters in a name cannot reach a terminal", () => {

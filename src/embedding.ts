@@ -16,9 +16,9 @@
  * ```
  * @module
  */
-export * from "./src/server.ts";
-export { ERRORS, LIMITS, StreamError, SUBPROTOCOL, VERSION } from "./src/protocol.ts";
-export type { StepStatus } from "./src/protocol.ts";
+export * from "./server.ts";
+export { ERRORS, LIMITS, StreamError, SUBPROTOCOL, VERSION } from "./protocol.ts";
+export type { StepStatus } from "./protocol.ts";
 export type {
   Announcement,
   Catalog,
@@ -34,12 +34,12 @@ export type {
   ResourceQuery,
   ResourceRecord,
   UploadContext,
-} from "./src/catalog.ts";
-export { type JwksOptions, JwksTokens } from "./src/access/jwks.ts";
-export { linkKey, SignedLinks, type SignedLinksOptions } from "./src/access/links.ts";
-export { FileTokens, type FileTokensOptions } from "./src/access/file_tokens.ts";
-export { MemoryCatalog, MemoryRecords } from "./src/catalog/memory.ts";
-export { SqliteCatalog } from "./src/catalog/sqlite.ts";
+} from "./catalog.ts";
+export { type JwksOptions, JwksTokens } from "./access/jwks.ts";
+export { linkKey, SignedLinks, type SignedLinksOptions } from "./access/links.ts";
+export { FileTokens, type FileTokensOptions } from "./access/file_tokens.ts";
+export { MemoryCatalog, MemoryRecords } from "./catalog/memory.ts";
+export { SqliteCatalog } from "./catalog/sqlite.ts";
 export type {
   FollowedTail,
   LogEnd,
@@ -48,9 +48,9 @@ export type {
   LogWriter,
   Storage,
   TailListener,
-} from "./src/storage.ts";
-export { FileStorage } from "./src/storage/file.ts";
-export { MemoryLogs, MemoryStorage } from "./src/storage/memory.ts";
+} from "./storage.ts";
+export { FileStorage } from "./storage/file.ts";
+export { MemoryLogs, MemoryStorage } from "./storage/memory.ts";
 export type {
   Connection,
   ConnectionShare,
@@ -60,13 +60,13 @@ export type {
   Runtime,
   Session,
   Upgrade,
-} from "./src/runtime.ts";
-export { type LoadOptions, loadRuntime } from "./src/runtime/load.ts";
-export { type BunWebSocketHandlers, bunWebSocketHandlers } from "./src/runtime/bun.ts";
+} from "./runtime.ts";
+export { type LoadOptions, loadRuntime } from "./runtime/load.ts";
+export { type BunWebSocketHandlers, bunWebSocketHandlers } from "./runtime/bun.ts";
 export type {
   Certificate,
   ConnectionTimes,
   FramesOptions,
   FramesRuntime,
-} from "./src/runtime/frames.ts";
-export { framesRuntime } from "./src/runtime/frames.ts";
+} from "./runtime/frames.ts";
+export { framesRuntime } from "./runtime/frames.ts";
