@@ -18,6 +18,7 @@ import {
   jetstreamManager,
   type StreamConfig,
   type StreamInfo,
+  type StreamInfoRequestOptions,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
 import { connectClient } from "./transport.ts";
@@ -128,18 +129,35 @@ export class Engine {
   /**
    * What is known of a stream; one that was made just now may have no leader yet.
    * @param stream Its name.
-   * @param waitMs How long a leader is waited for, in ms.
-   * @throws {StreamError} NOT_READY when nobody answers, or there is no such stream.
+   * @param options What else is asked for.
+   * @returns Null where there is none.
+   * @throws {StreamError} NOT_READY when nobody answers.
    */
-  async streamInfo(stream: string, waitMs: number = LEADER_WITHIN_MS): Promise<StreamInfo> {
-    const found = await this.insist(waitMs, async () => {
+  async findStream(
+    stream: string,
+    options?: Partial<StreamInfoRequestOptions>,
+  ): Promise<StreamInfo | null> {
+    return await this.insist(LEADER_WITHIN_MS, async () => {
       try {
-        return await this.request(() => this.jsm.streams.info(stream));
+        return await this.request(() => this.jsm.streams.info(stream, options));
       } catch (error) {
         if (error instanceof JetStreamApiError && error.code === STREAM_MISSING) return null;
         throw error;
       }
     });
+  }
+
+  /**
+   * What is known of a stream that nodes share.
+   * @param stream Its name.
+   * @param options What else is asked for.
+   * @throws {StreamError} NOT_READY when nobody answers, or there is no such stream.
+   */
+  async streamInfo(
+    stream: string,
+    options?: Partial<StreamInfoRequestOptions>,
+  ): Promise<StreamInfo> {
+    const found = await this.findStream(stream, options);
     if (found !== null) return found;
     throw new StreamError(
       "NOT_READY",

@@ -132,7 +132,7 @@ async function unknownLogs({ engine, catalog }: Parts): Promise<UnknownLog[]> {
   const found: UnknownLog[] = [];
   for (let shard = 0; shard < shards; shard++) {
     const stream = streamOf(shard);
-    const { state, ts } = await streams.info(stream, { subjects_filter: "log.>" });
+    const { state, ts } = await engine.streamInfo(stream, { subjects_filter: "log.>" });
     for (const subject of Object.keys(state.subjects ?? {})) {
       const id = subject.slice(subject.lastIndexOf(".") + 1);
       if (await catalog.get(id) !== null) continue;

@@ -5,8 +5,8 @@
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { bucketConfigs } from "../../cluster/buckets.ts";
 import { connectEngine, type Engine } from "../../cluster/engine.ts";
-import { LEAST_PAYLOAD_BYTES, logConfigs, shardsOf } from "../../cluster/logs.ts";
-import { StreamError, toStreamError } from "../../protocol.ts";
+import { LEAST_PAYLOAD_BYTES, logConfigs, shardsOf, streamOf } from "../../cluster/logs.ts";
+import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
 import { type Options, UsageError } from "../command.ts";
 import { printLine } from "../output/output.ts";
@@ -178,7 +178,7 @@ async function make(engine: Engine, wanted: Wishes): Promise<LogStream[]> {
   const all = [...logs, ...bucketConfigs(wanted)];
   const there: StreamConfig[] = [];
   for (const config of all) {
-    const found = await engine.jsm.streams.info(config.name).catch(() => null);
+    const found = await engine.findStream(config.name);
     if (found === null) await add(engine, config);
     else check(found, wanted);
     there.push(found?.config ?? config as StreamConfig);
@@ -188,12 +188,7 @@ async function make(engine: Engine, wanted: Wishes): Promise<LogStream[]> {
 
 /** How many streams the logs are spread over already; undefined where there are none. */
 async function shardsIn(engine: Engine): Promise<number | undefined> {
-  try {
-    return await shardsOf(engine);
-  } catch (error) {
-    if (toStreamError(error).code === "NOT_READY") return undefined;
-    throw error;
-  }
+  return await engine.findStream(streamOf(0)) === null ? undefined : await shardsOf(engine);
 }
 
 async function add(
