@@ -6,9 +6,11 @@ import {
   follow,
   MemoryCatalog,
   open,
+  push,
   type ResourceRecord,
   shareResource,
   SignedLinks,
+  statusEvents,
 } from "../../mod.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 import { assertFails } from "../helpers/errors.ts";
@@ -18,6 +20,7 @@ import { startServer } from "../helpers/server.ts";
 import { override } from "../helpers/storage.ts";
 
 const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
+const A_LOG = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 const FIRST = "the first life of it\n";
 const SECOND = "and the second one, which is longer\n";
 
@@ -64,6 +67,27 @@ for (const transport of ["ws", "http"] as const) {
     await assertFails("DELETED", () => within("the end", reader.read()));
   });
 }
+
+test("who listens to events and connects again hears that its resource was deleted, and nothing of the next one", async () => {
+  await using place = await Place.open("memory");
+  const pushed = await push(place.server.url, A_LOG, { id: ID });
+  const writer = pushed.writable.getWriter();
+  await writer.write(new TextEncoder().encode(FIRST));
+  const texts: string[] = [];
+  const events = statusEvents(`${place.url}/resources/${ID}`, {
+    onText: ({ text }) => void texts.push(text),
+  });
+  let size = 0;
+  while (size < FIRST.length) size = (await within("a status", events.next())).value!.currentSize;
+  place.proxy.hold();
+  place.proxy.cut();
+  await writer.close();
+  await remove(place.server.url);
+  await upload(place.server.url, SECOND);
+  place.proxy.release();
+  await assertFails("DELETED", () => within("the end", events.next()));
+  assertEquals(texts.join(""), FIRST);
+});
 
 /** Opens a download as soon as its resource is there. */
 async function connected(reference: string, transport: "ws" | "http") {
