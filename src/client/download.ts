@@ -252,18 +252,34 @@ export class ClientDownload implements Download {
   /** One connection: the server's first status, and what comes after. */
   #converse(): Conversation {
     const first = Promise.withResolvers<void>();
+    let hasBegun = false;
+    let isOfUse = false;
     return {
       message: (message) => {
         this.#receive(message);
+        isOfUse ||= hasBegun;
         if (message["@"] === "StatusChanged") first.resolve();
       },
-      data: (bytes) => this.#receiveData(bytes),
+      data: (bytes) => {
+        this.#receiveData(bytes);
+        isOfUse = true;
+      },
       begin: async (channel, stop) => {
         const late = () => this.#nothingSaid(channel);
         await within(FIRST_STATUS_TIMEOUT_MS, first.promise, late, stop);
+        hasBegun = true;
         this.#goOn(channel);
       },
+      progress: () => {
+        if (isOfUse) return "MADE";
+        return this.#waitsForNothing ? "NONE_WANTED" : "NONE";
+      },
     };
+  }
+
+  /** Whether the server has told everything that is asked for, as far as it is there. */
+  get #waitsForNothing(): boolean {
+    return this.#asked === null && (this.#reading?.received ?? Infinity) >= this.status.currentSize;
   }
 
   /** A Java server says nothing at all of an unknown id. */

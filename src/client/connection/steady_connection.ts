@@ -7,6 +7,12 @@ import type { Channel } from "./channel.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 import type { Connector } from "./transport.ts";
 
+/** A connection on which there was nothing to do was there when it stood for so long, in ms. */
+const STANDS_AFTER_MS = 1000;
+
+/** What a conversation came to: more than the one before had, nothing as nothing was to be had, or nothing at all. */
+export type Progress = "MADE" | "NONE_WANTED" | "NONE";
+
 /** Everything that is said on one connection. */
 export interface Conversation {
   /** Takes a message, also before the conversation begins. */
@@ -19,6 +25,8 @@ export interface Conversation {
    * @param stop Says that nobody waits for that any more.
    */
   begin(channel: Channel, stop: AbortSignal): Promise<void>;
+  /** What it came to since it has begun. */
+  progress(): Progress;
 }
 
 /** Listener of a steady connection, who speaks on it. */
@@ -41,6 +49,8 @@ export class SteadyConnection {
   readonly #stop = new AbortController();
   #open: Channel | null = null;
   #channel: Channel | null = null;
+  /** The attempts since a connection was of use. */
+  #retries: Retries | null = null;
 
   /**
    * Nothing happens before `connect`.
@@ -108,15 +118,17 @@ export class SteadyConnection {
     const broken = Promise.withResolvers<never>();
     // It may break before anybody waits for that.
     broken.promise.catch(() => {});
-    let hasBegun = false;
+    let begunAtMs: number | null = null;
     let end = null as StreamError | null;
     const channel = await this.#connector.connect({
       message: (message) => conversation.message(message),
       data: (bytes) => conversation.data(bytes),
       closed: (reason) => {
         end = this.#speaker.meaning?.(reason) ?? reason;
-        if (hasBegun) this.#lost(end);
-        else broken.reject(end);
+        if (begunAtMs === null) return broken.reject(end);
+        const stoodMs = performance.now() - begunAtMs;
+        if (isOfUse(conversation.progress(), stoodMs)) this.#retries = null;
+        this.#lost(end);
       },
     }, stop);
     this.#open = channel;
@@ -129,7 +141,7 @@ export class SteadyConnection {
       await channel.close("not begun");
       throw error;
     }
-    hasBegun = true;
+    begunAtMs = performance.now();
     this.#channel = channel;
   }
 
@@ -138,8 +150,14 @@ export class SteadyConnection {
     if (this.#stop.signal.aborted) return;
     this.#speaker.lost(reason);
     this.#connector.failed(reason);
-    this.#connectUntil(new Retries(this.#options), reason)
+    // What breaks again and again without having been of use is one loss: tried ever more seldom, and not for ever.
+    this.#retries ??= new Retries(this.#options);
+    this.#connectUntil(this.#retries, reason)
       .then(() => this.#options.onReconnect?.())
       .catch((error) => this.#speaker.failed(toStreamError(error)));
   }
+}
+
+function isOfUse(progress: Progress, stoodMs: number): boolean {
+  return progress === "MADE" || progress === "NONE_WANTED" && stoodMs >= STANDS_AFTER_MS;
 }

@@ -258,6 +258,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #converse(): Conversation {
     const answer = Promise.withResolvers<Answer>();
     let isAnswered = false;
+    let acknowledged = 0;
     return {
       message: (message) => {
         if (isAnswered || !isAnswer(message)) return this.#receive(message);
@@ -275,6 +276,12 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         const answered = await answer.promise;
         if (this.#request["@"] === "ResumeUpload") this.#unanswered--;
         await this.#agree(channel, answered);
+        acknowledged = this.#window.acknowledged;
+      },
+      progress: () => {
+        if (this.#window.acknowledged > acknowledged) return "MADE";
+        const isWaiting = this.#window.acknowledged < this.#window.accepted || this.#sourceEnded;
+        return isWaiting ? "NONE" : "NONE_WANTED";
       },
     };
   }
