@@ -10,8 +10,13 @@ import type { Connector } from "./transport.ts";
 /** A connection on which there was nothing to do was there when it stood for so long, in ms. */
 const STANDS_AFTER_MS = 1000;
 
-/** What a conversation came to: more than the one before had, nothing as nothing was to be had, or nothing at all. */
-export type Progress = "MADE" | "NONE_WANTED" | "NONE";
+/** How far a speaker has come, with all its connections. */
+export interface Progress {
+  /** Grows with all that is of use. */
+  made: number;
+  /** Whether the server has to do something now for it to grow. */
+  isWanted: boolean;
+}
 
 /** Everything that is said on one connection. */
 export interface Conversation {
@@ -25,14 +30,17 @@ export interface Conversation {
    * @param stop Says that nobody waits for that any more.
    */
   begin(channel: Channel, stop: AbortSignal): Promise<void>;
-  /** What it came to since it has begun. */
-  progress(): Progress;
 }
 
 /** Listener of a steady connection, who speaks on it. */
 export interface Speaker {
-  /** A conversation for the next connection. */
-  converse(): Conversation;
+  /**
+   * A conversation for the next connection.
+   * @param isRough Whether the last one was of no use: the way may let no long message pass.
+   */
+  converse(isRough: boolean): Conversation;
+  /** How far it has come. */
+  progress(): Progress;
   /** A connection broke on which a conversation had begun; it will be tried again. */
   lost(reason: StreamError): void;
   /** What the end of a connection means, where the speaker knows better than its code. */
@@ -51,6 +59,10 @@ export class SteadyConnection {
   #channel: Channel | null = null;
   /** The attempts since a connection was of use. */
   #retries: Retries | null = null;
+  /** What had been made when the last connection was lost. */
+  #made = 0;
+  /** Whether that one was of no use. */
+  #isRough = false;
 
   /**
    * Nothing happens before `connect`.
@@ -114,7 +126,7 @@ export class SteadyConnection {
 
   async #attempt(): Promise<void> {
     const { signal: stop } = this.#stop;
-    const conversation = this.#speaker.converse();
+    const conversation = this.#speaker.converse(this.#isRough);
     const broken = Promise.withResolvers<never>();
     // It may break before anybody waits for that.
     broken.promise.catch(() => {});
@@ -126,9 +138,7 @@ export class SteadyConnection {
       closed: (reason) => {
         end = this.#speaker.meaning?.(reason) ?? reason;
         if (begunAtMs === null) return broken.reject(end);
-        const stoodMs = performance.now() - begunAtMs;
-        if (isOfUse(conversation.progress(), stoodMs)) this.#retries = null;
-        this.#lost(end);
+        this.#lost(end, performance.now() - begunAtMs);
       },
     }, stop);
     this.#open = channel;
@@ -145,7 +155,9 @@ export class SteadyConnection {
     this.#channel = channel;
   }
 
-  #lost(reason: StreamError): void {
+  #lost(reason: StreamError, stoodMs: number): void {
+    this.#isRough = !this.#wasOfUse(stoodMs);
+    if (!this.#isRough) this.#retries = null;
     this.#open = this.#channel = null;
     if (this.#stop.signal.aborted) return;
     this.#speaker.lost(reason);
@@ -156,8 +168,11 @@ export class SteadyConnection {
       .then(() => this.#options.onReconnect?.())
       .catch((error) => this.#speaker.failed(toStreamError(error)));
   }
-}
 
-function isOfUse(progress: Progress, stoodMs: number): boolean {
-  return progress === "MADE" || progress === "NONE_WANTED" && stoodMs >= STANDS_AFTER_MS;
+  #wasOfUse(stoodMs: number): boolean {
+    const { made, isWanted } = this.#speaker.progress();
+    const isMore = made > this.#made;
+    this.#made = made;
+    return isMore || !isWanted && stoodMs >= STANDS_AFTER_MS;
+  }
 }
