@@ -181,28 +181,31 @@ test("a body that was kept is asked for before it is shown again", async () => {
   assertEquals([other.status, await other.text()], [200, SECOND]);
 });
 
-test("what was meant for a former life is not done to the next one", async () => {
-  await using server = await startServer();
-  const resource = `${server.url}/resources/${ID}`;
-  const etagNow = async () => {
-    const { headers } = await fetch(`${resource}/content`, { method: "HEAD" });
-    return { "if-match": headers.get("etag")! };
-  };
-  await upload(server.url, FIRST);
-  const former = await etagNow();
-  const same = await fetch(`${resource}/content`, { headers: former });
-  assertEquals([same.status, await same.text()], [200, FIRST]);
-  await remove(server.url, former);
-  await upload(server.url, SECOND);
-  const asked = [
-    await fetch(`${resource}/content`, { headers: { ...former, range: "bytes=5-" } }),
-    await fetch(resource, { method: "DELETE", headers: former }),
-  ];
-  for (const response of asked) {
-    assertEquals([response.status, (await response.json()).code], [412, "WRONG_VERSION"]);
-  }
-  await remove(server.url, await etagNow());
-});
+for (const second of [SECOND, FIRST]) {
+  const what = second === FIRST ? "that has the same content" : "that has another content";
+  test(`what was meant for a former life is not done to the next one, ${what}`, async () => {
+    await using server = await startServer();
+    const resource = `${server.url}/resources/${ID}`;
+    const etagNow = async () => {
+      const { headers } = await fetch(`${resource}/content`, { method: "HEAD" });
+      return { "if-match": headers.get("etag")! };
+    };
+    await upload(server.url, FIRST);
+    const former = await etagNow();
+    const same = await fetch(`${resource}/content`, { headers: former });
+    assertEquals([same.status, await same.text()], [200, FIRST]);
+    await remove(server.url, former);
+    await upload(server.url, second);
+    const asked = [
+      await fetch(`${resource}/content`, { headers: { ...former, range: "bytes=5-" } }),
+      await fetch(resource, { method: "DELETE", headers: former }),
+    ];
+    for (const response of asked) {
+      assertEquals([response.status, (await response.json()).code], [412, "WRONG_VERSION"]);
+    }
+    await remove(server.url, await etagNow());
+  });
+}
 
 test("a deletion that waited for the catalog does not delete the next life of the id", async () => {
   const catalog = new MemoryCatalog();
