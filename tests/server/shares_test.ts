@@ -5,11 +5,13 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { FileTokens, framesRuntime, type Scope, SignedLinks } from "../../mod.ts";
 import { createToken } from "../../src/access/token_file.ts";
+import { SUBPROTOCOL, TOKEN_SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
 import { Shares } from "../../src/server/access/shares.ts";
 import { assertFails } from "../helpers/errors.ts";
+import type { Said } from "../helpers/frames/connection.ts";
 import { RawPeer } from "../helpers/frames/frames.ts";
 import { HttpRequest } from "../helpers/peers/http_request.ts";
-import { startServer, type TestServer } from "../helpers/server.ts";
+import { RawClient, startServer, type TestServer } from "../helpers/server.ts";
 import { StepClient } from "../helpers/step/client.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
@@ -231,3 +233,38 @@ test("a share is counted once for each place, and given back once", async () => 
   second();
   assertEquals([shares.greatest, refused], [1, 1]);
 });
+
+for (const door of ["ws", "http"] as const) {
+  test(`who begins and abandons uploads ends the wait of no other client: ${door}`, async () => {
+    const grant = { scopes: ["upload"] as Scope[], contextId: null, resourceId: null };
+    const tokens = {
+      authenticate: (name: string) => Promise.resolve({ ...grant, name, expiresAtMs: null }),
+    };
+    const access = { tokens, links: new SignedLinks() };
+    // Ten may wait, five of one client.
+    await using server = await startServer({ access, maxUploads: 1, resumeWindowMs: 60_000 });
+    const endpoint = `ws://${server.host}${UPLOAD_PATH}`;
+    const say = async (token: string, message: Said) => {
+      using client = await RawClient.open(endpoint, SUBPROTOCOL, TOKEN_SUBPROTOCOL + token);
+      client.say(message);
+      return await client.inbox.next("ReadyForUpload");
+    };
+    const begin = { "@": "StartUpload", metadata: LOG } as const;
+    const beginByHttp = async () => {
+      const { headers } = await fetch(`${server.url}/resources/a.log`, {
+        method: "PUT",
+        headers: { Authorization: "Bearer quiet", "Upload-Complete": "?0" },
+      });
+      const [, id, secret] = /uploads\/(.+)\/(.+)$/.exec(headers.get("location")!)!;
+      return { id, secret };
+    };
+    const { id, secret } = door === "ws" ? await say("quiet", begin) : await beginByHttp();
+    await until(server, 0);
+    for (let count = 0; count < 12; count++) {
+      await say("noisy", begin);
+      await until(server, 0);
+    }
+    const resumed = await say("quiet", { "@": "ResumeUpload", id: id!, secret: secret! });
+    assertEquals([resumed.id, resumed.epoch], [id, 2]);
+  });
+}

@@ -108,6 +108,7 @@ export class Appender {
   /** The one that travels with the bytes that are being appended. */
   #next: ResourceStatus | null = null;
   #events: AppenderEvents | null = null;
+  #clients: readonly string[] = [];
   readonly #waiting: Received;
   readonly #pace: CheckpointPace;
   /** When the first of the bytes came that are written and wait for a checkpoint. */
@@ -209,9 +210,19 @@ export class Appender {
     return this.#acknowledged;
   }
 
-  /** Tells one owner what becomes of the upload. */
-  listen(events: AppenderEvents): void {
+  /**
+   * Tells one owner what becomes of the upload.
+   * @param events Hears it.
+   * @param clients Who that is, by each name that counts; nobody in particular by default.
+   */
+  listen(events: AppenderEvents, clients: readonly string[] = []): void {
     this.#events = events;
+    this.#clients = clients;
+  }
+
+  /** Whose it is at present. */
+  get clients(): readonly string[] {
+    return this.#clients;
   }
 
   /** Tells the owner that it does not own the upload any more. */
