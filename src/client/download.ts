@@ -112,9 +112,8 @@ export class ClientDownload implements Download {
   #reading: Reading | null = null;
   #feed: Feed | null = null;
   #asked: Asked | null = null;
-  /** Messages that came after a connection had begun, and the byte before which all came: how far it is. */
+  /** Messages that came after a connection had begun. */
   #heard = 0;
-  #furthest = 0;
   /** What ended it, as readers hear it: the reason of a signal as it is. */
   #failure: { error: unknown } | null = null;
   readonly #closed = Promise.withResolvers<StreamError | null>();
@@ -268,7 +267,10 @@ export class ClientDownload implements Download {
         if (hasBegun) this.#heard++;
         if (message["@"] === "StatusChanged") first.resolve();
       },
-      data: (bytes) => this.#receiveData(bytes),
+      data: (bytes) => {
+        this.#receiveData(bytes);
+        this.#heard++;
+      },
       begin: async (channel, stop) => {
         const late = () => this.#nothingSaid(channel);
         await within(FIRST_STATUS_TIMEOUT_MS, first.promise, late, stop);
@@ -278,11 +280,10 @@ export class ClientDownload implements Download {
     };
   }
 
-  /** Bytes that came again are no progress. */
   #progress(): Progress {
     const received = this.#reading?.received ?? Infinity;
     const isWanted = this.#asked !== null || received < this.status.currentSize;
-    return { made: this.#heard + this.#furthest, isWanted };
+    return { made: this.#heard, isWanted };
   }
 
   /** A Java server says nothing at all of an unknown id. */
@@ -351,7 +352,6 @@ export class ClientDownload implements Download {
   #receiveData(bytes: Uint8Array): void {
     if (this.#reading === null) throw new StreamError("BAD_MESSAGE", "data came unasked");
     this.#reading.push(bytes);
-    this.#furthest = Math.max(this.#furthest, this.#reading.received);
     this.#feed?.arrived();
   }
 
