@@ -54,12 +54,14 @@ export class WaitingUploads {
   add(id: string, upload: Interrupted): void {
     this.delete(id);
     this.#byId.set(id, upload);
-    for (const client of upload.clients) {
+    const ofClients = upload.clients.map((client) => {
       const own = this.#byClient.get(client) ?? new Set();
       this.#byClient.set(client, own.add(upload));
-      if (own.size > this.#most * SHARE) return giveUpFirst(own);
-    }
-    if (this.#byId.size > this.#most) giveUpFirst(this.#byId.values());
+      return own;
+    });
+    const tooMany = ofClients.find(({ size }) => size > this.#most * SHARE);
+    if (tooMany !== undefined) giveUpFirst(tooMany);
+    else if (this.#byId.size > this.#most) giveUpFirst(this.#byId.values());
   }
 
   delete(id: string): void {
