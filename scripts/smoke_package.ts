@@ -14,7 +14,7 @@ const bun = ["npx", "-y", "bun@1"];
 
 const use = `
 import { strictEqual } from "node:assert";
-import { createServer, FileStorage, loadRuntime, SqliteCatalog } from "@stream/live";
+import { createServer, FileStorage, loadRuntime, SqliteCatalog } from "@stream/live/server";
 import { follow, getLines, push, search, statusEvents } from "@stream/live/client";
 
 const server = createServer({

@@ -102,7 +102,12 @@ function filesBelow(directory: string): string[] {
 
 /** Named one by one: of a folder that holds a member of the workspace Deno takes no examples, and says nothing. */
 function documents(): string[] {
-  return ["README.md", "mod.ts", ...filesBelow("src").filter((path) => path.endsWith(".ts"))]
+  return [
+    "README.md",
+    "docs/embedding.md",
+    "mod.ts",
+    ...filesBelow("src").filter((path) => path.endsWith(".ts")),
+  ]
     .filter((path) => Deno.readTextFileSync(path).includes("```ts\n"));
 }
 

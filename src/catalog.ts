@@ -233,7 +233,7 @@ export interface Catalog {
   readonly lagMs?: number;
   /**
    * Finds out whether records are taken now; missing where they always are.
-   * @throws {StreamError} STORAGE_FAILED when not.
+   * @throws {StreamError} NOT_READY when what nodes share does not answer; anything else when they are not.
    */
   probe?(): Promise<void>;
   /** Brings everything written to disk; missing where a write is as safe as it gets. */

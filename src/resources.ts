@@ -88,7 +88,8 @@ export type { RetentionOptions } from "./resources/retention.ts";
 export type { DeleteOptions, ServerResources } from "./resources/server_resources.ts";
 export { lifeOf } from "./resources/status.ts";
 export type { UsageLimits } from "./resources/usage.ts";
-export type { Appender, Durability } from "./resources/writing/appender.ts";
+export type { Appender } from "./resources/writing/appender.ts";
+export type { Durability } from "./resources/writing/owned_log.ts";
 export { Credit, type CreditPool } from "./resources/writing/credit.ts";
 export {
   type CompletedUpload,

@@ -21,7 +21,19 @@ import { Watchers } from "./watchers.ts";
 /** Hands something to those who watch, in order: at once, or later. */
 type Deliver = (tell: () => void) => void;
 
-/** Records that several instances of {@link MemoryCatalog} share, as nodes share an engine. */
+/**
+ * Records that several instances of {@link MemoryCatalog} share, as nodes share an engine.
+ *
+ * @example
+ * ```ts
+ * import { MemoryCatalog, MemoryRecords } from "@stream/live/server";
+ *
+ * const records = new MemoryRecords();
+ * const [one, other] = [new MemoryCatalog(records), new MemoryCatalog(records)];
+ * await one.createContext("run-17");
+ * console.log((await other.getContext("run-17"))?.id); // run-17
+ * ```
+ */
 export class MemoryRecords {
   /** Records of resources by id. */
   readonly records: Map<string, ResourceRecord> = new Map();

@@ -26,7 +26,6 @@ import {
   shardOf,
 } from "../cluster/engine.ts";
 import { isFinal, StreamError, toStreamError } from "../protocol.ts";
-import { changesOf } from "../cluster/buckets.ts";
 import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
 import {
   contextKey,
@@ -127,11 +126,10 @@ export class NatsCatalog implements Catalog {
     const records = RECORD_BUCKETS.map((name) => new Bucket(engine, name, waitMs));
     const contexts = new Bucket(engine, CONTEXT_BUCKET, waitMs);
     const settings = new Bucket(engine, SETTINGS_BUCKET, waitMs);
-    await engine.checkHearing([...records, contexts].map(({ name }) => changesOf(name)));
     const lives = new Map<Bucket, string>();
     const ends = new Map<string, { life: string; sequence: number }>();
     for (const bucket of [...records, contexts]) {
-      const { created, state } = await engine.jsm.streams.info(bucket.stream);
+      const { created, state } = await engine.streamInfo(bucket.stream);
       lives.set(bucket, created);
       ends.set(bucket.name, { life: created, sequence: state.last_seq });
     }
@@ -146,7 +144,7 @@ export class NatsCatalog implements Catalog {
     );
     const catalog = new NatsCatalog(engine, records, contexts, settings, lives, projection);
     try {
-      await catalog.caughtUp();
+      await engine.insist(waitMs, () => catalog.caughtUp());
       await catalog.#keep();
     } catch (error) {
       await catalog.close();
@@ -331,10 +329,12 @@ export class NatsCatalog implements Catalog {
 
   /** Finds out whether the engine takes records, and the copy here is one to show. */
   async probe(): Promise<void> {
-    if (this.lagMs > MOST_LAG_MS) {
-      throw new StreamError("STORAGE_FAILED", "the engine does not answer");
+    if (this.lagMs > MOST_LAG_MS) throw new StreamError("NOT_READY", "the engine does not answer");
+    try {
+      await this.caughtUp();
+    } catch (error) {
+      throw toStreamError(error, "NOT_READY");
     }
-    await this.caughtUp();
   }
 
   /** Ends the copy where it is; the engine stays open. */
@@ -425,15 +425,16 @@ export class NatsCatalog implements Catalog {
 
   /** The copy shows a record as it is now, and those who watch are told. */
   #show(id: string, is: ResourceRecord | null): void {
-    const was = this.#projection.file.record(id);
+    let was = this.#projection.file.record(id);
     // An id that was used again, of which the deletion was missed, is two resources.
     if (was !== null && (is === null || was.createdAtMs !== is.createdAtMs)) {
       this.#projection.remove(id);
       this.#watchers.tell({ was, is: null });
+      was = null;
     }
     if (is === null) return;
-    this.#projection.put(is);
-    this.#watchers.tell({ was: was?.createdAtMs === is.createdAtMs ? was : null, is });
+    this.#projection.put(was, is);
+    this.#watchers.tell({ was, is });
   }
 
   /** Keeps how far the copy is. */

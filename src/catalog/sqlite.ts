@@ -24,7 +24,7 @@ import type {
 import { CatalogFile } from "./sqlite/file.ts";
 import { isBusy, resultCode } from "./sqlite/patience.ts";
 import { Reserve } from "./sqlite/reserve.ts";
-import { changesIn, COLUMNS, toRow } from "./sqlite/rows.ts";
+import { assignmentsOf, changesIn, COLUMNS, toRow } from "./sqlite/rows.ts";
 import { Watchers } from "./watchers.ts";
 
 /** How long a call waits for a process that holds the file. */
@@ -105,9 +105,8 @@ export class SqliteCatalog implements Catalog {
       if (record === null) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
       const changed = { ...record, ...change, revision: revision + 1 };
       const row = changesIn(record, changed);
-      const assignments = Object.keys(row).map((column) => `${column} = :${column}`).join(", ");
       const updated = this.#file.prepare(
-        `UPDATE resources SET ${assignments} WHERE id = :id AND revision = :revision - 1`,
+        `UPDATE resources SET ${assignmentsOf(row)} WHERE id = :id AND revision = :revision - 1`,
       ).run({ ...row, id });
       if (updated.changes === 0) {
         const message = `resource ${id} is at revision ${record.revision}, not ${revision}`;

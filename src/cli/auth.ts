@@ -93,6 +93,13 @@ export async function accessOf(
   return undefined;
 }
 
+/** Where credentials come from, in words; each node has a file of its own. */
+export function authInWords(options: Options): string {
+  const auth = options.text("auth");
+  if (auth === undefined) return "not given";
+  return auth === SHARED_TOKENS || /^https?:/.test(auth) ? auth : "a file";
+}
+
 /**
  * Makes files and directories of this process its user's only, whatever the umask was, where credentials are wanted:
  * who could read the data needed none.

@@ -78,8 +78,8 @@ export class CheckReport implements Disposable {
    * @param facts What the log holds; null when it is gone.
    */
   async compare(record: ResourceRecord, facts: Facts | null): Promise<void> {
-    // The server may have deleted it meanwhile.
-    if (await this.#catalog.get(record.id) === null) return;
+    // A server may have deleted it meanwhile, and its id may be used again.
+    if ((await this.#catalog.get(record.id))?.createdAtMs !== record.createdAtMs) return;
     this.#checked++;
     if (facts === null) {
       if (record.size === 0 && record.transferStatus !== "COMPLETED") return;

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { editDistance } from "../distance.ts";
-import { parseDurationMs, parseSizeBytes } from "./units.ts";
+import { parseDurationMs, parseSizeBytes, parseTimeMs } from "./units.ts";
 
 /** Exit codes, the same for every command (README, exit codes). */
 export const EXIT = {
@@ -19,7 +19,7 @@ export const EXIT = {
 } as const;
 
 /** Kind of an option's value; decides how it is read. */
-export type Kind = "flag" | "text" | "list" | "count" | "duration" | "size";
+export type Kind = "flag" | "text" | "list" | "count" | "duration" | "size" | "time";
 
 /** One option of a command. */
 export interface Option {
@@ -60,7 +60,7 @@ export interface Options {
   text(name: string): string | undefined;
   /** All texts of an option that can be repeated. */
   list(name: string): string[];
-  /** A whole number, a duration in ms or a size in bytes. */
+  /** A whole number, a duration in ms, a size in bytes, or a time in ms since 1970. */
   number(name: string): number | undefined;
 }
 
@@ -147,7 +147,7 @@ export function readArguments(
   const unknown: string[] = [];
   const valued = valueNames(command);
   const ownLength = command.runsCommand ? startOfCommand(argv, valued) : argv.length;
-  const words = withEmptyValues(argv.slice(0, ownLength), valued);
+  const words = withEmptyValues(takenApart(argv.slice(0, ownLength), command), valued);
   const parsed: Record<string, unknown> & { _: (string | number)[] } = parseArgs(words, {
     string: ["_", "config", ...named((kind) => kind !== "flag")],
     boolean: ["help", ...named((kind) => kind === "flag")],
@@ -288,6 +288,23 @@ function checkFlags({ options }: Command, words: string[]): void {
   }
 }
 
+/** Letters one by one, `-nC2` as `-n --context=2`: the parser takes everything before a digit for the value of the first. */
+function takenApart(argv: string[], { options }: Command): string[] {
+  const names = new Map(
+    Object.entries({ ...options, ...COMMON_OPTIONS }).map(([name, { short }]) => [short, name]),
+  );
+  const end = argv.includes("--") ? argv.indexOf("--") : argv.length;
+  const apart = (word: string): string[] => {
+    const [, letter, rest] = /^-([^-])(.+)$/s.exec(word) ?? [];
+    const name = names.get(letter);
+    if (letter === undefined) return [word];
+    if (name === undefined) return [`-${letter}`];
+    if (options[name]?.kind !== "flag") return [`--${name}=${rest.replace(/^=/, "")}`];
+    return [`-${letter}`, ...apart(`-${rest}`)];
+  };
+  return [...argv.slice(0, end).flatMap(apart), ...argv.slice(end)];
+}
+
 /** Ties empty values to their options: the parser would take them for arguments. */
 function withEmptyValues(argv: string[], names: Set<string>): string[] {
   const words: string[] = [];
@@ -421,5 +438,9 @@ const NUMBERS = {
     parse: (text: string) => /^\d+$/.test(text) ? Number(text) : null,
   },
   duration: { wanted: "a duration such as 50ms, 30s, 10m, 1h or 7d", parse: parseDurationMs },
+  time: {
+    wanted: "a duration such as 2h, or a time such as 2026-11-28T10:00Z",
+    parse: parseTimeMs,
+  },
   size: { wanted: "a size such as 4096, 64KiB, 256MB or 1GiB", parse: parseSizeBytes },
 };

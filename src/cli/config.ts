@@ -183,6 +183,7 @@ const TYPES: Record<Kind, { is: (value: unknown) => boolean; wanted: string }> =
   },
   count: { is: isWhole, wanted: "a whole number" },
   duration: { is: isText, wanted: 'a duration such as "50ms" or "10m"' },
+  time: { is: isText, wanted: 'a time such as "2h" or "2026-11-28T10:00Z"' },
   size: {
     is: (value) => isWhole(value) || isText(value),
     wanted: 'a size such as 4096 or "64KiB"',

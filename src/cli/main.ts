@@ -60,7 +60,15 @@ function all(commands: Record<string, () => Promise<Command>>): Promise<Command[
  * Runs the program.
  *
  * @param argv Arguments without the program's name.
- * @returns The exit code.
+ * @returns The exit code; what goes wrong is told on stderr, never thrown.
+ *
+ * @example
+ * ```ts
+ * import { main } from "@stream/live/cli";
+ *
+ * const code = await main(["help", "push"]);
+ * console.log(code); // 0
+ * ```
  */
 export async function main(argv: string[]): Promise<number> {
   try {

@@ -4,11 +4,12 @@
  * @module
  */
 import { execFile } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
+import { octal, rawArgument } from "../runtime/raw_words.ts";
 
 /** A path that can be opened. */
 export interface ReachablePath extends AsyncDisposable {
@@ -16,7 +17,8 @@ export interface ReachablePath extends AsyncDisposable {
 }
 
 /** Links $1 to the path whose bytes $2 names in octal. */
-const LINK = 'path=$(printf "$2."); path=${path%.}; case $path in /*) ;; *) path=$PWD/$path ;; ' +
+const LINK =
+  'path=$(printf %b. "$2"); path=${path%.}; case $path in /*) ;; *) path=$PWD/$path ;; ' +
   'esac; exec ln -s -- "$path" "$1"';
 
 /**
@@ -29,25 +31,6 @@ export async function reachable(path: string): Promise<ReachablePath> {
   if (raw === undefined) return { path, [Symbol.asyncDispose]: () => Promise.resolve() };
   const directory = await mkdtemp(join(tmpdir(), "stream-name-"));
   const link = join(directory, basename(path));
-  const octal = [...raw].map((byte) => `\\${byte.toString(8).padStart(3, "0")}`).join("");
-  await promisify(execFile)("sh", ["-c", LINK, "sh", link, octal]);
+  await promisify(execFile)("sh", ["-c", LINK, "sh", link, octal(raw)]);
   return { path: link, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
-}
-
-/** The bytes of an argument, where the system tells them. */
-function rawArgument(text: string): Uint8Array | undefined {
-  let line: Uint8Array;
-  try {
-    line = readFileSync("/proc/self/cmdline");
-  } catch {
-    return undefined;
-  }
-  const decoder = new TextDecoder();
-  for (let at = 0; at < line.length;) {
-    const end = line.indexOf(0, at);
-    const word = line.subarray(at, end < 0 ? line.length : end);
-    if (decoder.decode(word) === text) return word;
-    at += word.length + 1;
-  }
-  return undefined;
 }

@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { Child } from "../runtime/child.ts";
+import { ignoredSignals } from "../runtime/inherited.ts";
 
 /** Signals that a terminal sends to everybody in its foreground, the command included. */
 const OF_TERMINALS = ["SIGINT", "SIGQUIT", "SIGHUP"] as const;
@@ -12,24 +13,19 @@ const PASSED = [...OF_TERMINALS, "SIGTERM", "SIGUSR1", "SIGUSR2"] as const;
 /** Signals that end the program in good order. */
 const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** Whether the program was started to outlive its terminal, as by `nohup`; listening to the signal would undo it. */
-const outlivesTerminal = isIgnored(1);
+/** Whoever ends a program and its process group, as `timeout` does, sends it the same signal twice at once. */
+const AGAIN_MS = 300;
+/** What ended a command may reach us so long after its end. */
+const LATE_MS = 500;
 
-/** Whether Linux says that a signal was ignored when this process began. */
-function isIgnored(number: number): boolean {
-  try {
-    const [, mask] = /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))!;
-    return (BigInt(`0x${mask}`) >> BigInt(number - 1) & 1n) === 1n;
-  } catch {
-    return false;
-  }
-}
+/** Whether the program was started to outlive its terminal, as by `nohup`; listening to the signal would undo it. */
+const outlivesTerminal = ignoredSignals.includes("SIGHUP");
 
 /**
  * Listens for signals that end the program in good order: Ctrl-C, SIGTERM, and the end of its terminal unless that
  * was ignored at its start.
  *
- * @param end Called at each of them.
+ * @param end Called at each of them; once for one that comes twice at once.
  * @param signals Those to listen to.
  */
 export function onEnd(
@@ -37,7 +33,11 @@ export function onEnd(
   signals: readonly NodeJS.Signals[] = ENDING,
 ): void {
   for (const signal of signals) {
+    let lastMs = -Infinity;
     process.on(signal, () => {
+      const nowMs = performance.now();
+      if (nowMs - lastMs <= AGAIN_MS) return;
+      lastMs = nowMs;
       // The listener stays: without one, Deno would end all the same.
       if (signal !== "SIGHUP" || !outlivesTerminal) end(signal);
     });
@@ -48,17 +48,18 @@ export function onEnd(
  * Passes signals on to a process.
  *
  * @param child The process.
- * @returns Resolves `interrupted` at the first signal to end after the process ended.
+ * @returns Resolves `interrupted` at the first signal to end that came after the process ended, and was not what ended it.
  */
 export function passSignals(child: Child): { interrupted: Promise<void> } {
   const { promise, resolve } = Promise.withResolvers<void>();
-  let isOver = false;
-  child.exit.then(() => isOver = true);
+  let overAtMs: number | null = null;
+  child.exit.then(() => overAtMs = performance.now());
   for (const signal of PASSED) {
     process.on(signal, () => {
       if (signal === "SIGHUP" && outlivesTerminal) return;
-      if (isOver) {
-        if (ENDING.some((name) => name === signal)) resolve();
+      if (overAtMs !== null) {
+        const isLate = performance.now() - overAtMs <= LATE_MS;
+        if (!isLate && ENDING.some((name) => name === signal)) resolve();
       } else if (!OF_TERMINALS.some((name) => name === signal) || !isInForeground()) {
         child.kill(signal);
       }

@@ -11,6 +11,8 @@ const DURATIONS: Record<string, number> = {
   d: 86_400_000,
 };
 
+const TIME = /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+
 const SIZES: Record<string, number> = {
   "": 1,
   B: 1,
@@ -30,6 +32,13 @@ export function parseDurationMs(text: string): number | null {
   return match === null ? null : Math.round(Number(match[1]) * DURATIONS[match[2]]);
 }
 
+/** A time of ISO 8601, or a duration until now, in ms since 1970; null for anything else. */
+export function parseTimeMs(text: string): number | null {
+  const agoMs = parseDurationMs(text);
+  if (agoMs !== null) return Date.now() - agoMs;
+  return TIME.test(text) ? Date.parse(text) : null;
+}
+
 /** `4096`, `64KiB`, `256MB`, `1GiB` in bytes; null for anything else. */
 export function parseSizeBytes(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text);
@@ -41,7 +50,8 @@ export function parseSizeBytes(text: string): number | null {
 export function formatBytes(bytes: number): string {
   let value = bytes, unit = "B";
   for (const next of ["kB", "MB", "GB", "TB"]) {
-    if (value < 1000) break;
+    // What would be shown as 1000 is one of the next.
+    if (value < 999.5) break;
     value /= 1000;
     unit = next;
   }

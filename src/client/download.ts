@@ -237,6 +237,12 @@ export class ClientDownload implements Download {
 
   async locateLines(startingLineIndex: number, linesCount: number): Promise<LineRange> {
     checkOffsets({ linesCount });
+    if (!Number.isSafeInteger(startingLineIndex)) {
+      throw new StreamError(
+        "BAD_REQUEST",
+        `startingLineIndex is ${startingLineIndex}: it is a whole number`,
+      );
+    }
     const located: MessageOf<"LinesLocated"> = await this.#request({
       "@": "LocateLines",
       startingLineIndex,

@@ -6,11 +6,10 @@
  * refusal tells.
  * @module
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { headers } from "@nats-io/transport-node";
 import { JetStreamApiError, type StoredMsg } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import { type Engine, isFull, isTooLong, notAnswering } from "./engine.ts";
+import { type Engine, isFull, isTooLong } from "./engine.ts";
 import { Probes } from "./probes.ts";
 
 /** How long a deletion is told to nodes that were away, in days of 24 hours. */
@@ -18,7 +17,6 @@ export const MARKER_HOURS = 7 * 24;
 
 /** After so long without an answer a request is made again. */
 const ANSWER_MS = 1000;
-const AGAIN_MS = 50;
 /** Code of an answer that there is nothing. */
 const NONE = 404;
 /** Values that are read together. */
@@ -218,24 +216,8 @@ export class Bucket {
     return stored;
   }
 
-  /** Makes a step as often as it takes, for a bounded time: what stalls goes on. */
-  async #insist<T>(step: () => Promise<T>): Promise<T> {
-    const untilMs = performance.now() + this.#waitMs;
-    for (;;) {
-      try {
-        const result = await step();
-        this.#engine.answered();
-        return result;
-      } catch (thrown) {
-        const error = thrown as Error;
-        if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
-        this.#engine.unanswered();
-        const leftMs = untilMs - performance.now();
-        if (leftMs <= 0) throw notAnswering(error);
-        await sleep(AGAIN_MS);
-        await this.#engine.reach(leftMs);
-      }
-    }
+  #insist<T>(step: () => Promise<T>): Promise<T> {
+    return this.#engine.insist(this.#waitMs, step);
   }
 
   /** Throws what will not change by trying again. */

@@ -2,10 +2,12 @@
  * The engine that nodes of a cluster share: NATS JetStream (https://docs.nats.io/nats-concepts/jetstream).
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   credsAuthenticator,
   InvalidArgumentError,
   type NatsConnection,
+  PermissionViolationError,
   TimeoutError,
 } from "@nats-io/transport-node";
 import {
@@ -15,6 +17,8 @@ import {
   type JetStreamManager,
   jetstreamManager,
   type StreamConfig,
+  type StreamInfo,
+  type StreamInfoRequestOptions,
 } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
 import { connectClient } from "./transport.ts";
@@ -25,13 +29,18 @@ const MOST_PINGS = 2;
 const RECONNECT_MS = 100;
 /** One that takes a connection and says nothing stands still, in ms. */
 const REACHED_MS = 2000;
-/** A request that the engine does not answer within so long is made again, in ms. */
+/** A request that the engine does not answer within so long is made again, after a moment, in ms. */
 const ANSWER_MS = 1000;
+const AGAIN_MS = 50;
+/** For how long a stream may have no leader, in ms. */
+const LEADER_WITHIN_MS = 15_000;
 /** Members agree on a new stream, and make its files, in ms. */
 const MADE_MS = 10_000;
 /** Members that have just started take each other for absent: what they refuse for that is tried again for so long, in ms. */
 const MADE_WITHIN_MS = 30_000;
-const AGAIN_MS = 500;
+const MADE_AGAIN_MS = 500;
+/** Code for a stream that does not exist. */
+const STREAM_MISSING = 10059;
 /** Codes of what passes: no peer is there to hold a stream; the engine is not ready. */
 const NO_PEERS = 10005;
 const UNAVAILABLE = 10008;
@@ -55,6 +64,7 @@ export class Engine {
   readonly #inFlight = new Set<(error: StreamError) => void>();
   readonly #waiting = new Set<() => void>();
   readonly #reconnected = new Set<() => void>();
+  readonly #refusals = new Set<(subject: string) => void>();
   #isConnected = true;
   #answeredAtMs = performance.now();
   #leftAtMs = -Infinity;
@@ -93,6 +103,69 @@ export class Engine {
   }
 
   /**
+   * Makes a step as often as it takes: what stalls goes on.
+   * @param waitMs For how long, in ms.
+   * @param step What is done.
+   * @throws {StreamError} NOT_READY when nobody answers; what else the step throws as such.
+   */
+  async insist<T>(waitMs: number, step: () => Promise<T>): Promise<T> {
+    const untilMs = performance.now() + waitMs;
+    for (;;) {
+      try {
+        const result = await step();
+        this.answered();
+        return result;
+      } catch (error) {
+        if (error instanceof StreamError && error.code !== "NOT_READY") throw error;
+        this.unanswered();
+        const leftMs = untilMs - performance.now();
+        if (leftMs <= 0) throw notAnswering(error);
+        await sleep(AGAIN_MS);
+        await this.reach(leftMs);
+      }
+    }
+  }
+
+  /**
+   * What is known of a stream; one that was made just now may have no leader yet.
+   * @param stream Its name.
+   * @param options What else is asked for.
+   * @returns Null where there is none.
+   * @throws {StreamError} NOT_READY when nobody answers.
+   */
+  async findStream(
+    stream: string,
+    options?: Partial<StreamInfoRequestOptions>,
+  ): Promise<StreamInfo | null> {
+    return await this.insist(LEADER_WITHIN_MS, async () => {
+      try {
+        return await this.request(() => this.jsm.streams.info(stream, options));
+      } catch (error) {
+        if (error instanceof JetStreamApiError && error.code === STREAM_MISSING) return null;
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * What is known of a stream that nodes share.
+   * @param stream Its name.
+   * @param options What else is asked for.
+   * @throws {StreamError} NOT_READY when nobody answers, or there is no such stream.
+   */
+  async streamInfo(
+    stream: string,
+    options?: Partial<StreamInfoRequestOptions>,
+  ): Promise<StreamInfo> {
+    const found = await this.findStream(stream, options);
+    if (found !== null) return found;
+    throw new StreamError(
+      "NOT_READY",
+      `the engine does not know ${stream}, which nodes share: see stream cluster init`,
+    );
+  }
+
+  /**
    * Makes a stream, unless it is there already.
    * @param config What it is.
    */
@@ -104,7 +177,7 @@ export class Engine {
         return;
       } catch (error) {
         if (!isPassing(error) || performance.now() > untilMs) throw error;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+        await sleep(MADE_AGAIN_MS);
       }
     }
   }
@@ -126,22 +199,23 @@ export class Engine {
   }
 
   /**
-   * Makes sure that what others store is heard here: a refused subscription is told to nobody otherwise.
-   * @param subjects What is subscribed to later, with wildcards.
-   * @throws {StreamError} FORBIDDEN.
+   * Finds out what this account may not do: a refusal is told to nobody otherwise, or late.
+   * @param step What is subscribed to, or published.
+   * @returns Subjects of what was refused.
    */
-  async checkHearing(subjects: readonly string[]): Promise<void> {
-    for (const subject of subjects) {
-      let refusal: Error | null = null;
-      const callback = (error: Error | null) => void (refusal ??= error);
-      const subscription = this.nc.subscribe(subject, { callback });
+  async refusedIn(step: () => void): Promise<ReadonlySet<string>> {
+    const refused = new Set<string>();
+    const listener = (subject: string) => void refused.add(subject);
+    this.#refusals.add(listener);
+    try {
+      step();
       await this.nc.flush();
-      subscription.unsubscribe();
-      if (refusal === null) continue;
-      throw new StreamError("FORBIDDEN", `the engine lets this account not hear ${subject}`, {
-        cause: refusal,
-      });
+      // By another answer the refusals before the first one have been told, too.
+      await this.nc.flush();
+    } finally {
+      this.#refusals.delete(listener);
     }
+    return refused;
   }
 
   /** The engine answered something. */
@@ -173,9 +247,13 @@ export class Engine {
   }
 
   async #observe(): Promise<void> {
-    for await (const { type } of this.nc.status()) {
+    for await (const status of this.nc.status()) {
+      const { type } = status;
       if (type === "disconnect" || type === "close") this.#lost();
       if (type === "reconnect") this.#found();
+      if (type === "error" && status.error instanceof PermissionViolationError) {
+        for (const listener of this.#refusals) listener(status.error.subject);
+      }
     }
     this.#lost();
   }
@@ -246,6 +324,8 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
       // A member that refuses a connection twice is no reason to stay away: it may be told otherwise by and by.
       ignoreAuthErrorAbort: true,
       reconnectTimeWait: RECONNECT_MS,
+      // A trace of every request, which nobody reads, would cost more than the request.
+      noAsyncTraces: true,
     });
     const jsm = await jetstreamManager(nc, { timeout: ANSWER_MS, checkAPI: false });
     return new Engine(nc, jsm);

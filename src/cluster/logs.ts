@@ -2,24 +2,14 @@
  * Streams of the engine that hold the logs of resources: their names, their subjects, and how they are made.
  * @module
  */
-import {
-  DiscardPolicy,
-  JetStreamApiError,
-  StorageType,
-  type StreamConfig,
-} from "@nats-io/jetstream";
+import { DiscardPolicy, StorageType, type StreamConfig } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import { type Engine, notAnswering, shardOf } from "./engine.ts";
+import { type Engine, shardOf } from "./engine.ts";
 
 /** Version of what is in the streams; another one cannot be read. */
 const FORMAT = "2";
 /** Streams that logs are spread over, unless somebody says otherwise. */
 const SHARDS = 12;
-/** The engine's code for a stream that does not exist. */
-const STREAM_MISSING = 10059;
-/** For how long a stream may have no leader, and how often it is asked for, in ms. */
-const ELECTION_MS = 15_000;
-const PAUSE_MS = 100;
 
 /** Largest payload of one message of a log; it fits the engine's usual limit of 1 MiB. */
 export const MESSAGE_BYTES: number = 512 * 1024;
@@ -61,14 +51,8 @@ export function logConfigs(
  * @throws {StreamError} NOT_READY when they are not there yet, WRONG_STATE when another version made them.
  */
 export async function shardsOf(engine: Engine): Promise<number> {
-  const config = await configOf(engine, streamOf(0));
-  const { "stream-format": format, "stream-shards": shards } = config?.metadata ?? {};
-  if (config === null) {
-    throw new StreamError(
-      "NOT_READY",
-      "the engine does not know the streams of a cluster: see stream cluster init",
-    );
-  }
+  const { config } = await engine.streamInfo(streamOf(0));
+  const { "stream-format": format, "stream-shards": shards } = config.metadata ?? {};
   if (format === FORMAT) return checkPayload(engine, Number(shards));
   throw new StreamError(
     "WRONG_STATE",
@@ -83,19 +67,6 @@ function checkPayload({ nc }: Engine, shards: number): number {
     "WRONG_STATE",
     `member ${name} takes messages of ${bytes} bytes at most: set its max_payload to 1MB`,
   );
-}
-
-/** How a stream was made; null where there is none. One that was made just now may have no leader yet. */
-async function configOf(engine: Engine, stream: string): Promise<StreamConfig | null> {
-  for (const untilMs = performance.now() + ELECTION_MS;;) {
-    try {
-      return (await engine.request(() => engine.jsm.streams.info(stream))).config;
-    } catch (error) {
-      if (error instanceof JetStreamApiError && error.code === STREAM_MISSING) return null;
-      if (performance.now() > untilMs) throw notAnswering(error);
-    }
-    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-  }
 }
 
 /** Name of a stream. */

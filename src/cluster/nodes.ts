@@ -5,7 +5,7 @@
  * @module
  */
 import { StreamError, toStreamError } from "../protocol.ts";
-import { Bucket } from "./bucket.ts";
+import { Bucket, type Entry } from "./bucket.ts";
 import { type Engine, NODE_BUCKET } from "./engine.ts";
 
 /** How often a node says that it is there, in ms. */
@@ -36,15 +36,24 @@ export interface NodeInfo {
   state: "SERVING" | "DRAINING";
   /** Bytes of its copy of the catalog that are missing, as time, in ms. */
   lagMs: number;
+  /** Number of what its run said first; that of this for the first one. */
+  first?: number;
+  /** What it was given, in words, of what all nodes must be given alike; an earlier version does not say. */
+  settings?: Record<string, string>;
 }
 
 /** One node among others. */
 export class Membership {
   readonly #engine: Engine;
   readonly #bucket: Bucket;
-  readonly #info: () => Omit<NodeInfo, "id">;
+  readonly #info: () => Omit<NodeInfo, "id" | "first">;
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #met: (isLater: boolean) => void;
+  readonly #run = crypto.randomUUID();
   #said = 0;
+  /** Sequences of what this run said first, and last. */
+  #first = 0;
+  #sequence = 0;
   #dutySequence = 0;
   #onDutyUntilMs = -Infinity;
   #saying: Promise<void> = Promise.resolve();
@@ -54,9 +63,16 @@ export class Membership {
    * @param engine Where that is said.
    * @param id Id of this node.
    * @param info What else is to be said.
+   * @param met Hears, again and again, of another one that has the same id, and whether this one came later.
    */
-  constructor(engine: Engine, readonly id: string, info: () => Omit<NodeInfo, "id">) {
+  constructor(
+    engine: Engine,
+    readonly id: string,
+    info: () => Omit<NodeInfo, "id" | "first">,
+    met: (isLater: boolean) => void = () => {},
+  ) {
     this.#engine = engine;
+    this.#met = met;
     this.#bucket = new Bucket(engine, NODE_BUCKET, WAIT_MS);
     this.#info = info;
     this.#timer = setInterval(() => this.#sayAgain(), SAY_MS);
@@ -79,8 +95,18 @@ export class Membership {
     return this.#saying;
   }
 
+  /** What nodes were not given alike, this one among them, as far as they are known. */
+  async disagreements(): Promise<string[]> {
+    await this.#saying;
+    const { nodes } = await nodesOf(this.#engine).catch(() => ({ nodes: [] }));
+    const others = disagreements(nodes.filter(({ id }) => id !== this.id));
+    return disagreements(nodes).filter((line) => !others.includes(line));
+  }
+
   /** Addresses of the others that take new work, as far as they are known. */
   async others(): Promise<string[]> {
+    // Who ends meanwhile waits for nothing that cannot come.
+    if (!this.#engine.isConnected) return [];
     const { nodes } = await nodesOf(this.#engine).catch(() => ({ nodes: [] }));
     return nodes.filter(({ id, state }) => id !== this.id && state === "SERVING")
       .flatMap(({ address }) => address ?? []);
@@ -90,13 +116,13 @@ export class Membership {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#saying;
+    if (!this.#engine.isConnected) return;
     if (this.isOnDuty) await this.#leaveDuty().catch(() => {});
     this.#onDutyUntilMs = -Infinity;
-    const key = NODE_KEY + this.id;
-    const found = await this.#bucket.read(key).catch(() => null);
-    if (found?.value) {
-      await this.#bucket.write(key, found.sequence, null, this.#nameChange()).catch(() => {});
-    }
+    if (this.#sequence === 0) return;
+    // What another one says that has the same id stays.
+    await this.#bucket.write(NODE_KEY + this.id, this.#sequence, null, this.#nameChange())
+      .catch(() => {});
   }
 
   #sayAgain(): void {
@@ -105,9 +131,37 @@ export class Membership {
   }
 
   async #say(): Promise<void> {
-    const value = encode({ id: this.id, ...this.#info() });
-    await this.#bucket.put(NODE_KEY + this.id, value);
+    if (!this.#engine.isConnected) return;
+    const first = this.#first || undefined;
+    const value = encode({ id: this.id, first, ...this.#info() });
+    // What its last run said, or nobody any more, is no obstacle.
+    if (!await this.#sayAs(value)) await this.#sayAs(value);
     await this.#takeDuty();
+  }
+
+  /** @returns False when something else is known under its id, and this was not said. */
+  async #sayAs(value: Uint8Array): Promise<boolean> {
+    const key = NODE_KEY + this.id;
+    const outcome = await this.#bucket.write(key, this.#sequence, value, this.#nameChange());
+    if ("sequence" in outcome) {
+      this.#sequence = outcome.sequence;
+      this.#first ||= outcome.sequence;
+      return true;
+    }
+    this.#sequence = outcome.found?.sequence ?? 0;
+    this.#meet(outcome.found);
+    return false;
+  }
+
+  /** @throws {StreamError} CONFLICT where the other one was there before: that one goes on. */
+  #meet(found: Entry | null): void {
+    if (this.#first === 0 || !found?.value || found.change.startsWith(this.#run)) return;
+    const { first = found.sequence } = decode(found.value) as NodeInfo;
+    const isLater = first < this.#first;
+    this.#met(isLater);
+    if (!isLater) return;
+    this.#sequence = 0;
+    throw new StreamError("CONFLICT", `another node has the id ${this.id}`);
   }
 
   /** Takes the duty if nobody has it, or keeps it. */
@@ -131,7 +185,7 @@ export class Membership {
   }
 
   #nameChange(): string {
-    return `${this.id}.${crypto.randomUUID()}.${++this.#said}`;
+    return `${this.#run}.${++this.#said}`;
   }
 }
 
@@ -156,6 +210,24 @@ export async function nodesOf(
     const { message } = toStreamError(error);
     throw new StreamError("NOT_READY", `the nodes are not known: ${message}`, { cause: error });
   }
+}
+
+/**
+ * What nodes were not given alike, and must be.
+ * @param nodes The nodes that are there.
+ * @returns A line for each such setting: who has which value.
+ */
+export function disagreements(nodes: readonly NodeInfo[]): string[] {
+  const given = new Map<string, Map<string, string[]>>();
+  for (const { id, settings = {} } of nodes) {
+    for (const [name, value] of Object.entries(settings)) {
+      const values = given.get(name) ?? new Map<string, string[]>();
+      given.set(name, values.set(value, [...values.get(value) ?? [], id]));
+    }
+  }
+  return [...given].filter(([, values]) => values.size > 1).map(([name, values]) =>
+    `${name}: ${[...values].map(([value, ids]) => `${value} at ${ids.join(", ")}`).join("; ")}`
+  );
 }
 
 /**

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Catalog } from "../catalog.ts";
-import type { StreamError } from "../protocol.ts";
+import { type StreamError, toStreamError } from "../protocol.ts";
 
 /** A disk that refused bytes is held for broken so long, unless it takes others; then uploads must find out. */
 const REFUSAL_MS = 30_000;
@@ -16,7 +16,8 @@ export class Health {
   #refusedAtMs = -Infinity;
 
   #probedAtMs = -Infinity;
-  #isCatalogBroken = false;
+  /** Why the catalog takes no records; null while it does. */
+  #refusal: StreamError | null = null;
 
   /** Whether it is before, in or after its time of service. */
   state: "RECOVERING" | "SERVING" | "CLOSED" = "RECOVERING";
@@ -31,7 +32,7 @@ export class Health {
   async probe(catalog: Catalog): Promise<void> {
     if (catalog.probe === undefined || performance.now() - this.#probedAtMs < PROBE_MS) return;
     this.#probedAtMs = performance.now();
-    this.#isCatalogBroken = await catalog.probe().then(() => false, () => true);
+    this.#refusal = await catalog.probe().then(() => null, toStreamError);
   }
 
   /** Why no upload should be sent here now, in words for anybody: no path, no id. Nothing when all is well. */
@@ -39,9 +40,14 @@ export class Health {
     const reasons: string[] = [];
     if (this.state === "RECOVERING") reasons.push("the server is recovering");
     if (this.state === "CLOSED") reasons.push("the server is shutting down");
-    if (this.#isCatalogBroken) reasons.push("the catalog takes no records: see the data directory");
+    if (this.#refusal !== null) {
+      const culprit = this.#refusal.code === "NOT_READY"
+        ? "the engine of the cluster does not answer"
+        : "see the data directory";
+      reasons.push(`the catalog takes no records: ${culprit}`);
+    }
     if (isStalled) reasons.push("uploads wait: the engine of the cluster takes nothing");
-    if (isDiskFull) reasons.push("the disk is full: see --min-free");
+    if (isDiskFull) reasons.push("less is free than must stay so: see --min-free");
     if (performance.now() - this.#refusedAtMs < REFUSAL_MS) {
       reasons.push("the disk refused bytes: see the log of the server");
     }

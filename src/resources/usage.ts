@@ -153,7 +153,7 @@ export class Usage {
     if (this.#freeBytes < bytes + minFreeBytes) {
       throw new StreamError(
         "QUOTA_EXCEEDED",
-        `less than ${minFreeBytes} bytes are free on the server's disk`,
+        `less than ${minFreeBytes} bytes are free, which must stay so: see --min-free`,
       );
     }
     this.#freeBytes -= bytes;

@@ -81,7 +81,22 @@ export interface BunWebSocketHandlers {
   close(socket: unknown, code: number, reason: string): void;
 }
 
-/** Handlers that `Bun.serve` needs as its `websocket` option; exported for apps that call it themselves. */
+/**
+ * Handlers that `Bun.serve` needs as its `websocket` option, for apps that call it themselves.
+ *
+ * @example
+ * ```ts
+ * import { bunWebSocketHandlers, type StreamServer } from "@stream/live/server";
+ *
+ * // Bun.serve(options(logs))
+ * function options(logs: StreamServer) {
+ *   return {
+ *     fetch: (request: Request, bun: unknown) => logs.fetch(request, bun),
+ *     websocket: bunWebSocketHandlers,
+ *   };
+ * }
+ * ```
+ */
 export const bunWebSocketHandlers: BunWebSocketHandlers = {
   // Native sessions have a heartbeat of their own; for others the runtime pings and gives up.
   idleTimeout: IDLE_TIMEOUT_S,

@@ -19,6 +19,7 @@ import process from "node:process";
 import { Readable } from "node:stream";
 import { giveBack } from "../byte_queue.ts";
 import { StreamError } from "../protocol.ts";
+import { ignoredSignals, openDescriptors } from "./inherited.ts";
 import { environmentForOthers } from "./proxies.ts";
 
 const CHUNK_BYTES = 64 * 1024;
@@ -72,7 +73,8 @@ export interface ChildOptions {
 }
 
 /**
- * Starts a command, with our stdin.
+ * Starts a command, with our stdin, with the further descriptors that we were started with, and with the signals ignored
+ * that were ignored then.
  *
  * @param words The command and its arguments.
  * @param options Its pipes and session.
@@ -85,12 +87,9 @@ export async function startChild(
 ): Promise<Child> {
   const pipes = makePipes(joined ? 1 : 2);
   const writers = pipes.map(({ writer }) => writer);
-  const [out, err = out] = writers;
-  const stdio: StdioOptions = pipes.length === 0
-    ? ["inherit", "pipe", "pipe"]
-    : ["inherit", out, err];
+  const [out = "pipe", err = out] = writers;
   try {
-    const child = await spawned(words, { stdio, detached });
+    const child = await spawned(words, { stdio: stdioOf(out, err), detached });
     const pid = child.pid!;
     let isRunning = true;
     const exit = exitOf(child).finally(() => isRunning = false);
@@ -113,10 +112,17 @@ export async function startChild(
   }
 }
 
+function stdioOf(out: number | "pipe", err: number | "pipe"): StdioOptions {
+  const stdio: (number | "inherit" | "pipe" | "ignore")[] = ["inherit", out, err];
+  for (const descriptor of openDescriptors) stdio[descriptor] = descriptor;
+  return Array.from(stdio, (entry) => entry ?? "ignore");
+}
+
 async function spawned(
-  [command, ...args]: readonly string[],
+  words: readonly string[],
   options: SpawnOptions,
 ): Promise<ChildProcess> {
+  const [command, ...args] = ignoring(words);
   const env = environmentForOthers(process.env);
   const child = spawn(command, args, { ...options, env });
   await new Promise<void>((resolve, reject) => {
@@ -124,6 +130,13 @@ async function spawned(
     child.once("error", (error: NodeJS.ErrnoException) => reject(cannotStart(command, error)));
   });
   return child;
+}
+
+/** Bun and Node let every signal end what they start, `nohup` or not. */
+function ignoring(words: readonly string[]): readonly string[] {
+  if (ignoredSignals.length === 0) return words;
+  const names = ignoredSignals.map((signal) => signal.slice("SIG".length)).join(" ");
+  return ["sh", "-c", `trap "" ${names}; exec "$@"`, "sh", ...words];
 }
 
 function cannotStart(command: string, { code, message }: NodeJS.ErrnoException): StartError {

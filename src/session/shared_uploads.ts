@@ -82,7 +82,10 @@ export class SharedUploads {
         try {
           return await step(await this.#appender(id, queue), attempt);
         } catch (error) {
-          if (toStreamError(error).code !== "FENCED") throw error;
+          const { code } = toStreamError(error);
+          // It was let go of in the middle of the step.
+          if (code === "WRONG_STATE" && this.#shutdown !== null) throw this.#shutdown;
+          if (code !== "FENCED") throw error;
           queue.appender = null;
           if (attempt < ATTEMPTS) continue;
           throw new StreamError("NOT_READY", "several nodes append to this at once: try again");
@@ -126,9 +129,10 @@ export class SharedUploads {
   }
 
   async #appender(id: string, queue: Queue): Promise<Appender | null> {
+    if (this.#shutdown !== null) throw this.#shutdown;
     if (queue.appender !== null && !queue.appender.isOver) return queue.appender;
     queue.appender = null;
-    const resumed = await this.#resources.resume(id, null);
+    const resumed = await this.#resources.resume(id, null).catch(fencedByConflict);
     if ("completed" in resumed) return null;
     return this.#open(queue, resumed.appender);
   }
@@ -172,6 +176,12 @@ export class SharedUploads {
       await this.#resources.interrupt(appender, NOTHING_CAME);
     }
   }
+}
+
+/** Of several nodes that want an upload at once one has it. */
+function fencedByConflict(error: unknown): never {
+  if (toStreamError(error).code !== "CONFLICT") throw error;
+  throw new StreamError("FENCED", "another node was faster", { cause: error });
 }
 
 function newQueue(): Queue {

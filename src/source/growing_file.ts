@@ -13,7 +13,7 @@ export const BUSY_POLL_MS = 5;
 const BUSY_MS = 50;
 /** Time between two looks at a watched file; not every file system tells of changes. */
 const QUIET_POLL_MS = 50;
-/** A file that was replaced is read until it has not grown for so long: its writer may not know yet. */
+/** A file that was replaced is read until it has not grown for so long, or less where more files wait: its writer may not know yet. */
 const REPLACED_MS = 1000;
 
 /** Where reading starts, and how much is read at once. */
@@ -50,6 +50,10 @@ export interface GrowingFileOptions extends FileOptions {
 export interface Successors {
   /** Since when there is one, or none to come, as `performance.now()` tells times; null while neither is so. */
   readonly sinceMs: number | null;
+  /** How many there are by now. */
+  readonly count: number;
+  /** Hears that the file has grown. */
+  grew(): void;
 }
 
 /** The bytes of a file while it grows. */
@@ -135,13 +139,14 @@ export class GrowingFile implements Chunks {
   #isIdle(): boolean {
     const { untilIdleMs = Infinity } = this.#options;
     const nowMs = performance.now();
-    const replacedAtMs = this.#successors?.sinceMs ?? Infinity;
-    return nowMs - this.#grownAtMs >= untilIdleMs ||
-      nowMs - Math.max(this.#grownAtMs, replacedAtMs) >= REPLACED_MS;
+    const { sinceMs, count = 0 } = this.#successors ?? {};
+    const quietMs = nowMs - Math.max(this.#grownAtMs, sinceMs ?? Infinity);
+    return nowMs - this.#grownAtMs >= untilIdleMs || quietMs >= REPLACED_MS / Math.max(1, count);
   }
 
   #grown(chunk: Uint8Array): Uint8Array {
     this.#grownAtMs = performance.now();
+    this.#successors?.grew();
     this.#watcher?.close();
     this.#watcher = undefined;
     return chunk;

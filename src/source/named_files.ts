@@ -13,6 +13,10 @@ import { pull, type Source } from "./source.ts";
 
 /** Interval of looking whether another file is at the path, also while nobody reads. */
 const LOOK_EVERY_MS = 200;
+/** The same where something happens: logs that rotate fast have each of their files for a moment. */
+const BUSY_LOOK_MS = 10;
+/** A path where nothing happened for so long is quiet. */
+const BUSY_MS = 1000;
 /** Files that are held open to be read later. */
 const MAX_WAITING = 64;
 
@@ -69,7 +73,9 @@ export async function* openNamedFiles(
 /** The files of a path as they come; they are opened when they do, so that none is missed as long as few wait. */
 class NamedFiles implements Successors {
   readonly #waiting: Waiting[] = [];
-  readonly #timer: ReturnType<typeof setInterval>;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
+  #happenedAtMs = -Infinity;
   #newest: OpenFile | null = null;
   #looking: Promise<void> = Promise.resolve();
   #failure: unknown = null;
@@ -77,12 +83,22 @@ class NamedFiles implements Successors {
   #arrivedAtMs = 0;
 
   constructor(private readonly path: string, private readonly options: NamedFilesOptions) {
-    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+    this.#lookLater();
+  }
+
+  get count(): number {
+    return this.#waiting.length;
   }
 
   get sinceMs(): number | null {
     if (this.#waiting.length > 0) return this.#arrivedAtMs;
     return this.#isGone() ? this.#missingSinceMs : null;
+  }
+
+  grew(): void {
+    const wasQuiet = this.#isQuiet();
+    this.#happenedAtMs = performance.now();
+    if (wasQuiet) this.#lookLater();
   }
 
   /** Waits for the first file, but not for one that is made when it is over. */
@@ -118,9 +134,21 @@ class NamedFiles implements Successors {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
     await this.#looking;
     await Promise.all(this.#waiting.map(({ file }) => file.close()));
+  }
+
+  #lookLater(): void {
+    clearTimeout(this.#timer);
+    if (this.#isClosed) return;
+    const lookAgain = () => this.look().then(() => this.#lookLater());
+    this.#timer = setTimeout(lookAgain, this.#isQuiet() ? LOOK_EVERY_MS : BUSY_LOOK_MS);
+  }
+
+  #isQuiet(): boolean {
+    return performance.now() - this.#happenedAtMs > BUSY_MS;
   }
 
   async #look(): Promise<void> {
@@ -140,6 +168,7 @@ class NamedFiles implements Successors {
       );
     }
     this.#newest = file;
+    this.grew();
     await this.#keep({ file, came: new Date(), missed: null });
   }
 

@@ -75,7 +75,22 @@ class MemoryLog {
   }
 }
 
-/** Logs that several instances of {@link MemoryStorage} share, as nodes share an engine. */
+/**
+ * Logs that several instances of {@link MemoryStorage} share, as nodes share an engine.
+ *
+ * @example
+ * ```ts
+ * import { MemoryLogs, MemoryStorage } from "@stream/live/server";
+ *
+ * const logs = new MemoryLogs();
+ * const [one, other] = [new MemoryStorage(logs), new MemoryStorage(logs)];
+ * const id = crypto.randomUUID();
+ * const log = await one.create(id, { lineAccess: true, epoch: 1 });
+ * await log.append(0, [new TextEncoder().encode("one\n")]);
+ * const reader = await other.openReader(id);
+ * console.log(new TextDecoder().decode(await reader.read(0, 4))); // one
+ * ```
+ */
 export class MemoryLogs {
   /**
    * The logs by id.

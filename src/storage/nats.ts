@@ -9,6 +9,7 @@
 import type { Engine } from "../cluster/engine.ts";
 import { ownerSubject, placeOf, shardsOf } from "../cluster/logs.ts";
 import { Probes } from "../cluster/probes.ts";
+import { checkRights } from "../cluster/rights.ts";
 import { isResourceId, type ResourceStatus, StreamError, toStreamError } from "../protocol.ts";
 import type {
   FollowedTail,
@@ -99,12 +100,11 @@ export class NatsStorage implements Storage {
    * Opens the logs of an engine.
    * @param engine The engine, which has the streams of `logConfigs`.
    * @param options Settings.
-   * @throws {StreamError} NOT_READY, WRONG_STATE.
+   * @throws {StreamError} FORBIDDEN where this account may not do what nodes do; NOT_READY, WRONG_STATE.
    */
   static async open(engine: Engine, options: NatsStorageOptions = {}): Promise<NatsStorage> {
-    const shards = await shardsOf(engine);
-    await engine.checkHearing([placeOf("*", shards).live, ownerSubject("*")]);
-    return new NatsStorage(engine, shards, options);
+    await checkRights(engine);
+    return new NatsStorage(engine, await shardsOf(engine), options);
   }
 
   /** Whether there is no connection to the engine, or somebody waits for it longer than usual. */

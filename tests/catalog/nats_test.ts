@@ -2,7 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { TimeoutError } from "@nats-io/transport-node";
 import type { RecordChange, ResourceRecord } from "../../src/catalog.ts";
 import { NatsCatalog } from "../../src/catalog/nats.ts";
 import { type Engine, RECORD_BUCKETS, shardOf } from "../../src/cluster/engine.ts";
@@ -52,6 +53,39 @@ function counting(engine: Engine, fetched: (count: number) => void): Engine {
   });
   return override(engine, { jsm: override(engine.jsm, { direct }) });
 }
+
+test("a catalog is opened while a bucket has no leader for a moment, and one without a bucket says what makes it", async () => {
+  await using place = await emptyPlace();
+  const { engine: { jsm: { streams } } } = place;
+  const info = streams.info.bind(streams);
+  let unanswered = 0;
+  streams.info = async (...given) => {
+    // The first look, and the one when it is caught up.
+    if (unanswered < 2 || unanswered === 8) throw (unanswered++, new TimeoutError());
+    unanswered++;
+    return await info(...given);
+  };
+  await place.catalog();
+  assertGreater(unanswered, 8);
+  await streams.delete("KV_ctx");
+  const { message } = await assertFails("NOT_READY", () => place.catalog());
+  assert(message.includes("KV_ctx") && message.includes("stream cluster init"), message);
+});
+
+test("a copy is not caught up while its bucket has no leader, whatever a member tells, and no records are taken", async () => {
+  await using place = await emptyPlace();
+  const { engine: { jsm: { streams } } } = place;
+  const catalog = await place.catalog();
+  const info = streams.info.bind(streams);
+  streams.info = async (...given) => {
+    const found = await info(...given);
+    return { ...found, cluster: { ...found.cluster, leader: "" } };
+  };
+  await assertFails("NOT_READY", () => catalog.caughtUp());
+  await assertFails("NOT_READY", () => catalog.probe());
+  streams.info = info;
+  await catalog.probe();
+});
 
 test("a change whose answer is lost was made once, and is no conflict", async () => {
   await using place = await emptyPlace();

@@ -15,7 +15,7 @@ import {
 } from "../../src/cli/command.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
 import { visible, visibleJson } from "../../src/cli/output/output.ts";
-import { formatBytes, parseDurationMs, parseSizeBytes } from "../../src/cli/units.ts";
+import { formatBytes, parseDurationMs, parseSizeBytes, parseTimeMs } from "../../src/cli/units.ts";
 import { StreamError } from "../../src/protocol.ts";
 
 /** A command with an option of every kind. */
@@ -80,6 +80,19 @@ test("arguments are texts: numbers, a dash, and whatever follows two dashes", ()
 test("help is asked for by --help and -h, whatever else is wrong", () => {
   assertEquals(readArguments(brew, ["--help"], {}), null);
   assertEquals(readArguments(brew, ["-h", "a", "b", "--sugar"], {}), null);
+});
+
+test("letters can stand together, and the last one before its value", () => {
+  for (const words of [["-sk", "tea"], ["-sktea"], ["-sk=tea"], ["-ktea", "-s"]]) {
+    const { args, options } = read(["pot", ...words]);
+    assertEquals([args, options.flag("strong"), options.text("kind")], [["pot"], true, "tea"]);
+  }
+  const { options } = read(["-sk2", "--", "pot"]);
+  assertEquals([options.flag("strong"), options.text("kind")], [true, "2"]);
+  assertEquals(message(["pot", "-s1"]), "brew has no option -1");
+  assertEquals(message(["pot", "-1h"]), "brew has no option -1");
+  assertEquals(readArguments(brew, ["-sh"], {}), null);
+  assertEquals(read(["--", "-sk2"]).args, ["-sk2"]);
 });
 
 test("an option that does not exist is named, with the nearest one", () => {
@@ -200,6 +213,19 @@ test("durations have a unit", () => {
   }
 });
 
+test("times are those of ISO 8601, or durations until now", () => {
+  assertEquals(parseTimeMs("2026-11-28"), Date.UTC(2026, 10, 28));
+  assertEquals(parseTimeMs("2026-11-28T10:00Z"), Date.UTC(2026, 10, 28, 10));
+  assertEquals(parseTimeMs("2026-11-28T10:00:01.5+01:00"), Date.UTC(2026, 10, 28, 9, 0, 1, 500));
+  assertEquals(parseTimeMs("2026-11-28 10:00"), new Date(2026, 10, 28, 10).getTime());
+  const beforeMs = Date.now();
+  const agoMs = parseTimeMs("2h")! + 7_200_000;
+  assert(beforeMs <= agoMs && agoMs <= Date.now());
+  for (const text of ["", "5", "2h 3m", "yesterday", "Nov 28", "2026-11", "10:00"]) {
+    assertEquals(parseTimeMs(text), null, text);
+  }
+});
+
 test("sizes are bytes, or have a decimal or a binary unit", () => {
   const sizes = {
     ...{ "0": 0, "4096": 4096, "16B": 16, "2kB": 2000, "1.5MB": 1_500_000, "256 MB": 256e6 },
@@ -214,8 +240,8 @@ test("sizes are bytes, or have a decimal or a binary unit", () => {
 });
 
 test("sizes are shown with three digits", () => {
-  const shown = ["0 B", "999 B", "1.00 kB", "15.0 MB", "150 GB", "1500 TB"];
-  assertEquals([0, 999, 1000, 15e6, 150e9, 1.5e15].map(formatBytes), shown);
+  const shown = ["0 B", "999 B", "1.00 kB", "15.0 MB", "1.00 GB", "150 GB", "1500 TB"];
+  assertEquals([0, 999, 1000, 15e6, 999_999_996, 150e9, 1.5e15].map(formatBytes), shown);
 });
 
 test("control characters in a name cannot reach a terminal", () => {

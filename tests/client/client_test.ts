@@ -822,6 +822,7 @@ test("what counts from 0 and is no such number is refused by its name, and close
     [/^startingLineIndex is -1: /, () => linesOf(download, -1, 1)],
     [/^linesCount is NaN: /, () => linesOf(download, 0, NaN)],
     [/^linesCount is -1: /, () => download.locateLines(-1, -1)],
+    [/^startingLineIndex is 1\.5: /, () => download.locateLines(1.5, 1)],
     [/^from is -5: /, () => readAll(follow(reference, { from: -5 }))],
   ];
   for (const [message, ask] of asks) {

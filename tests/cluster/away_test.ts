@@ -150,6 +150,16 @@ test("whoever asks for anything while the engine is away is told NOT_READY soon,
   assertEquals(await node.resources.list({ limit: 100 }), before);
 });
 
+test("a node whose engine is away is not ready, and says that it is the engine", async () => {
+  await using node = await startNode();
+  const comeBack = leave(node.engine);
+  const { status, text } = await node.ask("GET", "/readyz");
+  const { detail } = JSON.parse(text);
+  assertEquals([status, detail.includes("the engine of the cluster")], [503, true], detail);
+  assertEquals(detail.includes("directory"), false, detail);
+  comeBack();
+});
+
 test("whoever begins an upload while no stream takes its bytes is told NOT_READY soon, and when to come again", async () => {
   await using node = await startNode();
   const { begin } = await operations(node);

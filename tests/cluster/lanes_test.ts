@@ -8,11 +8,14 @@ import type { ResourceStatus, StreamError } from "../../src/protocol.ts";
 import type { LogEnd, LogWriter } from "../../src/storage.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
+import { assertFails } from "../helpers/errors.ts";
 import { assertBytes, eventually } from "../helpers/frames/connection.ts";
 import { type Chance, withChance } from "../helpers/random.ts";
 import { engineOfLogs, SHARDS } from "./logs.ts";
 
 const STALL_MS = 60;
+/** Sooner than anybody gives up to wait for an engine, in ms. */
+const SOON_MS = 5000;
 
 /** A node for which streams stand still: nothing is acknowledged there, and what it sends may be stored at any time. */
 class Node implements AsyncDisposable {
@@ -78,6 +81,13 @@ class Node implements AsyncDisposable {
 }
 
 const streamOf = (id: string) => placeOf(id, SHARDS).stream;
+
+/** An id whose log would begin in a stream. */
+function idIn(stream: string): string {
+  let id: string;
+  do id = crypto.randomUUID(); while (streamOf(id) !== stream);
+  return id;
+}
 
 function shown(epoch: number, { size, lineBreaks }: LogEnd, sequence: number): ResourceStatus {
   return {
@@ -192,6 +202,32 @@ test("a status that was told in the spare stream is waited for while that has no
     b.rise();
     assertEquals((await newest)?.sequence, 3);
     a.rise();
+    await log.close();
+    await a.storage.delete(id);
+  }));
+
+test("a status is told soon, and what is missing is missing, while the streams of the log are full", () =>
+  withChance(async (chance) => {
+    await using a = await Node.start(chance);
+    await using b = await Node.start(chance);
+    const id = crypto.randomUUID();
+    const { log, append } = await begun(id, a);
+    await append(2);
+    const { streams } = b.engine.jsm;
+    const names = [streamOf(id), await spareStreamOf(id, b)];
+    const before = await Promise.all(names.map(async (name) => (await streams.info(name)).config));
+    try {
+      for (const name of names) await streams.update(name, { max_bytes: 1 });
+      const askedAtMs = performance.now();
+      assertEquals((await b.storage.newest(id))?.sequence, 2);
+      const other = idIn(names[0]);
+      await assertFails("NOT_FOUND", () => b.storage.openReader(other));
+      assertEquals(await b.storage.delete(other), false);
+      assertLess(performance.now() - askedAtMs, SOON_MS);
+      await assertFails("QUOTA_EXCEEDED", () => append(3));
+    } finally {
+      for (const { name, max_bytes } of before) await streams.update(name, { max_bytes });
+    }
     await log.close();
     await a.storage.delete(id);
   }));

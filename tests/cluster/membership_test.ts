@@ -22,3 +22,41 @@ test("the nodes that are there are known, however many have just left", async ()
   await node.close();
   assertEquals(await nodesOf(engine), { nodes: [], onDuty: null });
 });
+
+test("a node without a connection to the engine waits for nothing when it ends", async () => {
+  await using place = await emptyPlace();
+  const { engine } = place;
+  const node = new Membership(engine, "node-1", () => INFO);
+  await node.said();
+  let asked = 0;
+  engine.request = () => (asked++, Promise.reject(new Error("the connection is gone")));
+  Object.defineProperty(engine, "isConnected", { get: () => false, configurable: true });
+  await node.sayNow();
+  assertEquals([await node.others(), asked], [[], 0]);
+  await node.close();
+  assertEquals(asked, 0);
+  for (const name of ["request", "isConnected"]) Reflect.deleteProperty(engine, name);
+});
+
+test("two nodes of the same id hear of one another, and which of them came later; a node that starts again is alone", async () => {
+  await using place = await emptyPlace();
+  const { engine } = place;
+  const met: string[] = [];
+  const start = (name: string) =>
+    new Membership(engine, "node-1", () => ({ ...INFO, version: name }), (isLater) => {
+      met.push(`${name} ${isLater}`);
+    });
+  const before = start("before");
+  await before.sayNow();
+  const once = start("once");
+  await once.sayNow();
+  assertEquals(met, []);
+  await before.sayNow();
+  await once.sayNow();
+  assertEquals(met, ["before false", "once true"]);
+  // Whoever came later says nothing more, and takes nothing along.
+  await once.close();
+  const { nodes } = await nodesOf(engine);
+  assertEquals(nodes.map(({ version }) => version), ["before"]);
+  await before.close();
+});

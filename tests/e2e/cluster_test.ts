@@ -1,6 +1,6 @@
 /** Two servers on one engine, by the real program: what is done at one is there at the other, whatever becomes of either. */
 import { readFileSync } from "node:fs";
-import { appendFile, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
@@ -39,6 +39,11 @@ class Node {
 
   async stop(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     await this.#program!.kill(signal);
+  }
+
+  /** Waits until it ends by itself. */
+  exit() {
+    return this.#program!.exit();
   }
 
   /** What it logged. */
@@ -298,6 +303,34 @@ for (const kind of kinds) {
     assertLess(Math.max(...led) - Math.min(...led), 2);
   });
 
+  test(`${kind}: what nodes were not given alike is told at the start, and by the status of the cluster`, async () => {
+    await using cluster = await twoNodes(kind, ["--resume-window", "60s"]);
+    const { workspace, nodes: [a, b] } = cluster;
+    await b.stop("SIGTERM");
+    const other = new Node(workspace, kind, b.data, b.url, ["--resume-window", "1h"]);
+    await other.start();
+    const { disagreements } = await stateOf(workspace, kind);
+    // Nodes of earlier tests may be known yet.
+    const line = disagreements.find((line) => line.startsWith("--resume-window: "))!;
+    assertMatch(line, new RegExp(`60 s at [^;]*${nodeIdOf(a)}`));
+    assertMatch(line, new RegExp(`3600 s at ${nodeIdOf(b)}`));
+    assertEquals(disagreements.filter((line) => line.startsWith("--base-url")), []);
+    assertMatch(other.log, /error nodes disagree setting="--resume-window: .*3600 s at/);
+  });
+
+  test(`${kind}: a node with the id of another one ends, and says what to remove`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, nodes: [a, b] } = cluster;
+    await b.stop("SIGTERM");
+    await copyFile(workspace.path(`${a.data}/node-id`), workspace.path(`${b.data}/node-id`));
+    await b.start();
+    const { code, stderr } = await b.exit();
+    assertEquals(code, 1);
+    assertMatch(stderr, /another node has the id node-\w+: remove the node-id in b \(CONFLICT\)/);
+    const { nodes } = await stateOf(workspace, kind);
+    assert(nodes.some(({ id }) => id === nodeIdOf(a)));
+  });
+
   test(`${kind}: the data of a single server is copied into a cluster, unfinished uploads included`, async () => {
     await using cluster = await twoNodes(kind);
     const { workspace, nodes: [a] } = cluster;
@@ -321,6 +354,15 @@ for (const kind of kinds) {
     assertEquals(refused.code, 1);
     assertMatch(refused.stderr, /data has the data of a single server.*stream adopt data/);
     const adopt = ["adopt", "data", "--cluster", url];
+    // What attempts leave that were cut off.
+    const engine = await (await ownEngine()).connect();
+    const storage = await NatsStorage.open(engine);
+    const left = await storage.create(id, { lineAccess: true, epoch: 1 });
+    await left.append(0, [new Uint8Array(3)]);
+    await left.close();
+    await (await storage.create(open, { lineAccess: true, epoch: 1 })).close();
+    await storage.close();
+    await engine.close();
     const adopted = await workspace.run(kind, adopt);
     assertEquals(adopted, {
       code: 0,
@@ -403,6 +445,11 @@ for (const kind of kinds) {
       assertEquals([code, stdout], [wanted, ""], stderr);
       assertMatch(stderr.split("\n")[0], line);
     }
+    // What earlier tests have made stays as it is.
+    const again = ["cluster", "init", "--cluster", url, "--size", "2GB", "--durability", "os"];
+    const { code, stdout } = await workspace.run(kind, again);
+    assertEquals(code, 0);
+    assertMatch(stdout, /^ready: logs of 1.00 GB in all, 3 members have each byte\nthey were made/);
     const serve = await workspace.run(kind, ["serve", "--cluster", url, "--port", "0"]);
     assertEquals(serve.code, 2);
     assertMatch(serve.stderr, /--cluster wants --base-url URL/);
@@ -410,6 +457,7 @@ for (const kind of kinds) {
 }
 
 interface State {
+  disagreements: string[];
   members: { name: string; isAway: boolean; leads: number }[];
   streams: { leader: string | null; maxBytes: number }[];
   nodes: { id: string }[];

@@ -128,6 +128,12 @@ test("follow --since begins with the first line that arrived then", async () => 
     (await workspace.run(own, ["follow", reference, "--since", time, "--timestamps"])).stdout;
   assertEquals(await since("0s"), "");
   assertMatch(await since("1h"), /^\S+Z one\n\S+Z two\n$/);
+  const [time] = (await since("1h")).split(" ");
+  assertMatch(await since(time), /^\S+Z one\n\S+Z two\n$/);
+  assertEquals(await since("2100-01-01"), "");
+  const { code, stderr } = await workspace.run(own, ["follow", reference, "--since", "5"]);
+  assertEquals(code, 2);
+  assertStringIncludes(stderr, "--since 5: that is not a duration such as 2h, or a time such as");
 });
 
 test("what cannot be shown by lines is refused before anything is printed", async () => {

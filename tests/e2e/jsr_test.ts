@@ -11,7 +11,7 @@ import { temporaryDirectory } from "../helpers/temporary.ts";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 const PROGRAM = `
-import { createServer, loadRuntime, MemoryCatalog, MemoryStorage } from "@stream/live";
+import { createServer, loadRuntime, MemoryCatalog, MemoryStorage } from "@stream/live/server";
 import { follow, push, type PushedUpload } from "@stream/live/client";
 import { LIMITS } from "@stream/live/protocol";
 

@@ -1,4 +1,5 @@
 /** Finding and looking: names, lists, searches, waits and deletions of several, by the real program. */
+import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { inTurn, type Kind, kinds, quickest, Workspace } from "../helpers/cli.ts";
@@ -270,5 +271,20 @@ for (const kind of kinds) {
     const link = JSON.parse(stdout);
     assert(Date.parse(link.expiresAt) > Date.now());
     assertEquals(await (await fetch(link.url)).text(), LOG);
+  });
+
+  test(`${kind}: lines around many matches are those of grep, and are asked for together`, async () => {
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(quickest, ["--access-log"]);
+    const text = Array.from({ length: 3000 }, (_, line) => `line ${line + 1}\n`).join("");
+    await writeFile(workspace.path("long.log"), text);
+    await workspace.run(quickest, ["push", "long.log", "--context", "c"]);
+    for (const options of [["-nC1", "3$"], ["-nB2", "1[05]0"], ["-nA1000", "2999|3000"]]) {
+      const found = await workspace.run(kind, ["search", "c/long.log", ...options]);
+      const grep = ["-E", ...options, workspace.path("long.log")];
+      assertEquals(found.stdout, execFileSync("grep", grep, { encoding: "utf8" }));
+    }
+    const asked = server.stderr.text.match(/\/lines/g)?.length ?? 0;
+    assert(0 < asked && asked < 100, `${asked} requests`);
   });
 }

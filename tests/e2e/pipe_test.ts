@@ -47,7 +47,7 @@ for (const kind of kinds) {
     await push.stderr.until((text) => /interrupted; .*second/.test(text));
     await push.write("two\n");
     await push.stdout.until((text) => text === "one\ntwo\n");
-    push.signal("SIGTERM");
+    push.signal("SIGINT");
     assertEquals((await push.exit()).code, 130);
   });
 

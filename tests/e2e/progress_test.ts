@@ -57,6 +57,21 @@ for (const kind of kinds) {
     assertMatch(got.stdout, /1 of 1\r\n/);
   });
 
+  test(`${kind}: progress stays in one line of a narrow terminal`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    await writeFile(workspace.path("a.log"), "one\n");
+    const push = workspace.terminal(kind, ["push", "a.log", "--follow"], { columns: 20 });
+    await push.stdout.until((text) => /\x1b\[K4 B {2}\d/.test(text));
+    await push.write("\x03");
+    const { code, stdout } = await push.exit();
+    assertEquals(code, 0);
+    const lines = stdout.replaceAll("^C", "").split(/[\r\n]/).filter((line) =>
+      line.startsWith("\x1b[K4 B  ")
+    );
+    assertEquals(lines.filter((line) => line.length - "\x1b[K".length > 19), []);
+  });
+
   test(`${kind}: check and adopt show how far they are, and their lines stand by themselves`, async () => {
     await using workspace = await Workspace.open();
     const id = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";

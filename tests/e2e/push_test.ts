@@ -1,5 +1,5 @@
 /** What ends a push, by the real program: signals, the ends of a growing file, and what goes wrong. */
-import { appendFile, rename, truncate, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, rename, truncate, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -82,6 +82,14 @@ either("--until-idle completes the upload when nothing is added any more", async
   await appendFile(path, "third\n");
   assertEquals((await push.exit()).code, 0);
   assertEquals(await content(workspace, reference), `${LINES}third\n`);
+});
+
+either("a dash is standard input, also where something is called so", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(own);
+  await mkdir(workspace.path("-"));
+  const { code, stdout } = await workspace.run(own, ["push", "-", "--name", "empty.log"]);
+  assertEquals([code, await content(workspace, stdout.trim())], [0, ""]);
 });
 
 either("--until-pid completes the upload when the producer is gone", async () => {

@@ -154,6 +154,26 @@ either(
   },
 );
 
+either("a push whose upload another one took over leaves the token to that one", async () => {
+  await using workspace = await Workspace.open();
+  await Server.start(workspace, own);
+  const path = workspace.path("live.log");
+  await writeFile(path, part(0));
+  const { push, reference } = await workspace.push(own, [path, "--follow"]);
+  const follow = workspace.start(own, ["follow", reference]);
+  await seen(follow, 1);
+  const resume = [path, "--resume", reference];
+  push.signal("SIGSTOP"); // It hears of the other one when that has begun.
+  const { push: second } = await workspace.push(own, [...resume, "--follow"]);
+  push.signal("SIGCONT");
+  assertEquals((await push.exit()).code, 5);
+  await second.kill("SIGKILL");
+  await writeFile(path, BYTES);
+  assertEquals((await workspace.run(own, ["push", ...resume])).code, 0);
+  assertEquals((await follow.exit()).code, 0);
+  assertBytes(follow.stdout.bytes, BYTES);
+});
+
 async function forgeToken(workspace: Workspace, home: string, reference: string): Promise<void> {
   const id = reference.split("/").at(-1)!;
   const directory = workspace.path(`${home}/stream/uploads`);

@@ -1,5 +1,5 @@
 /** `stream run`, by the real program: what the command, its terminal and its server see of it. */
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { eitherRuntime, inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
@@ -327,6 +327,70 @@ for (const kind of kinds) {
     await chmod(workspace.path("plain"), 0o644);
     const plain = await workspace.run(kind, ["run", "--", "./plain"], { env: NOBODY });
     assertEquals(plain.code, 126);
+  });
+
+  test(`${kind}: a signal to the whole group, such as timeout sends, ends the command and not its upload`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    for (let turn = 0; turn < 4; turn++) {
+      const words = ["run", "-q", "--", "sh", "-c", "echo runs; exec sleep 30"];
+      const program = workspace.start(kind, words, { shell: 'exec setsid "$@"' });
+      await runs(program);
+      process.kill(program.pid, "SIGTERM");
+      process.kill(-program.pid, "SIGTERM");
+      assertEquals((await program.exit()).code, 128 + 15);
+    }
+    const ends = (await listed(workspace)).map(({ transferStatus }) => transferStatus);
+    assertEquals(ends, Array(4).fill("COMPLETED"));
+  });
+
+  test(`${kind}: what is open for the command without us is open for it, and nothing of ours`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = "echo three >&3; readlink /proc/self/fd/*; exit 3";
+    const { code } = await workspace.run(kind, ["run", "--", "sh", "-c", script], {
+      shell: 'exec 3>three; exec "$@" >one 2>two',
+    });
+    const [one, three] = await Promise.all(
+      ["one", "three"].map((name) => readFile(workspace.path(name), "utf8")),
+    );
+    assertEquals([code, three], [3, "three\n"]);
+    const open = one.trim().split("\n");
+    assertEquals(["one", "two", "three"].map((name) => open.includes(workspace.path(name))), [
+      ...[false, false, true],
+    ]);
+  });
+
+  test(`${kind}: arguments and variables reach the command byte by byte, also those that are no UTF-8`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const script = `printf '%s,' "$@" "$V" | od -An -tx1 | tr -d ' \n\r'; exit 3`;
+    const shell = `V=$(printf 'v\\376') && export V && exec "$@" "$(printf '%%\\377')" 'é\n'`;
+    for (const tty of [[], ["--tty"]]) {
+      const words = ["run", "-q", ...tty, "--", "sh", "-c", script, "sh"];
+      const { code, stdout } = await workspace.run(kind, words, { shell });
+      assertEquals([code, stdout], [3, "25ff2cc3a90a2c76fe2c"]);
+    }
+  });
+
+  test(`${kind}: a command starts also where what is open is near the limit`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const shell = `exec bash -c 'exec 62>open; ulimit -n 64; exec "$@"' bash "$@"`;
+    const { code, stdout } = await workspace.run(kind, ["run", "-q", "--", "echo", "one"], {
+      shell,
+    });
+    assertEquals([code, stdout], [0, "one\n"]);
+  });
+
+  test(`${kind}: a signal that is ignored at our start is ignored by the command`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    for (const tty of [[], ["--tty"]]) {
+      const words = ["run", ...tty, "--", "sh", "-c", "kill -HUP $$; kill -INT $$; exit 3"];
+      const { code } = await workspace.run(kind, words, { shell: `trap "" HUP INT; exec "$@"` });
+      assertEquals(code, 3);
+    }
   });
 }
 

@@ -26,7 +26,7 @@ for (const kind of kinds) {
     await workspace.serve(own);
     const { code, stdout, stderr } = await workspace.run(kind, ["push", "a.log", "b.log", "dir/"]);
     assertEquals(code, 0);
-    const context = /^stream: 5 of 5 files pushed, 47 B, in the upload context (push-\S+)\n$/
+    const context = /\nstream: 5 of 5 files pushed, 47 B, in the upload context (push-\S+)\n$/
       .exec(stderr)?.[1] ?? "";
     const resources = await listed(workspace, "--context", context);
     const names = ["a.log", "b.log", "dir/c.log", "dir/d.bin", "dir/deep/e.log"];
@@ -79,6 +79,7 @@ for (const kind of kinds) {
     const { code, stderr } = await workspace.run(kind, ["push", "dir", "--context", "run"]);
     assertEquals(code, 0);
     assertStringIncludes(stderr, "dir/lost.log is left out: a link to nothing\n");
+    assertStringIncludes(stderr, "dir/deep/up is left out: a link to a directory\n");
     assertStringIncludes(stderr, "dir/pipe.log is left out: no regular file\n");
   });
 
@@ -183,6 +184,11 @@ for (const kind of kinds) {
     await writeFile(workspace.path("big.log"), "0123456789\n".repeat(100_000));
     await workspace.run(own, ["push", "big.log", "a.log", "--context", "run"]);
     const get = () => workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
+    const twice = await workspace.run(kind, ["get", "run/a.log", "run/a.log", "-o", "once"]);
+    assertEquals([twice.code, twice.stdout], [0, "once/a.log\n"]);
+    const toStdout = await workspace.run(kind, ["get", "run/big.log", "-o", "-"]);
+    assertEquals([toStdout.code, toStdout.stdout], [2, ""]);
+    assertStringIncludes(toStdout.stderr, "stream follow REF prints a resource");
     const noDirectory = await workspace.run(kind, ["get", "run/big.log", "-o", "a.log"]);
     assertEquals([noDirectory.code, noDirectory.stdout], [1, ""]);
     assertStringIncludes(noDirectory.stderr, "cannot write a.log: there is a file already");

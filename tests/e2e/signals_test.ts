@@ -1,5 +1,7 @@
 /** The end of a terminal, by the real program. */
 import { appendFile, writeFile } from "node:fs/promises";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { inTurn, kinds, Workspace } from "../helpers/cli.ts";
 
@@ -62,5 +64,22 @@ for (const kind of kinds) {
     const ended = await lasting.exit();
     assertEquals(ended.code, 0);
     assertStringIncludes(ended.stderr, 'stopping signal="SIGTERM"');
+  });
+
+  test(`${kind}: a signal to the whole group, such as timeout sends, is one that ends following`, async () => {
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(kind);
+    await writeFile(workspace.path("live.log"), "first\n");
+    for (let turn = 0; turn < 2; turn++) {
+      const words = ["push", "live.log", "--follow"];
+      const push = workspace.start(kind, words, { shell: 'exec setsid "$@"' });
+      await push.stdout.until((text) => text.includes("\n"));
+      server.signal("SIGSTOP");
+      process.kill(push.pid, "SIGINT");
+      await sleep(20); // Two that nobody has seen yet are one to the system.
+      process.kill(-push.pid, "SIGINT");
+      server.signal("SIGCONT");
+      assertEquals((await push.exit()).code, 0);
+    }
   });
 }

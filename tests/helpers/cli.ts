@@ -102,6 +102,8 @@ export interface StartOptions {
   env?: Record<string, string>;
   /** Whether its stdout is collected, true by default; if not, it is there to be read from `output`. */
   collect?: boolean;
+  /** Columns of a terminal; what tells of none has any. */
+  columns?: number;
   /** A command of a shell in which `"$@"` is the program: `exec "$@" 2>/dev/full`. */
   shell?: string;
 }
@@ -148,7 +150,8 @@ export class Workspace implements AsyncDisposable {
   /** Starts the program at a terminal of its own: what is written is typed there, stdout is what it shows. */
   terminal(kind: Kind, args: string[], options: StartOptions = {}): Program {
     const line = [...PROGRAMS[kind], ...args].map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
-    const words = ["script", "-qefc", `exec ${line.join(" ")}`, "/dev/null"];
+    const size = options.columns === undefined ? "" : `stty cols ${options.columns} && `;
+    const words = ["script", "-qefc", `${size}exec ${line.join(" ")}`, "/dev/null"];
     return this.#start(words, `${kind}: stream ${args.join(" ")} at a terminal`, options);
   }
 

@@ -1,26 +1,23 @@
 /** Looks at a path that is followed, when a test says so. */
 
-/** As `src/source/named_files.ts` has it. */
-const LOOK_EVERY_MS = 200;
-
 export interface Looking extends Disposable {
   /** Looks now, and resolves when what is there was found. */
   look(): Promise<void>;
 }
 
-/** Makes what looks every 200 ms, and begins before the end of the scope, look by hand only. */
+/** Makes the `lookAgain` of `src/source/named_files.ts`, where that begins before the end of the scope, look by hand only. */
 export function lookingByHand(): Looking {
-  const { setInterval } = globalThis;
+  const { setTimeout } = globalThis;
   let action: () => unknown = () => {
     throw new Error("nothing looks");
   };
-  globalThis.setInterval = ((given: () => unknown, delayMs: number) => {
-    if (delayMs !== LOOK_EVERY_MS) return setInterval(given, delayMs);
+  globalThis.setTimeout = ((given: () => unknown, ...delayMs: number[]) => {
+    if (given.name !== "lookAgain") return setTimeout(given, ...delayMs);
     action = given;
-    return setInterval(() => {}, 1_000_000);
-  }) as typeof setInterval;
+    return setTimeout(() => {}, 1_000_000);
+  }) as typeof setTimeout;
   return {
     look: async () => void await action(),
-    [Symbol.dispose]: () => void (globalThis.setInterval = setInterval),
+    [Symbol.dispose]: () => void (globalThis.setTimeout = setTimeout),
   };
 }

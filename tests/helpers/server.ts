@@ -127,7 +127,7 @@ async function adapterUnderTest(): Promise<Runtime> {
   return await loadRuntime({ trustedNetwork: STREAM_ADAPTER === "own" });
 }
 
-async function makeServer(options: Partial<ServerOptions>): Promise<StreamServer> {
+export async function makeServer(options: Partial<ServerOptions>): Promise<StreamServer> {
   return createServer({
     runtime: await adapterUnderTest(),
     storage: new MemoryStorage(),

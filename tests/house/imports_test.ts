@@ -94,7 +94,7 @@ const assembly: readonly Arrow[] = faces.map((face) => ["src/server/faces.ts", `
 
 /** The room a file of this project stands in; an empty string when it stands in none. */
 function roomOf(path: string): string {
-  if (path === "mod.ts") return "mod";
+  if (path === "mod.ts" || path === "src/embedding.ts") return "mod";
   if (path === "cli.ts") return "cli";
   const face = faces.find((face) => path.match(new RegExp(`^src/${face}[./]`)));
   if (face !== undefined) return face;

@@ -124,6 +124,38 @@ test("what is at the path for a moment, and no file, ends nothing", async () => 
   assertEquals(await following.end(), ["first\n", "second\n"]);
 });
 
+test("files that are at the path for a moment are read, each of them, while there are any", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  writeFileSync(path, "0");
+  const following = new Following(path);
+  await following.has("0");
+  appendFileSync(path, "more");
+  await following.has("0more");
+  for (let index = 1; index <= 10; index++) {
+    renameSync(path, `${path}.${index}`);
+    writeFileSync(path, `${index}`);
+    await new Promise((resolve) => setTimeout(resolve, 70));
+  }
+  assertEquals(await following.end(), ["0more", ...numbers(1, 10)]);
+});
+
+test("files that come faster than one a second are read as fast", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  using looking = lookingByHand();
+  writeFileSync(path, "0");
+  const following = new Following(path);
+  await following.has("0");
+  for (let index = 1; index <= 90; index++) {
+    renameSync(path, `${path}.${index}`);
+    writeFileSync(path, `${index}`);
+    await looking.look();
+    await new Promise((resolve) => setTimeout(resolve, 40));
+  }
+  assertEquals(await following.end(), numbers(0, 90));
+});
+
 /** Files "0" to "67" come at a path while the first is read and 64 can wait; then it is over. */
 async function manyFiles(directory: string, options: NamedFilesOptions = {}) {
   const path = join(directory, "app.log");

@@ -96,11 +96,14 @@ export class Feed {
 
   /**
    * Waits until everything was taken that was stored when this was called.
-   * @throws {StreamError} STORAGE_FAILED when the bucket was deleted and made again.
+   * @throws {StreamError} STORAGE_FAILED when the bucket was deleted and made again; NOT_READY while it has no leader.
    */
   async caughtUp(): Promise<void> {
     const askedAtMs = performance.now();
-    const { state, created, config } = await this.#engine.jsm.streams.info(this.#bucket.stream);
+    const { streams } = this.#engine.jsm;
+    const { state, created, config, cluster } = await streams.info(this.#bucket.stream);
+    // Where there is none any member answers, with what it has.
+    if (cluster !== undefined && !cluster.leader) throw leaderless(this.#bucket);
     if (created !== this.#life) throw lost(this.#bucket);
     this.#filled = config.max_bytes > 0 ? state.bytes / config.max_bytes : 0;
     await this.reached(state.last_seq);
@@ -195,6 +198,10 @@ export class Feed {
     this.#take(changes);
     this.#sequence = Math.max(this.#sequence, sequence);
   }
+}
+
+function leaderless({ name }: Bucket): StreamError {
+  return new StreamError("NOT_READY", `bucket ${name} of the engine has no leader`);
 }
 
 function lost({ name }: Bucket): StreamError {

@@ -7,14 +7,12 @@
 import { rmSync } from "node:fs";
 import type { ResourceRecord, UploadContext } from "../../catalog.ts";
 import { CatalogFile } from "../sqlite/file.ts";
-import { COLUMNS, toRow } from "../sqlite/rows.ts";
+import { assignmentsOf, changesIn, COLUMNS, toRow } from "../sqlite/rows.ts";
 
 /** How long a call waits for a process that looks at the file, in ms. */
 const WAIT_MS = 10_000;
 
 const VALUES = COLUMNS.map((column) => `:${column}`).join(", ");
-const ASSIGNMENTS = COLUMNS.filter((column) => column !== "id")
-  .map((column) => `${column} = excluded.${column}`).join(", ");
 
 /** How far a bucket was copied. */
 export interface Position {
@@ -72,11 +70,20 @@ export class Projection {
     }
   }
 
-  /** Sets a record, whatever it was. */
-  put(record: ResourceRecord): void {
-    this.file.prepare(
-      `INSERT INTO resources VALUES (${VALUES}) ON CONFLICT DO UPDATE SET ${ASSIGNMENTS}`,
-    ).run(toRow(record));
+  /**
+   * Adds a record, or changes it.
+   * @param was The record as the file has it; null for none.
+   * @param is What it is now.
+   */
+  put(was: ResourceRecord | null, is: ResourceRecord): void {
+    if (was === null) {
+      this.file.prepare(`INSERT INTO resources VALUES (${VALUES})`).run(toRow(is));
+      return;
+    }
+    const row = changesIn(was, is);
+    if (Object.keys(row).length === 0) return;
+    this.file.prepare(`UPDATE resources SET ${assignmentsOf(row)} WHERE id = :id`)
+      .run({ ...row, id: is.id });
   }
 
   /** Removes a record, if it is there. */

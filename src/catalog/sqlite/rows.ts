@@ -99,6 +99,11 @@ export function changesIn(before: ResourceRecord, after: ResourceRecord): Row {
   );
 }
 
+/** What an UPDATE sets. */
+export function assignmentsOf(row: Row): string {
+  return Object.keys(row).map((column) => `${column} = :${column}`).join(", ");
+}
+
 /** A row as a record. */
 export function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
   return {

@@ -14,7 +14,7 @@ import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { MESSAGE_BYTES } from "../../cluster/logs.ts";
 import { createDigest } from "../../digest.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
-import type { Storage } from "../../storage.ts";
+import type { LogOptions, LogWriter, Storage } from "../../storage.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { NatsStorage } from "../../storage/nats.ts";
 import type { Options } from "../command.ts";
@@ -23,6 +23,7 @@ import { Announcer } from "../output/output.ts";
 import { Progress } from "../output/progress.ts";
 import { flush } from "../output/stderr.ts";
 import { catalogPath } from "../unknown_logs.ts";
+import { eachOf } from "./each.ts";
 import { withEngine } from "./engine.ts";
 
 /** Records looked at together. */
@@ -77,7 +78,7 @@ async function copyAll(from: Place, to: Place, announcer: Announcer): Promise<nu
   let [copied, known, failed] = [0, 0, 0];
   {
     using progress = new Progress(() => `${copied} resources copied`);
-    for await (const record of recordsOf(from.catalog)) {
+    await eachOf(recordsOf(from.catalog), async (record) => {
       const { id, metadata: { filename }, size } = record;
       try {
         if (await copyOne(record, from, to, progress)) {
@@ -89,7 +90,7 @@ async function copyAll(from: Place, to: Place, announcer: Announcer): Promise<nu
         const { message } = toStreamError(error);
         await announcer.tell({ id, problem: message, remedy: null }, `${id}: ${message}`);
       }
-    }
+    });
   }
   // The end of the progress stands before the sum.
   await flush();
@@ -120,8 +121,6 @@ async function copyOne(
   const there = await to.catalog.get(id);
   if (there?.createdAtMs === record.createdAtMs) return false;
   if (there !== null) throw new StreamError("CONFLICT", "the cluster has another one of this id");
-  // What an earlier attempt left has no record.
-  await to.storage.delete(id);
   await copyLog(record, from.storage, to.storage, progress);
   if (contextId !== null) await copyContext(contextId, from.catalog, to.catalog);
   await to.catalog.create({ ...record, durableSize: record.size, owner: null, revision: 0 });
@@ -139,7 +138,7 @@ async function copyLog(
   const digest = wanted === null ? null : await createDigest(wanted.algorithm);
   const reader = await from.openReader(id);
   try {
-    const writer = await to.create(id, { lineAccess: supportsLineAccess, epoch });
+    const writer = await begin(to, id, { lineAccess: supportsLineAccess, epoch });
     try {
       for (let at = 0; at < size;) {
         const bytes = await reader.read(at, Math.min(MESSAGE_BYTES, size - at));
@@ -157,6 +156,17 @@ async function copyLog(
   if (digest === null || digest.value() === wanted!.value) return;
   await to.delete(id);
   throw new StreamError("CHECKSUM_MISMATCH", "its bytes do not have the digest they had");
+}
+
+/** Makes a log; what an earlier attempt left has no record, and is replaced. */
+async function begin(to: Storage, id: string, options: LogOptions): Promise<LogWriter> {
+  try {
+    return await to.create(id, options);
+  } catch (error) {
+    if (!["CONFLICT", "NOT_READY"].includes(toStreamError(error).code)) throw error;
+    await to.delete(id);
+    return await to.create(id, options);
+  }
 }
 
 async function copyContext(id: string, from: Catalog, to: Catalog): Promise<void> {

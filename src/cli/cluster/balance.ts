@@ -18,13 +18,23 @@ const LOOK_MS = 100;
 export async function balance(options: Options): Promise<void> {
   await withEngine(options, async (engine) => {
     let moved = 0;
-    for (const { stream, to } of movesFor(await streamsOf(engine))) {
+    const streams = await streamsOf(engine);
+    checkLed(streams);
+    for (const { stream, to } of movesFor(streams)) {
       await printLine(`${stream}: to ${to}`);
       await move(engine, stream, to);
       moved++;
     }
     await printLine(moved === 0 ? "the leaders are spread evenly" : `${moved} leaders moved`);
   });
+}
+
+/** Leaders are elected while a majority of the members is there. */
+function checkLed(streams: readonly StreamInfo[]): void {
+  const names = streams.filter(({ cluster }) => cluster !== undefined && !cluster.leader)
+    .map(({ config }) => config.name);
+  if (names.length === 0) return;
+  throw new StreamError("NOT_READY", `${names.join(", ")}: no leader; see stream cluster status`);
 }
 
 /** A leader that is to move. */

@@ -23,6 +23,7 @@ import {
   type ReportSettings,
 } from "../check_report.ts";
 import type { Options } from "../command.ts";
+import { eachOf } from "./each.ts";
 import { withEngine } from "./engine.ts";
 
 const READ_BYTES = 1024 * 1024;
@@ -62,10 +63,10 @@ interface Parts {
 
 async function checkAll(parts: Parts, settings: ReportSettings): Promise<number> {
   using report = new CheckReport(parts.catalog, settings);
-  for await (const record of report.finished()) {
+  await eachOf(report.finished(), async (record) => {
     const facts = await inspect(parts.storage, record, (bytes) => report.count(bytes));
     await report.compare(record, facts);
-  }
+  });
   const unknown = await unknownLogs(parts);
   for (const { id, ageMs } of unknown) {
     const isYoung = ageMs < ORPHAN_AGE_MS;
@@ -131,7 +132,7 @@ async function unknownLogs({ engine, catalog }: Parts): Promise<UnknownLog[]> {
   const found: UnknownLog[] = [];
   for (let shard = 0; shard < shards; shard++) {
     const stream = streamOf(shard);
-    const { state, ts } = await streams.info(stream, { subjects_filter: "log.>" });
+    const { state, ts } = await engine.streamInfo(stream, { subjects_filter: "log.>" });
     for (const subject of Object.keys(state.subjects ?? {})) {
       const id = subject.slice(subject.lastIndexOf(".") + 1);
       if (await catalog.get(id) !== null) continue;

@@ -5,8 +5,8 @@
 import type { StreamConfig, StreamInfo } from "@nats-io/jetstream";
 import { bucketConfigs } from "../../cluster/buckets.ts";
 import { connectEngine, type Engine } from "../../cluster/engine.ts";
-import { LEAST_PAYLOAD_BYTES, logConfigs, shardsOf } from "../../cluster/logs.ts";
-import { StreamError, toStreamError } from "../../protocol.ts";
+import { LEAST_PAYLOAD_BYTES, logConfigs, shardsOf, streamOf } from "../../cluster/logs.ts";
+import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
 import { type Options, UsageError } from "../command.ts";
 import { printLine } from "../output/output.ts";
@@ -45,14 +45,22 @@ export async function init(options: Options): Promise<void> {
   checkSettings(await settingsOf(options.list("monitor")), wanted);
   const engine = await connectEngine(reached);
   try {
-    await make(engine, wanted);
+    await tell(await make(engine, wanted), wanted);
   } finally {
     await engine.close();
   }
+}
+
+/** Tells what there is now: what was made before is as it was. */
+async function tell(logs: readonly LogStream[], { logBytes }: Wishes): Promise<void> {
+  const bytes = logs.reduce((sum, { max_bytes }) => sum + max_bytes, 0);
+  const replicas = Math.min(...logs.map(({ num_replicas }) => num_replicas));
+  const members = replicas === 1 ? "1 member has" : `${replicas} members have`;
+  await printLine(`ready: logs of ${formatBytes(bytes)} in all, ${members} each byte`);
+  const wanted = Math.floor(logBytes / logs.length);
+  if (logs.every(({ max_bytes }) => max_bytes === wanted)) return;
   await printLine(
-    `ready: logs of ${
-      formatBytes(wanted.logBytes)
-    } in all, ${wanted.replicas} members have each byte`,
+    `they were made with another --size, and stay so: nats stream edit log-00 --max-bytes ${wanted}, and so on`,
   );
 }
 
@@ -161,23 +169,26 @@ function checkSettings(settings: readonly MemberSettings[], wanted: Wishes): voi
   }
 }
 
-async function make(engine: Engine, wanted: Wishes): Promise<void> {
-  const shards = await shardsIn(engine);
-  for (const config of [...logConfigs({ ...wanted, shards }), ...bucketConfigs(wanted)]) {
-    const found = await engine.jsm.streams.info(config.name).catch(() => null);
+/** A stream of logs, as it is. */
+type LogStream = Pick<StreamConfig, "max_bytes" | "num_replicas">;
+
+/** @returns The streams of logs. */
+async function make(engine: Engine, wanted: Wishes): Promise<LogStream[]> {
+  const logs = logConfigs({ ...wanted, shards: await shardsIn(engine) });
+  const all = [...logs, ...bucketConfigs(wanted)];
+  const there: StreamConfig[] = [];
+  for (const config of all) {
+    const found = await engine.findStream(config.name);
     if (found === null) await add(engine, config);
     else check(found, wanted);
+    there.push(found?.config ?? config as StreamConfig);
   }
+  return there.slice(0, logs.length);
 }
 
 /** How many streams the logs are spread over already; undefined where there are none. */
 async function shardsIn(engine: Engine): Promise<number | undefined> {
-  try {
-    return await shardsOf(engine);
-  } catch (error) {
-    if (toStreamError(error).code === "NOT_READY") return undefined;
-    throw error;
-  }
+  return await engine.findStream(streamOf(0)) === null ? undefined : await shardsOf(engine);
 }
 
 async function add(

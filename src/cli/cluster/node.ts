@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Catalog } from "../../catalog.ts";
 import { NatsCatalog } from "../../catalog/nats.ts";
 import { connectEngine, type Engine } from "../../cluster/engine.ts";
-import { checkNodeId, Membership } from "../../cluster/nodes.ts";
+import { checkNodeId, Membership, type NodeInfo } from "../../cluster/nodes.ts";
 import { sharedSecret } from "../../cluster/settings.ts";
 import { StreamError, VERSION } from "../../protocol.ts";
 import type { Durability, HostGauge, NodeOptions } from "../../server.ts";
@@ -44,10 +44,17 @@ export interface ClusterNode {
   sharedTokens(): Promise<string>;
   /**
    * Joins the others.
-   * @param address HTTP base URL by which clients reach it, if they can.
+   * @param given What it was given: the address by which clients reach it, if they can, and what all nodes must be given
+   * alike.
    * @param uploads Counts the uploads that it appends to.
+   * @returns Resolves with what is wrong when another one had its id before it.
    */
-  join(address: string | undefined, uploads: () => number): void;
+  join(
+    given: Pick<NodeInfo, "address" | "settings">,
+    uploads: () => number,
+  ): Promise<{ message: string }>;
+  /** What nodes were not given alike, a line for each setting. */
+  disagreements(): Promise<string[]>;
   /** Tells the others that it takes no new work. */
   drain(): Promise<void>;
   /** Addresses of the others that do. */
@@ -128,16 +135,29 @@ class OpenNode implements ClusterNode {
     return path;
   }
 
-  join(address: string | undefined, uploads: () => number): void {
-    const { engine, id, catalog } = this.#parts;
-    this.#membership = new Membership(engine, id, () => ({
+  join(
+    given: Pick<NodeInfo, "address" | "settings">,
+    uploads: () => number,
+  ): Promise<{ message: string }> {
+    const { engine, id, catalog, directory } = this.#parts;
+    const { promise, resolve } = Promise.withResolvers<{ message: string }>();
+    const info = () => ({
+      ...given,
       version: VERSION,
-      address,
       startedAtMs: this.#startedAtMs,
       uploads: uploads(),
       state: this.#state,
       lagMs: catalog.lagMs,
-    }));
+    });
+    this.#membership = new Membership(engine, id, info, (isLater) => {
+      const message = `another node has the id ${id}: remove the node-id in ${directory}`;
+      if (isLater) resolve({ message });
+    });
+    return promise;
+  }
+
+  disagreements(): Promise<string[]> {
+    return this.#membership!.disagreements();
   }
 
   async drain(): Promise<void> {

@@ -3,7 +3,8 @@
  * @module
  */
 import type { StreamInfo } from "@nats-io/jetstream";
-import { type NodeInfo, nodesOf } from "../../cluster/nodes.ts";
+import { disagreements, type NodeInfo, nodesOf } from "../../cluster/nodes.ts";
+import { forbidden, missingRights } from "../../cluster/rights.ts";
 import { type Options, table } from "../command.ts";
 import { printLine } from "../output/output.ts";
 import { formatBytes } from "../units.ts";
@@ -29,6 +30,8 @@ interface MemberState {
 
 /** What is shown. */
 interface ClusterState {
+  /** What a node with the same credentials could not do, and must. */
+  missingRights: string[];
   members: MemberState[];
   streams: {
     name: string;
@@ -39,13 +42,20 @@ interface ClusterState {
   }[];
   nodes: NodeInfo[];
   onDuty: string | null;
+  /** What nodes were not given alike, and must be. */
+  disagreements: string[];
 }
 
 /** Shows the state of a cluster. */
 export async function showStatus(options: Options): Promise<void> {
   const state = await withEngine(options, async (engine): Promise<ClusterState> => {
-    const streams = await streamsOf(engine);
+    const missing = await missingRights(engine);
+    const streams = await streamsOf(engine).catch((error) => {
+      throw missing.length > 0 ? forbidden(missing) : error;
+    });
+    const there = await nodesOf(engine);
     return {
+      missingRights: missing,
       members: membersOf(streams),
       streams: streams.map(({ config, cluster, state }) => ({
         name: config.name,
@@ -54,7 +64,8 @@ export async function showStatus(options: Options): Promise<void> {
         maxBytes: config.max_bytes,
         messages: state.messages,
       })),
-      ...await nodesOf(engine),
+      ...there,
+      disagreements: disagreements(there.nodes),
     };
   });
   if (options.flag("json")) return await printLine(JSON.stringify(state));
@@ -80,8 +91,13 @@ function membersOf(streams: readonly StreamInfo[]): MemberState[] {
   return [...members.values()].toSorted((a, b) => a.name < b.name ? -1 : 1);
 }
 
-function linesOf({ members, streams, nodes, onDuty }: ClusterState): string[] {
+function linesOf(state: ClusterState): string[] {
+  const { missingRights, members, streams, nodes, onDuty, disagreements } = state;
   const nowMs = Date.now();
+  const warnings = disagreements.map((line) => `nodes disagree on ${line}`);
+  if (missingRights.length > 0) {
+    warnings.push(`this account may not ${missingRights.join(", nor ")}: no node starts with it`);
+  }
   return [
     ...table([
       ["MEMBER", "STATE", "LEADS", "OF", "BEHIND"],
@@ -118,5 +134,6 @@ function linesOf({ members, streams, nodes, onDuty }: ClusterState): string[] {
         id === onDuty ? "on duty" : "",
       ]),
     ]),
+    ...warnings.length === 0 ? [] : ["", ...warnings],
   ].map((line) => line.trimEnd());
 }

@@ -16,5 +16,5 @@ export async function streamsOf(engine: Engine): Promise<StreamInfo[]> {
   // Only their names are wanted here.
   const sizes = { replicas: 1, logBytes: 0, recordBytes: 0, shards };
   const names = [...logConfigs(sizes), ...bucketConfigs(sizes)].map(({ name }) => name);
-  return await Promise.all(names.map((name) => engine.jsm.streams.info(name)));
+  return await Promise.all(names.map((name) => engine.streamInfo(name)));
 }

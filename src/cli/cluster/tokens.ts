@@ -6,6 +6,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Engine } from "../../cluster/engine.ts";
+import { shardsOf } from "../../cluster/logs.ts";
 import { readSharedTokens, writeSharedTokens } from "../../cluster/settings.ts";
 import type { Options } from "../command.ts";
 import { withEngine } from "./engine.ts";
@@ -26,6 +27,8 @@ export async function withSharedTokens<T>(
   const directory = await mkdtemp(join(tmpdir(), "stream-tokens-"));
   try {
     return await withEngine(options, async (engine) => {
+      // Where there is no cluster yet, that is said at once.
+      await shardsOf(engine);
       const path = join(directory, "the tokens of the cluster");
       const { text, sequence } = await readSharedTokens(engine);
       await writeFile(path, text, { mode: 0o600 });

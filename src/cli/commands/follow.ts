@@ -61,11 +61,11 @@ export const follow: Command = {
       value: "START:COUNT",
       help: "only so many lines from an index, from 0",
     },
-    tail: { kind: "count", value: "N", help: "begin N lines before the end" },
+    tail: { kind: "count", short: "n", value: "N", help: "begin N lines before the end" },
     since: {
-      kind: "duration",
+      kind: "time",
       value: "TIME",
-      help: "begin with the first line that arrived no longer ago than this",
+      help: "begin with the first line that arrived since then: 30m, 7d, 2026-11-28T10:00Z",
     },
     grep: {
       kind: "text",
@@ -149,7 +149,7 @@ type Selection =
   | { by: "bytes"; from: number; to: number | undefined }
   | { by: "lines"; start: number; count: number }
   | { by: "tail"; count: number }
-  | { by: "since"; agoMs: number };
+  | { by: "since"; timeMs: number };
 /** What needs no question about times any more. */
 type Located = Exclude<Selection, { by: "since" }>;
 
@@ -246,7 +246,7 @@ async function located(
       return { selection: { by: "bytes", from, to: undefined }, firstLine };
     }
     case "since": {
-      const timeMs = Date.now() - selection.agoMs;
+      const { timeMs } = selection;
       const found = await getLines(reference, { ...credentials, timeMs, count: 0 });
       const { startingLineIndex: firstLine, startOffset: from } = found;
       return { selection: { by: "bytes", from, to: undefined }, firstLine };
@@ -348,7 +348,7 @@ function selectionOf(options: Options, { times, json }: Choice): Selection {
     const name = json ? "--json tells" : "--timestamps are those of";
     throw new UsageError(`${name} whole lines: give --lines, --tail or --since`);
   }
-  if (since !== undefined) return { by: "since", agoMs: since };
+  if (since !== undefined) return { by: "since", timeMs: since };
   if (tail !== undefined) return { by: "tail", count: tail };
   if (lines === undefined) {
     if (to !== undefined && to < (from ?? 0)) {

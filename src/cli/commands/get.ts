@@ -74,6 +74,9 @@ async function runGet(references: string[], options: Options): Promise<number> {
     throw new UsageError("get wants either REF or --context ID");
   }
   const directory = options.text("output") ?? ".";
+  if (directory === "-") {
+    throw new UsageError("-o - is no directory: stream follow REF prints a resource");
+  }
   const wanted = context === undefined
     ? await named(references, options)
     : await inContext(context, options);
@@ -103,12 +106,13 @@ interface Wanted {
 }
 
 async function named(references: string[], options: Options): Promise<Wanted[]> {
-  const wanted: Wanted[] = [];
+  const wanted = new Map<string, Wanted>();
   for (const text of references) {
     const resource = await resourceOf(options, text);
-    wanted.push({ resource, info: await getResource(resource.reference, resource) });
+    const info = await getResource(resource.reference, resource);
+    wanted.set(info.id, { resource, info });
   }
-  return wanted;
+  return [...wanted.values()];
 }
 
 /** All resources of a context, oldest first, so that their names stay theirs when others join. */

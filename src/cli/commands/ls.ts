@@ -12,7 +12,7 @@ import { outcomeText } from "../uploads/outcome.ts";
 import { resourcesIn } from "../references.ts";
 import { printLine, standardOutput, visible, visibleJson } from "../output/output.ts";
 import { isColoured, styled, type STYLES } from "../output/terminal.ts";
-import { formatAge, formatBytes, parseDurationMs } from "../units.ts";
+import { formatAge, formatBytes } from "../units.ts";
 
 /** Resources that are kept to be sorted. */
 const MAX_SORTED = 100_000;
@@ -44,7 +44,7 @@ export const ls: Command = {
       help: "only those in this state; can be repeated",
     },
     since: {
-      kind: "text",
+      kind: "time",
       value: "TIME",
       help: "only those that began since then: 30m, 7d, 2026-11-28, 2026-11-28T10:00Z",
     },
@@ -158,7 +158,7 @@ async function* chosenBy(options: Options): AsyncGenerator<ResourceInfo, void, v
   const { server, token } = await credentialsOf(options);
   const contextId = options.text("context");
   const filenamePart = options.text("name");
-  const sinceMs = sinceOf(options);
+  const sinceMs = options.number("since") ?? -Infinity;
   const transferStatuses = statusesOf(options);
   const query = { transferStatuses, filenamePart, token };
   // Who watches may wait for a context that nobody has made yet.
@@ -195,16 +195,6 @@ function statusesOf(options: Options): TransferStatus[] {
     if (status !== undefined) return status;
     throw new UsageError(`--status ${text}: that is none of ${TRANSFER_STATUSES.join(", ")}`);
   });
-}
-
-/** The time from which resources are shown, in ms since 1970. */
-function sinceOf(options: Options): number {
-  const text = options.text("since");
-  if (text === undefined) return -Infinity;
-  const agoMs = parseDurationMs(text);
-  const timeMs = agoMs === null ? Date.parse(text) : Date.now() - agoMs;
-  if (!Number.isNaN(timeMs)) return timeMs;
-  throw new UsageError(`--since ${text}: that is neither a duration such as 2h nor a time`);
 }
 
 /** People read at terminals; programs get columns that stay as they are. */

@@ -115,7 +115,7 @@ export const pushCommand: Command = {
     "stream push test.log --follow --until-pid $!",
   ],
   run: async (paths, options) => {
-    const isOne = paths.length === 1 && !await isDirectory(paths[0]);
+    const isOne = paths.length === 1 && (paths[0] === "-" || !await isDirectory(paths[0]));
     return await (isOne ? pushOne(paths[0], options) : pushSeveral(paths, options));
   },
 };

@@ -9,6 +9,7 @@ import process from "node:process";
 import { guessMimeType } from "../../mime.ts";
 import { StreamError } from "../../protocol.ts";
 import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";
+import { asGiven } from "../../runtime/raw_words.ts";
 import { Tee } from "../../source/tee.ts";
 import { startTimer } from "../../timer.ts";
 import type { BackgroundUpload } from "../uploads/background_upload.ts";
@@ -94,8 +95,8 @@ async function runCommand(words: string[], options: Options): Promise<number> {
     // `script` makes it so as long as the command runs.
     if (tty && process.stdin.isTTY) terminalIsRaw();
     child = tty
-      ? await startAtTerminal(words)
-      : await startChild(words, { joined: !split && outputsAreOne() });
+      ? await startAtTerminal(asGiven(words))
+      : await startChild(asGiven(words), { joined: !split && outputsAreOne() });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     complain(visible(error.message));

@@ -2,8 +2,8 @@
  * `stream search`.
  * @module
  */
-import { getLines, type LinesWindow, search as searchLines } from "../../client.ts";
-import { type LinePosition, type SearchMatch, toStreamError } from "../../protocol.ts";
+import { getLines, search as searchLines } from "../../client.ts";
+import { type SearchMatch, toStreamError } from "../../protocol.ts";
 import { described, exitCodeOf } from "../exit_codes.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { printLine, ReaderGone, visibleJson } from "../output/output.ts";
@@ -140,6 +140,11 @@ class LinePrinter implements Printer {
   /** Index of the line after the last one that was printed. */
   #next = 0;
   #last: number | null = null;
+  /** Lines that were read around matches, and more behind them. */
+  #read: string[] = [];
+  #readFrom = 0;
+  /** Lines that were asked for beyond need, the last time. */
+  #windowLines = 1;
 
   constructor(private readonly resource: NamedResource, options: Options) {
     const around = options.number("context") ?? 0;
@@ -172,27 +177,35 @@ class LinePrinter implements Printer {
 
   async #context({ start, end }: { start: number; end: number }): Promise<void> {
     if (end <= start) return;
-    for (let next: LinePosition | null = { lineIndex: start, byteOffset: 0 }; next !== null;) {
-      const { lineIndex, byteOffset }: LinePosition = next;
-      const window = await this.#window(next, end);
-      for (const [piece, text] of window.lines.entries()) {
-        // The rest of a long line is left out.
-        const isRest = piece === 0 && byteOffset > 0;
-        if (!isRest) await this.#line(lineIndex + piece, "-", text.replace(/\r?\n$/, ""));
-      }
-      next = window.next;
+    for (let index = start; index < end; index++) {
+      const text = await this.#text(index, end);
+      if (text === undefined) return;
+      await this.#line(index, "-", text);
     }
   }
 
-  /** Lines up to one that may be behind the last. */
-  async #window(from: LinePosition, end: number): Promise<Pick<LinesWindow, "lines" | "next">> {
+  /** One line, without the rest where it is very long; undefined behind the last. */
+  async #text(index: number, end: number): Promise<string | undefined> {
+    const at = index - this.#readFrom;
+    if (at >= 0 && at < this.#read.length) return this.#read[at];
+    // Where one window follows the other they become larger, so that many matches need few requests.
+    const isNext = at >= 0 && at <= this.#read.length + this.#windowLines;
+    this.#windowLines = isNext ? Math.min(2 * this.#windowLines, MAX_CONTEXT_LINES) : 1;
+    const count = Math.max(this.#windowLines, end - index);
+    this.#read = await this.#window(index, count);
+    this.#readFrom = index;
+    return this.#read[0];
+  }
+
+  /** Lines from one that may be behind the last: at least one if it is not, at most as many as are asked for. */
+  async #window(start: number, count: number): Promise<string[]> {
     const { reference, ...credentials } = this.resource;
-    const { lineIndex, byteOffset } = from;
-    const range = { start: lineIndex, count: end - lineIndex, byteOffset };
     try {
-      return await getLines(reference, { ...credentials, ...range });
+      const { lines, next } = await getLines(reference, { ...credentials, start, count });
+      const isCut = lines.length > 1 && next !== null && next.byteOffset > 0;
+      return (isCut ? lines.slice(0, -1) : lines).map((text) => text.replace(/\r?\n$/, ""));
     } catch (error) {
-      if (toStreamError(error).code === "LINES_NOT_AVAILABLE") return { lines: [], next: null };
+      if (toStreamError(error).code === "LINES_NOT_AVAILABLE") return [];
       throw error;
     }
   }

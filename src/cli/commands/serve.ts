@@ -18,7 +18,14 @@ import {
 } from "../../server.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
-import { accessOf, AUTH_OPTIONS, checkExposure, makePrivate, warnOfOthers } from "../auth.ts";
+import {
+  accessOf,
+  AUTH_OPTIONS,
+  authInWords,
+  checkExposure,
+  makePrivate,
+  warnOfOthers,
+} from "../auth.ts";
 import type { ClusterNode } from "../cluster/node.ts";
 import { lockDirectory } from "../lock.ts";
 import { CLUSTER_OPTIONS } from "./cluster.ts";
@@ -31,6 +38,12 @@ import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
+
+/** What all nodes of a cluster must be given alike, besides who may do what. */
+const COMMON = [
+  ...["base-url", "resume-window", "require-context", "step-contexts"],
+  ...["max-total", "max-context-size", "max-resource-size", "min-free", "retention"],
+];
 
 /** Runs a server until it is told to end. */
 export const serve: Command = {
@@ -228,16 +241,20 @@ async function runServer(options: Options): Promise<number> {
       const parts = { runtime, storage, catalog, access, log, accessLog };
       const server = createServer({ ...parts, ...settings, ...place.settings });
       secure?.reloadOnSignal(log);
-      place.join?.(addressOf(options, "node-url"), () => server.resources.uploads);
+      const given = { address: addressOf(options, "node-url"), settings: commonOf(options) };
+      const fault = place.join?.(given, () => server.resources.uploads);
+      for (const setting of await place.disagreements?.() ?? []) {
+        log.error("nodes disagree", { setting });
+      }
       const scheme = secure === null ? "http" : "https";
-      const signal = await listenUntilStopped(server, main, step, scheme, log);
-      log.info("stopping", { signal });
+      const reason = await listenUntilStopped(server, { main, step, scheme }, log, fault);
+      log.info("stopping", typeof reason === "string" ? { signal: reason } : { ...reason });
       server.drain();
-      await place.drain?.();
-      await sleep(options.number("drain") ?? 0);
+      await Promise.all([place.drain?.(), sleep(options.number("drain") ?? 0)]);
       if (!await endsWithin(endMs, server.close(await place.others?.()))) {
         log.error("the engine took nothing of what was to be handed over", { waitedMs: endMs });
       }
+      if (typeof reason !== "string") throw new StreamError("CONFLICT", reason.message);
     } finally {
       await endsWithin(endMs, place.close());
     }
@@ -288,6 +305,22 @@ async function placeOf(options: Options, directory: string): Promise<Place> {
   };
 }
 
+/** What all nodes must be given alike, as it was given to this one. */
+function commonOf(options: Options): Record<string, string> {
+  const settings = COMMON.map((name) => [`--${name}`, wordsFor(options, name)]);
+  return { "--auth": authInWords(options), ...Object.fromEntries(settings) };
+}
+
+/** The value of an option: the same for the same, however it was written. */
+function wordsFor(options: Options, name: string): string {
+  const { kind } = serve.options[name];
+  if (kind === "flag") return options.flag(name) ? "given" : "not given";
+  if (kind === "text") return options.text(name) ?? "not given";
+  const value = options.number(name);
+  if (value === undefined) return "not given";
+  return kind === "duration" ? `${value / 1000} s` : `${value} bytes`;
+}
+
 function settingsOf(options: Options) {
   return {
     baseUrl: addressOf(options, "base-url"),
@@ -316,15 +349,25 @@ function settingsOf(options: Options) {
   };
 }
 
+/** Where a server listens. */
+interface Listeners {
+  main: ListenerOptions;
+  step: ListenerOptions | null;
+  scheme: string;
+}
+
+/**
+ * Listens until there is a reason to end.
+ * @returns The signal, or what is wrong with this server itself.
+ */
 async function listenUntilStopped(
   server: StreamServer,
-  main: ListenerOptions,
-  step: ListenerOptions | null,
-  scheme: string,
+  { main, step, scheme }: Listeners,
   log: Log,
-): Promise<string> {
+  fault: Promise<{ message: string }> = new Promise(() => {}),
+): Promise<string | { message: string }> {
   logUploads(server.resources, log);
-  const stopped = stopSignal(scheme === "https");
+  const stopped = Promise.race([stopSignal(scheme === "https"), fault]);
   const address = await listen(server, main, scheme);
   if (step !== null) {
     log.info("listening for Step clients", {

@@ -47,14 +47,11 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
   };
 }
 
-const STANDARD_OUTPUT: Output = {
-  write: writer(process.stdout),
-  close: () => Promise.resolve(),
-};
+let stdout: Output | undefined;
 
-/** Standard output. */
+/** Standard output, opened when it is asked for: what a command runs is to have the descriptors of this process, not ours. */
 export function standardOutput(): Output {
-  return STANDARD_OUTPUT;
+  return stdout ??= { write: writer(process.stdout), close: () => Promise.resolve() };
 }
 
 /** Size of a file in bytes; 0 when there is none. */

@@ -85,14 +85,21 @@ export function complain(message: string): void {
 
 /**
  * Shows the progress in place of what was shown before.
- * @param line The progress; empty when there is none any more.
+ * @param whole The progress; empty when there is none any more. What does not fit into a line is left out.
  */
-export function showLine(line: string): void {
+export function showLine(whole: string): void {
+  const line = whole.slice(0, room());
   if (isQuiet || line === progress) return;
   const begin = isMidLine ? "\n" : CLEAR;
   isMidLine = false;
   progress = line;
   if (waiting.length < MAX_WAITING_CHARS) put(`${begin}${line}`);
+}
+
+/** How much fits into a line that can be cleared; what wraps would stay there. */
+function room(): number {
+  const [columns] = process.stderr.isTTY ? process.stderr.getWindowSize() : [0];
+  return columns > 0 ? columns - 1 : Infinity;
 }
 
 /** Leaves the progress where it is, above all that is written from now on. */

@@ -66,9 +66,10 @@ async function addFiles(
   for (const entry of entries.sort()) {
     const file = { path: join(directory, entry), name: `${name}/${entry}` };
     const found = await stat(file.path).catch(() => null);
-    // A link may lead back to where it is.
     if (found?.isDirectory()) {
-      if (!await isLink(file.path)) await addFiles(file.path, file.name, wanted, files);
+      // It may lead back to where it is.
+      if (await isLink(file.path)) wanted.leftOut(file.path, "a link to a directory");
+      else await addFiles(file.path, file.name, wanted, files);
     } else if (isIncluded(entry, wanted.include)) {
       if (found?.isFile()) files.push(file);
       else wanted.leftOut(file.path, found === null ? "a link to nothing" : "no regular file");

@@ -21,8 +21,8 @@ import type { Told } from "./told.ts";
 /** Name of a pipe that is given none. */
 export const PIPE_NAME = "stdin.log";
 
-/** Failures after which an upload can go on, with another token or the right file. */
-const RESUMABLE: ReadonlySet<ErrorCode> = new Set(["UNAUTHORIZED", "CONFLICT"]);
+/** Failures after which an upload can go on: with another token or the right file, or elsewhere, as it does already. */
+const RESUMABLE: ReadonlySet<ErrorCode> = new Set(["UNAUTHORIZED", "CONFLICT", "FENCED"]);
 
 /** A path, and the name that its resource is given. */
 export interface Pushed {

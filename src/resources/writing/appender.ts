@@ -1,5 +1,6 @@
 /**
- * The writing side of a resource: received bytes become written, checkpointed and, at the end, final.
+ * The writing side of a resource: received bytes go to its log (`owned_log.ts`), with checkpoints, and at the end it is
+ * final.
  *
  * A checkpoint is when bytes become readable. The first few after a silence come at once; under load there is
  * one per interval; what came last is never left waiting for more than the interval.
@@ -7,15 +8,12 @@
  */
 import type {
   Announcement,
-  Catalog,
-  DigestState,
   Intent,
   Owner,
   Ownership,
   ResourceChange,
   ResourceRecord,
 } from "../../catalog.ts";
-import { DIGEST_VERSION } from "../../digest.ts";
 import {
   checkOutcome,
   type DigestAlgorithm,
@@ -26,56 +24,30 @@ import {
   type ResourceStatus,
   StreamError,
   toStreamError,
-  type TransferStatus,
   type UploadResult,
 } from "../../protocol.ts";
-import type { LogEnd, LogWriter } from "../../storage.ts";
 import { LONGEST_TIMER_MS } from "../../timer.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import { FlushAhead } from "./flush_ahead.ts";
 import type { Lease } from "./lease.ts";
-import { fenced, lossOf, OwnedRecord } from "./owned_record.ts";
-import type { Meter } from "../meter.ts";
+import { OwnedLog, type OwnedLogOptions } from "./owned_log.ts";
+import { fenced, OwnedRecord } from "./owned_record.ts";
 import { type AffordableInterval, CheckpointPace } from "./pace.ts";
 import { ProgressRecord } from "./progress_record.ts";
-import { Received } from "./received.ts";
 import type { Resource } from "../reading/resource.ts";
 import type { SteadyClock } from "../steady_clock.ts";
 import type { LogDigest } from "./restore.ts";
 
-/** Accident that an acknowledged byte survives (docs/durability.md). */
-export type Durability = "os" | "disk";
-
 /** Parts and settings of an appender, besides its resource. */
-export interface AppenderOptions {
-  /** The log, opened for this appender's epoch. */
-  writer: LogWriter;
-  /** Where the record is kept. */
-  catalog: Catalog;
+export interface AppenderOptions extends OwnedLogOptions {
   /** The record as it stands. */
   record: ResourceRecord;
-  /** The newest status of this epoch. */
-  status: ResourceStatus;
   /** For how long the upload is this node's. */
   lease: Lease;
   /** The time by which resources age. */
   clock: SteadyClock;
-  /** The digest of what the log holds. */
-  digest: LogDigest;
-  /** The present boot of storage; null where an append is as safe as it gets. */
-  boot: string | null;
-  /** Accident that an acknowledged byte survives: the end of the server's process, or of its machine. */
-  durability: Durability;
   /** Time between two checkpoints under load: always the same, in ms, or what they cost. */
   checkpointInterval: number | AffordableInterval;
-  /** Measures what is written. */
-  meter: Meter;
-  /** Throws QUOTA_EXCEEDED when the resource must not grow to so many bytes. */
-  checkGrowth(size: number): void | Promise<void>;
-  /** Called with null when bytes were written, else with the error. */
-  stored(error: StreamError | null): void;
-  /** Called with every new status, after those who watch the resource. */
-  published(status: ResourceStatus): void;
   /**
    * Called once when nothing more comes from this appender, unless it was detached.
    * @param end How it ended.
@@ -102,46 +74,21 @@ export interface AppenderEvents {
 export class Appender {
   readonly #options: AppenderOptions;
   readonly #record: OwnedRecord;
+  readonly #log: OwnedLog;
   readonly #progress: ProgressRecord;
-  /** The newest status that was told. */
-  #status: ResourceStatus;
-  /** The one that travels with the bytes that are being appended. */
-  #next: ResourceStatus | null = null;
+  readonly #pace: CheckpointPace;
+  /** Null where every acknowledgement waits for a flush, and where nothing has to be flushed. */
+  readonly #flushAhead: FlushAhead | null;
   #events: AppenderEvents | null = null;
   #clients: readonly string[] = [];
-  readonly #waiting: Received;
-  readonly #pace: CheckpointPace;
-  /** When the first of the bytes came that are written and wait for a checkpoint. */
-  #writtenSinceMs: number | null = null;
-  /** When the newest step began. */
-  #advancedAtMs = 0;
-  #received: number;
-  #written: number;
   #acknowledged: number;
-  #durable: number;
+  #writeAfterBytes: number = LIMITS.dataMessageBytes;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | null = null;
-  /** Lines up to the last checkpoint, if that were the end. */
-  #readableLines: number | null;
   #closing = false;
-  /** Bytes were given up: what comes after them must never be written in their place. */
-  #broken: StreamError | null = null;
   #ending: Promise<void> | null = null;
   /** Whether the record says how it ended. */
   #recorded = true;
-  /**
-   * What the uploader is told once another owner has the log: what is in it, and what becomes of it, is that one's to
-   * say.
-   */
-  #fence: StreamError | null = null;
-  /** Whether the record would survive the machine, as what is acknowledged must be found again. */
-  #recordFlushed = false;
-  /** A flush that failed may have lost bytes for good, and a later one that succeeds would not tell. */
-  #flushFailure: StreamError | null = null;
-  /** Null where every acknowledgement waits for a flush, and where nothing has to be flushed. */
-  readonly #flushAhead: FlushAhead | null;
-
-  #writeAfterBytes: number = LIMITS.dataMessageBytes;
 
   /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
   announced: Announcement;
@@ -157,27 +104,31 @@ export class Appender {
   ) {
     this.#options = options;
     this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
+    this.#log = new OwnedLog(resource, this.#record, {
+      ...options,
+      checkGrowth: (size) => {
+        checkEnd(this.announced.size, size);
+        return options.checkGrowth(size);
+      },
+    });
     this.#progress = new ProgressRecord({
       tellsPauses: options.lease.ms !== Infinity,
       tell: () => this.#recordProgress(),
       failed: (error) => this.#failed(error),
     });
-    this.#status = options.status;
+    this.#pace = new CheckpointPace(options.checkpointInterval);
+    this.#acknowledged = this.#log.written;
     this.announced = options.record.announced;
     this.#annotation = options.record.annotation;
-    this.#pace = new CheckpointPace(options.checkpointInterval);
-    this.#written = this.#received = this.#acknowledged = options.writer.size;
-    this.#waiting = new Received(this.#written);
-    this.#durable = options.status.durableSize;
-    this.#readableLines = this.#finalLines();
-    this.#flushAhead = options.durability === "os" && options.writer.flushData !== undefined
-      ? new FlushAhead(this.#written, () => this.#secure().catch((error) => this.#failed(error)))
+    const secure = () => this.#log.secure().catch((error) => this.#failed(error));
+    this.#flushAhead = options.durability === "os" && this.#log.needsFlush
+      ? new FlushAhead(this.#log.written, secure)
       : null;
   }
 
   /** Ownership of the log. */
   get epoch(): number {
-    return this.#status.epoch;
+    return this.#log.status.epoch;
   }
 
   /** Algorithm of the digest that completes the upload. */
@@ -202,7 +153,7 @@ export class Appender {
 
   /** Bytes received, written or not. */
   get received(): number {
-    return this.#received;
+    return this.#log.received;
   }
 
   /** Bytes that are as safe as the durability promises. */
@@ -236,9 +187,9 @@ export class Appender {
    * @param record The record as it is now.
    */
   fence(record: ResourceRecord): void {
-    if (this.#fence !== null) return;
-    this.#fence = lossOf(record);
-    this.#failed(this.#fence);
+    if (this.#record.loss !== null) return;
+    this.#record.lose(record);
+    this.#failed(this.#record.loss);
   }
 
   /** Stays the owner for another lease, where that is necessary. */
@@ -246,10 +197,9 @@ export class Appender {
     if (this.#closing || !this.#record.isDue) return;
     try {
       await this.#record.update({});
-    } catch (error) {
-      await this.#noticeFence(toStreamError(error));
+    } catch {
       // What the catalog refuses otherwise it may take the next time.
-      if (this.#fence !== null) this.#failed(this.#fence);
+      if (this.#record.loss !== null) this.#failed(this.#record.loss);
     }
   }
 
@@ -260,14 +210,13 @@ export class Appender {
 
   set writeAfterBytes(byteCount: number) {
     this.#writeAfterBytes = byteCount;
-    if (this.#waiting.byteCount > 0) this.#schedule();
+    if (this.#log.waitingBytes > 0) this.#schedule();
   }
 
   /** Takes the next bytes, of which it makes a copy. */
   append(bytes: Uint8Array): void {
     if (this.#closing || bytes.length === 0) return;
-    this.#waiting.add(bytes);
-    this.#received += bytes.length;
+    this.#log.receive(bytes);
     this.#schedule();
   }
 
@@ -295,21 +244,22 @@ export class Appender {
    */
   async appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
     while (this.#running !== null) await this.#running;
-    if (this.#closing) throw this.#fence ?? new StreamError("WRONG_STATE", "the upload is over");
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    if (this.#closing) {
+      throw this.#record.loss ?? new StreamError("WRONG_STATE", "the upload is over");
+    }
+    this.#forgetTimer();
     const appending = this.#appendWhole(bytes, annotation);
     this.#running = appending.catch(() => {}).finally(() => this.#running = null);
     await appending;
   }
 
   async #appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
-    await this.#orFail(() => this.#drain());
-    await this.#options.checkGrowth(this.#written + bytes.length);
-    await this.#intend({ byteOffset: this.#written, byteCount: bytes.length, annotation });
-    this.#waiting.add(bytes);
-    this.#received += bytes.length;
-    await this.#orFail(() => this.#drain());
+    await this.#orFail(() => this.#advance(true));
+    const byteOffset = this.#log.written;
+    await this.#options.checkGrowth(byteOffset + bytes.length);
+    await this.#intend({ byteOffset, byteCount: bytes.length, annotation });
+    this.#log.receive(bytes);
+    await this.#orFail(() => this.#advance(true));
     this.#annotation = annotation;
     this.#intent = null;
   }
@@ -323,7 +273,8 @@ export class Appender {
       if (durability === "disk") await catalog.sync?.();
     } catch (error) {
       this.#intent = null;
-      if (this.#fence !== null || toStreamError(error).code !== "NOT_READY") this.#failed(error);
+      const isOver = this.#record.loss !== null || toStreamError(error).code !== "NOT_READY";
+      if (isOver) this.#failed(error);
       throw error;
     }
   }
@@ -353,33 +304,26 @@ export class Appender {
   ): Promise<UploadResult> {
     let result: UploadResult | null = null;
     await this.#end(async () => {
-      this.#checkFlushed();
-      await this.#drain();
-      const digest = {
-        algorithm: this.digestAlgorithm,
-        value: this.#options.digest.running.value(),
-      };
-      checkSize(size ?? null, this.#written);
-      checkSize(this.announced.size, this.#written);
+      this.#log.checkFlushed();
+      await this.#advance(true);
+      const digest = this.#log.digest();
+      checkSize(size ?? null, this.#log.written);
+      checkSize(this.announced.size, this.#log.written);
       checkDigest(checksum, digest);
       checkDigest(this.announced.checksum, digest);
-      if (checksum === null && this.announced.checksum === null) this.#checkBelieved();
+      if (checksum === null && this.announced.checksum === null) this.#log.checkBelieved();
       const told = outcome === undefined ? {} : { outcome: checkOutcome(outcome) };
-      const { writer, catalog } = this.#options;
-      if (writer.flush !== undefined) await this.#flush(() => writer.flush!());
-      const status = {
-        ...this.#statusWith("COMPLETED", writer.size, this.#finalLines(), writer.size),
-        ...told,
-      };
+      const totals = await this.#log.complete();
+      const status = { ...this.#log.statusWith("COMPLETED", totals), ...told };
       await this.#catalog(status, { digest, digestState: null, owner: null, ...told });
-      await catalog.sync?.();
-      await this.#announce(status);
-      result = { size: writer.size, numberOfLines: status.numberOfLines, digest };
+      await this.#options.catalog.sync?.();
+      await this.#log.announce(status);
+      result = { size: totals.size, numberOfLines: totals.lines, digest };
       return "OVER";
     });
     if (result !== null) return result;
-    const { transferStatus, failure } = this.#status;
-    if (!isFinal(transferStatus)) throw this.#fence ?? fenced();
+    const { transferStatus, failure } = this.#log.status;
+    if (!isFinal(transferStatus)) throw this.#record.loss ?? fenced();
     throw new StreamError("ABORTED", failure ?? "the upload is over");
   }
 
@@ -399,9 +343,9 @@ export class Appender {
   async detach(owner: Owner | null): Promise<LogDigest | null> {
     let digest: LogDigest | null = null;
     await this.#end(async () => {
-      this.#checkFlushed();
-      await this.#drain();
-      await this.#catalog(this.#status, { digestState: this.#digestState(), owner });
+      this.#log.checkFlushed();
+      await this.#advance(true);
+      await this.#catalog(this.#log.status, { digestState: this.#log.digestState(), owner });
       digest = this.#options.digest;
       return "DETACHED";
     }).catch(() => {});
@@ -416,7 +360,7 @@ export class Appender {
 
   async #runEnd(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
     this.#closing = true;
-    clearTimeout(this.#timer);
+    this.#forgetTimer();
     this.#progress.end();
     let isDetached = false;
     try {
@@ -424,68 +368,47 @@ export class Appender {
       await this.#flushAhead?.settled();
       isDetached = await step() === "DETACHED";
     } catch (error) {
-      if (this.#fence === null) await this.#failNow(toStreamError(error));
-      throw this.#fence ?? error;
+      if (this.#record.loss === null) await this.#failNow(toStreamError(error));
+      throw this.#record.loss ?? error;
     } finally {
-      await this.#options.writer.close().catch(() => {});
-      if (!isDetached) await this.#options.ended(this.#endedAs(), this.#status.currentSize);
+      await this.#log.close();
+      if (!isDetached) await this.#options.ended(this.#endedAs(), this.#log.status.currentSize);
     }
   }
 
   #endedAs(): AppenderEnd {
-    if (this.#fence !== null) return "FENCED";
+    if (this.#record.loss !== null) return "FENCED";
     return this.#recorded ? "RECORDED" : "UNRECORDED";
   }
 
-  /** Counts what arrived; where the disk refuses even that, the last checkpoint stands. */
   async #failNow(error: StreamError): Promise<void> {
-    const { writer, catalog } = this.#options;
+    const totals = await this.#log.salvage();
+    if (totals === null) return;
     const failure = failureOf(error);
-    let { currentSize: size, durableSize } = this.#status;
-    let lines = this.#readableLines;
-    try {
-      await this.#write(false);
-    } catch { /* What was not written never counts; the first error is the one to tell. */ }
-    if (this.#fence !== null) return;
-    try {
-      await writer.settle?.();
-      size = writer.size;
-      lines = this.#finalLines();
-      await writer.flush?.();
-      if (this.#flushFailure === null) durableSize = this.#believed(size);
-    } catch { /* The disk refuses: what was readable stays so. */ }
-    const status = { ...this.#statusWith("FAILED", size, lines, durableSize), failure };
+    const status = { ...this.#log.statusWith("FAILED", totals), failure };
     try {
       await this.#catalog(status, { failure, digest: null, digestState: null, owner: null });
-      await catalog.sync?.();
+      await this.#options.catalog.sync?.();
     } catch (refusal) {
       // Recovery finds the record unfinished. One that is somebody else's by now is not ours to judge.
       const { code } = toStreamError(refusal);
       this.#recorded = code !== "STORAGE_FAILED" && code !== "NOT_READY";
     }
-    if (this.#fence === null) await this.#announce(status);
+    if (this.#record.loss === null) await this.#log.announce(status);
   }
 
-  /** Tells everybody of an end; where the tail takes nothing any more, the record tells those elsewhere. */
-  async #announce(status: ResourceStatus): Promise<void> {
-    try {
-      await this.#options.writer.announce(status);
-    } catch {
-      this.resource.publish(status);
-    }
-    this.#told(status);
-  }
-
+  /** Advances now, if that may be, or when it may. */
   #schedule(): void {
     if (this.#running !== null || this.#closing) return;
     const waitMs = this.#pace.untilNextMs(performance.now());
-    if (waitMs <= 0 || this.#waiting.byteCount >= this.#writeAfterBytes) {
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-      this.#running = this.#run().catch((error) => this.#failed(error)).finally(() => {
-        this.#running = null;
-        if (this.#waiting.byteCount > 0 || this.#written > this.#readable) this.#schedule();
-      });
+    if (waitMs <= 0 || this.#log.waitingBytes >= this.#writeAfterBytes) {
+      this.#forgetTimer();
+      this.#running = this.#advance(waitMs <= 0).catch((error) => this.#failed(error)).finally(
+        () => {
+          this.#running = null;
+          if (this.#log.waitingBytes > 0 || !this.#log.isShown) this.#schedule();
+        },
+      );
     } else if (this.#timer === undefined) {
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
@@ -494,22 +417,9 @@ export class Appender {
     }
   }
 
-  #run(): Promise<void> {
-    return this.#advance(this.#pace.untilNextMs(performance.now()) <= 0);
-  }
-
-  #failed(error: unknown): void {
-    const failure = this.#fence ?? toStreamError(error);
-    this.#events?.failed(failure);
-    void this.fail(failure);
-  }
-
-  get #readable(): number {
-    return this.#status.currentSize;
-  }
-
-  #drain(): Promise<void> {
-    return this.#advance(true);
+  #forgetTimer(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   /**
@@ -517,67 +427,24 @@ export class Appender {
    * @param shows Whether it becomes readable, too: in the same step, unless it must be flushed before.
    */
   async #advance(shows: boolean): Promise<void> {
-    this.#advancedAtMs = performance.now();
-    const flushes = this.#options.durability === "disk" &&
-      this.#options.writer.flushData !== undefined;
-    await this.#write(shows && !flushes);
-    if (this.#acknowledged !== this.#written) {
-      if (this.#options.durability === "disk") await this.#secure();
-      this.#acknowledge(this.#written);
+    const log = this.#log;
+    const startedAtMs = performance.now();
+    const { sequence } = log.status;
+    const isSafe = this.#options.durability === "os" || !log.needsFlush;
+    await log.write(shows && isSafe);
+    if (this.#acknowledged !== log.written) {
+      if (this.#options.durability === "disk") await log.secure();
+      this.#acknowledge(log.written);
     }
-    if (!this.#closing) this.#flushAhead?.written(this.#written);
+    if (!this.#closing) this.#flushAhead?.written(log.written);
     if (!shows) return;
-    if (this.#written !== this.#readable) await this.#checkpoint();
-    this.#progress.catchUp();
-  }
-
-  /** Writes what waits, with or without a checkpoint. */
-  async #write(shows: boolean): Promise<void> {
-    if (this.#broken !== null) throw this.#broken;
-    const { byteCount, sinceMs } = this.#waiting;
-    if (byteCount === 0) return;
-    const byteOffset = this.#written;
-    const blocks = this.#waiting.take();
-    this.#writtenSinceMs ??= sinceMs;
-    let startedAtMs: number;
-    try {
-      checkEnd(this.announced.size, byteOffset + byteCount);
-      await this.#options.checkGrowth(byteOffset + byteCount);
-      startedAtMs = performance.now();
-      await this.#options.writer.append(byteOffset, blocks, shows ? this.#statusOf : undefined);
-    } catch (error) {
-      this.#broken = toStreamError(error);
-      await this.#noticeFence(this.#broken);
-      if (this.#fence === null) this.#options.stored(this.#broken);
-      throw error;
+    if (!log.isShown) await log.show();
+    if (log.status.sequence !== sequence) {
+      const nowMs = performance.now();
+      this.#pace.made(nowMs, nowMs - startedAtMs);
+      this.#progress.checkpointed();
     }
-    this.#options.stored(null);
-    this.#options.meter.appended(performance.now() - startedAtMs);
-    this.#options.meter.written(byteCount);
-    this.#written = byteOffset + byteCount;
-    for (const block of blocks) this.#options.digest.running.update(block);
-    this.#waiting.giveBack();
-    if (shows) this.#shown();
-  }
-
-  /** Notices that storage refused because the log is another owner's, which is no failure. */
-  async #noticeFence({ code }: StreamError): Promise<void> {
-    if (code === "FENCED") this.#fence ??= await this.#record.loss();
-  }
-
-  /** Brings what was written to disk; one flush covers all that came during the last. */
-  async #secure(): Promise<void> {
-    const written = this.#written;
-    const { writer, catalog } = this.#options;
-    if (writer.flushData !== undefined) await this.#flush(() => writer.flushData!());
-    if (!this.#recordFlushed) await catalog.sync?.();
-    this.#recordFlushed = true;
-    this.#durable = this.#believed(written);
-  }
-
-  /** @throws {StreamError} What the disk said when it refused to keep bytes that were acknowledged. */
-  #checkFlushed(): void {
-    if (this.#flushFailure !== null) throw this.#flushFailure;
+    this.#progress.catchUp();
   }
 
   /** Bytes are as safe as promised. */
@@ -586,111 +453,19 @@ export class Appender {
     this.#events?.acknowledged(byteOffset);
   }
 
-  async #flush(step: () => Promise<void>): Promise<void> {
-    const startedAtMs = performance.now();
-    try {
-      await step();
-    } catch (error) {
-      this.#flushFailure = toStreamError(error);
-      this.#options.stored(this.#flushFailure);
-      throw error;
-    }
-    this.#options.meter.flushed(performance.now() - startedAtMs);
-  }
-
-  /** Makes what was written readable. */
-  async #checkpoint(): Promise<void> {
-    try {
-      await this.#options.writer.append(this.#written, [], this.#statusOf);
-    } catch (error) {
-      await this.#noticeFence(toStreamError(error));
-      throw error;
-    }
-    this.#shown();
-  }
-
-  /** The status of a checkpoint. */
-  readonly #statusOf = ({ size, lineBreaks }: LogEnd): ResourceStatus => {
-    const { durability, writer } = this.#options;
-    const isDurable = durability === "disk" && writer.flushData === undefined;
-    const lines = this.resource.metadata.supportsLineAccess ? lineBreaks : null;
-    this.#next = this.#statusWith("IN_PROGRESS", size, lines, isDurable ? size : this.#durable);
-    return this.#next;
-  };
-
-  /** A checkpoint was made. */
-  #shown(): void {
-    const nowMs = performance.now();
-    this.#pace.made(nowMs, nowMs - this.#advancedAtMs);
-    this.#readableLines = this.#finalLines();
-    this.#told(this.#next!);
-    this.#options.meter.checkpointed(nowMs - this.#writtenSinceMs!);
-    this.#writtenSinceMs = null;
-    this.#progress.checkpointed();
-  }
-
-  #digestState(): DigestState {
-    const { digest: { running, doubtfulFrom }, boot } = this.#options;
-    return {
-      algorithm: running.algorithm,
-      byteOffset: this.#written,
-      state: running.save(),
-      version: DIGEST_VERSION,
-      boot,
-      doubtfulFrom,
-    };
-  }
-
-  /** Bytes from the first on of which no stop of the machine may have changed one. */
-  #believed(size: number): number {
-    return Math.min(size, this.#options.digest.doubtfulFrom ?? Infinity);
-  }
-
-  /** What the machine may have changed, only the uploader's own digest proves. */
-  #checkBelieved(): void {
-    const { doubtfulFrom } = this.#options.digest;
-    if (doubtfulFrom === null) return;
-    throw new StreamError(
-      "OFFSET_LOST",
-      `the machine stopped during the upload, and no digest of the uploader proves the bytes from ${doubtfulFrom} on: send one with the end`,
-    );
-  }
-
-  #told(status: ResourceStatus): void {
-    this.#status = status;
-    this.#options.published(status);
-  }
-
-  #finalLines(): number | null {
-    return this.resource.metadata.supportsLineAccess ? this.#options.writer.lines : null;
-  }
-
-  #statusWith(
-    transferStatus: TransferStatus,
-    currentSize: number,
-    numberOfLines: number | null,
-    durableSize: number,
-  ): ResourceStatus {
-    const { epoch, sequence, life } = this.#status;
-    return {
-      transferStatus,
-      currentSize,
-      numberOfLines,
-      durableSize,
-      epoch,
-      sequence: sequence + 1,
-      life,
-      failure: null,
-    };
+  #failed(error: unknown): void {
+    const failure = this.#record.loss ?? toStreamError(error);
+    this.#events?.failed(failure);
+    void this.fail(failure);
   }
 
   /** Has the record tell what was told last, and what belongs to it. */
   #recordProgress(): Promise<void> {
-    return this.#catalog(this.#status, { digestState: this.#digestState() });
+    return this.#catalog(this.#log.status, { digestState: this.#log.digestState() });
   }
 
-  async #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
-    const whole = {
+  #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
+    return this.#record.update({
       transferStatus: status.transferStatus,
       size: status.currentSize,
       durableSize: status.durableSize,
@@ -703,12 +478,6 @@ export class Appender {
         : { annotation: this.#annotation, intent: this.#intent }),
       updatedAtMs: this.#options.clock.nowMs,
       ...change,
-    };
-    try {
-      await this.#record.update(whole);
-    } catch (error) {
-      await this.#noticeFence(toStreamError(error));
-      throw error;
-    }
+    });
   }
 }

@@ -18,6 +18,7 @@ export class OwnedRecord {
   #renewedAtMs: number;
   /** The last update. */
   #updating: Promise<unknown> = Promise.resolve();
+  #loss: StreamError | null = null;
 
   /**
    * @param catalog Where it is kept.
@@ -34,6 +35,14 @@ export class OwnedRecord {
   /** The record as it stands. */
   get value(): Readonly<ResourceRecord> {
     return this.#record;
+  }
+
+  /**
+   * What the uploader is told once another owner has the upload: what is in the log, and what becomes of it, is that
+   * one's to say. Null while it is this one's.
+   */
+  get loss(): StreamError | null {
+    return this.#loss;
   }
 
   /** Whether it is time to renew the lease. */
@@ -54,19 +63,30 @@ export class OwnedRecord {
     await before;
     try {
       this.#record = await this.#insist(change);
-    } catch (error) {
-      throw await this.#isLost(toStreamError(error)) ? fenced() : error;
+    } catch (thrown) {
+      const error = await this.#isLost(toStreamError(thrown)) ? fenced() : thrown;
+      await this.notice(toStreamError(error));
+      throw error;
     } finally {
       resolve();
     }
   }
 
-  /** What the uploader is told when another owner has it. */
-  async loss(): Promise<StreamError> {
-    const { id } = this.#record;
+  /**
+   * Another owner has it.
+   * @param record The record as it is now; null for none.
+   */
+  lose(record: ResourceRecord | null): void {
+    this.#loss ??= lossOf(record);
+  }
+
+  /** Notices that the log or the record was refused because it is another owner's, which is no failure. */
+  async notice({ code }: StreamError): Promise<void> {
+    if (code !== "FENCED" || this.#loss !== null) return;
     // Where nobody can say whose it is, whoever comes back hears of it.
-    const record = await this.#catalog.get(id).catch(() => "UNKNOWN" as const);
-    return record === "UNKNOWN" ? taken() : lossOf(record);
+    const record = await this.#catalog.get(this.#record.id).catch(() => "UNKNOWN" as const);
+    if (record === "UNKNOWN") this.#loss ??= taken();
+    else this.lose(record);
   }
 
   /** Comes back as often as the catalog says so, for a bounded time. */
@@ -96,12 +116,8 @@ export class OwnedRecord {
   }
 }
 
-/**
- * What an uploader is told when its upload has another owner: that it is over for this one or, where that only waits
- * for the uploader, as this node seemed to be gone, to come back.
- * @param record The record as it is now.
- */
-export function lossOf(record: ResourceRecord | null): StreamError {
+/** That it is over for this uploader or, where the other owner only waits for one, as this node seemed to be gone, to come back. */
+function lossOf(record: ResourceRecord | null): StreamError {
   return record?.owner?.waits ? taken() : fenced();
 }
 

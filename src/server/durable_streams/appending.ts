@@ -131,7 +131,7 @@ async function addTo(
   try {
     return await parts.streams.uploads.take(stream.id, async (appender) => {
       await finishClosing(appender);
-      if (appender === null || appender.isOver) {
+      if (appender === null || appender.resource.status.transferStatus === "COMPLETED") {
         return await toClosed(c, parts, stream, content, said, produced);
       }
       // Another node took it: whether the bytes are there, only a producer's number can tell.

@@ -108,6 +108,9 @@ async function make(
       makeContext: true,
       digests: DIGESTS,
       annotation: isEmpty && !said.closes ? annotationOf(facts) : creating,
+    }).catch((error) => {
+      // Another node was faster: whether that makes the same, its record will tell.
+      throw toStreamError(error).code === "CONFLICT" ? creatingNow() : error;
     });
     try {
       await fill(c, parts, appender, facts, inherited, content);
@@ -133,10 +136,14 @@ async function isFree({ resources }: StreamParts, id: string): Promise<boolean> 
   const { transferStatus } = view.status;
   if (!factsOf(view)?.creating || transferStatus === "COMPLETED") return false;
   if (view.owner !== null && transferStatus !== "FAILED") {
-    throw new StreamError("NOT_READY", "the stream is just being created: try again");
+    throw creatingNow();
   }
   await resources.delete(id, { force: true });
   return true;
+}
+
+function creatingNow(): StreamError {
+  return new StreamError("NOT_READY", "the stream is just being created: try again");
 }
 
 /** Gives a stream its first bytes; the last append of them says that it is created. */

@@ -43,7 +43,10 @@ const LATE = 10;
 export interface Newest {
   /** The message; null for none. */
   last: LogMessage | null;
-  /** Sequence of what a majority stored since it was asked for, and the answer had seen; null where nobody could be sure. */
+  /**
+   * Sequence of what a majority stored since it was asked for, and the answer had seen: Infinity where a majority answered
+   * that has no room to store anything; null where nobody could be sure.
+   */
   since: number | null;
 }
 
@@ -191,10 +194,7 @@ export class LogExchange {
     return await this.#insist(() =>
       this.#byLeader<Newest>(
         NEWEST_MS,
-        async () => {
-          const since = await this.#probe();
-          return { last: await this.#lastSince(since), since };
-        },
+        () => this.#newestByMajority(),
         async () => {
           const { direct } = this.engine.jsm;
           const query = { last_by_subj: this.place.subject };
@@ -203,6 +203,13 @@ export class LogExchange {
         },
       )
     );
+  }
+
+  async #newestByMajority(): Promise<Newest> {
+    const since = await this.#confirm();
+    // In a stream that is full nothing is stored since, and no append proves anything.
+    if (since === null) return { last: await this.#lastByLeader(), since: Infinity };
+    return { last: await this.#lastSince(since), since };
   }
 
   /** The first message of the log; null when a majority says that there is none. */
@@ -387,10 +394,24 @@ export class LogExchange {
     return decoded(await this.engine.request(() => streams.getMessage(this.place.stream, query)));
   }
 
-  /** Whether there is no message, as a leader says that a majority follows: it has just stored something else. */
+  /** Whether there is no message, as a leader says that a majority follows: it has just done something for it. */
   async #isGone(): Promise<boolean> {
-    await this.#probe();
+    await this.#confirm();
     return await this.#lastByLeader() === null;
+  }
+
+  /** Waits until a majority has done something; tells the sequence of what it stored, or null in a stream that is full. */
+  async #confirm(): Promise<number | null> {
+    try {
+      return await this.#probe();
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      // It takes deletions, and those want a majority, too.
+      const { streams } = this.engine.jsm;
+      const { stream, probe } = this.place;
+      await this.engine.request(() => streams.purge(stream, { filter: probe }));
+      return null;
+    }
   }
 
   /** Has a majority store something, and tells its sequence. */
