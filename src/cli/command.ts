@@ -208,7 +208,7 @@ export function usageOf({ name, positionals, runsCommand }: Command): string {
 }
 
 /** Lines of at most 80 columns. */
-function wrap(names: readonly string[]): string[] {
+export function wrap(names: readonly string[]): string[] {
   const lines: string[] = [];
   for (const name of names) {
     const last = lines.at(-1);

@@ -106,6 +106,17 @@ test("every command and option has completions in every shell, and a place in th
   assertEquals([...requests].filter((name) => !/^\.(TH|SH|SS|TP|PP|B|BR|I|nf|fi)$/.test(name)), []);
 });
 
+test("the manual page lists the charsets of push, as the help does", async () => {
+  await using workspace = await Workspace.open();
+  const [{ stdout: help }, { stdout: man }] = await Promise.all([
+    workspace.run(quickest, ["push", "--help"]),
+    workspace.run(quickest, ["man"]),
+  ]);
+  const [, listed] = /^charsets:\n((?:  .*\n)+)/m.exec(help)!;
+  const lines = listed.replaceAll("-", "\\-").replaceAll(/^/gm, "  ").trimEnd();
+  assertStringIncludes(man, `\n.nf\n${lines}\n.fi\n`);
+});
+
 test("a shell that nobody knows is named", async () => {
   await using workspace = await Workspace.open();
   const { code, stderr } = await workspace.run(quickest, ["completions", "csh"]);

@@ -10,6 +10,7 @@ import {
   type Option,
   REFERENCE_HELP,
   usageOf,
+  wrap,
 } from "../command.ts";
 import { printLine } from "../output/output.ts";
 
@@ -67,13 +68,17 @@ const EXIT_TEXTS: readonly [number, string][] = [
 ];
 
 function section(command: Command): string[] {
-  const { name, summary, options, examples } = command;
+  const { name, summary, options, lists = {}, examples } = command;
   return [
     `.SS ${text(name)}`,
     `.B ${text(usageOf(command))}`,
     ".PP",
     text(`${summary[0].toUpperCase()}${summary.slice(1)}.`),
     ...Object.entries(options).flatMap(option),
+    ...Object.entries(lists).flatMap(([title, names]) => [
+      ...[".PP", `${title[0].toUpperCase()}${title.slice(1)}:`],
+      ...[".PP", ".nf", ...wrap(names).map((line) => `  ${text(line)}`), ".fi"],
+    ]),
     ".PP",
     "Examples:",
     ".PP",
