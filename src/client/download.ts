@@ -7,6 +7,7 @@ import { passing, type StatusFilter } from "../upload.ts";
 import {
   checkLife,
   DOWNLOAD_PATH,
+  LIMITS,
   type LinePosition,
   type Message,
   type MessageOf,
@@ -19,7 +20,11 @@ import type { CancelOptions, Located } from "./target.ts";
 import { ChunkFeed, type Feed, FollowFeed, Reading } from "./feed.ts";
 import { HttpDownloadChannel } from "./connection/http_download.ts";
 import type { RetryOptions } from "./connection/retry.ts";
-import { type Conversation, SteadyConnection } from "./connection/steady_connection.ts";
+import {
+  type Conversation,
+  type Progress,
+  SteadyConnection,
+} from "./connection/steady_connection.ts";
 import { BearerToken } from "./connection/token.ts";
 import { Connector, type TransportOptions } from "./connection/transport.ts";
 
@@ -107,6 +112,8 @@ export class ClientDownload implements Download {
   #reading: Reading | null = null;
   #feed: Feed | null = null;
   #asked: Asked | null = null;
+  /** Messages that came after a connection had begun. */
+  #heard = 0;
   /** What ended it, as readers hear it: the reason of a signal as it is. */
   #failure: { error: unknown } | null = null;
   readonly #closed = Promise.withResolvers<StreamError | null>();
@@ -130,7 +137,8 @@ export class ClientDownload implements Download {
         HttpDownloadChannel.connect({ service, id, access }, token, handler, stop),
     }, options);
     this.#connection = new SteadyConnection(connector, options, {
-      converse: () => this.#converse(),
+      converse: (isRough) => this.#converse(isRough),
+      progress: () => this.#progress(),
       lost: () => this.#lost(),
       failed: (error) => this.#fail(error),
     });
@@ -256,20 +264,32 @@ export class ClientDownload implements Download {
   }
 
   /** One connection: the server's first status, and what comes after. */
-  #converse(): Conversation {
+  #converse(isRough: boolean): Conversation {
     const first = Promise.withResolvers<void>();
+    let hasBegun = false;
     return {
       message: (message) => {
         this.#receive(message);
+        if (hasBegun) this.#heard++;
         if (message["@"] === "StatusChanged") first.resolve();
       },
-      data: (bytes) => this.#receiveData(bytes),
+      data: (bytes) => {
+        this.#receiveData(bytes);
+        this.#heard++;
+      },
       begin: async (channel, stop) => {
         const late = () => this.#nothingSaid(channel);
         await within(FIRST_STATUS_TIMEOUT_MS, first.promise, late, stop);
-        this.#goOn(channel);
+        hasBegun = true;
+        this.#goOn(channel, isRough);
       },
     };
+  }
+
+  #progress(): Progress {
+    const received = this.#reading?.received ?? Infinity;
+    const isWanted = this.#asked !== null || received < this.status.currentSize;
+    return { made: this.#heard, isWanted };
   }
 
   /** A Java server says nothing at all of an unknown id. */
@@ -285,7 +305,7 @@ export class ClientDownload implements Download {
   }
 
   /** Asks again for what was not answered on the last connection. */
-  #goOn(channel: Channel): void {
+  #goOn(channel: Channel, isRough: boolean): void {
     const reading = this.#reading;
     if (reading?.ended === false) {
       // Bytes that wait are asked for again: a reader that stalls must not hold a window of every connection.
@@ -293,15 +313,21 @@ export class ClientDownload implements Download {
       // Bytes that were only waited for were not seen, and cannot be lost.
       const { epoch, currentSize } = this.#seen;
       const seenEpoch = reading.received <= currentSize ? epoch : null;
-      this.#feed = this.#startFeed(channel, reading, seenEpoch);
+      this.#feed = this.#startFeed(channel, reading, seenEpoch, isRough);
     }
     if (this.#asked !== null) channel.send(this.#asked.request);
   }
 
-  #startFeed(channel: Channel, reading: Reading, epoch: number | null): Feed {
+  #startFeed(
+    channel: Channel,
+    reading: Reading,
+    epoch: number | null,
+    isRough: boolean = false,
+  ): Feed {
     const send = (message: Message) => channel.send(message);
+    const messageBytes = isRough ? LIMITS.dataMessageBytes : LIMITS.agreedMessageBytes;
     return channel.native
-      ? new FollowFeed(reading, send, epoch, this.status.life ?? null)
+      ? new FollowFeed(reading, send, { epoch, life: this.status.life, messageBytes })
       : new ChunkFeed(reading, send, () => this.status, (error) => this.#fail(error));
   }
 

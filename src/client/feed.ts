@@ -8,6 +8,7 @@ import {
   isFinal,
   LIMITS,
   type Message,
+  type MessageOf,
   type ResourceStatus,
   type StreamError,
   toStreamError,
@@ -126,21 +127,19 @@ export class FollowFeed implements Feed {
    * Asks for everything.
    * @param reading What is being read.
    * @param send Sends on the connection.
-   * @param epoch Epoch in which everything before was seen; null for a first request.
-   * @param life Life of the resource that is read.
+   * @param asked Epoch in which everything before was seen, null for a first request; life of the resource that is
+   * read; length of the longest message.
    */
   constructor(
     reading: Reading,
     send: (message: Message) => void,
-    epoch: number | null,
-    life: string | null,
+    asked: Required<Pick<MessageOf<"Follow">, "epoch" | "messageBytes">> & { life?: string },
   ) {
     this.#reading = reading;
     this.#send = send;
     this.#reported = reading.received;
     const { received: from, to } = reading;
-    const { downloadWindowBytes: window, agreedMessageBytes: messageBytes } = LIMITS;
-    send({ "@": "Follow", from, to, epoch, life, window, messageBytes });
+    send({ "@": "Follow", from, to, window: LIMITS.downloadWindowBytes, ...asked });
   }
 
   arrived(): void {}

@@ -3,6 +3,7 @@
  * @module
  */
 import {
+  checkLife,
   CONTEXTS_PATH,
   type ErrorCode,
   EVENTS_PATH,
@@ -88,11 +89,18 @@ export async function* statusEvents(
   const { recipient, path } = targetOf(reference, options);
   const { onText, ...listening } = options;
   const query = onText === undefined ? "" : `?text=${TEXT_BYTES}`;
+  let life: string | undefined;
+  let appended: AppendedText | null = null;
   for await (const { type, data } of serverEvents(recipient, `${path}/events${query}`, listening)) {
     if (type === "deleted") throw new StreamError("DELETED", "the resource was deleted");
-    if (type === "text") onText?.(parseJson(data, recipient.service.server));
+    if (type === "text") appended = parseJson(data, recipient.service.server);
     if (type !== "status") continue;
     const status = statusIn(data);
+    // The same id may be another resource after a broken connection.
+    checkLife(status, life);
+    life = status.life;
+    if (appended !== null) onText?.(appended);
+    appended = null;
     yield status;
     if (isFinal(status.transferStatus)) return;
   }

@@ -15,6 +15,9 @@ import type { ResourceView } from "../resources.ts";
 import type { Runtime } from "../runtime.ts";
 import type { EndpointOptions } from "./host.ts";
 
+/** An address with or without a port. */
+const ADDRESS = /^(?:\[([^\]]*)\]|(\d+\.\d+\.\d+\.\d+))(?::\d*)?$/;
+
 /** How references are built. */
 export interface ReferenceSettings {
   /** Knows the addresses of peers. */
@@ -57,7 +60,7 @@ export class References {
   base(c: Context): string {
     const { baseUrl, basePath = "/" } = this.#settings;
     if (baseUrl !== undefined) return httpBase(baseUrl);
-    return httpBase(`${this.#protocol(c)}//${this.host(c)}${basePath}`);
+    return httpBase(`${this.protocol(c)}//${this.host(c)}${basePath}`);
   }
 
   /** The host that the client of this request asked for. */
@@ -79,10 +82,15 @@ export class References {
 
   /** Where a request comes from that has no context yet. */
   addressOf(request: Request, env: unknown): string | null {
-    return this.#forwarded(request, "for") ?? this.#settings.runtime.remoteAddress(request, env);
+    const forwarded = this.#forwarded(request, "for");
+    if (forwarded === undefined) return this.#settings.runtime.remoteAddress(request, env);
+    // Some proxies tell the port, too, which is another one for each connection.
+    const [, v6, v4] = ADDRESS.exec(forwarded) ?? [];
+    return v6 ?? v4 ?? forwarded;
   }
 
-  #protocol(c: Context): string {
+  /** Scheme by which the client of this request asked, as far as we know: TLS may end at a proxy that nobody told us of. */
+  protocol(c: Context): string {
     const forwarded = this.#forwarded(c.req.raw, "proto");
     return forwarded === undefined ? new URL(c.req.url).protocol : `${forwarded}:`;
   }

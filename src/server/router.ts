@@ -145,7 +145,7 @@ export class Router {
     if (origin === undefined) return;
     const allowed = this.#options.allowOrigins ?? [];
     if (allowed.includes("*") || allowed.includes(origin)) return;
-    if (URL.canParse(origin) && new URL(origin).host === this.#parts.references.host(c)) return;
+    if (isOwnOrigin(origin, c, this.#parts.references)) return;
     throw new StreamError(
       "ORIGIN_REFUSED",
       `pages of ${origin} may not connect: see --allow-origin`,
@@ -162,6 +162,14 @@ export class Router {
   #fail(c: Context, message: string): void {
     this.#options.failed(this.#pathForLogs(c.req.path), message, requestId(c));
   }
+}
+
+/** Whether a page is of the host that was asked; one that came without TLS anybody on its way may have written. */
+function isOwnOrigin(origin: string, c: Context, references: References): boolean {
+  if (!URL.canParse(origin)) return false;
+  const { host, protocol } = new URL(origin);
+  return host === references.host(c) &&
+    (protocol === "https:" || references.protocol(c) !== "https:");
 }
 
 /** The paths of a route as patterns of hono. */

@@ -29,7 +29,8 @@ export async function begin(
   parts: FaceParts,
   registration: Registration,
 ): Promise<BegunUpload> {
-  const givePlaceBack = takePlace(c, parts);
+  const clients = clientsOf(c, parts.references);
+  const givePlaceBack = parts.uploadShares.take(clients);
   let owned: OwnedUpload;
   try {
     owned = await parts.resources.register(registration);
@@ -37,7 +38,7 @@ export async function begin(
     givePlaceBack();
     throw error;
   }
-  return { upload: parts.httpUploads.add(owned, givePlaceBack), secret: owned.secret };
+  return { upload: parts.httpUploads.add(owned, givePlaceBack, clients), secret: owned.secret };
 }
 
 /**
@@ -49,7 +50,8 @@ export function find(
   parts: FaceParts,
   { id, secret }: { id: string; secret: string },
 ): Promise<HttpUpload | CompletedUpload> {
-  return parts.httpUploads.find(id, secret, () => takePlace(c, parts));
+  const clients = clientsOf(c, parts.references);
+  return parts.httpUploads.find(id, secret, () => parts.uploadShares.take(clients), clients);
 }
 
 /** Owns an upload until the end of a request, or of what it was granted. */
@@ -66,9 +68,4 @@ export function own<T>(
       stopWaiting();
     }
   });
-}
-
-/** A place among the uploads of who asks. */
-function takePlace(c: Context, { uploadShares, references }: FaceParts): () => void {
-  return uploadShares.take(clientsOf(c, references));
 }

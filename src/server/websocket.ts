@@ -56,6 +56,7 @@ export function webSocketFace(parts: FaceParts): Route[] {
             stepReferenceTo: (id) => references.stepReference(id, base),
             check: (id) => checkUpload(grant, id, resources),
             takePlace: () => uploadShares.take(clients),
+            clients,
             heartbeat,
           }));
       },

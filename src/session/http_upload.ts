@@ -53,6 +53,7 @@ export class HttpUpload {
     parts: Parts,
     /** Gives its place back; called when it is open no more, and possibly again. */
     readonly givePlaceBack: () => void,
+    clients: readonly string[],
   ) {
     this.#secretHash = secret === null ? null : hashSecret(secret);
     this.#parts = parts;
@@ -62,7 +63,7 @@ export class HttpUpload {
         this.#intake?.stop(error);
         parts.closed(this);
       },
-    });
+    }, clients);
   }
 
   /** Tells whether somebody knows its secret; nobody does who uploads in one request. */
@@ -161,9 +162,14 @@ export class HttpUploads {
    * Opens an upload that was registered or taken over.
    * @param owned The upload.
    * @param givePlaceBack Called when it is open no more.
+   * @param clients Whose it is, by each name that counts for shares.
    */
-  add({ appender, secret }: OwnedUpload, givePlaceBack: () => void): HttpUpload {
-    const upload = new HttpUpload(appender, secret, this.#parts, givePlaceBack);
+  add(
+    { appender, secret }: OwnedUpload,
+    givePlaceBack: () => void,
+    clients: readonly string[],
+  ): HttpUpload {
+    const upload = new HttpUpload(appender, secret, this.#parts, givePlaceBack, clients);
     this.#open.set(appender.resource.id, upload);
     if (this.#shutdown !== null) void upload.shutDown(this.#shutdown);
     return upload;
@@ -174,12 +180,14 @@ export class HttpUploads {
    * @param id Its id.
    * @param secret Its secret.
    * @param takePlace Takes a place among the uploads of who asks, and returns what gives it back.
+   * @param clients Who asks, by each name that counts for shares.
    * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
    */
   async find(
     id: string,
     secret: string,
     takePlace: () => () => void,
+    clients: readonly string[],
   ): Promise<HttpUpload | CompletedUpload> {
     const open = this.#open.get(id);
     // An upload that was closed while the secret was compared must be taken over, too.
@@ -189,7 +197,7 @@ export class HttpUploads {
     const givePlaceBack = takePlace();
     try {
       const resumed = await this.#parts.resources.resume(id, secret);
-      if (!("completed" in resumed)) return this.add(resumed, givePlaceBack);
+      if (!("completed" in resumed)) return this.add(resumed, givePlaceBack, clients);
       givePlaceBack();
       return resumed;
     } catch (error) {

@@ -47,6 +47,8 @@ export interface UploadSessionOptions {
    * @throws {StreamError} LIMIT_REACHED.
    */
   takePlace?(): () => void;
+  /** The uploader, by each name that counts for shares; nobody in particular by default. */
+  clients?: readonly string[];
   /** The heartbeat. */
   heartbeat: HeartbeatTimes;
 }
@@ -238,7 +240,7 @@ export class UploadSession extends ControlSession {
     appender.listen({
       acknowledged: (byteOffset) => this.#acknowledged(byteOffset),
       failed: (error) => this.fail(error),
-    });
+    }, this.#options.clients);
     const unwatch = this.native
       ? appender.resource.watch((status) => this.#announce(status, appender.epoch))
       : () => {};

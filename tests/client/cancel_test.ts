@@ -16,6 +16,7 @@ import {
 } from "../../src/client.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { within } from "../helpers/frames/connection.ts";
 import { startServer } from "../helpers/server.ts";
 
 const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
@@ -116,4 +117,20 @@ test("a push that is given up before it was answered leaves the server", async (
   stop.abort();
   await assertFails("ABORTED", () => pushing);
   await server.left;
+});
+
+test("a push that is given up while its producer tells no outcome is over", async () => {
+  await using server = await startServer();
+  const stop = new AbortController();
+  const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
+  const asked = Promise.withResolvers<void>();
+  const outcome = () => {
+    asked.resolve();
+    return new Promise<never>(() => {});
+  };
+  const upload = await push(server.url, metadata, { signal: stop.signal, outcome });
+  const closing = upload.writable.close();
+  await asked.promise;
+  stop.abort();
+  await within("the end", assertFails("ABORTED", () => closing));
 });

@@ -731,10 +731,10 @@ test("an error that is none of ours is an error of the server, whatever it holds
     for (const transport of ["auto", "http"] as const) {
       for (const value of answers) {
         answer = JSON.stringify(value);
-        for (const [code, meant] of [[500, "UNREACHABLE"], [400, "INTERNAL"]] as const) {
+        for (const code of [500, 400]) {
           status = code;
           const options = { transport, retryForMs: 0 };
-          const error = await assertFails(meant, () => push(url, metadata, options));
+          const error = await assertFails("UNREACHABLE", () => push(url, metadata, options));
           assertMatch(
             error.message,
             new RegExp(`answered .* with ${code}: is it a stream server\\?$`),

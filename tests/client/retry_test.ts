@@ -1,7 +1,13 @@
 /** What a client tries again, for how long, and with which token. */
 import { createServer as createHttpServer } from "node:http";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreaterOrEqual,
+  assertLessOrEqual,
+  assertMatch,
+} from "@std/assert";
 import {
   createServer,
   type ErrorCode,
@@ -56,15 +62,50 @@ for (const answer of passing) {
   });
 }
 
-test("an answer that was meant is not asked for again", async () => {
+/** What else a proxy may answer while its server is away; at a first attempt it shows a wrong address. */
+const foreign: ProxyAnswer[] = [
+  { status: 400 },
+  { status: 401, headers: { "www-authenticate": "Basic" } },
+  { status: 403, body: "<html>" },
+  { status: 404, body: "default backend - 404" },
+  { status: 405 },
+];
+
+test("a refusal in foreign words is not asked for again by a first attempt", async () => {
   await using server = await startServer();
   await using proxy = await MoodyProxy.open(server.url);
-  for (const status of [400, 403, 404, 405]) {
-    proxy.answers.push({ status });
-    await assertFails("INTERNAL", () => push(proxy.url, metadata, { transport: "http" }));
+  for (const answer of foreign) {
+    proxy.answers.push(answer);
+    const error = await assertFails(
+      "UNREACHABLE",
+      () => push(proxy.url, metadata, { transport: "http" }),
+    );
+    assertMatch(error.message, / with \d+: is it a stream server\?$/);
   }
-  assertEquals(proxy.given, 4);
+  assertEquals(proxy.given, foreign.length);
 });
+
+for (const answer of foreign) {
+  test(`a running push and follow outlast a proxy that answers ${answer.status} for a while`, async () => {
+    await using server = await startServer();
+    await using proxy = await MoodyProxy.open(server.url);
+    const options = { transport: "http" } as const;
+    const upload = await push(proxy.url, metadata, options);
+    const writer = upload.writable.getWriter();
+    const download = await open(upload.reference, options);
+    const text = new Response(download.read()).text();
+    await writer.write(utf8("one\n"));
+    for (const path of [/uploads/, /uploads/, /resources/, /resources/]) {
+      proxy.answers.push({ ...answer, path });
+    }
+    await writer.write(utf8("two\n"));
+    await writer.close();
+    assertEquals((await within("the push", upload.done)).size, 8);
+    assertEquals(await within("the follower", text), "one\ntwo\n");
+    download.close();
+    assertGreaterOrEqual(proxy.given, 2);
+  });
+}
 
 /** How long a series of attempts waits after an error, in ms. */
 async function delayAfter(

@@ -1,4 +1,5 @@
 /** Clients of a service that has several servers: they go on at the next one when theirs is gone. */
+import { createServer } from "node:http";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import {
@@ -226,3 +227,25 @@ test("what is no address, and too many, are named", async () => {
     await assertFails("BAD_REQUEST", () => push(server, metadata));
   }
 });
+
+for (const transport of ["auto", "ws", "http"] as const) {
+  test(`one of several that is another service is left for the next: ${transport}`, async () => {
+    await using server = await startServer();
+    for (const [status, body] of [[200, "<html>"], [404, "no such page"]] as const) {
+      const other = createServer((_request, response) => void response.writeHead(status).end(body));
+      await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+      try {
+        const { port } = other.address() as { port: number };
+        const service = `http://127.0.0.1:${port},${server.url}`;
+        const upload = await push(service, metadata, { transport });
+        await new Blob(["one\n"]).stream().pipeTo(upload.writable);
+        const id = upload.resumeToken.split(":")[0];
+        const text = new Response(follow(id, { server: service, transport })).text();
+        assertEquals(await within("the follower", text), "one\n");
+      } finally {
+        other.closeAllConnections();
+        await new Promise((resolve) => other.close(resolve));
+      }
+    }
+  });
+}

@@ -45,6 +45,8 @@ const STRANGERS: Record<string, ProxyAnswer> = {
   },
   "a redirect to a page": { status: 302, headers: { location: "/login" } },
   "nothing": { status: 204 },
+  "another service that knows no such path": { status: 404, body: "default backend - 404" },
+  "another service that wants a password": { status: 401 },
 };
 
 /** A server that is none of ours. */
@@ -96,7 +98,10 @@ for (const [what, answer] of Object.entries(STRANGERS)) {
       // That is how a deletion is answered.
       if (answer.status === 204 && question === "deleteResource") continue;
       const error = await within(question, assertFails("UNREACHABLE", () => ask(stranger.url)));
-      assert(/ is no stream server| redirects to /.test(error.message), `${question}: ${error}`);
+      assert(
+        / is no stream server| redirects to | is it a stream server/.test(error.message),
+        `${question}: ${error}`,
+      );
     }
   });
 }

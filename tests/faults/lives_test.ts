@@ -6,9 +6,11 @@ import {
   follow,
   MemoryCatalog,
   open,
+  push,
   type ResourceRecord,
   shareResource,
   SignedLinks,
+  statusEvents,
 } from "../../mod.ts";
 import { own, Workspace } from "../helpers/cli.ts";
 import { assertFails } from "../helpers/errors.ts";
@@ -18,6 +20,7 @@ import { startServer } from "../helpers/server.ts";
 import { override } from "../helpers/storage.ts";
 
 const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
+const A_LOG = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 const FIRST = "the first life of it\n";
 const SECOND = "and the second one, which is longer\n";
 
@@ -64,6 +67,27 @@ for (const transport of ["ws", "http"] as const) {
     await assertFails("DELETED", () => within("the end", reader.read()));
   });
 }
+
+test("who listens to events and connects again hears that its resource was deleted, and nothing of the next one", async () => {
+  await using place = await Place.open("memory");
+  const pushed = await push(place.server.url, A_LOG, { id: ID });
+  const writer = pushed.writable.getWriter();
+  await writer.write(new TextEncoder().encode(FIRST));
+  const texts: string[] = [];
+  const events = statusEvents(`${place.url}/resources/${ID}`, {
+    onText: ({ text }) => void texts.push(text),
+  });
+  let size = 0;
+  while (size < FIRST.length) size = (await within("a status", events.next())).value!.currentSize;
+  place.proxy.hold();
+  place.proxy.cut();
+  await writer.close();
+  await remove(place.server.url);
+  await upload(place.server.url, SECOND);
+  place.proxy.release();
+  await assertFails("DELETED", () => within("the end", events.next()));
+  assertEquals(texts.join(""), FIRST);
+});
 
 /** Opens a download as soon as its resource is there. */
 async function connected(reference: string, transport: "ws" | "http") {
@@ -157,28 +181,31 @@ test("a body that was kept is asked for before it is shown again", async () => {
   assertEquals([other.status, await other.text()], [200, SECOND]);
 });
 
-test("what was meant for a former life is not done to the next one", async () => {
-  await using server = await startServer();
-  const resource = `${server.url}/resources/${ID}`;
-  const etagNow = async () => {
-    const { headers } = await fetch(`${resource}/content`, { method: "HEAD" });
-    return { "if-match": headers.get("etag")! };
-  };
-  await upload(server.url, FIRST);
-  const former = await etagNow();
-  const same = await fetch(`${resource}/content`, { headers: former });
-  assertEquals([same.status, await same.text()], [200, FIRST]);
-  await remove(server.url, former);
-  await upload(server.url, SECOND);
-  const asked = [
-    await fetch(`${resource}/content`, { headers: { ...former, range: "bytes=5-" } }),
-    await fetch(resource, { method: "DELETE", headers: former }),
-  ];
-  for (const response of asked) {
-    assertEquals([response.status, (await response.json()).code], [412, "WRONG_VERSION"]);
-  }
-  await remove(server.url, await etagNow());
-});
+for (const second of [SECOND, FIRST]) {
+  const what = second === FIRST ? "that has the same content" : "that has another content";
+  test(`what was meant for a former life is not done to the next one, ${what}`, async () => {
+    await using server = await startServer();
+    const resource = `${server.url}/resources/${ID}`;
+    const etagNow = async () => {
+      const { headers } = await fetch(`${resource}/content`, { method: "HEAD" });
+      return { "if-match": headers.get("etag")! };
+    };
+    await upload(server.url, FIRST);
+    const former = await etagNow();
+    const same = await fetch(`${resource}/content`, { headers: former });
+    assertEquals([same.status, await same.text()], [200, FIRST]);
+    await remove(server.url, former);
+    await upload(server.url, second);
+    const asked = [
+      await fetch(`${resource}/content`, { headers: { ...former, range: "bytes=5-" } }),
+      await fetch(resource, { method: "DELETE", headers: former }),
+    ];
+    for (const response of asked) {
+      assertEquals([response.status, (await response.json()).code], [412, "WRONG_VERSION"]);
+    }
+    await remove(server.url, await etagNow());
+  });
+}
 
 test("a deletion that waited for the catalog does not delete the next life of the id", async () => {
   const catalog = new MemoryCatalog();

@@ -118,13 +118,13 @@ for (const { name, start } of listeners) {
     const response = await ask(url);
     assertEquals(await response.text(), "0123456789");
     assertEquals(response.status, 200);
-    const { digest } = await server.resources.get(id);
+    const { digest, status } = await server.resources.get(id);
     const expected = {
       "content-length": "10",
       "content-type": "text/plain;charset=utf-8",
       "content-disposition": 'inline; filename="a.log"',
       "accept-ranges": "bytes",
-      "etag": `"xxh128-${digest!.value}"`,
+      "etag": `"${status.life}.xxh128-${digest!.value}"`,
       "cache-control": "private, no-cache",
       "x-content-type-options": "nosniff",
       "content-security-policy": "sandbox; default-src 'none'",

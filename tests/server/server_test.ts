@@ -379,6 +379,19 @@ test("pages of other origins are refused, those of the server's own host are not
   assertEquals(await upgradeFrom(server, server.url), 101);
 });
 
+test("a page that came without TLS is of another origin where TLS is asked, and a proxy may end it", async () => {
+  await using server = await startServer({ trustProxy: true });
+  const { host } = server;
+  const asked = async (origin: string, forwarded: string) => {
+    const headers = { Origin: `${origin}://${host}`, "X-Forwarded-Proto": forwarded };
+    using answer = await rawUpgrade(host, uploadPath, headers);
+    return answer.status;
+  };
+  assertEquals(await asked("http", "https"), 403);
+  assertEquals(await asked("https", "https"), 101);
+  assertEquals(await asked("https", "http"), 101);
+});
+
 test("pages of allowed origins may connect, and of all with an asterisk", async () => {
   await using some = await startServer({ allowOrigins: ["https://a.example", "http://b:8080"] });
   for (const origin of ["https://a.example", "http://b:8080", some.url]) {

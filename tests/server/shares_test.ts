@@ -5,11 +5,13 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { FileTokens, framesRuntime, type Scope, SignedLinks } from "../../mod.ts";
 import { createToken } from "../../src/access/token_file.ts";
+import { SUBPROTOCOL, TOKEN_SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
 import { Shares } from "../../src/server/access/shares.ts";
 import { assertFails } from "../helpers/errors.ts";
+import type { Said } from "../helpers/frames/connection.ts";
 import { RawPeer } from "../helpers/frames/frames.ts";
 import { HttpRequest } from "../helpers/peers/http_request.ts";
-import { startServer, type TestServer } from "../helpers/server.ts";
+import { RawClient, startServer, type TestServer } from "../helpers/server.ts";
 import { StepClient } from "../helpers/step/client.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
@@ -42,20 +44,23 @@ test("uploads of one address that say nothing leave half of all places to others
   const from = (address: string) => ({ "X-Forwarded-For": address });
   const held = [];
   for (const _ of [1, 2, 3]) held.push(await hold(server, from("192.0.2.1")));
-  await assertRefused(server, from("192.0.2.1"), "the address 192.0.2.1 has 3 uploads");
+  // Some proxies tell the port, too.
+  for (const same of ["192.0.2.1", "192.0.2.1:4711", "198.51.100.1, 192.0.2.1:1"]) {
+    await assertRefused(server, from(same), "the address 192.0.2.1 has 3 uploads");
+  }
   const step = await StepClient.open(portOf(server), undefined, from("192.0.2.1"));
   await step.say({ "@": "StartUpload", metadata: LOG });
   assertEquals((await step.closed()).code, 1013);
   const metrics = await (await fetch(`${server.url}/metrics`)).text();
   assertMatch(metrics, /^stream_client_uploads 3$/m);
-  assertMatch(metrics, /^stream_share_refusals_total\{what="uploads"\} 2$/m);
+  assertMatch(metrics, /^stream_share_refusals_total\{what="uploads"\} 4$/m);
   // Another address has room, and so has the same one when a place is free.
   using other = await hold(server, from("2001:db8::1"));
   held[0].cut();
   await until(server, 3);
   using again = await hold(server, from("192.0.2.1"));
   // All addresses of one IPv6 network are one client.
-  using sibling = await hold(server, from("2001:db8::2"));
+  using sibling = await hold(server, from("[2001:db8::2]:4711"));
   for (const request of [...held, other, again, sibling]) request.cut();
   await until(server, 0);
   assertMatch(
@@ -228,3 +233,38 @@ test("a share is counted once for each place, and given back once", async () => 
   second();
   assertEquals([shares.greatest, refused], [1, 1]);
 });
+
+for (const door of ["ws", "http"] as const) {
+  test(`who begins and abandons uploads ends the wait of no other client: ${door}`, async () => {
+    const grant = { scopes: ["upload"] as Scope[], contextId: null, resourceId: null };
+    const tokens = {
+      authenticate: (name: string) => Promise.resolve({ ...grant, name, expiresAtMs: null }),
+    };
+    const access = { tokens, links: new SignedLinks() };
+    // Ten may wait, five of one client.
+    await using server = await startServer({ access, maxUploads: 1, resumeWindowMs: 60_000 });
+    const endpoint = `ws://${server.host}${UPLOAD_PATH}`;
+    const say = async (token: string, message: Said) => {
+      using client = await RawClient.open(endpoint, SUBPROTOCOL, TOKEN_SUBPROTOCOL + token);
+      client.say(message);
+      return await client.inbox.next("ReadyForUpload");
+    };
+    const begin = { "@": "StartUpload", metadata: LOG } as const;
+    const beginByHttp = async () => {
+      const { headers } = await fetch(`${server.url}/resources/a.log`, {
+        method: "PUT",
+        headers: { Authorization: "Bearer quiet", "Upload-Complete": "?0" },
+      });
+      const [, id, secret] = /uploads\/(.+)\/(.+)$/.exec(headers.get("location")!)!;
+      return { id, secret };
+    };
+    const { id, secret } = door === "ws" ? await say("quiet", begin) : await beginByHttp();
+    await until(server, 0);
+    for (let count = 0; count < 12; count++) {
+      await say("noisy", begin);
+      await until(server, 0);
+    }
+    const resumed = await say("quiet", { "@": "ResumeUpload", id: id!, secret: secret! });
+    assertEquals([resumed.id, resumed.epoch], [id, 2]);
+  });
+}

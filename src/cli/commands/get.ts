@@ -7,7 +7,13 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { getResource, open, type ResourceInfo } from "../../client.ts";
 import { createDigest, type RunningDigest } from "../../digest.ts";
-import { type DigestAlgorithm, DIGESTS, endedWell, StreamError } from "../../protocol.ts";
+import {
+  checkLife,
+  type DigestAlgorithm,
+  DIGESTS,
+  endedWell,
+  StreamError,
+} from "../../protocol.ts";
 import {
   type Command,
   EXIT,
@@ -197,9 +203,12 @@ class Fetching {
     for (const name of known === null ? DIGESTS : [known.algorithm]) {
       digests.set(name, await createDigest(name));
     }
-    const from = await this.#download((bytes) => digests.forEach((digest) => digest.update(bytes)));
+    const { from, life } = await this.#download((bytes) =>
+      digests.forEach((digest) => digest.update(bytes))
+    );
     const { reference, ...credentials } = this.#resource;
     const info = await getResource(reference, credentials);
+    checkLife(info, life);
     if (info.digest === null && from > 0) {
       // Nobody can tell whether what was there before is of this resource.
       await rm(this.#part, { force: true });
@@ -222,9 +231,11 @@ class Fetching {
 
   /**
    * Goes on where the file ends that holds the part.
-   * @returns Where that was.
+   * @returns Where that was, and of which life of the id all of it is.
    */
-  async #download(update: (bytes: Uint8Array) => void): Promise<number> {
+  async #download(
+    update: (bytes: Uint8Array) => void,
+  ): Promise<{ from: number; life: string | undefined }> {
     const { reference, ...credentials } = this.#resource;
     const from = await sizeOf(this.#part);
     using transfer = this.progress.transfer();
@@ -248,7 +259,7 @@ class Fetching {
       } finally {
         await output.close();
       }
-      return from;
+      return { from, life: download.status.life };
     } finally {
       download.close();
     }

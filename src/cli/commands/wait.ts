@@ -3,7 +3,7 @@
  * @module
  */
 import { getResource, type ResourceInfo, statusEvents, StreamError } from "../../client.ts";
-import { endedWell, isFinal } from "../../protocol.ts";
+import { checkLife, endedWell, isFinal } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { outcomeText } from "../uploads/outcome.ts";
@@ -101,9 +101,12 @@ class Waiting {
       retryForMs: this.options.number("retry-for"),
       ...RETRY_NOTICES,
     });
-    for await (const _status of listening);
+    let life: string | undefined;
+    for await (const status of listening) life = status.life;
     this.signal.throwIfAborted();
-    await this.#tell(await getResource(reference, credentials));
+    const info = await getResource(reference, credentials);
+    checkLife(info, life);
+    await this.#tell(info);
   }
 
   async #tell(info: ResourceInfo): Promise<void> {

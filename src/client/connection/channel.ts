@@ -17,7 +17,7 @@ import {
   toStreamError,
   wsBase,
 } from "../../protocol.ts";
-import { knownCode, NoServerError, RefusedError, request } from "./http.ts";
+import { ForeignRefusalError, knownCode, NoServerError, RefusedError, request } from "./http.ts";
 import { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
 
@@ -274,13 +274,14 @@ async function isNative(
   stop: AbortSignal,
 ): Promise<boolean> {
   try {
-    await request({ service: Service.at(base), token }, path, { cancel: stop });
+    const asking = { cancel: stop, followsRedirects: false };
+    await request({ service: Service.at(base), token }, path, asking);
     return false;
   } catch (error) {
     stop.throwIfAborted();
-    const { code } = error as StreamError;
-    if (code === "BAD_REQUEST") return true;
-    if (code === "INTERNAL" || error instanceof RefusedError && error.status === 500) return false;
+    if ((error as StreamError).code === "BAD_REQUEST") return true;
+    const isForeign = error instanceof ForeignRefusalError;
+    if (isForeign || error instanceof RefusedError && error.status === 500) return false;
     throw error;
   }
 }

@@ -139,7 +139,7 @@ async function fetchWith(
 }
 
 /** A request with a short answer. */
-interface ShortRequest {
+interface ShortRequest extends Partial<Pick<FetchOptions, "followsRedirects">> {
   /** HTTP method; GET by default. */
   method?: string;
   /** Media type of the answer; whichever the server chooses by default. */
@@ -162,13 +162,19 @@ interface ShortRequest {
 export async function request(
   recipient: Recipient,
   path: string,
-  { method = "GET", accept, timeoutMs = ANSWER_TIMEOUT_MS, cancel }: ShortRequest = {},
+  {
+    method = "GET",
+    accept,
+    timeoutMs = ANSWER_TIMEOUT_MS,
+    cancel,
+    followsRedirects = true,
+  }: ShortRequest = {},
 ): Promise<{ status: number; headers: Headers; text: string }> {
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel]);
   try {
     const fields = accept === undefined ? undefined : { accept };
-    const asking = { method, headers: fields, signal, followsRedirects: true };
+    const asking = { method, headers: fields, signal, followsRedirects };
     const response = await fetchFrom(recipient, path, asking);
     const { status, headers } = response;
     const { server } = recipient.service;
@@ -230,7 +236,10 @@ export function parseJson<T>(text: string, server?: string): T {
   }
 }
 
-/** Something answers that is no server of ours, and will hardly become one. */
+/**
+ * Something answers that is no server of ours: at a first attempt the address is a wrong one; where there was a server
+ * before, something answers in its place for a while.
+ */
 export class NoServerError extends StreamError {
   /**
    * @param message What shows that.
@@ -240,6 +249,9 @@ export class NoServerError extends StreamError {
     super("UNREACHABLE", message, options);
   }
 }
+
+/** It refuses a request, in words that no server of ours has. */
+export class ForeignRefusalError extends NoServerError {}
 
 /**
  * The error of an answer that none of our servers gives.
@@ -298,22 +310,23 @@ function refusal(
   answer: string,
 ): StreamError {
   const { code, detail, servers } = problemIn(answer);
-  const message = typeof detail === "string"
-    ? detail
-    : `the server at ${server} answered ${asked} with ${status}: is it a stream server?`;
-  if (code === "SHUTDOWN" && Array.isArray(servers)) return new MovedError(message, servers);
-  const isOurs = typeof code === "string" && Object.hasOwn(ERRORS, code);
-  return new RefusedError(
-    isOurs ? code as ErrorCode : codeOf(status),
-    withoutSecrets(message),
-    status,
-    headers,
+  const message = withoutSecrets(
+    typeof detail === "string"
+      ? detail
+      : `the server at ${server} answered ${asked} with ${status}: is it a stream server?`,
   );
+  if (code === "SHUTDOWN" && Array.isArray(servers)) return new MovedError(message, servers);
+  const refused = (meaning: ErrorCode) => new RefusedError(meaning, message, status, headers);
+  const isOurs = typeof code === "string" && Object.hasOwn(ERRORS, code);
+  if (isOurs) return refused(code as ErrorCode);
+  // A proxy answers in the place of a server that is gone or busy.
+  if (status >= 500 || MAY_PASS.has(status)) return refused("UNREACHABLE");
+  return isNewerCode(code, headers) ? refused("INTERNAL") : new ForeignRefusalError(message);
 }
 
-/** Meaning of an answer that none of our servers gave: a proxy answers in the place of one that is gone or busy. */
-function codeOf(status: number): ErrorCode {
-  return status >= 500 || MAY_PASS.has(status) ? "UNREACHABLE" : "INTERNAL";
+function isNewerCode(code: unknown, headers: Headers): boolean {
+  const type = headers.get("content-type") ?? "";
+  return typeof code === "string" && type.startsWith("application/problem+json");
 }
 
 /** Code and text of an error, and who goes on; nothing if it is not one of ours. */

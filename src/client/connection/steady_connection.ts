@@ -7,6 +7,17 @@ import type { Channel } from "./channel.ts";
 import { Retries, type RetryOptions } from "./retry.ts";
 import type { Connector } from "./transport.ts";
 
+/** A connection on which there was nothing to do was there when it stood for so long, in ms. */
+const STANDS_AFTER_MS = 1000;
+
+/** How far a speaker has come, with all its connections. */
+export interface Progress {
+  /** Grows with all that is of use. */
+  made: number;
+  /** Whether the server has to do something now for it to grow. */
+  isWanted: boolean;
+}
+
 /** Everything that is said on one connection. */
 export interface Conversation {
   /** Takes a message, also before the conversation begins. */
@@ -23,8 +34,13 @@ export interface Conversation {
 
 /** Listener of a steady connection, who speaks on it. */
 export interface Speaker {
-  /** A conversation for the next connection. */
-  converse(): Conversation;
+  /**
+   * A conversation for the next connection.
+   * @param isRough Whether the last one was of no use: the way may let no long message pass.
+   */
+  converse(isRough: boolean): Conversation;
+  /** How far it has come. */
+  progress(): Progress;
   /** A connection broke on which a conversation had begun; it will be tried again. */
   lost(reason: StreamError): void;
   /** What the end of a connection means, where the speaker knows better than its code. */
@@ -41,6 +57,12 @@ export class SteadyConnection {
   readonly #stop = new AbortController();
   #open: Channel | null = null;
   #channel: Channel | null = null;
+  /** The attempts since a connection was of use. */
+  #retries: Retries | null = null;
+  /** What had been made when the last connection was lost. */
+  #made = 0;
+  /** Whether that one was of no use. */
+  #isRough = false;
 
   /**
    * Nothing happens before `connect`.
@@ -104,19 +126,19 @@ export class SteadyConnection {
 
   async #attempt(): Promise<void> {
     const { signal: stop } = this.#stop;
-    const conversation = this.#speaker.converse();
+    const conversation = this.#speaker.converse(this.#isRough);
     const broken = Promise.withResolvers<never>();
     // It may break before anybody waits for that.
     broken.promise.catch(() => {});
-    let hasBegun = false;
+    let begunAtMs: number | null = null;
     let end = null as StreamError | null;
     const channel = await this.#connector.connect({
       message: (message) => conversation.message(message),
       data: (bytes) => conversation.data(bytes),
       closed: (reason) => {
         end = this.#speaker.meaning?.(reason) ?? reason;
-        if (hasBegun) this.#lost(end);
-        else broken.reject(end);
+        if (begunAtMs === null) return broken.reject(end);
+        this.#lost(end, performance.now() - begunAtMs);
       },
     }, stop);
     this.#open = channel;
@@ -129,17 +151,28 @@ export class SteadyConnection {
       await channel.close("not begun");
       throw error;
     }
-    hasBegun = true;
+    begunAtMs = performance.now();
     this.#channel = channel;
   }
 
-  #lost(reason: StreamError): void {
+  #lost(reason: StreamError, stoodMs: number): void {
+    this.#isRough = !this.#wasOfUse(stoodMs);
+    if (!this.#isRough) this.#retries = null;
     this.#open = this.#channel = null;
     if (this.#stop.signal.aborted) return;
     this.#speaker.lost(reason);
     this.#connector.failed(reason);
-    this.#connectUntil(new Retries(this.#options), reason)
+    // What breaks again and again without having been of use is one loss: tried ever more seldom, and not for ever.
+    this.#retries ??= new Retries(this.#options);
+    this.#connectUntil(this.#retries, reason)
       .then(() => this.#options.onReconnect?.())
       .catch((error) => this.#speaker.failed(toStreamError(error)));
+  }
+
+  #wasOfUse(stoodMs: number): boolean {
+    const { made, isWanted } = this.#speaker.progress();
+    const isMore = made > this.#made;
+    this.#made = made;
+    return isMore || !isWanted && stoodMs >= STANDS_AFTER_MS;
   }
 }

@@ -9,6 +9,7 @@ import {
   UpgradeRefusedError,
   WebSocketChannel,
 } from "./channel.ts";
+import { NoServerError } from "./http.ts";
 import type { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
 
@@ -109,7 +110,9 @@ export class Connector {
     const { service } = this.#destination;
     const meant = service.meant(this.#server, error);
     service.leave(this.#server, meant);
-    return meant;
+    // One of several that is none of ours is like one that is away.
+    const isAway = meant instanceof NoServerError && service.count > 1;
+    return isAway ? new StreamError("UNREACHABLE", meant.message, { cause: meant }) : meant;
   }
 
   /**

@@ -32,7 +32,11 @@ import {
 } from "./push.ts";
 import { isTransient, type Service } from "../connection/service.ts";
 import { SendWindow } from "./send_window.ts";
-import { type Conversation, SteadyConnection } from "../connection/steady_connection.ts";
+import {
+  type Conversation,
+  type Progress,
+  SteadyConnection,
+} from "../connection/steady_connection.ts";
 import { BearerToken } from "../connection/token.ts";
 import { Connector } from "../connection/transport.ts";
 
@@ -115,7 +119,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       byHttp: (handler) => new HttpUploadChannel({ service, token }, contextId, trail, handler),
     }, options);
     this.#connection = new SteadyConnection(connector, options, {
-      converse: () => this.#converse(),
+      converse: (isRough) => this.#converse(isRough),
+      progress: () => this.#progress(),
       lost: (reason) => this.#lost(reason),
       meaning: (reason) => this.#meaning(reason),
       failed: (error) => this.fail(error),
@@ -130,7 +135,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   ): Promise<NativeUpload> {
     const digests = [...options.digests ?? DIGESTS];
     const { id } = options;
-    const request: Message = { "@": "StartUpload", metadata, digests, id, ...WISHED };
+    const request: Message = { "@": "StartUpload", metadata, digests, id };
     const upload = new NativeUpload(service, request, options);
     await upload.#begin(options.signal);
     return upload;
@@ -143,7 +148,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     options: PushOptions,
   ): Promise<NativeUpload> {
     const [id, secret = ""] = token.split(":");
-    const request: Message = { "@": "ResumeUpload", id, secret, ...WISHED };
+    const request: Message = { "@": "ResumeUpload", id, secret };
     const upload = new NativeUpload(service, request, options);
     upload.#identify(id, secret, `${service.server}/resources/${id}`);
     await upload.#begin(options.signal);
@@ -196,7 +201,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       this.fail(toStreamError(error));
       throw error;
     }
-    await this.#askOutcome();
+    // It may be given up while its producer says nothing.
+    await Promise.race([this.#askOutcome(), this.done]);
     this.#sourceEnded = true;
     this.#pump();
     await this.done;
@@ -251,11 +257,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #identify(id: string, secret: string, reference: string): void {
     this.#resumeToken = `${id}:${secret}`;
     this.#reference = reference;
-    this.#request = { "@": "ResumeUpload", id, secret, ...WISHED };
+    this.#request = { "@": "ResumeUpload", id, secret };
   }
 
   /** One connection: our first message, the server's answer, and what comes after. */
-  #converse(): Conversation {
+  #converse(isRough: boolean): Conversation {
     const answer = Promise.withResolvers<Answer>();
     let isAnswered = false;
     return {
@@ -270,13 +276,18 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       begin: async (channel) => {
         if (!channel.native) throw new StepServerError(this.#service.server);
         this.#state = { name: "AGREEING", channel };
-        channel.send(this.#request);
+        channel.send(isRough ? this.#request : { ...this.#request, ...WISHED });
         if (this.#request["@"] === "ResumeUpload") this.#unanswered++;
         const answered = await answer.promise;
         if (this.#request["@"] === "ResumeUpload") this.#unanswered--;
         await this.#agree(channel, answered);
       },
     };
+  }
+
+  #progress(): Progress {
+    const { acknowledged, accepted } = this.#window;
+    return { made: acknowledged, isWanted: acknowledged < accepted || this.#sourceEnded };
   }
 
   async #agree(channel: Channel, answer: Answer): Promise<void> {

@@ -32,6 +32,11 @@ export class SendWindow {
     return this.#accepted;
   }
 
+  /** Bytes that the server has. */
+  get acknowledged(): number {
+    return this.#bytes.start;
+  }
+
   /** Whether everything was sent that was delivered. */
   get isDrained(): boolean {
     return this.#sent === this.#bytes.end;

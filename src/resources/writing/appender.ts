@@ -80,6 +80,7 @@ export class Appender {
   /** Null where every acknowledgement waits for a flush, and where nothing has to be flushed. */
   readonly #flushAhead: FlushAhead | null;
   #events: AppenderEvents | null = null;
+  #clients: readonly string[] = [];
   #acknowledged: number;
   #writeAfterBytes: number = LIMITS.dataMessageBytes;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -160,9 +161,19 @@ export class Appender {
     return this.#acknowledged;
   }
 
-  /** Tells one owner what becomes of the upload. */
-  listen(events: AppenderEvents): void {
+  /**
+   * Tells one owner what becomes of the upload.
+   * @param events Hears it.
+   * @param clients Who that is, by each name that counts; nobody in particular by default.
+   */
+  listen(events: AppenderEvents, clients: readonly string[] = []): void {
     this.#events = events;
+    this.#clients = clients;
+  }
+
+  /** Whose it is at present. */
+  get clients(): readonly string[] {
+    return this.#clients;
   }
 
   /** Tells the owner that it does not own the upload any more. */

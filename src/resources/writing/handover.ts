@@ -26,6 +26,7 @@ import { matchesSecret } from "./secret.ts";
 import { takeLog } from "./takeover.ts";
 import { Turns } from "./turns.ts";
 import type { OpenUpload, RunningUpload, Uploads, WritingParts } from "./uploads.ts";
+import { type Interrupted, WaitingUploads } from "./waiting.ts";
 
 /** An upload that was registered or taken over. */
 export interface OwnedUpload {
@@ -56,18 +57,6 @@ const ATTEMPTS = 5;
 /** For each upload that may run so many may wait for their owners: who begins and abandons them holds no place. */
 const WAITING_PER_UPLOAD = 10;
 
-/** An upload whose owner is gone, for the time it may come back. */
-interface Interrupted {
-  open: OpenResource;
-  /** The epoch that its owner had. */
-  epoch: number;
-  /** The digest of what the log holds; null after a restart, when it must be brought up to date. */
-  digest: LogDigest | null;
-  stopTimer: () => void;
-  /** Ends the wait before its time; null when that was begun. */
-  giveUp: (() => void) | null;
-}
-
 /** Parts of the handover. */
 export interface HandoverParts extends WritingParts {
   /** The uploads that run. */
@@ -81,7 +70,7 @@ export interface HandoverParts extends WritingParts {
 /** Changes the owners of uploads, one step at a time for each. */
 export class Handover {
   readonly #parts: HandoverParts;
-  readonly #interrupted = new Map<string, Interrupted>();
+  readonly #interrupted: WaitingUploads;
   readonly #turns = new Turns();
   /** Uploads whose record this node is changing. */
   readonly #handling = new Set<string>();
@@ -90,6 +79,7 @@ export class Handover {
   /** @param parts What it works with. */
   constructor(parts: HandoverParts) {
     this.#parts = parts;
+    this.#interrupted = new WaitingUploads(parts.admission.maxUploads * WAITING_PER_UPLOAD);
   }
 
   /** Whether this node says what becomes of an upload. */
@@ -192,31 +182,25 @@ export class Handover {
   }
 
   /**
-   * Waits for the owner of an upload to come back; where too many do, for the one no more that is waited for longest.
+   * Waits for the owner of an upload to come back.
    * @param open The resource.
    * @param epoch The epoch that its owner had.
    * @param digest The digest of what the log holds; null when it must be brought up to date.
    * @param cause Why the owner is gone; told to everybody if it does not come back.
+   * @param clients Whose it is, by each name that counts.
    */
   wait(
     open: OpenResource,
     epoch: number,
     digest: LogDigest | null,
     cause: StreamError,
+    clients: readonly string[] = [],
   ): void {
     if (this.#closed) return;
     const { id } = open.resource;
     const giveUp = () => void this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
     const stopTimer = startTimer(this.#parts.resumeWindowMs, giveUp);
-    this.#interrupted.set(id, { open, epoch, digest, stopTimer, giveUp });
-    const most = this.#parts.admission.maxUploads * WAITING_PER_UPLOAD;
-    if (this.#interrupted.size > most) this.#giveUpOldest();
-  }
-
-  #giveUpOldest(): void {
-    const oldest = this.#interrupted.values().find(({ giveUp }) => giveUp !== null);
-    oldest?.giveUp?.();
-    if (oldest !== undefined) oldest.giveUp = null;
+    this.#interrupted.add(id, { open, epoch, digest, clients, stopTimer, giveUp });
   }
 
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
@@ -245,13 +229,13 @@ export class Handover {
   async close(): Promise<void> {
     this.#closed = true;
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
-    for (const { stopTimer } of this.#interrupted.values()) stopTimer();
+    for (const { stopTimer } of this.#interrupted.all()) stopTimer();
     await this.#turns.settled();
     await Promise.all([
       ...this.#parts.uploads.all().map(({ appender }) =>
         appender.ownedBy === "CONNECTION" ? appender.fail(shutdown) : appender.detach(null)
       ),
-      ...Array.from(this.#interrupted.keys(), (id) => this.#disown(id)),
+      ...Array.from(this.#interrupted.ids(), (id) => this.#disown(id)),
     ]);
   }
 
@@ -354,7 +338,7 @@ export class Handover {
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
     if (isAnybodys) await open.release();
-    else this.wait(open, appender.epoch, digest, cause);
+    else this.wait(open, appender.epoch, digest, cause, appender.clients);
   }
 
   /** Leaves an upload that was taken over to anybody who comes; until then it costs nothing. */
@@ -381,8 +365,8 @@ export class Handover {
     } catch (thrown) {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
-      const { open, epoch, digest } = interrupted;
-      if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause);
+      const { open, epoch, digest, clients } = interrupted;
+      if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause, clients);
       this.#interrupted.delete(id);
       await this.lose(id, open.resource.status.life, error);
       await interrupted.open.release();
