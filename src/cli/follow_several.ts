@@ -19,7 +19,7 @@ import { LineTimes, type TimeFormat } from "./lines/times.ts";
 import { type Output, visible } from "./output/output.ts";
 import { type NamedResource, resourcesIn } from "./references.ts";
 import { complain } from "./output/stderr.ts";
-import { styled, type STYLES } from "./output/terminal.ts";
+import { columnsOf, styled, type STYLES } from "./output/terminal.ts";
 
 /** Interval of asking whether a context was closed, when all that is in it has ended. */
 const CLOSED_EVERY_MS = 1000;
@@ -158,7 +158,7 @@ export class Several {
   }
 
   #makeRoom(names: string[]): void {
-    this.#width = Math.max(this.#width, ...names.map((name) => visible(name).length));
+    this.#width = Math.max(this.#width, ...names.map((name) => columnsOf(visible(name))));
   }
 
   #begin(id: string, resource: NamedResource, filename: string): void {
@@ -212,7 +212,7 @@ export class Several {
   }
 
   #label(name: string, colour: keyof typeof STYLES): string {
-    const padded = `${name.padEnd(this.#width)} |`;
+    const padded = `${name}${" ".repeat(this.#width - columnsOf(name))} |`;
     return `${this.#options.isColoured ? styled(colour, padded) : padded} `;
   }
 }

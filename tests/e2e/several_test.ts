@@ -141,6 +141,17 @@ for (const kind of kinds) {
     assertMatch(stdout, /second\.log \| unfinished\n$/);
   });
 
+  test(`${kind}: names of wide characters are aligned in the columns of a terminal`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    for (const name of ["日本.log", "a.log"]) {
+      await writeFile(workspace.path(name), "x\n");
+      await workspace.run(own, ["push", name, "--context", "run"]);
+    }
+    const { stdout } = await workspace.run(kind, ["follow", "--no-follow", "--context", "run"]);
+    assertEquals(stdout.split("\n").sort(), ["", "a.log    | x", "日本.log | x"]);
+  });
+
   test(`${kind}: a context is followed with all that joins it, until it is closed and all have ended`, async () => {
     await using workspace = await withFiles();
     await workspace.serve(own);

@@ -40,3 +40,22 @@ export const STYLES = {
 export function styled(style: keyof typeof STYLES, text: string): string {
   return `\x1b[${STYLES[style]}m${text}\x1b[0m`;
 }
+
+/** What takes two columns: pictures, and what Unicode calls wide. */
+const WIDE =
+  /^(?:\p{Emoji_Presentation}|.\ufe0f|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{16fe0}-\u{1b2ff}\u{1f200}-\u{1f265}\u{20000}-\u{3fffd}])/u;
+/** Marks and invisible characters that stand alone. */
+const NARROWEST = /^[\p{Mn}\p{Me}\p{Cf}]/u;
+const characters = new Intl.Segmenter();
+
+/**
+ * How many columns of a terminal a text takes.
+ * @param text The text, without control characters.
+ */
+export function columnsOf(text: string): number {
+  let columns = 0;
+  for (const { segment } of characters.segment(text)) {
+    columns += NARROWEST.test(segment) ? 0 : WIDE.test(segment) ? 2 : 1;
+  }
+  return columns;
+}

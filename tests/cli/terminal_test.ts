@@ -1,0 +1,41 @@
+/** What a terminal shows. */
+import { test } from "node:test";
+import { assertEquals } from "@std/assert";
+import { columnsOf } from "../../src/cli/output/terminal.ts";
+
+const TEXTS: readonly [text: string, columns: number][] = [
+  ["build.log", 9],
+  ["Ärger…①", 7],
+  ["ｶﾅ", 2],
+  ["日本", 4],
+  ["한국", 4],
+  ["\u1112\u1161\u11ab", 2],
+  ["Ａ。", 4],
+  ["𠮷", 2],
+  ["e\u0301", 1],
+  ["\u200b\ufeff", 0],
+  ["🚀", 2],
+  ["👩‍👩‍👧", 2],
+  ["🇩🇪", 2],
+  ["❤", 1],
+  ["❤\ufe0f", 2],
+];
+
+test("a text takes as many columns as a terminal shows it in", () => {
+  for (const [text, columns] of TEXTS) assertEquals([text, columnsOf(text)], [text, columns]);
+});
+
+/** Only Bun has a measure of its own. */
+const measure: undefined | ((text: string) => number) =
+  (globalThis as { Bun?: { stringWidth(text: string): number } }).Bun?.stringWidth;
+
+test("every letter, syllable and sign of East Asia takes as many columns as Bun says", {
+  skip: measure === undefined,
+}, () => {
+  const isOne =
+    /^[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Bopo}\p{sc=Yiii}\uac00-\ud7a3\uff01-\uffee]$/u;
+  for (let code = 0xa0; code < 0x40000; code++) {
+    const char = String.fromCodePoint(code);
+    if (isOne.test(char)) assertEquals([code, columnsOf(char)], [code, measure!(char)]);
+  }
+});
