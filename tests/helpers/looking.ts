@@ -3,6 +3,8 @@
 export interface Looking extends Disposable {
   /** Looks now, and resolves when what is there was found. */
   look(): Promise<void>;
+  /** After how long it would have looked by itself, in ms. */
+  readonly dueMs: number;
 }
 
 /** Makes the `lookAgain` of `src/source/named_files.ts`, where that begins before the end of the scope, look by hand only. */
@@ -11,13 +13,18 @@ export function lookingByHand(): Looking {
   let action: () => unknown = () => {
     throw new Error("nothing looks");
   };
-  globalThis.setTimeout = ((given: () => unknown, ...delayMs: number[]) => {
-    if (given.name !== "lookAgain") return setTimeout(given, ...delayMs);
+  let dueMs = Infinity;
+  globalThis.setTimeout = ((given: () => unknown, delayMs = 0) => {
+    if (given.name !== "lookAgain") return setTimeout(given, delayMs);
     action = given;
+    dueMs = delayMs;
     return setTimeout(() => {}, 1_000_000);
   }) as typeof setTimeout;
   return {
     look: async () => void await action(),
+    get dueMs() {
+      return dueMs;
+    },
     [Symbol.dispose]: () => void (globalThis.setTimeout = setTimeout),
   };
 }

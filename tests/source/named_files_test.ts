@@ -15,7 +15,7 @@ import {
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assertEquals, assertLessOrEqual, assertMatch, assertRejects } from "@std/assert";
 import { StreamError } from "../../src/protocol.ts";
 import { type NamedFilesOptions, openNamedFiles } from "../../src/source/named_files.ts";
 import { eventually } from "../helpers/frames/connection.ts";
@@ -124,20 +124,21 @@ test("what is at the path for a moment, and no file, ends nothing", async () => 
   assertEquals(await following.end(), ["first\n", "second\n"]);
 });
 
-test("files that are at the path for a moment are read, each of them, while there are any", async () => {
+test("a path is looked at often while something happens there", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "app.log");
-  writeFileSync(path, "0");
+  using looking = lookingByHand();
+  writeFileSync(path, "one");
   const following = new Following(path);
-  await following.has("0");
+  await following.has("one");
   appendFileSync(path, "more");
-  await following.has("0more");
-  for (let index = 1; index <= 10; index++) {
-    renameSync(path, `${path}.${index}`);
-    writeFileSync(path, `${index}`);
-    await new Promise((resolve) => setTimeout(resolve, 70));
-  }
-  assertEquals(await following.end(), ["0more", ...numbers(1, 10)]);
+  await following.has("onemore");
+  assertLessOrEqual(looking.dueMs, 20);
+  while (looking.dueMs < 100) await looking.look();
+  appendFileSync(path, "andmore");
+  await following.has("onemoreandmore");
+  assertLessOrEqual(looking.dueMs, 20);
+  await following.end();
 });
 
 test("files that come faster than one a second are read as fast", async () => {

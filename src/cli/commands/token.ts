@@ -21,9 +21,9 @@ export const token: Command = {
     auth: { kind: "text", value: "FILE", help: "the file; create makes it when missing" },
     ...CLUSTER_OPTIONS,
     scope: {
-      kind: "text",
+      kind: "list",
       value: "SCOPES",
-      help: "create: what it allows: upload, read, admin, separated by commas",
+      help: "create: what it allows: upload, read, admin, separated by commas; can be repeated",
     },
     expires: { kind: "duration", value: "TIME", help: "create: it ends after so long (or never)" },
     context: { kind: "text", value: "ID", help: "create: only for this upload context" },
@@ -109,14 +109,12 @@ async function make(path: string, name: string, options: Options): Promise<strin
 }
 
 function scopesOf(options: Options): Scope[] {
-  const text = options.text("scope");
-  if (text === undefined) throw new UsageError(`token create wants --scope ${SCOPES.join(",")}`);
-  return text.split(",").map((word) => {
+  const words = options.list("scope").flatMap((text) => text.split(","));
+  if (words.length === 0) throw new UsageError(`token create wants --scope ${SCOPES.join(",")}`);
+  return words.map((word) => {
     const scope = SCOPES.find((name) => name === word);
     if (scope !== undefined) return scope;
-    throw new UsageError(
-      `--scope ${text}: ${JSON.stringify(word)} is none of ${SCOPES.join(", ")}`,
-    );
+    throw new UsageError(`--scope: ${JSON.stringify(word)} is none of ${SCOPES.join(", ")}`);
   });
 }
 

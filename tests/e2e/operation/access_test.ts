@@ -27,7 +27,8 @@ for (const kind of kinds) {
   const test = turns[kind]!;
   test(`${kind}: who has a token pushes, follows and shares; who has none is refused with 5`, async () => {
     await using workspace = await Workspace.open();
-    const token = await made(workspace, kind, ["--scope", "upload,read", "--expires", "1h"]);
+    const scopes = ["--scope", "upload", "--scope", "read"];
+    const token = await made(workspace, kind, [...scopes, "--expires", "1h"]);
     const server = await workspace.serve(kind, ["--auth", "tokens"]);
     await writeFile(workspace.path("a.log"), LINES);
     await writeFile(workspace.path("token"), `${token}\n`);
