@@ -112,7 +112,7 @@ test("the manual page lists the charsets of push, as the help does", async () =>
     workspace.run(quickest, ["push", "--help"]),
     workspace.run(quickest, ["man"]),
   ]);
-  const [, listed] = /^charsets:\n((?:  .*\n)+)/m.exec(help)!;
+  const [, listed] = /^charsets:\n((?: {2}.*\n)+)/m.exec(help)!;
   const lines = listed.replaceAll("-", "\\-").replaceAll(/^/gm, "  ").trimEnd();
   assertStringIncludes(man, `\n.nf\n${lines}\n.fi\n`);
 });
