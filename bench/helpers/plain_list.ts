@@ -1,5 +1,5 @@
 /** A page as most viewers of logs are: the whole text in memory, below a virtual list of a kept library. */
-import { build, stop } from "esbuild";
+import { build } from "esbuild";
 
 const SOURCE = `
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
@@ -43,6 +43,7 @@ window.lastReached = () => new Promise((resolve) => {
  * @param content Address of the text.
  */
 export async function plainList(content: string): Promise<string> {
+  // What it starts ends with this process: others may be building, and would wait for ever if it were stopped here.
   const { outputFiles } = await build({
     stdin: {
       contents: SOURCE,
@@ -55,7 +56,6 @@ export async function plainList(content: string): Promise<string> {
     define: { CONTENT: JSON.stringify(content) },
     write: false,
   });
-  await stop();
   const script = outputFiles![0].text.replaceAll("</script", "<\\/script");
   return `<!doctype html><body style="margin:0"><div id="scroller" style="height:100vh;overflow:auto;` +
     `position:relative"><div id="inner" style="position:relative"></div></div>` +
