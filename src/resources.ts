@@ -97,6 +97,7 @@ export {
   type OwnedUpload,
 } from "./resources/writing/handover.ts";
 export type { NodeOptions } from "./resources/writing/lease.ts";
+export { restoreDigest } from "./resources/writing/restore.ts";
 export type { Registration } from "./resources/writing/registration.ts";
 export type {
   ServerUpload,
