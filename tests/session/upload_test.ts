@@ -406,7 +406,8 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
       storage.syncing.shut();
       peer.give(utf8("one\n"));
       peer.say({ "@": "FinishUpload", checksum: md5(utf8("one\n")) });
-      peer.session.fail(new StreamError("SHUTDOWN", "the server was shut down"));
+      const session = peer.session as UploadSession;
+      session.fail(new StreamError("SHUTDOWN", "the server was shut down"));
       if (!isLong) {
         storage.syncing.open();
         assertEquals((await peer.inbox.next("UploadAcknowledged")).size, 4);
