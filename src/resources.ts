@@ -50,7 +50,7 @@ import {
 } from "./resources/writing/server_upload.ts";
 import { type UploadOptions, Uploads } from "./resources/writing/uploads.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
-import { type RetentionOptions, sweep } from "./resources/retention.ts";
+import { type RetentionOptions, sweep, type Swept } from "./resources/retention.ts";
 import type { DeleteOptions, ServerResources } from "./resources/server_resources.ts";
 import { SteadyClock } from "./resources/steady_clock.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
@@ -177,7 +177,10 @@ export class Resources implements ServerResources {
       { catalog, storage, meter },
       options.maxFollowers,
     );
-    const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
+    const usage = this.#usage = new Usage(options, storage, async (bytes) => {
+      const { deleted, gone } = await this.#sweep(bytes);
+      return deleted + gone > 0;
+    });
     const quota = this.#quota = new Quota(options, contexts);
     const lease = new Lease(options, this.resumeWindowMs);
     const health = this.#health;
@@ -403,8 +406,8 @@ export class Resources implements ServerResources {
    * Deletes what need not be kept any more; after `recover` that happens from time to time.
    * @returns How many resources that was.
    */
-  sweep(): Promise<number> {
-    return this.#sweep(0);
+  async sweep(): Promise<number> {
+    return (await this.#sweep(0)).deleted;
   }
 
   /** Why no upload should be sent here now; nothing when all is well. */
@@ -484,7 +487,7 @@ export class Resources implements ServerResources {
   }
 
   /** Deletes what need not be kept, with room for so many more bytes. */
-  #sweep(bytes: number): Promise<number> {
+  #sweep(bytes: number): Promise<Swept> {
     const { retentionMs, maxTotalBytes = Infinity } = this.#options;
     return sweep(
       this,

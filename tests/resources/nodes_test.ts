@@ -641,6 +641,26 @@ test("usage and quotas count what other nodes store", async () => {
   assertEquals(a.totalBytes, 60);
 });
 
+test("an upload that needs room waits for a catalog that deletes nothing at the moment", async () => {
+  await using cluster = new Cluster();
+  const catalog = new MemoryCatalog(cluster.records);
+  let refusals = 0;
+  const a = cluster.node("a", {
+    maxTotalBytes: 10,
+    catalog: override(catalog, {
+      delete: (...given) =>
+        refusals++ < 3
+          ? Promise.reject(new StreamError("NOT_READY", "nobody answers"))
+          : catalog.delete(...given),
+    }),
+  });
+  const old = await uploading(a, "12345678");
+  await old.appender.complete(await checksumOf(utf8("12345678")));
+  const { appender } = await uploading(a, "one\n");
+  assertEquals([appender.received, a.totalBytes, refusals], [4, 4, 4]);
+  await appender.complete(await checksumOf(utf8("one\n")));
+});
+
 test("a status between the record and the tail is not missed, nor is an end", async () => {
   for (const how of ["status", "end", "end and nobody there"] as const) {
     await using cluster = new Cluster();
