@@ -661,6 +661,23 @@ test("an upload that needs room waits for a catalog that deletes nothing at the 
   await appender.complete(await checksumOf(utf8("one\n")));
 });
 
+test("an upload that comes while another node closes its context is in it before, or refused", async () => {
+  await using cluster = new Cluster();
+  const b = cluster.node("b");
+  const catalog = new MemoryCatalog(cluster.records);
+  const a = cluster.node("a", {
+    catalog: override(catalog, {
+      async create(record) {
+        await b.closeContext("run");
+        await catalog.create(record);
+      },
+    }),
+  });
+  const given = registration({ contextId: "run", makeContext: true });
+  await assertFails("CONTEXT_CLOSED", () => a.register(given));
+  assertEquals([await b.list({ limit: 9 }), cluster.logs.logs.size, a.uploads], [[], 0, 0]);
+});
+
 test("a status between the record and the tail is not missed, nor is an end", async () => {
   for (const how of ["status", "end", "end and nobody there"] as const) {
     await using cluster = new Cluster();

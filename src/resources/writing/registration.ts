@@ -126,8 +126,11 @@ export class Registrar {
   /** Opens the resource of a new record, or takes the record back. */
   async #openNew(record: ResourceRecord): Promise<OpenResource> {
     const { catalog, cache, admission } = this.#parts;
+    const { contextId } = record;
     try {
       admission.checkOpen();
+      // Who closes a context finds everything that is in it then.
+      if (contextId !== null) checkTakes(await catalog.getContext(contextId), contextId);
       return await cache.hold(record);
     } catch (error) {
       await catalog.delete(record.id, record.createdAtMs);
@@ -203,20 +206,25 @@ export class Registrar {
         "this server wants an upload context with every upload: stream push --context ID",
       );
     }
-    const context = await this.#findContext(contextId, makeContext);
-    // Without its context an upload would lose the limits of it.
-    if (context === null) throw unknownContext(contextId);
-    if (context.closedAtMs === null) return contextId;
-    throw new StreamError(
-      "CONTEXT_CLOSED",
-      `the upload context ${contextId} was closed: it takes no more uploads`,
-    );
+    checkTakes(await this.#findContext(contextId, makeContext), contextId);
+    return contextId;
   }
 
   async #findContext(contextId: string, makes: boolean): Promise<UploadContext | null> {
     const { contexts } = this.#parts;
     return makes ? await contexts.make(contextId) : await contexts.find(contextId);
   }
+}
+
+/** @throws {StreamError} CONTEXT_UNKNOWN, CONTEXT_CLOSED. */
+function checkTakes(context: UploadContext | null, id: string): void {
+  // Without its context an upload would lose the limits of it.
+  if (context === null) throw unknownContext(id);
+  if (context.closedAtMs === null) return;
+  throw new StreamError(
+    "CONTEXT_CLOSED",
+    `the upload context ${id} was closed: it takes no more uploads`,
+  );
 }
 
 /** There is no such upload context. */
