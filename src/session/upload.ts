@@ -13,6 +13,7 @@ import {
   type MessageOf,
   type ResourceStatus,
   StreamError,
+  toStreamError,
   type UploadResult,
 } from "../protocol.ts";
 import {
@@ -71,6 +72,9 @@ interface Running {
 
 type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 
+/** So long a server that ends lets an upload say how it ended of which everything was sent, in ms. */
+const LAST_WORD_MS = 1000;
+
 /** Bytes of a Step upload that may wait before its sender is paused. */
 const STEP_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
@@ -85,6 +89,7 @@ export class UploadSession extends ControlSession {
   #messageEnded = false;
   /** Length of the native message under way, as far as it has come. */
   #messageBytes = 0;
+  #lastWord: ReturnType<typeof setTimeout> | undefined;
   readonly #room = new Bell();
 
   /**
@@ -98,6 +103,13 @@ export class UploadSession extends ControlSession {
 
   get resourceId(): string | null {
     return this.#resourceId;
+  }
+
+  override fail(thrown: unknown): void {
+    const isServersEnd = toStreamError(thrown).code === "SHUTDOWN";
+    if (this.#state !== "FINISHING" || !isServersEnd) return super.fail(thrown);
+    // It will be COMPLETED, which a Step client could not ask for at another server.
+    this.#lastWord ??= setTimeout(() => super.fail(thrown), LAST_WORD_MS);
   }
 
   protected override reasonFor(error: StreamError): string {
@@ -159,6 +171,7 @@ export class UploadSession extends ControlSession {
   }
 
   protected ended(error: StreamError | null, reason: string): void {
+    clearTimeout(this.#lastWord);
     this.#room.ring();
     this.#givePlaceBack();
     if (this.#upload === null) return;

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { Catalog } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
-import { push } from "../../src/client.ts";
+import { push, resumePush } from "../../src/client.ts";
 import {
   parseReference,
   type ResourceStatus,
@@ -548,6 +548,49 @@ test("an upload of another node is ended, though its owner changes the record at
   await b.delete(id, { force: true });
   assertEquals(changes > 2, true);
   await assertFails("NOT_FOUND", () => a.get(id));
+});
+
+/** A catalog in which somebody else changes a record before each change that is made while they are busy. */
+function busyCatalog(cluster: Cluster, isBusy: () => boolean): Catalog {
+  const catalog = new MemoryCatalog(cluster.records);
+  return override(catalog, {
+    async update(id, revision, change) {
+      if (isBusy()) await catalog.update(id, revision, {});
+      return await catalog.update(id, revision, change);
+    },
+  });
+}
+
+test("who resumes an upload whose record others change at that moment, again and again, gets it", async () => {
+  await using cluster = new Cluster();
+  const upload = await uploading(cluster.node("a"), "one\n");
+  let changes = 0;
+  const b = cluster.node("b", { catalog: busyCatalog(cluster, () => changes++ < 7) });
+  assertEquals((await resumeOn(b, upload)).received, 4);
+});
+
+test("a client whose resume others are faster with for long comes again, and goes on; by either transport", async () => {
+  await Promise.all((["ws", "http"] as const).map(async (transport) => {
+    await using cluster = new Cluster();
+    const upload = await uploading(cluster.node("a"), "one\n");
+    let isBusy = true;
+    const catalog = busyCatalog(cluster, () => isBusy);
+    await using b = await startServer({ ...cluster.options("b"), catalog });
+    const { id } = upload.appender.resource;
+    const told: string[] = [];
+    const resumed = await resumePush(b.url, `${id}:${upload.secret}`, {
+      transport,
+      onRetry({ code }) {
+        told.push(code);
+        isBusy = false;
+      },
+    });
+    const writer = resumed.writable.getWriter();
+    await writer.write(utf8("one\ntwo\n"));
+    await writer.close();
+    assertEquals([(await resumed.done).size, told], [8, ["NOT_READY"]]);
+    assertEquals((await b.resources.get(id)).status.transferStatus, "COMPLETED");
+  }));
 });
 
 test("deleting and resuming at the same time leaves either all or nothing", async () => {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { FileStorage, getResource, open, push, SqliteCatalog } from "../../mod.ts";
-import type { Catalog, ResourceRecord } from "../../src/catalog.ts";
+import type { Catalog, CatalogTime, ResourceRecord } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { isFinal, StreamError, type TransferStatus } from "../../src/protocol.ts";
 import { sweep } from "../../src/resources/retention.ts";
@@ -317,6 +317,8 @@ async function untilOpen(reference: string) {
 }
 
 const DAY_MS = 24 * HOUR_MS;
+/** A server that was away for so long is believed at once. */
+const SHORT_MS = 15 * 60_000;
 
 /** A file's catalog and a server's resources on it, whose machine has this clock. */
 async function aged(
@@ -367,9 +369,24 @@ test("a clock that jumps from 1970 to now, or ahead for a minute, deletes nothin
   });
 });
 
+test("a clock that is ahead when a server starts deletes nothing, however often it starts before that is mended", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "catalog.sqlite");
+  const wall = { nowMs: Date.now() };
+  let kept = "";
+  await aged(path, wall, async (here) => void (kept = await uploaded(here, 1)));
+  const ahead = { nowMs: wall.nowMs + 20 * DAY_MS };
+  for (const clock of [ahead, ahead, wall, ahead, wall, wall]) {
+    await aged(path, clock, async (here) => {
+      await here.resources.sweep();
+      assertEquals(await ids(here), [kept]);
+    });
+  }
+});
+
 test("time away counts at once when it is short, and a longer one when the clock proved right", async () => {
   let [wallMs, monotonicMs] = [NOW_MS, 5];
-  let last = { steadyMs: 1000, wallMs: NOW_MS };
+  let last: CatalogTime = { steadyMs: 1000, wallMs: NOW_MS };
   const catalog = {
     lastTime: () => Promise.resolve(last),
     keepTime: (time: typeof last) => Promise.resolve(void (last = time)),
@@ -383,21 +400,26 @@ test("time away counts at once when it is short, and a longer one when the clock
     wallMs += ms;
     monotonicMs += ms;
   };
-  wallMs += HOUR_MS;
+  wallMs += SHORT_MS;
   const short = await started();
-  assertEquals([short.nowMs, short.certainMs], [1000 + HOUR_MS, 1000 + HOUR_MS]);
+  assertEquals([short.nowMs, short.certainMs], [1000 + SHORT_MS, 1000 + SHORT_MS]);
   // A clock that is set while a server runs tells nothing.
   wallMs += 9 * DAY_MS;
   pass(500);
-  assertEquals(short.certainMs, 1500 + HOUR_MS);
+  assertEquals(short.certainMs, 1500 + SHORT_MS);
   await short.keep();
 
-  wallMs += 3 * DAY_MS;
+  // It may also be one that is in another time zone until it hears the time.
+  wallMs += HOUR_MS;
   const long = await started();
-  assertEquals([long.nowMs, long.certainMs], [1500 + HOUR_MS + 3 * DAY_MS, 1500 + HOUR_MS]);
-  pass(HOUR_MS);
-  assertEquals(long.certainMs, long.nowMs);
+  assertEquals([long.nowMs, long.certainMs], [1500 + SHORT_MS + HOUR_MS, 1500 + SHORT_MS]);
+  pass(1000);
   await long.keep();
+  const again = await started();
+  assertEquals([again.nowMs, again.certainMs], [2500 + SHORT_MS + HOUR_MS, 2500 + SHORT_MS]);
+  pass(HOUR_MS);
+  assertEquals([again.certainMs, again.nowMs], Array(2).fill(2500 + SHORT_MS + 2 * HOUR_MS));
+  await again.keep();
 
   wallMs += 730 * DAY_MS;
   const wrong = await started();

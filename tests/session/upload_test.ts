@@ -397,6 +397,27 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     assertEquals(currentSize, 4);
   });
 
+  test(`${kind}: a server that ends acknowledges an upload before of which everything is there, unless that takes long`, async () => {
+    for (const isLong of [false, true]) {
+      const storage = new GatedStorage();
+      const resources = memoryResources({ storage });
+      using peer = uploader(subprotocol, resources);
+      const id = await begin(peer);
+      storage.syncing.shut();
+      peer.give(utf8("one\n"));
+      peer.say({ "@": "FinishUpload", checksum: md5(utf8("one\n")) });
+      const session = peer.session as UploadSession;
+      session.fail(new StreamError("SHUTDOWN", "the server was shut down"));
+      if (!isLong) {
+        storage.syncing.open();
+        assertEquals((await peer.inbox.next("UploadAcknowledged")).size, 4);
+      }
+      await assertClosed(peer, "SHUTDOWN");
+      storage.syncing.open();
+      assertEquals((await statusOf(resources, id, isCompleted)).currentSize, 4);
+    }
+  });
+
   test(`${kind}: a malformed message is BAD_MESSAGE and makes the upload FAILED`, async () => {
     for (const text of ["", "{", "[]", '{"@":"FinishUpload"}', "[".repeat(60_000)]) {
       const resources = memoryResources();
