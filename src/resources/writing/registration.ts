@@ -100,7 +100,7 @@ export class Registrar {
    * @throws {StreamError} CONTEXT_REQUIRED, CONTEXT_UNKNOWN, CONTEXT_CLOSED; BAD_METADATA, CONFLICT for a chosen id;
    * QUOTA_EXCEEDED, SHUTDOWN, STORAGE_FAILED.
    */
- async register(id: string, registration: Registration): Promise<OwnedUpload> {
+  async register(id: string, registration: Registration): Promise<OwnedUpload> {
     try {
       return await this.#register(id, registration);
     } catch (error) {

@@ -11,8 +11,8 @@ import {
   isFinal,
   isUuid,
   StreamError,
-  toUuid,
   toStreamError,
+  toUuid,
 } from "../../protocol.ts";
 import type { Resources, ResourceView } from "../../resources.ts";
 import { SharedUploads } from "../../session.ts";
