@@ -36,7 +36,12 @@ import { Admission } from "./resources/writing/admission.ts";
 import { type CompletedUpload, Handover, type OwnedUpload } from "./resources/writing/handover.ts";
 import { Lease, type NodeOptions } from "./resources/writing/lease.ts";
 import { Recovery } from "./resources/writing/recovery.ts";
-import { Registrar, type Registration, unknownContext } from "./resources/writing/registration.ts";
+import {
+  AlreadyBegun,
+  Registrar,
+  type Registration,
+  unknownContext,
+} from "./resources/writing/registration.ts";
 import {
   lineBreaksOf,
   linesOf,
@@ -97,8 +102,8 @@ export {
   type OwnedUpload,
 } from "./resources/writing/handover.ts";
 export type { NodeOptions } from "./resources/writing/lease.ts";
+export { AlreadyBegun, type Registration } from "./resources/writing/registration.ts";
 export { restoreDigest } from "./resources/writing/restore.ts";
-export type { Registration } from "./resources/writing/registration.ts";
 export type {
   ServerUpload,
   ServerUploadOptions,
@@ -254,6 +259,7 @@ export class Resources implements ServerResources {
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#health.stored(error);
+      if (error instanceof AlreadyBegun) throw error;
       this.#events.emit({ type: "refused", id, contextId, metadata, error });
       throw error;
     }
