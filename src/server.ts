@@ -290,7 +290,9 @@ class Server implements StreamServer {
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw new StreamError("WRONG_STATE", "the server was closed: make another one");
+    if (this.#isClosed) {
+      throw new StreamError("WRONG_STATE", "the server was closed: make another one");
+    }
   }
 
   async #recover(): Promise<void> {

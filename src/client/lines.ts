@@ -79,9 +79,14 @@ export async function getLines(
     timeoutMs: ANSWER_TIMEOUT_MS,
     cancel: options.signal,
   };
-  return await request(recipient, `${path}/lines?${query}`, asking, ({ headers, text }, server) => ({
-    ...parseJson<LinesWindow>(text, server),
-    numberOfLines: Number(headers.get("stream-number-of-lines")),
-    transferStatus: headers.get("stream-transfer-status") as TransferStatus,
-  }));
+  return await request(
+    recipient,
+    `${path}/lines?${query}`,
+    asking,
+    ({ headers, text }, server) => ({
+      ...parseJson<LinesWindow>(text, server),
+      numberOfLines: Number(headers.get("stream-number-of-lines")),
+      transferStatus: headers.get("stream-transfer-status") as TransferStatus,
+    }),
+  );
 }
