@@ -132,9 +132,9 @@ const LONGEST_NAME_BYTES = 240;
 /** What a file is called that is not whole yet. */
 const PART = ".part";
 
-/** Where each is to be: its id tells apart what is called like another before it, or like the part of any. */
+/** Where each is to be: its id tells apart what is called like another before it, a folder of any, or the part of any. */
 function placed(wanted: Wanted[], directory: string): (Wanted & { path: string })[] {
-  const taken = new Set<string>();
+  const taken = new Set(wanted.flatMap(({ info }) => foldersOf(safePath(info.filename))));
   return wanted.map(({ info, resource }) => {
     const name = safePath(info.filename);
     const isFree = (path: string) => !taken.has(path) && !path.toLowerCase().endsWith(PART);
@@ -142,6 +142,12 @@ function placed(wanted: Wanted[], directory: string): (Wanted & { path: string }
     taken.add(path);
     return { info, resource, path: join(directory, path) };
   });
+}
+
+/** The folders that a path leads through. */
+function foldersOf(path: string): string[] {
+  const parts = path.split("/").slice(0, -1);
+  return parts.map((_, at) => parts.slice(0, at + 1).join("/"));
 }
 
 /** A name as a path that stays in its directory: folders are kept where they only lead inwards. */
@@ -250,7 +256,11 @@ class Fetching {
       if (from > 0) {
         for await (const bytes of createReadStream(this.#part)) update(bytes as Uint8Array);
       }
-      const output = transfer.written(await fileOutput(this.#part, "a"), download, from);
+      const output = transfer.written(
+        await fileOutput(this.#part, "a", from),
+        download,
+        from,
+      );
       try {
         for await (const bytes of download.read({ from, reuseBuffer: true })) {
           update(bytes);
