@@ -14,6 +14,7 @@ import {
   endedWell,
   StreamError,
 } from "../../protocol.ts";
+import { asked } from "../asked.ts";
 import {
   type Command,
   EXIT,
@@ -108,9 +109,11 @@ interface Wanted {
 async function named(references: string[], options: Options): Promise<Wanted[]> {
   const wanted = new Map<string, Wanted>();
   for (const text of references) {
-    const resource = await resourceOf(options, text);
-    const info = await getResource(resource.reference, resource);
-    wanted.set(info.id, { resource, info });
+    const found = await asked(options, async () => {
+      const resource = await resourceOf(options, text);
+      return { resource, info: await getResource(resource.reference, resource) };
+    });
+    wanted.set(found.info.id, found);
   }
   return [...wanted.values()];
 }
@@ -118,10 +121,9 @@ async function named(references: string[], options: Options): Promise<Wanted[]> 
 /** All resources of a context, oldest first, so that their names stay theirs when others join. */
 async function inContext(contextId: string, options: Options): Promise<Wanted[]> {
   const credentials = await credentialsOf(options);
-  const wanted: Wanted[] = [];
-  for await (const info of resourcesIn(contextId, credentials)) {
-    wanted.push({ info, resource: { reference: info.id, ...credentials } });
-  }
+  const list = () => Array.fromAsync(resourcesIn(contextId, credentials));
+  const wanted = (await asked(options, list))
+    .map((info) => ({ info, resource: { reference: info.id, ...credentials } }));
   if (wanted.length > 0) return wanted.reverse();
   throw new StreamError("NOT_FOUND", `no resource is in the upload context ${contextId}`);
 }
@@ -213,7 +215,8 @@ class Fetching {
       digests.forEach((digest) => digest.update(bytes))
     );
     const { reference, ...credentials } = this.#resource;
-    const info = await getResource(reference, credentials);
+    const ask = () => getResource(reference, credentials);
+    const info = await asked(this.options, ask, { isThere: true });
     checkLife(info, life);
     if (info.digest === null && from > 0) {
       // Nobody can tell whether what was there before is of this resource.
