@@ -223,6 +223,8 @@ export class UploadSession extends ControlSession {
   async #takeOver(id: string, secret: string, messageBytes?: number): Promise<void> {
     const { resources, check } = this.#options;
     await check?.(id);
+    // Who is gone takes nothing from the connection that came after.
+    if (this.over) return;
     const resumed = await resources.resume(id, secret);
     if (!("completed" in resumed)) return await this.#ready(resumed, messageBytes);
     this.#state = "FINISHING";

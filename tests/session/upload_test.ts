@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { xxhash128 } from "hash-wasm";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
+import { MemoryStorage } from "../../src/storage/memory.ts";
 import {
   type ErrorCode,
   ERRORS,
@@ -823,6 +824,34 @@ test("native: who began an upload with a secret of its own begins it again, and 
   third.say({ ...start, ...chosen });
   assertEquals((await third.inbox.next("UploadAcknowledged")).size, 4);
   assertEquals(refused, []);
+  assertEquals((await resources.list({ limit: 9 })).length, 1);
+  await resources.close();
+});
+
+test("native: an upload that is begun again while it is being registered is one, and the later connection's", async () => {
+  const registering = Promise.withResolvers<void>();
+  class SlowStorage extends MemoryStorage {
+    override async create(...args: Parameters<MemoryStorage["create"]>) {
+      await registering.promise;
+      return await super.create(...args);
+    }
+  }
+  const resources = memoryResources({ storage: new SlowStorage(), resumeWindowMs: 60_000 });
+  const chosen = { id: crypto.randomUUID(), secret: "0".repeat(32) };
+  using first = native(resources);
+  using second = native(resources);
+  first.say({ ...start, ...chosen });
+  second.say({ ...start, ...chosen });
+  // A connection of which nobody heard that it broke is answered, too; one that did is not.
+  using third = native(resources);
+  third.say({ ...start, ...chosen });
+  third.leave();
+  registering.resolve();
+  assertEquals((await first.inbox.next("ReadyForUpload")).epoch, 1);
+  assertEquals((await second.inbox.next("ReadyForUpload")).epoch, 2);
+  await assertClosed(first, "FENCED");
+  second.give(utf8("one\n"));
+  await statusOf(resources, chosen.id, ({ currentSize }) => currentSize === 4);
   assertEquals((await resources.list({ limit: 9 })).length, 1);
   await resources.close();
 });
