@@ -5,7 +5,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { brotliDecompressSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
-import type { ResourceInfo, ContextInfo } from "../../../mod.ts";
+import type { ContextInfo, ResourceInfo } from "../../../mod.ts";
 
 /** What a release left, and what it told of that before it was killed. */
 export interface OlderData {
@@ -41,7 +41,10 @@ export function olderData(release: string): OlderData {
 }
 
 /** Puts the files where a server shall find them. */
-export async function unpack({ files }: Pick<OlderData, "files">, directory: string): Promise<void> {
+export async function unpack(
+  { files }: Pick<OlderData, "files">,
+  directory: string,
+): Promise<void> {
   for (const [name, bytes] of Object.entries(files)) {
     const path = join(directory, name);
     await mkdir(dirname(path), { recursive: true });
