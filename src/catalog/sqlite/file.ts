@@ -16,8 +16,8 @@ import type {
   ResourceRecord,
   UploadContext,
 } from "../../catalog.ts";
-import { StreamError, type TransferStatus } from "../../protocol.ts";
-import { type Key, lowerAscii, newestFirst } from "../matching.ts";
+import { lowerAscii, StreamError, type TransferStatus } from "../../protocol.ts";
+import { type Key, newestFirst } from "../matching.ts";
 import { Patience } from "./patience.ts";
 import { pageQuestion, type Question } from "./queries.ts";
 import { contextFromRow, fromRow, keyOf, type Row } from "./rows.ts";

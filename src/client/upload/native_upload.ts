@@ -82,6 +82,11 @@ export class StepServerError extends StreamError {
   }
 }
 
+/** The server gives every upload an id of its own choice: whoever waits for the one that was wished for waits in vain. */
+export function noWishes(base: string): StreamError {
+  return new StreamError("WRONG_VERSION", `the server at ${base} takes no id from its clients`);
+}
+
 /** One upload, over as many connections as it takes. */
 export class NativeUpload extends UploadShell implements PushedUpload {
   readonly #service: Service;
@@ -293,6 +298,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   async #agree(channel: Channel, answer: Answer): Promise<void> {
     const isReady = answer["@"] === "ReadyForUpload";
     if (isReady) {
+      this.#checkId(answer);
       this.#identify(answer.id ?? "", answer.secret ?? "", answer.reference.uri);
       this.#stepReference = answer.stepReference ?? null;
     }
@@ -308,6 +314,15 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       ? { name: "SENDING", channel, messageBytes: agreedMessageBytes(answer.messageBytes) }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
+  }
+
+  /** A server of before ids could be wished for leaves the wish out. */
+  #checkId({ id }: MessageOf<"ReadyForUpload">): void {
+    const wished = this.#request["@"] === "StartUpload" ? this.#request.id : undefined;
+    if (wished === undefined || id === wished) return;
+    const error = noWishes(this.#service.server);
+    void this.abort(error);
+    throw error;
   }
 
   #continueAt(byteOffset: number, limit: number): void {
