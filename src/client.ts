@@ -28,7 +28,7 @@ import {
 } from "./client/download.ts";
 import { noServer, request, requestJson } from "./client/connection/http.ts";
 import { StepUpload } from "./client/upload/step_upload.ts";
-import { NativeUpload, noWishes, StepServerError } from "./client/upload/native_upload.ts";
+import { NativeUpload, StepServerError, takesNoId } from "./client/upload/native_upload.ts";
 import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 import type { RetryOptions } from "./client/connection/retry.ts";
 import { Service } from "./client/connection/service.ts";
@@ -169,7 +169,7 @@ export async function push(
   } catch (error) {
     const { stepTransport } = options;
     if (!(error instanceof StepServerError) || stepTransport === undefined) throw error;
-    if (options.id !== undefined) throw noWishes(service.server);
+    if (options.id !== undefined) throw takesNoId(service.server);
     return await StepUpload.register(service.server, checked, options, stepTransport);
   }
 }

@@ -57,6 +57,13 @@ function counting(engine: Engine, fetched: (count: number) => void): Engine {
   return override(engine, { jsm: override(engine.jsm, { direct }) });
 }
 
+/** The clock of this process is behind until this is disposed of. */
+function clockBehind(ms: number): Disposable {
+  const { now } = Date;
+  Date.now = () => now() - ms;
+  return { [Symbol.dispose]: () => void (Date.now = now) };
+}
+
 test("a catalog is opened while a bucket has no leader for a moment, and one without a bucket says what makes it", async () => {
   await using place = await emptyPlace();
   const { engine: { jsm: { streams } } } = place;
@@ -358,6 +365,29 @@ test("a copy that an older program kept is made anew: it may have left something
   await kept.close();
 });
 
+test("a copy that missed what the engine has forgotten by now is made again, whatever the clock of its node says", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog();
+  const [gone, recent] = [record(), record()];
+  for (const each of [gone, recent]) await there.create(each);
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "copy.sqlite");
+  await (await NatsCatalog.open(place.engine, { path })).close();
+  await there.delete(gone.id);
+  for (const name of RECORD_BUCKETS) {
+    await place.engine.jsm.streams.purge(`KV_${name}`, { filter: `$KV.${name}.${gone.id}` });
+  }
+  // Eight days pass, and its clock is set back by as much.
+  const away = 8 * 24 * 3_600_000;
+  const copy = new DatabaseSync(path);
+  copy.exec(`UPDATE feeds SET at = at - ${away}`);
+  copy.close();
+  using _late = clockBehind(away);
+  const again = await NatsCatalog.open(place.engine, { path });
+  assertEquals((await again.list({ limit: 9 })).map(({ id }) => id), [recent.id]);
+  await again.close();
+});
+
 test("the time that one node keeps, another goes on from", async () => {
   await using place = await emptyPlace();
   const [here, there] = [await place.catalog(), await place.catalog()];
@@ -377,6 +407,10 @@ test("what passed since the time was kept is no more than the engine says, whate
   const { steadyMs, wallMs } = await catalog.lastTime();
   assertEquals(steadyMs, nowMs - 30 * day);
   assertLess(Date.now() - wallMs, 10_000);
+  // What was in doubt then still is.
+  const doubtMs = 2 * day;
+  await catalog.keepTime({ steadyMs: nowMs, wallMs: nowMs - doubtMs, doubtMs });
+  assertLess(Math.abs(Date.now() - (await catalog.lastTime()).wallMs - doubtMs), 10_000);
   const laterMs = nowMs + day;
   await catalog.keepTime({ steadyMs: laterMs, wallMs: laterMs });
   assertEquals((await catalog.lastTime()).wallMs, laterMs);

@@ -10,7 +10,7 @@ import { override } from "../helpers/storage.ts";
 
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 
-/** Listens as a server of before ids could be wished for, and most questions could be asked. */
+/** Listens as a server of before clients could choose ids, and ask most of what they ask. */
 function older(): Runtime {
   const frames = framesRuntime();
   return override(frames, {
@@ -25,7 +25,8 @@ function older(): Runtime {
         ...upgrade,
         open(connection) {
           const session = upgrade.open(connection);
-          const text = (message: string) => session.text(message.replace(/,"id":"[^"]+"/, ""));
+          const text = (message: string) =>
+            session.text(message.replace(/,"(id|secret)":"[^"]+"/g, ""));
           return override(session, { text });
         },
       }),

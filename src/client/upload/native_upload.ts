@@ -14,6 +14,8 @@ import {
   LIMITS,
   type Message,
   type MessageOf,
+  newSecret,
+  newUuid,
   type Outcome,
   type ResourceMetadata,
   type ResourceStatus,
@@ -82,8 +84,8 @@ export class StepServerError extends StreamError {
   }
 }
 
-/** The server gives every upload an id of its own choice: whoever waits for the one that was wished for waits in vain. */
-export function noWishes(base: string): StreamError {
+/** The server gives every upload an id of its own: whoever waits for the one that was asked for waits in vain. */
+export function takesNoId(base: string): StreamError {
   return new StreamError("WRONG_VERSION", `the server at ${base} takes no id from its clients`);
 }
 
@@ -94,7 +96,9 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #state: State = { name: "AGREEING", channel: null };
   /** The first message of the next connection. */
   #request: Message;
-  /** Requests to resume that were sent and not answered: a server may do later what they ask for. */
+  /** Whether the id was chosen here, so that another one would do. */
+  #hasAnyId = false;
+  /** First messages that were sent and not answered: a server may do later what they ask for. */
   #unanswered = 0;
   #resumeToken = "";
   #reference = "";
@@ -139,9 +143,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     options: PushOptions,
   ): Promise<NativeUpload> {
     const digests = [...options.digests ?? DIGESTS];
-    const { id } = options;
-    const request: Message = { "@": "StartUpload", metadata, digests, id };
+    // Who gets no answer asks again for the same upload.
+    const chosen = { id: options.id ?? newUuid(), secret: newSecret() };
+    const request: Message = { "@": "StartUpload", metadata, digests, ...chosen };
     const upload = new NativeUpload(service, request, options);
+    upload.#hasAnyId = options.id === undefined;
     await upload.#begin(options.signal);
     return upload;
   }
@@ -282,9 +288,9 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         if (!channel.native) throw new StepServerError(this.#service.server);
         this.#state = { name: "AGREEING", channel };
         channel.send(isRough ? this.#request : { ...this.#request, ...WISHED });
-        if (this.#request["@"] === "ResumeUpload") this.#unanswered++;
+        this.#unanswered++;
         const answered = await answer.promise;
-        if (this.#request["@"] === "ResumeUpload") this.#unanswered--;
+        this.#unanswered--;
         await this.#agree(channel, answered);
       },
     };
@@ -316,11 +322,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     this.#pump();
   }
 
-  /** A server of before ids could be wished for leaves the wish out. */
+  /** An older server leaves the id out that was asked for, and gives one of its own. */
   #checkId({ id }: MessageOf<"ReadyForUpload">): void {
-    const wished = this.#request["@"] === "StartUpload" ? this.#request.id : undefined;
-    if (wished === undefined || id === wished) return;
-    const error = noWishes(this.#service.server);
+    const request = this.#request;
+    if (request["@"] !== "StartUpload" || this.#hasAnyId || id === request.id) return;
+    const error = takesNoId(this.#service.server);
     void this.abort(error);
     throw error;
   }
@@ -395,11 +401,19 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     this.succeed({ ...sent, numberOfLines: acknowledged.numberOflines ?? null });
   }
 
-  /** What fences this connection may be an earlier one of ours that a server only now gets to; each can do so once. */
+  /** What stands in the way may be an earlier attempt of ours, which a server got to only now; each can be so once. */
   #meaning(reason: StreamError): StreamError {
-    if (reason.code !== "FENCED" || this.#unanswered === 0) return reason;
-    this.#unanswered--;
-    return new StreamError("INTERRUPTED", "an earlier attempt to go on came later than this one");
+    const { code } = reason;
+    if (code === "FENCED" && this.#unanswered > 0) this.#unanswered--;
+    else if (code === "CONFLICT" && this.#unanswered > 1 && this.#hasAnyId) this.#beginAnew();
+    else return reason;
+    return new StreamError("INTERRUPTED", "an earlier attempt stood in the way of this one");
+  }
+
+  /** A server may have made the log of an earlier attempt and not the record, or know of no chosen secrets. */
+  #beginAnew(): void {
+    this.#unanswered = 0;
+    this.#request = { ...this.#request, id: newUuid(), secret: newSecret() } as Message;
   }
 
   #lost(reason: StreamError): void {
