@@ -75,20 +75,25 @@ export async function getLines(
   else query.set("time", String(timeMs));
   if (times || timeMs !== undefined) query.set("times", "true");
   if (byteOffset > 0) query.set("offset", String(byteOffset));
-  const { headers, text } = await request(recipient, `${path}/lines?${query}`, {
+  const asking = {
     accept: "application/json",
     timeoutMs: ANSWER_TIMEOUT_MS,
     cancel: options.signal,
-  });
-  const { server } = recipient.service;
-  const window = parseJson<LinesWindow>(text, server);
+  };
+  const window = await request(
+    recipient,
+    `${path}/lines?${query}`,
+    asking,
+    ({ headers, text }, server) => ({
+      ...parseJson<LinesWindow>(text, server),
+      numberOfLines: Number(headers.get("stream-number-of-lines")),
+      transferStatus: headers.get("stream-transfer-status") as TransferStatus,
+    }),
+  );
   // A server of before lines had times leaves the question out, and begins with the first line.
   if (timeMs !== undefined && window.times === undefined) {
+    const { server } = recipient.service;
     throw new StreamError("WRONG_VERSION", `the server at ${server} knows no times of lines`);
   }
-  return {
-    ...window,
-    numberOfLines: Number(headers.get("stream-number-of-lines")),
-    transferStatus: headers.get("stream-transfer-status") as TransferStatus,
-  };
+  return window;
 }
