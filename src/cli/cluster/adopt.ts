@@ -151,7 +151,8 @@ async function asLeft(record: ResourceRecord, from: Source): Promise<ResourceRec
   const { intent } = record;
   const path = logPath(from.directory, record.id);
   const bytes = await stat(path).then(({ size }) => size, () => record.size);
-  const isTorn = intent && bytes > intent.byteOffset && bytes < intent.byteOffset + intent.byteCount;
+  const isTorn = intent && bytes > intent.byteOffset &&
+    bytes < intent.byteOffset + intent.byteCount;
   const size = isTorn ? intent.byteOffset : bytes;
   const { running, doubtfulFrom } = await restoreDigest(from.storage, { ...record, size });
   const digestState = {
