@@ -226,6 +226,8 @@ test("requirement 17: when a line arrived, in several ways; going to a time, and
   await viewer.until(`document.querySelector(".time")?.textContent.endsWith("Z")`);
   await viewer.press("t");
   await viewer.until(`document.querySelector(".time")?.textContent.endsWith(" ago")`);
+  const ago = await viewer.text(".time");
+  await viewer.until(`document.querySelector(".time").textContent !== ${JSON.stringify(ago)}`);
   await viewer.press("t");
   await viewer.until(`document.querySelector(".time")?.textContent.startsWith("+0:00:0")`);
   await viewer.press("t");

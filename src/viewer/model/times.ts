@@ -91,5 +91,6 @@ export function timeIn(text: string, startMs: number): number | null {
 /** The time that a fragment names; null for none. */
 export function timeInFragment(fragment: string): number | null {
   const [, text] = /^#T(.+)$/.exec(fragment) ?? [];
-  return text === undefined ? null : timeIn(decodeURIComponent(text), 0);
+  // Some programs escape the colons.
+  return text === undefined ? null : timeIn(text.replace(/%3A/gi, ":"), 0);
 }

@@ -14,11 +14,14 @@ import { bytesText } from "./row.ts";
 import { timeIn } from "../model/times.ts";
 import { SearchBar } from "./search_bar.tsx";
 import { Announcer } from "./announcer.tsx";
+import { type Fragment, ownFragment } from "./place.ts";
 
 /** Shows one log. */
-export function LogPane({ log, id, active = true, children }: {
+export function LogPane({ log, id, fragment = ownFragment, active = true, children }: {
   log: Log;
   id: string;
+  /** Names lines of it in the address. */
+  fragment?: Fragment;
   /** Whether keys are for this one. */
   active?: boolean;
   children?: preact.ComponentChildren;
@@ -31,7 +34,7 @@ export function LogPane({ log, id, active = true, children }: {
   const [help, setHelp] = useState(false);
   const [asking, setAsking] = useState(false);
   const [notice, setNotice] = useState("");
-  const view = useMemo(() => new LogView(log, redraw), [log]);
+  const view = useMemo(() => new LogView(log, id, fragment, redraw), [log]);
   useEffect(() => {
     frame.current!.prepend(view.element, view.marks);
     view.refresh(themeNow());
@@ -51,6 +54,7 @@ export function LogPane({ log, id, active = true, children }: {
     settings.set(changed);
     refresh();
   };
+  const isSearchable = log.source.find !== null;
   const openSearch = () => {
     setSearching(true);
     queueMicrotask(() => requestAnimationFrame(() => input.current?.select()));
@@ -78,6 +82,11 @@ export function LogPane({ log, id, active = true, children }: {
     goTo(line);
   };
   useFirstHit(log, view, searching);
+  useEffect(() => {
+    if (settings.all.times !== "ago") return;
+    const timer = setInterval(() => view.schedule(), 1000);
+    return () => clearInterval(timer);
+  }, [view, settings.all.times]);
   const { all } = settings;
   const state = view.state;
 
@@ -86,7 +95,7 @@ export function LogPane({ log, id, active = true, children }: {
     const keyed = keysOf({
       view,
       searchInput: () => input.current,
-      openSearch,
+      openSearch: isSearchable ? openSearch : null,
       closeSearch,
       searching: () => searching,
       nextHit: actions.next,
@@ -117,15 +126,19 @@ export function LogPane({ log, id, active = true, children }: {
           {children}
           <Status log={log} />
           <div class="actions">
-            <Tool
-              label="Search"
-              keys="/"
-              pressed={searching}
-              onClick={searching ? closeSearch : openSearch}
-            >
-              Search
-            </Tool>
-            <Errors log={log} errors={errors} />
+            {isSearchable && (
+              <>
+                <Tool
+                  label="Search"
+                  keys="/"
+                  pressed={searching}
+                  onClick={searching ? closeSearch : openSearch}
+                >
+                  Search
+                </Tool>
+                <Errors log={log} errors={errors} />
+              </>
+            )}
             <Options>
               {log.outline.groups.length > 0 && (
                 <>
@@ -193,7 +206,7 @@ export function LogPane({ log, id, active = true, children }: {
           }}
           goToTime={(timeMs) => {
             setAsking(false);
-            history.replaceState(history.state, "", `#T${new Date(timeMs).toISOString()}`);
+            fragment.set(`#T${new Date(timeMs).toISOString()}`);
             void view.goToTime(timeMs);
             view.element.focus();
           }}
@@ -289,19 +302,20 @@ function Status({ log }: { log: Log }) {
   const { status, link } = log;
   useSeconds(link.state === "lost");
   if (status === null) return <span class="state">{log.problem === null ? "opening" : ""}</span>;
-  const lines = status.numberOfLines === null ? "" : `${numbered(status.numberOfLines, "line")}, `;
+  const { unit } = log.source;
+  const lines = status.numberOfLines === null ? "" : `${numbered(status.numberOfLines, unit)}, `;
   const seconds = link.state === "lost"
     ? Math.max(0, Math.ceil((link.retryAtMs - Date.now()) / 1000))
     : 0;
   return (
     <>
-      {link.state === "lost"
+      {unit === "line" && (link.state === "lost"
         ? (
-          <span class="state lost" role="status" title={link.reason}>
+          <span class="state lost" title={link.reason}>
             connection lost, again in {seconds} s
           </span>
         )
-        : <State status={status.transferStatus} />}
+        : <State status={status.transferStatus} />)}
       <span class="size">{lines}{bytesText(status.currentSize)}</span>
     </>
   );
