@@ -61,6 +61,13 @@ export class PlayedSource implements LogSource {
     this.tell({}, [startOffset, text]);
   }
 
+  /** Tells that it is complete: its last line needs no line break. */
+  complete(): void {
+    const rest = /[^\n]$/.test(this.content) ? 1 : 0;
+    const numberOfLines = this.content.split("\n").length - 1 + rest;
+    this.tell({ transferStatus: "COMPLETED", numberOfLines });
+  }
+
   #ask(what: string): void {
     this.asked.push(what);
     if (this.failure !== null) throw this.failure;

@@ -1,6 +1,8 @@
 /** One log as the viewer's model knows it: what it shows when servers break down, ids are used again, lines write over others. */
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { assertEquals } from "@std/assert";
+import fc from "fast-check";
 import { StreamError } from "../../mod.ts";
 import { PlayedLog, PlayedSource } from "../helpers/played_log.ts";
 
@@ -61,6 +63,36 @@ test("lines that come in pieces write over earlier ones as if they had come at o
   // Whatever makes all rows anew.
   played.log.redraw();
   assertEquals(played.rows, shown);
+});
+
+test("a line that is not ended stays whole when times were shown meanwhile", async () => {
+  const source = new PlayedSource("a\n10 %");
+  using played = new PlayedLog(source);
+  await played.open(0, 1);
+  const show = (times: "utc" | "off") => {
+    played.log.settings.set({ times });
+    played.log.redraw();
+  };
+  show("utc");
+  source.append(" 20 %");
+  const { status } = source;
+  await played.until("a status", (log) => log.status === status);
+  show("off");
+  source.append(" 30 %");
+  await played.until("the rest", (log) => log.row(1)?.row.text.endsWith("30 %") ?? false);
+  assertEquals(played.rows[1], [1, "10 % 20 % 30 %"]);
+  assertEquals(played.log.openEnd(1), "whole");
+});
+
+test("of a line that is not ended and longer than what is kept it is said that it is cut", async () => {
+  for (const tellsText of [true, false]) {
+    const source = new PlayedSource(`a\n${"x".repeat(20_000)}`);
+    source.tellsText = tellsText;
+    using played = new PlayedLog(source);
+    await played.open(0, 1);
+    await played.until("the end", ({ places }) => places === 2);
+    assertEquals(played.log.openEnd(1), "cut");
+  }
 });
 
 test("a row that a later line changed stays changed when rows are made anew", async () => {
@@ -194,3 +226,46 @@ test("a search for errors that failed does not say that there are none", async (
   await played.until("an error", ({ outliner }) => outliner.error !== null);
   assertEquals(played.log.outlined, false);
 });
+
+test("whoever watched a log grow sees what is seen by whoever opens it then", async () => {
+  const part = fc.constantFrom(
+    ...["a", "bc ", "\n", "\n", "\n", "\r\n", "\r", "\b", "x".repeat(50), "x".repeat(5000)],
+    ...["::group::G\n", "::endgroup::\n", "error\n", bar(300)],
+    ...["[31m", "[0m", "[1A", "[2A", "[1B", "[K", "[2K", "[5C"].map((sequence) => ESC + sequence),
+  );
+  const parts = fc.array(part, { maxLength: 60 }), cuts = fc.array(fc.nat(2000), { maxLength: 8 });
+  await fc.assert(
+    fc.asyncProperty(parts, cuts, fc.boolean(), async (parts, cuts, hasEnded) => {
+      const content = parts.join("");
+      const edges = [...cuts.map((cut) => cut % (content.length + 1)), content.length]
+        .sort((a, b) => a - b);
+      const source = new PlayedSource(content.slice(0, edges[0]));
+      using watched = new PlayedLog(source);
+      await watched.open(0, 0);
+      for (const [at, edge] of edges.slice(1).entries()) {
+        source.append(content.slice(edges[at], edge));
+        await turn();
+      }
+      if (hasEnded) source.complete();
+      const { status } = source;
+      await watched.until("the end", (log) => log.status === status);
+      using opened = new PlayedLog(new PlayedSource(content, status));
+      await opened.open(0, 0);
+      const [one, other] = await Promise.all([watched, opened].map((played) => whole(played)));
+      assertEquals(one, other);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+/** All rows of a log, with their styles. */
+async function whole(played: PlayedLog): Promise<unknown[]> {
+  const { log } = played;
+  await played.read(0, log.lines);
+  log.findOutline();
+  log.outliner.grow(log.lines);
+  await played.until("groups", ({ outliner }) => outliner.searched >= log.lines);
+  await turn();
+  log.redraw();
+  return played.rows.map(([line, text]) => [line, text, log.row(line)!.row.spans]);
+}

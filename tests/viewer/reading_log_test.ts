@@ -245,6 +245,17 @@ test("requirement 17: when a line arrived, in several ways; going to a time, and
   await linked.untilLine(301, "late 1");
 });
 
+test("what is neither a line nor a time leads nowhere, and says so", async () => {
+  await using viewer = await show(many);
+  await viewer.press(":");
+  await viewer.page.fill(".goto input", "12:3 pm");
+  await viewer.press("Enter");
+  await viewer.until(`document.querySelector(".goto input").validationMessage.includes("neither")`);
+  await viewer.page.fill(".goto input", "50,000");
+  await viewer.press("Enter");
+  await viewer.untilLine(50_000, "line 50000");
+});
+
 test("requirement 18: only hits, with lines around them, and back to the same line", async () => {
   await using viewer = await show(many);
   await viewer.search("NEEDLE");

@@ -66,7 +66,7 @@ export class Log {
   readonly #overwriting = new Overwriting();
   /** The last line whose end is known, and that end. */
   #end = { line: 0, offset: 0 };
-  #tail: { line: number; text: string } | null = null;
+  #tail: { line: number; isWhole: boolean } | null = null;
   #readingTail = false;
   /** Whether it comes with each status, and need not be read. */
   #tailComes = false;
@@ -120,9 +120,10 @@ export class Log {
     return this.lines + (this.#tail === null ? 0 : 1);
   }
 
-  /** Tells whether a line is not ended yet. */
-  isOpenEnd(line: number): boolean {
-    return this.#tail !== null && line === this.lines;
+  /** Whether a line is not ended yet, and then, whether all is shown that is there of it. */
+  openEnd(line: number): "whole" | "cut" | null {
+    if (this.#tail === null || line !== this.lines) return null;
+    return this.#tail.isWhole ? "whole" : "cut";
   }
 
   /** Hears of every change; returns its end. */
@@ -231,14 +232,15 @@ export class Log {
   #append(status: ResourceStatus): void {
     const appended = this.#appended;
     this.#appended = null;
-    if (appended === null || status.numberOfLines === null || this.#hasTimes) return;
+    if (appended === null || status.numberOfLines === null) return;
     // Its lines are counted from the end of the log: of another status they would be others.
     const missing = status.currentSize - appended.endOffset;
     if (missing < 0 || missing >= MAX_CHARACTER_BYTES) return;
     this.#tailComes = true;
-    const { first, lines, rest } = this.#live.take(appended, status);
+    const { first, lines, rest, isRestWhole } = this.#live.take(appended, status);
+    if (this.#hasTimes) return;
     if (lines.length > 0) this.#styles.keep(first);
-    this.#setTail(rest === "" ? null : rest);
+    this.#setTail(rest === "" ? null : rest, isRestWhole);
     this.cache.putLines(first, lines);
     if (this.#rows.size > MAX_ROWS) this.#clearRows();
     for (let line = first; line < first + lines.length; line++) this.#rows.delete(line);
@@ -315,7 +317,7 @@ export class Log {
     try {
       const text = await this.#read(status.currentSize, this.#stop.signal, offset);
       if (line === this.lines && (!this.#tailComes || this.#hasTimes)) {
-        this.#setTail(text);
+        this.#setTail(text, status.currentSize - offset <= TAIL_CHARS);
         if (this.#overwriting.reaches(line)) this.#overwrite(line);
         this.#remap();
         this.changed();
@@ -330,13 +332,13 @@ export class Log {
   }
 
   /** Keeps the line that is not ended yet, as long as it is not. */
-  #setTail(text: string | null): void {
+  #setTail(text: string | null, isWhole = true): void {
     const before = this.#tail;
     if (before !== null) {
       this.cache.drop(before.line);
       this.#rows.delete(before.line);
     }
-    this.#tail = text === null ? null : { line: this.lines, text };
+    this.#tail = text === null ? null : { line: this.lines, isWhole };
     if (text !== null) this.cache.put(this.lines, { text, longBytes: null });
     this.#rows.delete(this.lines);
   }

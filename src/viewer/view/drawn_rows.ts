@@ -143,7 +143,14 @@ export class DrawnRows {
       const count = lost.count.toLocaleString("en");
       return `⚠ behind this line ${count} lines were lost when the server broke down; what follows came after that`;
     }
-    return this.#log.isOpenEnd(line) ? "⏎ not ended yet" : null;
+    switch (this.#log.openEnd(line)) {
+      case "whole":
+        return "⏎ not ended yet";
+      case "cut":
+        return "⏎ not ended yet; only its end is shown";
+      default:
+        return null;
+    }
   }
 
   #classesOf(line: number, depth: number | null): string {

@@ -346,10 +346,13 @@ function GoTo(
   const submit = (event: Event) => {
     event.preventDefault();
     const { value } = input.current!;
-    const timeMs = timeIn(value, Date.parse(info?.createdAt ?? ""));
+    const endMs = log.live ? Date.now() : Date.parse(info?.updatedAt ?? "");
+    const timeMs = timeIn(value, Date.parse(info?.createdAt ?? ""), endMs);
     if (timeMs !== null) return goToTime(timeMs);
-    const line = Number(value.replace(/[^\d]/g, ""));
-    if (line >= 1) go(Math.min(line, lines) - 1);
+    const line = /^[\d\s.,'_]+$/.test(value) ? Number(value.replace(/\D/g, "")) : 0;
+    if (line >= 1) return go(Math.max(0, Math.min(line, lines) - 1));
+    input.current!.setCustomValidity("This is neither a line nor a time.");
+    input.current!.reportValidity();
   };
   return (
     <form class="goto" onSubmit={submit}>
@@ -359,6 +362,7 @@ function GoTo(
           ref={input}
           placeholder="120 or 14:05:30"
           autocomplete="off"
+          onInput={(event) => event.currentTarget.setCustomValidity("")}
           onKeyDown={(event) => event.key === "Escape" && close()}
         />
       </label>{" "}

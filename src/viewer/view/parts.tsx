@@ -17,7 +17,8 @@ import { contentAddress, server, setToken, token } from "./place.ts";
 /** How long a link to the content holds that a click makes, in s. */
 const LINK_S = 300;
 
-const STATES: Record<TransferStatus, string> = {
+/** What people call the states of a transfer. */
+export const STATES: Record<TransferStatus, string> = {
   INITIATED: "waiting",
   IN_PROGRESS: "running",
   COMPLETED: "completed",
