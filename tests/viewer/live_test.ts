@@ -128,6 +128,23 @@ test("requirement 6: a server that is killed and comes back: no line twice, none
   assert((await viewer.text(".size")).startsWith("600 lines"));
 });
 
+test("requirement 4: a hit that comes in later is counted, and does not move the view", async () => {
+  const upload = await Upload.begin(server.url);
+  await upload.write(numbered(1, 500));
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  await viewer.untilLine(500, "line 500");
+  await viewer.press("Home");
+  await viewer.untilTop((line) => line === 1);
+  await viewer.search("panic");
+  await viewer.until(`document.querySelector(".count").textContent === "0 found"`);
+  await upload.write(`${numbered(501, 600)}panic\n`);
+  await viewer.until(`document.querySelector(".count").textContent === "1 found"`);
+  assertEquals((await viewer.visibleLines())[0], 1);
+  await viewer.press("Enter");
+  await viewer.untilLine(601, "panic");
+  await upload.complete();
+});
+
 test("requirement 14: a progress bar moves while its line is not ended yet", async () => {
   const upload = await Upload.begin(server.url);
   await upload.write("start\n10 %");

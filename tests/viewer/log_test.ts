@@ -254,7 +254,7 @@ test("whoever watched a log grow sees what is seen by whoever opens it then", as
       const [one, other] = await Promise.all([watched, opened].map((played) => whole(played)));
       assertEquals(one, other);
     }),
-    { numRuns: 50 },
+    { numRuns: 40 },
   );
 });
 

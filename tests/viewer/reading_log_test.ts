@@ -60,6 +60,10 @@ test("requirement 1: search covers the whole log, with count, next and previous;
   await viewer.press("Shift+Enter");
   await viewer.untilLine(50_000, "NEEDLE");
   await viewer.picture("search");
+  // The next one is the next from where somebody went.
+  await viewer.page.locator(".log").focus();
+  await viewer.press("Home", "n");
+  await viewer.untilLine(77, "NEEDLE");
   // Case counts, if asked for; expressions are those of the server.
   await viewer.page.click(`button[aria-label="Match case"]`);
   await viewer.until(`document.querySelector(".count").textContent === "0 found"`);

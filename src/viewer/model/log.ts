@@ -318,7 +318,6 @@ export class Log {
       const text = await this.#read(status.currentSize, this.#stop.signal, offset);
       if (line === this.lines && (!this.#tailComes || this.#hasTimes)) {
         this.#setTail(text, status.currentSize - offset <= TAIL_CHARS);
-        if (this.#overwriting.reaches(line)) this.#overwrite(line);
         this.#remap();
         this.changed();
       }
@@ -337,10 +336,12 @@ export class Log {
     if (before !== null) {
       this.cache.drop(before.line);
       this.#rows.delete(before.line);
+      if (this.#overwriting.reaches(before.line)) this.#overwriting.undo(before.line);
     }
     this.#tail = text === null ? null : { line: this.lines, isWhole };
     if (text !== null) this.cache.put(this.lines, { text, longBytes: null });
     this.#rows.delete(this.lines);
+    if (this.#overwriting.reaches(this.lines)) this.#overwrite(this.lines);
   }
 
   /** Looks for groups and errors, by itself where that is cheap. */

@@ -39,8 +39,17 @@ export class Overwriting {
 
   /** Lines from one on are gone. */
   forget(from: number): void {
-    this.#hidden = united(this.#hidden.map(([start, end]) => [start, Math.min(end, from)]));
+    this.#show(from);
     if (this.#last >= from) this.#last = -Infinity;
+  }
+
+  /** A line is not what it was: what it wrote over stands there again. */
+  undo(line: number): void {
+    this.#show(line - AREA_LINES);
+  }
+
+  #show(from: number): void {
+    this.#hidden = united(this.#hidden.map(([start, end]) => [start, Math.min(end, from)]));
   }
 
   /** Shows lines as they are. */

@@ -291,7 +291,11 @@ function useFirstHit(log: Log, view: LogView, searching: boolean): void {
     }
     const hit = log.search.after(start.current - 1) ??
       (log.search.running ? undefined : log.search.hits[0]);
-    if (hit === undefined || hit === null) return;
+    if (hit === undefined || hit === null) {
+      // What comes in later must not move the view.
+      if (!log.search.running) gone.current = query;
+      return;
+    }
     gone.current = query;
     view.goToLine(hit, true);
   });

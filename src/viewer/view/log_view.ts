@@ -167,6 +167,7 @@ export class LogView {
 
   /** Shows the first line. */
   goToStart(): void {
+    this.#current = null;
     this.#setAnchor(this.#log.map.lineAt(0), 0);
     this.#stop();
     this.#jump();
@@ -174,6 +175,7 @@ export class LogView {
 
   /** Shows the last line, and follows what comes. */
   goToEnd(): void {
+    this.#current = null;
     this.#stick = true;
     this.#jump();
   }
@@ -182,7 +184,7 @@ export class LogView {
   goToLine(line: number, current = false): void {
     this.#log.reveal(line);
     this.#stop();
-    if (current) this.#current = line;
+    this.#current = current ? line : null;
     const above = Math.floor(this.#viewPx / 3 / this.#rowPx) * this.#rowPx;
     this.#setAnchor(Math.min(line, Math.max(0, this.#log.lines - 1)), -above);
     this.#jump();
