@@ -170,6 +170,8 @@ export interface CatalogTime {
   steadyMs: number;
   /** What the machine's clock said then, in ms since 1970. */
   wallMs: number;
+  /** Time that both leave out, as it may not have passed, in ms; 0 by default. */
+  doubtMs?: number;
 }
 
 /** A change of a record: it was made (`was` is null), changed, or deleted (`is` is null). */

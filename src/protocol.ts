@@ -19,7 +19,17 @@ export {
   StreamError,
   toStreamError,
 } from "./protocol/errors.ts";
-export { checkContextId, foldResourceId, isResourceId, isUuid } from "./protocol/ids.ts";
+export {
+  checkContextId,
+  checkSecret,
+  foldResourceId,
+  isResourceId,
+  isUuid,
+  newSecret,
+  newUuid,
+  toHex,
+  toUuid,
+} from "./protocol/ids.ts";
 export { agreedMessageBytes, LIMITS } from "./protocol/limits.ts";
 export {
   checkMessage,

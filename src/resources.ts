@@ -36,7 +36,12 @@ import { Admission } from "./resources/writing/admission.ts";
 import { type CompletedUpload, Handover, type OwnedUpload } from "./resources/writing/handover.ts";
 import { Lease, type NodeOptions } from "./resources/writing/lease.ts";
 import { Recovery } from "./resources/writing/recovery.ts";
-import { Registrar, type Registration, unknownContext } from "./resources/writing/registration.ts";
+import {
+  AlreadyBegun,
+  Registrar,
+  type Registration,
+  unknownContext,
+} from "./resources/writing/registration.ts";
 import {
   lineBreaksOf,
   linesOf,
@@ -50,7 +55,7 @@ import {
 } from "./resources/writing/server_upload.ts";
 import { type UploadOptions, Uploads } from "./resources/writing/uploads.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
-import { type RetentionOptions, sweep } from "./resources/retention.ts";
+import { type RetentionOptions, sweep, type Swept } from "./resources/retention.ts";
 import type { DeleteOptions, ServerResources } from "./resources/server_resources.ts";
 import { SteadyClock } from "./resources/steady_clock.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
@@ -97,7 +102,8 @@ export {
   type OwnedUpload,
 } from "./resources/writing/handover.ts";
 export type { NodeOptions } from "./resources/writing/lease.ts";
-export type { Registration } from "./resources/writing/registration.ts";
+export { AlreadyBegun, type Registration } from "./resources/writing/registration.ts";
+export { restoreDigest } from "./resources/writing/restore.ts";
 export type {
   ServerUpload,
   ServerUploadOptions,
@@ -176,7 +182,10 @@ export class Resources implements ServerResources {
       { catalog, storage, meter },
       options.maxFollowers,
     );
-    const usage = this.#usage = new Usage(options, storage, (bytes) => this.#sweep(bytes));
+    const usage = this.#usage = new Usage(options, storage, async (bytes) => {
+      const { deleted, gone } = await this.#sweep(bytes);
+      return deleted + gone > 0;
+    });
     const quota = this.#quota = new Quota(options, contexts);
     const lease = new Lease(options, this.resumeWindowMs);
     const health = this.#health;
@@ -250,6 +259,7 @@ export class Resources implements ServerResources {
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#health.stored(error);
+      if (error instanceof AlreadyBegun) throw error;
       this.#events.emit({ type: "refused", id, contextId, metadata, error });
       throw error;
     }
@@ -402,8 +412,8 @@ export class Resources implements ServerResources {
    * Deletes what need not be kept any more; after `recover` that happens from time to time.
    * @returns How many resources that was.
    */
-  sweep(): Promise<number> {
-    return this.#sweep(0);
+  async sweep(): Promise<number> {
+    return (await this.#sweep(0)).deleted;
   }
 
   /** Why no upload should be sent here now; nothing when all is well. */
@@ -483,7 +493,7 @@ export class Resources implements ServerResources {
   }
 
   /** Deletes what need not be kept, with room for so many more bytes. */
-  #sweep(bytes: number): Promise<number> {
+  #sweep(bytes: number): Promise<Swept> {
     const { retentionMs, maxTotalBytes = Infinity } = this.#options;
     return sweep(
       this,

@@ -35,7 +35,7 @@ import {
   encodeRecord,
 } from "./nats/encoding.ts";
 import { type Change, Feed } from "./nats/feed.ts";
-import { Projection } from "./nats/projection.ts";
+import { type Position, Projection } from "./nats/projection.ts";
 import { Watchers } from "./watchers.ts";
 
 /** A stalled engine is waited for so long, in ms; an election takes 4 to 9 s. */
@@ -76,7 +76,6 @@ export class NatsCatalog implements Catalog {
   readonly #settings: Bucket;
   readonly #projection: Projection;
   readonly #feeds = new Map<Bucket, Feed>();
-  readonly #lives: ReadonlyMap<Bucket, string>;
   readonly #watchers = new Watchers();
   /** Own changes that the copy has, and the feed has not brought yet, by their keys. */
   readonly #ahead = new Map<string, { bucket: Bucket; sequence: number }>();
@@ -95,19 +94,18 @@ export class NatsCatalog implements Catalog {
     records: readonly Bucket[],
     contexts: Bucket,
     settings: Bucket,
-    lives: ReadonlyMap<Bucket, string>,
+    ends: ReadonlyMap<Bucket, Position>,
     projection: Projection,
   ) {
     this.#records = records;
     this.#contexts = contexts;
     this.#settings = settings;
-    this.#lives = lives;
     this.#projection = projection;
     const positions = projection.positions();
-    for (const [bucket, life] of lives) {
-      const sequence = positions.get(bucket.name)?.sequence ?? 0;
+    for (const [bucket, end] of ends) {
+      const position = positions.get(bucket.name) ?? { ...end, sequence: 0 };
       const take = (changes: readonly Change[]) => this.#take(bucket, changes);
-      this.#feeds.set(bucket, new Feed(engine, bucket, { life, sequence }, take));
+      this.#feeds.set(bucket, new Feed(engine, bucket, position, take));
     }
     // What the disk refuses now is kept the next time.
     this.#keeper = setInterval(() => void this.#keep().catch(() => {}), KEEP_MS);
@@ -126,23 +124,21 @@ export class NatsCatalog implements Catalog {
     const records = RECORD_BUCKETS.map((name) => new Bucket(engine, name, waitMs));
     const contexts = new Bucket(engine, CONTEXT_BUCKET, waitMs);
     const settings = new Bucket(engine, SETTINGS_BUCKET, waitMs);
-    const lives = new Map<Bucket, string>();
-    const ends = new Map<string, { life: string; sequence: number }>();
+    const ends = new Map<Bucket, Position>();
     for (const bucket of [...records, contexts]) {
-      const { created, state } = await engine.streamInfo(bucket.stream);
-      lives.set(bucket, created);
-      ends.set(bucket.name, { life: created, sequence: state.last_seq });
+      const { created: life, state, ts } = await engine.streamInfo(bucket.stream);
+      ends.set(bucket, { life, sequence: state.last_seq, atMs: Date.parse(ts!) });
     }
     const projection = new Projection(
       path,
       (positions) =>
-        [...ends].every(([name, { life, sequence }]) => {
+        [...ends].every(([{ name }, { life, sequence, atMs }]) => {
           const known = positions.get(name);
           return known?.life === life && known.sequence <= sequence &&
-            Date.now() - known.atMs < OLDEST_COPY_MS;
+            Math.abs(atMs - known.atMs) < OLDEST_COPY_MS;
         }),
     );
-    const catalog = new NatsCatalog(engine, records, contexts, settings, lives, projection);
+    const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection);
     try {
       await engine.insist(waitMs, () => catalog.caughtUp());
       await catalog.#keep();
@@ -316,7 +312,8 @@ export class NatsCatalog implements Catalog {
     const time: CatalogTime = JSON.parse(new TextDecoder().decode(value));
     // The clock of the node that kept it may be another one: no more has passed than the engine says.
     const sinceMs = Math.max(0, await this.#settings.ageOf(TIME_KEY));
-    return { ...time, wallMs: Math.max(time.wallMs, nowMs - sinceMs) };
+    const { doubtMs = 0 } = time;
+    return { ...time, wallMs: Math.max(time.wallMs, nowMs - sinceMs - doubtMs) };
   }
 
   /** Keeps the time, for the node that starts next. */
@@ -397,7 +394,7 @@ export class NatsCatalog implements Catalog {
 
   /** The copy shows an own change, unless a feed brought it, or one after it. */
   #showOwn(bucket: Bucket, key: string, sequence: number, show: () => void): void {
-    if (sequence <= this.#feeds.get(bucket)!.sequence) return;
+    if (sequence <= this.#feeds.get(bucket)!.position.sequence) return;
     if (sequence <= (this.#ahead.get(key)?.sequence ?? 0)) return;
     try {
       show();
@@ -440,13 +437,10 @@ export class NatsCatalog implements Catalog {
   /** Keeps how far the copy is. */
   #keep(): Promise<void> {
     return this.#projection.file.write(() => {
-      for (const [bucket, { sequence }] of this.#feeds) {
-        const life = this.#lives.get(bucket)!;
-        this.#projection.keep(bucket.name, { life, sequence, atMs: Date.now() });
-      }
+      for (const [{ name }, { position }] of this.#feeds) this.#projection.keep(name, position);
       // What a feed passed over was changed again since.
       for (const [key, { bucket, sequence }] of this.#ahead) {
-        if (sequence <= this.#feeds.get(bucket)!.sequence) this.#ahead.delete(key);
+        if (sequence <= this.#feeds.get(bucket)!.position.sequence) this.#ahead.delete(key);
       }
     });
   }

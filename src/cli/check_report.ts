@@ -43,7 +43,7 @@ export class CheckReport implements Disposable {
   readonly #announcer: Announcer;
   readonly #catalog: Catalog;
   readonly #repairs: boolean;
-  readonly #progress = new Progress(() => `${this.#checked} resources checked`);
+  readonly #progress = new Progress(() => `${counted(this.#checked, "resource")} checked`);
   #checked = 0;
 
   /**
@@ -132,7 +132,7 @@ export class CheckReport implements Disposable {
     await flush();
     const [checked, problems] = [this.#checked, this.problems];
     if (hint !== undefined) await this.#announcer.hint(hint);
-    const text = `${checked} resources checked, ${problems} problems`;
+    const text = `${counted(checked, "resource")} checked, ${counted(problems, "problem")}`;
     await this.#announcer.tell({ checked, problems, unknown }, text);
     this.#announcer.done();
   }
@@ -141,4 +141,9 @@ export class CheckReport implements Disposable {
   [Symbol.dispose](): void {
     this.#progress[Symbol.dispose]();
   }
+}
+
+/** `1 problem`, `2 problems`. */
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }

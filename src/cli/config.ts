@@ -4,7 +4,6 @@
  */
 import { isUtf8 } from "node:buffer";
 import { existsSync, readFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parse, TomlError, type TomlTable } from "smol-toml";
@@ -22,6 +21,7 @@ import {
   UsageError,
 } from "./command.ts";
 import { reasonOf } from "../reasons.ts";
+import { userDirectory } from "./home.ts";
 import { printLine, visibleJson } from "./output/output.ts";
 
 /**
@@ -33,8 +33,8 @@ import { printLine, visibleJson } from "./output/output.ts";
 export function configReader(commands: readonly Command[]): ReadFile {
   return (command, path) => {
     const file = path ?? usualPath();
-    const document = load(file, path !== undefined);
-    if (document === null) return {};
+    const document = file === null ? null : load(file, path !== undefined);
+    if (file === null || document === null) return {};
     const shared = Object.entries(document).filter(([, value]) => !isTable(value));
     for (const [key] of shared) checkName(file, "", key, commands.flatMap(optionNames));
     for (const [section, values] of Object.entries(document)) {
@@ -70,7 +70,7 @@ export function configCommand(commands: readonly Command[], read: ReadFile): Com
         await printLine(visibleJson({ file, commands: Object.fromEntries(all) }));
         return EXIT.ok;
       }
-      await printLine(`file: ${file}`);
+      await printLine(`file: ${file ?? "none, as no home directory is known"}`);
       for (const command of shown) {
         await printLine(
           `\n[${command.name}]\n${describe(command, process.env, read(command, path))}`,
@@ -92,24 +92,25 @@ function setOf(command: Command, file: FileSettings): Record<string, Setting> {
  * @param environment Environment variables.
  */
 export function isConfigured(argv: readonly string[], environment: Environment): boolean {
-  return argv.some((word) => word.startsWith("--config")) || Boolean(environment.STREAM_CONFIG) ||
-    existsSync(usualPath());
+  if (argv.some((word) => word.startsWith("--config")) || environment.STREAM_CONFIG) return true;
+  const path = usualPath();
+  return path !== null && existsSync(path);
 }
 
-/** Never the working directory: a stranger's checkout must not say where a push goes. */
-function usualPath(): string {
-  const home = process.env.XDG_CONFIG_HOME || join(homedir(), ".config");
-  return join(home, "stream", "stream.toml");
+/** Never the working directory: a stranger's checkout must not say where a push goes. Null where there is no home. */
+function usualPath(): string | null {
+  const directory = userDirectory("XDG_CONFIG_HOME", ".config");
+  return directory === null ? null : join(directory, "stream.toml");
 }
 
-/** The document of a file; null when the usual one does not exist. */
+/** The document of a file; null when the usual one does not exist, or lies where this user cannot look. */
 function load(path: string, isWanted: boolean): TomlTable | null {
+  if (!isWanted && !existsSync(path)) return null;
   try {
     const bytes = readFileSync(path);
     if (!isUtf8(bytes)) throw new Error("it is not UTF-8");
     return parse(bytes.toString());
   } catch (error) {
-    if ((error as { code?: string }).code === "ENOENT" && !isWanted) return null;
     const isMalformed = error instanceof TomlError;
     const reason = isMalformed ? error.message.trim().split("\n")[0] : reasonOf(error);
     const place = isMalformed ? `, line ${error.line}` : "";

@@ -9,7 +9,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
-import { octal, rawArgument } from "../runtime/raw_words.ts";
+import { StreamError } from "../protocol.ts";
+import { octal, rawArgument, REPLACED } from "../runtime/raw_words.ts";
 
 /** A path that can be opened. */
 export interface ReachablePath extends AsyncDisposable {
@@ -25,10 +26,18 @@ const LINK =
  * A path by which the file can be opened that an argument of this process names.
  * @param path The argument as the runtime hands it over.
  * @returns The same path, or a link that is gone when this is disposed of.
+ * @throws {StreamError} SOURCE_FAILED for one that no argument names.
  */
 export async function reachable(path: string): Promise<ReachablePath> {
-  const raw = path.includes("\ufffd") && !existsSync(path) ? rawArgument(path) : undefined;
-  if (raw === undefined) return { path, [Symbol.asyncDispose]: () => Promise.resolve() };
+  if (!path.includes(REPLACED) || existsSync(path)) {
+    return { path, [Symbol.asyncDispose]: () => Promise.resolve() };
+  }
+  const raw = rawArgument(path);
+  if (raw === undefined) {
+    const message = `cannot read ${path}: there is no such file, or its name is not UTF-8; ` +
+      "such a one has to be an argument itself";
+    throw new StreamError("SOURCE_FAILED", message);
+  }
   const directory = await mkdtemp(join(tmpdir(), "stream-name-"));
   const link = join(directory, basename(path));
   await promisify(execFile)("sh", ["-c", LINK, "sh", link, octal(raw)]);

@@ -1,5 +1,5 @@
 /**
- * Ids of resources and of upload contexts (PROTOCOL.md 1 and 3.1).
+ * Ids of resources and of upload contexts, and the secrets of uploads (PROTOCOL.md 1, 3.1 and 3.5).
  * @module
  */
 import { StreamError } from "./errors.ts";
@@ -26,6 +26,7 @@ export function isResourceId(text: string): boolean {
   return RESOURCE_ID.test(text);
 }
 
+const UUID_BYTES = 16;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
@@ -43,6 +44,102 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  */
 export function isUuid(text: string): boolean {
   return UUID.test(text);
+}
+
+/**
+ * Makes an id for a new resource, also where a page has no `crypto.randomUUID` (without TLS).
+ *
+ * @returns A random UUID, version 4, in lower case (RFC 9562).
+ *
+ * @example
+ * ```ts
+ * import { isUuid, newUuid } from "@stream/live/protocol";
+ *
+ * console.log(isUuid(newUuid())); // true
+ * ```
+ */
+export function newUuid(): string {
+  return toUuid(crypto.getRandomValues(new Uint8Array(UUID_BYTES)), 4);
+}
+
+/**
+ * Makes a UUID of bytes (RFC 9562).
+ *
+ * @param bytes 16 bytes or more, of which version and variant take six bits.
+ * @param version Version of the UUID, 1 to 15: 4 for random bytes, 8 for bytes of any other meaning.
+ * @returns The UUID, in lower case.
+ *
+ * @example
+ * ```ts
+ * import { toUuid } from "@stream/live/protocol";
+ *
+ * console.log(toUuid(new Uint8Array(16), 8)); // 00000000-0000-8000-8000-000000000000
+ * ```
+ */
+export function toUuid(bytes: Uint8Array, version: number): string {
+  const own = bytes.slice(0, UUID_BYTES);
+  own[6] = own[6] & 0x0f | version << 4;
+  own[8] = own[8] & 0x3f | 0x80;
+  return toHex(own).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+/**
+ * Writes bytes in hexadecimal.
+ *
+ * @param bytes The bytes.
+ * @returns Two digits a byte, in lower case.
+ *
+ * @example
+ * ```ts
+ * import { toHex } from "@stream/live/protocol";
+ *
+ * console.log(toHex(new Uint8Array([10, 255]))); // 0aff
+ * ```
+ */
+export function toHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+const SECRET = /^[A-Za-z0-9_-]{32,128}$/;
+const SECRET_BYTES = 32;
+
+/**
+ * Checks the secret that an uploader chose with an id: who knows it owns the upload (PROTOCOL.md 3.1 and 3.5).
+ *
+ * @param secret The secret, as a client gave it.
+ * @param id The id that was chosen, if one was.
+ * @throws {StreamError} BAD_REQUEST when it may be guessed or does not fit into addresses, or there is no id.
+ *
+ * @example
+ * ```ts
+ * import { checkSecret, newSecret, newUuid } from "@stream/live/protocol";
+ *
+ * checkSecret(newSecret(), newUuid());
+ * ```
+ */
+export function checkSecret(secret: string, id: string | undefined): void {
+  if (!SECRET.test(secret)) {
+    throw new StreamError("BAD_REQUEST", "a secret has 32 to 128 letters, digits, - and _");
+  }
+  if (id === undefined) {
+    throw new StreamError("BAD_REQUEST", "who chooses the secret chooses the id, too");
+  }
+}
+
+/**
+ * Makes the secret of an upload.
+ *
+ * @returns 256 random bits in hexadecimal.
+ *
+ * @example
+ * ```ts
+ * import { newSecret } from "@stream/live/protocol";
+ *
+ * console.log(newSecret().length); // 64
+ * ```
+ */
+export function newSecret(): string {
+  return toHex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
 }
 
 /**

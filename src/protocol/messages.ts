@@ -22,6 +22,7 @@ export const MESSAGES = {
       metadata: { filename: "text", mimeType: "text", "supportsLineAccess?": "flag" },
       "digests?": ["list of", "text"],
       "id?": "text",
+      "secret?": "text",
       "messageBytes?": "offset",
     },
     ResumeUpload: { id: "text", secret: "text", "messageBytes?": "offset" },

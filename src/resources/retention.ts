@@ -26,6 +26,14 @@ export interface Sweepable {
   delete(id: string, options: { life: string }): Promise<void>;
 }
 
+/** What became of resources that need not be kept. */
+export interface Swept {
+  /** So many were deleted. */
+  deleted: number;
+  /** So many others had deleted. */
+  gone: number;
+}
+
 /** Records looked at together. */
 const PAGE = 100;
 
@@ -35,44 +43,51 @@ const PAGE = 100;
  * @param resources All resources.
  * @param options What is kept.
  * @param nowMs The time by which they age, in ms since 1970 ({@link SteadyClock}).
- * @returns How many were deleted.
+ * @returns How many were deleted, here and meanwhile by others.
  */
 export async function sweep(
   resources: Sweepable,
   { retentionMs = Infinity, maxTotalBytes = Infinity }: RetentionOptions,
   nowMs: number,
-): Promise<number> {
+): Promise<Swept> {
+  const swept: Swept = { deleted: 0, gone: 0 };
   const beforeMs = nowMs - retentionMs;
-  const old = retentionMs === Infinity ? 0 : await deleteFrom(
-    resources,
-    (after) => resources.listEnded({ beforeMs, limit: PAGE, after }),
-    () => true,
-  );
+  if (retentionMs !== Infinity) {
+    const pageAfter = (after?: ResourceView) =>
+      resources.listEnded({ beforeMs, limit: PAGE, after });
+    await deleteFrom(resources, pageAfter, () => true, swept);
+  }
   const transferStatuses = ["COMPLETED", "FAILED"] as const;
-  const tooMuch = () => resources.totalBytes > maxTotalBytes;
-  const oldest = !tooMuch() ? 0 : await deleteFrom(
-    resources,
-    (after) => resources.list({ transferStatuses, order: "oldest", limit: PAGE, after }),
-    tooMuch,
-  );
-  return old + oldest;
+  const tooMuch = (goneBytes: number) => resources.totalBytes - goneBytes > maxTotalBytes;
+  if (tooMuch(0)) {
+    const pageAfter = (after?: ResourceView) =>
+      resources.list({ transferStatuses, order: "oldest", limit: PAGE, after });
+    await deleteFrom(resources, pageAfter, tooMuch, swept);
+  }
+  return swept;
 }
 
-/** Deletes what a list has, page by page, as long as that is wanted. */
+/**
+ * Deletes what a list has, page by page, as long as that is wanted.
+ * @param isWanted Whether another one is to be deleted, though others have deleted so many bytes, which may count still.
+ */
 async function deleteFrom(
   resources: Sweepable,
-  pageAfter: (after: ResourceView | undefined) => Promise<ResourceView[]>,
-  isWanted: () => boolean,
-): Promise<number> {
-  let deleted = 0;
+  pageAfter: (after?: ResourceView) => Promise<ResourceView[]>,
+  isWanted: (goneBytes: number) => boolean,
+  swept: Swept,
+): Promise<void> {
+  let goneBytes = 0;
   let after: ResourceView | undefined;
   for (;;) {
     const records = await pageAfter(after);
     for (const record of records) {
-      if (!isWanted()) return deleted;
-      if (await deleteIfThere(resources, record)) deleted++;
+      if (!isWanted(goneBytes)) return;
+      const outcome = await deleteIfThere(resources, record);
+      if (outcome !== null) swept[outcome]++;
+      if (outcome === "gone") goneBytes += record.status.currentSize;
     }
-    if (records.length < PAGE) return deleted;
+    if (records.length < PAGE) return;
     after = records[records.length - 1];
   }
 }
@@ -81,13 +96,14 @@ async function deleteFrom(
 async function deleteIfThere(
   resources: Sweepable,
   { id, status: { life } }: ResourceView,
-): Promise<boolean> {
+): Promise<keyof Swept | null> {
   try {
     await resources.delete(id, { life });
-    return true;
+    return "deleted";
   } catch (error) {
     const { code } = toStreamError(error);
-    if (["NOT_FOUND", "DELETED", "WRONG_STATE"].includes(code)) return false;
+    if (code === "WRONG_STATE") return null;
+    if (code === "NOT_FOUND" || code === "DELETED") return "gone";
     throw error;
   }
 }

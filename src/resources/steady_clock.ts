@@ -7,8 +7,8 @@
  */
 import type { Catalog } from "../catalog.ts";
 
-/** A server that seems to have been away for longer may have a wrong clock. */
-const BELIEVED_AWAY_MS = 24 * 3_600_000;
+/** A server that seems to have been away for longer may have a wrong clock: of another time zone, for a start. */
+const BELIEVED_AWAY_MS = 15 * 60_000;
 /** So long a clock has to go on evenly until a longer time is believed. */
 const PROOF_MS = 3_600_000;
 /** A clock that moved by more against the monotonic one was set. */
@@ -80,7 +80,10 @@ export class SteadyClock {
   /** Keeps the time for the process that comes next. */
   async keep(): Promise<void> {
     this.#look();
-    await this.#catalog.keepTime?.({ steadyMs: this.nowMs, wallMs: this.#wall() });
+    // A doubt outlives the process: to the next one, too, that time counts as time away.
+    const doubtMs = this.#doubtMs;
+    const [steadyMs, wallMs] = [this.nowMs - doubtMs, this.#wall() - doubtMs];
+    await this.#catalog.keepTime?.({ steadyMs, wallMs, doubtMs });
   }
 
   /** Counts the time away, which was counted otherwise before. */

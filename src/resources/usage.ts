@@ -16,6 +16,12 @@ export interface UsageLimits {
   minFreeBytes?: number;
 }
 
+/** Part of the total that room is made for at once, for several who need it. */
+const MOST_AT_ONCE = 0.01;
+
+/** So often room is made for one who needs it. */
+const MOST_ROUNDS = 100;
+
 /** How old a reading of the free space may be. */
 const FREE_SPACE_AGE_MS = 1000;
 
@@ -70,24 +76,29 @@ export class UploadAccount {
 export class Usage {
   readonly #limits: UsageLimits;
   readonly #storage: Storage;
-  readonly #makeRoom: (bytes: number) => Promise<unknown>;
+  readonly #makeRoom: (bytes: number) => Promise<boolean>;
   readonly #contexts = new Map<string, number>();
   readonly #accounts = new Map<string, UploadAccount>();
   #total = 0;
   /** Free bytes at the last reading, less what was written since. */
   #freeBytes = Infinity;
   #readAtMs = -Infinity;
+  /** Those who need room get it one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+  /** Bytes that they need. */
+  #needed = 0;
 
   /**
    * Counts nothing yet; see `load`.
    * @param limits What is too much.
    * @param storage Where the bytes are.
-   * @param makeRoom Deletes what may be deleted so that so many more bytes are within the total.
+   * @param makeRoom Deletes what may be deleted so that so many more bytes are within the total; false when there is
+   * nothing.
    */
   constructor(
     limits: UsageLimits,
     storage: Storage,
-    makeRoom: (bytes: number) => Promise<unknown>,
+    makeRoom: (bytes: number) => Promise<boolean>,
   ) {
     this.#limits = limits;
     this.#storage = storage;
@@ -144,8 +155,25 @@ export class Usage {
     if (minFreeBytes > 0) await this.#measure(bytes + minFreeBytes);
     // Nothing is deleted for who may not have it anyway.
     this.#checkContext(contextId, bytes);
-    if (this.#total + bytes > maxTotalBytes) await this.#makeRoom(bytes);
-    // From here on nothing is waited for, so that nobody else can take the same bytes.
+    const isTooMuch = () => this.#total + bytes > maxTotalBytes;
+    if (!isTooMuch()) return this.#takeNow(contextId, bytes);
+    this.#needed += bytes;
+    const turn = this.#turn.then(async () => {
+      // Room for those who come next is made with it, but not of everything that there is.
+      const needed = () => Math.max(bytes, Math.min(this.#needed, maxTotalBytes * MOST_AT_ONCE));
+      // What others deleted may count for a moment yet.
+      for (let rounds = 0; rounds < MOST_ROUNDS && isTooMuch(); rounds++) {
+        if (!await this.#makeRoom(needed())) break;
+      }
+      this.#takeNow(contextId, bytes);
+    }).finally(() => this.#needed -= bytes);
+    this.#turn = turn.catch(() => {});
+    await turn;
+  }
+
+  /** Counts bytes that are to be stored; nothing is waited for, so that nobody else can take the same ones. */
+  #takeNow(contextId: string | null, bytes: number): void {
+    const { maxTotalBytes = Infinity, minFreeBytes = 0 } = this.#limits;
     if (this.#total + bytes > maxTotalBytes) {
       throw new StreamError("QUOTA_EXCEEDED", `the server may hold ${maxTotalBytes} bytes in all`);
     }

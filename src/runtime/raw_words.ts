@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 
 /** What stands for bytes that are none of UTF-8. */
-const REPLACED = "\ufffd";
+export const REPLACED = "\ufffd";
 
 /**
  * The bytes of an argument of this process, where the system tells them.

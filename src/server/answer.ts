@@ -103,14 +103,17 @@ function answerHead(c: Context, source: BodySource, head: () => void): Response 
   return c.body(null);
 }
 
-/** Bun sends each header of a body that is no stream in a packet of its own. */
+/**
+ * Bun sends each header of a body that is no stream in a packet of its own, and takes what a stream may hold for bytes:
+ * one that fits is sent whole, with its Content-Length, and others in chunks (findings/bun-streamed-length.sh).
+ */
 function onePiece(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> {
   return new ReadableStream({
     start(controller) {
       if (bytes.length > 0) controller.enqueue(bytes);
       controller.close();
     },
-  });
+  }, { highWaterMark: 2 * SHORT_BYTES });
 }
 
 /** All chunks in one piece. */

@@ -3,9 +3,15 @@
  * @module
  */
 import type { Context } from "hono";
-import type { CompletedUpload, OwnedUpload, Registration } from "../resources.ts";
+import {
+  AlreadyBegun,
+  type CompletedUpload,
+  type OwnedUpload,
+  type Registration,
+} from "../resources.ts";
 import type { HttpUpload, Intake } from "../session.ts";
-import { whileGranted } from "./access.ts";
+import { grantOf, whileGranted } from "./access.ts";
+import { checkUpload } from "./access/reach.ts";
 import type { FaceParts } from "./face.ts";
 import { clientsOf } from "./access/clients.ts";
 
@@ -18,7 +24,7 @@ export interface BegunUpload {
 }
 
 /**
- * Registers an upload.
+ * Registers an upload, or goes on with it where its uploader chose the secret and did not hear that it was registered.
  * @param c The request.
  * @param parts What the server has for it.
  * @param registration What is registered.
@@ -36,9 +42,22 @@ export async function begin(
     owned = await parts.resources.register(registration);
   } catch (error) {
     givePlaceBack();
+    if (error instanceof AlreadyBegun) return await goOn(c, parts, error, registration.secret!);
     throw error;
   }
   return { upload: parts.httpUploads.add(owned, givePlaceBack, clients), secret: owned.secret };
+}
+
+async function goOn(
+  c: Context,
+  parts: FaceParts,
+  begun: AlreadyBegun,
+  secret: string,
+): Promise<BegunUpload> {
+  await checkUpload(grantOf(c), begun.id, parts.resources);
+  const upload = await find(c, parts, { id: begun.id, secret });
+  if ("completed" in upload) throw begun;
+  return { upload, secret };
 }
 
 /**

@@ -132,7 +132,7 @@ export class SharedUploads {
     if (this.#shutdown !== null) throw this.#shutdown;
     if (queue.appender !== null && !queue.appender.isOver) return queue.appender;
     queue.appender = null;
-    const resumed = await this.#resources.resume(id, null).catch(fencedByConflict);
+    const resumed = await this.#resources.resume(id, null);
     if ("completed" in resumed) return null;
     return this.#open(queue, resumed.appender);
   }
@@ -176,12 +176,6 @@ export class SharedUploads {
       await this.#resources.interrupt(appender, NOTHING_CAME);
     }
   }
-}
-
-/** Of several nodes that want an upload at once one has it. */
-function fencedByConflict(error: unknown): never {
-  if (toStreamError(error).code !== "CONFLICT") throw error;
-  throw new StreamError("FENCED", "another node was faster", { cause: error });
 }
 
 function newQueue(): Queue {

@@ -5,6 +5,7 @@
 import { Bell } from "../bell.ts";
 import {
   agreedMessageBytes,
+  checkSecret,
   closeReason,
   isUuid,
   LIMITS,
@@ -12,9 +13,16 @@ import {
   type MessageOf,
   type ResourceStatus,
   StreamError,
+  toStreamError,
   type UploadResult,
 } from "../protocol.ts";
-import { type Appender, Credit, type OwnedUpload, type Resources } from "../resources.ts";
+import {
+  AlreadyBegun,
+  type Appender,
+  Credit,
+  type OwnedUpload,
+  type Resources,
+} from "../resources.ts";
 import type { Connection } from "../runtime.ts";
 import { ControlSession, type HeartbeatTimes } from "./control.ts";
 import { statusMessage } from "./status_message.ts";
@@ -64,6 +72,9 @@ interface Running {
 
 type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 
+/** So long a server that ends lets an upload say how it ended of which everything was sent, in ms. */
+const LAST_WORD_MS = 1000;
+
 /** Bytes of a Step upload that may wait before its sender is paused. */
 const STEP_WINDOW_BYTES = LIMITS.downloadWindowBytes;
 
@@ -78,6 +89,7 @@ export class UploadSession extends ControlSession {
   #messageEnded = false;
   /** Length of the native message under way, as far as it has come. */
   #messageBytes = 0;
+  #lastWord: ReturnType<typeof setTimeout> | undefined;
   readonly #room = new Bell();
 
   /**
@@ -91,6 +103,13 @@ export class UploadSession extends ControlSession {
 
   get resourceId(): string | null {
     return this.#resourceId;
+  }
+
+  override fail(thrown: unknown): void {
+    const isServersEnd = toStreamError(thrown).code === "SHUTDOWN";
+    if (this.#state !== "FINISHING" || !isServersEnd) return super.fail(thrown);
+    // It will be COMPLETED, which a Step client could not ask for at another server.
+    this.#lastWord ??= setTimeout(() => super.fail(thrown), LAST_WORD_MS);
   }
 
   protected override reasonFor(error: StreamError): string {
@@ -152,6 +171,7 @@ export class UploadSession extends ControlSession {
   }
 
   protected ended(error: StreamError | null, reason: string): void {
+    clearTimeout(this.#lastWord);
     this.#room.ring();
     this.#givePlaceBack();
     if (this.#upload === null) return;
@@ -168,21 +188,18 @@ export class UploadSession extends ControlSession {
     throw new StreamError("WRONG_STATE", `${what} came while the upload was ${this.#state}`);
   }
 
-  async #start(
-    { metadata, digests, id, messageBytes }: MessageOf<"StartUpload">,
-  ): Promise<void> {
+  async #start(request: MessageOf<"StartUpload">): Promise<void> {
     const { resources, contextId, requiresContext, makesContexts = false, check } = this.#options;
+    const { metadata, digests, messageBytes } = request;
     const { supportsLineAccess } = metadata;
     if (this.native && supportsLineAccess === undefined) {
       throw new StreamError("BAD_MESSAGE", 'property "supportsLineAccess" of metadata is missing');
     }
-    if (id !== undefined && !isUuid(id)) {
-      throw new StreamError("BAD_REQUEST", `the id ${id.slice(0, 80)} is no UUID in lower case`);
-    }
+    const chosen = this.native ? chosenIn(request) : {};
     await check?.(null);
     this.#takePlace();
-    const owned = await resources.register({
-      id: this.native ? id : undefined,
+    const owned = resources.register({
+      ...chosen,
       metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
       contextId,
       requiresContext,
@@ -190,13 +207,22 @@ export class UploadSession extends ControlSession {
       ownedBy: this.native ? "SECRET" : "CONNECTION",
       digests: this.native ? digests ?? [] : [],
     });
-    await this.#ready(owned, messageBytes);
+    try {
+      await this.#ready(await owned, messageBytes);
+    } catch (error) {
+      if (!(error instanceof AlreadyBegun)) throw error;
+      await this.#takeOver(error.id, chosen.secret!, messageBytes);
+    }
   }
 
   async #resume({ id, secret, messageBytes }: MessageOf<"ResumeUpload">): Promise<void> {
+    this.#takePlace();
+    await this.#takeOver(id, secret, messageBytes);
+  }
+
+  async #takeOver(id: string, secret: string, messageBytes?: number): Promise<void> {
     const { resources, check } = this.#options;
     await check?.(id);
-    this.#takePlace();
     const resumed = await resources.resume(id, secret);
     if (!("completed" in resumed)) return await this.#ready(resumed, messageBytes);
     this.#state = "FINISHING";
@@ -295,4 +321,18 @@ function disconnected(reason: string): StreamError {
     "INTERRUPTED",
     reason === "" ? "the connection of the uploader broke" : `the uploader closed: ${reason}`,
   );
+}
+
+/**
+ * What an uploader chose itself.
+ * @throws {StreamError} BAD_REQUEST.
+ */
+function chosenIn(
+  { id, secret }: MessageOf<"StartUpload">,
+): { id?: string; secret?: string } {
+  if (id !== undefined && !isUuid(id)) {
+    throw new StreamError("BAD_REQUEST", `the id ${id.slice(0, 80)} is no UUID in lower case`);
+  }
+  if (secret !== undefined) checkSecret(secret, id);
+  return { id, secret };
 }

@@ -2,9 +2,10 @@
  * Files as sources: read to their end, or followed while they grow.
  * @module
  */
+import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { StreamError } from "../protocol.ts";
-import { OpenFile } from "./open_file.ts";
+import { checkFollowed, OpenFile, unreadable } from "./open_file.ts";
 import { WatchedProcess } from "./process.ts";
 import {
   BUSY_POLL_MS,
@@ -92,16 +93,12 @@ export async function openGrowingFile(
   const { untilPid } = options;
   checkInterval(options);
   const producer = untilPid === undefined ? null : new WatchedProcess(untilPid);
-  const file = await OpenFile.open(
-    path,
-    options.from ?? 0,
-    checkBuffer(options),
-    options.reuseBuffer,
-  );
-  if (!file.isRegular) {
-    await file.close();
-    throw new StreamError("SOURCE_FAILED", `${path} is no regular file and cannot be followed`);
-  }
+  const bufferBytes = checkBuffer(options);
+  const stats = await stat(path).catch((error) => {
+    throw unreadable(path, error);
+  });
+  checkFollowed(path, stats);
+  const file = await OpenFile.open(path, options.from ?? 0, bufferBytes, options.reuseBuffer);
   return {
     stream: pull(new GrowingFile(file, producer, options)),
     size: null,

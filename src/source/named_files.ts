@@ -7,7 +7,7 @@ import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { StreamError } from "../protocol.ts";
 import { GrowingFile, type GrowingFileOptions, isOver, type Successors } from "./growing_file.ts";
-import { OpenFile, unreadable } from "./open_file.ts";
+import { checkFollowed, OpenFile, unreadable } from "./open_file.ts";
 import { WatchedProcess } from "./process.ts";
 import { pull, type Source } from "./source.ts";
 
@@ -159,14 +159,8 @@ class NamedFiles implements Successors {
     }
     this.#missingSinceMs = null;
     if (this.#newest?.isSame(named)) return;
+    checkFollowed(this.path, named);
     const file = await OpenFile.open(this.path, 0, this.options.bufferBytes);
-    if (!file.isRegular) {
-      await file.close();
-      throw new StreamError(
-        "SOURCE_FAILED",
-        `${this.path} is no regular file and cannot be followed`,
-      );
-    }
     this.#newest = file;
     this.grew();
     await this.#keep({ file, came: new Date(), missed: null });

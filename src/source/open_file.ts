@@ -272,3 +272,21 @@ export function unreadable(what: string, error: unknown): StreamError {
   const message = `cannot read ${what}: ${reasonOf(error)}`;
   return new StreamError("SOURCE_FAILED", message, { cause: error });
 }
+
+/**
+ * Refuses what cannot be followed before it is opened: that could wait for somebody who writes to it.
+ * @param path Path, for people.
+ * @param stats What the system says of it.
+ * @throws {StreamError} SOURCE_FAILED.
+ */
+export function checkFollowed(
+  path: string,
+  stats: Pick<BigIntStats, "isFile" | "isDirectory">,
+): void {
+  // A directory is refused when it is opened.
+  if (stats.isFile() || stats.isDirectory()) return;
+  throw new StreamError(
+    "SOURCE_FAILED",
+    `${path} is no regular file and cannot be followed; a pipe or device is read to its end anyway`,
+  );
+}

@@ -21,7 +21,7 @@ import type {
 } from "../storage.ts";
 import { MessageCache } from "./nats/cache.ts";
 import { claim, endOf, missing } from "./nats/claim.ts";
-import { begin } from "./nats/begin.ts";
+import { begin, LEFT_MS } from "./nats/begin.ts";
 import { fenced, LogExchange, Patience, within } from "./nats/exchange.ts";
 import { Lanes, spareOf } from "./nats/lanes.ts";
 import {
@@ -117,7 +117,7 @@ export class NatsStorage implements Storage {
     return this.#moves;
   }
 
-  /** Makes a new, empty log. */
+  /** Makes a new, empty log, which no record names. */
   async create(id: string, { epoch, lineAccess, life }: LogOptions): Promise<LogWriter> {
     const lanes = this.#lanes(id);
     const writer = newWriter();
@@ -127,8 +127,21 @@ export class NatsStorage implements Storage {
     const log = { epoch, writer, spare, lineAccess, life, status: null, statusPosition: 0 };
     const name = `${writer}:0`;
     const head = { ...log, name, birth: 0, segment: 0, after: 0, before: NOTHING };
-    const birth = await begin(lanes.home, head);
+    const birth = await begin(lanes.home, head).catch(async (error) => {
+      if (toStreamError(error).code !== "CONFLICT" || !await this.#clear(lanes)) throw error;
+      return await begin(lanes.home, head);
+    });
     return this.#own(id, { ...log, state: NOTHING, birth, ends: [birth, 0], position: birth });
+  }
+
+  /**
+   * Deletes what a deletion has left whose node ended in the middle.
+   * @returns False for what may be used.
+   */
+  async #clear(lanes: Lanes): Promise<boolean> {
+    const newest = await lanes.newest();
+    if (newest === null || await lanes.home.ageOf(newest) < LEFT_MS) return false;
+    return await this.delete(lanes.id, newest.life);
   }
 
   /** Takes over an existing log at its end. */

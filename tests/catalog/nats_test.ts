@@ -1,6 +1,7 @@
 /** What a catalog in a cluster has to stand besides the contract: lost answers, gaps, absences, stalls. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { TimeoutError } from "@nats-io/transport-node";
@@ -52,6 +53,13 @@ function counting(engine: Engine, fetched: (count: number) => void): Engine {
     },
   });
   return override(engine, { jsm: override(engine.jsm, { direct }) });
+}
+
+/** The clock of this process is behind until this is disposed of. */
+function clockBehind(ms: number): Disposable {
+  const { now } = Date;
+  Date.now = () => now() - ms;
+  return { [Symbol.dispose]: () => void (Date.now = now) };
 }
 
 test("a catalog is opened while a bucket has no leader for a moment, and one without a bucket says what makes it", async () => {
@@ -333,6 +341,29 @@ test("a copy of buckets that were made anew, and a file that is none, are made a
   await repaired.close();
 });
 
+test("a copy that missed what the engine has forgotten by now is made again, whatever the clock of its node says", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog();
+  const [gone, recent] = [record(), record()];
+  for (const each of [gone, recent]) await there.create(each);
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "copy.sqlite");
+  await (await NatsCatalog.open(place.engine, { path })).close();
+  await there.delete(gone.id);
+  for (const name of RECORD_BUCKETS) {
+    await place.engine.jsm.streams.purge(`KV_${name}`, { filter: `$KV.${name}.${gone.id}` });
+  }
+  // Eight days pass, and its clock is set back by as much.
+  const away = 8 * 24 * 3_600_000;
+  const copy = new DatabaseSync(path);
+  copy.exec(`UPDATE feeds SET at = at - ${away}`);
+  copy.close();
+  using _late = clockBehind(away);
+  const again = await NatsCatalog.open(place.engine, { path });
+  assertEquals((await again.list({ limit: 9 })).map(({ id }) => id), [recent.id]);
+  await again.close();
+});
+
 test("the time that one node keeps, another goes on from", async () => {
   await using place = await emptyPlace();
   const [here, there] = [await place.catalog(), await place.catalog()];
@@ -352,6 +383,10 @@ test("what passed since the time was kept is no more than the engine says, whate
   const { steadyMs, wallMs } = await catalog.lastTime();
   assertEquals(steadyMs, nowMs - 30 * day);
   assertLess(Date.now() - wallMs, 10_000);
+  // What was in doubt then still is.
+  const doubtMs = 2 * day;
+  await catalog.keepTime({ steadyMs: nowMs, wallMs: nowMs - doubtMs, doubtMs });
+  assertLess(Math.abs(Date.now() - (await catalog.lastTime()).wallMs - doubtMs), 10_000);
   const laterMs = nowMs + day;
   await catalog.keepTime({ steadyMs: laterMs, wallMs: laterMs });
   assertEquals((await catalog.lastTime()).wallMs, laterMs);

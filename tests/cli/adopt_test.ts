@@ -197,7 +197,8 @@ async function assertServes(
   }
   const count = Object.keys(contents).length;
   const { lines } = await stream("check", "--data", directory);
-  assertEquals(lines, [`${count} resources checked, 0 problems`]);
+  const what = count === 1 ? "1 resource" : `${count} resources`;
+  assertEquals(lines, [`${what} checked, 0 problems`]);
 }
 
 const TEXT = new Uint8Array(Buffer.from("first\nsecond\r\n\nthird, without an end"));

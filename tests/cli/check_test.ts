@@ -260,7 +260,7 @@ for (const [name, damage] of Object.entries(indexDamages)) {
     const found = await check(here.directory);
     assertEquals(found, {
       code: 1,
-      lines: [`${here.log}: its line break index is wrong`, "4 resources checked, 1 problems"],
+      lines: [`${here.log}: its line break index is wrong`, "4 resources checked, 1 problem"],
       stderr: "",
     });
     const repaired = await check(here.directory, "--repair");
@@ -376,7 +376,7 @@ test("--rebuild is refused while a server runs, and leaves what it cannot take",
   assertStringIncludes(refused.stderr, "belongs to the running process");
   const { lines } = await check(here.directory, "--rebuild");
   assertMatch(lines[0], /; made none: it is not where its id belongs$/);
-  assertEquals([lines.length, lines[1]], [2, "4 resources checked, 1 problems"]);
+  assertEquals([lines.length, lines[1]], [2, "4 resources checked, 1 problem"]);
   assertEquals(String(await readFile(wrong)), "where am I?");
 });
 
@@ -430,7 +430,7 @@ test("beside a running server finished resources are mended while uploads and fo
   for (let parts = 0; parts < 20; parts++) {
     await writer.write(part.slice());
     const { lines } = await check(place.directory, "--repair");
-    assertEquals(lines.at(-1), `1 resources checked, ${parts === 0 ? 1 : 0} problems`);
+    assertEquals(lines.at(-1), `1 resource checked, ${parts === 0 ? "1 problem" : "0 problems"}`);
   }
   await writer.close();
   const bytes = concat(Array(20).fill(part));

@@ -1,9 +1,11 @@
 /** Options from the command line, the environment and the configuration file, by the real program. */
 import { mkdir, writeFile } from "node:fs/promises";
+import process from "node:process";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Command, readArguments, settingsOf } from "../../src/cli/command.ts";
 import { describe } from "../../src/cli/config.ts";
+import { userDirectory } from "../../src/cli/home.ts";
 import { eitherRuntime, kinds, quickest, Workspace } from "../helpers/cli.ts";
 
 const either = eitherRuntime();
@@ -104,6 +106,37 @@ either(
     assertMatch(await shown(workspace, "ls", "server", both), /^"http:\/\/env.example"/);
   },
 );
+
+test("a home that is none, as daemons have it, means no configuration and no saved token", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serve(quickest);
+  await writeFile(workspace.path("a.log"), "a\n");
+  // Deno itself does not start there.
+  const env = { HOME: "/dev/null", XDG_CONFIG_HOME: "", XDG_STATE_HOME: "" };
+  const { code, stderr } = await workspace.run(quickest, ["push", "a.log"], { env });
+  assertMatch(stderr, /^stream: this push cannot be resumed after it is killed: .+\n$/);
+  assertEquals(code, 0);
+});
+
+test("a user without a name and without HOME has no directories, and that is no error", () => {
+  const none = [() => null, (): string => {
+    throw new Error("ENOENT: no such file or directory, uv_os_homedir");
+  }];
+  const before = process.env.XDG_STATE_HOME;
+  delete process.env.XDG_STATE_HOME;
+  try {
+    const found = none.map((home) => userDirectory("XDG_STATE_HOME", ".local/state", home));
+    assertEquals(found, [null, null]);
+    const usual = userDirectory("XDG_STATE_HOME", ".local/state", () => "/home/me");
+    assertEquals(usual, "/home/me/.local/state/stream");
+    process.env.XDG_STATE_HOME = "/state";
+    const named = none.map((home) => userDirectory("XDG_STATE_HOME", ".local/state", home));
+    assertEquals(named, ["/state/stream", "/state/stream"]);
+  } finally {
+    if (before === undefined) delete process.env.XDG_STATE_HOME;
+    else process.env.XDG_STATE_HOME = before;
+  }
+});
 
 either("--config and STREAM_CONFIG name another file, which must exist", async () => {
   await using workspace = await configured('[serve]\nhost = "usual"\n');

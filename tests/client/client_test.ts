@@ -385,6 +385,58 @@ test("an upload that somebody else goes on with, or may, is not called FAILED", 
   }
 });
 
+for (const transport of ["ws", "http"] as const) {
+  test(`a push whose first answer was lost makes one resource, whoever chose its id: ${transport}`, async () => {
+    await using server = await startServer();
+    await using proxy = await Proxy.open(Number(new URL(server.url).port));
+    const refused: string[] = [];
+    server.resources.listen((event) => void (event.type === "refused" && refused.push(event.id)));
+    for (const id of [undefined, crypto.randomUUID()]) {
+      let lost = 0;
+      proxy.tap = (bytes) => {
+        if (lost > 1 || !/ReadyForUpload|upload-offset/i.test(Buffer.from(bytes).toString())) {
+          return;
+        }
+        lost++;
+        proxy.cut();
+      };
+      const contextId = `run-${id}`;
+      const upload = await push(proxy.url, metadata, { transport, id, contextId });
+      await new Blob(["one\n"]).stream().pipeTo(upload.writable);
+      assertEquals(lost, 2);
+      const there = await Array.fromAsync(listResources(server.url, { contextId }));
+      assertEquals(there.map(({ transferStatus }) => transferStatus), ["COMPLETED"]);
+      assertEquals([idOf(upload), there[0].id], [id ?? there[0].id, idOf(upload)]);
+    }
+    assertEquals(refused, []);
+  });
+}
+
+test("where an unanswered attempt left an id taken that nobody chose, another one is, once", async () => {
+  const ids: string[] = [];
+  const fates = ["LOST", "LOST", "CONFLICT", "CONFLICT"];
+  const other = createHttpServer((request, response) => {
+    ids.push(request.url!.slice(11, 47));
+    const fate = fates[ids.length - 1];
+    if (fate === "LOST") return void request.socket.destroy();
+    response.writeHead(409, { "content-type": "application/problem+json" });
+    response.end(JSON.stringify({ code: fate, detail: "the log exists already" }));
+  });
+  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(other.address() as { port: number }).port}`;
+  const pushes = async (id?: string) => {
+    ids.length = 0;
+    await assertFails("CONFLICT", () => push(url, metadata, { transport: "http", id }));
+    return ids.map((used) => ids.indexOf(used));
+  };
+  try {
+    assertEquals(await pushes(), [0, 0, 0, 3]);
+    assertEquals(await pushes(crypto.randomUUID()), [0, 0, 0]);
+  } finally {
+    await new Promise((resolve) => other.close(resolve));
+  }
+});
+
 test("an attempt to go on whose answer was lost may fence its own upload later, once; another owner does for good", async () => {
   await using server = await startServer();
   await using proxy = await Proxy.open(Number(new URL(server.url).port));

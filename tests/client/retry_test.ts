@@ -129,9 +129,15 @@ test("no pause is longer than what is left of the time for retries", async () =>
 });
 
 test("Retry-After is waited for, in seconds or until a date, but no longer than it is tried at all", async () => {
-  const saying = (after: string) =>
-    new RefusedError("RATE_LIMITED", "busy", 429, new Headers({ "retry-after": after }));
+  const saying = (after: string, fields: Record<string, string> = {}) =>
+    new RefusedError("RATE_LIMITED", "busy", 429, new Headers({ "retry-after": after, ...fields }));
   assertEquals(await delayAfter(saying("7"), 600_000), 7000);
+  // Whose clock is wrong is not to be found out: the date is one of the server's.
+  for (const hours of [-5, 0, 5]) {
+    const nowMs = Date.now() + hours * 3_600_000;
+    const [after, date] = [nowMs + 9000, nowMs].map((ms) => new Date(ms).toUTCString());
+    assertEquals(await delayAfter(saying(after, { date }), 600_000), 9000);
+  }
   const dateMs = await delayAfter(saying(new Date(Date.now() + 9000).toUTCString()), 600_000);
   assertGreaterOrEqual(dateMs, 7000);
   assertLessOrEqual(dateMs, 9000);

@@ -43,6 +43,15 @@ function leaveLogs({ js, jsm: { streams } }: Engine): () => void {
   return () => Object.assign(js, { publish }) && Object.assign(streams, { getMessage });
 }
 
+/** Of a node: to its engine everything was stored a minute before. */
+function passAMinute({ jsm: { streams } }: Engine): void {
+  const info = streams.info.bind(streams);
+  streams.info = async (...given) => {
+    const found = await info(...given);
+    return { ...found, ts: new Date(Date.parse(found.ts!) + 61_000).toISOString() };
+  };
+}
+
 /** A server over an engine that others share, and its connection to that. */
 async function startNode() {
   const records = await emptyPlace();
@@ -188,22 +197,37 @@ test("those who append to one stream while it takes nothing do not wait for one 
 
 test("an id whose registration came to nothing, and left a log, is free again after a minute", async () => {
   await using node = await startNode();
-  const { engine: { jsm: { streams } }, storage, ask } = node;
+  const { storage, ask } = node;
   const id = crypto.randomUUID();
   const path = `/resources/${id}?name=a`;
   const left = await storage.create(id, { lineAccess: false, epoch: 1, life: "left" });
   const early = await ask("PUT", path, {}, "new");
   assertEquals([early.status, JSON.parse(early.text).code], [503, "NOT_READY"]);
-  const info = streams.info.bind(streams);
-  streams.info = async (...given) => {
-    const found = await info(...given);
-    return { ...found, ts: new Date(Date.parse(found.ts!) + 61_000).toISOString() };
-  };
+  passAMinute(node.engine);
   assertEquals((await ask("PUT", path, {}, "new")).status, 201);
   // Whoever began it comes back, and is too late.
   await assertFails("FENCED", () => left.append(0, [utf8("old")]));
   assertEquals(await storage.delete(id, "left"), false);
   assertEquals((await ask("GET", `/resources/${id}/content`)).text, "new");
+  assertEquals((await ask("PUT", path, {}, "other")).status, 409);
+});
+
+test("an id whose bytes were left, as its node ended in the middle of the deletion, is free again after a minute", async () => {
+  await using node = await startNode();
+  const { catalog, ask } = node;
+  const id = crypto.randomUUID();
+  const path = `/resources/${id}?name=a`;
+  const stream = `/streams/${crypto.randomUUID()}`;
+  const { text } = await ask("PUT", stream, TEXT, "old");
+  assertEquals((await ask("PUT", path, {}, "old")).status, 201);
+  const [{ id: streamId }] = (await catalog.list({ limit: 9 })).filter((each) => each.id !== id);
+  for (const each of [id, streamId]) await catalog.delete(each);
+  assertEquals((await ask("PUT", path, {}, "new")).status, 409, text);
+  passAMinute(node.engine);
+  assertEquals((await ask("PUT", path, {}, "new")).status, 201);
+  assertEquals((await ask("GET", `/resources/${id}/content`)).text, "new");
+  assertEquals((await ask("PUT", stream, TEXT, "new")).status, 201);
+  assertEquals((await ask("GET", `${stream}?offset=-1`)).text, "new");
   assertEquals((await ask("PUT", path, {}, "other")).status, 409);
 });
 

@@ -382,6 +382,42 @@ for (const kind of kinds) {
     assertEquals((await workspace.run(kind, ["follow", open, ...at])).stdout, "before\nafter\n");
   });
 
+  test(`${kind}: of a single server that was killed all is copied into a cluster that it had told is stored`, async () => {
+    await using cluster = await twoNodes(kind);
+    const { workspace, nodes: [a] } = cluster;
+    const { url } = await ownEngine();
+    const single = await workspace.serve(kind);
+    const alone = workspace.server;
+    const { push, reference } = await workspace.push(kind, ["-", "--server", alone]);
+    const id = reference.split("/").at(-1)!;
+    const follow = workspace.start(kind, ["follow", id, "--server", alone]);
+    const durable = `${alone}/streams/${crypto.randomUUID()}`;
+    const append = (text: string) =>
+      fetch(durable, { method: "POST", headers: { "content-type": "text/plain" }, body: text });
+    const put = await fetch(durable, { method: "PUT", headers: { "content-type": "text/plain" } });
+    assertEquals(put.status, 201);
+    // The record counts no more than the first of several that come within a second.
+    let text = "";
+    for (let index = 0; index < 20; index++) {
+      text += `line ${index}\n`;
+      await push.write(`line ${index}\n`);
+      await follow.stdout.until((seen) => seen === text);
+      assertEquals((await append(`line ${index}\n`)).status, 204);
+    }
+    await single.kill("SIGKILL");
+    await push.kill("SIGKILL");
+    const adopted = await workspace.run(kind, ["adopt", "data", "--cluster", url]);
+    assertEquals([adopted.code, adopted.stderr], [0, ""]);
+    const at = ["--server", a.url];
+    const { currentSize, numberOfLines } = JSON.parse(
+      (await workspace.run(kind, ["status", id, "--json", ...at])).stdout,
+    );
+    assertEquals([currentSize, numberOfLines], [text.length, 20]);
+    const there = durable.replace(alone, a.url);
+    const read = await (await fetch(`${there}?offset=-1`)).text();
+    assertEquals(read, text);
+  });
+
   test(`${kind}: a check of a cluster finds logs that are gone, or that no record names, and mends records`, async () => {
     await using cluster = await twoNodes(kind);
     const { workspace, both } = cluster;

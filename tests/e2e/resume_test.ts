@@ -93,7 +93,7 @@ for (const kind of kinds) {
     await assertCompleted(workspace, kind, reference, BYTES);
     await server.stop("SIGTERM");
     const checked = await workspace.run(kind, ["check", "--data", "data"]);
-    assertEquals([checked.code, checked.stdout], [0, "1 resources checked, 0 problems\n"]);
+    assertEquals([checked.code, checked.stdout], [0, "1 resource checked, 0 problems\n"]);
   });
 }
 

@@ -1,12 +1,18 @@
 /** Several resources at once: pushed, followed and fetched, by the real program. */
 import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import process from "node:process";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { inTurn, kinds, own, quickest, Workspace } from "../helpers/cli.ts";
 
 async function listed(workspace: Workspace, ...args: string[]): Promise<Record<string, unknown>[]> {
   return JSON.parse((await workspace.run(own, ["ls", "--json", ...args])).stdout);
 }
+
+/** Starts a program, which root's right to read everything does not help. */
+const WITHOUT_RIGHTS = process.getuid?.() === 0
+  ? "setpriv --bounding-set -dac_override,-dac_read_search"
+  : "env";
 
 /** Files to push: two, and a directory with a folder and a link back. */
 async function withFiles(): Promise<Workspace> {
@@ -81,6 +87,25 @@ for (const kind of kinds) {
     assertStringIncludes(stderr, "dir/lost.log is left out: a link to nothing\n");
     assertStringIncludes(stderr, "dir/deep/up is left out: a link to a directory\n");
     assertStringIncludes(stderr, "dir/pipe.log is left out: no regular file\n");
+  });
+
+  test(`${kind}: what cannot be read in a directory fails the push, and the others are pushed`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    await mkdir(workspace.path("dir/closed"), { mode: 0 });
+    execFileSync("sh", ["-c", 'echo raw > "$(printf "dir/caf\\351.log")"'], {
+      cwd: workspace.path("."),
+    });
+    const push = workspace.start(kind, ["push", "dir", "--context", "run"], {
+      shell: `exec ${WITHOUT_RIGHTS} "$@"`,
+    });
+    const { code, stderr } = await push.exit();
+    assertMatch(stderr, /^stream: dir\/closed: cannot read .*permission is denied/m);
+    assertMatch(stderr, /^stream: dir\/caf\ufffd\.log: cannot read .*its name is not UTF-8/m);
+    assertMatch(stderr, /^stream: 3 of 5 files pushed/m);
+    assertEquals(code, 1);
+    const names = (await listed(workspace)).map(({ filename }) => filename).sort();
+    assertEquals(names, ["dir/c.log", "dir/d.bin", "dir/deep/e.log"]);
   });
 
   test(`${kind}: names that no file system takes become files all the same`, async () => {

@@ -167,6 +167,21 @@ for (const { name, start } of listeners) {
     assertEquals(gzip.headers.get("content-length"), null);
   });
 
+  test(`${name}: finished content and ranges of up to 64 KiB tell their length`, async () => {
+    await using server = await start();
+    for (const size of [0, 1, 3000, 65_536]) {
+      const content = "x".repeat(size);
+      const { url } = await completed(server, content);
+      const whole = await ask(url);
+      assertEquals(whole.headers.get("content-length"), String(size));
+      assertEquals(await whole.text(), content);
+    }
+    const { url } = await completed(server, "0123456789".repeat(10_000));
+    const part = await ask(url, { range: "bytes=3-65538" });
+    assertEquals(part.headers.get("content-length"), "65536");
+    assertEquals((await part.text()).length, 65_536);
+  });
+
   test(`${name}: ranges of finished content`, async () => {
     await using server = await start();
     const { url } = await completed(server, "0123456789");

@@ -478,6 +478,43 @@ both("the newest request owns the upload, and an older one appends no more", asy
   assertEquals(await bytesOf(server, id), "onetwo");
 });
 
+both(
+  "a creation with a secret of its own can be repeated, and goes on where it is",
+  async (server) => {
+    const { url, resources } = server;
+    const id = crypto.randomUUID();
+    const secret = "a-secret_of-the-uploader-1234567";
+    const create = (fields: Record<string, string> = {}, body = "", path = `${id}?name=a.log`) =>
+      fetch(`${url}/resources/${path}`, {
+        method: "PUT",
+        headers: { "upload-complete": "?0", "stream-secret": secret, ...fields },
+        body,
+      });
+    const first = await create();
+    const at = `${url}/uploads/${id}/${secret}`;
+    assertEquals([first.status, first.headers.get("location")], [201, at]);
+    assertEquals((await append(at, 0, "one")).status, 204);
+    const again = await create();
+    assertEquals([again.status, again.headers.get("location")], [201, at]);
+    assertEquals(again.headers.get("upload-offset"), "3");
+    assertEquals((await append(at, 3, "two", { complete: true })).status, 200);
+    assertEquals(await bytesOf(server, id), "onetwo");
+
+    const refused: [Response, number, string][] = [
+      [await create(), 409, "CONFLICT"],
+      [await create({ "stream-secret": "1".repeat(32) }), 409, "CONFLICT"],
+      [await create({ "stream-secret": "short" }), 400, "BAD_REQUEST"],
+      [await create({}, "content"), 400, "BAD_REQUEST"],
+      [await create({ "upload-complete": "?1" }), 400, "BAD_REQUEST"],
+      [await create({}, "", "a.log"), 400, "BAD_REQUEST"],
+    ];
+    for (const [response, status, code] of refused) {
+      assertEquals([response.status, (await response.json() as Problem).code], [status, code]);
+    }
+    assertEquals((await resources.list({ limit: 9 })).length, 1);
+  },
+);
+
 both("an upload goes from HTTP to WebSocket and back", async (server) => {
   const { at, id, secret } = await begin(server, { "stream-digests": "xxh128" }, "one");
   const fields = { ...partial, "upload-offset": "3", "upload-complete": "?0" };

@@ -138,7 +138,8 @@ test("retention deletes what it found, and not what has its id since", async () 
     listEnded: () => Promise.resolve(found),
     delete: (id: string, options?: { life: string }) => a.delete(id, options),
   };
-  assertEquals(await sweep(behind, { retentionMs: 1 }, Date.now()), 0);
+  const { deleted } = await sweep(behind, { retentionMs: 1 }, Date.now());
+  assertEquals(deleted, 0);
   assertEquals((await a.get(ID)).status.currentSize, 4);
 });
 

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { Catalog } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
-import { push } from "../../src/client.ts";
+import { push, resumePush } from "../../src/client.ts";
 import {
   parseReference,
   type ResourceStatus,
@@ -550,6 +550,49 @@ test("an upload of another node is ended, though its owner changes the record at
   await assertFails("NOT_FOUND", () => a.get(id));
 });
 
+/** A catalog in which somebody else changes a record before each change that is made while they are busy. */
+function busyCatalog(cluster: Cluster, isBusy: () => boolean): Catalog {
+  const catalog = new MemoryCatalog(cluster.records);
+  return override(catalog, {
+    async update(id, revision, change) {
+      if (isBusy()) await catalog.update(id, revision, {});
+      return await catalog.update(id, revision, change);
+    },
+  });
+}
+
+test("who resumes an upload whose record others change at that moment, again and again, gets it", async () => {
+  await using cluster = new Cluster();
+  const upload = await uploading(cluster.node("a"), "one\n");
+  let changes = 0;
+  const b = cluster.node("b", { catalog: busyCatalog(cluster, () => changes++ < 7) });
+  assertEquals((await resumeOn(b, upload)).received, 4);
+});
+
+test("a client whose resume others are faster with for long comes again, and goes on; by either transport", async () => {
+  await Promise.all((["ws", "http"] as const).map(async (transport) => {
+    await using cluster = new Cluster();
+    const upload = await uploading(cluster.node("a"), "one\n");
+    let isBusy = true;
+    const catalog = busyCatalog(cluster, () => isBusy);
+    await using b = await startServer({ ...cluster.options("b"), catalog });
+    const { id } = upload.appender.resource;
+    const told: string[] = [];
+    const resumed = await resumePush(b.url, `${id}:${upload.secret}`, {
+      transport,
+      onRetry({ code }) {
+        told.push(code);
+        isBusy = false;
+      },
+    });
+    const writer = resumed.writable.getWriter();
+    await writer.write(utf8("one\ntwo\n"));
+    await writer.close();
+    assertEquals([(await resumed.done).size, told], [8, ["NOT_READY"]]);
+    assertEquals((await b.resources.get(id)).status.transferStatus, "COMPLETED");
+  }));
+});
+
 test("deleting and resuming at the same time leaves either all or nothing", async () => {
   for (let round = 0; round < 10; round++) {
     await using cluster = new Cluster();
@@ -596,6 +639,43 @@ test("usage and quotas count what other nodes store", async () => {
   // Everything can be used again.
   await uploading(a, "y".repeat(60), given);
   assertEquals(a.totalBytes, 60);
+});
+
+test("an upload that needs room waits for a catalog that deletes nothing at the moment", async () => {
+  await using cluster = new Cluster();
+  const catalog = new MemoryCatalog(cluster.records);
+  let refusals = 0;
+  const a = cluster.node("a", {
+    maxTotalBytes: 10,
+    catalog: override(catalog, {
+      delete: (...given) =>
+        refusals++ < 3
+          ? Promise.reject(new StreamError("NOT_READY", "nobody answers"))
+          : catalog.delete(...given),
+    }),
+  });
+  const old = await uploading(a, "12345678");
+  await old.appender.complete(await checksumOf(utf8("12345678")));
+  const { appender } = await uploading(a, "one\n");
+  assertEquals([appender.received, a.totalBytes, refusals], [4, 4, 4]);
+  await appender.complete(await checksumOf(utf8("one\n")));
+});
+
+test("an upload that comes while another node closes its context is in it before, or refused", async () => {
+  await using cluster = new Cluster();
+  const b = cluster.node("b");
+  const catalog = new MemoryCatalog(cluster.records);
+  const a = cluster.node("a", {
+    catalog: override(catalog, {
+      async create(record) {
+        await b.closeContext("run");
+        await catalog.create(record);
+      },
+    }),
+  });
+  const given = registration({ contextId: "run", makeContext: true });
+  await assertFails("CONTEXT_CLOSED", () => a.register(given));
+  assertEquals([await b.list({ limit: 9 }), cluster.logs.logs.size, a.uploads], [[], 0, 0]);
 });
 
 test("a status between the record and the tail is not missed, nor is an end", async () => {

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { FileStorage, getResource, open, push, SqliteCatalog } from "../../mod.ts";
-import type { Catalog, ResourceRecord } from "../../src/catalog.ts";
+import type { Catalog, CatalogTime, ResourceRecord } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { isFinal, StreamError, type TransferStatus } from "../../src/protocol.ts";
-import { sweep } from "../../src/resources/retention.ts";
+import { sweep, type Sweepable } from "../../src/resources/retention.ts";
 import { SteadyClock } from "../../src/resources/steady_clock.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
 import { logPath } from "../../src/storage/layout.ts";
@@ -84,9 +84,10 @@ test("what ended longer ago than the retention is deleted, be it COMPLETED or FA
     { began: 1, ended: 1 },
   ]);
   await using _ = here;
-  const deleted = await sweep(here.resources, { retentionMs: 5 * HOUR_MS }, NOW_MS);
+  const { deleted } = await sweep(here.resources, { retentionMs: 5 * HOUR_MS }, NOW_MS);
   assertEquals([deleted, await left()], [3, [1, 4, 5]]);
-  assertEquals(await sweep(here.resources, { retentionMs: 5 * HOUR_MS }, NOW_MS), 0);
+  const again = await sweep(here.resources, { retentionMs: 5 * HOUR_MS }, NOW_MS);
+  assertEquals(again, { deleted: 0, gone: 0 });
 });
 
 test("what is being uploaded stays, whatever its age and size", async () => {
@@ -116,6 +117,25 @@ test("above the total the oldest are deleted until what is left fits", async () 
   assertEquals([await left(), here.resources.totalBytes], [[0, 4], 20]);
 });
 
+test("what others have deleted, which counts for a moment yet, is no reason to delete more", async () => {
+  const { here, left } = await past(
+    Array.from({ length: 5 }, (_, index) => ({ began: 9 - index, ended: 9 - index, size: 10 })),
+  );
+  await using _ = here;
+  const { resources } = here;
+  const behind = override<Sweepable>(resources, {
+    list: (query) => resources.list(query),
+    delete: async (id, options) => {
+      if ((await left()).length === 5) {
+        throw new StreamError("NOT_FOUND", "another node deleted it");
+      }
+      await resources.delete(id, options);
+    },
+  });
+  assertEquals(await sweep(behind, { maxTotalBytes: 30 }, NOW_MS), { deleted: 0, gone: 2 });
+  assertEquals(await left(), [0, 1, 2, 3, 4]);
+});
+
 test("more old resources than a page of the catalog are deleted in one go", async () => {
   const { here, left } = await past(
     Array.from(
@@ -124,7 +144,8 @@ test("more old resources than a page of the catalog are deleted in one go", asyn
     ),
   );
   await using _ = here;
-  assertEquals(await sweep(here.resources, { retentionMs: 200 * HOUR_MS }, NOW_MS), 200);
+  const { deleted } = await sweep(here.resources, { retentionMs: 200 * HOUR_MS }, NOW_MS);
+  assertEquals(deleted, 200);
   assertEquals([(await left())[0], here.resources.totalBytes], [200, 50]);
 });
 
@@ -138,8 +159,8 @@ test("a resource that two delete at the same time is counted once, and told once
   let told = 0;
   here.resources.listen(({ type }) => type === "deleted" && told++);
   const sweepAgain = () => sweep(here.resources, { retentionMs: 5 * HOUR_MS }, NOW_MS);
-  const counts = await Promise.all([sweepAgain(), sweepAgain(), sweepAgain()]);
-  assertEquals(counts.reduce((sum, count) => sum + count), 1);
+  const swept = await Promise.all([sweepAgain(), sweepAgain(), sweepAgain()]);
+  assertEquals(swept.reduce((sum, { deleted }) => sum + deleted, 0), 1);
   assertEquals([await left(), here.resources.totalBytes, told], [[1], 7, 1]);
 });
 
@@ -168,6 +189,17 @@ test("an upload that needs room gets it from the oldest finished ones", async ()
   const fourth = await uploaded(here, 25);
   assertEquals(new Set(await ids(here)), new Set([older.resource.id, second, third, fourth]));
   assertEquals(here.resources.totalBytes, 95);
+});
+
+test("uploads that need room at the same moment all get it", async () => {
+  await using here = world({ maxTotalBytes: 100 });
+  for (let count = 0; count < 10; count++) await uploaded(here, 10);
+  const uploads = await Promise.all(Array.from({ length: 5 }, () => register(here)));
+  const bytes = utf8("x".repeat(10));
+  for (const upload of uploads) upload.append(bytes.slice());
+  const checksum = await checksumOf(bytes);
+  await Promise.all(uploads.map((upload) => upload.complete(checksum)));
+  assertEquals([(await ids(here)).length, here.resources.totalBytes], [10, 100]);
 });
 
 test("an upload that does not fit even alone is FAILED with what fitted", async () => {
@@ -317,6 +349,8 @@ async function untilOpen(reference: string) {
 }
 
 const DAY_MS = 24 * HOUR_MS;
+/** A server that was away for so long is believed at once. */
+const SHORT_MS = 15 * 60_000;
 
 /** A file's catalog and a server's resources on it, whose machine has this clock. */
 async function aged(
@@ -367,9 +401,24 @@ test("a clock that jumps from 1970 to now, or ahead for a minute, deletes nothin
   });
 });
 
+test("a clock that is ahead when a server starts deletes nothing, however often it starts before that is mended", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "catalog.sqlite");
+  const wall = { nowMs: Date.now() };
+  let kept = "";
+  await aged(path, wall, async (here) => void (kept = await uploaded(here, 1)));
+  const ahead = { nowMs: wall.nowMs + 20 * DAY_MS };
+  for (const clock of [ahead, ahead, wall, ahead, wall, wall]) {
+    await aged(path, clock, async (here) => {
+      await here.resources.sweep();
+      assertEquals(await ids(here), [kept]);
+    });
+  }
+});
+
 test("time away counts at once when it is short, and a longer one when the clock proved right", async () => {
   let [wallMs, monotonicMs] = [NOW_MS, 5];
-  let last = { steadyMs: 1000, wallMs: NOW_MS };
+  let last: CatalogTime = { steadyMs: 1000, wallMs: NOW_MS };
   const catalog = {
     lastTime: () => Promise.resolve(last),
     keepTime: (time: typeof last) => Promise.resolve(void (last = time)),
@@ -383,21 +432,26 @@ test("time away counts at once when it is short, and a longer one when the clock
     wallMs += ms;
     monotonicMs += ms;
   };
-  wallMs += HOUR_MS;
+  wallMs += SHORT_MS;
   const short = await started();
-  assertEquals([short.nowMs, short.certainMs], [1000 + HOUR_MS, 1000 + HOUR_MS]);
+  assertEquals([short.nowMs, short.certainMs], [1000 + SHORT_MS, 1000 + SHORT_MS]);
   // A clock that is set while a server runs tells nothing.
   wallMs += 9 * DAY_MS;
   pass(500);
-  assertEquals(short.certainMs, 1500 + HOUR_MS);
+  assertEquals(short.certainMs, 1500 + SHORT_MS);
   await short.keep();
 
-  wallMs += 3 * DAY_MS;
+  // It may also be one that is in another time zone until it hears the time.
+  wallMs += HOUR_MS;
   const long = await started();
-  assertEquals([long.nowMs, long.certainMs], [1500 + HOUR_MS + 3 * DAY_MS, 1500 + HOUR_MS]);
-  pass(HOUR_MS);
-  assertEquals(long.certainMs, long.nowMs);
+  assertEquals([long.nowMs, long.certainMs], [1500 + SHORT_MS + HOUR_MS, 1500 + SHORT_MS]);
+  pass(1000);
   await long.keep();
+  const again = await started();
+  assertEquals([again.nowMs, again.certainMs], [2500 + SHORT_MS + HOUR_MS, 2500 + SHORT_MS]);
+  pass(HOUR_MS);
+  assertEquals([again.certainMs, again.nowMs], Array(2).fill(2500 + SHORT_MS + 2 * HOUR_MS));
+  await again.keep();
 
   wallMs += 730 * DAY_MS;
   const wrong = await started();

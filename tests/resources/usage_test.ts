@@ -30,7 +30,7 @@ function disk(freeBytes: number) {
 
 function usage(
   limits: UsageLimits,
-  makeRoom: (bytes: number) => Promise<unknown> = () => Promise.resolve(),
+  makeRoom: (bytes: number) => Promise<boolean> = () => Promise.resolve(false),
 ) {
   return new Usage(limits, new MemoryStorage(), makeRoom);
 }
@@ -83,7 +83,7 @@ test("takes at the same time do not exceed a limit together", async () => {
 
 test("the disk keeps its free bytes: the last that may be used is given, the next is not", async () => {
   const { asked, storage } = disk(110);
-  const here = new Usage({ minFreeBytes: 100 }, storage, () => Promise.resolve());
+  const here = new Usage({ minFreeBytes: 100 }, storage, () => Promise.resolve(false));
   await here.take(null, 10);
   asked.freeBytes = 100;
   await assertFails("QUOTA_EXCEEDED", () => here.take(null, 1));
@@ -95,7 +95,7 @@ test("the disk keeps its free bytes: the last that may be used is given, the nex
 
 test("the disk is not asked for every write, but before one is refused", async () => {
   const { asked, storage } = disk(1000);
-  const here = new Usage({ minFreeBytes: 100 }, storage, () => Promise.resolve());
+  const here = new Usage({ minFreeBytes: 100 }, storage, () => Promise.resolve(false));
   for (let bytes = 0; bytes < 500; bytes += 10) await here.take(null, 10);
   assertEquals(asked.times, 1);
   await here.take(null, 800);
@@ -107,7 +107,7 @@ test("room is made for exactly what is missing, and only for what may be taken a
   const here = usage({ maxTotalBytes: 10, maxContextBytes: 6 }, (bytes) => {
     wanted.push(bytes);
     here.give(null, 5);
-    return Promise.resolve();
+    return Promise.resolve(true);
   });
   await here.take(null, 8);
   await here.take("a", 4);

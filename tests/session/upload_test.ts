@@ -397,6 +397,27 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     assertEquals(currentSize, 4);
   });
 
+  test(`${kind}: a server that ends acknowledges an upload before of which everything is there, unless that takes long`, async () => {
+    for (const isLong of [false, true]) {
+      const storage = new GatedStorage();
+      const resources = memoryResources({ storage });
+      using peer = uploader(subprotocol, resources);
+      const id = await begin(peer);
+      storage.syncing.shut();
+      peer.give(utf8("one\n"));
+      peer.say({ "@": "FinishUpload", checksum: md5(utf8("one\n")) });
+      const session = peer.session as UploadSession;
+      session.fail(new StreamError("SHUTDOWN", "the server was shut down"));
+      if (!isLong) {
+        storage.syncing.open();
+        assertEquals((await peer.inbox.next("UploadAcknowledged")).size, 4);
+      }
+      await assertClosed(peer, "SHUTDOWN");
+      storage.syncing.open();
+      assertEquals((await statusOf(resources, id, isCompleted)).currentSize, 4);
+    }
+  });
+
   test(`${kind}: a malformed message is BAD_MESSAGE and makes the upload FAILED`, async () => {
     for (const text of ["", "{", "[]", '{"@":"FinishUpload"}', "[".repeat(60_000)]) {
       const resources = memoryResources();
@@ -776,6 +797,58 @@ test("native: only who knows the secret resumes an upload", async () => {
     await assertClosed(peer, code);
   }
   assertEquals((await resources.get(id)).status.transferStatus, "IN_PROGRESS");
+  await resources.close();
+});
+
+test("native: who began an upload with a secret of its own begins it again, and goes on with it", async () => {
+  const resources = memoryResources({ resumeWindowMs: 60_000 });
+  const refused: string[] = [];
+  resources.listen((event) => void (event.type === "refused" && refused.push(event.id)));
+  const chosen = { id: crypto.randomUUID(), secret: "a-secret_of-the-uploader-1234567" };
+  using first = native(resources);
+  first.say({ ...start, digests: ["sha256"], ...chosen });
+  const ready = await first.inbox.next("ReadyForUpload");
+  assertEquals([ready.id, ready.secret, ready.epoch], [chosen.id, chosen.secret, 1]);
+  first.give(utf8("one\n"));
+  await statusOf(resources, chosen.id, ({ currentSize }) => currentSize === 4);
+  using second = native(resources);
+  second.say({ ...start, digests: ["md5"], ...chosen });
+  const again = await second.inbox.next("ReadyForUpload");
+  assertEquals([again.id, again.secret, again.epoch], [chosen.id, chosen.secret, 2]);
+  assertEquals([again.offset, again.digest], [4, "sha256"]);
+  await assertClosed(first, "FENCED");
+  second.say({ "@": "FinishUpload", checksum: sha256("one\n"), size: 4 });
+  await second.inbox.next("UploadAcknowledged");
+  using third = native(resources);
+  third.say({ ...start, ...chosen });
+  assertEquals((await third.inbox.next("UploadAcknowledged")).size, 4);
+  assertEquals(refused, []);
+  assertEquals((await resources.list({ limit: 9 })).length, 1);
+  await resources.close();
+});
+
+test("native: an id that another secret began, or none, is CONFLICT; a secret that may be guessed is refused", async () => {
+  const resources = memoryResources({ resumeWindowMs: 60_000 });
+  const id = crypto.randomUUID();
+  const secret = "0".repeat(32);
+  using owner = native(resources);
+  owner.say({ ...start, id, secret });
+  await owner.inbox.next("ReadyForUpload");
+  const attempts: [Record<string, string>, ErrorCode][] = [
+    [{ id }, "CONFLICT"],
+    [{ id, secret: "1".repeat(32) }, "CONFLICT"],
+    [{ id: crypto.randomUUID(), secret: "0".repeat(31) }, "BAD_REQUEST"],
+    [{ id: crypto.randomUUID(), secret: "0".repeat(129) }, "BAD_REQUEST"],
+    [{ id: crypto.randomUUID(), secret: `${secret}/` }, "BAD_REQUEST"],
+    [{ secret }, "BAD_REQUEST"],
+  ];
+  for (const [chosen, code] of attempts) {
+    using peer = native(resources);
+    peer.say({ ...start, ...chosen });
+    await assertClosed(peer, code);
+  }
+  assertEquals((await resources.get(id)).status.epoch, 1);
+  assertEquals((await resources.list({ limit: 9 })).length, 1);
   await resources.close();
 });
 

@@ -1,10 +1,21 @@
 /** What fails in a cluster, and how it is mended. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Chance } from "../../../tests/helpers/random.ts";
-import { type ClusterNode, fillDisk, type Place, setLink, wipeDisk, type World } from "./world.ts";
+import {
+  type ClusterNode,
+  fillDisk,
+  limitLink,
+  type Place,
+  setLink,
+  wipeDisk,
+  type World,
+} from "./world.ts";
 
 export const TARGETS = ["leader", "follower", "connected", "all three", "node", "node and leader"];
-export const FAULTS = ["kill -9", "SIGTERM", "SIGSTOP", "links cut", "disk full", "disk wiped"];
+export const FAULTS = [
+  ...["kill -9", "SIGTERM", "SIGSTOP", "stutter"],
+  ...["links cut", "links cut one way", "links slow", "disk full", "disk wiped"],
+];
 
 /** One thing that happens to some. */
 export interface Fault {
@@ -20,6 +31,8 @@ export const ALL: readonly Fault[] = FAULTS.flatMap((fault) =>
 /** How long somebody is away, in ms: as short as a supervisor takes, or longer than elections do. */
 const AWAY_MS = { least: 500, most: 4000 };
 const STOPPED_MS = 12_000;
+/** Who stutters stands still for so long, and goes on for as long, in ms. */
+const STUTTER_MS = 300;
 
 /** Those that a fault is about, for one upload and the node that has it. */
 export async function placesOf(
@@ -70,6 +83,24 @@ export async function suffer(
         place.signal("SIGSTOP");
         await sleep(STOPPED_MS);
         return place.signal("SIGCONT");
+      case "stutter":
+        for (let ms = 0; ms < STOPPED_MS; ms += 2 * STUTTER_MS) {
+          place.signal("SIGSTOP");
+          await sleep(STUTTER_MS);
+          place.signal("SIGCONT");
+          await sleep(STUTTER_MS);
+        }
+        return;
+      case "links cut one way": {
+        const mend = limitLink(place, chance.whole(0, 1) === 0 ? "to" : "from", "lost");
+        await sleep(2 * awayMs);
+        return mend();
+      }
+      case "links slow": {
+        const mends = (["to", "from"] as const).map((way) => limitLink(place, way, "slow"));
+        await sleep(STOPPED_MS);
+        return mends.forEach((mend) => mend());
+      }
       case "links cut":
         setLink(place, "down");
         await sleep(2 * awayMs);

@@ -167,6 +167,28 @@ export function setLink({ name }: Place, state: "up" | "down"): void {
   ip("link", "set", `to-${name}`, state);
 }
 
+/** What becomes of packets one way: all are lost, or no more than 1 Mbit/s comes through. */
+const QUEUES = {
+  lost: ["rate", "8bit", "burst", "1", "limit", "1"],
+  slow: ["rate", "1mbit", "burst", "32kb", "latency", "400ms"],
+};
+
+/**
+ * Lets less through on all links of a place, one way.
+ * @returns Mends it.
+ */
+export function limitLink(
+  { name }: Place,
+  way: "to" | "from",
+  how: keyof typeof QUEUES,
+): () => void {
+  const place = way === "to" ? [] : ["-n", name];
+  const device = way === "to" ? `to-${name}` : "net";
+  const tc = (...words: string[]) => execFileSync("tc", [...place, "qdisc", ...words]);
+  tc("add", "dev", device, "root", "tbf", ...QUEUES[how]);
+  return () => tc("del", "dev", device, "root");
+}
+
 function nameOf(at: number): string {
   return ["n1", "n2", "n3", "a", "b", "c"][at];
 }

@@ -12,6 +12,7 @@ import { StreamError } from "../../protocol.ts";
 import { changesOf } from "../../cluster/buckets.ts";
 import type { Engine } from "../../cluster/engine.ts";
 import { type Bucket, type Entry, entryOf } from "../../cluster/bucket.ts";
+import type { Position } from "./projection.ts";
 
 /** How often the leader is asked for changes of which nothing was heard, in ms. */
 const LOOK_MS = 2000;
@@ -46,6 +47,8 @@ export class Feed {
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #unhear: () => void;
   #caughtUpAtMs = performance.now();
+  /** The same by the clocks of the engine, as it forgets deletions by them. */
+  #atMs: number;
   #filled = 0;
   #closed = false;
 
@@ -53,20 +56,20 @@ export class Feed {
    * Begins to hear; see `caughtUp`.
    * @param engine Where the bucket is.
    * @param bucket The bucket.
-   * @param life Life of the bucket: when it was made.
-   * @param sequence Number of the last change that is known.
+   * @param position How far it is known.
    * @param take Takes changes.
    */
   constructor(
     engine: Engine,
     bucket: Bucket,
-    { life, sequence }: { life: string; sequence: number },
+    { life, sequence, atMs }: Position,
     take: TakeChanges,
   ) {
     this.#engine = engine;
     this.#bucket = bucket;
     this.#life = life;
     this.#sequence = sequence;
+    this.#atMs = atMs;
     this.#take = take;
     this.#subscription = engine.nc.subscribe(changesOf(bucket.name), {
       callback: (error, message) => {
@@ -79,9 +82,9 @@ export class Feed {
     this.#unhear = engine.onReconnect(look);
   }
 
-  /** Number of the last change that was taken. */
-  get sequence(): number {
-    return this.#sequence;
+  /** How far it has come. */
+  get position(): Position {
+    return { life: this.#life, sequence: this.#sequence, atMs: this.#atMs };
   }
 
   /** How full the bucket was when the leader was asked last: 1 for no room. */
@@ -101,13 +104,14 @@ export class Feed {
   async caughtUp(): Promise<void> {
     const askedAtMs = performance.now();
     const { streams } = this.#engine.jsm;
-    const { state, created, config, cluster } = await streams.info(this.#bucket.stream);
+    const { state, created, config, cluster, ts } = await streams.info(this.#bucket.stream);
     // Where there is none any member answers, with what it has.
     if (cluster !== undefined && !cluster.leader) throw leaderless(this.#bucket);
     if (created !== this.#life) throw lost(this.#bucket);
     this.#filled = config.max_bytes > 0 ? state.bytes / config.max_bytes : 0;
     await this.reached(state.last_seq);
     this.#caughtUpAtMs = askedAtMs;
+    this.#atMs = Date.parse(ts!);
   }
 
   /** Waits until a change was taken. */

@@ -20,7 +20,7 @@ export interface Position {
   life: string;
   /** Number of the last message that was copied. */
   sequence: number;
-  /** When it was, in ms since 1970. */
+  /** When nothing was missing, by the clocks of the engine, in ms since 1970. */
   atMs: number;
 }
 

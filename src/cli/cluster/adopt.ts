@@ -5,17 +5,19 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Catalog, ResourceRecord } from "../../catalog.ts";
 import { NatsCatalog } from "../../catalog/nats.ts";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { MESSAGE_BYTES } from "../../cluster/logs.ts";
-import { createDigest } from "../../digest.ts";
-import { StreamError, toStreamError } from "../../protocol.ts";
+import { createDigest, DIGEST_VERSION } from "../../digest.ts";
+import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
+import { restoreDigest } from "../../resources.ts";
 import type { LogOptions, LogWriter, Storage } from "../../storage.ts";
 import { FileStorage } from "../../storage/file.ts";
+import { logPath } from "../../storage/layout.ts";
 import { NatsStorage } from "../../storage/nats.ts";
 import type { Options } from "../command.ts";
 import { lockDirectory } from "../lock.ts";
@@ -35,6 +37,11 @@ interface Place {
   catalog: Catalog;
 }
 
+/** The data directory of a single server. */
+interface Source extends Place {
+  directory: string;
+}
+
 /**
  * Copies everything; the directory stays as it is.
  * @param directory Data directory of a server that does not run.
@@ -51,6 +58,7 @@ export async function adoptIntoCluster(directory: string, options: Options): Pro
   const copies = await mkdtemp(join(tmpdir(), "stream-adopt-"));
   try {
     const from = {
+      directory,
       storage: new FileStorage(directory),
       catalog: new SqliteCatalog(catalogPath(directory)),
     };
@@ -74,7 +82,7 @@ export async function adoptIntoCluster(directory: string, options: Options): Pro
   }
 }
 
-async function copyAll(from: Place, to: Place, announcer: Announcer): Promise<number> {
+async function copyAll(from: Source, to: Place, announcer: Announcer): Promise<number> {
   let [copied, known, failed] = [0, 0, 0];
   {
     using progress = new Progress(() => `${copied} resources copied`);
@@ -113,29 +121,66 @@ async function* recordsOf(catalog: Catalog): AsyncGenerator<ResourceRecord, void
 /** @returns False when it is there already. */
 async function copyOne(
   record: ResourceRecord,
-  from: Place,
+  from: Source,
   to: Place,
   progress: Progress,
 ): Promise<boolean> {
-  const { id, contextId } = record;
+  const { id, contextId, ownedBy, owner } = record;
   const there = await to.catalog.get(id);
   if (there?.createdAtMs === record.createdAtMs) return false;
   if (there !== null) throw new StreamError("CONFLICT", "the cluster has another one of this id");
-  await copyLog(record, from.storage, to.storage, progress);
+  const isOver = isFinal(record.transferStatus);
+  const left = isOver ? record : await asLeft(record, from);
+  const lineBreaks = await copyLog(left, from.storage, to.storage, progress);
   if (contextId !== null) await copyContext(contextId, from.catalog, to.catalog);
-  await to.catalog.create({ ...record, durableSize: record.size, owner: null, revision: 0 });
+  await to.catalog.create({
+    ...left,
+    durableSize: left.size,
+    lines: isOver || left.lines === null ? left.lines : lineBreaks,
+    // What is anybody's and has an owner was not left in line with its log: some node brings it there.
+    owner: ownedBy === "ANYBODY" ? owner : null,
+    revision: 0,
+  });
   return true;
 }
 
-/** Copies the bytes that the record counts, and holds them against its digest. */
+/**
+ * An upload that was not finished, as its log has it: what a server had told when it was killed its record may not count.
+ * @throws {StreamError} OFFSET_LOST where the log lost what it held.
+ */
+async function asLeft(record: ResourceRecord, from: Source): Promise<ResourceRecord> {
+  const path = logPath(from.directory, record.id);
+  const size = await stat(path).then(({ size }) => size, () => record.size);
+  const { running, doubtfulFrom } = await restoreDigest(from.storage, { ...record, size });
+  const digestState = {
+    algorithm: running.algorithm,
+    byteOffset: size,
+    state: running.save(),
+    version: DIGEST_VERSION,
+    boot: null,
+    doubtfulFrom,
+  };
+  return {
+    ...record,
+    size,
+    transferStatus: size === 0 ? "INITIATED" : "IN_PROGRESS",
+    digestState,
+  };
+}
+
+/**
+ * Copies the bytes that the record counts, and holds them against its digest.
+ * @returns Line breaks among them.
+ */
 async function copyLog(
   record: ResourceRecord,
   from: Storage,
   to: Storage,
   progress: Progress,
-): Promise<void> {
+): Promise<number> {
   const { id, size, epoch, metadata: { supportsLineAccess }, digest: wanted } = record;
   const digest = wanted === null ? null : await createDigest(wanted.algorithm);
+  let lineBreaks: number;
   const reader = await from.openReader(id);
   try {
     const writer = await begin(to, id, { lineAccess: supportsLineAccess, epoch });
@@ -147,13 +192,14 @@ async function copyLog(
         at += bytes.length;
         progress.count(bytes.length);
       }
+      ({ lineBreaks } = writer);
     } finally {
       await writer.close();
     }
   } finally {
     await reader.close();
   }
-  if (digest === null || digest.value() === wanted!.value) return;
+  if (digest === null || digest.value() === wanted!.value) return lineBreaks;
   await to.delete(id);
   throw new StreamError("CHECKSUM_MISMATCH", "its bytes do not have the digest they had");
 }

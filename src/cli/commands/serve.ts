@@ -2,48 +2,25 @@
  * `stream serve`.
  * @module
  */
-import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { loadRuntime } from "../../runtime/load.ts";
-import { httpBase, StreamError } from "../../protocol.ts";
-import {
-  type AccessEntry,
-  createServer,
-  type ListenerOptions,
-  type ServerLog,
-  type ServerResources,
-  type StepContexts,
-  type StreamServer,
-} from "../../server.ts";
+import { StreamError } from "../../protocol.ts";
+import { createServer, type ListenerOptions, type StreamServer } from "../../server.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { type Command, EXIT, type Options, UsageError } from "../command.ts";
-import {
-  accessOf,
-  AUTH_OPTIONS,
-  authInWords,
-  checkExposure,
-  makePrivate,
-  warnOfOthers,
-} from "../auth.ts";
+import { accessOf, AUTH_OPTIONS, checkExposure, makePrivate, warnOfOthers } from "../auth.ts";
+import { commonOf } from "../cluster/common_settings.ts";
 import type { ClusterNode } from "../cluster/node.ts";
 import { lockDirectory } from "../lock.ts";
 import { CLUSTER_OPTIONS } from "./cluster.ts";
-import { Announcer, visibleJson } from "../output/output.ts";
+import { Announcer } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
-import { writeLine } from "../output/stderr.ts";
+import { type Log, logUploads, serverLog, toAccessLog } from "../serve/log.ts";
+import { addressOf, hostOf, portOf, settingsOf } from "../serve/settings.ts";
 import { startTimer } from "../../timer.ts";
 import { Tls } from "../tls.ts";
 import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
-
-/** Disk space that stays free: what a system needs to go on, logs of its own included. */
-const MIN_FREE_BYTES = 1_000_000_000;
-
-/** What all nodes of a cluster must be given alike, besides who may do what. */
-const COMMON = [
-  ...["base-url", "resume-window", "require-context", "step-contexts"],
-  ...["max-total", "max-context-size", "max-resource-size", "min-free", "retention"],
-];
 
 /** Runs a server until it is told to end. */
 export const serve: Command = {
@@ -241,7 +218,10 @@ async function runServer(options: Options): Promise<number> {
       const parts = { runtime, storage, catalog, access, log, accessLog };
       const server = createServer({ ...parts, ...settings, ...place.settings });
       secure?.reloadOnSignal(log);
-      const given = { address: addressOf(options, "node-url"), settings: commonOf(options) };
+      const given = {
+        address: addressOf(options, "node-url"),
+        settings: commonOf(options, serve.options),
+      };
       const fault = place.join?.(given, () => server.resources.uploads);
       for (const setting of await place.disagreements?.() ?? []) {
         log.error("nodes disagree", { setting });
@@ -305,50 +285,6 @@ async function placeOf(options: Options, directory: string): Promise<Place> {
   };
 }
 
-/** What all nodes must be given alike, as it was given to this one. */
-function commonOf(options: Options): Record<string, string> {
-  const settings = COMMON.map((name) => [`--${name}`, wordsFor(options, name)]);
-  return { "--auth": authInWords(options), ...Object.fromEntries(settings) };
-}
-
-/** The value of an option: the same for the same, however it was written. */
-function wordsFor(options: Options, name: string): string {
-  const { kind } = serve.options[name];
-  if (kind === "flag") return options.flag(name) ? "given" : "not given";
-  if (kind === "text") return options.text(name) ?? "not given";
-  const value = options.number(name);
-  if (value === undefined) return "not given";
-  return kind === "duration" ? `${value / 1000} s` : `${value} bytes`;
-}
-
-function settingsOf(options: Options) {
-  return {
-    baseUrl: addressOf(options, "base-url"),
-    checkpointIntervalMs: options.number("checkpoint-interval"),
-    durability: durabilityOf(options),
-    resumeWindowMs: options.number("resume-window"),
-    requireContext: options.flag("require-context"),
-    stepContexts: stepContextsOf(options),
-    allowOrigins: options.list("allow-origin"),
-    allowHosts: hostsOf(options),
-    trustProxy: options.flag("trust-proxy"),
-    viewer: !options.flag("no-viewer"),
-    tus: !options.flag("no-tus"),
-    durableStreams: !options.flag("no-durable-streams"),
-    maxUploads: options.number("max-uploads"),
-    maxClientUploads: options.number("max-client-uploads"),
-    uploadSilenceMs: options.number("upload-silence"),
-    maxConnections: options.number("max-connections"),
-    maxClientConnections: options.number("max-client-connections"),
-    maxFollowers: options.number("max-followers"),
-    maxTotalBytes: options.number("max-total"),
-    maxContextBytes: options.number("max-context-size"),
-    minFreeBytes: options.number("min-free") ?? MIN_FREE_BYTES,
-    retentionMs: options.number("retention"),
-    maxResourceBytes: options.number("max-resource-size"),
-  };
-}
-
 /** Where a server listens. */
 interface Listeners {
   main: ListenerOptions;
@@ -409,28 +345,6 @@ async function stepListener(
   return { hostname: hostOf(options), port, baseUrl, runtime, forStep: true };
 }
 
-function hostOf(options: Options): string {
-  return options.text("host") ?? "127.0.0.1";
-}
-
-/** Names of the server besides those that it knows; undefined leaves requests with credentials unchecked. */
-function hostsOf(options: Options): string[] | undefined {
-  const allowed = options.list("allow-host");
-  const hasCredentials = options.text("auth") !== undefined;
-  if (hasCredentials && allowed.length === 0) return undefined;
-  const node = addressOf(options, "node-url");
-  const given = node === undefined ? allowed : [...allowed, new URL(node).host];
-  if (hasCredentials) return given;
-  // Where every interface is listened on, others of the network ask by the name of the machine.
-  return ["0.0.0.0", "::"].includes(hostOf(options)) ? [...given, hostname()] : given;
-}
-
-function portOf(options: Options, name: string): number | undefined {
-  const port = options.number(name);
-  if (port === undefined || port <= 65_535) return port;
-  throw new UsageError(`--${name} ${port}: there is no such port`);
-}
-
 /** The runtimes say neither where nor what to do. */
 function cannotListen(address: string, error: unknown): unknown {
   if (error instanceof StreamError) return error;
@@ -441,84 +355,9 @@ function cannotListen(address: string, error: unknown): unknown {
   return new StreamError("CONFLICT", `cannot listen on ${address}: ${reason}`, { cause: error });
 }
 
-function addressOf(options: Options, name: string): string | undefined {
-  const url = options.text(name);
-  try {
-    return url === undefined ? undefined : httpBase(url);
-  } catch {
-    throw new UsageError(`--${name} ${url}: that is no address such as https://logs.example.org`);
-  }
-}
-
-function durabilityOf(options: Options): "os" | "disk" | undefined {
-  const durability = options.text("durability");
-  if (durability === undefined || durability === "os" || durability === "disk") return durability;
-  throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
-}
-
-function stepContextsOf(options: Options): StepContexts | undefined {
-  const which = options.text("step-contexts");
-  if (which === undefined || which === "known" || which === "make") return which;
-  throw new UsageError(`--step-contexts ${which}: that is neither known nor make`);
-}
-
 /** With a certificate, SIGHUP reads that again. */
 function stopSignal(hasCertificate: boolean): Promise<string> {
   return new Promise((resolve) =>
     onEnd(resolve, hasCertificate ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"])
   );
-}
-
-function logUploads(resources: ServerResources, log: ServerLog): void {
-  resources.listen((event) => {
-    switch (event.type) {
-      case "created":
-        return log.info("upload started", { id: event.id, filename: event.metadata.filename });
-      case "refused":
-        return log.info("upload refused", { code: event.error.code, reason: event.error.message });
-      case "deleted":
-        return log.info("resource deleted", { id: event.id });
-      case "status": {
-        const { transferStatus, currentSize, failure } = event.status;
-        const reason = failure === null ? {} : { reason: failure };
-        log.info("upload ended", { id: event.id, transferStatus, bytes: currentSize, ...reason });
-      }
-    }
-  }, { transferStatuses: ["COMPLETED", "FAILED"] });
-}
-
-function toAccessLog(log: ServerLog): (entry: AccessEntry) => void {
-  return (entry) => log.info("access", { ...entry });
-}
-
-/** A log, and the line on stdout that says where the server listens, in the same format. */
-interface Log extends ServerLog {
-  listening(address: string): string;
-}
-
-function serverLog(format: string): Log {
-  if (format !== "human" && format !== "json") {
-    throw new UsageError(`--log-format ${format}: that is neither human nor json`);
-  }
-  const lineOf = (level: string, event: string, fields: Record<string, unknown>) => {
-    const time = new Date().toISOString();
-    if (format === "json") return visibleJson({ time, level, event, ...fields });
-    return [time, level.padEnd(5), event, ...Object.entries(fields).map(pair)].join(" ");
-  };
-  let lost = 0;
-  const write = (level: string, event: string, fields: Record<string, unknown>) => {
-    if (lost > 0 && writeLine(lineOf("error", "log lines were lost", { lines: lost }))) lost = 0;
-    if (!writeLine(lineOf(level, event, fields))) lost++;
-  };
-  return {
-    info: (event, fields) => write("info", event, fields),
-    error: (event, fields) => write("error", event, fields),
-    listening: (address) =>
-      format === "json" ? lineOf("info", "listening", { address }) : `listening on ${address}`,
-  };
-}
-
-/** Values are quoted, so that a name chosen by somebody else cannot forge a line. */
-function pair([name, value]: [string, unknown]): string {
-  return `${name}=${visibleJson(value)}`;
 }

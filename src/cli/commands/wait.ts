@@ -4,6 +4,7 @@
  */
 import { getResource, type ResourceInfo, statusEvents, StreamError } from "../../client.ts";
 import { checkLife, endedWell, isFinal } from "../../protocol.ts";
+import { startTimer } from "../../timer.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { outcomeText } from "../uploads/outcome.ts";
@@ -46,7 +47,7 @@ async function runWait(references: string[], options: Options): Promise<number> 
   }
   const timeoutMs = options.number("timeout");
   const late = new AbortController();
-  const timer = timeoutMs === undefined ? undefined : setTimeout(() => late.abort(), timeoutMs);
+  const stopTimer = startTimer(timeoutMs ?? Infinity, () => late.abort());
   const waiting = new Waiting(options, late.signal);
   try {
     await (context === undefined ? waiting.named(references) : waiting.context(context));
@@ -54,7 +55,7 @@ async function runWait(references: string[], options: Options): Promise<number> 
     if (!late.signal.aborted) throw error;
     return EXIT.late;
   } finally {
-    clearTimeout(timer);
+    stopTimer();
   }
   return waiting.failed === 0 ? EXIT.ok : EXIT.resourceFailed;
 }

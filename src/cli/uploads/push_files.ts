@@ -5,7 +5,7 @@
 import { lstat, readdir, stat } from "node:fs/promises";
 import { basename, join, matchesGlob, resolve } from "node:path";
 import { StreamError } from "../../protocol.ts";
-import { reasonOf } from "../../reasons.ts";
+import { REPLACED } from "../../runtime/raw_words.ts";
 
 /** Files of one push, at most; each is a resource. */
 const MAX_FILES = 10_000;
@@ -29,8 +29,8 @@ export async function isDirectory(path: string): Promise<boolean> {
  * @param paths Files and directories.
  * @param include Patterns of names that are taken from directories, such as `*.log`; all if there is none.
  * @param leftOut Hears of what is in a directory and cannot be read as a file, and why.
- * @returns The files, those of a directory in the order of their names.
- * @throws {StreamError} SOURCE_FAILED for a directory that cannot be read, BAD_REQUEST for too many files or none.
+ * @returns The files, those of a directory in the order of their names; a directory that cannot be read is one of them.
+ * @throws {StreamError} BAD_REQUEST for too many files, SOURCE_FAILED for none.
  */
 export async function filesOf(
   paths: readonly string[],
@@ -60,9 +60,9 @@ async function addFiles(
   wanted: Wanted,
   files: PushedFile[],
 ): Promise<void> {
-  const entries = await readdir(directory).catch((error) => {
-    throw new StreamError("SOURCE_FAILED", `cannot read ${directory}: ${reasonOf(error)}`);
-  });
+  const entries = await readdir(directory).catch(() => null);
+  // Pushed like a file it fails by itself, and the others are pushed.
+  if (entries === null) return void files.push({ path: directory, name });
   for (const entry of entries.sort()) {
     const file = { path: join(directory, entry), name: `${name}/${entry}` };
     const found = await stat(file.path).catch(() => null);
@@ -71,7 +71,8 @@ async function addFiles(
       if (await isLink(file.path)) wanted.leftOut(file.path, "a link to a directory");
       else await addFiles(file.path, file.name, wanted, files);
     } else if (isIncluded(entry, wanted.include)) {
-      if (found?.isFile()) files.push(file);
+      // One whose name is not UTF-8 is not found by the name that the runtimes tell, and fails like that.
+      if (found?.isFile() || found === null && entry.includes(REPLACED)) files.push(file);
       else wanted.leftOut(file.path, found === null ? "a link to nothing" : "no regular file");
     }
     if (files.length > MAX_FILES) {

@@ -3,18 +3,20 @@
  * @module
  */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
+import { dirname, join } from "node:path";
 import type { PushedUpload } from "../../client.ts";
 import { type ErrorCode, isResourceId, StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
+import { userDirectory } from "../home.ts";
 import { notice } from "../output/stderr.ts";
 
 /** Answers of the server that began an upload after which its token is of no use. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([
   ...["DELETED", "NOT_FOUND", "NOT_OWNER", "WRONG_STATE"] as const,
 ]);
+
+/** Why there is no place for tokens. */
+const NO_PLACE = "no home directory is known; XDG_STATE_HOME can name a place";
 
 /** A saved token. */
 export interface SavedToken {
@@ -42,14 +44,16 @@ export async function rememberUpload(
   const [id] = upload.resumeToken.split(":");
   const path = tokenPath(id);
   try {
-    await mkdir(tokenDirectory(), { recursive: true, mode: 0o700 });
+    if (path === null) throw new Error(NO_PLACE);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     // Whoever is killed here leaves the token whole, the old or the new one.
     await writeFile(`${path}.new`, `${upload.resumeToken}\n${server}\n`, { mode: 0o600 });
     await rename(`${path}.new`, path);
+    return () => removeToken(path);
   } catch (error) {
     notice(`this push cannot be resumed after it is killed: ${reasonOf(error)}`);
+    return () => Promise.resolve();
   }
-  return () => rm(path, { force: true });
 }
 
 /**
@@ -60,30 +64,34 @@ export async function rememberUpload(
  */
 export async function recallToken(id: string): Promise<SavedToken> {
   const path = tokenPath(id);
+  if (path === null) throw new StreamError("NOT_OWNER", `no token is saved: ${NO_PLACE}`);
   try {
     const [token, savedFor] = (await readFile(path, "utf8")).split("\n");
     return {
       token,
       async answered({ code }, server) {
-        if (FINAL.has(code) && server === savedFor) await rm(path, { force: true });
+        if (FINAL.has(code) && server === savedFor) await removeToken(path);
       },
     };
   } catch {
-    const message = `no token of upload ${id} is saved in ${tokenDirectory()}: ` +
+    const message = `no token of upload ${id} is saved in ${dirname(path)}: ` +
       `only the user and machine that began it can go on, and only until it is over`;
     throw new StreamError("NOT_OWNER", message);
   }
 }
 
-function tokenPath(id: string): string {
+/** What became of the upload is not changed by a token that stays. */
+async function removeToken(path: string): Promise<void> {
+  await rm(path, { force: true }).catch((error) =>
+    notice(`${path} is of no use any more and cannot be removed: ${reasonOf(error)}`)
+  );
+}
+
+/** Where the token of an upload is saved; null where there is no place. */
+function tokenPath(id: string): string | null {
   if (!isResourceId(id)) {
     throw new StreamError("BAD_MESSAGE", `the server sent the id ${JSON.stringify(id)}`);
   }
-  return join(tokenDirectory(), id);
-}
-
-/** The place the XDG base directory specification names for such state. */
-function tokenDirectory(): string {
-  const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
-  return join(state, "stream", "uploads");
+  const directory = userDirectory("XDG_STATE_HOME", ".local/state");
+  return directory === null ? null : join(directory, "uploads", id);
 }

@@ -172,7 +172,7 @@ export class HttpUploadChannel implements Channel {
     return true;
   }
 
-  async #start({ metadata, digests = [], id: chosen }: MessageOf<"StartUpload">): Promise<void> {
+  async #start({ metadata, digests = [], ...chosen }: MessageOf<"StartUpload">): Promise<void> {
     const { filename, mimeType, supportsLineAccess } = metadata;
     const query = new URLSearchParams({
       name: filename,
@@ -180,10 +180,14 @@ export class HttpUploadChannel implements Channel {
       lines: String(supportsLineAccess),
     });
     if (this.#contextId !== undefined) query.set("context", this.#contextId);
-    const path = chosen === undefined ? RESOURCES_PATH : `${RESOURCES_PATH}/${chosen}`;
-    const answer = await this.#requests.ask(`${path}?${query}`, {
-      method: chosen === undefined ? "POST" : "PUT",
-      headers: { ...INTEROP, "upload-complete": "?0", "stream-digests": digests.join(", ") },
+    const answer = await this.#requests.ask(`${RESOURCES_PATH}/${chosen.id}?${query}`, {
+      method: "PUT",
+      headers: {
+        ...INTEROP,
+        "upload-complete": "?0",
+        "stream-digests": digests.join(", "),
+        "stream-secret": chosen.secret!,
+      },
     });
     const location = answer.headers.get("location") ?? "";
     const [, id, secret] = /\/uploads\/([^/]+)\/([^/]+)$/.exec(location) ?? [];

@@ -79,8 +79,10 @@ export class Retries {
 
 /** Time that a server wants to have before the next request (RFC 9110, 10.2.3), in ms; 0 where it does not say. */
 function retryAfterMs(error: StreamError): number {
-  const text = error instanceof RefusedError ? error.headers.get("retry-after") ?? "" : "";
+  if (!(error instanceof RefusedError)) return 0;
+  const [text, date] = ["retry-after", "date"].map((name) => error.headers.get(name) ?? "");
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
-  const atMs = Date.parse(text);
-  return Number.isNaN(atMs) ? 0 : Math.max(0, atMs - Date.now());
+  // By the clock of whoever says so: the one here may be hours off.
+  const [atMs, nowMs] = [text, date].map((each) => Date.parse(each));
+  return Math.max(0, atMs - (Number.isNaN(nowMs) ? Date.now() : nowMs)) || 0;
 }

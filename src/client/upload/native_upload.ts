@@ -15,6 +15,8 @@ import {
   LIMITS,
   type Message,
   type MessageOf,
+  newSecret,
+  newUuid,
   type Outcome,
   type ResourceMetadata,
   type ResourceStatus,
@@ -90,7 +92,9 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #state: State = { name: "AGREEING", channel: null };
   /** The first message of the next connection. */
   #request: Message;
-  /** Requests to resume that were sent and not answered: a server may do later what they ask for. */
+  /** Whether the id was chosen here, so that another one would do. */
+  #hasAnyId = false;
+  /** First messages that were sent and not answered: a server may do later what they ask for. */
   #unanswered = 0;
   #resumeToken = "";
   #reference = "";
@@ -135,9 +139,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     options: PushOptions,
   ): Promise<NativeUpload> {
     const digests = [...options.digests ?? DIGESTS];
-    const { id } = options;
-    const request: Message = { "@": "StartUpload", metadata, digests, id };
+    // Who gets no answer asks again for the same upload.
+    const chosen = { id: options.id ?? newUuid(), secret: newSecret() };
+    const request: Message = { "@": "StartUpload", metadata, digests, ...chosen };
     const upload = new NativeUpload(service, request, options);
+    upload.#hasAnyId = options.id === undefined;
     await upload.#begin(options.signal);
     return upload;
   }
@@ -278,9 +284,9 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         if (!channel.native) throw new StepServerError(this.#service.server);
         this.#state = { name: "AGREEING", channel };
         channel.send(isRough ? this.#request : { ...this.#request, ...WISHED });
-        if (this.#request["@"] === "ResumeUpload") this.#unanswered++;
+        this.#unanswered++;
         const answered = await answer.promise;
-        if (this.#request["@"] === "ResumeUpload") this.#unanswered--;
+        this.#unanswered--;
         await this.#agree(channel, answered);
       },
     };
@@ -381,11 +387,19 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     this.succeed({ ...sent, numberOfLines: acknowledged.numberOflines ?? null });
   }
 
-  /** What fences this connection may be an earlier one of ours that a server only now gets to; each can do so once. */
+  /** What stands in the way may be an earlier attempt of ours, which a server got to only now; each can be so once. */
   #meaning(reason: StreamError): StreamError {
-    if (reason.code !== "FENCED" || this.#unanswered === 0) return reason;
-    this.#unanswered--;
-    return new StreamError("INTERRUPTED", "an earlier attempt to go on came later than this one");
+    const { code } = reason;
+    if (code === "FENCED" && this.#unanswered > 0) this.#unanswered--;
+    else if (code === "CONFLICT" && this.#unanswered > 1 && this.#hasAnyId) this.#beginAnew();
+    else return reason;
+    return new StreamError("INTERRUPTED", "an earlier attempt stood in the way of this one");
+  }
+
+  /** A server may have made the log of an earlier attempt and not the record, or know of no chosen secrets. */
+  #beginAnew(): void {
+    this.#unanswered = 0;
+    this.#request = { ...this.#request, id: newUuid(), secret: newSecret() } as Message;
   }
 
   #lost(reason: StreamError): void {

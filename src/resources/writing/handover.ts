@@ -5,6 +5,7 @@
  * it, and is FAILED when nobody comes back in time.
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Ownership, ResourceRecord } from "../../catalog.ts";
 import { createDigest } from "../../digest.ts";
 import {
@@ -51,8 +52,11 @@ const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
   "UNAUTHORIZED",
 ]);
 
-/** How often a takeover is tried again, as the owner on another node updates the record once a second. */
-const ATTEMPTS = 5;
+/** So long somebody waits for an upload whose record others change at the same moment, in ms. */
+const INSIST_MS = 5000;
+/** Between two attempts, in ms: at first, and at most. */
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 500;
 
 /** For each upload that may run so many may wait for their owners: who begins and abandons them holds no place. */
 const WAITING_PER_UPLOAD = 10;
@@ -103,22 +107,14 @@ export class Handover {
   /**
    * Takes an upload over for whoever knows its secret, or for anybody whose it is; an owner that is still connected is
    * shut out, here or on another node.
-   * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; LIMIT_REACHED, STORAGE_FAILED.
+   * @throws {StreamError} NOT_FOUND, NOT_OWNER; WRONG_STATE when it is FAILED; FENCED when somebody else came later;
+   * NOT_READY while others take it again and again; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
     await this.#findOwned(id, secret);
     return await this.take(id, async () => {
       await this.#detachOwner(id);
-      for (let attempts = 1;; attempts++) {
-        try {
-          return await this.#resumeNow(id, secret);
-        } catch (error) {
-          const { code } = toStreamError(error);
-          if (code === "CONFLICT" && attempts < ATTEMPTS) continue;
-          if (code === "CONFLICT" || code === "FENCED") await this.#lookAt(id);
-          throw error;
-        }
-      }
+      return await this.#insist(id, () => this.#resumeNow(id, secret));
     });
   }
 
@@ -143,7 +139,7 @@ export class Handover {
    * Ends an upload for good, whoever has it: it is FAILED with everything it has, and its uploader is told.
    * @param id The resource.
    * @param cause Why.
-   * @throws {StreamError} CONFLICT when another node is faster; NOT_FOUND, STORAGE_FAILED.
+   * @throws {StreamError} NOT_READY while others take it again and again; NOT_FOUND, STORAGE_FAILED.
    */
   end(id: string, cause: StreamError): Promise<void> {
     return this.take(id, async () => {
@@ -155,15 +151,11 @@ export class Handover {
         return await ended;
       }
       if (this.#interrupted.has(id)) return await this.#giveUp(id, cause);
-      for (let attempts = 1;; attempts++) {
+      await this.#insist(id, async () => {
         const record = await findRecord(catalog, id);
         if (isFinal(record.transferStatus)) return;
-        try {
-          return await this.#fail(await this.#nextEpoch(record, false), cause);
-        } catch (error) {
-          if (toStreamError(error).code !== "CONFLICT" || attempts === ATTEMPTS) throw error;
-        }
-      }
+        await this.#fail(await this.#nextEpoch(record, false), cause);
+      });
     });
   }
 
@@ -237,6 +229,24 @@ export class Handover {
       ),
       ...Array.from(this.#interrupted.ids(), (id) => this.#disown(id)),
     ]);
+  }
+
+  /** Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too. */
+  async #insist<T>(id: string, step: () => Promise<T>): Promise<T> {
+    const untilMs = performance.now() + INSIST_MS;
+    for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      try {
+        return await step();
+      } catch (error) {
+        const { code } = toStreamError(error);
+        const isLost = code === "CONFLICT" && performance.now() >= untilMs;
+        if (isLost || code === "FENCED") await this.#lookAt(id);
+        if (isLost) throw busy(id, error);
+        if (code !== "CONFLICT") throw error;
+        // Two that lose to each other are not to come back at the same moment.
+        await sleep(pauseMs * (0.5 + Math.random() / 2));
+      }
+    }
   }
 
   async #resumeNow(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
@@ -423,6 +433,11 @@ export class Handover {
     if (record === null || record.owner?.node !== lease.node) return;
     await catalog.update(id, record.revision, { owner: null }).catch(() => {});
   }
+}
+
+function busy(id: string, cause: unknown): StreamError {
+  const message = `others change upload ${id} all the time: try again later`;
+  return new StreamError("NOT_READY", message, { cause });
 }
 
 /** Tells whether an upload waits for its owner after an error. */

@@ -14,7 +14,7 @@ import {
 import type { LogEnd, LogWriter } from "../../storage.ts";
 import type { Meter } from "../meter.ts";
 import type { Resource } from "../reading/resource.ts";
-import type { OwnedRecord } from "./owned_record.ts";
+import { insist, type OwnedRecord } from "./owned_record.ts";
 import { Received } from "./received.ts";
 import type { LogDigest } from "./restore.ts";
 
@@ -151,7 +151,8 @@ export class OwnedLog {
     this.#writtenSinceMs ??= sinceMs;
     let startedAtMs: number;
     try {
-      await this.#options.checkGrowth(byteOffset + byteCount);
+      // Where something must be deleted before, that may have to wait.
+      await insist(() => this.#options.checkGrowth(byteOffset + byteCount));
       startedAtMs = performance.now();
       await writer.append(byteOffset, blocks, shows ? this.#statusOf : undefined);
     } catch (error) {

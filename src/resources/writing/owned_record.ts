@@ -6,7 +6,7 @@ import type { Catalog, ResourceChange, ResourceRecord } from "../../catalog.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import type { Lease } from "./lease.ts";
 
-/** How long an upload that has everything else waits for a catalog that somebody holds, in ms. */
+/** How long an upload that has everything else waits for a catalog that somebody holds, or does not answer, in ms. */
 const PATIENCE_MS = 120_000;
 const AGAIN_MS = 100;
 
@@ -89,23 +89,15 @@ export class OwnedRecord {
     else this.lose(record);
   }
 
-  /** Comes back as often as the catalog says so, for a bounded time. */
-  async #insist(change: ResourceChange): Promise<ResourceRecord> {
+  #insist(change: ResourceChange): Promise<ResourceRecord> {
     const { id, revision } = this.#record;
-    const untilMs = performance.now() + PATIENCE_MS;
-    for (;;) {
-      try {
-        const owner = this.#lease.owner();
-        const renewedAtMs = this.#lease.nowMs;
-        const record = await this.#catalog.update(id, revision, { owner, ...change });
-        this.#renewedAtMs = renewedAtMs;
-        return record;
-      } catch (error) {
-        const { code } = toStreamError(error);
-        if (code !== "NOT_READY" || performance.now() >= untilMs) throw error;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-      }
-    }
+    return insist(async () => {
+      const owner = this.#lease.owner();
+      const renewedAtMs = this.#lease.nowMs;
+      const record = await this.#catalog.update(id, revision, { owner, ...change });
+      this.#renewedAtMs = renewedAtMs;
+      return record;
+    });
   }
 
   /** Whether a refusal means that another owner has it. */
@@ -113,6 +105,20 @@ export class OwnedRecord {
     if (code !== "CONFLICT") return false;
     const record = await this.#catalog.get(this.#record.id).catch(() => null);
     return record !== null && record.epoch > this.#record.epoch;
+  }
+}
+
+/** Comes back as often as the catalog says so, for a bounded time. */
+export async function insist<T>(step: () => T | Promise<T>): Promise<T> {
+  const untilMs = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await step();
+    } catch (error) {
+      const { code } = toStreamError(error);
+      if (code !== "NOT_READY" || performance.now() >= untilMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   }
 }
 

@@ -4,27 +4,35 @@
  */
 import type { Announcement, Ownership, ResourceRecord, UploadContext } from "../../catalog.ts";
 import { chooseDigest, createDigest, DIGEST_VERSION, type RunningDigest } from "../../digest.ts";
-import { isResourceId, type ResourceMetadata, StreamError } from "../../protocol.ts";
+import {
+  isResourceId,
+  newSecret,
+  type ResourceMetadata,
+  StreamError,
+  toStreamError,
+} from "../../protocol.ts";
 import type { QuotaResource } from "../quota.ts";
 import type { OpenResource } from "../reading/cache.ts";
 import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
 import type { Handover, OwnedUpload } from "./handover.ts";
-import { hashSecret, newSecret } from "./secret.ts";
+import { hashSecret, matchesSecret } from "./secret.ts";
 import type { Uploads, WritingParts } from "./uploads.ts";
 
 /** How an upload is registered. */
 export interface Registration {
   /** Id that the uploader chose; a new UUID by default. */
   id?: string;
+  /** Secret that the uploader chose with the id; a new one by default. */
+  secret?: string;
   /** Metadata that the upload announces. */
   metadata: ResourceMetadata;
   /** Upload context; null without one. */
   contextId: string | null;
   /** Whether it is refused without an upload context; as the server's settings say by default. */
   requiresContext?: boolean;
-  /** Whose the upload is; a secret is made for those who own it by one. */
+  /** Whose the upload is. */
   ownedBy: Ownership;
   /** Whether an upload context nobody made yet is made now; otherwise the upload is refused. */
   makeContext: boolean;
@@ -34,6 +42,14 @@ export interface Registration {
   announced?: Announcement;
   /** What a face keeps for its clients; nothing by default. */
   annotation?: string;
+}
+
+/** An upload was registered before by who chose its id and its secret, and never heard the answer: it goes on with it. */
+export class AlreadyBegun extends StreamError {
+  /** @param id The resource. */
+  constructor(readonly id: string) {
+    super("CONFLICT", `the upload ${id} was begun before`);
+  }
 }
 
 /** Announcement of most uploaders. */
@@ -80,10 +96,21 @@ export class Registrar {
    * Registers an upload whose metadata are checked.
    * @param id Its id.
    * @param registration What it is.
+   * @throws {AlreadyBegun} When who chose id and secret did so before.
    * @throws {StreamError} CONTEXT_REQUIRED, CONTEXT_UNKNOWN, CONTEXT_CLOSED; BAD_METADATA, CONFLICT for a chosen id;
    * QUOTA_EXCEEDED, SHUTDOWN, STORAGE_FAILED.
    */
   async register(id: string, registration: Registration): Promise<OwnedUpload> {
+    try {
+      return await this.#register(id, registration);
+    } catch (error) {
+      const isTaken = toStreamError(error).code === "CONFLICT";
+      if (isTaken && await this.#isBegun(id, registration.secret)) throw new AlreadyBegun(id);
+      throw error;
+    }
+  }
+
+  async #register(id: string, registration: Registration): Promise<OwnedUpload> {
     const { quota, usage, events } = this.#parts;
     const { metadata, digests, ownedBy, announced } = registration;
     if (registration.id !== undefined) await this.#checkFree(id);
@@ -93,7 +120,7 @@ export class Registrar {
     await usage.take(contextId, 0);
     await quota.checkRegistration(subject);
     const digest = await createDigest(chooseDigest(digests));
-    const secret = ownedBy === "SECRET" ? newSecret() : null;
+    const secret = ownedBy === "SECRET" ? registration.secret ?? newSecret() : null;
     const secretHash = secret === null ? null : await hashSecret(secret);
     const record = this.#newRecord(subject, digest, secretHash, registration);
     const appender = await this.#parts.handover.take(id, () => this.#create(record, digest));
@@ -126,8 +153,11 @@ export class Registrar {
   /** Opens the resource of a new record, or takes the record back. */
   async #openNew(record: ResourceRecord): Promise<OpenResource> {
     const { catalog, cache, admission } = this.#parts;
+    const { contextId } = record;
     try {
       admission.checkOpen();
+      // Who closes a context finds everything that is in it then.
+      if (contextId !== null) checkTakes(await catalog.getContext(contextId), contextId);
       return await cache.hold(record);
     } catch (error) {
       await catalog.delete(record.id, record.createdAtMs);
@@ -193,6 +223,13 @@ export class Registrar {
     }
   }
 
+  /** Tells whether the resource that has an id has this secret, too. */
+  async #isBegun(id: string, secret: string | undefined): Promise<boolean> {
+    if (secret === undefined) return false;
+    const { secretHash = null } = await this.#parts.catalog.get(id) ?? {};
+    return secretHash !== null && await matchesSecret(secret, secretHash);
+  }
+
   /** The upload context a registration belongs to; null for none. */
   async #context(registration: Registration): Promise<string | null> {
     const { contextId, makeContext, requiresContext = this.#requireContext } = registration;
@@ -203,20 +240,25 @@ export class Registrar {
         "this server wants an upload context with every upload: stream push --context ID",
       );
     }
-    const context = await this.#findContext(contextId, makeContext);
-    // Without its context an upload would lose the limits of it.
-    if (context === null) throw unknownContext(contextId);
-    if (context.closedAtMs === null) return contextId;
-    throw new StreamError(
-      "CONTEXT_CLOSED",
-      `the upload context ${contextId} was closed: it takes no more uploads`,
-    );
+    checkTakes(await this.#findContext(contextId, makeContext), contextId);
+    return contextId;
   }
 
   async #findContext(contextId: string, makes: boolean): Promise<UploadContext | null> {
     const { contexts } = this.#parts;
     return makes ? await contexts.make(contextId) : await contexts.find(contextId);
   }
+}
+
+/** @throws {StreamError} CONTEXT_UNKNOWN, CONTEXT_CLOSED. */
+function checkTakes(context: UploadContext | null, id: string): void {
+  // Without its context an upload would lose the limits of it.
+  if (context === null) throw unknownContext(id);
+  if (context.closedAtMs === null) return;
+  throw new StreamError(
+    "CONTEXT_CLOSED",
+    `the upload context ${id} was closed: it takes no more uploads`,
+  );
 }
 
 /** There is no such upload context. */

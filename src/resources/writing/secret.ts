@@ -2,18 +2,12 @@
  * The secret that proves ownership of an upload; the server keeps its hash only.
  * @module
  */
-
-const SECRET_BYTES = 32;
-
-/** A new secret, for the uploader. */
-export function newSecret(): string {
-  return hex(crypto.getRandomValues(new Uint8Array(SECRET_BYTES)));
-}
+import { toHex } from "../../protocol.ts";
 
 /** Hash of a secret, which is all that the server keeps. */
 export async function hashSecret(secret: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(secret));
-  return hex(new Uint8Array(digest));
+  return toHex(new Uint8Array(digest));
 }
 
 /** Tells whether a secret has a hash; the time taken says nothing about how much of it is right. */
@@ -24,8 +18,4 @@ export async function matchesSecret(secret: string, hash: string): Promise<boole
     difference |= given.charCodeAt(at) ^ hash.charCodeAt(at);
   }
   return difference === 0;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -12,6 +12,7 @@ import {
   isUuid,
   StreamError,
   toStreamError,
+  toUuid,
 } from "../../protocol.ts";
 import type { Resources, ResourceView } from "../../resources.ts";
 import { SharedUploads } from "../../session.ts";
@@ -54,14 +55,7 @@ export async function streamId(path: string): Promise<string> {
   const folded = foldResourceId(path);
   if (isUuid(folded)) return folded;
   const bytes = new TextEncoder().encode(`durable-stream ${path}`);
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  // A UUID of version 8 (RFC 9562), which is whatever its maker says.
-  hash[6] = hash[6] & 0x0f | 0x80;
-  hash[8] = hash[8] & 0x3f | 0x80;
-  const hex = Array.from(hash.subarray(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join(
-    "",
-  );
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  return toUuid(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)), 8);
 }
 
 /** All streams of a server. */

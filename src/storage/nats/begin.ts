@@ -6,8 +6,8 @@ import { StreamError } from "../../protocol.ts";
 import type { LogExchange } from "./exchange.ts";
 import { encodeHead, type LogMessage, type MessageHead } from "./message.ts";
 
-/** A log without anything is nobody's after so long, in ms: who begins one has its record much sooner, or gives up. */
-const LEFT_MS = 60_000;
+/** A log that no record names is nobody's after so long, in ms: who begins one has its record much sooner, or gives up. */
+export const LEFT_MS = 60_000;
 
 const NOTHING = new Uint8Array(0);
 

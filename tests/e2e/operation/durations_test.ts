@@ -1,7 +1,7 @@
 /** Durations longer than the timers of the runtimes hold, by the real program. */
 import { test } from "node:test";
 import { writeFile } from "node:fs/promises";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { kinds, Workspace } from "../../helpers/cli.ts";
 
 for (const kind of kinds) {
@@ -21,5 +21,19 @@ for (const kind of kinds) {
     assertEquals([resume.code, resume.stderr], [0, ""]);
     const { code, stdout } = await follow.exit();
     assertEquals([code, stdout], [0, "first\n"]);
+  });
+
+  test(`${kind}: wait --timeout 30d waits`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(kind);
+    const { push, reference } = await workspace.push(kind, ["-"]);
+    const wait = workspace.start(kind, ["wait", reference, "--timeout", "30d"]);
+    const follow = workspace.start(kind, ["follow", reference]);
+    await push.write("first\n");
+    await follow.stdout.until((text) => text === "first\n");
+    push.end();
+    const { code, stdout, stderr } = await wait.exit();
+    assertEquals([code, stderr], [0, ""]);
+    assertMatch(stdout, /COMPLETED/);
   });
 }

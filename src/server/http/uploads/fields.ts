@@ -126,6 +126,11 @@ export const CREATION_PARAMETERS = {
     `digests in the order of preference, of ${DIGESTS.join(", ")}`,
     structuredNames,
   ),
+  secret: inHeader(
+    "Stream-Secret",
+    "secret of the upload, with an id, Upload-Complete: ?0 and no content: who gets no answer may ask again",
+    text,
+  ),
 };
 
 /** Parameters of an append. */

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { Context } from "hono";
 import {
+  checkSecret,
   type Digest,
   DIGESTS,
   INTEROP_VERSION,
@@ -53,6 +54,7 @@ export async function create(
   const digest = said.reprDigest ??
     (isWhole && said.digest === undefined ? contentDigest : undefined);
   const checksum = agreedDigest(digest?.value, said.digest);
+  checkRepeatable(c, id, said);
   const content = contentOf(c, parts);
   const size = announcedSize(c, said.length, 0, isWhole);
   if (isComplete !== undefined) c.header("upload-limit", limits(parts));
@@ -60,6 +62,7 @@ export async function create(
   const inform = informerFor(c, parts, said);
   const { upload, secret } = await begin(c, parts, {
     id,
+    secret: said.secret,
     metadata,
     contextId: said.context || null,
     requiresContext: requiresContext(parts, c.req.raw),
@@ -85,6 +88,17 @@ export async function create(
     const record = await resources.get(appender.resource.id);
     return json(c, parts.references.info(record, base), 201);
   });
+}
+
+/** A creation whose secret was chosen can be repeated: nothing that it brought could be taken twice. */
+function checkRepeatable(c: Context, id: string | undefined, { secret, complete }: Creation): void {
+  if (secret === undefined) return;
+  checkSecret(secret, id);
+  if (complete === false && contentLength(c) === 0) return;
+  throw new StreamError(
+    "BAD_REQUEST",
+    "Stream-Secret goes with Upload-Complete: ?0 and no content",
+  );
 }
 
 /** Means to tell where an upload goes on if this request breaks off: for clients of this draft that send content. */
