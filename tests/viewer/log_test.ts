@@ -84,6 +84,16 @@ test("a line that is not ended stays whole when times were shown meanwhile", asy
   assertEquals(played.log.openEnd(1), "whole");
 });
 
+test("a line that is not ended stays whole when its uploader connects again", async () => {
+  const source = new PlayedSource("a\n10 %");
+  using played = new PlayedLog(source);
+  await played.open(0, 1);
+  source.tell({ epoch: 2 });
+  source.append(" 20 %");
+  await played.until("the rest", (log) => log.row(1)?.row.text.endsWith("20 %") ?? false);
+  assertEquals(played.rows[1], [1, "10 % 20 %"]);
+});
+
 test("of a line that is not ended and longer than what is kept it is said that it is cut", async () => {
   for (const tellsText of [true, false]) {
     const source = new PlayedSource(`a\n${"x".repeat(20_000)}`);

@@ -249,7 +249,7 @@ export class Log {
 
   /** After a server came back, lines may be gone that were never on its disk, and others stand there. */
   #reread(before: ResourceStatus): void {
-    this.#live = new LiveText();
+    if (this.status!.currentSize < before.currentSize) this.#live = new LiveText();
     this.#end = { line: 0, offset: 0 };
     this.cache.doubt();
     const gone = (before.numberOfLines ?? 0) - this.lines;
