@@ -241,20 +241,21 @@ export async function open(
  * import { follow } from "@stream/live/client";
  *
  * async function print(reference: string) {
- *   for await (const bytes of follow(reference)) console.log(bytes.length);
+ *   const text = follow(reference).pipeThrough(new TextDecoderStream());
+ *   for await (const piece of text) console.log(piece);
  * }
  * ```
  */
 export function follow(
   reference: string,
   options: ReadOptions & OpenOptions = {},
-): ReadableStream<Uint8Array> {
+): ReadableStream<Uint8Array<ArrayBuffer>> {
   const { from, to, signal } = options;
   const stop = new AbortController();
   const ending = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
   let download: Download;
-  let reader: ReadableStreamDefaultReader<Uint8Array>;
-  return new ReadableStream<Uint8Array>({
+  let reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
     async start() {
       checkOffsets({ from, to });
       download = await open(reference, { ...options, signal: ending });
@@ -354,9 +355,10 @@ export async function deleteResource(
   const { recipient, path } = targetOf(reference, options);
   const query = options.force ? "?force=true" : "";
   const asking = { method: "DELETE", cancel: options.signal };
-  const { status } = await request(recipient, `${path}${query}`, asking);
-  // Whoever answers anything else has deleted nothing.
-  if (status !== NO_CONTENT) throw noServer(undefined, recipient.service.server);
+  await request(recipient, `${path}${query}`, asking, ({ status }, server) => {
+    // Whoever answers anything else has deleted nothing.
+    if (status !== NO_CONTENT) throw noServer(undefined, server);
+  });
 }
 
 /**

@@ -368,7 +368,7 @@ export class Resources implements ServerResources {
     return new HeldUpload(appender);
   }
 
-  read(id: string, options: ServerReadOptions = {}): ReadableStream<Uint8Array> {
+  read(id: string, options: ServerReadOptions = {}): ReadableStream<Uint8Array<ArrayBuffer>> {
     return streamOf(() => this.open(id), options);
   }
 

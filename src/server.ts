@@ -145,6 +145,7 @@ export interface StreamServer {
    * Recovers, then listens; may be called for several ports.
    * @param options Where.
    * @returns The port.
+   * @throws {StreamError} WRONG_STATE after `close`.
    */
   listen(options?: ListenerOptions): Promise<{ port: number }>;
   /**
@@ -203,6 +204,7 @@ class Server implements StreamServer {
   #stepPort: StepPort | null = null;
   #recovered: Promise<void> | null = null;
   #isDraining = false;
+  #isClosed = false;
 
   constructor(options: ServerOptions) {
     checkHost(options);
@@ -251,6 +253,7 @@ class Server implements StreamServer {
       baseUrl: runtime === undefined ? baseUrl ?? this.#options.baseUrl : baseUrl,
       hosts: this.#hosts(hostname, baseUrl),
     });
+    this.#checkOpen();
     const listener = await (runtime ?? this.#options.runtime).listen({
       hostname,
       port,
@@ -258,6 +261,9 @@ class Server implements StreamServer {
       share: { max: this.#connectionShares.maxPerClient + SPARE_CONNECTIONS, clientAt },
       fetch: (request, env) => router.fetchInTurn(request, env),
     });
+    // Nobody else closes it when the server was closed meanwhile.
+    if (this.#isClosed) await listener.close();
+    this.#checkOpen();
     this.#listeners.push(listener);
     if (forStep) this.#stepPort = { port: listener.port, baseUrl };
     return { port: listener.port };
@@ -269,7 +275,7 @@ class Server implements StreamServer {
   }
 
   async close(goesOnAt?: readonly string[]): Promise<void> {
-    this.#isDraining = true;
+    this.#isDraining = this.#isClosed = true;
     this.#faces.close();
     const message = "the server was shut down";
     const shutdown = goesOnAt === undefined
@@ -281,6 +287,12 @@ class Server implements StreamServer {
       this.resources.close(),
     ]);
     await Promise.all(this.#listeners.map((listener) => listener.close()));
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) {
+      throw new StreamError("WRONG_STATE", "the server was closed: make another one");
+    }
   }
 
   async #recover(): Promise<void> {

@@ -74,7 +74,7 @@ export interface Download {
    * @param options Which bytes, all by default, and whose their memory is.
    * @throws {StreamError} BAD_REQUEST for an offset that is no whole number from 0 on; nothing is closed then.
    */
-  read(options?: DownloadReadOptions): ReadableStream<Uint8Array>;
+  read(options?: DownloadReadOptions): ReadableStream<Uint8Array<ArrayBuffer>>;
   /**
    * Lines as text, each with its line break; those that are there when asked.
    * @param startingLineIndex Index of the first, from 0.
@@ -184,14 +184,14 @@ export class ClientDownload implements Download {
 
   read(
     { from = 0, to, reuseBuffer = false }: DownloadReadOptions = {},
-  ): ReadableStream<Uint8Array> {
+  ): ReadableStream<Uint8Array<ArrayBuffer>> {
     checkOffsets({ from, to });
     this.#checkIdle();
     const reading = new Reading(from, to ?? null, reuseBuffer);
     this.#reading = reading;
     const { channel } = this.#connection;
     if (channel !== null) this.#feed = this.#startFeed(channel, reading, null);
-    return new ReadableStream<Uint8Array>({
+    return new ReadableStream<Uint8Array<ArrayBuffer>>({
       pull: (controller) => this.#pull(reading, controller),
       cancel: () => this.close(),
     }, { highWaterMark: 0 });

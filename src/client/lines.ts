@@ -76,16 +76,20 @@ export async function getLines(
   else query.set("time", String(timeMs));
   if (times) query.set("times", "true");
   if (byteOffset > 0) query.set("offset", String(byteOffset));
-  const { headers, text } = await request(recipient, `${path}/lines?${query}`, {
+  const asking = {
     accept: "application/json",
     timeoutMs: ANSWER_TIMEOUT_MS,
     cancel: options.signal,
-  });
-  const window = parseJson<LinesWindow>(text, recipient.service.server);
-  return {
-    ...window,
-    numberOfLines: Number(headers.get("stream-number-of-lines")),
-    transferStatus: headers.get("stream-transfer-status") as TransferStatus,
-    life: headers.get("stream-life") ?? "",
   };
+  return await request(
+    recipient,
+    `${path}/lines?${query}`,
+    asking,
+    ({ headers, text }, server) => ({
+      ...parseJson<LinesWindow>(text, server),
+      numberOfLines: Number(headers.get("stream-number-of-lines")),
+      transferStatus: headers.get("stream-transfer-status") as TransferStatus,
+      life: headers.get("stream-life") ?? "",
+    }),
+  );
 }

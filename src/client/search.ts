@@ -3,7 +3,7 @@
  * @module
  */
 import { type SearchEnd, type SearchMatch, type SearchProgress, StreamError } from "../protocol.ts";
-import { noServer, parseJson } from "./connection/http.ts";
+import { parseJson } from "./connection/http.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 
 const MATCHES_TYPE = "application/x-ndjson";
@@ -59,17 +59,8 @@ export async function* search(
     : AbortSignal.any([options.signal, stop.signal]);
   try {
     const query = queryOf(pattern, options);
-    const response = await askFor(
-      recipient,
-      `${path}/search?${query}`,
-      MATCHES_TYPE,
-      signal,
-    );
-    const { headers, body } = response;
-    if (body === null || !headers.get("content-type")?.startsWith(MATCHES_TYPE)) {
-      throw noServer(undefined, recipient.service.server);
-    }
-    for await (const text of linesOf(body, signal)) {
+    const { body } = await askFor(recipient, `${path}/search?${query}`, MATCHES_TYPE, signal);
+    for await (const text of linesOf(body!, signal)) {
       const answer = parseJson<SearchMatch | SearchProgress | ({ end: true } & SearchEnd)>(
         text,
         recipient.service.server,

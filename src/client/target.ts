@@ -3,7 +3,7 @@
  * @module
  */
 import { parseReference, type ResourceLocation, RESOURCES_PATH } from "../protocol.ts";
-import { fetchFrom, type Recipient } from "./connection/http.ts";
+import { fetchFrom, noServer, type Recipient } from "./connection/http.ts";
 import { Service } from "./connection/service.ts";
 import { BearerToken, tokenFor, type TokenProvider } from "./connection/token.ts";
 
@@ -73,10 +73,10 @@ export function targetOf(reference: string, options: ReferenceOptions): Target {
  * One request that its caller may give up.
  * @param recipient Whom it goes to.
  * @param path Path and query.
- * @param accept Media type of the answer.
+ * @param accept Media type that the answer has to be of.
  * @param signal Ends the request and its answer.
  * @returns The answer, which is no error; its content may still be under way.
- * @throws {StreamError} UNREACHABLE, or the server's reason; the signal's reason.
+ * @throws {StreamError} UNREACHABLE, also where another service answers, or the server's reason; the signal's reason.
  */
 export async function askFor(
   recipient: Recipient,
@@ -85,7 +85,11 @@ export async function askFor(
   signal: AbortSignal,
 ): Promise<Response> {
   try {
-    return await fetchFrom(recipient, path, { headers: { accept }, signal });
+    const asking = { headers: { accept }, signal };
+    return await fetchFrom(recipient, path, asking, (response, server) => {
+      if (response.headers.get("content-type")?.startsWith(accept)) return response;
+      throw noServer(undefined, server);
+    });
   } catch (error) {
     signal.throwIfAborted();
     throw error;

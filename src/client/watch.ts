@@ -14,7 +14,7 @@ import {
   StreamError,
   toStreamError,
 } from "../protocol.ts";
-import { eventsIn, eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
+import { eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
 import { parseJson, type Recipient } from "./connection/http.ts";
 import { Retries, type RetryOptions } from "./connection/retry.ts";
 import { Service } from "./connection/service.ts";
@@ -250,10 +250,9 @@ async function* connectedEvents(
   };
   heard();
   try {
-    const response = await askFor(recipient, path, "text/event-stream", signal);
-    const body = eventsIn(response, recipient.service.server);
+    const { body } = await askFor(recipient, path, "text/event-stream", signal);
     onOpen();
-    yield* eventsOf(body, heard);
+    yield* eventsOf(body!, heard);
   } catch (error) {
     throw stop.signal.aborted ? stop.signal.reason : error;
   } finally {

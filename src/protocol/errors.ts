@@ -153,7 +153,8 @@ export function closeCode(error: StreamError): number {
 }
 
 /**
- * Turns anything thrown into a {@link StreamError}; what is one already passes unchanged.
+ * Turns anything thrown into a {@link StreamError}; what is one already passes unchanged, and one of another copy of
+ * this library keeps its code.
  *
  * @param thrown What a `catch` received.
  * @param code The code for errors that have none.
@@ -169,7 +170,14 @@ export function closeCode(error: StreamError): number {
 export function toStreamError(thrown: unknown, code: ErrorCode = "INTERNAL"): StreamError {
   if (thrown instanceof StreamError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new StreamError(code, message, { cause: thrown });
+  return new StreamError(codeOf(thrown) ?? code, message, { cause: thrown });
+}
+
+/** Code of an error of another copy of this library, which is no instance of ours. */
+function codeOf(thrown: unknown): ErrorCode | undefined {
+  if (!(thrown instanceof Error) || thrown.name !== "StreamError") return undefined;
+  const { code } = thrown as { code?: unknown };
+  return typeof code === "string" && Object.hasOwn(ERRORS, code) ? code as ErrorCode : undefined;
 }
 
 /**

@@ -76,7 +76,7 @@ export interface ServerResources {
    * @returns The bytes; the stream fails with NOT_FOUND, RANGE_NOT_AVAILABLE, DELETED, STORAGE_FAILED.
    * @throws {StreamError} BAD_REQUEST for positions that cannot be.
    */
-  read(id: string, options?: ServerReadOptions): ReadableStream<Uint8Array>;
+  read(id: string, options?: ServerReadOptions): ReadableStream<Uint8Array<ArrayBuffer>>;
   /**
    * Lines as text, each with its line break; those that are there when asked.
    * @param id The resource.

@@ -2,7 +2,7 @@
  * Keeps what a pipe delivers while it cannot be sent: in memory first, then in a temporary file.
  * @module
  */
-import { type FileHandle, mkdtemp, open, rm } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ByteQueue } from "../byte_queue.ts";
@@ -11,6 +11,8 @@ import { CHUNK_BYTES, type Chunks, pull } from "./source.ts";
 
 /** Bytes kept in memory before the file is used. */
 const MEMORY_BYTES = 8 * 1024 * 1024;
+/** Share of what is free on the disk that the file may take: what is uploaded, and others, may need the rest. */
+const MOST_OF_FREE = 0.5;
 /** A reader that takes something so often is waited for: the file costs more than it would save. */
 const PATIENCE_MS = 20;
 
@@ -169,9 +171,12 @@ class Spool implements Chunks {
       this.#warnOnce(`no temporary file can be made in ${tmpdir()}: ${reasonOf(error)}`);
       return 0;
     }
-    return await this.#overflow.write(chunk, (error) => {
+    const taken = await this.#overflow.write(chunk, (error) => {
       this.#warnOnce(`the temporary file in ${tmpdir()} takes no more: ${reasonOf(error)}`);
     });
+    const { isFull, isCut } = this.#overflow;
+    if (isFull && isCut) this.#warnOnce(`half of what was free in ${tmpdir()} is used`);
+    return taken;
   }
 
   #warnOnce(reason: string): void {
@@ -220,17 +225,28 @@ class Overflow {
     private readonly file: FileHandle,
     private readonly directory: string,
     private readonly capacityBytes: number,
+    /** Whether that is less than was asked for. */
+    readonly isCut: boolean,
   ) {}
 
-  static async open(capacityBytes: number): Promise<Overflow> {
+  static async open(wantedBytes: number): Promise<Overflow> {
     const directory = await mkdtemp(join(tmpdir(), "stream-spool-"));
     try {
+      const { blocks, bavail, bsize } = await statfs(directory);
+      // Some file systems do not say how much they hold.
+      const freeBytes = blocks === 0 ? Infinity : bavail * bsize;
+      const capacityBytes = Math.min(wantedBytes, Math.floor(freeBytes * MOST_OF_FREE));
       const file = await open(join(directory, "spool"), "wx+", 0o600);
-      return new Overflow(file, directory, capacityBytes);
+      return new Overflow(file, directory, capacityBytes, capacityBytes < wantedBytes);
     } catch (error) {
       await rm(directory, { recursive: true, force: true });
       throw error;
     }
+  }
+
+  /** Whether it has no room left. */
+  get isFull(): boolean {
+    return this.bytes >= this.capacityBytes;
   }
 
   /**
@@ -244,7 +260,7 @@ class Overflow {
     if (this.bytes === 0) this.#readAt = this.#writeAt = 0;
     let at = 0;
     try {
-      while (at < chunk.length && this.bytes < this.capacityBytes) {
+      while (at < chunk.length && !this.isFull) {
         const room = this.capacityBytes - Math.max(this.bytes, this.#writeAt);
         const length = Math.min(chunk.length - at, room);
         const { bytesWritten } = await this.file.write(chunk, at, length, this.#writeAt);

@@ -5,14 +5,19 @@ import { test } from "node:test";
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import {
   closeContext,
+  contextEvents,
   deleteResource,
   follow,
+  getLines,
   getResource,
   listContexts,
   listResources,
   open,
   push,
+  search,
   shareResource,
+  statusEvents,
+  type TokenProvider,
 } from "../../src/client.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
@@ -47,30 +52,55 @@ async function silentServer() {
   };
 }
 
-const CALLS: Record<string, (server: string, signal: AbortSignal) => Promise<unknown>> = {
-  getResource: (server, signal) => getResource(ID, { server, signal }),
-  deleteResource: (server, signal) => deleteResource(ID, { server, signal }),
-  shareResource: (server, signal) => shareResource(ID, { server, signal }),
-  listResources: (server, signal) => listResources(server, { signal }).next(),
-  listContexts: (server, signal) => listContexts(server, { signal }).next(),
-  closeContext: (server, signal) => closeContext(server, "run", { signal }),
-  open: (server, signal) => open(ID, { server, signal, transport: "http" }),
+interface Asking {
+  signal: AbortSignal;
+  token?: TokenProvider;
+}
+
+const CALLS: Record<string, (server: string, asking: Asking) => Promise<unknown>> = {
+  getResource: (server, asking) => getResource(ID, { server, ...asking }),
+  deleteResource: (server, asking) => deleteResource(ID, { server, ...asking }),
+  shareResource: (server, asking) => shareResource(ID, { server, ...asking }),
+  listResources: (server, asking) => listResources(server, asking).next(),
+  listContexts: (server, asking) => listContexts(server, asking).next(),
+  closeContext: (server, asking) => closeContext(server, "run", asking),
+  getLines: (server, asking) => getLines(ID, { server, ...asking }),
+  search: (server, asking) => search(ID, "text", { server, ...asking }).next(),
+  statusEvents: (server, asking) => statusEvents(ID, { server, ...asking }).next(),
+  contextEvents: (server, asking) => contextEvents(server, "run", asking).next(),
+  open: (server, asking) => open(ID, { server, ...asking, transport: "http" }),
+  follow: (server, asking) =>
+    new Response(follow(ID, { server, ...asking, transport: "http" })).text(),
 };
 
 for (const [name, call] of Object.entries(CALLS)) {
   test(`${name} is given up by its signal, before and while the server is asked`, async () => {
     await using server = await silentServer();
     await assertRejects(
-      () => call(server.url, AbortSignal.abort(new Error("never mind"))),
+      () => call(server.url, { signal: AbortSignal.abort(new Error("never mind")) }),
       Error,
       "never mind",
     );
     const stop = new AbortController();
-    const asking = call(server.url, stop.signal);
+    const asking = call(server.url, { signal: stop.signal });
     asking.catch(() => {});
     await server.asked;
     stop.abort(new Error("enough"));
     await assertRejects(() => asking, Error, "enough");
+  });
+
+  test(`${name} is given up by its signal while its token is waited for`, async () => {
+    const stop = new AbortController();
+    const wanted = Promise.withResolvers<void>();
+    const token = () => {
+      wanted.resolve();
+      return new Promise<string>(() => {});
+    };
+    const asking = call("http://127.0.0.1:9", { signal: stop.signal, token });
+    asking.catch(() => {});
+    await wanted.promise;
+    stop.abort(new Error("enough"));
+    await assertRejects(() => within("its end", asking), Error, "enough");
   });
 }
 

@@ -46,6 +46,34 @@ test("where an upgrade hangs, or lets nothing pass, HTTP is used after a few sec
   await Promise.all([fallBack("hang"), fallBack("mute")]);
 });
 
+test("who throws when told of HTTP leaves no connection", async () => {
+  await using server = await startServer();
+  await using proxy = await UpgradeProxy.open(server.url, "426");
+  const upload = await push(server.url, metadata);
+  const connections = async () => {
+    const text = await (await fetch(`${server.url}/metrics`)).text();
+    return /^stream_connections\{kind="http"\} (\d+)$/m.exec(text)?.[1];
+  };
+  const id = upload.resumeToken.split(":")[0];
+  const onFallback = () => {
+    throw new Error("mine");
+  };
+  const { message } = await assertFails(
+    "INTERNAL",
+    () => open(id, { server: proxy.url, onFallback }),
+  );
+  assertEquals(message, "mine");
+  const are = async (count: string) => {
+    while (await connections() !== count) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+  // One that comes later is there alone, and then none is.
+  const other = await open(id, { server: server.url, ...http });
+  await within("the only connection", are("1"));
+  other.close();
+  await within("its end", are("0"));
+  await upload.abort();
+});
+
 test("who wants a WebSocket gets no HTTP", async () => {
   await using server = await startServer();
   await using proxy = await UpgradeProxy.open(server.url, "426");

@@ -11,7 +11,9 @@ import {
   listResources,
   open,
   push,
+  search,
   SignedLinks,
+  statusEvents,
   type Transport,
 } from "../../mod.ts";
 import { Service } from "../../src/client/connection/service.ts";
@@ -242,6 +244,13 @@ for (const transport of ["auto", "ws", "http"] as const) {
         const id = upload.resumeToken.split(":")[0];
         const text = new Response(follow(id, { server: service, transport })).text();
         assertEquals(await within("the follower", text), "one\n");
+        const at = { server: service };
+        assertEquals((await getResource(id, at)).id, id);
+        assertEquals((await listResources(service).next()).value?.id, id);
+        assertEquals((await getLines(id, at)).lines, ["one\n"]);
+        for await (const { line } of search(id, "one", at)) assertEquals(line, 0);
+        assertEquals((await statusEvents(id, at).next()).value?.currentSize, 4);
+        await deleteResource(id, at);
       } finally {
         other.closeAllConnections();
         await new Promise((resolve) => other.close(resolve));

@@ -1,6 +1,6 @@
 /** Finding and looking: names, lists, searches, waits and deletions of several, by the real program. */
 import { execFileSync } from "node:child_process";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { inTurn, type Kind, kinds, quickest, Workspace } from "../helpers/cli.ts";
 
@@ -11,12 +11,13 @@ const LOG = [
 /** A server with one log in the context `ci/17`; runs the program there. */
 async function withLog(kind: Kind) {
   const workspace = await Workspace.open();
-  await workspace.serve(quickest);
+  const server = await workspace.serve(quickest);
   await writeFile(workspace.path("build.log"), LOG);
   const pushed = await workspace.run(quickest, ["push", "build.log", "--context", "ci/17"]);
   const id = pushed.stdout.trim().split("/").at(-1)!;
   return {
     workspace,
+    server,
     id,
     run: (...args: string[]) => workspace.run(kind, args),
     lines: async (...args: string[]) =>
@@ -34,6 +35,27 @@ for (const kind of kinds) {
     for (const [name, typed] of [[composed, apart], [apart, composed]]) {
       await at.workspace.run(quickest, ["push", "build.log", "--name", name, "--context", name]);
       assertEquals((await at.run("follow", `${name}/${typed}`)).stdout, LOG);
+    }
+  });
+
+  test(`${kind}: what is named by a context is waited for, followed and fetched from a server that starts later`, async () => {
+    await using at = await withLog(kind);
+    const { workspace } = at;
+    const { port } = new URL(workspace.server);
+    await at.server.kill("SIGTERM");
+    const commands = [
+      ...[["wait", "--context", "ci/17"], ["follow", "ci/17/build.log"]],
+      ...[["get", "--context", "ci/17", "-o", "copy"], ["get", "ci/17/build.log", "-o", "other"]],
+    ].map((words) => workspace.start(kind, [...words, "--retry-for", "20s"]));
+    for (const { stderr } of commands) {
+      await stderr.until((text) => text.includes("trying again in"));
+    }
+    await workspace.serve(quickest, ["--port", port]);
+    const ends = await Promise.all(commands.map((command) => command.exit()));
+    assertEquals(ends.map(({ code }) => code), [0, 0, 0, 0]);
+    assertEquals(ends[1].stdout, LOG);
+    for (const directory of ["copy", "other"]) {
+      assertEquals(await readFile(workspace.path(`${directory}/build.log`), "utf8"), LOG);
     }
   });
 

@@ -1,7 +1,7 @@
 /** `stream push -` in the middle of a pipe: passing on, not holding up, and ends that are none of the pipe. */
-import { writeFile } from "node:fs/promises";
+import { statfs, writeFile } from "node:fs/promises";
 import { test } from "node:test";
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertGreaterOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
 import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
 
 /** A port that nobody listens on. */
@@ -35,6 +35,23 @@ for (const kind of kinds) {
     const [begun, ended] = stderr.trim().split("\n").map((line) => JSON.parse(line));
     assertEquals([begun.filename, begun.contextId, begun.size], ["a.log", null, undefined]);
     assertEquals([ended.reference, ended.size, ended.numberOfLines], [begun.reference, 4, 1]);
+  });
+
+  test(`${kind}: the temporary file leaves half of what is free to others`, async () => {
+    await using workspace = await Workspace.open();
+    const temporary = await workspace.directory("tmp");
+    const push = workspace.start(kind, ["push", "-", "--retry-for", "1m"], {
+      // A disk of its own.
+      shell:
+        `exec unshare -rm sh -c 'mount -t tmpfs -o size=32M none ${temporary} && exec "$@"' sh "$@"`,
+      env: { ...NOBODY, TMPDIR: temporary },
+    });
+    void push.write(new Uint8Array(60_000_000));
+    await push.stderr.until((text) => text.includes("half of what was free in"));
+    const { bavail, bsize } = await statfs(`/proc/${push.pid}/root${temporary}`);
+    assertGreaterOrEqual(bavail * bsize, 15_000_000);
+    push.signal("SIGTERM");
+    assertEquals((await push.exit()).code, 130);
   });
 
   test(`${kind}: a signal ends the upload of a pipe, a second one the passing on`, async () => {

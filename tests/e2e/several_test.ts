@@ -247,6 +247,42 @@ for (const kind of kinds) {
     assertEquals(await readFile(path, "utf8"), whole);
   });
 
+  test(`${kind}: of two that get one resource into one file one gives way, and the file is whole`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    const { push } = await workspace.push(own, ["-", "--name", "live.log", "--context", "run"]);
+    await push.write("first\n");
+    const get = () => workspace.start(kind, ["get", "run/live.log", "-o", "copy"]);
+    const gets = [get()];
+    const part = workspace.path("copy/live.log.part");
+    while (await readFile(part, "utf8").catch(() => "") === "");
+    gets.push(get());
+    const readers = async () => await (await fetch(`${workspace.server}/metrics`)).text();
+    while (!/^stream_connections\{kind="download"\} 2$/m.test(await readers()));
+    await push.write("second\n");
+    const [gone] = await Promise.race(gets.map(async (get, at) => [at, await get.exit()] as const));
+    await push.write("third\n");
+    push.end();
+    const { code, stderr } = await gets[gone].exit();
+    assertEquals(code, 1);
+    assertMatch(stderr, /another program writes copy\/live\.log\.part, too.*CONFLICT/);
+    assertEquals((await gets[1 - gone].exit()).code, 0);
+    const whole = await readFile(workspace.path("copy/live.log"), "utf8");
+    assertEquals(whole, "first\nsecond\nthird\n");
+  });
+
+  test(`${kind}: get fetches what is called like a folder of others beside it`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serve(own);
+    for (const name of ["a", "a/b/c", "a/b"]) {
+      await workspace.run(own, ["push", "a.log", "--name", name, "--context", "run"]);
+    }
+    const { code } = await workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
+    const names = await readdir(workspace.path("copy"), { recursive: true });
+    const shown = names.map((name) => name.replace(/~[0-9a-f]{8}$/, "~id")).sort();
+    assertEquals([code, shown], [0, ["a", "a/b", "a/b/c", "a/b~id", "a~id"]]);
+  });
+
   test(`${kind}: get takes no bytes of another resource, whatever that is called and the directory holds`, async () => {
     await using workspace = await withFiles();
     await workspace.serve(own);

@@ -527,6 +527,9 @@ test("anything thrown becomes an error with a code, keeping the code it has", ()
   assertEquals(toStreamError(boom).code, "INTERNAL");
   assertEquals(toStreamError(boom).message, "boom");
   assertEquals(toStreamError(boom).cause, boom);
+  const foreign = Object.assign(new Error("no room"), { name: "StreamError", code: "FORBIDDEN" });
+  assertEquals(toStreamError(foreign).code, "FORBIDDEN");
+  assertEquals(toStreamError(Object.assign(foreign, { code: "toString" })).code, "INTERNAL");
   assertEquals(toStreamError("text", "SOURCE_FAILED").code, "SOURCE_FAILED");
   assertEquals(toStreamError("text").message, "text");
 });

@@ -5,6 +5,7 @@ import {
   assertEquals,
   assertLess,
   assertMatch,
+  assertRejects,
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
@@ -18,7 +19,9 @@ import {
   SUBPROTOCOL,
 } from "../../src/protocol.ts";
 import type { ServerOptions } from "../../src/server.ts";
+import type { ListenOptions } from "../../src/runtime.ts";
 import { utf8 } from "../helpers/bytes.ts";
+import { assertFails } from "../helpers/errors.ts";
 import { assertBytes, eventually, type Said, within } from "../helpers/frames/connection.ts";
 import {
   GatedStorage,
@@ -604,6 +607,35 @@ test("a shutdown closes every session, fails Step uploads and keeps native ones 
   using again = await RawClient.open(next.ws + uploadPath, SUBPROTOCOL);
   again.say({ "@": "ResumeUpload", id: nativeId, secret: secret! });
   assertEquals((await again.inbox.next("ReadyForUpload")).offset, 4);
+});
+
+test("a server that was closed, or is while it begins to listen, listens nowhere", async () => {
+  const parts = { runtime: await loadRuntime(), storage: new MemoryStorage() };
+  const closed = createServer({ ...parts, catalog: new MemoryCatalog() });
+  await closed.listen({ port: 0 });
+  await closed.close();
+  await assertFails("WRONG_STATE", () => closed.listen({ port: 0 }));
+  const begun = Promise.withResolvers<number>();
+  const slow = createServer({
+    ...parts,
+    catalog: new MemoryCatalog(),
+    runtime: Object.assign(Object.create(parts.runtime), {
+      async listen(options: ListenOptions) {
+        const listener = await parts.runtime.listen(options);
+        begun.resolve(listener.port);
+        await closing.promise;
+        return listener;
+      },
+    }),
+  });
+  const closing = Promise.withResolvers<void>();
+  const listening = slow.listen({ port: 0 });
+  listening.catch(() => {});
+  const port = await begun.promise;
+  await slow.close();
+  closing.resolve();
+  await assertFails("WRONG_STATE", () => listening);
+  await assertRejects(() => fetch(`http://127.0.0.1:${port}/healthz`));
 });
 
 test("a server whose service goes on closes native sessions with 1012 and names where, Step ones with 1001", async () => {

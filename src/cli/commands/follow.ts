@@ -7,6 +7,7 @@ import process from "node:process";
 import { type Download, getLines, open, type ReadOptions } from "../../client.ts";
 import type { Finder } from "../../resources.ts";
 import { endedWell, isFinal, StreamError } from "../../protocol.ts";
+import { asked } from "../asked.ts";
 import {
   type Command,
   EXIT,
@@ -135,7 +136,9 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
   });
   if (context === undefined) {
     const resources = [];
-    for (const text of references) resources.push(await resourceOf(options, text));
+    for (const text of references) {
+      resources.push(await asked(options, () => resourceOf(options, text)));
+    }
     await several.all(resources);
   } else await several.context(context, await credentialsOf(options));
   return several.failed === 0 ? EXIT.ok : EXIT.resourceFailed;
@@ -185,7 +188,7 @@ async function runFollow(text: string, options: Options): Promise<number> {
   const choice = await choiceOf(options);
   const wanted = selectionOf(options, choice);
   const live = !options.flag("no-follow");
-  const resource = await resourceOf(options, text);
+  const resource = await asked(options, () => resourceOf(options, text));
   const { reference, ...credentials } = resource;
   // Where the bytes themselves are to be seen they are the progress.
   using progress = pathOf(options) === undefined ? null : new Progress(() => stateOf(opened));

@@ -14,6 +14,7 @@ import {
   endedWell,
   StreamError,
 } from "../../protocol.ts";
+import { asked } from "../asked.ts";
 import {
   type Command,
   EXIT,
@@ -108,9 +109,11 @@ interface Wanted {
 async function named(references: string[], options: Options): Promise<Wanted[]> {
   const wanted = new Map<string, Wanted>();
   for (const text of references) {
-    const resource = await resourceOf(options, text);
-    const info = await getResource(resource.reference, resource);
-    wanted.set(info.id, { resource, info });
+    const found = await asked(options, async () => {
+      const resource = await resourceOf(options, text);
+      return { resource, info: await getResource(resource.reference, resource) };
+    });
+    wanted.set(found.info.id, found);
   }
   return [...wanted.values()];
 }
@@ -118,10 +121,9 @@ async function named(references: string[], options: Options): Promise<Wanted[]> 
 /** All resources of a context, oldest first, so that their names stay theirs when others join. */
 async function inContext(contextId: string, options: Options): Promise<Wanted[]> {
   const credentials = await credentialsOf(options);
-  const wanted: Wanted[] = [];
-  for await (const info of resourcesIn(contextId, credentials)) {
-    wanted.push({ info, resource: { reference: info.id, ...credentials } });
-  }
+  const list = () => Array.fromAsync(resourcesIn(contextId, credentials));
+  const wanted = (await asked(options, list))
+    .map((info) => ({ info, resource: { reference: info.id, ...credentials } }));
   if (wanted.length > 0) return wanted.reverse();
   throw new StreamError("NOT_FOUND", `no resource is in the upload context ${contextId}`);
 }
@@ -132,9 +134,9 @@ const LONGEST_NAME_BYTES = 240;
 /** What a file is called that is not whole yet. */
 const PART = ".part";
 
-/** Where each is to be: its id tells apart what is called like another before it, or like the part of any. */
+/** Where each is to be: its id tells apart what is called like another before it, a folder of any, or the part of any. */
 function placed(wanted: Wanted[], directory: string): (Wanted & { path: string })[] {
-  const taken = new Set<string>();
+  const taken = new Set(wanted.flatMap(({ info }) => foldersOf(safePath(info.filename))));
   return wanted.map(({ info, resource }) => {
     const name = safePath(info.filename);
     const isFree = (path: string) => !taken.has(path) && !path.toLowerCase().endsWith(PART);
@@ -142,6 +144,12 @@ function placed(wanted: Wanted[], directory: string): (Wanted & { path: string }
     taken.add(path);
     return { info, resource, path: join(directory, path) };
   });
+}
+
+/** The folders that a path leads through. */
+function foldersOf(path: string): string[] {
+  const parts = path.split("/").slice(0, -1);
+  return parts.map((_, at) => parts.slice(0, at + 1).join("/"));
 }
 
 /** A name as a path that stays in its directory: folders are kept where they only lead inwards. */
@@ -207,7 +215,8 @@ class Fetching {
       digests.forEach((digest) => digest.update(bytes))
     );
     const { reference, ...credentials } = this.#resource;
-    const info = await getResource(reference, credentials);
+    const ask = () => getResource(reference, credentials);
+    const info = await asked(this.options, ask, { isThere: true });
     checkLife(info, life);
     if (info.digest === null && from > 0) {
       // Nobody can tell whether what was there before is of this resource.
@@ -250,7 +259,11 @@ class Fetching {
       if (from > 0) {
         for await (const bytes of createReadStream(this.#part)) update(bytes as Uint8Array);
       }
-      const output = transfer.written(await fileOutput(this.#part, "a"), download, from);
+      const output = transfer.written(
+        await fileOutput(this.#part, "a", from),
+        download,
+        from,
+      );
       try {
         for await (const bytes of download.read({ from, reuseBuffer: true })) {
           update(bytes);

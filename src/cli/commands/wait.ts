@@ -5,6 +5,7 @@
 import { getResource, type ResourceInfo, statusEvents, StreamError } from "../../client.ts";
 import { checkLife, endedWell, isFinal } from "../../protocol.ts";
 import { startTimer } from "../../timer.ts";
+import { asked } from "../asked.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
 import { outcomeText } from "../uploads/outcome.ts";
@@ -68,7 +69,8 @@ class Waiting {
 
   async named(texts: string[]): Promise<void> {
     await inParallel(texts, AT_ONCE, async (text) => {
-      const { reference, ...credentials } = await resourceOf(this.options, text);
+      const find = () => resourceOf(this.options, text);
+      const { reference, ...credentials } = await asked(this.options, find, { stop: this.signal });
       await this.#end(reference, credentials);
     });
   }
@@ -79,7 +81,9 @@ class Waiting {
     const told = new Set<string>();
     for (let isWaiting = true; isWaiting;) {
       isWaiting = false;
-      const resources = resourcesIn(contextId, { server, token });
+      const list = () => Array.fromAsync(resourcesIn(contextId, { server, token }));
+      const asking = { isThere: told.size > 0, stop: this.signal };
+      const resources = await asked(this.options, list, asking);
       await inParallel(resources, AT_ONCE, async ({ id, transferStatus }) => {
         if (told.has(id)) return;
         told.add(id);
@@ -105,7 +109,8 @@ class Waiting {
     let life: string | undefined;
     for await (const status of listening) life = status.life;
     this.signal.throwIfAborted();
-    const info = await getResource(reference, credentials);
+    const ask = () => getResource(reference, credentials);
+    const info = await asked(this.options, ask, { isThere: true, stop: this.signal });
     checkLife(info, life);
     await this.#tell(info);
   }

@@ -2,7 +2,7 @@
  * Standard output and files as sinks that wait for their reader.
  * @module
  */
-import { writeSync } from "node:fs";
+import { fstatSync, writeSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
 import { isatty } from "node:tty";
@@ -82,9 +82,14 @@ export async function lastBytesOf(path: string, byteCount: number): Promise<Uint
  * A file, made when missing.
  * @param path Path of the file.
  * @param flags `w` empties it, `a` goes on at its end.
+ * @param ownSize Its size, in bytes, where nobody else may write to it; a write then fails with CONFLICT if somebody did.
  * @throws {StreamError} SOURCE_FAILED that names the path.
  */
-export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output> {
+export async function fileOutput(
+  path: string,
+  flags: "w" | "a",
+  ownSize?: number,
+): Promise<Output> {
   let handle: FileHandle;
   try {
     handle = await open(path, flags);
@@ -93,8 +98,13 @@ export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output
   }
   const stats = await handle.stat();
   const mayWait = stats.isFIFO() || stats.isSocket() || isatty(handle.fd);
+  let size = ownSize;
   return {
     async write(bytes) {
+      if (size !== undefined) {
+        if (fstatSync(handle.fd).size !== size) throw contested(path);
+        size += bytes.length;
+      }
       try {
         if (mayWait) await handle.writeFile(bytes);
         else writeFully(handle.fd, bytes);
@@ -104,6 +114,10 @@ export async function fileOutput(path: string, flags: "w" | "a"): Promise<Output
     },
     close: () => handle.close(),
   };
+}
+
+function contested(path: string): StreamError {
+  return new StreamError("CONFLICT", `another program writes ${path}, too: that one goes on`);
 }
 
 /**

@@ -110,14 +110,17 @@ export class WebSocketChannel implements Channel {
     withinMs: number = CONNECT_TIMEOUT_MS,
   ): Promise<WebSocketChannel> {
     const url = wsBase(base) + path;
-    const channel = new WebSocketChannel(new WebSocket(url, await protocolsWith(token)), handler);
+    const channel = new WebSocketChannel(
+      new WebSocket(url, await protocolsWith(token, stop)),
+      handler,
+    );
     const first = await channel.#opens(withinMs, stop);
     if (first === "open") return channel;
     stop.throwIfAborted();
     // Most WebSocket clients refuse a server that answers no subprotocol, as Step servers do: those are asked for none.
     const native = await isNative(base, path, token, stop);
     if (native && first === "late") throw new UpgradeRefusedError(base);
-    const protocols = native ? await protocolsWith(token) : [];
+    const protocols = native ? await protocolsWith(token, stop) : [];
     const second = new WebSocketChannel(new WebSocket(url, protocols), handler);
     if (await second.#opens(native ? withinMs : CONNECT_TIMEOUT_MS, stop) === "open") return second;
     stop.throwIfAborted();
@@ -257,8 +260,8 @@ export class WebSocketChannel implements Channel {
 }
 
 /** Subprotocols that are offered; a browser can present a token nowhere else. */
-async function protocolsWith(token: BearerToken): Promise<string[]> {
-  const value = await token.value();
+async function protocolsWith(token: BearerToken, stop: AbortSignal): Promise<string[]> {
+  const value = await token.value(stop);
   return value === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, TOKEN_SUBPROTOCOL + value];
 }
 
@@ -275,8 +278,7 @@ async function isNative(
 ): Promise<boolean> {
   try {
     const asking = { cancel: stop, followsRedirects: false };
-    await request({ service: Service.at(base), token }, path, asking);
-    return false;
+    return await request({ service: Service.at(base), token }, path, asking, () => false);
   } catch (error) {
     stop.throwIfAborted();
     if ((error as StreamError).code === "BAD_REQUEST") return true;

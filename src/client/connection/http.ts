@@ -2,7 +2,7 @@
  * Asking a server by HTTP: what goes along with a request, and what it means when it fails.
  * @module
  */
-import { type ErrorCode, ERRORS, MovedError, StreamError } from "../../protocol.ts";
+import { type ErrorCode, ERRORS, MovedError, StreamError, toStreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
 import type { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
@@ -67,24 +67,26 @@ const REPEATABLE: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE"]
 
 /**
  * One request, and a second one when the server does not take the token and there is another one now; where a server
- * does not answer, the others are asked.
+ * does not answer, or another service does, the others are asked.
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
  * @param options The rest of it.
- * @returns The answer, which is no error; its content may still be under way.
+ * @param take Takes the answer of a server, which is no error and whose content may still be under way.
+ * @returns What was taken.
  * @throws {StreamError} UNREACHABLE, SHUTDOWN of a server that names others; {@link RefusedError} with the server's reason.
  */
-export async function fetchFrom(
+export async function fetchFrom<T>(
   recipient: Recipient,
   path: string,
   options: FetchOptions,
-): Promise<Response> {
+  take: (response: Response, server: string) => T | Promise<T>,
+): Promise<T> {
   const { service } = recipient;
   for (let asked = 1;; asked++) {
     const { server } = service;
     try {
-      return await fetchAt(server, recipient, path, options);
+      return await take(await fetchAt(server, recipient, path, options), server);
     } catch (thrown) {
       const error = service.meant(server, thrown as StreamError);
       const mayHelp = service.leave(server, error) && asked < service.count;
@@ -100,13 +102,14 @@ async function fetchAt(
   path: string,
   options: FetchOptions,
 ): Promise<Response> {
-  const token = await recipient.token?.value();
+  const { signal } = options;
+  const token = await recipient.token?.value(signal);
   try {
     return await fetchWith(token, server, recipient, path, options);
   } catch (error) {
     const isRefused = error instanceof StreamError && error.code === "UNAUTHORIZED";
-    if (!isRefused || !await recipient.token?.renew(token)) throw error;
-    return await fetchWith(await recipient.token!.value(), server, recipient, path, options);
+    if (!isRefused || !await recipient.token?.renew(token, signal)) throw error;
+    return await fetchWith(await recipient.token!.value(signal), server, recipient, path, options);
   }
 }
 
@@ -150,39 +153,45 @@ interface ShortRequest extends Partial<Pick<FetchOptions, "followsRedirects">> {
   cancel?: AbortSignal;
 }
 
+/** A short answer that is no error. */
+interface ShortAnswer {
+  status: number;
+  headers: Headers;
+  text: string;
+}
+
 /**
  * One request with a short answer.
  *
  * @param recipient Whom it goes to.
  * @param path Path and query.
  * @param asking The rest of it.
- * @returns Status, header fields and text of the answer, which is no error.
+ * @param read Reads the answer of a server; where it finds that another service answers, the next one is asked.
+ * @returns What was read.
  * @throws {StreamError} UNREACHABLE, also of an answer that breaks off or is late, or what the server answered.
  */
-export async function request(
+export async function request<T>(
   recipient: Recipient,
   path: string,
-  {
-    method = "GET",
-    accept,
-    timeoutMs = ANSWER_TIMEOUT_MS,
-    cancel,
-    followsRedirects = true,
-  }: ShortRequest = {},
-): Promise<{ status: number; headers: Headers; text: string }> {
+  { method = "GET", accept, timeoutMs = ANSWER_TIMEOUT_MS, cancel, followsRedirects = true }:
+    ShortRequest,
+  read: (answer: ShortAnswer, server: string) => T,
+): Promise<T> {
+  // A person may have to log in for it: the time of the server begins after that.
+  await recipient.token?.value(cancel);
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal = cancel === undefined ? timeout : AbortSignal.any([timeout, cancel]);
   try {
     const fields = accept === undefined ? undefined : { accept };
     const asking = { method, headers: fields, signal, followsRedirects };
-    const response = await fetchFrom(recipient, path, asking);
-    const { status, headers } = response;
-    const { server } = recipient.service;
-    const text = await reached(server, addressOf(server, recipient, path), response.text());
-    return { status, headers, text };
+    return await fetchFrom(recipient, path, asking, async (response, server) => {
+      const { status, headers } = response;
+      const text = await reached(server, addressOf(server, recipient, path), response.text());
+      return read({ status, headers, text }, server);
+    });
   } catch (error) {
     cancel?.throwIfAborted();
-    throw error;
+    throw timeout.aborted ? toStreamError(error, "UNREACHABLE") : error;
   }
 }
 
@@ -208,14 +217,14 @@ export async function requestJson<T>(
   path: string,
   { has, isList = false, ...asking }: JsonRequest,
 ): Promise<T> {
-  const { text } = await request(recipient, path, asking);
-  const { server } = recipient.service;
-  const value = parseJson<unknown>(text, server);
-  const objects = isList ? value : [value];
-  if (Array.isArray(objects) && objects.every((object) => hasMembers(object, has))) {
-    return value as T;
-  }
-  throw noServer(undefined, server);
+  return await request(recipient, path, asking, ({ text }, server) => {
+    const value = parseJson<unknown>(text, server);
+    const objects = isList ? value : [value];
+    if (Array.isArray(objects) && objects.every((object) => hasMembers(object, has))) {
+      return value as T;
+    }
+    throw noServer(undefined, server);
+  });
 }
 
 function hasMembers(value: unknown, names: readonly string[]): boolean {

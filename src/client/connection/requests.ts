@@ -77,7 +77,7 @@ export class HttpRequests {
   }
 
   #fetch(path: string, asking: Asking, { signal }: AbortController): Promise<Response> {
-    return fetchFrom(this.#recipient, path, { ...asking, signal });
+    return fetchFrom(this.#recipient, path, { ...asking, signal }, (response) => response);
   }
 
   /** Tells what we ended ourselves, and errors of the network, from errors that say more. */

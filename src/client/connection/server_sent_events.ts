@@ -19,12 +19,11 @@ export interface ServerSentEvent {
 /**
  * The content of an answer with events.
  * @param answer The answer.
- * @param server HTTP base URL of the server, to be named.
  * @throws {StreamError} UNREACHABLE when something else than our server answers.
  */
-export function eventsIn({ headers, body }: Response, server?: string): ReadableStream<Uint8Array> {
+export function eventsIn({ headers, body }: Response): ReadableStream<Uint8Array> {
   if (body !== null && headers.get("content-type")?.startsWith("text/event-stream")) return body;
-  throw noServer(undefined, server);
+  throw noServer();
 }
 
 /**

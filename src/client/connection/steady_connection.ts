@@ -120,7 +120,7 @@ export class SteadyConnection {
   /** @param renews Whether another token may help. */
   async #mayTryAgain(retries: Retries, error: StreamError, renews: boolean): Promise<boolean> {
     if (this.#stop.signal.aborted) return false;
-    if (renews) return await this.#connector.renewToken();
+    if (renews) return await this.#connector.renewToken(this.#stop.signal);
     return await retries.wait(error, this.#stop.signal);
   }
 

@@ -18,11 +18,14 @@ export class BearerToken {
     this.#given = given;
   }
 
-  /** The token; undefined for none. */
-  async value(): Promise<string | undefined> {
+  /**
+   * The token; undefined for none.
+   * @param stop Ends the wait for what gives it, with its reason.
+   */
+  async value(stop?: AbortSignal): Promise<string | undefined> {
     const asked = this.#value ??= this.#ask();
     try {
-      return await asked;
+      return await unlessAborted(asked, stop);
     } catch (error) {
       if (this.#value === asked) this.#value = null;
       throw error;
@@ -32,12 +35,13 @@ export class BearerToken {
   /**
    * Asks for another one, unless there is another one already.
    * @param refused The one that the server does not take.
+   * @param stop Ends the wait for what gives it, with its reason.
    * @returns Whether there is another one now.
    */
-  async renew(refused: string | undefined): Promise<boolean> {
+  async renew(refused: string | undefined, stop?: AbortSignal): Promise<boolean> {
     if (typeof this.#given !== "function") return false;
-    if (await this.value() === refused) this.#value = this.#ask();
-    return await this.value() !== refused;
+    if (await this.value(stop) === refused) this.#value = this.#ask();
+    return await this.value(stop) !== refused;
   }
 
   async #ask(): Promise<string | undefined> {
@@ -62,6 +66,20 @@ export function tokenFor(
 ): string | TokenProvider | undefined {
   const isMeant = service?.serves(location.server) ?? true;
   return location.access === undefined && isMeant ? token : undefined;
+}
+
+/** Waits for a promise, or for the signal, which may outlive many of them. */
+async function unlessAborted<T>(promise: Promise<T>, stop: AbortSignal | undefined): Promise<T> {
+  if (stop === undefined) return await promise;
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(stop.reason);
+  stop.addEventListener("abort", abort);
+  if (stop.aborted) abort();
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    stop.removeEventListener("abort", abort);
+  }
 }
 
 /**

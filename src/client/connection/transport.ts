@@ -66,9 +66,9 @@ export class Connector {
    */
   async connect(handler: ChannelHandler, stop: AbortSignal): Promise<Channel> {
     const { token } = this.#destination;
-    this.#presented = await token.value();
+    this.#presented = await token.value(stop);
     const channel = await this.#connect(handler, stop);
-    this.#presented = await token.value();
+    this.#presented = await token.value(stop);
     return channel;
   }
 
@@ -98,7 +98,12 @@ export class Connector {
     }
     const channel = await byHttp(handler, stop);
     this.#transport = "http";
-    this.#onFallback?.(reason);
+    try {
+      this.#onFallback?.(reason);
+    } catch (error) {
+      await channel.close("not wanted");
+      throw error;
+    }
     return channel;
   }
 
@@ -117,10 +122,12 @@ export class Connector {
 
   /**
    * Asks for another token, as the server does not take the one of the last connection.
+   * @param stop Gives that up.
    * @returns Whether there is another one; false when it was tried already by a request.
    */
-  async renewToken(): Promise<boolean> {
+  async renewToken(stop: AbortSignal): Promise<boolean> {
     const { token } = this.#destination;
-    return await token.value() === this.#presented && await token.renew(this.#presented);
+    const presented = this.#presented;
+    return await token.value(stop) === presented && await token.renew(presented, stop);
   }
 }

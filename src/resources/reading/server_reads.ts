@@ -34,11 +34,11 @@ type Opening = () => Promise<OpenResource>;
 export function streamOf(
   open: Opening,
   { from = 0, to = Infinity }: ServerReadOptions,
-): ReadableStream<Uint8Array> {
+): ReadableStream<Uint8Array<ArrayBuffer>> {
   checkNumbers({ from, ...(to === Infinity ? {} : { to }) });
   const left = new AbortController();
   const bytes = readOpened(open, from, to, left.signal);
-  return new ReadableStream<Uint8Array>({
+  return new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
       const { done, value } = await bytes.next();
       if (done) controller.close();
@@ -56,7 +56,7 @@ async function* readOpened(
   from: number,
   to: number,
   left: AbortSignal,
-): AsyncGenerator<Uint8Array, void, void> {
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   await using opened = await open();
   const { resource } = opened;
   let next = from;
