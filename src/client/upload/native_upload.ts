@@ -11,6 +11,7 @@ import {
   type ErrorCode,
   failureOf,
   isFinal,
+  isTransient,
   LIMITS,
   type Message,
   type MessageOf,
@@ -32,7 +33,7 @@ import {
   type PushOptions,
   uploadEndpoint,
 } from "./push.ts";
-import { isTransient, type Service } from "../connection/service.ts";
+import type { Service } from "../connection/service.ts";
 import { SendWindow } from "./send_window.ts";
 import {
   type Conversation,
