@@ -13,6 +13,7 @@ export {
   type ErrorCode,
   ERRORS,
   failureOf,
+  isTransient,
   MovedError,
   RESTART_CLOSE,
   StreamError,

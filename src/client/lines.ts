@@ -43,6 +43,8 @@ export interface LinesWindow {
   numberOfLines: number;
   /** State of the transfer then. */
   transferStatus: TransferStatus;
+  /** Life of the resource that they are of; empty where the server names none. */
+  life: string;
 }
 
 /**
@@ -88,6 +90,7 @@ export async function getLines(
       ...parseJson<LinesWindow>(text, server),
       numberOfLines: Number(headers.get("stream-number-of-lines")),
       transferStatus: headers.get("stream-transfer-status") as TransferStatus,
+      life: headers.get("stream-life") ?? "",
     }),
   );
   // A server of before lines had times leaves the question out, and begins with the first line.
