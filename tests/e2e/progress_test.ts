@@ -88,7 +88,7 @@ for (const kind of kinds) {
     assertMatch(adopted.stdout, /\n1 adopted, 0 already there[^\r\n]*\r\n$/);
     const checked = await workspace.terminal(kind, ["check", "--data", "java"]).exit();
     assertEquals(checked.code, 0);
-    assertMatch(checked.stdout, /1 resources checked\r\n1 resources checked, 0 problems\r\n$/);
+    assertMatch(checked.stdout, /1 resource checked\r\n1 resource checked, 0 problems\r\n$/);
     const silent = await workspace.run(kind, ["check", "--data", "java"]);
     assertEquals(silent, { code: 0, stdout: "1 resources checked, 0 problems\n", stderr: "" });
   });

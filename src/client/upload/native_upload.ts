@@ -286,7 +286,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         this.#unanswered++;
         const answered = await answer.promise;
         this.#unanswered--;
-        await this.#agree(channel, answered);
+        await this.#agree(channel, answered, isRough);
       },
     };
   }
@@ -296,7 +296,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     return { made: acknowledged, isWanted: acknowledged < accepted || this.#sourceEnded };
   }
 
-  async #agree(channel: Channel, answer: Answer): Promise<void> {
+  async #agree(channel: Channel, answer: Answer, isRough: boolean): Promise<void> {
     const isReady = answer["@"] === "ReadyForUpload";
     if (isReady) {
       this.#identify(answer.id ?? "", answer.secret ?? "", answer.reference.uri);
@@ -310,8 +310,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       this.#window = new SendWindow(offset, limit);
     } else if (isReady || !this.#sourceEnded) this.#continueAt(offset, limit);
     if (this.isOver) return;
+    const messageBytes = isRough
+      ? LIMITS.shortMessageBytes
+      : agreedMessageBytes(isReady ? answer.messageBytes : undefined);
     this.#state = isReady
-      ? { name: "SENDING", channel, messageBytes: agreedMessageBytes(answer.messageBytes) }
+      ? { name: "SENDING", channel, messageBytes }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
   }
