@@ -90,7 +90,7 @@ for (const kind of kinds) {
     assertEquals(checked.code, 0);
     assertMatch(checked.stdout, /1 resource checked\r\n1 resource checked, 0 problems\r\n$/);
     const silent = await workspace.run(kind, ["check", "--data", "java"]);
-    assertEquals(silent, { code: 0, stdout: "1 resources checked, 0 problems\n", stderr: "" });
+    assertEquals(silent, { code: 0, stdout: "1 resource checked, 0 problems\n", stderr: "" });
   });
 }
 
