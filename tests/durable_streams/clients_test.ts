@@ -4,7 +4,7 @@ import { DurableStream, IdempotentProducer, stream } from "@durable-streams/clie
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { kinds, own, Workspace } from "../helpers/cli.ts";
 import { transferThroughStream } from "../helpers/durable_streams/transfer.ts";
-import { within } from "../helpers/frames/connection.ts";
+import { eventually, within } from "../helpers/frames/connection.ts";
 import { withChance } from "../helpers/random.ts";
 
 for (const kind of kinds) {
@@ -124,7 +124,10 @@ test("producers count once past a server that is killed again and again", () =>
       }
       return count;
     });
-    for (let kills = 0; kills < 5 || flushed < 200; kills++) {
+    for (let kills = 0; kills < 5; kills++) {
+      // A server that is slow to start would otherwise be killed before it has done anything.
+      const before = flushed;
+      await eventually("appends to this server", () => flushed >= before + 20);
       await new Promise((resolve) => setTimeout(resolve, chance.whole(20, 200)));
       await server.kill("SIGKILL");
       server = await workspace.serve(own, ["--port", port]);

@@ -427,7 +427,7 @@ for (const kind of kinds) {
     await check("--repair");
     const clean = await check();
     assertEquals([clean.code, clean.stderr], [0, ""]);
-    assertMatch(clean.stdout, /^\d+ resources checked, 0 problems\n$/);
+    assertMatch(clean.stdout, /^\d+ resources? checked, 0 problems\n$/);
     const push = workspace.start(kind, ["push", "-", "--server", both]);
     await push.write("one\ntwo");
     push.end();
