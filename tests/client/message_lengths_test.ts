@@ -1,10 +1,13 @@
 /** How long the data messages of an upload are: as long as the way has proved to carry soon. */
+import { createServer, request } from "node:http";
+import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { framesRuntime, push } from "../../mod.ts";
 import { SUBPROTOCOL } from "../../src/protocol.ts";
 import type { Connection } from "../../src/runtime.ts";
 import { within } from "../helpers/frames/connection.ts";
+import { startServer } from "../helpers/server.ts";
 
 const KiB = 1024;
 
@@ -79,4 +82,30 @@ test("messages are short at first, and longer where each is acknowledged soon", 
     [[8, 8, 8], [16], [32], [64]],
   );
   await upload.abort();
+});
+
+test("so are requests where there is no WebSocket", async () => {
+  await using server = await startServer();
+  const lengths: number[] = [];
+  const passing = createServer((asked, answer) => {
+    const { method, headers } = asked;
+    if (method === "PATCH") lengths.push(Number(headers["content-length"]) / KiB);
+    const passed = request(server.url + asked.url, { method, headers }, (answered) => {
+      answer.writeHead(answered.statusCode!, answered.headers);
+      answered.pipe(answer);
+    });
+    asked.pipe(passed);
+  });
+  await new Promise<void>((resolve) => passing.listen(0, "127.0.0.1", resolve));
+  const { port } = passing.address() as AddressInfo;
+  const upload = await push(`http://127.0.0.1:${port}`, {
+    filename: "a.log",
+    mimeType: "text/plain",
+    supportsLineAccess: true,
+  }, { transport: "http" });
+  await new Blob([new Uint8Array(1024 * KiB)]).stream().pipeTo(upload.writable);
+  await upload.done;
+  assertEquals(lengths.slice(0, 4), [8, 16, 32, 64]);
+  passing.closeAllConnections();
+  await new Promise((resolve) => passing.close(resolve));
 });
