@@ -11,6 +11,7 @@ import {
   type ErrorCode,
   failureOf,
   isFinal,
+  isTransient,
   LIMITS,
   type Message,
   type MessageOf,
@@ -32,7 +33,7 @@ import {
   type PushOptions,
   uploadEndpoint,
 } from "./push.ts";
-import { isTransient, type Service } from "../connection/service.ts";
+import type { Service } from "../connection/service.ts";
 import { SendWindow } from "./send_window.ts";
 import {
   type Conversation,
@@ -45,6 +46,11 @@ import { Connector } from "../connection/transport.ts";
 /** Errors that end this owner for good, but leave the upload to the next one. */
 const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
   ...["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED", "UNAUTHORIZED"] as const,
+]);
+
+/** What a server says that does not do what it was asked for. */
+const FOR_THE_MOMENT: ReadonlySet<ErrorCode> = new Set([
+  ...["LIMIT_REACHED", "NOT_READY", "RATE_LIMITED", "UNAUTHORIZED"] as const,
 ]);
 
 /** The longest data message is proposed. */
@@ -86,6 +92,11 @@ export class StepServerError extends StreamError {
   }
 }
 
+/** The server gives every upload an id of its own: whoever waits for the one that was asked for waits in vain. */
+export function takesNoId(base: string): StreamError {
+  return new StreamError("WRONG_VERSION", `the server at ${base} takes no id from its clients`);
+}
+
 /** One upload, over as many connections as it takes. */
 export class NativeUpload extends UploadShell implements PushedUpload {
   readonly #service: Service;
@@ -97,6 +108,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #hasAnyId = false;
   /** First messages that were sent and not answered: a server may do later what they ask for. */
   #unanswered = 0;
+  /** Those that were refused for the moment: nobody does later what they asked for, though something of it may be left. */
+  #refused = 0;
   #resumeToken = "";
   #reference = "";
   #stepReference: string | null = null;
@@ -305,6 +318,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   async #agree(channel: Channel, answer: Answer, isRough: boolean): Promise<void> {
     const isReady = answer["@"] === "ReadyForUpload";
     if (isReady) {
+      this.#checkId(answer);
       this.#identify(answer.id ?? "", answer.secret ?? "", answer.reference.uri);
       this.#stepReference = answer.stepReference ?? null;
     }
@@ -325,6 +339,15 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       ? { name: "SENDING", channel, messageBytes }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
+  }
+
+  /** An older server leaves the id out that was asked for, and gives one of its own. */
+  #checkId({ id }: MessageOf<"ReadyForUpload">): void {
+    const request = this.#request;
+    if (request["@"] !== "StartUpload" || this.#hasAnyId || id === request.id) return;
+    const error = takesNoId(this.#service.server);
+    void this.abort(error);
+    throw error;
   }
 
   #continueAt(byteOffset: number, limit: number): void {
@@ -411,15 +434,21 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   /** What stands in the way may be an earlier attempt of ours, which a server got to only now; each can be so once. */
   #meaning(reason: StreamError): StreamError {
     const { code } = reason;
+    const isAnswer = this.#state.name === "AGREEING" && this.#state.channel !== null;
+    if (isAnswer && FOR_THE_MOMENT.has(code)) {
+      this.#unanswered--;
+      this.#refused++;
+    }
     if (code === "FENCED" && this.#unanswered > 0) this.#unanswered--;
-    else if (code === "CONFLICT" && this.#unanswered > 1 && this.#hasAnyId) this.#beginAnew();
-    else return reason;
+    else if (code === "CONFLICT" && this.#unanswered + this.#refused > 1 && this.#hasAnyId) {
+      this.#beginAnew();
+    } else return reason;
     return new StreamError("INTERRUPTED", "an earlier attempt stood in the way of this one");
   }
 
   /** A server may have made the log of an earlier attempt and not the record, or know of no chosen secrets. */
   #beginAnew(): void {
-    this.#unanswered = 0;
+    this.#unanswered = this.#refused = 0;
     this.#request = { ...this.#request, id: newUuid(), secret: newSecret() } as Message;
   }
 
