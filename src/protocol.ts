@@ -83,6 +83,7 @@ export {
 } from "./protocol/statuses.ts";
 
 export type { SearchEnd, SearchMatch, SearchProgress } from "./protocol/search.ts";
+export { lowerAscii } from "./protocol/text.ts";
 
 /** Version of the program and of the library, as `stream --version` prints it. */
 export const VERSION = "0.1.0";

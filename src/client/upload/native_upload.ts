@@ -90,6 +90,11 @@ export class StepServerError extends StreamError {
   }
 }
 
+/** The server gives every upload an id of its own: whoever waits for the one that was asked for waits in vain. */
+export function takesNoId(base: string): StreamError {
+  return new StreamError("WRONG_VERSION", `the server at ${base} takes no id from its clients`);
+}
+
 /** One upload, over as many connections as it takes. */
 export class NativeUpload extends UploadShell implements PushedUpload {
   readonly #service: Service;
@@ -307,6 +312,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   async #agree(channel: Channel, answer: Answer): Promise<void> {
     const isReady = answer["@"] === "ReadyForUpload";
     if (isReady) {
+      this.#checkId(answer);
       this.#identify(answer.id ?? "", answer.secret ?? "", answer.reference.uri);
       this.#stepReference = answer.stepReference ?? null;
     }
@@ -322,6 +328,15 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       ? { name: "SENDING", channel, messageBytes: agreedMessageBytes(answer.messageBytes) }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
+  }
+
+  /** An older server leaves the id out that was asked for, and gives one of its own. */
+  #checkId({ id }: MessageOf<"ReadyForUpload">): void {
+    const request = this.#request;
+    if (request["@"] !== "StartUpload" || this.#hasAnyId || id === request.id) return;
+    const error = takesNoId(this.#service.server);
+    void this.abort(error);
+    throw error;
   }
 
   #continueAt(byteOffset: number, limit: number): void {
