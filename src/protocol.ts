@@ -30,7 +30,7 @@ export {
   toHex,
   toUuid,
 } from "./protocol/ids.ts";
-export { agreedMessageBytes, LIMITS } from "./protocol/limits.ts";
+export { agreedMessageBytes, followedMessageBytes, LIMITS } from "./protocol/limits.ts";
 export {
   checkMessage,
   decodeMessage,

@@ -56,6 +56,8 @@ const FOR_THE_MOMENT: ReadonlySet<ErrorCode> = new Set([
 /** The longest data message is proposed. */
 const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
 
+/** Where a message is acknowledged within so long, longer ones may follow, in ms: of a slow way little is heard by long ones. */
+const FAST_MS = 1000;
 /** Small chunks are gathered for so long after something was sent, in ms: a line by itself goes at once. */
 const GATHER_MS = 7;
 /** Bytes that are copied before they may be sent: the rest of a long chunk stays where it is. */
@@ -118,6 +120,10 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #outcome: Outcome | undefined;
   #drained: (() => void) | null = null;
   #sentAtMs = -Infinity;
+  /** Length of the longest data message, as the way has proved to be fast. */
+  #pieceBytes = LIMITS.shortMessageBytes;
+  /** Bytes that were sent, of which the acknowledgement tells how fast the way is. */
+  #probe: { endOffset: number; sentAtMs: number } | null = null;
   /** Sends what was gathered. */
   #gathering: ReturnType<typeof setTimeout> | undefined;
 
@@ -299,7 +305,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         this.#unanswered++;
         const answered = await answer.promise;
         this.#unanswered--;
-        await this.#agree(channel, answered);
+        await this.#agree(channel, answered, isRough);
       },
     };
   }
@@ -309,7 +315,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     return { made: acknowledged, isWanted: acknowledged < accepted || this.#sourceEnded };
   }
 
-  async #agree(channel: Channel, answer: Answer): Promise<void> {
+  async #agree(channel: Channel, answer: Answer, isRough: boolean): Promise<void> {
     const isReady = answer["@"] === "ReadyForUpload";
     if (isReady) {
       this.#checkId(answer);
@@ -324,8 +330,13 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       this.#window = new SendWindow(offset, limit);
     } else if (isReady || !this.#sourceEnded) this.#continueAt(offset, limit);
     if (this.isOver) return;
+    this.#pieceBytes = LIMITS.shortMessageBytes;
+    this.#probe = null;
+    const messageBytes = isRough
+      ? LIMITS.shortMessageBytes
+      : agreedMessageBytes(isReady ? answer.messageBytes : undefined);
     this.#state = isReady
-      ? { name: "SENDING", channel, messageBytes: agreedMessageBytes(answer.messageBytes) }
+      ? { name: "SENDING", channel, messageBytes }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
   }
@@ -354,6 +365,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         return this.#acknowledged(message);
       case "Credit":
         this.#window.grant(message.limit, message.acknowledged);
+        this.#probed(message.acknowledged);
         return this.#pump();
       case "StatusChanged":
         return this.tell(message.resourceStatus as ResourceStatus);
@@ -374,10 +386,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     this.#gathering = undefined;
     const { channel, messageBytes } = state;
     for (;;) {
-      const piece = this.#window.next(messageBytes);
+      const piece = this.#window.next(Math.min(messageBytes, this.#pieceBytes));
       if (piece === null) break;
       channel.sendData(piece);
       this.#sentAtMs = performance.now();
+      this.#probe ??= { endOffset: this.#window.sent, sentAtMs: this.#sentAtMs };
     }
     if (!this.#window.isDrained) return;
     this.#signal();
@@ -390,6 +403,15 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       size: this.#window.accepted,
       outcome: this.#outcome,
     });
+  }
+
+  /** Sends longer messages where short ones are acknowledged soon. */
+  #probed(acknowledged: number): void {
+    if (this.#probe === null || acknowledged < this.#probe.endOffset) return;
+    const tookMs = performance.now() - this.#probe.sentAtMs;
+    const longer = Math.min(this.#pieceBytes * 2, LIMITS.agreedMessageBytes);
+    if (tookMs < FAST_MS) this.#pieceBytes = longer;
+    this.#probe = null;
   }
 
   /** Takes an acknowledgement; what the source delivered must come to the same. */
