@@ -4,10 +4,11 @@
  */
 import { type ResourceInfo, type ResourceStatus, StreamError } from "../../client.ts";
 import { checkLife, isFinal, isTransient, toStreamError } from "../../protocol.ts";
+import { Folds } from "./folds.ts";
 import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
 import { LineStyles } from "./line_styles.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
-import { foldedLines, type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
+import { type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
 import { Overwriting } from "./overwriting.ts";
 import { complement, type LineRange, RowMap, united } from "./row_map.ts";
 import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
@@ -42,6 +43,7 @@ export class Log {
   readonly outliner: Searcher;
   readonly settings: SettingsStore;
   outline = new Outline();
+  readonly folds = new Folds();
   /** Whether all of it was looked through for groups and errors once. */
   outlined = false;
   info: ResourceInfo | null = null;
@@ -58,11 +60,8 @@ export class Log {
   /** What search marks in the text shown. */
   matcher: RegExp | null = null;
   readonly #listeners = new Set<() => void>();
-  readonly #toggled = new Map<number, boolean>();
   readonly #rows = new Map<number, Row>();
   readonly #styles: LineStyles;
-  /** The line that was gone to last: no group hides it, also not one that is found later. */
-  #revealed = -1;
   readonly #overwriting = new Overwriting();
   /** The last line whose end is known, and that end. */
   #end = { line: 0, offset: 0 };
@@ -384,36 +383,26 @@ export class Log {
     this.changed();
   }
 
-  /** Tells whether a group stands open. */
-  isOpen(group: Group): boolean {
-    const chosen = this.#toggled.get(group.head);
-    if (chosen !== undefined) return chosen;
-    const holdsRevealed = group.head < this.#revealed && this.#revealed < group.end;
-    return group.startsOpen || group.failed || group.end === Infinity || holdsRevealed;
-  }
-
   /** Folds or opens a group. */
   toggle(group: Group): void {
-    this.#toggled.set(group.head, !this.isOpen(group));
+    this.folds.set([group], !this.folds.isOpen(group));
     this.#remap();
     this.changed();
   }
 
   /** Folds or opens all groups. */
   toggleAll(open: boolean): void {
-    for (const { head } of this.outline.groups) this.#toggled.set(head, open);
+    this.folds.set(this.outline.groups, open);
     this.#remap();
     this.changed();
   }
 
   /** Opens all that hides a line. */
   reveal(line: number): void {
-    this.#revealed = line;
+    this.folds.goTo(line);
     if (!this.map.isHidden(line)) return;
     if (this.filtered) this.filtered = false;
-    for (const { head, end } of this.outline.groups) {
-      if (head < line && line < end) this.#toggled.delete(head);
-    }
+    this.folds.openAround(line, this.outline.groups);
     this.#remap();
     this.changed();
   }
@@ -443,10 +432,7 @@ export class Log {
   #hidden(): LineRange[] {
     if (this.settings.all.raw && !this.filtered) return [];
     if (!this.filtered) {
-      const folded = foldedLines(this.outline.groups, (group) => this.isOpen(group), this.lines);
-      const ends = this.outline.ends.filter((line) => line !== this.#revealed)
-        .map((line): LineRange => [line, line + 1]);
-      return [...folded, ...ends, ...this.#overwriting.hidden];
+      return [...this.folds.hidden(this.outline, this.lines), ...this.#overwriting.hidden];
     }
     const { context } = this.settings.all;
     const shown = this.search.hits.map((line): LineRange => [

@@ -95,7 +95,7 @@ export class DrawnRows {
     const log = this.#log;
     const shown = log.row(line);
     const group = log.outline.groupAt(line);
-    const groupOpen = group !== undefined && log.isOpen(group);
+    const groupOpen = group !== undefined && log.folds.isOpen(group);
     const time = log.timeOf(line);
     const longBytes = shown?.cached.longBytes ?? null;
     const view: RowView = {
