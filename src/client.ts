@@ -28,7 +28,7 @@ import {
 } from "./client/download.ts";
 import { noServer, request, requestJson } from "./client/connection/http.ts";
 import { StepUpload } from "./client/upload/step_upload.ts";
-import { NativeUpload, StepServerError } from "./client/upload/native_upload.ts";
+import { NativeUpload, StepServerError, takesNoId } from "./client/upload/native_upload.ts";
 import type { PushedUpload, PushOptions } from "./client/upload/push.ts";
 import type { RetryOptions } from "./client/connection/retry.ts";
 import { Service } from "./client/connection/service.ts";
@@ -38,6 +38,7 @@ import type { TransportOptions } from "./client/connection/transport.ts";
 import {
   checkContextId,
   checkMetadata,
+  lowerAscii,
   type ResourceInfo,
   type ResourceMetadata,
   RESOURCES_PATH,
@@ -137,7 +138,7 @@ export interface ListOptions extends CancelOptions {
  * @param options Upload context, digests, signal.
  * @returns The running upload; write its bytes to `writable`, close that, and await `done`.
  * @throws {StreamError} UNREACHABLE, BAD_METADATA, CONTEXT_REQUIRED, QUOTA_EXCEEDED, LIMIT_REACHED; BAD_REQUEST for a
- * Step server without a `stepTransport`.
+ * Step server without a `stepTransport`; WRONG_VERSION where an id was asked for of a server that takes none.
  *
  * @example
  * ```ts
@@ -168,6 +169,7 @@ export async function push(
   } catch (error) {
     const { stepTransport } = options;
     if (!(error instanceof StepServerError) || stepTransport === undefined) throw error;
+    if (options.id !== undefined) throw takesNoId(service.server);
     return await StepUpload.register(service.server, checked, options, stepTransport);
   }
 }
@@ -428,9 +430,21 @@ export async function* listResources(
       isList: true,
       cancel: options.signal,
     });
-    yield* page;
+    yield* page.filter((info) => isAskedFor(info, options));
     if (page.length < pageSize) return;
     const { createdAt, id } = page[page.length - 1];
     query.set("after", `${Date.parse(createdAt)}_${id}`);
   }
+}
+
+/** Whether a resource is one of those that were asked for: an older server leaves out the questions that it does not know. */
+function isAskedFor(
+  { id, contextId, filename, transferStatus }: ResourceInfo,
+  asked: ListOptions,
+): boolean {
+  const { idPrefix = "", filenamePart = "", transferStatuses = [] } = asked;
+  return id.startsWith(idPrefix.toLowerCase()) &&
+    lowerAscii(filename).includes(lowerAscii(filenamePart)) &&
+    (asked.contextId === undefined || contextId === asked.contextId) &&
+    (transferStatuses.length === 0 || transferStatuses.includes(transferStatus));
 }

@@ -13,6 +13,7 @@ export {
   type ErrorCode,
   ERRORS,
   failureOf,
+  isTransient,
   MovedError,
   RESTART_CLOSE,
   StreamError,
@@ -29,7 +30,7 @@ export {
   toHex,
   toUuid,
 } from "./protocol/ids.ts";
-export { agreedMessageBytes, LIMITS } from "./protocol/limits.ts";
+export { agreedMessageBytes, followedMessageBytes, LIMITS } from "./protocol/limits.ts";
 export {
   checkMessage,
   decodeMessage,
@@ -82,6 +83,7 @@ export {
 } from "./protocol/statuses.ts";
 
 export type { SearchEnd, SearchMatch, SearchProgress } from "./protocol/search.ts";
+export { lowerAscii } from "./protocol/text.ts";
 
 /** Version of the program and of the library, as `stream --version` prints it. */
 export const VERSION = "0.1.0";

@@ -103,6 +103,7 @@ export {
 } from "./resources/writing/handover.ts";
 export type { NodeOptions } from "./resources/writing/lease.ts";
 export { AlreadyBegun, type Registration } from "./resources/writing/registration.ts";
+export { annotationAt } from "./resources/intent.ts";
 export { restoreDigest } from "./resources/writing/restore.ts";
 export type {
   ServerUpload,

@@ -15,8 +15,3 @@ export interface Key {
 export function newestFirst(a: Key, b: Key): number {
   return b.createdAtMs - a.createdAtMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
 }
-
-/** Folds the letters of ASCII; other alphabets stay as they are. */
-export function lowerAscii(text: string): string {
-  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
-}

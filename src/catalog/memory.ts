@@ -3,7 +3,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { isFinal, StreamError } from "../protocol.ts";
+import { isFinal, lowerAscii, StreamError } from "../protocol.ts";
 import type {
   Catalog,
   ContextAttributes,
@@ -15,7 +15,7 @@ import type {
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
-import { type Key, lowerAscii, newestFirst } from "./matching.ts";
+import { type Key, newestFirst } from "./matching.ts";
 import { Watchers } from "./watchers.ts";
 
 /** Hands something to those who watch, in order: at once, or later. */

@@ -27,6 +27,8 @@ import { Reserve } from "./sqlite/reserve.ts";
 import { assignmentsOf, changesIn, COLUMNS, toRow } from "./sqlite/rows.ts";
 import { Watchers } from "./watchers.ts";
 
+export { isOfEarlierVersion } from "./sqlite/file.ts";
+
 /** How long a call waits for a process that holds the file. */
 const WAIT_MS = 10_000;
 

@@ -325,7 +325,7 @@ export class ClientDownload implements Download {
     isRough: boolean = false,
   ): Feed {
     const send = (message: Message) => channel.send(message);
-    const messageBytes = isRough ? LIMITS.dataMessageBytes : LIMITS.agreedMessageBytes;
+    const messageBytes = isRough ? LIMITS.shortMessageBytes : LIMITS.agreedMessageBytes;
     return channel.native
       ? new FollowFeed(reading, send, { epoch, life: this.status.life, messageBytes })
       : new ChunkFeed(reading, send, () => this.status, (error) => this.#fail(error));

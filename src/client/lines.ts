@@ -2,7 +2,7 @@
  * Windows of lines, asked for one by one (PROTOCOL.md 6.2).
  * @module
  */
-import type { LinePosition, TransferStatus } from "../protocol.ts";
+import { type LinePosition, StreamError, type TransferStatus } from "../protocol.ts";
 import { parseJson, request } from "./connection/http.ts";
 import { type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
 
@@ -37,12 +37,14 @@ export interface LinesWindow {
   lines: string[];
   /** Where the rest of the window begins; null when this is all of it. */
   next: LinePosition | null;
-  /** When each of `lines` arrived, in ms since 1970, null where nobody knows; only if asked for. */
+  /** When each of `lines` arrived, in ms since 1970, null where nobody knows; only if asked for, or if lines of a time were. */
   times?: (number | null)[];
   /** Lines of the resource that could be read when the server answered. */
   numberOfLines: number;
   /** State of the transfer then. */
   transferStatus: TransferStatus;
+  /** Life of the resource that they are of; empty where the server names none. */
+  life: string;
 }
 
 /**
@@ -51,7 +53,8 @@ export interface LinesWindow {
  * @param reference What a push printed, its HTTP form, or an id.
  * @param options Which lines.
  * @returns The lines, at most 256 KiB of text, and where to go on.
- * @throws {StreamError} UNREACHABLE, NOT_FOUND, NO_LINE_ACCESS; LINES_NOT_AVAILABLE for a start behind the last line.
+ * @throws {StreamError} UNREACHABLE, NOT_FOUND, NO_LINE_ACCESS; LINES_NOT_AVAILABLE for a start behind the last line;
+ * WRONG_VERSION for a time where the server knows none of its lines.
  *
  * @example
  * ```ts
@@ -72,14 +75,14 @@ export async function getLines(
   const query = new URLSearchParams({ count: String(count) });
   if (timeMs === undefined) query.set("start", String(start));
   else query.set("time", String(timeMs));
-  if (times) query.set("times", "true");
+  if (times || timeMs !== undefined) query.set("times", "true");
   if (byteOffset > 0) query.set("offset", String(byteOffset));
   const asking = {
     accept: "application/json",
     timeoutMs: ANSWER_TIMEOUT_MS,
     cancel: options.signal,
   };
-  return await request(
+  const window = await request(
     recipient,
     `${path}/lines?${query}`,
     asking,
@@ -87,6 +90,13 @@ export async function getLines(
       ...parseJson<LinesWindow>(text, server),
       numberOfLines: Number(headers.get("stream-number-of-lines")),
       transferStatus: headers.get("stream-transfer-status") as TransferStatus,
+      life: headers.get("stream-life") ?? "",
     }),
   );
+  // A server of before lines had times leaves the question out, and begins with the first line.
+  if (timeMs !== undefined && window.times === undefined) {
+    const { server } = recipient.service;
+    throw new StreamError("WRONG_VERSION", `the server at ${server} knows no times of lines`);
+  }
+  return window;
 }

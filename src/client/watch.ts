@@ -29,7 +29,10 @@ const SILENT_AFTER_MS = 40_000;
 const TEXT_BYTES = 32 * 1024;
 
 /** How events are listened to. */
-export interface EventsOptions extends RetryOptions, CancelOptions {}
+export interface EventsOptions extends RetryOptions, CancelOptions {
+  /** Called when a connection stands. */
+  onOpen?: () => void;
+}
 
 /** Text that was appended to a resource. */
 export interface AppendedText {
@@ -168,8 +171,6 @@ export async function* resourceEvents(
   options: EventsOptions & Pick<ReferenceOptions, "token"> & {
     /** Only those of one upload context. */
     contextId?: string;
-    /** Called when a connection stands. */
-    onOpen?: () => void;
   } = {},
 ): AsyncGenerator<ResourceHappening, void, void> {
   const { contextId } = options;
@@ -203,10 +204,11 @@ function contextEventOf({ type, data }: ServerSentEvent, server: string): Contex
 async function* serverEvents(
   recipient: Recipient,
   path: string,
-  { signal, onOpen, ...retry }: EventsOptions & { onOpen?: () => void },
+  { signal, onOpen, ...retry }: EventsOptions,
 ): AsyncGenerator<ServerSentEvent, void, void> {
   let isFirst = true;
   const opened = () => {
+    if (!isFirst) retry.onReconnect?.();
     isFirst = false;
     onOpen?.();
   };

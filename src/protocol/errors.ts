@@ -83,6 +83,34 @@ export class StreamError extends Error {
   }
 }
 
+/** Errors that may pass by themselves, or elsewhere; all others would come again. */
+const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
+  "INTERRUPTED",
+  "LIMIT_REACHED",
+  "NOT_READY",
+  "PEER_SILENT",
+  "RATE_LIMITED",
+  "SHUTDOWN",
+  "UNREACHABLE",
+]);
+
+/**
+ * Tells whether what failed with an error could go on later.
+ *
+ * @param error The error.
+ * @returns False for one that would come again.
+ *
+ * @example
+ * ```ts
+ * import { isTransient, StreamError } from "@stream/live/protocol";
+ *
+ * console.log(isTransient(new StreamError("LIMIT_REACHED", "come back"))); // true
+ * ```
+ */
+export function isTransient({ code }: StreamError): boolean {
+  return TRANSIENT.has(code);
+}
+
 /** Close code of a server whose service goes on (Service Restart, IANA). */
 export const RESTART_CLOSE = 1012;
 

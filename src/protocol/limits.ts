@@ -8,6 +8,8 @@ export const LIMITS = {
   dataMessageBytes: 64 * 1024,
   /** One data message where both ends agree: wakes them less often; still longer ones move no faster. */
   agreedMessageBytes: 256 * 1024,
+  /** One data message where connections carry no longer one: it takes a link of 140 bytes/s 60 s, when silence ends it. */
+  shortMessageBytes: 8 * 1024,
   /** One control message from a client; the largest legitimate one is far below. */
   controlMessageBytes: 64 * 1024,
   /** One binary answer to RequestChunk where the transport only sends whole messages. */
@@ -55,4 +57,21 @@ export const LIMITS = {
  */
 export function agreedMessageBytes(wishedBytes: number = LIMITS.dataMessageBytes): number {
   return Math.min(Math.max(wishedBytes, LIMITS.dataMessageBytes), LIMITS.agreedMessageBytes);
+}
+
+/**
+ * The longest data message to a follower (PROTOCOL.md 4.4).
+ *
+ * @param wishedBytes What it wished for, in bytes; undefined where it wished for nothing.
+ * @returns Its length, in bytes.
+ *
+ * @example
+ * ```ts
+ * import { followedMessageBytes } from "@stream/live/protocol";
+ *
+ * console.log(followedMessageBytes(undefined), followedMessageBytes(1)); // 65536 8192
+ * ```
+ */
+export function followedMessageBytes(wishedBytes: number = LIMITS.dataMessageBytes): number {
+  return Math.min(Math.max(wishedBytes, LIMITS.shortMessageBytes), LIMITS.agreedMessageBytes);
 }

@@ -24,3 +24,19 @@ export function cutToBytes(text: string, maxBytes: number): string {
   }
   return cut;
 }
+
+/**
+ * Folds the letters of ASCII, as names of files are compared; other alphabets stay as they are.
+ *
+ * @param text A text.
+ *
+ * @example
+ * ```ts
+ * import { lowerAscii } from "@stream/live/protocol";
+ *
+ * console.log(lowerAscii("README Ä")); // readme Ä
+ * ```
+ */
+export function lowerAscii(text: string): string {
+  return text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+}

@@ -17,10 +17,10 @@ export interface UsageLimits {
 }
 
 /** Part of the total that room is made for at once, for several who need it. */
-const MOST_AT_ONCE = 0.01;
+const MOST_AT_ONCE = 0.1;
 
-/** So often room is made for one who needs it. */
-const MOST_ROUNDS = 100;
+/** So often room is made for one who needs it, and others take it. */
+const MOST_ROUNDS = 1000;
 
 /** How old a reading of the free space may be. */
 const FREE_SPACE_AGE_MS = 1000;
@@ -83,9 +83,9 @@ export class Usage {
   /** Free bytes at the last reading, less what was written since. */
   #freeBytes = Infinity;
   #readAtMs = -Infinity;
-  /** Those who need room get it one after the other. */
-  #turn: Promise<unknown> = Promise.resolve();
-  /** Bytes that they need. */
+  /** Room is being made. */
+  #making: Promise<boolean> | null = null;
+  /** Bytes for which that is asked. */
   #needed = 0;
 
   /**
@@ -155,20 +155,24 @@ export class Usage {
     if (minFreeBytes > 0) await this.#measure(bytes + minFreeBytes);
     // Nothing is deleted for who may not have it anyway.
     this.#checkContext(contextId, bytes);
-    const isTooMuch = () => this.#total + bytes > maxTotalBytes;
-    if (!isTooMuch()) return this.#takeNow(contextId, bytes);
     this.#needed += bytes;
-    const turn = this.#turn.then(async () => {
-      // Room for those who come next is made with it, but not of everything that there is.
-      const needed = () => Math.max(bytes, Math.min(this.#needed, maxTotalBytes * MOST_AT_ONCE));
+    try {
       // What others deleted may count for a moment yet.
-      for (let rounds = 0; rounds < MOST_ROUNDS && isTooMuch(); rounds++) {
-        if (!await this.#makeRoom(needed())) break;
+      for (let rounds = 0; rounds < MOST_ROUNDS && this.#total + bytes > maxTotalBytes; rounds++) {
+        // That there was nothing to be deleted for another one, who may need less, says nothing.
+        const isOwn = this.#making === null;
+        if (!await this.#shareRoom(bytes, maxTotalBytes) && isOwn) break;
       }
       this.#takeNow(contextId, bytes);
-    }).finally(() => this.#needed -= bytes);
-    this.#turn = turn.catch(() => {});
-    await turn;
+    } finally {
+      this.#needed -= bytes;
+    }
+  }
+
+  /** Makes room for one who needs it and all who wait, but not of everything that there is; false when there is nothing. */
+  #shareRoom(bytes: number, maxTotalBytes: number): Promise<boolean> {
+    const needed = Math.max(bytes, Math.min(this.#needed, maxTotalBytes * MOST_AT_ONCE));
+    return this.#making ??= this.#makeRoom(needed).finally(() => this.#making = null);
   }
 
   /** Counts bytes that are to be stored; nothing is waited for, so that nobody else can take the same ones. */

@@ -4,10 +4,10 @@
  */
 import { Bell } from "../bell.ts";
 import {
-  agreedMessageBytes,
   checkLife,
   checkStart,
   encodeMessage,
+  followedMessageBytes,
   isFinal,
   LIMITS,
   type Message,
@@ -308,7 +308,7 @@ export class DownloadSession extends ControlSession {
       end,
       consumed: from,
       window: Math.min(window, LIMITS.downloadWindowBytes),
-      messageBytes: agreedMessageBytes(messageBytes),
+      messageBytes: followedMessageBytes(messageBytes),
     };
     this.#following = following;
     const { meter } = this.#options.resources;

@@ -7,9 +7,11 @@ import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { TimeoutError } from "@nats-io/transport-node";
 import type { RecordChange, ResourceRecord } from "../../src/catalog.ts";
 import { NatsCatalog } from "../../src/catalog/nats.ts";
+import { Projection } from "../../src/catalog/nats/projection.ts";
 import { type Engine, RECORD_BUCKETS, shardOf } from "../../src/cluster/engine.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { eventually } from "../helpers/frames/connection.ts";
+import { olderData, unpack } from "../helpers/older/data.ts";
 import { override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 import { emptyPlace } from "./in_cluster.ts";
@@ -339,6 +341,28 @@ test("a copy of buckets that were made anew, and a file that is none, are made a
   const repaired = await NatsCatalog.open(place.engine, { path: damaged });
   assertEquals(await repaired.list({ limit: 9 }), [recent]);
   await repaired.close();
+});
+
+test("a copy that an older program kept is made anew: it may have left something out", async () => {
+  await using directory = await temporaryDirectory();
+  const { files } = olderData("2026-11-23");
+  await unpack({ files }, directory.path);
+  const path = join(directory.path, "catalog.sqlite");
+  const older = new DatabaseSync(path);
+  older.exec(
+    "CREATE TABLE feeds (bucket TEXT PRIMARY KEY, life TEXT NOT NULL, sequence INTEGER NOT NULL, " +
+      "at INTEGER NOT NULL); INSERT INTO feeds VALUES ('rec-0', 'a', 9, 0)",
+  );
+  older.close();
+  const copy = new Projection(path, () => true);
+  assertEquals([copy.positions().size, await copy.file.list({ limit: 9 })], [0, []]);
+  await copy.close();
+  const again = new Projection(path, () => true);
+  again.keep("rec-0", { life: "a", sequence: 9, atMs: 0 });
+  await again.close();
+  const kept = new Projection(path, () => true);
+  assertEquals(kept.positions().size, 1);
+  await kept.close();
 });
 
 test("a copy that missed what the engine has forgotten by now is made again, whatever the clock of its node says", async () => {

@@ -17,7 +17,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { follow, push } from "../../mod.ts";
-import { SqliteCatalog } from "../../src/catalog/sqlite.ts";
+import { isOfEarlierVersion, SqliteCatalog } from "../../src/catalog/sqlite.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
 import { main } from "../../src/cli/main.ts";
 import { StreamError } from "../../src/protocol.ts";
@@ -26,6 +26,7 @@ import { FileStorage } from "../../src/storage/file.ts";
 import { indexPath, logPath } from "../../src/storage/layout.ts";
 import { concat, linesOf, utf8 } from "../helpers/bytes.ts";
 import { assertBytes, within } from "../helpers/frames/connection.ts";
+import { olderData, unpack } from "../helpers/older/data.ts";
 import { Place } from "../helpers/place.ts";
 import { checksumOf, readAll, registration, statusWhere } from "../helpers/resources.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
@@ -378,6 +379,20 @@ test("--rebuild is refused while a server runs, and leaves what it cannot take",
   assertMatch(lines[0], /; made none: it is not where its id belongs$/);
   assertEquals([lines.length, lines[1]], [2, "4 resources checked, 1 problem"]);
   assertEquals(String(await readFile(wrong)), "where am I?");
+});
+
+test("a catalog of an earlier version is not changed under the server that uses it", async () => {
+  await using here = await temporaryDirectory();
+  await unpack(olderData("2026-11-23"), here.path);
+  const path = join(here.path, "catalog.sqlite");
+  const unlock = await lockDirectory(here.path);
+  const refused = await check(here.path);
+  await unlock();
+  assertEquals([refused.code === 0, refused.lines], [false, []]);
+  assertStringIncludes(refused.stderr, "its catalog is of an earlier version");
+  assertEquals(isOfEarlierVersion(path), true);
+  assertEquals((await check(here.path)).lines, ["4 resources checked, 0 problems"]);
+  assertEquals(isOfEarlierVersion(path), false);
 });
 
 test("a log in the wrong place is gone where it belongs, and nobody knows it where it is", async () => {

@@ -26,6 +26,8 @@ import {
   StreamError,
   type Upload,
 } from "../../mod.ts";
+import type { Catalog } from "../../src/catalog.ts";
+import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { Retries } from "../../src/client/connection/retry.ts";
 import type { ErrorCode } from "../../src/protocol.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
@@ -33,6 +35,7 @@ import { assertBytes, eventually, within } from "../helpers/frames/connection.ts
 import { assertFails } from "../helpers/errors.ts";
 import { Proxy } from "../helpers/faults/proxy.ts";
 import { lend } from "../helpers/lent.ts";
+import { override } from "../helpers/storage.ts";
 import {
   GatedStorage,
   isCompleted,
@@ -460,6 +463,33 @@ test("an attempt to go on whose answer was lost may fence its own upload later, 
   await eventually("what was written behind it", () => upload.status.currentSize === 8);
   await resumePush(server.url, upload.resumeToken);
   await assertFails("FENCED", () => within("the end of the upload", upload.done));
+});
+
+test("an attempt to go on that was refused fences nothing later: another owner does for good", async () => {
+  const catalog = new MemoryCatalog();
+  let isAway = false;
+  const get: Catalog["get"] = (id) =>
+    isAway ? Promise.reject(new StreamError("NOT_READY", "it is away")) : catalog.get(id);
+  await using server = await startServer({ catalog: override<Catalog>(catalog, { get }) });
+  await using proxy = await Proxy.open(Number(new URL(server.url).port));
+  let refusals = 0;
+  const upload = await push(proxy.url, metadata, {
+    onRetry({ code }) {
+      if (code === "NOT_READY") refusals++;
+      isAway &&= refusals < 2;
+    },
+  });
+  const writer = upload.writable.getWriter();
+  await writer.write(utf8("one\n"));
+  await eventually("a status", () => upload.status.currentSize === 4);
+  isAway = true;
+  proxy.cut();
+  await writer.write(utf8("two\n"));
+  await eventually("what came behind two refusals", () => upload.status.currentSize === 8);
+  assertEquals(refusals, 2);
+  const other = await resumePush(server.url, upload.resumeToken);
+  await assertFails("FENCED", () => within("the end of the upload", upload.done));
+  await other.abort();
 });
 
 test("lines are read by index, page by page, however many and however long they are", async () => {

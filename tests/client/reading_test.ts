@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   type ContextEvent,
   contextEvents,
@@ -18,6 +18,7 @@ import {
 } from "../../mod.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
+import { Proxy } from "../helpers/faults/proxy.ts";
 import { startServer } from "../helpers/server.ts";
 
 const text = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
@@ -36,7 +37,9 @@ test("getLines gives a window of lines, and where the next one begins", async ()
   await using server = await startServer();
   const long = "x".repeat(300 * 1024);
   const reference = await pushed(server.url, `one\ntwo\n${long}\nlast`);
-  assertEquals(await getLines(reference, { start: 1, count: 1 }), {
+  const { life, ...window } = await getLines(reference, { start: 1, count: 1 });
+  assertMatch(life, /^[0-9a-z]+$/);
+  assertEquals(window, {
     startingLineIndex: 1,
     linesCount: 1,
     startOffset: 4,
@@ -141,6 +144,25 @@ test("events that are given up fail with the reason of their signal", async () =
   stop.abort(new StreamError("ABORTED", "enough"));
   const error = await assertRejects(() => next, StreamError);
   assertEquals(error.code, "ABORTED");
+});
+
+test("whoever listens to events hears when a connection stands, and when it stands again", async () => {
+  await using server = await startServer();
+  await using proxy = await Proxy.open(Number(new URL(server.url).port));
+  const upload = await push(server.url, text);
+  const heard: string[] = [];
+  const statuses = statusEvents(upload.reference.slice(-36), {
+    server: proxy.url,
+    onOpen: () => heard.push("open"),
+    onRetry: () => heard.push("lost"),
+    onReconnect: () => heard.push("again"),
+  });
+  await statuses.next();
+  proxy.cut();
+  await statuses.next();
+  assertEquals(heard, ["open", "lost", "again", "open"]);
+  await statuses.return();
+  await upload.writable.close();
 });
 
 test("events of a context begin with what is there, then tell what happens", async () => {

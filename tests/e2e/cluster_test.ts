@@ -1,9 +1,10 @@
 /** Two servers on one engine, by the real program: what is done at one is there at the other, whatever becomes of either. */
 import { readFileSync } from "node:fs";
-import { appendFile, copyFile, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, truncate, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
+import { logPath } from "../../src/storage/layout.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { EngineCluster, freePorts } from "../cluster/engine.ts";
 import { inTurn, type Kind, kinds, type Program, Workspace } from "../helpers/cli.ts";
@@ -391,21 +392,32 @@ for (const kind of kinds) {
     const { push, reference } = await workspace.push(kind, ["-", "--server", alone]);
     const id = reference.split("/").at(-1)!;
     const follow = workspace.start(kind, ["follow", id, "--server", alone]);
-    const durable = `${alone}/streams/${crypto.randomUUID()}`;
-    const append = (text: string) =>
-      fetch(durable, { method: "POST", headers: { "content-type": "text/plain" }, body: text });
-    const put = await fetch(durable, { method: "PUT", headers: { "content-type": "text/plain" } });
-    assertEquals(put.status, 201);
+    const headers = { "content-type": "text/plain" };
+    const streams = [crypto.randomUUID(), crypto.randomUUID()];
+    for (const stream of streams) {
+      const { status } = await fetch(`${alone}/streams/${stream}`, { method: "PUT", headers });
+      assertEquals(status, 201);
+    }
     // The record counts no more than the first of several that come within a second.
     let text = "";
     for (let index = 0; index < 20; index++) {
       text += `line ${index}\n`;
       await push.write(`line ${index}\n`);
       await follow.stdout.until((seen) => seen === text);
-      assertEquals((await append(`line ${index}\n`)).status, 204);
+      for (const stream of streams) {
+        const body = `line ${index}\n`;
+        const { status } = await fetch(`${alone}/streams/${stream}`, {
+          method: "POST",
+          headers,
+          body,
+        });
+        assertEquals(status, 204);
+      }
     }
     await single.kill("SIGKILL");
     await push.kill("SIGKILL");
+    // Of an append that was cut off, which nobody was told of, nothing counts.
+    await truncate(logPath(workspace.path("data"), streams[1]), text.length - 3);
     const adopted = await workspace.run(kind, ["adopt", "data", "--cluster", url]);
     assertEquals([adopted.code, adopted.stderr], [0, ""]);
     const at = ["--server", a.url];
@@ -413,9 +425,12 @@ for (const kind of kinds) {
       (await workspace.run(kind, ["status", id, "--json", ...at])).stdout,
     );
     assertEquals([currentSize, numberOfLines], [text.length, 20]);
-    const there = durable.replace(alone, a.url);
-    const read = await (await fetch(`${there}?offset=-1`)).text();
-    assertEquals(read, text);
+    const read = await Promise.all(
+      streams.map(async (stream) =>
+        await (await fetch(`${a.url}/streams/${stream}?offset=-1`)).text()
+      ),
+    );
+    assertEquals(read, [text, text.replace("line 19\n", "")]);
   });
 
   test(`${kind}: a check of a cluster finds logs that are gone, or that no record names, and mends records`, async () => {

@@ -571,6 +571,7 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
   const {
     dataMessageBytes,
     agreedMessageBytes,
+    shortMessageBytes,
     controlMessageBytes,
     jsonDepth,
     wholeChunkBytes,
@@ -594,6 +595,9 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
     {
       "data message (native)": size(dataMessageBytes),
       "data message that is agreed on": size(agreedMessageBytes),
+      "data message that a follower wants": `${size(shortMessageBytes)} to ${
+        size(agreedMessageBytes)
+      }`,
       "control message from a client": `${size(controlMessageBytes)}, ${jsonDepth} levels of JSON`,
       "chunk on the main port; Step lines": size(wholeChunkBytes),
       "upload window": `${size(minUploadWindowBytes)} to ${size(uploadWindowBytes)}`,

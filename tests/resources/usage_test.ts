@@ -116,6 +116,20 @@ test("room is made for exactly what is missing, and only for what may be taken a
   assertEquals(wanted, [4]);
 });
 
+test("who needs more than another one for whom nothing had to be deleted gets it, too", async () => {
+  const wanted: number[] = [];
+  const here = usage({ maxTotalBytes: 100 }, async (bytes) => {
+    wanted.push(bytes);
+    await Promise.resolve();
+    // Meanwhile so much went by itself that the first one fits.
+    here.give(null, bytes === 10 ? 5 : 40);
+    return bytes !== 10;
+  });
+  await here.take(null, 95);
+  await Promise.all([here.take(null, 10), here.take(null, 30)]);
+  assertEquals([wanted, here.totalBytes], [[10, 30], 90]);
+});
+
 test("room that could not be made is no room", async () => {
   const here = usage({ maxTotalBytes: 10 });
   await here.take(null, 8);

@@ -105,6 +105,13 @@ test("without a transport a push says that it takes one, and leaves no resource"
   assertEquals(await place.resources.list({ limit: 1 }), []);
 });
 
+test("a push to a Step server that asks for an id is refused, and uploads nothing", async () => {
+  await using place = await javaServer();
+  const id = crypto.randomUUID();
+  const error = await assertRejects(() => push(place.url, LOG, { ...step, id }), StreamError);
+  assertEquals([error.code, await place.resources.list({ limit: 1 })], ["WRONG_VERSION", []]);
+});
+
 test("a server that speaks our extensions gets a native push, transport or not", async () => {
   await using place = await startServer();
   const upload = await push(place.url, LOG, step);

@@ -96,6 +96,29 @@ test("a token that expires while a log is watched is asked for again, and the lo
   await viewer.page.waitForSelector(".state.completed");
 });
 
+test("a list that a token was asked for is live", async () => {
+  await using viewer = await Viewer.open(browser, server.url, "/");
+  viewer.expectComplaints(/status of 401/);
+  await viewer.page.fill(".problem input", "right");
+  await viewer.press("Enter");
+  await viewer.page.waitForSelector(".resources");
+  const upload = await Upload.begin(server.url, { filename: "new.log", token: "right" });
+  await viewer.page.waitForSelector(`a:text-is("new.log")`);
+  await upload.complete();
+});
+
+test("a download that is refused says so", async () => {
+  const id = await log();
+  await using viewer = await Viewer.open(browser, server.url, `/view/${id}`);
+  viewer.expectComplaints(/status of 401/);
+  await viewer.page.fill(".problem input", "right-for-now");
+  await viewer.press("Enter");
+  await viewer.untilLine(2, "two");
+  revoked = "right-for-now";
+  await viewer.page.click(`a:text-is("Download")`);
+  await viewer.page.waitForSelector(".refusal");
+});
+
 test("requirement 25: a link that works without login for a while opens the viewer", async () => {
   const id = await log();
   const { view } = await shareResource(id, { server: server.url, token: "right" });

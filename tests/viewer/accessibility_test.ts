@@ -138,3 +138,16 @@ either("the system's theme is followed, and a chosen one is remembered", async (
   await viewer.settled();
   assertEquals(await background(), "rgb(15, 18, 22)");
 });
+
+either("keys that a layout writes with AltGr are what they write", async () => {
+  const grouped = await uploaded(server.url, "::group::A\none\n::endgroup::\nend\n");
+  await using viewer = await Viewer.open(browser, server.url, `/view/${grouped}`);
+  await viewer.until(`document.querySelectorAll(".row").length === 2`);
+  const write = (key: string) =>
+    viewer.page.evaluate(`document.body.dispatchEvent(new KeyboardEvent("keydown",
+      { key: "${key}", ctrlKey: true, altKey: true, bubbles: true, cancelable: true }))`);
+  await write("]");
+  await viewer.untilLine(2, "one");
+  await write("[");
+  await viewer.until(`document.querySelectorAll(".row").length === 2`);
+});

@@ -57,6 +57,21 @@ test("requirement 5: who opens late sees everything from line 1, and what runs i
   await upload.complete();
 });
 
+test("a list is found as one types, over one connection", async () => {
+  await uploaded(server.url, "one\n", { filename: "typed.log" });
+  await uploaded(server.url, "one\n", { filename: "other.log" });
+  await using viewer = await Viewer.open(browser, server.url, "/");
+  await viewer.page.waitForSelector(`a:text-is("other.log")`);
+  await viewer.page.click(`.filters input`);
+  await viewer.press(..."typed.log");
+  await viewer.until(`document.querySelectorAll(".resources a").length === 1`);
+  await viewer.page.waitForSelector(`a:text-is("typed.log")`);
+  assertEquals(viewer.requests.filter((path) => path === "/events").length, 1);
+  const late = await Upload.begin(server.url, { filename: "typed.log.2" });
+  await viewer.page.waitForSelector(`a:text-is("typed.log.2")`);
+  await late.complete();
+});
+
 test("requirement 6: a log that fails says so and why, below everything that arrived", async () => {
   const upload = await Upload.begin(server.url);
   await upload.write(numbered(1, 10));
@@ -86,6 +101,10 @@ test("requirement 6: a server that is killed and comes back: no line twice, none
   await first.kill("SIGKILL");
   await viewer.page.waitForSelector(".state.lost");
   assert(/connection lost, again in \d+ s/.test(await viewer.text(".state.lost")));
+  // What changes every second is not read out.
+  assertEquals(await viewer.page.locator(".state.lost[role], [role] > .state.lost").count(), 0);
+  assertEquals(await viewer.text("[aria-live=polite]"), "connection lost");
+  assertEquals(await viewer.page.title(), "⚠ x.log");
   await viewer.picture("lost");
   await push.write(numbered(501, 600));
   await workspace.serve(own, ["--port", port]);
@@ -107,6 +126,23 @@ test("requirement 6: a server that is killed and comes back: no line twice, none
   }
   for (const [line, text] of seen) assertEquals(text, `line ${line}`);
   assert((await viewer.text(".size")).startsWith("600 lines"));
+});
+
+test("requirement 4: a hit that comes in later is counted, and does not move the view", async () => {
+  const upload = await Upload.begin(server.url);
+  await upload.write(numbered(1, 500));
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  await viewer.untilLine(500, "line 500");
+  await viewer.press("Home");
+  await viewer.untilTop((line) => line === 1);
+  await viewer.search("panic");
+  await viewer.until(`document.querySelector(".count").textContent === "0 found"`);
+  await upload.write(`${numbered(501, 600)}panic\n`);
+  await viewer.until(`document.querySelector(".count").textContent === "1 found"`);
+  assertEquals((await viewer.visibleLines())[0], 1);
+  await viewer.press("Enter");
+  await viewer.untilLine(601, "panic");
+  await upload.complete();
 });
 
 test("requirement 14: a progress bar moves while its line is not ended yet", async () => {
@@ -139,6 +175,7 @@ test("requirement 6: a resource that is deleted while somebody watches is said t
   await deleteResource(upload.id, { server: server.url, force: true });
   await viewer.page.waitForSelector(".problem");
   assert((await viewer.text(".problem")).includes("was deleted"));
+  await viewer.until(`document.title === "⚠ build.log"`);
   await viewer.picture("deleted");
 });
 

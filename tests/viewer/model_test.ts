@@ -10,6 +10,7 @@ import { complement, type LineRange, RowMap, united } from "../../src/viewer/mod
 import { fromScroll, MAX_SCROLL_PX, scrollHeight, toScroll } from "../../src/viewer/model/scale.ts";
 import { textOfSelection } from "../../src/viewer/model/selection.ts";
 import { SettingsStore } from "../../src/viewer/model/settings.ts";
+import { timeIn } from "../../src/viewer/model/times.ts";
 import { PIECE_BYTES, piecesOfBytes } from "../../src/viewer/model/source.ts";
 
 const row = (text: string) => ({ text, spans: [] });
@@ -72,6 +73,20 @@ test("permalinks name lines from 1, in either order", () => {
   for (const wrong of ["", "#L0", "#L", "#120", "#Lx", "#L1-"]) assertEquals(linesIn(wrong), null);
   assertEquals(fragmentOf({ first: 119, last: 139 }), "#L120-L140");
   assertEquals(fragmentOf({ first: 0, last: 0 }), "#L1");
+});
+
+test("a time of day is one of the day the log began, or of the next if it went on until then", () => {
+  const startMs = Date.parse("2026-11-28T23:50:00Z"), endMs = Date.parse("2026-11-29T00:20:00Z");
+  const time = (text: string, endMs?: number) => {
+    const timeMs = timeIn(text, startMs, endMs);
+    return timeMs === null ? null : new Date(timeMs).toISOString();
+  };
+  assertEquals(time("23:55Z", endMs), "2026-11-28T23:55:00.000Z");
+  assertEquals(time("0:05:30.5Z", endMs), "2026-11-29T00:05:30.500Z");
+  assertEquals(time("0:25Z", endMs), "2026-11-28T00:25:00.000Z");
+  assertEquals(time("0:05Z"), "2026-11-28T00:05:00.000Z");
+  assertEquals(time("2026-11-29 00:01Z", endMs), "2026-11-29T00:01:00.000Z");
+  assertEquals(["12", "1:2:3:4", "noon"].map((text) => time(text, endMs)), [null, null, null]);
 });
 
 test("addresses become links without the sentence around them", () => {
@@ -196,7 +211,12 @@ test("a line that is never ended is kept in part, and not taken for a whole one"
       { transferStatus: "IN_PROGRESS", numberOfLines } as ResourceStatus,
     );
   const long = "x".repeat(TAIL_CHARS);
-  assertEquals(at(0, long, 0), { first: 0, lines: [], rest: long });
+  assertEquals(at(0, long, 0), { first: 0, lines: [], rest: long, isRestWhole: true });
   assertEquals(at(TAIL_CHARS, "y", 0).rest, `${long.slice(1)}y`);
-  assertEquals(at(TAIL_CHARS + 1, "z\nnext\nrest", 2), { first: 1, lines: ["next"], rest: "rest" });
+  assertEquals(at(TAIL_CHARS + 1, "z\nnext\nrest", 2), {
+    first: 1,
+    lines: ["next"],
+    rest: "rest",
+    isRestWhole: true,
+  });
 });

@@ -60,6 +60,10 @@ test("requirement 1: search covers the whole log, with count, next and previous;
   await viewer.press("Shift+Enter");
   await viewer.untilLine(50_000, "NEEDLE");
   await viewer.picture("search");
+  // The next one is the next from where somebody went.
+  await viewer.page.locator(".log").focus();
+  await viewer.press("Home", "n");
+  await viewer.untilLine(77, "NEEDLE");
   // Case counts, if asked for; expressions are those of the server.
   await viewer.page.click(`button[aria-label="Match case"]`);
   await viewer.until(`document.querySelector(".count").textContent === "0 found"`);
@@ -226,6 +230,8 @@ test("requirement 17: when a line arrived, in several ways; going to a time, and
   await viewer.until(`document.querySelector(".time")?.textContent.endsWith("Z")`);
   await viewer.press("t");
   await viewer.until(`document.querySelector(".time")?.textContent.endsWith(" ago")`);
+  const ago = await viewer.text(".time");
+  await viewer.until(`document.querySelector(".time").textContent !== ${JSON.stringify(ago)}`);
   await viewer.press("t");
   await viewer.until(`document.querySelector(".time")?.textContent.startsWith("+0:00:0")`);
   await viewer.press("t");
@@ -241,6 +247,17 @@ test("requirement 17: when a line arrived, in several ways; going to a time, and
   assertEquals(hash, `#T${new Date(lateMs).toISOString()}`);
   await using linked = await show(upload.id, hash);
   await linked.untilLine(301, "late 1");
+});
+
+test("what is neither a line nor a time leads nowhere, and says so", async () => {
+  await using viewer = await show(many);
+  await viewer.press(":");
+  await viewer.page.fill(".goto input", "12:3 pm");
+  await viewer.press("Enter");
+  await viewer.until(`document.querySelector(".goto input").validationMessage.includes("neither")`);
+  await viewer.page.fill(".goto input", "50,000");
+  await viewer.press("Enter");
+  await viewer.untilLine(50_000, "line 50000");
 });
 
 test("requirement 18: only hits, with lines around them, and back to the same line", async () => {

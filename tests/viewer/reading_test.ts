@@ -160,6 +160,16 @@ test("hits are marked in what is shown", () => {
   assertEquals(matcherOf({ ...query, pattern: "(", regex: true }), null);
 });
 
+test("an expression that a browser may look for without an end is left to the server", () => {
+  const matcher = (pattern: string) => matcherOf({ pattern, regex: true, ignoreCase: false });
+  for (const pattern of ["(\\w+\\s*)+:", "(a|a)*b", "(?:x+){2,}y"]) {
+    assertEquals(matcher(pattern), null, pattern);
+  }
+  for (const pattern of ["(error|fatal): .*", "x\\)+", "[)]*y", "(a)?b"]) {
+    assert(matcher(pattern) !== null, pattern);
+  }
+});
+
 function outlineOf(text: string): Outline {
   const outline = new Outline();
   for (const [line, content] of text.split("\n").entries()) outline.add(line, content);
@@ -194,6 +204,17 @@ test("groups of each CI system, nested, and one that nothing ends", () => {
   assertEquals(facts(outlineOf("::endgroup::\nx")), []);
 });
 
+test("results of tests, heads of diffs and titles between dashes are no groups", () => {
+  const outline = outlineOf(
+    "=== RUN   TestA\n    a_test.go:7: got 1, want 2\n--- FAIL: TestA (0.00s)\n" +
+      "    --- FAIL: TestA/sub (0.00s)\n--- PASS: TestB (0.00s)\n" +
+      "\x1b[1m--- a/x.ts\x1b[m\n\x1b[1m+++ b/x.ts\x1b[m\n--- x.c\t2026-11-28\n+++ /dev/null\n" +
+      "--- example.org ping statistics ---\n3 packets\n--- Build\nx",
+  );
+  assertEquals(facts(outline), [[11, Infinity, "Build", 0]]);
+  assertEquals([...outline.errors], [2, 3]);
+});
+
 test("lines that only end a group are known; others that end one are not hidden with it", () => {
   const outline = outlineOf(
     "::group::A\n::endgroup::\nx\n::endgroup::\nsection_start:1:s\r\nx\n" +
@@ -223,6 +244,7 @@ test("the server understands what the outline asks for, and finds the same lines
   const lines = [
     ...["::group::A", "2026-11-28T12:00:00.0000000Z ##[endgroup]", "section_end:3:b\r\x1b[0K"],
     ...["\x1b[90m--- Head", "an Error: x", "Traceback (most recent call last):"],
+    ...["--- FAIL: TestA (0.00s)", "    --- FAIL: TestA/sub (0.00s)"],
   ];
   for (const line of lines) {
     assert(finder.candidate(line, 0) >= 0, line);
@@ -241,6 +263,8 @@ test("a line that is not ended is read again when it grew while it was being rea
     epoch: 1,
   } as ResourceInfo);
   const source: LogSource = {
+    unit: "line",
+    texts: () => Promise.resolve([]),
     info: () => Promise.resolve(sized(4)),
     async *statuses() {
       await statuses.promise;
@@ -290,6 +314,8 @@ test("text that came with a status is not taken for that of another one", async 
   } as ResourceInfo);
   const heard = arrival();
   const source: LogSource = {
+    unit: "line",
+    texts: () => Promise.resolve([]),
     info: () => Promise.resolve(status(0, 0)),
     async *statuses(_signal, _onRetry, onText) {
       onText({ startOffset: 0, endOffset: 4, text: "a\nb\n" });

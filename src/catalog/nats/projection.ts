@@ -6,7 +6,7 @@
  */
 import { rmSync } from "node:fs";
 import type { ResourceRecord, UploadContext } from "../../catalog.ts";
-import { CatalogFile } from "../sqlite/file.ts";
+import { CatalogFile, isOfEarlierVersion } from "../sqlite/file.ts";
 import { assignmentsOf, changesIn, COLUMNS, toRow } from "../sqlite/rows.ts";
 
 /** How long a call waits for a process that looks at the file, in ms. */
@@ -115,9 +115,10 @@ export class Projection {
   }
 }
 
-/** The file as it is; null when it cannot be read. */
+/** The file as it is; null when it cannot be read, or when an older program left out of it what it did not know. */
 function openFile(path: string): CatalogFile | null {
   try {
+    if (isOfEarlierVersion(path)) return null;
     const file = new CatalogFile(path, WAIT_MS);
     makeFeeds(file);
     return file;

@@ -16,12 +16,12 @@ import type {
   ResourceRecord,
   UploadContext,
 } from "../../catalog.ts";
-import { StreamError, type TransferStatus } from "../../protocol.ts";
-import { type Key, lowerAscii, newestFirst } from "../matching.ts";
+import { lowerAscii, StreamError, type TransferStatus } from "../../protocol.ts";
+import { type Key, newestFirst } from "../matching.ts";
 import { Patience } from "./patience.ts";
 import { pageQuestion, type Question } from "./queries.ts";
 import { contextFromRow, fromRow, keyOf, type Row } from "./rows.ts";
-import { FINISHED, migrate } from "./schema.ts";
+import { FINISHED, isOutdated, migrate } from "./schema.ts";
 import { type Slice, Slices } from "./slices.ts";
 
 /** How long opening waits for a process that holds the file, before anything goes on that could be held up. */
@@ -63,11 +63,7 @@ export class CatalogFile {
       // From here on nothing waits inside a call.
       this.#database.exec("PRAGMA busy_timeout=0");
     } catch (error) {
-      if (error instanceof StreamError) throw error;
-      const reason = (error as Error).message;
-      throw new StreamError("STORAGE_FAILED", `cannot open the catalog ${path}: ${reason}`, {
-        cause: error,
-      });
+      throw error instanceof StreamError ? error : cannotOpen(path, error);
     }
   }
 
@@ -255,6 +251,30 @@ export class CatalogFile {
   #look<T>(look: (slice: Slice) => Promise<T>): Promise<T> {
     return this.attempt(() => this.#slices.look(look));
   }
+}
+
+/**
+ * Whether opening a file would bring its tables to a newer version, which programs of an earlier one do not know.
+ * @param path The file, which is there.
+ * @throws {StreamError} STORAGE_FAILED when it is no catalog.
+ */
+export function isOfEarlierVersion(path: string): boolean {
+  try {
+    const database = new DatabaseSync(path);
+    try {
+      database.exec(`PRAGMA busy_timeout=${OPEN_WAIT_MS}`);
+      return isOutdated(database);
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    throw cannotOpen(path, error);
+  }
+}
+
+function cannotOpen(path: string, cause: unknown): StreamError {
+  const reason = (cause as Error).message;
+  return new StreamError("STORAGE_FAILED", `cannot open the catalog ${path}: ${reason}`, { cause });
 }
 
 /** Tells whether a row is one that a query asks for. */

@@ -126,9 +126,7 @@ const MIGRATIONS = [
  * @throws {StreamError} STORAGE_FAILED when a newer program made it.
  */
 export function migrate(database: DatabaseSync, path: string): void {
-  const { user_version: version } = database.prepare("PRAGMA user_version").get() as {
-    user_version: number;
-  };
+  const version = versionOf(database);
   if (version > MIGRATIONS.length) {
     throw new StreamError(
       "STORAGE_FAILED",
@@ -138,4 +136,13 @@ export function migrate(database: DatabaseSync, path: string): void {
   if (version === MIGRATIONS.length) return;
   const steps = MIGRATIONS.slice(version).join("");
   database.exec(`BEGIN; ${steps} PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
+}
+
+/** Whether the tables of a file are of an earlier version than this program's. */
+export function isOutdated(database: DatabaseSync): boolean {
+  return versionOf(database) < MIGRATIONS.length;
+}
+
+function versionOf(database: DatabaseSync): number {
+  return Number(database.prepare("PRAGMA user_version").get()!.user_version);
 }

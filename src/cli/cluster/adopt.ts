@@ -14,7 +14,7 @@ import { SqliteCatalog } from "../../catalog/sqlite.ts";
 import { MESSAGE_BYTES } from "../../cluster/logs.ts";
 import { createDigest, DIGEST_VERSION } from "../../digest.ts";
 import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
-import { restoreDigest } from "../../resources.ts";
+import { annotationAt, restoreDigest } from "../../resources.ts";
 import type { LogOptions, LogWriter, Storage } from "../../storage.ts";
 import { FileStorage } from "../../storage/file.ts";
 import { logPath } from "../../storage/layout.ts";
@@ -125,7 +125,7 @@ async function copyOne(
   to: Place,
   progress: Progress,
 ): Promise<boolean> {
-  const { id, contextId, ownedBy, owner } = record;
+  const { id, contextId } = record;
   const there = await to.catalog.get(id);
   if (there?.createdAtMs === record.createdAtMs) return false;
   if (there !== null) throw new StreamError("CONFLICT", "the cluster has another one of this id");
@@ -137,8 +137,7 @@ async function copyOne(
     ...left,
     durableSize: left.size,
     lines: isOver || left.lines === null ? left.lines : lineBreaks,
-    // What is anybody's and has an owner was not left in line with its log: some node brings it there.
-    owner: ownedBy === "ANYBODY" ? owner : null,
+    owner: null,
     revision: 0,
   });
   return true;
@@ -149,8 +148,12 @@ async function copyOne(
  * @throws {StreamError} OFFSET_LOST where the log lost what it held.
  */
 async function asLeft(record: ResourceRecord, from: Source): Promise<ResourceRecord> {
+  const { intent } = record;
   const path = logPath(from.directory, record.id);
-  const size = await stat(path).then(({ size }) => size, () => record.size);
+  const bytes = await stat(path).then(({ size }) => size, () => record.size);
+  const isTorn = intent && bytes > intent.byteOffset &&
+    bytes < intent.byteOffset + intent.byteCount;
+  const size = isTorn ? intent.byteOffset : bytes;
   const { running, doubtfulFrom } = await restoreDigest(from.storage, { ...record, size });
   const digestState = {
     algorithm: running.algorithm,
@@ -165,6 +168,7 @@ async function asLeft(record: ResourceRecord, from: Source): Promise<ResourceRec
     size,
     transferStatus: size === 0 ? "INITIATED" : "IN_PROGRESS",
     digestState,
+    ...(intent ? { annotation: annotationAt(record, size), intent: null } : {}),
   };
 }
 

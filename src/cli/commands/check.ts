@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import type { Catalog, ResourceRecord } from "../../catalog.ts";
-import { SqliteCatalog } from "../../catalog/sqlite.ts";
+import { isOfEarlierVersion, SqliteCatalog } from "../../catalog/sqlite.ts";
 import { createDigest } from "../../digest.ts";
 import { StreamError, toStreamError } from "../../protocol.ts";
 import { ageMs, inspectLog, rebuildIndex, setAside } from "../../storage/verify.ts";
@@ -60,8 +60,7 @@ export const check: Command = {
           `--rebuild makes records of the data files`,
       );
     }
-    // Of a server that runs any log may be one that is just being registered.
-    const unlock = settings.rebuild ? await lockDirectory(directory) : () => Promise.resolve();
+    const unlock = await lockIfAlone(directory, settings);
     try {
       return await checkAll(directory, settings);
     } finally {
@@ -69,6 +68,25 @@ export const check: Command = {
     }
   },
 };
+
+/** Keeps servers away from what must not be done beside one. */
+async function lockIfAlone(
+  directory: string,
+  { rebuild }: CheckSettings,
+): Promise<() => Promise<void>> {
+  // Of a server that runs any log may be one that is just being registered.
+  if (rebuild) return await lockDirectory(directory);
+  if (!isOfEarlierVersion(catalogPath(directory))) return () => Promise.resolve();
+  try {
+    return await lockDirectory(directory);
+  } catch (error) {
+    const { code, message } = toStreamError(error);
+    throw new StreamError(
+      code,
+      `${message} (its catalog is of an earlier version, and would be changed to this one's under it)`,
+    );
+  }
+}
 
 async function checkAll(directory: string, settings: CheckSettings): Promise<number> {
   const catalog = new SqliteCatalog(catalogPath(directory));

@@ -38,8 +38,11 @@ export const share: Command = {
     const { reference, ...credentials } = await resourceOf(options, text);
     const expiresInS = Math.floor(expiresMs / 1000);
     const link = await shareResource(reference, { ...credentials, expiresInS });
-    if (options.flag("view") && link.view === null) {
-      throw new StreamError("NOT_FOUND", "this server shows no pages: it runs with --no-viewer");
+    if (options.flag("view") && !link.view) {
+      throw new StreamError(
+        "NOT_FOUND",
+        "this server shows no pages: it runs with --no-viewer, or is an older one",
+      );
     }
     const address = options.flag("view") ? link.view! : link.url;
     await printLine(options.flag("json") ? visibleJson(link) : address);

@@ -46,7 +46,7 @@ function describe(info: ResourceInfo): string {
     ["updated", info.updatedAt],
     ["reference", info.reference],
     ...(info.stepReference === undefined ? [] : [["for Step", info.stepReference]]),
-    ...(info.view === null ? [] : [["view", info.view]]),
+    ...(info.view ? [["view", info.view]] : []),
   ];
   return table(rows).map(visible).join("\n");
 }

@@ -3,10 +3,15 @@
  * @module
  */
 import { push, type PushedUpload, type PushOptions, resumePush } from "../../client.ts";
-import { isTransient, Service } from "../../client/connection/service.ts";
+import { Service } from "../../client/connection/service.ts";
 import { locate } from "../../client/target.ts";
 import { guessMimeType, isText } from "../../mime.ts";
-import { type ErrorCode, type ResourceMetadata, toStreamError } from "../../protocol.ts";
+import {
+  type ErrorCode,
+  isTransient,
+  type ResourceMetadata,
+  toStreamError,
+} from "../../protocol.ts";
 import type { Source } from "../../source/source.ts";
 import { type Options, serverOf } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";

@@ -210,8 +210,11 @@ export class WebSocketChannel implements Channel {
     try {
       if (typeof data === "string") this.#dispatch(data);
       else this.#handler.data(new Uint8Array(data));
-    } catch (error) {
-      this.#failure ??= toStreamError(error);
+    } catch (thrown) {
+      const error = toStreamError(thrown);
+      // A newer server may say more than we know, and so may the host of one.
+      if (error.code === "UNKNOWN_MESSAGE" && this.native) return;
+      this.#failure ??= error;
       this.#socket.close(1000, "malformed message");
     }
   }

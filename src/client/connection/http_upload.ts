@@ -7,6 +7,7 @@
 import {
   INTEROP_VERSION,
   isNewer,
+  LIMITS,
   type Message,
   type MessageOf,
   type Outcome,
@@ -24,10 +25,10 @@ import { statusIn } from "./status.ts";
 
 /** Content of one request: larger ones are not faster, and what breaks off is sent again. */
 const MAX_PART_BYTES = 1024 * 1024;
-/** Smaller ones cost more than they carry, however slow the way is. */
-const MIN_PART_BYTES = 64 * 1024;
+/** The first one, and the smallest: the way may be slow, and nothing is heard before its end. */
+const MIN_PART_BYTES = LIMITS.shortMessageBytes;
 /** A request that took less can be larger, in ms. */
-const FAST_MS = 250;
+const FAST_MS = 1000;
 /** A request that took longer was too large, in ms. */
 const SLOW_MS = 2000;
 /** Bytes that may be sent before they are acknowledged: a request under way, and the next one. */

@@ -2,10 +2,9 @@
  * When to try again after a connection broke, and when not to.
  * @module
  */
-import type { StreamError } from "../../protocol.ts";
+import { isTransient, type StreamError } from "../../protocol.ts";
 import { startTimer } from "../../timer.ts";
 import { NoServerError, RefusedError } from "./http.ts";
-import { isTransient } from "./service.ts";
 
 /** How long a lost connection is tried again, unless the caller says otherwise, in ms. */
 export const RETRY_FOR_MS = 600_000;

@@ -2,21 +2,10 @@
  * The servers of one service: each has everything, so that another one is asked when one does not answer.
  * @module
  */
-import { type ErrorCode, httpBase, MovedError, StreamError } from "../../protocol.ts";
+import { type ErrorCode, httpBase, isTransient, MovedError, StreamError } from "../../protocol.ts";
 
 /** Servers that one service may have. */
 const MOST_SERVERS = 16;
-
-/** Errors that may pass by themselves, or elsewhere; all others would come again. */
-const TRANSIENT: ReadonlySet<ErrorCode> = new Set([
-  "INTERRUPTED",
-  "LIMIT_REACHED",
-  "NOT_READY",
-  "PEER_SILENT",
-  "RATE_LIMITED",
-  "SHUTDOWN",
-  "UNREACHABLE",
-]);
 
 /** Errors that say something of a server, not of a resource: one that was only named is the wrong one, then. */
 const OF_SERVERS: ReadonlySet<ErrorCode> = new Set([
@@ -29,11 +18,6 @@ const OF_SERVERS: ReadonlySet<ErrorCode> = new Set([
   "ORIGIN_REFUSED",
   "UNAUTHORIZED",
 ]);
-
-/** Tells whether what failed with an error could go on later. */
-export function isTransient({ code }: StreamError): boolean {
-  return TRANSIENT.has(code);
-}
 
 /** Servers of which any will do. */
 export class Service {

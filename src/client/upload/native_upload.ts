@@ -11,6 +11,7 @@ import {
   type ErrorCode,
   failureOf,
   isFinal,
+  isTransient,
   LIMITS,
   type Message,
   type MessageOf,
@@ -32,7 +33,7 @@ import {
   type PushOptions,
   uploadEndpoint,
 } from "./push.ts";
-import { isTransient, type Service } from "../connection/service.ts";
+import type { Service } from "../connection/service.ts";
 import { SendWindow } from "./send_window.ts";
 import {
   type Conversation,
@@ -47,9 +48,16 @@ const SURVIVABLE: ReadonlySet<ErrorCode> = new Set([
   ...["BAD_MESSAGE", "UNKNOWN_MESSAGE", "FENCED", "UNAUTHORIZED"] as const,
 ]);
 
+/** What a server says that does not do what it was asked for. */
+const FOR_THE_MOMENT: ReadonlySet<ErrorCode> = new Set([
+  ...["LIMIT_REACHED", "NOT_READY", "RATE_LIMITED", "UNAUTHORIZED"] as const,
+]);
+
 /** The longest data message is proposed. */
 const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
 
+/** Where a message is acknowledged within so long, longer ones may follow, in ms: of a slow way little is heard by long ones. */
+const FAST_MS = 1000;
 /** Small chunks are gathered for so long after something was sent, in ms: a line by itself goes at once. */
 const GATHER_MS = 7;
 /** Bytes that are copied before they may be sent: the rest of a long chunk stays where it is. */
@@ -84,6 +92,11 @@ export class StepServerError extends StreamError {
   }
 }
 
+/** The server gives every upload an id of its own: whoever waits for the one that was asked for waits in vain. */
+export function takesNoId(base: string): StreamError {
+  return new StreamError("WRONG_VERSION", `the server at ${base} takes no id from its clients`);
+}
+
 /** One upload, over as many connections as it takes. */
 export class NativeUpload extends UploadShell implements PushedUpload {
   readonly #service: Service;
@@ -95,6 +108,8 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #hasAnyId = false;
   /** First messages that were sent and not answered: a server may do later what they ask for. */
   #unanswered = 0;
+  /** Those that were refused for the moment: nobody does later what they asked for, though something of it may be left. */
+  #refused = 0;
   #resumeToken = "";
   #reference = "";
   #stepReference: string | null = null;
@@ -105,6 +120,10 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #outcome: Outcome | undefined;
   #drained: (() => void) | null = null;
   #sentAtMs = -Infinity;
+  /** Length of the longest data message, as the way has proved to be fast. */
+  #pieceBytes = LIMITS.shortMessageBytes;
+  /** Bytes that were sent, of which the acknowledgement tells how fast the way is. */
+  #probe: { endOffset: number; sentAtMs: number } | null = null;
   /** Sends what was gathered. */
   #gathering: ReturnType<typeof setTimeout> | undefined;
 
@@ -286,7 +305,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         this.#unanswered++;
         const answered = await answer.promise;
         this.#unanswered--;
-        await this.#agree(channel, answered);
+        await this.#agree(channel, answered, isRough);
       },
     };
   }
@@ -296,9 +315,10 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     return { made: acknowledged, isWanted: acknowledged < accepted || this.#sourceEnded };
   }
 
-  async #agree(channel: Channel, answer: Answer): Promise<void> {
+  async #agree(channel: Channel, answer: Answer, isRough: boolean): Promise<void> {
     const isReady = answer["@"] === "ReadyForUpload";
     if (isReady) {
+      this.#checkId(answer);
       this.#identify(answer.id ?? "", answer.secret ?? "", answer.reference.uri);
       this.#stepReference = answer.stepReference ?? null;
     }
@@ -310,10 +330,24 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       this.#window = new SendWindow(offset, limit);
     } else if (isReady || !this.#sourceEnded) this.#continueAt(offset, limit);
     if (this.isOver) return;
+    this.#pieceBytes = LIMITS.shortMessageBytes;
+    this.#probe = null;
+    const messageBytes = isRough
+      ? LIMITS.shortMessageBytes
+      : agreedMessageBytes(isReady ? answer.messageBytes : undefined);
     this.#state = isReady
-      ? { name: "SENDING", channel, messageBytes: agreedMessageBytes(answer.messageBytes) }
+      ? { name: "SENDING", channel, messageBytes }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
+  }
+
+  /** An older server leaves the id out that was asked for, and gives one of its own. */
+  #checkId({ id }: MessageOf<"ReadyForUpload">): void {
+    const request = this.#request;
+    if (request["@"] !== "StartUpload" || this.#hasAnyId || id === request.id) return;
+    const error = takesNoId(this.#service.server);
+    void this.abort(error);
+    throw error;
   }
 
   #continueAt(byteOffset: number, limit: number): void {
@@ -331,6 +365,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         return this.#acknowledged(message);
       case "Credit":
         this.#window.grant(message.limit, message.acknowledged);
+        this.#probed(message.acknowledged);
         return this.#pump();
       case "StatusChanged":
         return this.tell(message.resourceStatus as ResourceStatus);
@@ -351,10 +386,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     this.#gathering = undefined;
     const { channel, messageBytes } = state;
     for (;;) {
-      const piece = this.#window.next(messageBytes);
+      const piece = this.#window.next(Math.min(messageBytes, this.#pieceBytes));
       if (piece === null) break;
       channel.sendData(piece);
       this.#sentAtMs = performance.now();
+      this.#probe ??= { endOffset: this.#window.sent, sentAtMs: this.#sentAtMs };
     }
     if (!this.#window.isDrained) return;
     this.#signal();
@@ -367,6 +403,15 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       size: this.#window.accepted,
       outcome: this.#outcome,
     });
+  }
+
+  /** Sends longer messages where short ones are acknowledged soon. */
+  #probed(acknowledged: number): void {
+    if (this.#probe === null || acknowledged < this.#probe.endOffset) return;
+    const tookMs = performance.now() - this.#probe.sentAtMs;
+    const longer = Math.min(this.#pieceBytes * 2, LIMITS.agreedMessageBytes);
+    if (tookMs < FAST_MS) this.#pieceBytes = longer;
+    this.#probe = null;
   }
 
   /** Takes an acknowledgement; what the source delivered must come to the same. */
@@ -389,15 +434,21 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   /** What stands in the way may be an earlier attempt of ours, which a server got to only now; each can be so once. */
   #meaning(reason: StreamError): StreamError {
     const { code } = reason;
+    const isAnswer = this.#state.name === "AGREEING" && this.#state.channel !== null;
+    if (isAnswer && FOR_THE_MOMENT.has(code)) {
+      this.#unanswered--;
+      this.#refused++;
+    }
     if (code === "FENCED" && this.#unanswered > 0) this.#unanswered--;
-    else if (code === "CONFLICT" && this.#unanswered > 1 && this.#hasAnyId) this.#beginAnew();
-    else return reason;
+    else if (code === "CONFLICT" && this.#unanswered + this.#refused > 1 && this.#hasAnyId) {
+      this.#beginAnew();
+    } else return reason;
     return new StreamError("INTERRUPTED", "an earlier attempt stood in the way of this one");
   }
 
   /** A server may have made the log of an earlier attempt and not the record, or know of no chosen secrets. */
   #beginAnew(): void {
-    this.#unanswered = 0;
+    this.#unanswered = this.#refused = 0;
     this.#request = { ...this.#request, id: newUuid(), secret: newSecret() } as Message;
   }
 

@@ -37,6 +37,11 @@ export class SendWindow {
     return this.#bytes.start;
   }
 
+  /** Byte after the last one that was sent. */
+  get sent(): number {
+    return this.#sent;
+  }
+
   /** Whether everything was sent that was delivered. */
   get isDrained(): boolean {
     return this.#sent === this.#bytes.end;

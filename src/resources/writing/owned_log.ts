@@ -224,7 +224,7 @@ export class OwnedLog {
     if (doubtfulFrom === null) return;
     throw new StreamError(
       "OFFSET_LOST",
-      `the machine stopped during the upload, and no digest of the uploader proves the bytes from ${doubtfulFrom} on: send one with the end`,
+      `the machine may have stopped during the upload, and no digest of the uploader proves the bytes from ${doubtfulFrom} on: send one with the end`,
     );
   }
 

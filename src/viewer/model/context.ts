@@ -5,6 +5,7 @@
 import {
   type ContextEvent,
   contextEvents,
+  listResources,
   type ResourceInfo,
   type ResourceStatus,
   StreamError,
@@ -18,13 +19,16 @@ export type Member = Pick<ResourceInfo, "id" | "filename" | "mimeType" | "suppor
   status: ResourceStatus | null;
 };
 
+/** What a follower of one resource hears. */
+type News = "status" | "deleted" | "connected";
+
 /** One context. */
 export class ContextFeed {
   readonly #server: string;
   readonly #contextId: string;
   readonly #token: string | undefined;
   readonly #changed: () => void;
-  readonly #followers = new Map<string, Set<() => void>>();
+  readonly #followers = new Map<string, Set<(news: News) => void>>();
   readonly #retried = new Set<OnRetry>();
   #stop = new AbortController();
   members = new Map<string, Member>();
@@ -53,7 +57,13 @@ export class ContextFeed {
       for (const retried of this.#retried) retried(error, delayMs);
       this.#changed();
     };
-    const options = { token: this.#token, signal, onRetry, retryForMs: Infinity };
+    const options = {
+      token: this.#token,
+      signal,
+      onRetry,
+      onOpen: () => this.#opened(signal),
+      retryForMs: Infinity,
+    };
     try {
       for await (const event of contextEvents(this.#server, this.#contextId, options)) {
         this.link = { state: "live" };
@@ -66,6 +76,22 @@ export class ContextFeed {
       this.link = { state: "ended" };
       this.#changed();
     }
+  }
+
+  #opened(signal: AbortSignal): void {
+    this.link = { state: "live" };
+    for (const id of this.#followers.keys()) this.#tell(id, "connected");
+    // The next connection brings another chance.
+    if (this.members.size > 0) this.#dropDeleted(signal).catch(() => {});
+  }
+
+  /** What is there is told anew on each connection, of what was deleted since the one before nothing. */
+  async #dropDeleted(signal: AbortSignal): Promise<void> {
+    const gone = new Set(this.members.keys());
+    const options = { contextId: this.#contextId, token: this.#token, signal };
+    for await (const { id } of listResources(this.#server, options)) gone.delete(id);
+    for (const id of gone) this.#drop(id);
+    this.#changed();
   }
 
   /** Stops listening while nobody looks. */
@@ -81,19 +107,22 @@ export class ContextFeed {
     onRetry: OnRetry,
   ): AsyncGenerator<ResourceStatus, void, void> {
     let wake = () => {};
-    const follower = () => wake();
+    const heard = new Set<News>();
+    const follower = (news: News) => {
+      heard.add(news);
+      wake();
+    };
     const followers = this.#followers.get(id) ?? new Set();
     this.#followers.set(id, followers.add(follower));
     this.#retried.add(onRetry);
-    signal.addEventListener("abort", follower);
+    signal.addEventListener("abort", () => wake());
     try {
       for (let told: ResourceStatus | null = null; !signal.aborted;) {
-        const member = this.members.get(id);
-        if (member === undefined && told !== null) {
-          throw new StreamError("DELETED", "the resource was deleted");
-        }
-        const status = member?.status ?? null;
-        if (status !== null && isNewer(status, told)) {
+        if (heard.has("deleted")) throw new StreamError("DELETED", "the resource was deleted");
+        // Who was told that the connection is lost is told when it is not any more.
+        const isBack = heard.delete("connected");
+        const status = this.members.get(id)?.status ?? null;
+        if (status !== null && (isBack || isNews(status, told))) {
           told = status;
           yield status;
           if (isFinal(status.transferStatus)) return;
@@ -101,6 +130,7 @@ export class ContextFeed {
       }
     } finally {
       followers.delete(follower);
+      if (followers.size === 0) this.#followers.delete(id);
       this.#retried.delete(onRetry);
     }
   }
@@ -116,30 +146,39 @@ export class ContextFeed {
           supportsLineAccess,
           status: event.resource,
         });
-        return this.#wake(id);
+        return this.#tell(id, "status");
       }
       case "created": {
         const { id, filename, mimeType, supportsLineAccess } = event.resource;
         if (this.members.has(id)) return;
         this.members.set(id, { id, filename, mimeType, supportsLineAccess, status: null });
-        return this.#wake(id);
+        return this.#tell(id, "status");
       }
       case "status": {
         const member = this.members.get(event.id);
         if (member === undefined || !isNewer(event.status, member.status)) return;
         this.members.set(event.id, { ...member, status: event.status });
-        return this.#wake(event.id);
+        return this.#tell(event.id, "status");
       }
       case "refused":
         this.refused = [...this.refused, event.upload].slice(-100);
         return;
       case "deleted":
-        this.members.delete(event.id);
-        return this.#wake(event.id);
+        return this.#drop(event.id);
     }
   }
 
-  #wake(id: string): void {
-    for (const follower of this.#followers.get(id) ?? []) follower();
+  #drop(id: string): void {
+    this.members.delete(id);
+    this.#tell(id, "deleted");
   }
+
+  #tell(id: string, news: News): void {
+    for (const follower of this.#followers.get(id) ?? []) follower(news);
+  }
+}
+
+/** Tells whether a status is not known yet: it may be of another life of the id. */
+function isNews(status: ResourceStatus, told: ResourceStatus | null): boolean {
+  return status.life !== told?.life || isNewer(status, told);
 }

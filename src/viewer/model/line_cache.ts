@@ -2,17 +2,21 @@
  * A window of lines, never the text: what is on screen and near it, read as it is wanted.
  * @module
  */
-import { withoutBreak } from "./terminal.ts";
+import { lastWritten, withoutBreak } from "./terminal.ts";
 import type { LineRange } from "./row_map.ts";
 
 /** A line as it is kept. */
 export interface CachedLine {
   /** Its text without the line break; of a long one the beginning. */
   text: string;
+  /** Of a long one that writes over itself the end: what a terminal shows of it. */
+  end?: string;
   /** Bytes of a line that is not kept as a whole; null for all others. */
   longBytes: number | null;
   /** When it arrived, in ms since 1970; null where nobody knows, missing where nobody asked. */
   timeMs?: number | null;
+  /** Whether it may be another one by now. */
+  isDoubtful?: boolean;
 }
 
 /** Some lines as the server gave them; the last may be a piece of its line. */
@@ -25,6 +29,10 @@ export interface LoadedLines {
   endOffset: number;
   /** When each arrived, if that was asked for. */
   times?: readonly (number | null)[];
+  /** Life of the resource that they are of. */
+  life?: string;
+  /** Of a single line of which only a piece came the end, if it writes over itself. */
+  end?: string;
 }
 
 /** Reads lines. */
@@ -69,9 +77,15 @@ export class LineCache {
     return this.#lines.get(line);
   }
 
-  /** Lines whose text is of a kind. */
+  /** What a terminal prints of a line that is there. */
+  printed(line: number): string {
+    const { text, end = text } = this.#lines.get(line)!;
+    return end;
+  }
+
+  /** Lines of which something is true that a terminal prints. */
   *linesWhere(is: (text: string) => boolean): Generator<number> {
-    for (const [line, { text }] of this.#lines) if (is(text)) yield line;
+    for (const line of this.#lines.keys()) if (is(this.printed(line))) yield line;
   }
 
   /** Tells whether all lines of a range are there. */
@@ -95,11 +109,23 @@ export class LineCache {
     void this.#pump();
   }
 
-  /** Forgets lines that may not be what they were. */
+  /** Forgets lines that are not what they were. */
   forget(from = 0): void {
+    this.#stopLoading();
+    for (const line of [...this.#lines.keys()]) if (line >= from) this.#drop(line);
+  }
+
+  /** All lines may be others by now: they are shown until they have come anew. */
+  doubt(): void {
+    this.#stopLoading();
+    for (const [line, cached] of this.#lines) {
+      this.#lines.set(line, { ...cached, isDoubtful: true });
+    }
+  }
+
+  #stopLoading(): void {
     this.#loading?.stop.abort();
     this.#loading = null;
-    for (const line of [...this.#lines.keys()]) if (line >= from) this.#drop(line);
   }
 
   /** Forgets one line. */
@@ -111,7 +137,7 @@ export class LineCache {
   put(line: number, cached: CachedLine): void {
     this.#drop(line);
     this.#lines.set(line, cached);
-    this.#chars += cached.text.length;
+    this.#chars += charsOf(cached);
   }
 
   /**
@@ -126,7 +152,23 @@ export class LineCache {
 
   #putWhole(line: number, text: string, timeMs?: number | null): void {
     if (text.length <= CUT_CHARS) this.put(line, { text, longBytes: null, timeMs });
-    else this.put(line, { text: copy(text), longBytes: utf8Bytes(text), timeMs });
+    else this.#putLong(line, text, text, utf8Bytes(text), timeMs);
+  }
+
+  #putLong(
+    line: number,
+    text: string,
+    end: string,
+    longBytes: number,
+    timeMs?: number | null,
+  ): void {
+    const written = lastWritten(end, CUT_CHARS);
+    this.put(line, {
+      text: beginningOf(text),
+      ...written !== null && { end: copy(written) },
+      longBytes,
+      timeMs,
+    });
   }
 
   async #pump(): Promise<void> {
@@ -154,13 +196,18 @@ export class LineCache {
   #missing(): LineRange | null {
     for (const [from, to] of this.#wanted) {
       for (let line = from; line < to; line++) {
-        if (this.#lines.has(line)) continue;
+        if (this.#isKnown(line)) continue;
         let end = line + 1;
-        while (end < to && end - line < RUN_LINES && !this.#lines.has(end)) end++;
+        while (end < to && end - line < RUN_LINES && !this.#isKnown(end)) end++;
         return [line, end];
       }
     }
     return null;
+  }
+
+  #isKnown(line: number): boolean {
+    const cached = this.#lines.get(line);
+    return cached !== undefined && !cached.isDoubtful;
   }
 
   async #read([from, to]: LineRange, signal: AbortSignal): Promise<void> {
@@ -175,10 +222,9 @@ export class LineCache {
     if (!isPiece) return;
     // Only the server knows how long it is.
     const line = from + whole;
-    const { startOffset, endOffset } = await this.#load(line, 1, signal);
+    const { startOffset, endOffset, end = "" } = await this.#load(line, 1, signal);
     signal.throwIfAborted();
-    const longBytes = endOffset - startOffset;
-    this.put(line, { text: copy(lines[whole]), longBytes, timeMs: times?.[whole] });
+    this.#putLong(line, lines[whole], end, endOffset - startOffset, times?.[whole]);
   }
 
   /** Lets go of what is far from all that is wanted. */
@@ -195,15 +241,23 @@ export class LineCache {
   #drop(line: number): void {
     const cached = this.#lines.get(line);
     if (cached === undefined) return;
-    this.#chars -= cached.text.length;
+    this.#chars -= charsOf(cached);
     this.#lines.delete(line);
   }
 }
 
-/** The beginning of a text; a slice alone would keep all of it in memory. */
-function copy(text: string): string {
+function beginningOf(text: string): string {
   const end = /[\ud800-\udbff]/.test(text[CUT_CHARS - 1] ?? "") ? CUT_CHARS - 1 : CUT_CHARS;
-  return JSON.parse(JSON.stringify(text.slice(0, end)));
+  return copy(text.slice(0, end));
+}
+
+/** A part of a text; a slice alone would keep all of it in memory. */
+function copy(part: string): string {
+  return JSON.parse(JSON.stringify(part));
+}
+
+function charsOf({ text, end = "" }: CachedLine): number {
+  return text.length + end.length;
 }
 
 function utf8Bytes(text: string): number {

@@ -33,7 +33,7 @@ export class LineStyles {
     const start = this.#knownBefore(line);
     let style = this.#styles.get(start) ?? this.#edges.get(start) ?? PLAIN;
     for (let at = start; at < line; at++) {
-      style = styleAfter(this.#lines.get(at)!.text, style);
+      style = styleAfter(this.#lines.printed(at), style);
       this.#styles.set(at + 1, style);
     }
     if (this.#styles.size > MAX_STYLES) this.#styles.clear();

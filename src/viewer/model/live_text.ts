@@ -16,6 +16,8 @@ export interface NewLines {
   lines: string[];
   /** What stands behind the last line break, or the end of it. */
   rest: string;
+  /** Whether that is all of it. */
+  isRestWhole: boolean;
 }
 
 /** Cuts what comes into lines. */
@@ -44,10 +46,12 @@ export class LiveText {
     // The last line of a log that has ended needs no line break.
     if (rest !== "" && isFinal(status.transferStatus)) {
       const last = isRestWhole ? [rest] : [];
-      return { first: count - 1 - ended.length, lines: [...ended, ...last], rest: "" };
+      const first = count - 1 - ended.length;
+      return { first, lines: [...ended, ...last], rest: "", isRestWhole: true };
     }
     this.#rest = rest.slice(-TAIL_CHARS);
     this.#isWhole = isRestWhole && rest.length <= TAIL_CHARS;
-    return { first: count - ended.length, lines: ended, rest: this.#rest };
+    const first = count - ended.length;
+    return { first, lines: ended, rest: this.#rest, isRestWhole: this.#isWhole };
   }
 }

@@ -3,16 +3,18 @@
  * @module
  */
 import { type ResourceInfo, type ResourceStatus, StreamError } from "../../client.ts";
-import { isFinal, toStreamError } from "../../protocol.ts";
+import { checkLife, isFinal, isTransient, toStreamError } from "../../protocol.ts";
+import { Folds } from "./folds.ts";
 import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
 import { LineStyles } from "./line_styles.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
-import { foldedLines, type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
+import { type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
+import { Overwriting } from "./overwriting.ts";
 import { complement, type LineRange, RowMap, united } from "./row_map.ts";
 import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
 import type { LogSource, OnText } from "./source.ts";
-import { movesUp, rawRow, type Row, rowOf, rowsOf, withoutBreak } from "./terminal.ts";
+import { movesUp, rawRow, type Row, rowOf, withoutBreak } from "./terminal.ts";
 import { NOTHING, type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
 
@@ -24,8 +26,6 @@ export type Link =
 
 /** Logs up to this size are looked through for groups and errors by themselves. */
 const OUTLINE_BYTES = 32 * 1024 * 1024;
-/** Lines that are shown together when some of them go back to earlier ones. */
-const AREA_LINES = 400;
 /** Longest character of UTF-8: so much less one byte may be missing at the end of text that came. */
 const MAX_CHARACTER_BYTES = 4;
 /** Rows kept while they stay as they are. */
@@ -43,6 +43,7 @@ export class Log {
   readonly outliner: Searcher;
   readonly settings: SettingsStore;
   outline = new Outline();
+  readonly folds = new Folds();
   /** Whether all of it was looked through for groups and errors once. */
   outlined = false;
   info: ResourceInfo | null = null;
@@ -59,15 +60,12 @@ export class Log {
   /** What search marks in the text shown. */
   matcher: RegExp | null = null;
   readonly #listeners = new Set<() => void>();
-  readonly #toggled = new Map<number, boolean>();
   readonly #rows = new Map<number, Row>();
   readonly #styles: LineStyles;
-  /** The line that was gone to last: no group hides it, also not one that is found later. */
-  #revealed = -1;
-  #overwritten: LineRange[] = [];
+  readonly #overwriting = new Overwriting();
   /** The last line whose end is known, and that end. */
   #end = { line: 0, offset: 0 };
-  #tail: { line: number; text: string } | null = null;
+  #tail: { line: number; isWhole: boolean } | null = null;
   #readingTail = false;
   /** Whether it comes with each status, and need not be read. */
   #tailComes = false;
@@ -94,10 +92,9 @@ export class Log {
     this.#styles = new LineStyles(this.cache);
     const find: Find = source.find ?? nothing;
     this.search = new Searcher(find, new Throttle(() => this.#searched(), FOUND_MS).ask);
-    const outline = this.outline;
     this.outliner = new Searcher(
       (query, from, limit, signal, onProgress) =>
-        outlined(find(query, from, limit, signal, onProgress), outline),
+        outlined(find(query, from, limit, signal, onProgress), this.outline),
       new Throttle(() => this.#outlined(), FOUND_MS).ask,
     );
     this.#grown = new Throttle(() => {
@@ -122,9 +119,10 @@ export class Log {
     return this.lines + (this.#tail === null ? 0 : 1);
   }
 
-  /** Tells whether a line is not ended yet. */
-  isOpenEnd(line: number): boolean {
-    return this.#tail !== null && line === this.lines;
+  /** Whether a line is not ended yet, and then, whether all is shown that is there of it. */
+  openEnd(line: number): "whole" | "cut" | null {
+    if (this.#tail === null || line !== this.lines) return null;
+    return this.#tail.isWhole ? "whole" : "cut";
   }
 
   /** Hears of every change; returns its end. */
@@ -141,21 +139,34 @@ export class Log {
     this.#stop.abort();
     const { signal } = this.#stop = new AbortController();
     try {
-      const { window, ...info } = await this.source.info(this.#hasTimes ? undefined : first);
-      if (signal.aborted) return;
-      this.info = info;
-      this.problem = null;
-      // A page that ends within a line is read again, piece by piece.
-      if (window && !window.next) {
-        this.cache.putLines(window.startingLineIndex, window.lines.map(withoutBreak));
-      }
-      this.#take(this.info);
+      // Who was asleep knows it; the first status tells what became of it, as soon as there is a connection.
+      if (this.info === null) await this.#introduce(first, signal);
       if (!this.live) return;
       await this.#watch(signal);
-      this.info = await this.source.info();
-      this.#take(this.info);
+      const info = await this.#lastInfo();
+      if (info !== null && !signal.aborted) this.#take(this.info = info);
     } catch (error) {
       if (!signal.aborted) this.#giveUp(toStreamError(error));
+    }
+  }
+
+  async #introduce(first: number | undefined, signal: AbortSignal): Promise<void> {
+    const { window, ...info } = await this.source.info(this.#hasTimes ? undefined : first);
+    signal.throwIfAborted();
+    // A page that ends within a line is read again, piece by piece.
+    if (window && !window.next) {
+      this.cache.putLines(window.startingLineIndex, window.lines.map(withoutBreak));
+    }
+    this.#take(this.info = info);
+  }
+
+  /** What the last status does not tell, as the digest; null where it cannot be asked for now. */
+  async #lastInfo(): Promise<ResourceInfo | null> {
+    try {
+      return await this.source.info();
+    } catch (error) {
+      if (isTransient(toStreamError(error))) return null;
+      throw error;
     }
   }
 
@@ -169,11 +180,15 @@ export class Log {
 
   /** Asks once what became of it, while nobody looks. */
   async peek(): Promise<void> {
-    const info = await this.source.info().catch(() => null);
-    if (info === null || this.link.state !== "asleep") return;
-    this.info = info;
-    this.#take(info);
-    if (this.live) this.link = { state: "asleep" };
+    if (this.link.state !== "asleep") return;
+    try {
+      const info = await this.source.info();
+      if (this.link.state !== "asleep") return;
+      this.#take(this.info = info);
+      if (this.live) this.link = { state: "asleep" };
+    } catch (error) {
+      if (this.link.state === "asleep") this.#failed(error);
+    }
   }
 
   /** Ends everything. */
@@ -198,6 +213,7 @@ export class Log {
 
   #take(status: ResourceStatus): void {
     const before = this.status;
+    checkLife(status, before?.life);
     this.status = status;
     const isTailOld = this.#tail !== null &&
       (this.#tail.line !== this.lines || !this.live);
@@ -215,33 +231,41 @@ export class Log {
   #append(status: ResourceStatus): void {
     const appended = this.#appended;
     this.#appended = null;
-    if (appended === null || status.numberOfLines === null || this.#hasTimes) return;
+    if (appended === null || status.numberOfLines === null) return;
     // Its lines are counted from the end of the log: of another status they would be others.
     const missing = status.currentSize - appended.endOffset;
     if (missing < 0 || missing >= MAX_CHARACTER_BYTES) return;
     this.#tailComes = true;
-    const { first, lines, rest } = this.#live.take(appended, status);
+    const { first, lines, rest, isRestWhole } = this.#live.take(appended, status);
+    if (this.#hasTimes) return;
     if (lines.length > 0) this.#styles.keep(first);
-    this.#setTail(rest === "" ? null : rest);
+    this.#setTail(rest === "" ? null : rest, isRestWhole);
     this.cache.putLines(first, lines);
     if (this.#rows.size > MAX_ROWS) this.#clearRows();
     for (let line = first; line < first + lines.length; line++) this.#rows.delete(line);
-    if (lines.some(movesUp)) this.#overwrite();
+    if (lines.some(movesUp) || this.#overwriting.reaches(first)) this.#overwrite(first);
   }
 
-  /** After a server came back, lines may be gone that were never on its disk. */
+  /** After a server came back, lines may be gone that were never on its disk, and others stand there. */
   #reread(before: ResourceStatus): void {
-    this.#live = new LiveText();
+    if (this.status!.currentSize < before.currentSize) this.#live = new LiveText();
+    this.#end = { line: 0, offset: 0 };
+    this.cache.doubt();
     const gone = (before.numberOfLines ?? 0) - this.lines;
     if (gone <= 0) return;
     this.lost = { line: this.lines, count: gone };
-    this.#end = { line: 0, offset: 0 };
     this.cache.forget(this.lines);
     this.#styles.reset();
+    this.#overwriting.forget(this.lines);
     this.#clearRows();
+    this.search.forget(this.lines);
+    this.outline = new Outline();
+    this.outlined = false;
+    this.outliner.start(this.outliner.query, this.lines);
   }
 
   #giveUp(error: StreamError): void {
+    this.close();
     this.link = { state: "ended" };
     // What was there once, and is not any more, was deleted.
     this.problem = error.code === "NOT_FOUND" && this.status !== null
@@ -267,9 +291,18 @@ export class Log {
       signal,
       this.settings.all.times !== "off",
     );
+    checkLife(loaded, this.status?.life);
     const line = start + loaded.linesCount;
     if (line >= this.#end.line) this.#end = { line, offset: loaded.endOffset };
-    return loaded;
+    const isPiece = count === 1 && loaded.next !== null;
+    if (!isPiece || !loaded.lines[0].includes("\r")) return loaded;
+    return { ...loaded, end: withoutBreak(await this.#read(loaded.endOffset, signal)) };
+  }
+
+  /** The last text before an offset. */
+  async #read(endOffset: number, signal: AbortSignal, startOffset = 0): Promise<string> {
+    const from = Math.max(startOffset, endOffset - TAIL_CHARS);
+    return decoder.decode(await this.source.read(from, endOffset, signal));
   }
 
   /** Shows what stands behind the last line break of a log that runs: half a line, or a progress bar. */
@@ -281,10 +314,9 @@ export class Log {
     this.#readingTail = true;
     const { line, offset } = this.#end;
     try {
-      const from = Math.max(offset, status.currentSize - TAIL_CHARS);
-      const bytes = await source.read(from, status.currentSize, this.#stop.signal);
+      const text = await this.#read(status.currentSize, this.#stop.signal, offset);
       if (line === this.lines && (!this.#tailComes || this.#hasTimes)) {
-        this.#setTail(new TextDecoder().decode(bytes));
+        this.#setTail(text, status.currentSize - offset <= TAIL_CHARS);
         this.#remap();
         this.changed();
       }
@@ -298,15 +330,17 @@ export class Log {
   }
 
   /** Keeps the line that is not ended yet, as long as it is not. */
-  #setTail(text: string | null): void {
+  #setTail(text: string | null, isWhole = true): void {
     const before = this.#tail;
     if (before !== null) {
       this.cache.drop(before.line);
       this.#rows.delete(before.line);
+      if (this.#overwriting.reaches(before.line)) this.#overwriting.undo(before.line);
     }
-    this.#tail = text === null ? null : { line: this.lines, text };
+    this.#tail = text === null ? null : { line: this.lines, isWhole };
     if (text !== null) this.cache.put(this.lines, { text, longBytes: null });
     this.#rows.delete(this.lines);
+    if (this.#overwriting.reaches(this.lines)) this.#overwrite(this.lines);
   }
 
   /** Looks for groups and errors, by itself where that is cheap. */
@@ -323,9 +357,9 @@ export class Log {
   }
 
   #outlined(): void {
-    if (!this.outliner.running) this.outlined = true;
+    const { query, running, error } = this.outliner;
+    if (query !== null && !running && error === null) this.outlined = true;
     this.#clearRows();
-    this.#overwrite();
     this.#remap();
     this.changed();
   }
@@ -349,38 +383,33 @@ export class Log {
     this.changed();
   }
 
-  /** Tells whether a group stands open. */
-  isOpen(group: Group): boolean {
-    const chosen = this.#toggled.get(group.head);
-    if (chosen !== undefined) return chosen;
-    const holdsRevealed = group.head < this.#revealed && this.#revealed < group.end;
-    return group.startsOpen || group.failed || group.end === Infinity || holdsRevealed;
-  }
-
   /** Folds or opens a group. */
   toggle(group: Group): void {
-    this.#toggled.set(group.head, !this.isOpen(group));
+    this.folds.set([group], !this.folds.isOpen(group));
     this.#remap();
     this.changed();
   }
 
   /** Folds or opens all groups. */
   toggleAll(open: boolean): void {
-    for (const { head } of this.outline.groups) this.#toggled.set(head, open);
+    this.folds.set(this.outline.groups, open);
     this.#remap();
     this.changed();
   }
 
   /** Opens all that hides a line. */
   reveal(line: number): void {
-    this.#revealed = line;
+    this.folds.goTo(line);
     if (!this.map.isHidden(line)) return;
     if (this.filtered) this.filtered = false;
-    for (const { head, end } of this.outline.groups) {
-      if (head < line && line < end) this.#toggled.delete(head);
-    }
+    this.folds.openAround(line, this.outline.groups);
     this.#remap();
     this.changed();
+  }
+
+  /** What stands between two lines in the text of both. */
+  get joint(): string {
+    return this.source.unit === "line" ? "\n" : "";
   }
 
   /** Text of a line as it is shown; null for one without a row, or that is not there. */
@@ -403,10 +432,7 @@ export class Log {
   #hidden(): LineRange[] {
     if (this.settings.all.raw && !this.filtered) return [];
     if (!this.filtered) {
-      const folded = foldedLines(this.outline.groups, (group) => this.isOpen(group), this.lines);
-      const ends = this.outline.ends.filter((line) => line !== this.#revealed)
-        .map((line): LineRange => [line, line + 1]);
-      return [...folded, ...ends, ...this.#overwritten];
+      return [...this.folds.hidden(this.outline, this.lines), ...this.#overwriting.hidden];
     }
     const { context } = this.settings.all;
     const shown = this.search.hits.map((line): LineRange => [
@@ -432,7 +458,8 @@ export class Log {
     if (title !== undefined && marksOf(text)[0]?.kind !== "header") {
       return { text: title, spans: [] };
     }
-    const row = rowOf(text, this.#styles.at(line));
+    const row = this.#overwriting.rowOf(line) ??
+      rowOf(this.cache.printed(line), this.#styles.at(line));
     return colours ? row : { ...row, spans: [] };
   }
 
@@ -460,41 +487,22 @@ export class Log {
   }
 
   #clearRows(): void {
-    this.#rows.clear();
     this.#styles.clear();
+    this.#overwrite();
+  }
+
+  /** Shows lines together some of which write over others. */
+  #overwrite(since = 0): void {
+    this.#rows.clear();
+    if (this.settings.all.raw) this.#overwriting.clear();
+    else this.#overwriting.update(this.cache, (line) => this.#styles.at(line), since);
   }
 
   #arrived(): void {
     this.#clearRows();
-    this.#overwrite();
+    this.#remap();
     this.changed();
     void this.#readTail();
-  }
-
-  /** Shows lines together some of which write over others. */
-  #overwrite(): void {
-    if (this.settings.all.raw) return;
-    const moving = [...this.cache.linesWhere(movesUp)].sort((a, b) => a - b);
-    if (moving.length === 0) return;
-    const hidden: LineRange[] = [...this.#overwritten];
-    for (let at = 0; at < moving.length;) {
-      const [from, to] = this.#areaAround(moving[at]);
-      while (at < moving.length && moving[at] < to) at++;
-      const texts = Array.from({ length: to - from }, (_, i) => this.cache.get(from + i)!.text);
-      for (const [index, row] of rowsOf(texts, this.#styles.at(from)).entries()) {
-        if (row === null) hidden.push([from + index, from + index + 1]);
-        else this.#rows.set(from + index, row);
-      }
-    }
-    this.#overwritten = united(hidden);
-    this.#remap();
-  }
-
-  #areaAround(line: number): LineRange {
-    let from = line, to = line + 1;
-    while (from > 0 && line - from < AREA_LINES && this.cache.get(from - 1) !== undefined) from--;
-    while (to - line < 2 * AREA_LINES && this.cache.get(to) !== undefined) to++;
-    return [from, to];
   }
 
   /** Tells everybody. */
@@ -502,6 +510,9 @@ export class Log {
     for (const listener of [...this.#listeners]) listener();
   }
 }
+
+/** A byte order mark is a character like any other. */
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Finds nothing, where nothing can be searched. */
 // deno-lint-ignore require-yield

@@ -8,7 +8,7 @@ import type { LineRange } from "./row_map.ts";
 export const OUTLINE_PATTERN = String
   .raw`^(?:\S{10,40} )?(?:::(?:group|endgroup)::|##\[(?:group|endgroup)\]|(?:\x1b\[0K|\r)*section_(?:start|end):\d+:|(?:\x1b\[[0-9;]*m)*(?:---|\+\+\+|~~~) \S)|` +
   String
-    .raw`(?i:\b(?:error|fatal|panic(?:ked)?|exception|traceback|failed|failure|segfault)\b)|##\[error\]|::error`;
+    .raw`(?i:\b(?:error|fatal|panic(?:ked)?|exception|traceback|failed|failure|segfault)\b)|##\[error\]|::error|^\s*--- FAIL: `;
 
 /** What a line means for the outline. */
 export type Mark =
@@ -42,10 +42,13 @@ const GITHUB = /^(?:\S{10,40} )?(?:::|##\[)(group|endgroup)(?:::|\])(.*)$/;
 const GITLAB = /section_(start|end):\d+:([\w.-]+)(?:\[[^\]]*\])?\r?(?:\x1b\[0K)?/g;
 // deno-lint-ignore no-control-regex
 const BUILDKITE = /^(?:\x1b\[[0-9;]*m)*(---|\+\+\+|~~~) (\S.*)$/;
+/** Lines that begin like headers of Buildkite: results of Go's tests, heads of diffs, and titles between dashes. */
+const NO_HEADER =
+  /^(?:--- (?:PASS|FAIL|SKIP|BENCH): |(?:---|\+\+\+) (?:[ab]\/|\/dev\/null$|[^\t]*\t))|---$/;
 const NEGATED =
   /\b(?:0|no|without|zero) (?:errors?|failures?|failed)\b|\b(?:errors?|failed|failures?)\s*[:=]\s*0\b|\b0 failed\b/i;
 const ERROR =
-  /\b(?:error|fatal|panic(?:ked)?|exception|traceback|failed|failure|segfault)\b|##\[error\]|::error/i;
+  /\b(?:error|fatal|panic(?:ked)?|exception|traceback|failed|failure|segfault)\b|##\[error\]|::error|^\s*--- FAIL: /i;
 // deno-lint-ignore no-control-regex
 const SEQUENCES = /\x1b\[[0-9;:?]*[ -/]*[@-~]/g;
 
@@ -61,7 +64,7 @@ export function marksOf(line: string): Mark[] {
   const gitlab = [...line.matchAll(GITLAB)];
   if (gitlab.length > 0) return gitlab.map((part, at) => sectionMark(line, part, gitlab[at + 1]));
   const buildkite = BUILDKITE.exec(line);
-  if (buildkite !== null) {
+  if (buildkite !== null && !NO_HEADER.test(line.replace(SEQUENCES, "").trimEnd())) {
     return [{ kind: "header", title: clean(buildkite[2]), open: buildkite[1] === "+++" }];
   }
   return isError(line) ? [{ kind: "error" }] : [];

@@ -108,6 +108,14 @@ export class Searcher {
     this.#running = false;
   }
 
+  /** Lines from one on are gone, and others may come in their place. */
+  forget(from: number): void {
+    if (this.#query === null) return;
+    this.cancel();
+    this.#hits = this.#hits.filter((line) => line < from);
+    this.#nextLine = Math.min(this.#nextLine, from);
+  }
+
   /** The log has become longer: the search goes on behind what it has seen. */
   grow(lines: number): void {
     this.#lines = lines;
@@ -181,15 +189,21 @@ export class Searcher {
 /**
  * Finds what a search found again in the text that is shown.
  * @param query What is looked for.
- * @returns Null for an expression that only the server understands.
+ * @returns Null for an expression that only the server understands, or can be trusted to come to an end with.
  */
 export function matcherOf({ pattern, regex, ignoreCase }: Query): RegExp | null {
+  if (regex && repeatsGroups(pattern)) return null;
   const source = regex ? pattern : pattern.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
   try {
     return new RegExp(source, `gu${ignoreCase ? "i" : ""}`);
   } catch {
     return null;
   }
+}
+
+/** Tells whether groups are repeated: unlike the server, a browser may try all ways to do that, for ever. */
+function repeatsGroups(pattern: string): boolean {
+  return /\)(?:[*+]|\{\d)/.test(pattern.replace(/\\.|\[\^?\]?(?:\\.|[^\]])*\]/gs, ""));
 }
 
 const MAX_MARKED = 200;

@@ -32,10 +32,12 @@ export function ordered({ anchor, focus }: Selection): [first: Place, last: Plac
  * The text of a selection, with empty lines, without numbers and escape codes.
  * @param selection What is selected.
  * @param textOf Text of a line as it is shown; null for one that is not shown.
+ * @param joint What stands between two lines.
  */
 export function textOfSelection(
   selection: Selection,
   textOf: (line: number) => string | null,
+  joint = "\n",
 ): string {
   const [first, last] = ordered(selection);
   const parts: string[] = [];
@@ -46,5 +48,5 @@ export function textOfSelection(
     const end = line === last.line ? last.character : text.length;
     parts.push(text.slice(start, end));
   }
-  return parts.join("\n");
+  return parts.join(joint);
 }

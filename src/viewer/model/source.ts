@@ -10,10 +10,11 @@ import {
   type ResourceWithLines,
   search,
   statusEvents,
-  type StreamError,
+  StreamError,
 } from "../../client.ts";
-import { toStreamError } from "../../protocol.ts";
+import { isTransient, toStreamError } from "../../protocol.ts";
 import type { LoadedLines } from "./line_cache.ts";
+import type { LineRange } from "./row_map.ts";
 import type { Find } from "./searcher.ts";
 
 /** Where a resource is, and what is presented there. */
@@ -31,6 +32,8 @@ export type OnText = (appended: AppendedText) => void;
 
 /** What a log is made of. */
 export interface LogSource {
+  /** What its lines are: those of a resource, or pieces of one of them. */
+  readonly unit: "line" | "piece";
   /**
    * What the resource is, and its status.
    * @param first A line whose text is wanted in the same answer, with some around it.
@@ -47,6 +50,11 @@ export interface LogSource {
   ): Promise<LoadedLines>;
   /** The first line that arrived at a time or later; the number of lines for none. Null where times mean nothing. */
   readonly lineSince: ((timeMs: number) => Promise<number>) | null;
+  /**
+   * The whole text of lines, without line breaks; one that is not ended yet is among them.
+   * @throws {StreamError} MESSAGE_TOO_LARGE for more than `maxBytes`.
+   */
+  texts(range: LineRange, maxBytes: number, signal: AbortSignal): Promise<string[]>;
   /** Reads bytes. */
   readonly read: ReadBytes;
   /** Searches; null where nothing can be searched. */
@@ -55,6 +63,8 @@ export interface LogSource {
 
 /** A resource of a server. */
 export class ResourceSource implements LogSource {
+  readonly unit = "line";
+
   /**
    * @param address Where it is.
    * @param read Reads its bytes.
@@ -87,6 +97,16 @@ export class ResourceSource implements LogSource {
     return getLines(reference, { start, count, signal, token, times });
   }
 
+  async texts([from, to]: LineRange, maxBytes: number, signal: AbortSignal): Promise<string[]> {
+    const { startOffset } = await this.lines(from, 1, signal);
+    const last = await this.lines(to - 1, 1, signal);
+    const isThere = last.linesCount > 0;
+    const endOffset = isThere ? last.endOffset : (await this.info()).currentSize;
+    checkLength(endOffset - startOffset, maxBytes);
+    const text = decoder.decode(await this.read(startOffset, endOffset, signal));
+    return text.split(/\r?\n/).slice(0, to - from);
+  }
+
   readonly lineSince = async (timeMs: number): Promise<number> => {
     const { reference, token } = this.address;
     return (await getLines(reference, { timeMs, count: 0, token })).startingLineIndex;
@@ -94,27 +114,49 @@ export class ResourceSource implements LogSource {
 
   readonly find: Find = (...asked) => this.#find(...asked);
 
+  /** Others search, too, and connections break: it goes on where it was. */
   async *#find(
-    ...[{ pattern, ...how }, from, limit, signal, onProgress]: Parameters<Find>
+    ...[{ pattern, ...how }, start, limit, signal, onProgress]: Parameters<Find>
   ): ReturnType<Find> {
     const { reference, token } = this.address;
-    const options = { ...how, from, limit, signal, token, onProgress };
+    let from = start, found = 0;
+    const progressed = (lines: number) => {
+      from = Math.max(from, lines);
+      onProgress?.(lines);
+    };
     for (;;) {
+      const options = { ...how, from, limit: limit - found, signal, token, onProgress: progressed };
+      const matches = search(reference, pattern, options);
       try {
-        return yield* search(reference, pattern, options);
+        for (;;) {
+          const { done, value } = await matches.next();
+          if (done) return value;
+          from = value.line + 1;
+          found++;
+          yield value;
+        }
       } catch (error) {
-        // It is refused before anything was found: others search, too.
-        if (toStreamError(error).code !== "LIMIT_REACHED") throw error;
-        await pause(BUSY_MS, signal);
+        if (!isTransient(toStreamError(error))) throw error;
       }
+      if (found === limit) return { nextLine: from, truncated: true };
+      await pause(AGAIN_MS, signal);
     }
   }
 }
 
+/** A byte order mark is a character like any other. */
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+function checkLength(bytes: number, maxBytes: number): void {
+  if (bytes <= maxBytes) return;
+  const length = `${bytes.toLocaleString("en")} bytes`;
+  throw new StreamError("MESSAGE_TOO_LARGE", `${length} are too many at once: download them.`);
+}
+
 /** Lines on each side of the first one shown that come together with what the resource is. */
 const FIRST_LINES = 80;
-/** After so long a server that runs as many searches as it can is asked again, in ms. */
-const BUSY_MS = 1000;
+/** After so long a server that searches as much as it can, or does not answer, is asked again, in ms. */
+const AGAIN_MS = 1000;
 
 /** Waits; a signal ends it with its reason. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {
@@ -142,6 +184,7 @@ export type ReadBytes = (from: number, to: number, signal: AbortSignal) => Promi
 
 /** One long line, in pieces that are shown like lines. */
 export class LongLineSource implements LogSource {
+  readonly unit = "piece";
   readonly find = null;
   readonly lineSince = null;
   #window: { startOffset: number; bytes: number } | null = null;
@@ -158,13 +201,13 @@ export class LongLineSource implements LogSource {
 
   async info(): Promise<ResourceWithLines> {
     const info = await this.whole.info();
-    const { startOffset, endOffset, lines } = await this.whole.lines(
-      this.line,
-      1,
-      new AbortController().signal,
-    );
-    const isWhole = lines.at(-1)?.endsWith("\n") ?? false;
-    const bytes = endOffset - startOffset - (isWhole ? 1 : 0);
+    const { signal } = new AbortController();
+    const { linesCount, startOffset, endOffset } = await this.whole.lines(this.line, 1, signal);
+    if (linesCount === 0) {
+      throw new StreamError("LINES_NOT_AVAILABLE", `there is no line ${this.line + 1} yet`);
+    }
+    const end = await this.read(Math.max(startOffset, endOffset - 2), endOffset, signal);
+    const bytes = endOffset - startOffset - breakBytes(end);
     this.#window = { startOffset, bytes };
     const numberOfLines = Math.max(1, Math.ceil(bytes / PIECE_BYTES));
     return { ...info, numberOfLines, currentSize: bytes, transferStatus: "COMPLETED" };
@@ -174,6 +217,9 @@ export class LongLineSource implements LogSource {
 
   async lines(start: number, count: number, signal: AbortSignal): Promise<LoadedLines> {
     const { startOffset, bytes } = this.#window!;
+    if (bytes === 0) {
+      return { lines: [""], next: null, linesCount: 1, startOffset, endOffset: startOffset };
+    }
     const from = start * PIECE_BYTES;
     const to = Math.min(bytes, (start + count) * PIECE_BYTES);
     const before = Math.min(from, CHARACTER_BYTES);
@@ -182,6 +228,17 @@ export class LongLineSource implements LogSource {
     const lines = piecesOfBytes(read, before, to - from);
     return { lines, next: null, linesCount: lines.length, startOffset: from, endOffset: to };
   }
+
+  async texts([from, to]: LineRange, maxBytes: number, signal: AbortSignal): Promise<string[]> {
+    checkLength((to - from) * PIECE_BYTES, maxBytes);
+    return [...(await this.lines(from, to - from, signal)).lines];
+  }
+}
+
+/** Bytes of the line break at the end of a line. */
+function breakBytes(end: Uint8Array): number {
+  if (end.at(-1) !== 0x0a) return 0;
+  return end.at(-2) === 0x0d ? 2 : 1;
 }
 
 /**
@@ -191,7 +248,6 @@ export class LongLineSource implements LogSource {
  * @param length Bytes of all pieces.
  */
 export function piecesOfBytes(bytes: Uint8Array, start: number, length: number): string[] {
-  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   const pieces: string[] = [];
   for (let at = 0; at < length; at += PIECE_BYTES) {
     const from = characterFrom(bytes, start + at);

@@ -85,6 +85,25 @@ export function rawRow(line: string): Row {
   return { text: line, spans: [] };
 }
 
+/** Sequences kept of what is left out of a line: no progress bar sets more without a reset. */
+const MAX_SEQUENCES = 100;
+
+/**
+ * The end of a line that writes over itself again and again, as a progress bar does: all that a terminal shows of it.
+ * @param line The line, or what is at hand of its end.
+ * @param maxChars Longest end.
+ * @returns The end, behind the sequences that it is styled by; null for a line that does not.
+ */
+export function lastWritten(line: string, maxChars: number): string | null {
+  const from = line.indexOf("\r", Math.max(0, line.length - maxChars));
+  // A single one may end a long line, or begin it.
+  if (from === -1 || line.indexOf("\r", from + 1) === -1) return null;
+  // deno-lint-ignore no-control-regex
+  const sequences = line.slice(0, from).match(/\x1b\[[0-9;:]*m/g) ?? [];
+  const reset = Math.max(0, sequences.findLastIndex(resetsStyle));
+  return sequences.slice(reset).slice(-MAX_SEQUENCES).join("") + line.slice(from);
+}
+
 /** A line that only changes styles. */
 function joined(line: string, style: Style): Row {
   const runs: { text: string; style: Style }[] = [];

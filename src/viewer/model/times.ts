@@ -10,10 +10,12 @@ export interface ShownTime {
   title: string;
 }
 
+const DAY_MS = 86_400_000;
+
 /** No column of times. */
 export const NOTHING: ShownTime = { text: "", title: "" };
 const UNITS: [ms: number, name: string][] = [
-  [86_400_000, "d"],
+  [DAY_MS, "d"],
   [3_600_000, "h"],
   [60_000, "min"],
   [1000, "s"],
@@ -68,20 +70,24 @@ function elapsedText(ms: number): string {
 }
 
 /**
- * Reads a time that a person typed: a date with or without a time of day, or a time of the day the log began.
+ * Reads a time that a person typed: a date with or without a time of day, or a time of the day the log began, or of the
+ * next one where it went on after midnight.
  * @param text What was typed.
  * @param startMs When the log began.
+ * @param endMs When it ended.
  * @returns In ms since 1970; null for what is no time.
  */
-export function timeIn(text: string, startMs: number): number | null {
+export function timeIn(text: string, startMs: number, endMs = startMs): number | null {
   const typed = text.trim();
   const [, hours, minutes, seconds = "0", zone] =
     /^(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?(Z)?$/i.exec(typed) ?? [];
   if (hours !== undefined) {
-    const day = new Date(startMs);
     const given = [Number(hours), Number(minutes), Math.floor(Number(seconds))] as const;
     const ms = Math.round(Number(seconds) % 1 * 1000);
-    return zone === undefined ? day.setHours(...given, ms) : day.setUTCHours(...given, ms);
+    const on = (day: Date) =>
+      zone === undefined ? day.setHours(...given, ms) : day.setUTCHours(...given, ms);
+    const first = on(new Date(startMs)), next = on(new Date(startMs + DAY_MS));
+    return first < startMs && next <= endMs ? next : first;
   }
   if (!/^\d{4}-\d\d-\d\d/.test(typed)) return null;
   const timeMs = Date.parse(typed.replace(" ", "T"));
@@ -91,5 +97,6 @@ export function timeIn(text: string, startMs: number): number | null {
 /** The time that a fragment names; null for none. */
 export function timeInFragment(fragment: string): number | null {
   const [, text] = /^#T(.+)$/.exec(fragment) ?? [];
-  return text === undefined ? null : timeIn(decodeURIComponent(text), 0);
+  // Some programs escape the colons.
+  return text === undefined ? null : timeIn(text.replace(/%3A/gi, ":"), 0);
 }

@@ -5,11 +5,12 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { ContextFeed, type Member } from "../model/context.ts";
 import { Log } from "../model/log.ts";
+import { fragmentOfLogs, logsIn } from "../model/permalink.ts";
 import { ResourceSource } from "../model/source.ts";
 import { onVisibility, settings, useRedraw } from "./hooks.ts";
 import { LogPane } from "./log_pane.tsx";
 import { numbered, Problem, State, Top } from "./parts.tsx";
-import { addressOf, readerOf, server, token, viewAddress } from "./place.ts";
+import { addressOf, fragmentOf, readerOf, server, token, viewAddress } from "./place.ts";
 import { bytesText } from "./row.ts";
 
 /** Logs side by side; more cannot be read. */
@@ -19,7 +20,7 @@ const MAX_PANES = 4;
 export function ContextPage({ contextId }: { contextId: string }) {
   const redraw = useRedraw();
   const feed = useMemo(() => new ContextFeed(server, contextId, token(), redraw), [contextId]);
-  const [shown, setShown] = useState<string[]>(idsIn(location.hash));
+  const [shown, setShown] = useState<string[]>(idsShown);
   const [active, setActive] = useState<string | null>(null);
   useEffect(() => {
     document.title = contextId;
@@ -35,8 +36,15 @@ export function ContextPage({ contextId }: { contextId: string }) {
   const show = (next: string[]) => {
     setShown(next);
     setActive(next.at(-1) ?? null);
-    history.replaceState(history.state, "", `#${next.join(",")}`);
+    const named = logsIn(location.hash);
+    const logs = new Map(next.map((id) => [id, named.get(id) ?? ""]));
+    history.replaceState(history.state, "", fragmentOfLogs(logs));
   };
+  useEffect(() => {
+    const changed = () => setShown(idsShown());
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
   const beside = (id: string) =>
     show(ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id].slice(-MAX_PANES));
   if (feed.problem !== null) {
@@ -151,9 +159,10 @@ function MemberPane({ feed, id, active }: { feed: ContextFeed; id: string; activ
     void log.open();
     return () => log.close();
   }, [log]);
+  const fragment = useMemo(() => fragmentOf(id), [id]);
   const name = feed.members.get(id)?.filename ?? id;
   return (
-    <LogPane log={log} id={id} active={active}>
+    <LogPane log={log} id={id} fragment={fragment} active={active}>
       <a class="title" href={viewAddress(id)} title={name}>{name}</a>
     </LogPane>
   );
@@ -163,9 +172,6 @@ function isText({ supportsLineAccess }: Member): boolean {
   return supportsLineAccess;
 }
 
-function idsIn(fragment: string): string[] {
-  return fragment.slice(1).split(",").filter((id) => /^[0-9a-f-]{8,64}$/.test(id)).slice(
-    0,
-    MAX_PANES,
-  );
+function idsShown(): string[] {
+  return [...logsIn(location.hash).keys()].slice(0, MAX_PANES);
 }

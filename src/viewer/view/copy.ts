@@ -5,8 +5,8 @@
 import type { Log } from "../model/log.ts";
 import { ordered, type Selection, textOfSelection } from "../model/selection.ts";
 import { PLAIN } from "../model/style.ts";
-import { rawRow, rowsOf, withoutBreak } from "../model/terminal.ts";
-import { bytesText } from "./row.ts";
+import { rawRow, rowsOf } from "../model/terminal.ts";
+import { numbered } from "./parts.tsx";
 import type { LogSelection } from "./selection.ts";
 
 /** More is not for a clipboard. */
@@ -30,10 +30,10 @@ export function copySelection(
     return;
   }
   const reading = readSelection(log, current);
-  const lines = (last.line - first.line + 1).toLocaleString("en");
-  notify(`Reading ${lines} lines …`);
+  const lines = numbered(last.line - first.line + 1, log.source.unit);
+  notify(`Reading ${lines} …`);
   writeLater(reading).then(
-    () => notify(`${lines} lines copied.`),
+    () => notify(`${lines} copied.`),
     (error) => notify(error instanceof Error ? error.message : String(error)),
   );
 }
@@ -58,19 +58,11 @@ async function writeLater(reading: Promise<string>): Promise<void> {
 async function readSelection(log: Log, selection: Selection): Promise<string> {
   const [first, last] = ordered(selection);
   const { signal } = new AbortController();
-  const start = await log.source.lines(first.line, 1, signal);
-  const end = await log.source.lines(last.line, 1, signal);
-  const bytes = end.endOffset - start.startOffset;
-  if (bytes > MAX_COPY_BYTES) {
-    throw new Error(`${bytesText(bytes)} are too many for a clipboard: download them.`);
-  }
-  const text = new TextDecoder().decode(
-    await log.source.read(start.startOffset, end.endOffset, signal),
-  );
-  const lines = text.split("\n").slice(0, last.line - first.line + 1).map(withoutBreak);
+  const lines = await log.source.texts([first.line, last.line + 1], MAX_COPY_BYTES, signal);
   const rows = log.settings.all.raw ? lines.map(rawRow) : rowsOf(lines, PLAIN);
   return textOfSelection(
     selection,
     (line) => log.map.isHidden(line) ? null : rows[line - first.line]?.text ?? null,
+    log.joint,
   );
 }

@@ -17,6 +17,10 @@ export interface Shown {
   linked(): LinkedLines | null;
   /** The hit or error that was gone to; null for none. */
   current(): number | null;
+  /** Address of a line. */
+  addressOf(line: number): string;
+  /** Address of a page that shows all of a long line. */
+  wholeAddressOf(line: number): string;
 }
 
 /** Rows of one log, one below the other. */
@@ -91,13 +95,15 @@ export class DrawnRows {
     const log = this.#log;
     const shown = log.row(line);
     const group = log.outline.groupAt(line);
-    const groupOpen = group !== undefined && log.isOpen(group);
+    const groupOpen = group !== undefined && log.folds.isOpen(group);
     const time = log.timeOf(line);
+    const longBytes = shown?.cached.longBytes ?? null;
     const view: RowView = {
       line,
+      address: this.#shown.addressOf(line),
       row: shown?.row ?? null,
       hits: shown === null ? [] : hitsIn(shown.row.text, log.matcher),
-      longBytes: shown?.cached.longBytes ?? null,
+      whole: longBytes === null ? null : { address: this.#shown.wholeAddressOf(line), longBytes },
       note: this.#noteOf(line),
       group,
       groupOpen,
@@ -134,11 +140,17 @@ export class DrawnRows {
   #noteOf(line: number): string | null {
     const { lost } = this.#log;
     if (lost !== null && line === Math.max(0, lost.line - 1)) {
-      return `⚠ behind this line ${
-        lost.count.toLocaleString("en")
-      } lines were lost when the server broke down`;
+      const count = lost.count.toLocaleString("en");
+      return `⚠ behind this line ${count} lines were lost when the server broke down; what follows came after that`;
     }
-    return this.#log.isOpenEnd(line) ? "⏎ not ended yet" : null;
+    switch (this.#log.openEnd(line)) {
+      case "whole":
+        return "⏎ not ended yet";
+      case "cut":
+        return "⏎ not ended yet; only its end is shown";
+      default:
+        return null;
+    }
   }
 
   #classesOf(line: number, depth: number | null): string {

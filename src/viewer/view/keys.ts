@@ -9,7 +9,8 @@ export interface KeyActions {
   view: LogView;
   searchInput(): HTMLInputElement | null;
   searching(): boolean;
-  openSearch(): void;
+  /** Null where nothing can be searched: then Ctrl-F is the browser's. */
+  openSearch: (() => void) | null;
   closeSearch(): void;
   nextHit(): void;
   previousHit(): void;
@@ -29,8 +30,10 @@ export function keysOf(actions: KeyActions): (event: KeyboardEvent) => void {
   const plain = plainKeys(actions);
   return (event) => {
     if (event.defaultPrevented || document.querySelector("dialog[open]") !== null) return;
-    if (event.ctrlKey || event.metaKey) return withControl(event, actions);
-    if (event.altKey || isTyping(event.target)) return;
+    // Many layouts write brackets with AltGr, which some systems tell as Ctrl and Alt.
+    const isWritten = event.altKey && /^[^\w\s]$/.test(event.key);
+    if ((event.ctrlKey || event.metaKey) && !isWritten) return withControl(event, actions);
+    if (event.altKey && !isWritten || isTyping(event.target)) return;
     const act = plain[event.key === " " && event.shiftKey ? "Shift " : event.key];
     if (act === undefined || isButtonKey(event)) return;
     event.preventDefault();
@@ -53,7 +56,7 @@ function plainKeys(actions: KeyActions): Record<string, () => void> {
     Home: () => view.goToStart(),
     G: () => view.goToEnd(),
     End: () => view.goToEnd(),
-    "/": () => actions.openSearch(),
+    "/": () => actions.openSearch?.(),
     n: () => actions.nextHit(),
     N: () => actions.previousHit(),
     e: () => actions.nextError(),
@@ -74,7 +77,7 @@ function plainKeys(actions: KeyActions): Record<string, () => void> {
 function withControl(event: KeyboardEvent, actions: KeyActions): void {
   const key = event.key.toLowerCase();
   if (event.shiftKey || event.altKey) return;
-  if (key === "f") {
+  if (key === "f" && actions.openSearch !== null) {
     const input = actions.searchInput();
     if (input !== null && document.activeElement === input) return;
     event.preventDefault();

@@ -18,6 +18,8 @@ import { contextAddress, server, token, viewAddress } from "./place.ts";
 import { bytesText } from "./row.ts";
 
 const PAGE = 100;
+/** A pause in typing, in ms. */
+const TYPING_MS = 200;
 /** After something happened the list is read anew, at most so often, in ms. */
 const REFRESH_MS = 1000;
 
@@ -59,11 +61,22 @@ export function ListPage() {
       if (!signal.aborted) setProblem(toStreamError(error));
     }
   };
+  const newest = useRef(load);
+  newest.current = load;
+  const wanted = useRef(filter);
   useEffect(() => {
-    count.current = PAGE;
     history.replaceState(history.state, "", addressFor(filter));
+    if (filter === wanted.current) return;
+    wanted.current = filter;
+    count.current = PAGE;
+    // What was found for another filter is not shown any more.
+    running.current.abort();
+    const timer = setTimeout(() => void newest.current(), TYPING_MS);
+    return () => clearTimeout(timer);
+  }, [filter]);
+  useEffect(() => {
     document.title = "stream";
-    const refresh = new Throttle(() => void load(), REFRESH_MS);
+    const refresh = new Throttle(() => void newest.current(), REFRESH_MS);
     let stop = listen(refresh.ask, () => setLost(false), () => setLost(true));
     const ends = onVisibility((visible) => {
       stop();
@@ -74,7 +87,7 @@ export function ListPage() {
       ends();
       running.current.abort();
     };
-  }, [filter]);
+  }, []);
 
   const filtered = Object.values(filter).some((value) => value !== "");
   const isFatal = problem !== null && problem.code !== "UNREACHABLE";
@@ -91,7 +104,7 @@ export function ListPage() {
           <p class="ending failed" role="status">connection lost, again in a few seconds</p>
         )}
         {isFatal
-          ? <Problem error={problem} retry={() => void load()} />
+          ? <Problem error={problem} retry={() => location.reload()} />
           : <Resources resources={resources} filtered={filtered} />}
         {more && !isFatal && (
           <button

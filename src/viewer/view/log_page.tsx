@@ -27,8 +27,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
   const { info, status } = log;
   const name = info?.filename ?? id;
   useEffect(() => {
-    const sign = { INITIATED: "… ", IN_PROGRESS: "▶ ", COMPLETED: "", FAILED: "✗ " };
-    document.title = `${status === null ? "" : sign[status.transferStatus]}${name}`;
+    document.title = line === null ? `${signOf(log)}${name}` : `${name}: line ${line + 1}`;
   });
   const isText = info === null || info.supportsLineAccess;
   return (
@@ -36,15 +35,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
       <Top>
         <h1 title={name}>{name}</h1>
         {line !== null && (
-          <a
-            href={`${viewAddress(id)}${
-              location.search.includes("access=")
-                ? "?access=" + new URLSearchParams(location.search).get("access")
-                : ""
-            }#L${line + 1}`}
-          >
-            line {line + 1}, back to all lines
-          </a>
+          <a href={`${viewAddress(id)}#L${line + 1}`}>line {line + 1}, back to all lines</a>
         )}
         {info?.contextId && <a href={contextAddress(info.contextId)}>{info.contextId}</a>}
         <span class="spring" />
@@ -66,6 +57,13 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
       </main>
     </>
   );
+}
+
+/** What a title says of a log before its name. */
+function signOf({ status, problem, link }: Log): string {
+  if (problem !== null || link.state === "lost") return "⚠ ";
+  const signs = { INITIATED: "… ", IN_PROGRESS: "▶ ", COMPLETED: "", FAILED: "✗ " };
+  return status === null ? "" : signs[status.transferStatus];
 }
 
 function sourceOf(id: string, line: number | null): LogSource {

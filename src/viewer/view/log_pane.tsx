@@ -14,11 +14,14 @@ import { bytesText } from "./row.ts";
 import { timeIn } from "../model/times.ts";
 import { SearchBar } from "./search_bar.tsx";
 import { Announcer } from "./announcer.tsx";
+import { type Fragment, ownFragment } from "./place.ts";
 
 /** Shows one log. */
-export function LogPane({ log, id, active = true, children }: {
+export function LogPane({ log, id, fragment = ownFragment, active = true, children }: {
   log: Log;
   id: string;
+  /** Names lines of it in the address. */
+  fragment?: Fragment;
   /** Whether keys are for this one. */
   active?: boolean;
   children?: preact.ComponentChildren;
@@ -31,7 +34,7 @@ export function LogPane({ log, id, active = true, children }: {
   const [help, setHelp] = useState(false);
   const [asking, setAsking] = useState(false);
   const [notice, setNotice] = useState("");
-  const view = useMemo(() => new LogView(log, redraw), [log]);
+  const view = useMemo(() => new LogView(log, id, fragment, redraw), [log]);
   useEffect(() => {
     frame.current!.prepend(view.element, view.marks);
     view.refresh(themeNow());
@@ -51,6 +54,7 @@ export function LogPane({ log, id, active = true, children }: {
     settings.set(changed);
     refresh();
   };
+  const isSearchable = log.source.find !== null;
   const openSearch = () => {
     setSearching(true);
     queueMicrotask(() => requestAnimationFrame(() => input.current?.select()));
@@ -78,6 +82,11 @@ export function LogPane({ log, id, active = true, children }: {
     goTo(line);
   };
   useFirstHit(log, view, searching);
+  useEffect(() => {
+    if (settings.all.times !== "ago") return;
+    const timer = setInterval(() => view.schedule(), 1000);
+    return () => clearInterval(timer);
+  }, [view, settings.all.times]);
   const { all } = settings;
   const state = view.state;
 
@@ -86,7 +95,7 @@ export function LogPane({ log, id, active = true, children }: {
     const keyed = keysOf({
       view,
       searchInput: () => input.current,
-      openSearch,
+      openSearch: isSearchable ? openSearch : null,
       closeSearch,
       searching: () => searching,
       nextHit: actions.next,
@@ -117,15 +126,19 @@ export function LogPane({ log, id, active = true, children }: {
           {children}
           <Status log={log} />
           <div class="actions">
-            <Tool
-              label="Search"
-              keys="/"
-              pressed={searching}
-              onClick={searching ? closeSearch : openSearch}
-            >
-              Search
-            </Tool>
-            <Errors log={log} errors={errors} />
+            {isSearchable && (
+              <>
+                <Tool
+                  label="Search"
+                  keys="/"
+                  pressed={searching}
+                  onClick={searching ? closeSearch : openSearch}
+                >
+                  Search
+                </Tool>
+                <Errors log={log} errors={errors} />
+              </>
+            )}
             <Options>
               {log.outline.groups.length > 0 && (
                 <>
@@ -193,7 +206,7 @@ export function LogPane({ log, id, active = true, children }: {
           }}
           goToTime={(timeMs) => {
             setAsking(false);
-            history.replaceState(history.state, "", `#T${new Date(timeMs).toISOString()}`);
+            fragment.set(`#T${new Date(timeMs).toISOString()}`);
             void view.goToTime(timeMs);
             view.element.focus();
           }}
@@ -278,7 +291,11 @@ function useFirstHit(log: Log, view: LogView, searching: boolean): void {
     }
     const hit = log.search.after(start.current - 1) ??
       (log.search.running ? undefined : log.search.hits[0]);
-    if (hit === undefined || hit === null) return;
+    if (hit === undefined || hit === null) {
+      // What comes in later must not move the view.
+      if (!log.search.running) gone.current = query;
+      return;
+    }
     gone.current = query;
     view.goToLine(hit, true);
   });
@@ -289,19 +306,20 @@ function Status({ log }: { log: Log }) {
   const { status, link } = log;
   useSeconds(link.state === "lost");
   if (status === null) return <span class="state">{log.problem === null ? "opening" : ""}</span>;
-  const lines = status.numberOfLines === null ? "" : `${numbered(status.numberOfLines, "line")}, `;
+  const { unit } = log.source;
+  const lines = status.numberOfLines === null ? "" : `${numbered(status.numberOfLines, unit)}, `;
   const seconds = link.state === "lost"
     ? Math.max(0, Math.ceil((link.retryAtMs - Date.now()) / 1000))
     : 0;
   return (
     <>
-      {link.state === "lost"
+      {unit === "line" && (link.state === "lost"
         ? (
-          <span class="state lost" role="status" title={link.reason}>
+          <span class="state lost" title={link.reason}>
             connection lost, again in {seconds} s
           </span>
         )
-        : <State status={status.transferStatus} />}
+        : <State status={status.transferStatus} />)}
       <span class="size">{lines}{bytesText(status.currentSize)}</span>
     </>
   );
@@ -332,10 +350,13 @@ function GoTo(
   const submit = (event: Event) => {
     event.preventDefault();
     const { value } = input.current!;
-    const timeMs = timeIn(value, Date.parse(info?.createdAt ?? ""));
+    const endMs = log.live ? Date.now() : Date.parse(info?.updatedAt ?? "");
+    const timeMs = timeIn(value, Date.parse(info?.createdAt ?? ""), endMs);
     if (timeMs !== null) return goToTime(timeMs);
-    const line = Number(value.replace(/[^\d]/g, ""));
-    if (line >= 1) go(Math.min(line, lines) - 1);
+    const line = /^[\d\s.,'_]+$/.test(value) ? Number(value.replace(/\D/g, "")) : 0;
+    if (line >= 1) return go(Math.max(0, Math.min(line, lines) - 1));
+    input.current!.setCustomValidity("This is neither a line nor a time.");
+    input.current!.reportValidity();
   };
   return (
     <form class="goto" onSubmit={submit}>
@@ -345,6 +366,7 @@ function GoTo(
           ref={input}
           placeholder="120 or 14:05:30"
           autocomplete="off"
+          onInput={(event) => event.currentTarget.setCustomValidity("")}
           onKeyDown={(event) => event.key === "Escape" && close()}
         />
       </label>{" "}

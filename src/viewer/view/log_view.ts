@@ -11,6 +11,7 @@ import { Throttle } from "../model/throttle.ts";
 import { timeInFragment } from "../model/times.ts";
 import { DrawnRows } from "./drawn_rows.ts";
 import { drawMarks } from "./marks.ts";
+import { type Fragment, viewAddress } from "./place.ts";
 import type { Placed } from "./row.ts";
 import { LogSelection } from "./selection.ts";
 
@@ -47,6 +48,7 @@ export class LogView {
   readonly #layer = document.createElement("div");
   readonly #rows: DrawnRows;
   readonly #marks = document.createElement("canvas");
+  readonly #fragment: Fragment;
   readonly #told: (state: ViewState) => void;
   readonly #ended = new AbortController();
   readonly #trim = new Throttle(() => this.#moveBar(), FOLLOW_MS);
@@ -77,19 +79,24 @@ export class LogView {
 
   /**
    * @param log What is shown.
+   * @param id Its id.
+   * @param fragment Names lines of it.
    * @param told Hears where the view is.
    */
-  constructor(log: Log, told: (state: ViewState) => void) {
+  constructor(log: Log, id: string, fragment: Fragment, told: (state: ViewState) => void) {
     this.#log = log;
+    this.#fragment = fragment;
     this.#told = told;
     this.#rows = new DrawnRows(log, {
       isSelected: () => this.selection.current !== null,
       linked: () => this.#linked,
       current: () => this.#current,
+      addressOf: (line) => `${fragment.page}#L${line + 1}`,
+      wholeAddressOf: (line) => viewAddress(id, line),
     });
     this.element = this.#makeElement();
     this.selection = new LogSelection(log, this.#rows.element);
-    this.#linked = linesIn(location.hash);
+    this.#linked = linesIn(fragment.get());
     const { signal } = this.#ended;
     const unlisten = log.listen(() => this.#logChanged());
     signal.addEventListener("abort", unlisten);
@@ -160,6 +167,7 @@ export class LogView {
 
   /** Shows the first line. */
   goToStart(): void {
+    this.#current = null;
     this.#setAnchor(this.#log.map.lineAt(0), 0);
     this.#stop();
     this.#jump();
@@ -167,6 +175,7 @@ export class LogView {
 
   /** Shows the last line, and follows what comes. */
   goToEnd(): void {
+    this.#current = null;
     this.#stick = true;
     this.#jump();
   }
@@ -175,7 +184,7 @@ export class LogView {
   goToLine(line: number, current = false): void {
     this.#log.reveal(line);
     this.#stop();
-    if (current) this.#current = line;
+    this.#current = current ? line : null;
     const above = Math.floor(this.#viewPx / 3 / this.#rowPx) * this.#rowPx;
     this.#setAnchor(Math.min(line, Math.max(0, this.#log.lines - 1)), -above);
     this.#jump();
@@ -189,8 +198,9 @@ export class LogView {
 
   /** Shows the lines, or the time, that the address names. */
   goToLinked(): void {
-    this.#linked = linesIn(location.hash);
-    const timeMs = timeInFragment(location.hash);
+    const fragment = this.#fragment.get();
+    this.#linked = linesIn(fragment);
+    const timeMs = timeInFragment(fragment);
     if (timeMs !== null) void this.goToTime(timeMs);
     if (this.#linked !== null) this.goToLine(this.#linked.first);
     else this.schedule();
@@ -280,7 +290,7 @@ export class LogView {
   #open(): void {
     this.#opened = true;
     this.#seenLines = this.#log.lines;
-    if (this.#linked !== null || timeInFragment(location.hash) !== null) this.goToLinked();
+    if (this.#linked !== null || timeInFragment(this.#fragment.get()) !== null) this.goToLinked();
     else this.#stick = this.#log.live;
     this.#moved = true;
     this.#draw();
@@ -556,7 +566,7 @@ export class LogView {
     const end = extend && this.#linked !== null && line < start ? this.#linked.last : line;
     const linked = { first: Math.min(start, line), last: Math.max(end, line) };
     this.#linked = linked;
-    history.replaceState(history.state, "", fragmentOf(linked));
+    this.#fragment.set(fragmentOf(linked));
     this.#stop();
     this.schedule();
   }

@@ -26,7 +26,7 @@ export function drawMarks(canvas: HTMLCanvasElement, log: Log, theme: Theme, row
   if (width === 0 || height === 0) return;
   const key = [
     ...[width, height, log.map.rows, theme],
-    ...[hits.length, hits[0], errors.length],
+    ...[hits.length, hits[0], hits.at(-1), errors.length, errors.at(-1)],
   ].join();
   if (canvas.dataset.key === key) return;
   canvas.dataset.key = key;

@@ -10,13 +10,15 @@ import {
   type StreamError,
   type TransferStatus,
 } from "../../client.ts";
+import { toStreamError } from "../../protocol.ts";
 import { applyTheme, settings } from "./hooks.ts";
 import { contentAddress, server, setToken, token } from "./place.ts";
 
 /** How long a link to the content holds that a click makes, in s. */
 const LINK_S = 300;
 
-const STATES: Record<TransferStatus, string> = {
+/** What people call the states of a transfer. */
+export const STATES: Record<TransferStatus, string> = {
   INITIATED: "waiting",
   IN_PROGRESS: "running",
   COMPLETED: "completed",
@@ -181,17 +183,23 @@ export function ContentLink(
     children: ComponentChildren;
   },
 ) {
+  const [refusal, setRefusal] = useState("");
   const follow = async (event: Event) => {
     const presented = token();
     if (presented === undefined) return;
     event.preventDefault();
-    const { url } = await shareResource(`${server}/resources/${id}`, {
-      token: presented,
-      expiresInS: LINK_S,
-    });
-    location.assign(download ? `${url}&download` : url);
+    setRefusal("");
+    try {
+      const { url } = await shareResource(`${server}/resources/${id}`, {
+        token: presented,
+        expiresInS: LINK_S,
+      });
+      location.assign(download ? `${url}&download` : url);
+    } catch (error) {
+      setRefusal(toStreamError(error).message);
+    }
   };
-  return (
+  const link = (
     <a
       class="tool"
       href={contentAddress(id, download)}
@@ -200,6 +208,11 @@ export function ContentLink(
     >
       {children}
     </a>
+  );
+  return refusal === "" ? link : (
+    <>
+      {link} <span class="refusal" role="alert">{refusal}</span>
+    </>
   );
 }
 

@@ -2,6 +2,7 @@
  * Where the page is: the server it came from, its own address, and what it presents there.
  * @module
  */
+import { fragmentOfLogs, logsIn } from "../model/permalink.ts";
 import type { Address, ReadBytes } from "../model/source.ts";
 
 const TOKEN_KEY = "stream.token";
@@ -49,9 +50,46 @@ export function contentAddress(id: string, download: boolean): string {
   return `${server}/resources/${id}/content${text === "" ? "" : `?${text}`}`;
 }
 
-/** The page of a resource. */
-export function viewAddress(id: string): string {
-  return `${server}/view/${id}`;
+/**
+ * The page of a resource; the signed link of this page, which is of the same one, goes along.
+ * @param id Its id.
+ * @param line A long line that has a page of its own.
+ */
+export function viewAddress(id: string, line?: number): string {
+  const query = new URLSearchParams();
+  const link = access();
+  if (link !== null) query.set("access", link);
+  if (line !== undefined) query.set("line", String(line + 1));
+  return `${server}/view/${id}${query.size === 0 ? "" : `?${query}`}`;
+}
+
+/** The part of the address that names lines of one log, or a time in it. */
+export interface Fragment {
+  /** As it is on a page with one log. */
+  get(): string;
+  /** Changes it; history stays as it is. */
+  set(fragment: string): void;
+  /** Address of the page for links to its lines; empty for this one. */
+  readonly page: string;
+}
+
+/** The fragment of a page with one log. */
+export const ownFragment: Fragment = {
+  get: () => location.hash,
+  set: (fragment) => history.replaceState(history.state, "", fragment),
+  page: "",
+};
+
+/** What belongs to one of the logs that the fragment names. */
+export function fragmentOf(id: string): Fragment {
+  return {
+    get: () => logsIn(location.hash).get(id) ?? "",
+    set: (fragment) => {
+      const logs = logsIn(location.hash).set(id, fragment);
+      history.replaceState(history.state, "", fragmentOfLogs(logs));
+    },
+    page: viewAddress(id),
+  };
 }
 
 /** The page of an upload context. */

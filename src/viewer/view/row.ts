@@ -10,11 +10,13 @@ import type { Row } from "../model/terminal.ts";
 /** What a row shows. */
 export interface RowView {
   line: number;
+  /** Where it leads. */
+  address: string;
   /** Null while it is not there. */
   row: Row | null;
   hits: readonly Range[];
-  /** Bytes of a line that is cut; null for a whole one. */
-  longBytes: number | null;
+  /** Of a line that is cut: how long it is, and where all of it is shown; null for a whole one. */
+  whole: { longBytes: number; address: string } | null;
   /** What is said behind it; null for nothing. */
   note: string | null;
   /** The group it begins. */
@@ -42,7 +44,7 @@ export interface Placed extends HTMLElement {
 export function drawRow(view: RowView, theme: Theme): HTMLElement {
   const row: Placed = element("div", `row ${view.classes}`);
   row.line = view.line;
-  row.append(numberElement(view.line));
+  row.append(numberElement(view));
   if (view.gap !== null) row.append(gapElement(view.gap));
   if (view.time !== "") {
     const time = element("span", "time", view.time);
@@ -53,7 +55,7 @@ export function drawRow(view: RowView, theme: Theme): HTMLElement {
   const text = textElement(view, theme);
   row.append(text);
   if (isPlain(view)) row.plain = text.firstChild!.firstChild as Text;
-  if (view.longBytes !== null) row.append(longElement(view.line, view.longBytes));
+  if (view.whole !== null) row.append(longElement(view.whole));
   return row;
 }
 
@@ -64,7 +66,7 @@ export function redrawRow(row: Placed, view: RowView): boolean {
   const number = row.firstChild as HTMLAnchorElement;
   row.line = view.line;
   row.className = `row ${view.classes}`;
-  number.href = `#L${view.line + 1}`;
+  number.href = view.address;
   number.textContent = String(view.line + 1);
   row.plain.data = text;
   (row.plain.parentNode as Placed).range = { start: 0, end: text.length };
@@ -72,9 +74,9 @@ export function redrawRow(row: Placed, view: RowView): boolean {
 }
 
 /** Tells whether a row has nothing but its number and one piece of text without any style. */
-function isPlain({ row, hits, longBytes, note, group, gap, time }: RowView): boolean {
+function isPlain({ row, hits, whole, note, group, gap, time }: RowView): boolean {
   if (row === null || row.text === "" || row.spans.length + hits.length > 0) return false;
-  if (longBytes !== null || note !== null || group !== undefined) return false;
+  if (whole !== null || note !== null || group !== undefined) return false;
   return gap === null && time === "" && isOnePiece(row.text);
 }
 
@@ -122,10 +124,10 @@ function linkElement(target: string): HTMLElement {
   return link;
 }
 
-function numberElement(line: number): HTMLElement {
+function numberElement({ line, address }: RowView): HTMLElement {
   const number = document.createElement("a");
   number.className = "number";
-  number.href = `#L${line + 1}`;
+  number.href = address;
   number.tabIndex = -1;
   number.textContent = String(line + 1);
   return number;
@@ -145,12 +147,11 @@ function gapElement(lines: number): HTMLElement {
   return gap;
 }
 
-function longElement(line: number, bytes: number): HTMLElement {
+function longElement({ longBytes, address }: { longBytes: number; address: string }): HTMLElement {
   const more = document.createElement("a");
   more.className = "more";
-  more.href = `?line=${line + 1}`;
-  more.dataset.line = String(line);
-  more.textContent = `… show all (${bytesText(bytes)})`;
+  more.href = address;
+  more.textContent = `… show all (${bytesText(longBytes)})`;
   return more;
 }
 

@@ -62,7 +62,9 @@ export function SearchBar(
       <Tool label="Regular expression" pressed={regex} onClick={() => setRegex(!regex)}>.*</Tool>
       <Tool label="Previous hit" keys="N" onClick={actions.previous}>↑</Tool>
       <Tool label="Next hit" keys="n" onClick={actions.next}>↓</Tool>
-      <span class="count" role="status">{countText(log, position)}</span>
+      <span class="count" role="status" aria-live={log.search.running ? "off" : "polite"}>
+        {countText(log, position)}
+      </span>
       {log.search.running && (
         <Tool
           label="Cancel the search"

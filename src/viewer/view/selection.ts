@@ -27,7 +27,6 @@ export class LogSelection {
   #selection: Selection | null = null;
   /** What we made the browser select; its ends may stand for ends that are not in the page. */
   #set: { anchor: Spot; focus: Spot } | null = null;
-  #allSelected = false;
   /** Whether a pointer is down: where it went down the selection begins, whatever leaves the page meanwhile. */
   #drag: "none" | "begun" | "anchored" = "none";
 
@@ -43,13 +42,12 @@ export class LogSelection {
 
   /** Selects every line. */
   selectAll(): void {
-    const last = this.#log.lines - 1;
+    const last = this.#log.places - 1;
     if (last < 0) return;
     this.#selection = {
       anchor: { line: 0, character: 0 },
       focus: { line: last, character: Number.MAX_SAFE_INTEGER },
     };
-    this.#allSelected = true;
     this.restore();
   }
 
@@ -79,7 +77,6 @@ export class LogSelection {
     const isAnchored = before !== null && this.#drag === "anchored";
     const start = keepsAnchor || isAnchored ? before.anchor : placeOf(this.#rows, anchor);
     const end = keepsFocus ? before.focus : placeOf(this.#rows, focus);
-    this.#allSelected = false;
     if (start === null || end === null) {
       this.#selection = this.#set = null;
       return;
@@ -108,13 +105,14 @@ export class LogSelection {
 
   /** The text, if all of it is at hand; null when lines have to be read for it. */
   textAtHand(): string | null {
-    if (this.#selection === null || this.#allSelected) return null;
+    if (this.#selection === null) return null;
     const [first, last] = ordered(this.#selection);
     if (!this.#log.cache.has([first.line, last.line + 1])) return null;
     for (let line = first.line; line <= last.line; line++) {
       if (this.#log.cache.get(line)?.longBytes !== null) return null;
     }
-    return textOfSelection(this.#selection, (line) => this.#log.shownText(line));
+    const textOf = (line: number) => this.#log.shownText(line);
+    return textOfSelection(this.#selection, textOf, this.#log.joint);
   }
 }
 
