@@ -5,27 +5,23 @@
 import type { Theme } from "../model/colour.ts";
 import type { Log } from "../model/log.ts";
 import { fragmentOf, linesIn, type LinkedLines } from "../model/permalink.ts";
-import type { LineRange } from "../model/row_map.ts";
+import { type Anchor, placeAround, placeEnd, SPARE_ROWS } from "../model/placement.ts";
 import { fromScroll, type Heights, scrollHeight, toScroll } from "../model/scale.ts";
 import { Throttle } from "../model/throttle.ts";
 import { timeInFragment } from "../model/times.ts";
+import { wantedLines } from "../model/wanted_lines.ts";
 import { DrawnRows } from "./drawn_rows.ts";
 import { drawMarks } from "./marks.ts";
 import { type Fragment, viewAddress } from "./place.ts";
 import type { Placed } from "./row.ts";
 import { LogSelection } from "./selection.ts";
 
-/** Rows drawn beyond each edge of the view. */
-const SPARE_ROWS = 4;
-/** Lines read beyond each edge. */
-const SPARE_LINES = 150;
 /** After so long without a scroll event the bar is put where it belongs, in ms. */
 const IDLE_MS = 150;
 /** While it follows, the bar and the marks are moved so often: each time costs a layout. */
 const FOLLOW_MS = 250;
 /** While it follows, styles behind what is loaded are looked up so often, in ms. */
 const LOOK_MS = 2000;
-const MAX_ROUNDS = 6;
 
 /** What the page can tell of a view. */
 export interface ViewState {
@@ -60,7 +56,7 @@ export class LogView {
   /** Size of the view without scroll bars; asked for seldom, as that makes the browser lay out. */
   #viewPx = 0;
   #viewWidthPx = 0;
-  #anchor = { line: 0, px: 0 };
+  #anchor: Anchor = { line: 0, px: 0 };
   #stick = false;
   #seenLines = 0;
   /** Lines shown while following: those whose text is there. */
@@ -378,8 +374,7 @@ export class LogView {
     this.#frame = 0;
     if (this.#viewPx === 0) this.#measure();
     if (this.#viewPx === 0) return;
-    const end = this.#endOfRows();
-    for (let round = 0; round < MAX_ROUNDS && !this.#place(end, this.#viewPx); round++);
+    this.#place(this.#endOfRows());
     this.#waits = !this.#isReady();
     if (this.#stick && !this.#moved) this.#trim.ask();
     else this.#moveBar();
@@ -412,83 +407,18 @@ export class LogView {
     return this.#shownLines === lines ? map.rows : map.rowOf(this.#shownLines);
   }
 
-  /** Draws the rows around the anchor; false when that has to move first. */
-  #place(end: number, viewPx: number): boolean {
-    const { map } = this.#log;
-    const inView = Math.ceil(viewPx / this.#rowPx) + 1;
-    if (this.#stick) return this.#placeEnd(end, viewPx, inView);
-    const anchorRow = Math.max(0, Math.min(map.rowOf(this.#anchor.line), end - 1));
-    if (this.#log.settings.all.wrap === false) {
-      return this.#placeEven(anchorRow, end, viewPx, inView);
-    }
-    return this.#placeUneven(anchorRow, end, viewPx, inView);
-  }
-
-  /** Rows of one height: where they are is known before they are drawn. */
-  #placeEven(anchorRow: number, end: number, viewPx: number, inView: number): boolean {
-    const maxPx = Math.max(0, end * this.#rowPx - viewPx);
-    const px = anchorRow * this.#rowPx + this.#anchor.px;
-    const place = Math.max(0, Math.min(px, maxPx));
-    if (px > maxPx && this.#log.live && maxPx > 0) this.#reachEnd();
-    const row = Math.max(0, Math.min(Math.floor(place / this.#rowPx), end - 1));
-    this.#setAnchor(end === 0 ? 0 : this.#log.map.lineAt(row), place - row * this.#rowPx);
-    const first = Math.max(0, row - SPARE_ROWS);
-    this.#fill(first, Math.min(end, row + inView + SPARE_ROWS));
-    this.#shift((first - row) * this.#rowPx - this.#anchor.px);
-    return true;
-  }
-
-  /** Wrapped rows: drawn first, measured then. */
-  #placeUneven(anchorRow: number, end: number, viewPx: number, inView: number): boolean {
-    const { map } = this.#log;
-    const back = this.#anchor.px < 0 ? Math.ceil(-this.#anchor.px / this.#rowPx) : 0;
-    const first = Math.max(0, anchorRow - back - SPARE_ROWS);
-    const ahead = this.#anchor.px > 0 ? Math.ceil(this.#anchor.px / this.#rowPx) : 0;
-    const last = Math.min(end, anchorRow + ahead + inView + SPARE_ROWS);
-    const heights = this.#fill(first, last);
-    // Where the anchor's row begins, from the top of what is drawn.
-    const sum = (count: number) => heights.slice(0, count).reduce((all, px) => all + px, 0);
-    let place = sum(anchorRow - first) + this.#anchor.px;
-    const total = sum(heights.length);
-    if (place < 0 && first === 0) place = 0;
-    if (last === end && place > total - viewPx) {
-      if (this.#log.live && this.#anchor.px > 0) this.#reachEnd();
-      const bottom = total - viewPx;
-      if (bottom < 0 && first > 0) return this.#restart(first, bottom);
-      place = Math.max(0, bottom);
-    }
-    let row = first, at = 0;
-    while (row < last - 1 && at + heights[row - first] <= place) at += heights[row++ - first];
-    if (place < 0) return this.#restart(first, place);
-    this.#setAnchor(end === 0 ? 0 : map.lineAt(row), place - at);
-    this.#shift(-place);
-    return true;
-  }
-
-  #restart(row: number, px: number): boolean {
-    this.#setAnchor(this.#log.map.lineAt(row), px);
-    return false;
-  }
-
-  #placeEnd(end: number, viewPx: number, inView: number): boolean {
-    const first = Math.max(0, end - inView - SPARE_ROWS);
-    const heights = this.#fill(first, end);
-    const total = heights.reduce((all, px) => all + px, 0);
-    const top = Math.max(0, total - viewPx);
-    let row = first, at = 0;
-    while (row < end - 1 && at + heights[row - first] <= top) at += heights[row++ - first];
-    this.#setAnchor(end === 0 ? 0 : this.#log.map.lineAt(row), top - at);
-    this.#shift(-top);
-    return true;
-  }
-
-  #reachEnd(): void {
+  /** Draws the rows that are in view, and puts them in their place. */
+  #place(end: number): void {
+    const { map, settings, live } = this.#log;
+    const draw = (first: number, end: number) => this.#fill(first, end);
+    const { wrap } = settings.all;
+    const room = { map, end, rowPx: this.#rowPx, viewPx: this.#viewPx, wrap, draw };
+    const placed = this.#stick ? placeEnd(room) : placeAround(this.#anchor, room);
+    this.#anchor = placed.anchor;
+    this.#rows.element.style.transform = `translateY(${Math.round(placed.shiftPx)}px)`;
+    if (!placed.isBeyond || !live) return;
     this.#stick = true;
     this.#seenLines = this.#log.lines;
-  }
-
-  #shift(px: number): void {
-    this.#rows.element.style.transform = `translateY(${Math.round(px)}px)`;
   }
 
   /** Draws exactly these rows; their heights. */
@@ -522,26 +452,11 @@ export class LogView {
     this.element.style.setProperty("--digits", String(digits));
   }
 
-  /** Says which lines are to be read: those in view, then those around. */
+  /** Says which lines are to be read. */
   #want(): void {
-    const { map, cache, lines } = this.#log;
-    if (lines === 0) return;
-    const drawn = this.#rows.lines.toSorted((a, b) => a - b);
-    const ranges: LineRange[] = [];
-    if (this.#stick) {
-      const inView = Math.ceil(this.#viewPx / this.#rowPx) + 2 * SPARE_ROWS;
-      ranges.push(...rangesOf(map, Math.max(0, map.rows - inView), map.rows));
-    }
-    ranges.push(...runsOf(drawn));
-    if (!this.#stick || !this.#log.live) {
-      const top = map.rowOf(drawn[0] ?? 0);
-      const bottom = map.rowOf(drawn.at(-1) ?? 0) + 1;
-      if (!this.#log.filtered) {
-        ranges.push(...rangesOf(map, bottom, Math.min(map.rows, bottom + SPARE_LINES)));
-        ranges.push(...rangesOf(map, Math.max(0, top - SPARE_LINES), top));
-      }
-    }
-    cache.want(ranges.map(([from, to]) => [from, Math.min(to, lines)]));
+    if (this.#log.lines === 0) return;
+    const inView = Math.ceil(this.#viewPx / this.#rowPx) + 2 * SPARE_ROWS;
+    this.#log.cache.want(wantedLines(this.#log, this.#rows.lines, this.#stick ? inView : 0));
   }
 
   #clicked(event: MouseEvent): void {
@@ -570,20 +485,4 @@ export class LogView {
     this.#stop();
     this.schedule();
   }
-}
-
-/** Numbers in order as ranges. */
-function runsOf(lines: readonly number[]): LineRange[] {
-  const runs: [number, number][] = [];
-  for (const line of lines) {
-    const last = runs.at(-1);
-    if (last !== undefined && last[1] === line) last[1]++;
-    else runs.push([line, line + 1]);
-  }
-  return runs;
-}
-
-/** The lines of some rows as ranges. */
-function rangesOf(map: { lineAt(row: number): number }, from: number, to: number): LineRange[] {
-  return runsOf(Array.from({ length: Math.max(0, to - from) }, (_, at) => map.lineAt(from + at)));
 }
