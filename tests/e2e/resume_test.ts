@@ -154,6 +154,22 @@ either(
   },
 );
 
+either("a push under the id of one that was killed says how that goes on", async () => {
+  await using workspace = await Workspace.open();
+  await Server.start(workspace, own);
+  const path = workspace.path("live.log");
+  await writeFile(path, part(0));
+  const id = crypto.randomUUID();
+  const { push } = await workspace.push(own, [path, "--id", id, "--follow"]);
+  await push.kill("SIGKILL");
+  const again = await workspace.run(own, ["push", path, "--id", id]);
+  assertEquals([again.code, again.stdout], [1, ""]);
+  assertMatch(again.stderr, new RegExp(`there is a resource ${id} already; .* --resume ${id} \\(`));
+  assertEquals((await workspace.run(own, ["push", path, "--resume", id])).code, 0);
+  const over = await workspace.run(own, ["push", path, "--id", id]);
+  assertMatch(over.stderr, /already \(CONFLICT\)\n$/);
+});
+
 either("a push whose upload another one took over leaves the token to that one", async () => {
   await using workspace = await Workspace.open();
   await Server.start(workspace, own);

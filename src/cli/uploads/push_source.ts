@@ -10,6 +10,7 @@ import {
   type ErrorCode,
   isTransient,
   type ResourceMetadata,
+  StreamError,
   toStreamError,
 } from "../../protocol.ts";
 import type { Source } from "../../source/source.ts";
@@ -20,7 +21,7 @@ import { isTerminal } from "../output/stderr.ts";
 import { idOf } from "../references.ts";
 import { connectStep, transportOf } from "../transport.ts";
 import type { PushSignals } from "./interrupts.ts";
-import { recallToken, rememberUpload } from "./resume_tokens.ts";
+import { isRemembered, recallToken, rememberUpload } from "./resume_tokens.ts";
 import type { Told } from "./told.ts";
 
 /** Name of a pipe that is given none. */
@@ -118,7 +119,9 @@ async function openUpload(
     ...transportOf(options),
   };
   if (resumed === undefined) {
-    return await push(server, metadata, settings);
+    return await push(server, metadata, settings).catch((error) => {
+      throw tellHowToGoOn(toStreamError(error), settings.id);
+    });
   }
   const { location, service } = locate(resumed, { server });
   const saved = await recallToken(location.id);
@@ -128,6 +131,13 @@ async function openUpload(
     await saved.answered(toStreamError(error), service.server);
     throw error;
   }
+}
+
+/** Who pushes again under an id, after this machine was restarted, may mean to go on. */
+function tellHowToGoOn(error: StreamError, id: string | undefined): StreamError {
+  if (error.code !== "CONFLICT" || id === undefined || !isRemembered(id)) return error;
+  const message = `${error.message}; its upload, if it is not over, goes on with --resume ${id}`;
+  return new StreamError(error.code, message, { cause: error });
 }
 
 /** HTTP base URL of the server that the bytes go to. */

@@ -2,6 +2,7 @@
  * Resume tokens of the uploads that run, so that another process can go on with them.
  * @module
  */
+import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { PushedUpload } from "../../client.ts";
@@ -54,6 +55,12 @@ export async function rememberUpload(
     notice(`this push cannot be resumed after it is killed: ${reasonOf(error)}`);
     return () => Promise.resolve();
   }
+}
+
+/** Whether the token of an upload is saved. */
+export function isRemembered(id: string): boolean {
+  const path = tokenPath(id);
+  return path !== null && existsSync(path);
 }
 
 /**
