@@ -29,6 +29,7 @@ export function cutToBytes(text: string, maxBytes: number): string {
  * Folds the letters of ASCII, as names of files are compared; other alphabets stay as they are.
  *
  * @param text A text.
+ * @returns The text with small letters for the capital ones of ASCII.
  *
  * @example
  * ```ts

@@ -48,6 +48,7 @@ export async function begin(
   return { upload: parts.httpUploads.add(owned, givePlaceBack, clients), secret: owned.secret };
 }
 
+/** The upload that a creation began whose answer was lost. */
 async function goOn(
   c: Context,
   parts: FaceParts,

@@ -21,6 +21,7 @@ import {
   type Appender,
   Credit,
   type OwnedUpload,
+  type Registration,
   type Resources,
 } from "../resources.ts";
 import type { Connection } from "../runtime.ts";
@@ -198,7 +199,7 @@ export class UploadSession extends ControlSession {
     const chosen = this.native ? chosenIn(request) : {};
     await check?.(null);
     this.#takePlace();
-    const owned = resources.register({
+    const registration: Registration = {
       ...chosen,
       metadata: { ...metadata, supportsLineAccess: supportsLineAccess ?? false },
       contextId,
@@ -206,9 +207,9 @@ export class UploadSession extends ControlSession {
       makeContext: this.native || makesContexts,
       ownedBy: this.native ? "SECRET" : "CONNECTION",
       digests: this.native ? digests ?? [] : [],
-    });
+    };
     try {
-      await this.#ready(await owned, messageBytes);
+      await this.#ready(await resources.register(registration), messageBytes);
     } catch (error) {
       if (!(error instanceof AlreadyBegun)) throw error;
       await this.#takeOver(error.id, chosen.secret!, messageBytes);

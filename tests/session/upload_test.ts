@@ -67,6 +67,18 @@ async function begin(peer: Peer, message: Said = start): Promise<string> {
   return reference.uri.slice(reference.uri.lastIndexOf("/") + 1);
 }
 
+/** An upload of "one" that was finished, whose bytes the disk has not taken yet. */
+async function finishing(subprotocol: string) {
+  const storage = new GatedStorage();
+  const resources = memoryResources({ storage });
+  const peer = uploader(subprotocol, resources);
+  const id = await begin(peer);
+  storage.syncing.shut();
+  peer.give(utf8("one\n"));
+  peer.say({ "@": "FinishUpload", checksum: md5(utf8("one\n")) });
+  return { storage, resources, peer, id };
+}
+
 async function contentOf(resources: Resources, id: string): Promise<Uint8Array> {
   await using opened = await resources.open(id);
   const { resource } = opened;
@@ -385,13 +397,8 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
   });
 
   test(`${kind}: an upload is completed although the connection breaks after FinishUpload`, async () => {
-    const storage = new GatedStorage();
-    const resources = memoryResources({ storage });
-    using peer = uploader(subprotocol, resources);
-    const id = await begin(peer);
-    storage.syncing.shut();
-    peer.give(utf8("one\n"));
-    peer.say({ "@": "FinishUpload", checksum: md5(utf8("one\n")) });
+    const { storage, resources, id, ...ends } = await finishing(subprotocol);
+    using peer = ends.peer;
     peer.leave();
     storage.syncing.open();
     const { currentSize } = await statusOf(resources, id, isCompleted);
@@ -400,13 +407,8 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
 
   test(`${kind}: a server that ends acknowledges an upload before of which everything is there, unless that takes long`, async () => {
     for (const isLong of [false, true]) {
-      const storage = new GatedStorage();
-      const resources = memoryResources({ storage });
-      using peer = uploader(subprotocol, resources);
-      const id = await begin(peer);
-      storage.syncing.shut();
-      peer.give(utf8("one\n"));
-      peer.say({ "@": "FinishUpload", checksum: md5(utf8("one\n")) });
+      const { storage, resources, id, ...ends } = await finishing(subprotocol);
+      using peer = ends.peer;
       const session = peer.session as UploadSession;
       session.fail(new StreamError("SHUTDOWN", "the server was shut down"));
       if (!isLong) {

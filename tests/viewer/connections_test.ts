@@ -62,6 +62,7 @@ test("a context knows after a lost connection what was deleted meanwhile, and th
 
 test("a search that breaks off goes on where it was", async () => {
   const asked: string[] = [];
+  const heard = Promise.withResolvers<void>();
   const server = createServer((request, response) => {
     const query = new URL(request.url!, "http://x").searchParams;
     asked.push(`from ${query.get("from")}, at most ${query.get("limit")}`);
@@ -71,7 +72,7 @@ test("a search that breaks off goes on where it was", async () => {
     say({ line: isFirst ? 5 : 900, text: "hit" });
     if (isFirst) {
       say({ searchedLines: 700 });
-      setTimeout(() => response.destroy(), 100);
+      void heard.promise.then(() => response.destroy());
     } else {
       say({ end: true, nextLine: 1000, truncated: false, partialLines: 0 });
       response.end();
@@ -84,7 +85,7 @@ test("a search that breaks off goes on where it was", async () => {
     const source = new ResourceSource({ reference, token: undefined }, () => Promise.reject());
     const { signal } = new AbortController();
     const query = { pattern: "hit", regex: false, ignoreCase: false };
-    const found = source.find(query, 0, 10, signal, () => {});
+    const found = source.find(query, 0, 10, signal, () => heard.resolve());
     const hits: number[] = [];
     for (;;) {
       const { done, value } = await within("a hit", found.next());

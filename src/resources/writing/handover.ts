@@ -445,7 +445,8 @@ export function mayComeBack({ ownedBy }: Appender, { code }: StreamError): boole
   return ownedBy !== "CONNECTION" && INTERRUPTIONS.has(code);
 }
 
-async function isOwner(
+/** Tells whether an upload is theirs who know a secret; null is nobody's. */
+export async function isOwner(
   { ownedBy, secretHash }: ResourceRecord,
   secret: string | null,
 ): Promise<boolean> {

@@ -16,8 +16,8 @@ import type { OpenResource } from "../reading/cache.ts";
 import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
-import type { Handover, OwnedUpload } from "./handover.ts";
-import { hashSecret, matchesSecret } from "./secret.ts";
+import { type Handover, isOwner, type OwnedUpload } from "./handover.ts";
+import { hashSecret } from "./secret.ts";
 import type { Uploads, WritingParts } from "./uploads.ts";
 
 /** How an upload is registered. */
@@ -223,11 +223,11 @@ export class Registrar {
     }
   }
 
-  /** Tells whether the resource that has an id has this secret, too. */
+  /** Tells whether the resource that has an id is theirs who know this secret. */
   async #isBegun(id: string, secret: string | undefined): Promise<boolean> {
     if (secret === undefined) return false;
-    const { secretHash = null } = await this.#parts.catalog.get(id) ?? {};
-    return secretHash !== null && await matchesSecret(secret, secretHash);
+    const record = await this.#parts.catalog.get(id);
+    return record !== null && await isOwner(record, secret);
   }
 
   /** The upload context a registration belongs to; null for none. */
