@@ -15,7 +15,7 @@ import {
   UPLOAD_PATH,
 } from "../../src/protocol.ts";
 import { logPath } from "../../src/storage/layout.ts";
-import { own, Workspace } from "../helpers/cli.ts";
+import { own, quickest, Workspace } from "../helpers/cli.ts";
 import { OP, RawPeer, upgradeRequest } from "../helpers/frames/frames.ts";
 import {
   getJson,
@@ -270,10 +270,10 @@ test("the program prints names of strangers without their control characters, an
   await writeFile(workspace.path("a.log"), CONTENT);
   const before = (await filesIn(workspace.path("."))).filter((file) => !file.startsWith("data/"));
   const pushes = await Promise.all(
-    NAMES.map((name) => workspace.run(own, ["push", "a.log", "--name", name, "--type", "a/b"])),
+    NAMES.map((name) => workspace.run(quickest, ["push", "a.log", "--name", name, "--type", "a/b"])),
   );
   assertEquals(pushes.map(({ code }) => code), NAMES.map(() => 0));
-  const listed: ResourceInfo[] = JSON.parse((await workspace.run(own, ["ls", "--json"])).stdout);
+  const listed: ResourceInfo[] = JSON.parse((await workspace.run(quickest, ["ls", "--json"])).stdout);
   assertEquals(listed.map(({ filename }) => filename).toSorted(), NAMES.toSorted());
 
   const references = pushes.map(({ stdout }) => stdout.trim());
@@ -281,7 +281,7 @@ test("the program prints names of strangers without their control characters, an
     ...[["ls"], ["ls", "--json"], ...references.map((reference) => ["status", reference])],
     ...[["status", references.at(-1)!, "--json"], ["follow", references[0], "-o", "out"]],
     ...[["push", "a.log", "--type", "a\u009b31m/b"], ["status", "\u001b[31m\u202e"]],
-  ].map((args) => workspace.run(own, args)));
+  ].map((args) => workspace.run(quickest, args)));
   for (const { stdout, stderr } of outputs) {
     assertNotMatch(stdout, DRAWS);
     assertNotMatch(stderr, DRAWS);
