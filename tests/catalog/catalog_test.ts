@@ -24,28 +24,31 @@ import { temporaryDirectory } from "../helpers/temporary.ts";
 import { inCluster } from "./in_cluster.ts";
 import { record } from "./records.ts";
 
+/** What a catalog is held to: with so many runs of what is tried at random. */
+type Check = (catalog: Catalog, numRuns: number) => Promise<void>;
+
 /** The same behaviour of all catalogs, and of two instances that share their records, each doing every other step. */
-function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>): void {
+function contract(behaviour: string, check: Check): void {
   test(`MemoryCatalog: ${behaviour}`, async () => {
     const catalog = new MemoryCatalog();
-    await check(catalog);
+    await check(catalog, 60);
     await catalog.close();
   });
   test(`MemoryCatalog of two nodes: ${behaviour}`, async () => {
     const records = new MemoryRecords();
     const catalog = inTurn(new MemoryCatalog(records), new MemoryCatalog(records));
-    await check(catalog);
+    await check(catalog, 60);
     await catalog.close();
   });
   inFile(behaviour, async (path) => {
     const catalog = new SqliteCatalog(path);
     try {
-      await check(catalog);
+      await check(catalog, 60);
     } finally {
       await catalog.close();
     }
   });
-  inCluster(behaviour, check);
+  inCluster(behaviour, (catalog) => check(catalog, 20));
 }
 
 function inFile(behaviour: string, check: (path: string) => Promise<void>): void {
@@ -323,7 +326,7 @@ const arbitraryRecords = fc.array(
   { maxLength: 25, size: "max" },
 );
 
-contract("any filter and page size finds exactly what matches, in order", async (catalog) => {
+contract("any filter and page size finds exactly what matches, in order", async (catalog, numRuns) => {
   await fc.assert(
     fc.asyncProperty(
       arbitraryRecords,
@@ -342,7 +345,7 @@ contract("any filter and page size finds exactly what matches, in order", async 
         await Promise.all(records.map(({ id }) => catalog.delete(id)));
       },
     ),
-    { numRuns: 60 },
+    { numRuns },
   );
 });
 
