@@ -486,10 +486,10 @@ test("metadata passes with exactly the known properties", () => {
 });
 
 test("a filename has 1 to 1024 bytes of UTF-8 and no NUL; it may look like a path", () => {
-  for (const filename of ["a", "é".repeat(512), "../../etc/passwd", "a b\n", "C:\\x", "."]) {
+  for (const filename of ["a", "é".repeat(512), "😀", "../../etc/passwd", "a b\n", "C:\\x", "."]) {
     assertEquals(checkMetadata({ ...metadata, filename }).filename, filename);
   }
-  for (const filename of ["", "é".repeat(512) + "a", "a\0", "\0"]) {
+  for (const filename of ["", "é".repeat(512) + "a", "a\0", "\0", "a\ud800", "\udc00\ud800"]) {
     assertEquals(codeOf(() => checkMetadata({ ...metadata, filename })), "BAD_METADATA");
   }
 });
