@@ -12,6 +12,7 @@ import {
   encodeMessage,
   type ErrorCode,
   ERRORS,
+  failureOf,
   httpBase,
   isResourceId,
   LIMITS,
@@ -612,4 +613,9 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
       "close reason": `${closeReasonBytes} bytes`,
     },
   );
+});
+
+test("a failure is kept as it was told by every catalog: it has no NUL and no half of a character", () => {
+  assertEquals(failureOf(new StreamError("ABORTED", "a\0b\ud800")), "ABORTED: a\ufffdb\ufffd");
+  assertEquals(failureOf(new StreamError("ABORTED", "😀")), "ABORTED: 😀");
 });
