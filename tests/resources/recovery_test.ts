@@ -40,17 +40,20 @@ async function left(cluster: Cluster) {
       },
     },
   });
-  return { last, gate, storage };
+  return { first: uploads.at(-1)!, last, gate, storage };
 }
 
 test("one of several nodes serves before it has recovered, and whoever comes for an upload has it at once", async () => {
   await using cluster = new Cluster();
-  const { last, gate, storage } = await left(cluster);
+  const { first, last, gate, storage } = await left(cluster);
   const again = cluster.node("a", { storage });
   const recovering = again.recover();
   await again.start();
   await eventually("takeovers that wait", () => gate.waiting === AT_ONCE);
   assertEquals(await again.unready(), []);
+  await using followed = await again.open(first.appender.resource.id);
+  const { transferStatus, currentSize } = followed.resource.status;
+  assertEquals([transferStatus, currentSize], ["IN_PROGRESS", 4]);
   const resumed = await within("the upload", resumeOn(again, last));
   await write(resumed, "two\n");
   gate.open();
@@ -61,6 +64,8 @@ test("one of several nodes serves before it has recovered, and whoever comes for
   await using opened = await again.open(last.appender.resource.id);
   assertEquals(opened.resource.status.transferStatus, "COMPLETED");
   assertBytes(await readAll(opened.resource), content);
+  await write(await resumeOn(again, first), "later\n");
+  assertBytes(await readAll(followed.resource), utf8("one\nlater\n"));
 });
 
 test("one of several nodes listens before it has recovered, and one that is alone does not", async () => {

@@ -14,7 +14,7 @@ import { MESSAGE_BYTES } from "../../cluster/logs.ts";
 import { createDigest, DIGEST_VERSION } from "../../digest.ts";
 import { isFinal, StreamError, toStreamError } from "../../protocol.ts";
 import { annotationAt, lifeOf, restoreDigest } from "../../resources.ts";
-import type { LogWriter, Storage } from "../../storage.ts";
+import type { LogReader, LogWriter, Storage } from "../../storage.ts";
 import { logPath } from "../../storage/layout.ts";
 
 /** The data directory of a single server. */
@@ -122,26 +122,47 @@ async function copyLog(
 ): Promise<void> {
   const { id, size, digest: wanted } = record;
   const digest = wanted === null ? null : await createDigest(wanted.algorithm);
+  const take = (bytes: Uint8Array) => {
+    digest?.update(bytes);
+    count(bytes.length);
+  };
   const kept = writer.size;
   if (kept > size) throw otherLog();
   const source = await from.openReader(id);
-  const copied = await to.openReader(id, lifeOf(record));
   try {
-    for (let at = 0; at < size;) {
-      const end = at < kept ? kept : size;
-      const bytes = await source.read(at, Math.min(MESSAGE_BYTES, end - at));
-      if (at >= kept) await writer.append(at, [bytes]);
-      else if (Buffer.compare(await copied.read(at, bytes.length), bytes) !== 0) throw otherLog();
-      digest?.update(bytes);
+    if (kept > 0) await compare(source, to, record, kept, take);
+    for (let at = kept; at < size;) {
+      const bytes = await source.read(at, Math.min(MESSAGE_BYTES, size - at));
+      await writer.append(at, [bytes]);
+      take(bytes);
       at += bytes.length;
-      count(bytes.length);
     }
   } finally {
-    await copied.close();
     await source.close();
   }
   if (digest === null || digest.value() === wanted!.value) return;
   throw new StreamError("CHECKSUM_MISMATCH", "its bytes do not have the digest they had");
+}
+
+/** Holds what the cluster has of a log against its source. */
+async function compare(
+  source: LogReader,
+  to: Storage,
+  record: ResourceRecord,
+  size: number,
+  take: (bytes: Uint8Array) => void,
+): Promise<void> {
+  const copy = await to.openReader(record.id, lifeOf(record));
+  try {
+    for (let at = 0; at < size;) {
+      const bytes = await source.read(at, Math.min(MESSAGE_BYTES, size - at));
+      if (Buffer.compare(await copy.read(at, bytes.length), bytes) !== 0) throw otherLog();
+      take(bytes);
+      at += bytes.length;
+    }
+  } finally {
+    await copy.close();
+  }
 }
 
 function otherLog(): StreamError {
