@@ -56,7 +56,7 @@ export {
   listContexts,
 } from "./client/contexts.ts";
 export { getLines, type LinesOptions, type LinesWindow } from "./client/lines.ts";
-export type { RetryOptions } from "./client/connection/retry.ts";
+export { retrying, type RetryingOptions, type RetryOptions } from "./client/connection/retry.ts";
 export { search, type SearchOptions } from "./client/search.ts";
 export type { CancelOptions, ReferenceOptions } from "./client/target.ts";
 export type { Transport, TransportOptions } from "./client/connection/transport.ts";

@@ -4,6 +4,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { StreamError } from "../../mod.ts";
+import { within } from "../helpers/frames/connection.ts";
 import { PlayedLog, PlayedSource } from "../helpers/played_log.ts";
 
 const ESC = "\x1b";
@@ -160,6 +161,40 @@ test("who is awake before the network is waits for it, and shows what it has", a
   source.append("b\n");
   await played.until("a line", ({ lines, problem }) => lines === 2 || problem !== null);
   assertEquals([played.log.problem, played.rows], [null, [[0, "a"], [1, "b"]]]);
+});
+
+test("whoever opens a log before its server can be reached is told so, and sees it as soon as it can", async () => {
+  const source = new PlayedSource("one\n", { transferStatus: "COMPLETED" });
+  source.failure = new StreamError("NOT_READY", "the engine is away");
+  using played = new PlayedLog(source);
+  const opened = played.log.open(0);
+  await played.until("the loss", ({ link }) => link.state === "lost");
+  assertEquals(played.log.link.state === "lost" && played.log.link.reason, "the engine is away");
+  source.failure = null;
+  await within("the opening", opened);
+  assertEquals([played.log.link.state, played.log.lines, played.log.problem], ["ended", 1, null]);
+});
+
+test("whoever opens what is refused for good is not kept waiting", async () => {
+  const source = new PlayedSource("one\n");
+  source.failure = new StreamError("FORBIDDEN", "no");
+  using played = new PlayedLog(source);
+  await within("the opening", played.log.open(0));
+  assertEquals([played.log.problem?.code, source.asked], ["FORBIDDEN", ["info"]]);
+});
+
+test("a page that is hidden before its server can be reached asks nothing, and goes on when it is shown", async () => {
+  const source = new PlayedSource("one\n", { transferStatus: "COMPLETED" });
+  source.failure = new StreamError("UNREACHABLE", "no network");
+  using played = new PlayedLog(source);
+  const opened = played.log.open(0);
+  await played.until("the loss", ({ link }) => link.state === "lost");
+  played.log.sleep();
+  await within("the end of asking", opened);
+  assertEquals([played.log.link.state, played.log.problem], ["asleep", null]);
+  source.failure = null;
+  await within("the opening", played.log.open());
+  assertEquals([played.log.link.state, played.log.lines], ["ended", 1]);
 });
 
 test("a log that has ended stays when its last facts cannot be read", async () => {

@@ -70,7 +70,9 @@ class Waiting {
   async named(texts: string[]): Promise<void> {
     await inParallel(texts, AT_ONCE, async (text) => {
       const find = () => resourceOf(this.options, text);
-      const { reference, ...credentials } = await asked(this.options, find, { stop: this.signal });
+      const { reference, ...credentials } = await asked(this.options, find, {
+        signal: this.signal,
+      });
       await this.#end(reference, credentials);
     });
   }
@@ -82,7 +84,7 @@ class Waiting {
     for (let isWaiting = true; isWaiting;) {
       isWaiting = false;
       const list = () => Array.fromAsync(resourcesIn(contextId, { server, token }));
-      const asking = { isThere: told.size > 0, stop: this.signal };
+      const asking = { isThere: told.size > 0, signal: this.signal };
       const resources = await asked(this.options, list, asking);
       await inParallel(resources, AT_ONCE, async ({ id, transferStatus }) => {
         if (told.has(id)) return;
@@ -110,7 +112,7 @@ class Waiting {
     for await (const status of listening) life = status.life;
     this.signal.throwIfAborted();
     const ask = () => getResource(reference, credentials);
-    const info = await asked(this.options, ask, { isThere: true, stop: this.signal });
+    const info = await asked(this.options, ask, { isThere: true, signal: this.signal });
     checkLife(info, life);
     await this.#tell(info);
   }

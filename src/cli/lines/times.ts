@@ -2,9 +2,7 @@
  * When lines arrived, as the server's index of arrivals tells.
  * @module
  */
-import { getLines, getResource } from "../../client.ts";
-import { Retries } from "../../client/connection/retry.ts";
-import { toStreamError } from "../../protocol.ts";
+import { getLines, getResource, retrying } from "../../client.ts";
 import { UsageError } from "../command.ts";
 import type { NamedResource } from "../references.ts";
 
@@ -78,15 +76,8 @@ export class LineTimes {
     return Date.parse(createdAt);
   }
 
-  async #asked<T>(ask: () => Promise<T>): Promise<T> {
-    const retries = new Retries({ retryForMs: this.#retryForMs });
-    for (;;) {
-      try {
-        return await ask();
-      } catch (error) {
-        if (!await retries.wait(toStreamError(error), new AbortController().signal)) throw error;
-      }
-    }
+  #asked<T>(ask: () => Promise<T>): Promise<T> {
+    return retrying(ask, { isThere: true, retryForMs: this.#retryForMs });
   }
 
   #show(timeMs: number | null): string {

@@ -2,7 +2,7 @@
  * When to try again after a connection broke, and when not to.
  * @module
  */
-import { isTransient, type StreamError } from "../../protocol.ts";
+import { isTransient, type StreamError, toStreamError } from "../../protocol.ts";
 import { startTimer } from "../../timer.ts";
 import { NoServerError, RefusedError } from "./http.ts";
 
@@ -74,6 +74,48 @@ export class Retries {
   #leftMs(): number {
     const { retryForMs = this.#isThere ? RETRY_FOR_MS : FIRST_RETRY_FOR_MS } = this.#options;
     return this.#beganAtMs + retryForMs - performance.now();
+  }
+}
+
+/** How a question is asked again. */
+export interface RetryingOptions extends RetryOptions {
+  /** Whether the server has answered before: then it is asked as long as after a connection that was lost. */
+  isThere?: boolean;
+  /** Gives it up. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Asks until there is an answer, as connections are made again: for a server that starts, or is away for a moment.
+ *
+ * @param ask Asks once.
+ * @param options How long it is asked again, who is told, signal.
+ * @returns The answer.
+ * @throws What the last attempt failed of; the signal's reason.
+ *
+ * @example
+ * ```ts
+ * import { getResource, retrying } from "@stream/live/client";
+ *
+ * async function sizeOf(reference: string) {
+ *   const { currentSize } = await retrying(() => getResource(reference), { retryForMs: 60_000 });
+ *   return currentSize;
+ * }
+ * ```
+ */
+export async function retrying<T>(
+  ask: () => Promise<T>,
+  { isThere = false, signal = new AbortController().signal, ...options }: RetryingOptions = {},
+): Promise<T> {
+  const retries = new Retries(options, !isThere);
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (await retries.wait(toStreamError(error), signal)) continue;
+      signal.throwIfAborted();
+      throw error;
+    }
   }
 }
 

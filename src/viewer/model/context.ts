@@ -11,7 +11,7 @@ import {
   StreamError,
 } from "../../client.ts";
 import { isFinal, isNewer, toStreamError } from "../../protocol.ts";
-import type { Link } from "./log.ts";
+import { type Link, lostLink } from "./link.ts";
 import type { OnRetry } from "./source.ts";
 
 /** A resource of a context, as far as it was told. */
@@ -53,7 +53,7 @@ export class ContextFeed {
     this.#stop.abort();
     const { signal } = this.#stop = new AbortController();
     const onRetry: OnRetry = (error, delayMs) => {
-      this.link = { state: "lost", reason: error.message, retryAtMs: Date.now() + delayMs };
+      this.link = lostLink(error, delayMs);
       for (const retried of this.#retried) retried(error, delayMs);
       this.#changed();
     };

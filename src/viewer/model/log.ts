@@ -2,10 +2,11 @@
  * One log as it is looked at: its status, the lines near the view, what is folded, searched and selected.
  * @module
  */
-import { type ResourceInfo, type ResourceStatus, StreamError } from "../../client.ts";
+import { type ResourceInfo, type ResourceStatus, retrying, StreamError } from "../../client.ts";
 import { checkLife, isFinal, isTransient, toStreamError } from "../../protocol.ts";
 import { Folds } from "./folds.ts";
 import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
+import { type Link, lostLink } from "./link.ts";
 import { LineStyles } from "./line_styles.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
 import { type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
@@ -13,16 +14,10 @@ import { Overwriting } from "./overwriting.ts";
 import { complement, type LineRange, RowMap, united } from "./row_map.ts";
 import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
-import type { LogSource, OnText } from "./source.ts";
+import type { LogSource, OnRetry, OnText } from "./source.ts";
 import { movesUp, rawRow, type Row, rowOf, withoutBreak } from "./terminal.ts";
 import { NOTHING, type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
-
-/** Whether statuses arrive. */
-export type Link =
-  | { state: "connecting" | "live" | "ended" | "asleep" }
-  /** Nobody knows what happens meanwhile. */
-  | { state: "lost"; reason: string; retryAtMs: number };
 
 /** Logs up to this size are looked through for groups and errors by themselves. */
 const OUTLINE_BYTES = 32 * 1024 * 1024;
@@ -151,7 +146,12 @@ export class Log {
   }
 
   async #introduce(first: number | undefined, signal: AbortSignal): Promise<void> {
-    const { window, ...info } = await this.source.info(this.#hasTimes ? undefined : first);
+    const wanted = this.#hasTimes ? undefined : first;
+    const { window, ...info } = await retrying(() => this.source.info(wanted), {
+      retryForMs: Infinity,
+      onRetry: this.#lost,
+      signal,
+    });
     signal.throwIfAborted();
     // A page that ends within a line is read again, piece by piece.
     if (window && !window.next) {
@@ -172,7 +172,7 @@ export class Log {
 
   /** Stops listening while nobody looks. */
   sleep(): void {
-    if (!this.live) return;
+    if (this.link.state === "ended") return;
     this.#stop.abort();
     this.link = { state: "asleep" };
     this.changed();
@@ -200,16 +200,17 @@ export class Log {
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
-    const onRetry = (error: StreamError, delayMs: number) => {
-      this.link = { state: "lost", reason: error.message, retryAtMs: Date.now() + delayMs };
-      this.changed();
-    };
     const onText: OnText = (appended) => this.#appended = appended;
-    for await (const status of this.source.statuses(signal, onRetry, onText)) {
+    for await (const status of this.source.statuses(signal, this.#lost, onText)) {
       this.link = { state: "live" };
       this.#take(status);
     }
   }
+
+  readonly #lost: OnRetry = (error, delayMs) => {
+    this.link = lostLink(error, delayMs);
+    this.changed();
+  };
 
   #take(status: ResourceStatus): void {
     const before = this.status;

@@ -9,7 +9,7 @@ import { fragmentOfLogs, logsIn } from "../model/permalink.ts";
 import { ResourceSource } from "../model/source.ts";
 import { onVisibility, settings, useRedraw } from "./hooks.ts";
 import { LogPane } from "./log_pane.tsx";
-import { numbered, Problem, State, Top } from "./parts.tsx";
+import { numbered, Problem, State, Top, Waiting } from "./parts.tsx";
 import { addressOf, fragmentOf, readerOf, server, token, viewAddress } from "./place.ts";
 import { bytesText } from "./row.ts";
 
@@ -45,6 +45,8 @@ export function ContextPage({ contextId }: { contextId: string }) {
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   }, []);
+  const lost = feed.link.state === "lost" ? feed.link : null;
+  const isKnown = members.length > 0 || feed.link.state === "live";
   const beside = (id: string) =>
     show(ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id].slice(-MAX_PANES));
   if (feed.problem !== null) {
@@ -63,12 +65,13 @@ export function ContextPage({ contextId }: { contextId: string }) {
     <>
       <Top>
         <h1>{contextId}</h1>
-        <span class="size">{numbered(members.length, "resource")}</span>
-        {feed.link.state === "lost" && (
+        {isKnown && <span class="size">{numbered(members.length, "resource")}</span>}
+        {isKnown && lost !== null && (
           <span class="state lost" role="status">connection lost, trying again</span>
         )}
       </Top>
       <main class="run">
+        {!isKnown && lost !== null && <Waiting link={lost} />}
         <nav aria-label="Resources of this context">
           <ul>
             {members.map((member) => (

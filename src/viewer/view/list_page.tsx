@@ -7,13 +7,16 @@ import {
   listResources,
   resourceEvents,
   type ResourceInfo,
+  retrying,
   type StreamError,
   type TransferStatus,
 } from "../../client.ts";
 import { toStreamError } from "../../protocol.ts";
+import { type LostLink, lostLink } from "../model/link.ts";
+import type { OnRetry } from "../model/source.ts";
 import { Throttle } from "../model/throttle.ts";
 import { onVisibility, useRedraw } from "./hooks.ts";
-import { Problem, State, ThemeTool, Time, Top } from "./parts.tsx";
+import { Problem, State, ThemeTool, Time, Top, Waiting } from "./parts.tsx";
 import { contextAddress, server, token, viewAddress } from "./place.ts";
 import { bytesText } from "./row.ts";
 
@@ -44,7 +47,7 @@ export function ListPage() {
   const [resources, setResources] = useState<ResourceInfo[] | null>(null);
   const [more, setMore] = useState(false);
   const [problem, setProblem] = useState<StreamError | null>(null);
-  const [lost, setLost] = useState(false);
+  const [lost, setLost] = useState<LostLink | null>(null);
   const count = useRef(PAGE);
   const running = useRef(new AbortController());
 
@@ -52,10 +55,16 @@ export function ListPage() {
     running.current.abort();
     const { signal } = running.current = new AbortController();
     try {
-      const found = await read(filter, count.current + 1);
+      const found = await retrying(() => read(filter, count.current + 1), {
+        isThere: true,
+        retryForMs: Infinity,
+        onRetry: (error, delayMs) => setLost(lostLink(error, delayMs)),
+        signal,
+      });
       if (signal.aborted) return;
       setResources(found.slice(0, count.current));
       setMore(found.length > count.current);
+      setLost(null);
       setProblem(null);
     } catch (error) {
       if (!signal.aborted) setProblem(toStreamError(error));
@@ -77,10 +86,12 @@ export function ListPage() {
   useEffect(() => {
     document.title = "stream";
     const refresh = new Throttle(() => void newest.current(), REFRESH_MS);
-    let stop = listen(refresh.ask, () => setLost(false), () => setLost(true));
+    const start = () => listen(refresh.ask, (...why) => setLost(lostLink(...why)));
+    let stop = start();
     const ends = onVisibility((visible) => {
       stop();
-      if (visible) stop = listen(refresh.ask, () => setLost(false), () => setLost(true));
+      running.current.abort();
+      if (visible) stop = start();
     });
     return () => {
       stop();
@@ -90,7 +101,6 @@ export function ListPage() {
   }, []);
 
   const filtered = Object.values(filter).some((value) => value !== "");
-  const isFatal = problem !== null && problem.code !== "UNREACHABLE";
   return (
     <>
       <Top>
@@ -100,13 +110,15 @@ export function ListPage() {
       </Top>
       <main class="list">
         <Filters filter={filter} change={setFilter} />
-        {(lost || problem !== null && !isFatal) && (
+        {lost !== null && resources !== null && (
           <p class="ending failed" role="status">connection lost, again in a few seconds</p>
         )}
-        {isFatal
+        {problem !== null
           ? <Problem error={problem} retry={() => location.reload()} />
+          : resources === null && lost !== null
+          ? <Waiting link={lost} />
           : <Resources resources={resources} filtered={filtered} />}
-        {more && !isFatal && (
+        {more && problem === null && (
           <button
             type="button"
             class="more"
@@ -208,14 +220,10 @@ function Resources(
 }
 
 /** Asks for a look whenever something has happened; at once, and after each connection that broke. Returns its end. */
-function listen(look: () => void, found: () => void, lost: () => void): () => void {
+function listen(look: () => void, onRetry: OnRetry): () => void {
   const stop = new AbortController();
   const { signal } = stop;
-  const onOpen = () => {
-    found();
-    look();
-  };
-  const options = { signal, token: token(), onOpen, onRetry: lost, retryForMs: Infinity };
+  const options = { signal, token: token(), onOpen: look, onRetry, retryForMs: Infinity };
   const run = async () => {
     for await (const _event of resourceEvents(server, options)) look();
   };

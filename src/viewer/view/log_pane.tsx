@@ -3,13 +3,24 @@
  * @module
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { secondsLeft } from "../model/link.ts";
 import type { Log } from "../model/log.ts";
 import type { Query } from "../model/searcher.ts";
 import { copySelection } from "./copy.ts";
 import { onSystemTheme, settings, themeNow, useLog, useRedraw, useSeconds } from "./hooks.ts";
 import { keysOf } from "./keys.ts";
 import { LogView } from "./log_view.ts";
-import { ContentLink, Help, numbered, Options, Problem, State, ThemeTool, Tool } from "./parts.tsx";
+import {
+  ContentLink,
+  Help,
+  numbered,
+  Options,
+  Problem,
+  State,
+  ThemeTool,
+  Tool,
+  Waiting,
+} from "./parts.tsx";
 import { bytesText } from "./row.ts";
 import { timeIn } from "../model/times.ts";
 import { SearchBar } from "./search_bar.tsx";
@@ -223,6 +234,7 @@ export function LogPane({ log, id, fragment = ownFragment, active = true, childr
       )}
       <div class="frame" ref={frame}>
         {log.problem !== null && <Problem error={log.problem} retry={() => location.reload()} />}
+        {log.status === null && log.link.state === "lost" && <Waiting link={log.link} />}
         {log.live && !state.following && (
           <button
             type="button"
@@ -308,15 +320,12 @@ function Status({ log }: { log: Log }) {
   if (status === null) return <span class="state">{log.problem === null ? "opening" : ""}</span>;
   const { unit } = log.source;
   const lines = status.numberOfLines === null ? "" : `${numbered(status.numberOfLines, unit)}, `;
-  const seconds = link.state === "lost"
-    ? Math.max(0, Math.ceil((link.retryAtMs - Date.now()) / 1000))
-    : 0;
   return (
     <>
       {unit === "line" && (link.state === "lost"
         ? (
           <span class="state lost" title={link.reason}>
-            connection lost, again in {seconds} s
+            connection lost, again in {secondsLeft(link)} s
           </span>
         )
         : <State status={status.transferStatus} />)}

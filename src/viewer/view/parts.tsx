@@ -11,7 +11,8 @@ import {
   type TransferStatus,
 } from "../../client.ts";
 import { toStreamError } from "../../protocol.ts";
-import { applyTheme, settings } from "./hooks.ts";
+import { type LostLink, secondsLeft } from "../model/link.ts";
+import { applyTheme, settings, useSeconds } from "./hooks.ts";
 import { contentAddress, server, setToken, token } from "./place.ts";
 
 /** How long a link to the content holds that a click makes, in s. */
@@ -141,6 +142,20 @@ export function Problem({ error, retry }: { error: StreamError; retry: () => voi
       <h2>{REASONS[error.code] ?? "This cannot be shown."}</h2>
       <p class="detail">{error.code}: {error.message}</p>
       {asks ? <TokenForm done={retry} /> : <button type="button" onClick={retry}>Try again</button>}
+    </div>
+  );
+}
+
+/** What is waited for while nothing can be shown yet; what changes every second is not read out. */
+export function Waiting({ link }: { link: LostLink }) {
+  useSeconds(true);
+  return (
+    <div class="problem">
+      <div role="status">
+        <h2>The server does not answer yet.</h2>
+        <p class="detail">{link.reason}</p>
+      </div>
+      <p>It is asked again in {secondsLeft(link)} s.</p>
     </div>
   );
 }
