@@ -326,28 +326,31 @@ const arbitraryRecords = fc.array(
   { maxLength: 25, size: "max" },
 );
 
-contract("any filter and page size finds exactly what matches, in order", async (catalog, numRuns) => {
-  await fc.assert(
-    fc.asyncProperty(
-      arbitraryRecords,
-      fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined }),
-      fc.option(fc.uniqueArray(fc.constantFrom(...TRANSFER_STATUSES)), { nil: undefined }),
-      fc.constantFrom(undefined, "newest" as const, "oldest" as const),
-      fc.integer({ min: 1, max: 8 }),
-      async (given, contextId, transferStatuses, order, limit) => {
-        const records = given.map((each) => record(each));
-        await Promise.all(records.map((each) => catalog.create(each)));
-        const wanted = records
-          .filter((each) => contextId === undefined || each.contextId === contextId)
-          .filter((each) => transferStatuses?.includes(each.transferStatus) ?? true);
-        const found = await pages(catalog, { contextId, transferStatuses, order }, limit);
-        assertEquals(found.flat(), inOrder(wanted, order));
-        await Promise.all(records.map(({ id }) => catalog.delete(id)));
-      },
-    ),
-    { numRuns },
-  );
-});
+contract(
+  "any filter and page size finds exactly what matches, in order",
+  async (catalog, numRuns) => {
+    await fc.assert(
+      fc.asyncProperty(
+        arbitraryRecords,
+        fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined }),
+        fc.option(fc.uniqueArray(fc.constantFrom(...TRANSFER_STATUSES)), { nil: undefined }),
+        fc.constantFrom(undefined, "newest" as const, "oldest" as const),
+        fc.integer({ min: 1, max: 8 }),
+        async (given, contextId, transferStatuses, order, limit) => {
+          const records = given.map((each) => record(each));
+          await Promise.all(records.map((each) => catalog.create(each)));
+          const wanted = records
+            .filter((each) => contextId === undefined || each.contextId === contextId)
+            .filter((each) => transferStatuses?.includes(each.transferStatus) ?? true);
+          const found = await pages(catalog, { contextId, transferStatuses, order }, limit);
+          assertEquals(found.flat(), inOrder(wanted, order));
+          await Promise.all(records.map(({ id }) => catalog.delete(id)));
+        },
+      ),
+      { numRuns },
+    );
+  },
+);
 
 contract(
   "a part of the filename is found in any case of ASCII letters, and means itself",

@@ -184,7 +184,8 @@ function problemCode(status: number, body: string): string {
 function expectedOf(method: string, target: string): string {
   const { pathname } = new URL(target, "http://127.0.0.1");
   if (pathname === "/") return method === "GET" ? "THE PAGE OF stream" : "METHOD_NOT_ALLOWED";
-  return pathname === `${RESOURCES_PATH}/` && method === "GET" ? "THE LIST" : "NOT_FOUND";
+  if (pathname !== `${RESOURCES_PATH}/`) return "NOT_FOUND";
+  return method === "GET" ? "THE LIST" : "METHOD_NOT_ALLOWED";
 }
 
 for (const method of ["GET", "DELETE"]) {
@@ -270,10 +271,14 @@ test("the program prints names of strangers without their control characters, an
   await writeFile(workspace.path("a.log"), CONTENT);
   const before = (await filesIn(workspace.path("."))).filter((file) => !file.startsWith("data/"));
   const pushes = await Promise.all(
-    NAMES.map((name) => workspace.run(quickest, ["push", "a.log", "--name", name, "--type", "a/b"])),
+    NAMES.map((name) =>
+      workspace.run(quickest, ["push", "a.log", "--name", name, "--type", "a/b"])
+    ),
   );
   assertEquals(pushes.map(({ code }) => code), NAMES.map(() => 0));
-  const listed: ResourceInfo[] = JSON.parse((await workspace.run(quickest, ["ls", "--json"])).stdout);
+  const listed: ResourceInfo[] = JSON.parse(
+    (await workspace.run(quickest, ["ls", "--json"])).stdout,
+  );
   assertEquals(listed.map(({ filename }) => filename).toSorted(), NAMES.toSorted());
 
   const references = pushes.map(({ stdout }) => stdout.trim());
