@@ -219,6 +219,9 @@ class Port implements Listener {
       requestTimeout: 0,
       headersTimeout: headersWithinMs,
       connectionsCheckingInterval: headersWithinMs / CHECKS_PER_LIMIT,
+      // Java's HttpClient and `curl --http2` offer h2c with every request: its content would reach nobody.
+      shouldUpgradeCallback: ({ method, headers }: IncomingMessage) =>
+        method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
     };
     const server = tls === null
       ? createServer(options)

@@ -130,31 +130,51 @@ const BODY_BUFFER_BYTES = 64 * 1024;
 
 /**
  * The content of a request, no faster than it is taken. Where it is cancelled the rest is dropped, not the
- * connection, as its answer is still to come; the iterator of the message would drop both.
+ * connection, as its answer is still to come; the iterator of the message would drop both. Where the request
+ * breaks off, what arrived before that is there to be taken: it may be the last words of who died.
  */
 function bodyOf(message: IncomingMessage): ReadableStream<Uint8Array> {
   let isOver = false;
+  let broken: Error | null = null;
+  let fail: () => void;
   return new ReadableStream<Uint8Array>({
     start(controller) {
-      message.on("data", (chunk: Uint8Array) => {
-        if (isOver) return;
+      const add = (chunk: Uint8Array) =>
         controller.enqueue(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
-        if (controller.desiredSize! <= 0) message.pause();
-      });
-      message.once("end", () => {
-        if (isOver) return;
+      const end = () => {
         isOver = true;
         if (message.rawTrailers.length === 0) controller.close();
         else controller.error(new Error("it has trailers, among which a digest may be"));
+      };
+      // An error drops what waits: it comes after that was taken.
+      fail = () => {
+        if (broken !== null && controller.desiredSize! >= BODY_BUFFER_BYTES) {
+          controller.error(broken);
+        }
+      };
+      message.on("data", (chunk: Uint8Array) => {
+        if (isOver) return;
+        add(chunk);
+        if (controller.desiredSize! <= 0) message.pause();
+      });
+      message.once("end", () => {
+        if (!isOver) end();
       });
       message.once("close", () => {
-        if (!isOver) controller.error(new Error("the request broke off"));
+        if (isOver) return;
+        for (let chunk; (chunk = message.read() as Uint8Array | null) !== null;) add(chunk);
+        if (message.complete) return end();
         isOver = true;
+        broken = new Error("the request broke off");
+        fail();
       });
       message.on("error", () => {});
       message.pause();
     },
-    pull: () => void message.resume(),
+    pull() {
+      fail();
+      message.resume();
+    },
     cancel() {
       isOver = true;
       message.resume();
