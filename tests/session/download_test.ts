@@ -1077,7 +1077,10 @@ test("native: the bytes of a checkpoint are read from storage for none of the fo
   for (const peer of followers) peer.say(follow());
   for (const peer of followers) await peer.inbox.next("StatusChanged");
   await source.append(new Uint8Array(randomBytes(64 * KiB)));
-  for (const peer of followers) assertBytes(await peer.inbox.nextData(), source.content);
+  for (const { inbox } of followers) {
+    await inbox.until("a checkpoint", () => inbox.byteCount === 64 * KiB);
+    assertBytes(inbox.bytes, source.content);
+  }
   assertEquals(reads, 0);
   assertEquals(resource.watchers, 10);
   for (const peer of followers) peer.leave();

@@ -39,9 +39,9 @@ async function printed(count: number): Promise<{ paper: Paper; viewer: Viewer }>
 }
 
 test("a log that is at hand is printed as a whole, in light colours, and shown as before after that", async () => {
-  const { paper, viewer } = await printed(200);
+  const { paper, viewer } = await printed(150);
   await using _ = viewer;
-  assertEquals(paper, { rows: 200, note: "", theme: "light", isWhole: true });
+  assertEquals(paper, { rows: 150, note: "", theme: "light", isWhole: true });
   await viewer.page.emulateMedia({ media: "screen" });
   await viewer.page.evaluate(`dispatchEvent(new Event("afterprint"))`);
   await viewer.until(`document.querySelectorAll(".row").length < 100`);
