@@ -167,6 +167,11 @@ export class NatsStorage implements Storage {
     return this.#own(id, log);
   }
 
+  /** The life of the id that a log is of; undefined where it does not say, or is none. */
+  async lifeOf(id: string): Promise<string | undefined> {
+    return (await this.#lanes(id).first())?.life;
+  }
+
   /** Opens a log for reading. */
   async openReader(id: string, life?: string): Promise<LogReader> {
     return this.#reader(id, await this.#firstOf(this.#lanes(id), life));

@@ -359,7 +359,7 @@ for (const kind of kinds) {
     const engine = await (await ownEngine()).connect();
     const storage = await NatsStorage.open(engine);
     const left = await storage.create(id, { lineAccess: true, epoch: 1 });
-    await left.append(0, [new Uint8Array(3)]);
+    await left.append(0, [new TextEncoder().encode("one")]);
     await left.close();
     await (await storage.create(open, { lineAccess: true, epoch: 1 })).close();
     await storage.close();
