@@ -22,11 +22,11 @@ const suiteLimitMs = (long ? 60 : 30) * minuteMs;
 /** Bun alone limits a single test, to 5 s unless told. */
 const bunTestLimitMs = (long ? 15 : 1.5) * minuteMs;
 
-/** Tests that start programs run after the others: beside them processes would wait for a processor too long. */
+/** Tests that start programs have a lane of their own; more than half of all time is theirs, so it begins first. */
 const startsPrograms = /^tests\/(cli|cluster|durable_streams|e2e|faults|tus|viewer)\//;
 
-/** How the name of a lane of such tests ends. */
-const PROGRAMS = "-programs";
+/** Tests wait as often as they compute, so three lanes keep two processors busy; with four, limits of time run out. */
+const lanesAtOnce = long ? 1 : 3;
 
 /** Files that one process of a runner tests. */
 interface Lane {
@@ -50,7 +50,7 @@ const bun = await realBun();
 const suites: Record<string, (files: string[], report: string) => string[]> = {
   deno: (files, report) => [
     ...[deno, "test", "-A", "--no-check", "--preload=scripts/uncaught.ts"],
-    ...[`--junit-path=${report}`, ...files],
+    ...[`--junit-path=${report}`, "scripts/isolate.ts", "--", ...files],
   ],
   bun: (files, report) => [
     ...[bun, "test", `--timeout=${bunTestLimitMs}`],
@@ -117,22 +117,22 @@ function chosenSuites(): string[] {
   return long ? ["deno", "bun"] : ["deno", "bun", "docs"];
 }
 
-/** Long tests measure, and need the machine. */
 function lanesOf(suite: string, files: string[]): Lane[] {
+  // Long tests measure, and need the machine.
   if (suite === "docs" || long) return [{ suite, name: suite, files }];
   const programs = files.filter((file) => startsPrograms.test(file));
   const others = files.filter((file) => !startsPrograms.test(file));
   return [
+    { suite, name: `${suite}-programs`, files: programs },
     { suite, name: suite, files: others },
-    { suite, name: `${suite}${PROGRAMS}`, files: programs },
   ].filter(({ files }) => files.length > 0);
 }
 
-/** Lanes that run at once, group after group. */
-function groupsOf(lanes: Lane[]): Lane[][] {
-  if (long) return lanes.map((lane) => [lane]);
-  const startPrograms = ({ name }: Lane) => name.endsWith(PROGRAMS);
-  return [lanes.filter((lane) => !startPrograms(lane)), lanes.filter(startPrograms)];
+/** Runs lanes of a queue, one after the other. */
+async function runLanes(queue: Iterator<Lane>): Promise<void> {
+  for (let next = queue.next(); !next.done; next = queue.next()) {
+    results.push([next.value.name, await runLane(next.value)]);
+  }
 }
 
 async function runLane({ suite, name, files }: Lane): Promise<Result> {
@@ -185,11 +185,11 @@ function lines(text: string): string[] {
   return text.split("\n").filter((line) => line !== "");
 }
 
-/** Files without a test: Deno's report names who calls `test`, be it a helper; an example is named by its lines. */
+/** Files without a test: on Deno scripts/isolate.ts tells of them; an example is named by its lines. */
 function silentFiles(suite: string, files: string[], told: string): string[] {
   const ran = (file: string) =>
     suite === "deno"
-      ? new RegExp(`running [1-9]\\d* tests? from \\./${RegExp.escape(file)}`).test(told)
+      ? new RegExp(`^declared [1-9]\\d* tests in ${RegExp.escape(file)}$`, "m").test(told)
       : told.includes(`${file}"`) || told.includes(`${file}#`);
   return files.filter((file) => !ran(file));
 }
@@ -225,13 +225,8 @@ const files = chosenFiles();
 const lanes = chosenSuites().flatMap((suite) => lanesOf(suite, files));
 const results: [string, Result][] = [];
 const progress = showProgress(lanes.map(({ name }) => name));
-for (const group of groupsOf(lanes)) {
-  const running = group.map(async (lane): Promise<[string, Result]> => [
-    lane.name,
-    await runLane(lane),
-  ]);
-  results.push(...await Promise.all(running));
-}
+const queue = lanes.values();
+await Promise.all(Array.from({ length: lanesAtOnce }, () => runLanes(queue)));
 progress[Symbol.dispose]();
 const sources = judgeSources(files);
 if (sources.failed > 0) results.push(["source", sources]);

@@ -31,6 +31,7 @@ export {
   toUuid,
 } from "./protocol/ids.ts";
 export { agreedMessageBytes, followedMessageBytes, LIMITS } from "./protocol/limits.ts";
+export { MessageLength } from "./protocol/message_length.ts";
 export {
   checkMessage,
   decodeMessage,

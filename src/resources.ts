@@ -58,6 +58,7 @@ import { Quota, type QuotaOptions } from "./resources/quota.ts";
 import { type RetentionOptions, sweep, type Swept } from "./resources/retention.ts";
 import type { DeleteOptions, ServerResources } from "./resources/server_resources.ts";
 import { SteadyClock } from "./resources/steady_clock.ts";
+import { Upkeep } from "./resources/upkeep.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
 import { statusOf } from "./resources/status.ts";
 import type { Storage } from "./storage.ts";
@@ -138,10 +139,6 @@ const RECEIVE_BUDGET_BYTES = 128 * 1024 * 1024;
 const ATTEMPTS = 5;
 /** How long an interrupted upload can be resumed. */
 const RESUME_WINDOW_MS = 60_000;
-/** Time between two moments at which the time is kept for the next process. */
-const KEEP_TIME_MS = 60_000;
-/** Time between two looks for resources that need not be kept. */
-const SWEEP_MS = 60_000;
 
 /** All resources of a server. */
 export class Resources implements ServerResources {
@@ -159,11 +156,12 @@ export class Resources implements ServerResources {
   readonly #registrar: Registrar;
   readonly #recovery: Recovery;
   readonly #deletion: Deletion;
+  readonly #lease: Lease;
   readonly #health = new Health();
   readonly #unwatch: () => void;
   readonly #clock: SteadyClock;
-  #timekeeper: ReturnType<typeof setInterval> | undefined;
-  #sweeper: ReturnType<typeof setInterval> | undefined;
+  readonly #upkeep: Upkeep;
+  #started: Promise<void> | null = null;
 
   /** Measures what happens to bytes. */
   readonly meter: Meter;
@@ -188,7 +186,7 @@ export class Resources implements ServerResources {
       return deleted + gone > 0;
     });
     const quota = this.#quota = new Quota(options, contexts);
-    const lease = new Lease(options, this.resumeWindowMs);
+    const lease = this.#lease = new Lease(options, this.resumeWindowMs);
     const health = this.#health;
     const clock = this.#clock = new SteadyClock(catalog, { wall: options.clock });
     const parts = {
@@ -219,6 +217,7 @@ export class Resources implements ServerResources {
     );
     this.#recovery = new Recovery({ catalog, cache, lease, handover });
     this.#deletion = new Deletion({ catalog, storage, cache, handover });
+    this.#upkeep = new Upkeep(clock, () => this.#sweep(0));
     this.#unwatch = catalog.watch((change) => this.#changed(change));
     const reservedBytes = admission.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
@@ -391,21 +390,39 @@ export class Resources implements ServerResources {
   }
 
   /**
+   * Whether other nodes may take over what this one left unfinished: then nobody has to wait until it has done so itself,
+   * as whoever comes for an upload takes it over at once.
+   */
+  get isOneOfSeveral(): boolean {
+    return this.#lease.ms !== Infinity;
+  }
+
+  /** Gets ready to serve: all that there is to do before `recover`. */
+  start(): Promise<void> {
+    return this.#started ??= this.#start();
+  }
+
+  async #start(): Promise<void> {
+    await this.#usage.load(this.#catalog);
+    await this.#clock.start();
+    const [newest] = await this.#catalog.list({ limit: 1 });
+    if (newest !== undefined) this.#registrar.registered(newest);
+    await this.#deletion.finish();
+    await this.#upkeep.start(this.#options);
+    if (this.isOneOfSeveral) this.#health.serves();
+  }
+
+  /**
    * Brings every upload that an earlier process left unfinished in line with its log: it can be resumed
    * from now on for the resume window; what cannot be resumed is FAILED.
    * @returns How many there were.
    */
   async recover(): Promise<number> {
-    await this.#usage.load(this.#catalog);
-    await this.#clock.start();
-    const [newest] = await this.#catalog.list({ limit: 1 });
-    if (newest !== undefined) this.#registrar.registered(newest);
-    const recovered = await this.#recovery.recover();
-    this.#recovery.start();
-    await this.#startSweeping();
+    await this.start();
     // What fails now is tried again then.
-    this.#timekeeper = setInterval(() => void this.#clock.keep().catch(() => {}), KEEP_TIME_MS);
-    this.#health.state = "SERVING";
+    this.#recovery.start();
+    const recovered = await this.#recovery.recover();
+    this.#health.serves();
     return recovered;
   }
 
@@ -444,8 +461,7 @@ export class Resources implements ServerResources {
   /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
   async close(): Promise<void> {
     this.#health.state = "CLOSED";
-    clearInterval(this.#sweeper);
-    clearInterval(this.#timekeeper);
+    this.#upkeep.close();
     this.#recovery.close();
     this.#uploads.close();
     this.#admission.close();
@@ -478,19 +494,6 @@ export class Resources implements ServerResources {
     else if (showsMore(is, was)) {
       this.#events.emit({ type: "status", id, contextId, status: statusOf(is) }, isHere);
     }
-  }
-
-  async #startSweeping(): Promise<void> {
-    const { retentionMs = Infinity, maxTotalBytes = Infinity } = this.#options;
-    if (retentionMs === Infinity && maxTotalBytes === Infinity) return;
-    const { isOnDuty = () => true } = this.#options;
-    const sweepOnDuty = async () => {
-      if (isOnDuty()) await this.#sweep(0);
-    };
-    await sweepOnDuty();
-    const everyMs = Math.min(SWEEP_MS, Math.max(1000, retentionMs / 2));
-    // What fails now is tried again then.
-    this.#sweeper = setInterval(() => void sweepOnDuty().catch(() => {}), everyMs);
   }
 
   /** Deletes what need not be kept, with room for so many more bytes. */

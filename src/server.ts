@@ -138,7 +138,7 @@ export interface StreamServer {
   fetch(request: Request, env?: unknown): Response | Promise<Response>;
   /**
    * Brings what an earlier process left in order; `listen` does this, a server that is only mounted needs it
-   * before its first request.
+   * before its first request. One of several nodes (`leaseMs`) goes on with the uploads when this has resolved.
    */
   recover(): Promise<void>;
   /**
@@ -296,9 +296,17 @@ class Server implements StreamServer {
   }
 
   async #recover(): Promise<void> {
+    await this.resources.start();
+    const recovering = this.#recoverUploads();
+    // What fails for one of several nodes is tried again.
+    if (this.resources.isOneOfSeveral) void recovering.catch(() => {});
+    else await recovering;
+    this.#faces.start();
+  }
+
+  async #recoverUploads(): Promise<void> {
     const startedAtMs = performance.now();
     const unfinished = await this.resources.recover();
-    this.#faces.start();
     const tookMs = Math.round(performance.now() - startedAtMs);
     this.#options.log?.info("recovered", { unfinished, tookMs });
   }

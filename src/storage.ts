@@ -130,8 +130,9 @@ export interface Storage {
    */
   readonly boot?: string;
   /**
-   * Makes a new, empty log.
-   * @throws {StreamError} CONFLICT when there is one already.
+   * Makes a new, empty log, for an id that no record has.
+   * @throws {StreamError} CONFLICT when there is one already; one without bytes may be taken for what a process left that
+   * was killed.
    */
   create(id: string, options: LogOptions): Promise<LogWriter>;
   /**
@@ -154,6 +155,15 @@ export interface Storage {
    * @returns False when there was none.
    */
   delete(id: string, life?: string): Promise<boolean>;
+  /**
+   * Notes that a log is about to be deleted, until it is: its record goes first, and a process may be killed in between.
+   * Missing, with the two below, where what that leaves is in nobody's way.
+   */
+  doom?(id: string): Promise<void>;
+  /** Takes that back, as it has a record all the same. */
+  spare?(id: string): Promise<void>;
+  /** Ids of the logs that this was noted of, by an earlier process, too. */
+  doomed?(): Promise<string[]>;
   /**
    * Follows the tail of a log, whether anybody writes it now or not.
    * @param id Id of the log.

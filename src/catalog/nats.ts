@@ -26,16 +26,12 @@ import {
   shardOf,
 } from "../cluster/engine.ts";
 import { isFinal, StreamError, toStreamError } from "../protocol.ts";
-import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
-import {
-  contextKey,
-  decodeContext,
-  decodeRecord,
-  encodeContext,
-  encodeRecord,
-} from "./nats/encoding.ts";
+import { Bucket, MARKER_HOURS } from "../cluster/bucket.ts";
+import { Contexts } from "./nats/contexts.ts";
+import { decodeContext, decodeRecord, encodeRecord } from "./nats/encoding.ts";
 import { type Change, Feed } from "./nats/feed.ts";
 import { type Position, Projection } from "./nats/projection.ts";
+import { keepTime, lastTime } from "./nats/time.ts";
 import { Watchers } from "./watchers.ts";
 
 /** A stalled engine is waited for so long, in ms; an election takes 4 to 9 s. */
@@ -54,8 +50,6 @@ const MOST_DOUBTS = 10_000;
 const MOST_OWN = 2000;
 /** What is new is refused from here on: a bucket without room takes neither changes nor deletions. */
 const MOST_FILLED = 0.9;
-/** Key of the time. */
-const TIME_KEY = "time";
 
 /** How a {@link NatsCatalog} behaves. */
 export interface NatsCatalogOptions {
@@ -72,7 +66,8 @@ export interface NatsCatalogOptions {
  */
 export class NatsCatalog implements Catalog {
   readonly #records: readonly Bucket[];
-  readonly #contexts: Bucket;
+  readonly #contextBucket: Bucket;
+  readonly #contexts: Contexts;
   readonly #settings: Bucket;
   readonly #projection: Projection;
   readonly #feeds = new Map<Bucket, Feed>();
@@ -98,7 +93,13 @@ export class NatsCatalog implements Catalog {
     projection: Projection,
   ) {
     this.#records = records;
-    this.#contexts = contexts;
+    this.#contextBucket = contexts;
+    this.#contexts = new Contexts(contexts, {
+      checkRoom: () => this.#checkRoom(contexts),
+      name: () => this.#nameChange(),
+      made: (key, sequence, context) =>
+        this.#showOwn(contexts, key, sequence, () => this.#projection.putContext(context)),
+    });
     this.#settings = settings;
     this.#projection = projection;
     const positions = projection.positions();
@@ -159,18 +160,26 @@ export class NatsCatalog implements Catalog {
     await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.caughtUp()));
   }
 
-  /** Adds a record; one that is made although this fails is removed as soon as it shows. */
-  async create(record: ResourceRecord): Promise<void> {
+  /**
+   * Adds a record; one that is made although this fails is removed as soon as it shows.
+   * @param record The record.
+   * @param since Number of the change since which its id must not have been touched (`look`).
+   * @throws {StreamError} CONFLICT, QUOTA_EXCEEDED, NOT_READY, STORAGE_FAILED.
+   */
+  async create(record: ResourceRecord, since?: number): Promise<void> {
     const { id, createdAtMs } = record;
     this.#checkRoom(this.#bucketOf(id));
     const value = encodeRecord(record);
     const change = this.#nameChange();
-    let expected = 0;
+    let expected = since ?? 0;
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
       const outcome = await this.#bucketOf(id).write(id, expected, value, change)
         .catch((error) => this.#refuse(id, createdAtMs, change, error));
       if ("sequence" in outcome) return this.#made(id, outcome.sequence, decodeRecord(value));
       if (outcome.found?.value) break;
+      if (since !== undefined) {
+        throw new StreamError("CONFLICT", `what there was of ${id} was deleted meanwhile`);
+      }
       // It was deleted, and may be used again.
       expected = outcome.found?.sequence ?? 0;
     }
@@ -205,8 +214,29 @@ export class NatsCatalog implements Catalog {
 
   /** The record, or null; by the word of the engine. */
   async get(id: string): Promise<ResourceRecord | null> {
-    const { value } = await this.#read(id) ?? {};
+    const { value } = await this.#bucketOf(id).find(id) ?? {};
     return value ? decodeRecord(value) : null;
+  }
+
+  /** The record like `get`, and the number of the last change of its id; 0 where it never had any. */
+  async look(id: string): Promise<{ record: ResourceRecord | null; sequence: number }> {
+    const { value = null, sequence = 0 } = await this.#bucketOf(id).find(id) ?? {};
+    return { record: value && decodeRecord(value), sequence };
+  }
+
+  /**
+   * Touches an id that has no record, before a log is deleted that none names: nobody who saw that log makes its record
+   * any more.
+   * @returns False where it has a record.
+   */
+  async touch(id: string): Promise<boolean> {
+    const change = this.#nameChange();
+    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
+      const { record, sequence } = await this.look(id);
+      if (record !== null) return false;
+      if ("sequence" in await this.#bucketOf(id).write(id, sequence, null, change)) return true;
+    }
+    throw changing(id);
   }
 
   /** Changes a record if nobody did since it was read. */
@@ -223,7 +253,7 @@ export class NatsCatalog implements Catalog {
       }
       this.#own.delete(id);
     }
-    throw changing(`resource ${id}`);
+    throw changing(id);
   }
 
   /** Records in the order asked for. */
@@ -240,7 +270,7 @@ export class NatsCatalog implements Catalog {
   async delete(id: string, createdAtMs?: number): Promise<boolean> {
     const change = this.#nameChange();
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
-      const entry = await this.#read(id);
+      const entry = await this.#bucketOf(id).find(id);
       if (!entry?.value) return false;
       const record = decodeRecord(entry.value);
       if (record.createdAtMs !== (createdAtMs ?? record.createdAtMs)) return false;
@@ -250,43 +280,22 @@ export class NatsCatalog implements Catalog {
         return true;
       }
     }
-    throw changing(`resource ${id}`);
+    throw changing(id);
   }
 
   /** Makes an upload context unless it exists. */
-  async createContext(id: string, attributes: ContextAttributes = {}): Promise<UploadContext> {
-    const known = await this.getContext(id);
-    if (known !== null) return known;
-    this.#checkRoom(this.#contexts);
-    const made = { id, createdAtMs: Date.now(), closedAtMs: null, attributes: { ...attributes } };
-    const key = contextKey(id);
-    const outcome = await this.#contexts.write(key, 0, encodeContext(made), this.#nameChange());
-    if ("sequence" in outcome) return this.#madeContext(key, outcome.sequence, made);
-    return await this.getContext(id) ??
-      fail("STORAGE_FAILED", `the engine has lost the upload context ${id}`);
+  createContext(id: string, attributes?: ContextAttributes): Promise<UploadContext> {
+    return this.#contexts.create(id, attributes);
   }
 
   /** The upload context, or null; by the word of the engine. */
-  async getContext(id: string): Promise<UploadContext | null> {
-    const { value } = await this.#read(contextKey(id), this.#contexts) ?? {};
-    return value ? decodeContext(value) : null;
+  getContext(id: string): Promise<UploadContext | null> {
+    return this.#contexts.get(id);
   }
 
   /** Closes an upload context unless it is closed. */
-  async closeContext(id: string): Promise<UploadContext | null> {
-    const key = contextKey(id);
-    const change = this.#nameChange();
-    for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
-      const entry = await this.#read(key, this.#contexts);
-      if (!entry?.value) return null;
-      const context = decodeContext(entry.value);
-      if (context.closedAtMs !== null) return context;
-      const closed = { ...context, closedAtMs: Date.now() };
-      const value = encodeContext(closed);
-      const outcome = await this.#contexts.write(key, entry.sequence, value, change);
-      if ("sequence" in outcome) return this.#madeContext(key, outcome.sequence, closed);
-    }
-    throw changing(`upload context ${id}`);
+  closeContext(id: string): Promise<UploadContext | null> {
+    return this.#contexts.close(id);
   }
 
   /** Upload contexts, newest first. */
@@ -305,23 +314,13 @@ export class NatsCatalog implements Catalog {
   }
 
   /** The time that any node kept last. */
-  async lastTime(): Promise<CatalogTime> {
-    const { value } = await this.#read(TIME_KEY, this.#settings) ?? {};
-    const nowMs = Date.now();
-    if (!value) return { steadyMs: nowMs, wallMs: nowMs };
-    const time: CatalogTime = JSON.parse(new TextDecoder().decode(value));
-    // The clock of the node that kept it may be another one: no more has passed than the engine says.
-    const sinceMs = Math.max(0, await this.#settings.ageOf(TIME_KEY));
-    const { doubtMs = 0 } = time;
-    return { ...time, wallMs: Math.max(time.wallMs, nowMs - sinceMs - doubtMs) };
+  lastTime(): Promise<CatalogTime> {
+    return lastTime(this.#settings);
   }
 
   /** Keeps the time, for the node that starts next. */
-  async keepTime(time: CatalogTime): Promise<void> {
-    const value = new TextEncoder().encode(JSON.stringify(time));
-    const { sequence } = await this.#read(TIME_KEY, this.#settings) ?? { sequence: 0 };
-    // One that another node keeps at the same moment is as good.
-    await this.#settings.write(TIME_KEY, sequence, value, this.#nameChange());
+  keepTime(time: CatalogTime): Promise<void> {
+    return keepTime(this.#settings, time, this.#nameChange());
   }
 
   /** Finds out whether the engine takes records, and the copy here is one to show. */
@@ -342,12 +341,6 @@ export class NatsCatalog implements Catalog {
     await this.#projection.close();
   }
 
-  /** What a key has: by the word of the leader or, while there is none, by that of whoever knows the most. */
-  #read(key: string, bucket: Bucket = this.#bucketOf(key)): Promise<Entry | null> {
-    // Nothing changes while there is no leader; what nobody knows may just be late.
-    return bucket.read(key, async () => await bucket.readAnywhere(key) ?? undefined);
-  }
-
   /** What an update changes: the record at a revision, and the number of its last change. */
   async #basis(
     id: string,
@@ -356,7 +349,7 @@ export class NatsCatalog implements Catalog {
   ): Promise<{ sequence: number; record: ResourceRecord }> {
     const own = this.#own.get(id);
     if (own?.record.revision === revision) return own;
-    const entry = await this.#read(id);
+    const entry = await this.#bucketOf(id).find(id);
     if (!entry?.value) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
     const record = decodeRecord(entry.value);
     // An earlier change from the same record was made after all: whoever made it goes on from it.
@@ -387,11 +380,6 @@ export class NatsCatalog implements Catalog {
     this.#showOwn(this.#bucketOf(id), id, sequence, () => this.#show(id, is));
   }
 
-  #madeContext(key: string, sequence: number, context: UploadContext): UploadContext {
-    this.#showOwn(this.#contexts, key, sequence, () => this.#projection.putContext(context));
-    return context;
-  }
-
   /** The copy shows an own change, unless a feed brought it, or one after it. */
   #showOwn(bucket: Bucket, key: string, sequence: number, show: () => void): void {
     if (sequence <= this.#feeds.get(bucket)!.position.sequence) return;
@@ -416,7 +404,7 @@ export class NatsCatalog implements Catalog {
     const ahead = this.#ahead.get(key)?.sequence ?? 0;
     if (ahead <= sequence) this.#ahead.delete(key);
     if (ahead >= sequence) return;
-    if (bucket !== this.#contexts) this.#show(key, value && decodeRecord(value));
+    if (bucket !== this.#contextBucket) this.#show(key, value && decodeRecord(value));
     else if (value !== null) this.#projection.putContext(decodeContext(value));
   }
 
@@ -459,10 +447,6 @@ function forgetFirst(known: Map<string, unknown> | Set<string>, most: number): v
   if (known.size >= most) known.delete(known.keys().next().value!);
 }
 
-function changing(subject: string): StreamError {
-  return new StreamError("NOT_READY", `${subject} changes all the time: try again later`);
-}
-
-function fail(...given: ConstructorParameters<typeof StreamError>): never {
-  throw new StreamError(...given);
+function changing(id: string): StreamError {
+  return new StreamError("NOT_READY", `resource ${id} changes all the time: try again later`);
 }

@@ -118,8 +118,13 @@ export class Bucket {
     return await this.#readByLeader(key);
   }
 
+  /** The same while there is no leader, too: nothing changes then, but what nobody knows may just be late. */
+  find(key: string): Promise<Entry | null> {
+    return this.read(key, async () => await this.#readAnywhere(key) ?? undefined);
+  }
+
   /** What a key has on any of the members, which may be late; null when that one knows nothing. */
-  async readAnywhere(key: string): Promise<Entry | null> {
+  async #readAnywhere(key: string): Promise<Entry | null> {
     const query = { last_by_subj: this.#prefix + key };
     const found = await this.#engine.request(() =>
       this.#engine.jsm.direct.getMessage(this.stream, query)

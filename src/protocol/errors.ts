@@ -197,6 +197,9 @@ export function cutCloseReason(reason: string): string {
   return cutToBytes(reason, LIMITS.closeReasonBytes);
 }
 
+/** What catalogs cut a text at, or keep in different ways. */
+const NOT_KEPT = /[\0\p{Surrogate}]/gu;
+
 /**
  * The failure that a status tells (PROTOCOL.md 1): every reader of the resource is told all of it.
  *
@@ -211,7 +214,7 @@ export function cutCloseReason(reason: string): string {
  * ```
  */
 export function failureOf({ code, message }: StreamError): string {
-  return cutToBytes(`${code}: ${message}`, LIMITS.failureBytes);
+  return cutToBytes(`${code}: ${message}`.replace(NOT_KEPT, "\ufffd"), LIMITS.failureBytes);
 }
 
 /**

@@ -19,6 +19,8 @@ export interface ResourceMetadata {
   supportsLineAccess: boolean;
 }
 
+/** What JSON can name, and UTF-8 cannot. */
+const HALF_CHARACTER = /\p{Surrogate}/u;
 const MIME_TYPE = /^[A-Za-z0-9!#$&^_.+-]+\/[A-Za-z0-9!#$&^_.+-]+$/;
 
 /**
@@ -43,6 +45,9 @@ export function checkMetadata(metadata: ResourceMetadata): ResourceMetadata {
       "BAD_METADATA",
       `the filename ${excerpt(filename)} holds a NUL character`,
     );
+  }
+  if (HALF_CHARACTER.test(filename)) {
+    throw new StreamError("BAD_METADATA", `the filename ${excerpt(filename)} is no Unicode`);
   }
   if (utf8Length(filename) > LIMITS.filenameBytes) {
     throw new StreamError(

@@ -66,15 +66,28 @@ export class Deletion {
     await this.#deleteLog(record);
   }
 
+  /** Finishes what a process left that was killed in between: their records are gone, their bytes are not. */
+  async finish(): Promise<void> {
+    const { catalog, storage } = this.#parts;
+    for (const id of await storage.doomed?.() ?? []) {
+      if (await catalog.get(id) !== null) await storage.spare?.(id);
+      // What the disk does not let go of now is tried again at the next start.
+      else await storage.delete(id).catch(() => {});
+    }
+  }
+
   /** A record is gone, whoever deleted it. */
   deleted(record: ResourceRecord): void {
     if (this.#doubted.delete(nameOf(record))) void this.#deleteLog(record).catch(() => {});
   }
 
   async #deleteRecord(record: ResourceRecord): Promise<boolean> {
+    const { catalog, storage } = this.#parts;
+    await storage.doom?.(record.id);
     try {
-      return await this.#parts.catalog.delete(record.id, record.createdAtMs);
+      return await catalog.delete(record.id, record.createdAtMs);
     } catch (error) {
+      await storage.spare?.(record.id);
       // It may be deleted all the same: then its log is, too, when that shows.
       if (this.#doubted.size >= MOST_DOUBTED) {
         this.#doubted.delete(this.#doubted.values().next().value!);

@@ -22,6 +22,11 @@ export class Health {
   /** Whether it is before, in or after its time of service. */
   state: "RECOVERING" | "SERVING" | "CLOSED" = "RECOVERING";
 
+  /** Uploads can be sent here from now on, unless it is closed by now. */
+  serves(): void {
+    if (this.state === "RECOVERING") this.state = "SERVING";
+  }
+
   /** The disk took bytes (null), or refused them; other errors say nothing about it. */
   stored(error: StreamError | null): void {
     if (error === null) this.#refusedAtMs = -Infinity;

@@ -220,8 +220,7 @@ class Port implements Listener {
       headersTimeout: headersWithinMs,
       connectionsCheckingInterval: headersWithinMs / CHECKS_PER_LIMIT,
       // Java's HttpClient and `curl --http2` offer h2c with every request: its content would reach nobody.
-      shouldUpgradeCallback: ({ method, headers }: IncomingMessage) =>
-        method === "GET" && headers.upgrade?.toLowerCase() === "websocket",
+      shouldUpgradeCallback: asksForWebSocket,
     };
     const server = tls === null
       ? createServer(options)
@@ -234,9 +233,19 @@ class Port implements Listener {
         this.#accept(socket, this.#shaking.delete(addressOf(socket)));
       });
     }
+    const answering = new WeakMap<Socket, Promise<void>>();
     server.on("request", (message, out) => {
-      if (this.#refuses(message)) void writeResponse(noRoom(), out);
-      else void serve(message, out, fetch, this.#settings.closeWithinMs);
+      const { socket } = message;
+      const answer = () =>
+        this.#refuses(message)
+          ? writeResponse(noRoom(), out)
+          : serve(message, out, fetch, this.#settings.closeWithinMs);
+      // One after the other: a request may want what the one before it changes (RFC 9112, 9.3.2).
+      const before = answering.get(socket);
+      const answered = before === undefined
+        ? answer()
+        : before.then(() => socket.destroyed ? undefined : answer());
+      answering.set(socket, answered);
     });
     server.on("upgrade", (message, socket: Socket, head) => {
       // Nobody listens before the answer: what comes meanwhile waits.
@@ -247,7 +256,9 @@ class Port implements Listener {
       socket.on("error", () => {});
       const handshake = new Handshake(socket, head, this.#settings);
       if (this.#refuses(message)) void handshake.refuse(message, noRoom());
-      else void shakeHands(message, handshake, fetch);
+      else if (!asksForWebSocket(message) && hasContent(message)) {
+        void handshake.refuse(message, contentOutOfReach());
+      } else void shakeHands(message, handshake, fetch);
     });
     return server;
   }
@@ -339,6 +350,19 @@ class Port implements Listener {
     // Descriptors that ran out between two connections show here, too.
     if (roomForConnections() === "none") this.#expectRoom();
   }
+}
+
+function asksForWebSocket({ method, headers }: IncomingMessage): boolean {
+  return method === "GET" && headers.upgrade?.toLowerCase() === "websocket";
+}
+
+function hasContent({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}
+
+/** Node before 22.21 and 24.9 stops reading behind such a head. */
+function contentOutOfReach(): Response {
+  return new Response("content is not taken with an Upgrade here\n", { status: 400 });
 }
 
 function addressOf({ remoteAddress, remotePort }: Socket): string {

@@ -12,6 +12,11 @@ export function contentType(c: Context): string | undefined {
   return c.req.header("content-type")?.split(";")[0].trim();
 }
 
+/** Tells whether the content is of a media type, whose case means nothing (RFC 9110, 8.3.1). */
+export function isOfType(c: Context, type: string): boolean {
+  return contentType(c)?.toLowerCase() === type;
+}
+
 /** The length of the content; null when the request does not say. */
 export function contentLength(c: Context): number | null {
   const length = c.req.header("content-length");

@@ -126,12 +126,14 @@ export class Router {
       });
     }
     const [{ path }] = routes;
-    this.#app.all(pathsOf(routes[0])[0], (c) => {
-      markRoute(c, path);
-      c.header("allow", allow);
-      if (c.req.method === "OPTIONS") return c.body(null, 204);
-      throw new StreamError("METHOD_NOT_ALLOWED", `${path} takes ${allow}, not ${c.req.method}`);
-    });
+    for (const pattern of new Set(routes.flatMap(pathsOf))) {
+      this.#app.all(pattern, (c) => {
+        markRoute(c, path);
+        c.header("allow", allow);
+        if (c.req.method === "OPTIONS") return c.body(null, 204);
+        throw new StreamError("METHOD_NOT_ALLOWED", `${path} takes ${allow}, not ${c.req.method}`);
+      });
+    }
   }
 
   async #admit(c: Context, route: Route, guard: Guard): Promise<Response> {

@@ -11,6 +11,7 @@ import {
   isFinal,
   LIMITS,
   type Message,
+  MessageLength,
   type MessageOf,
   type ResourceStatus,
   StreamError,
@@ -68,8 +69,8 @@ interface Following {
   consumed: number;
   /** Bytes that may be sent and not yet consumed. */
   window: number;
-  /** Length of the longest data message. */
-  messageBytes: number;
+  /** How long data messages are. */
+  length: MessageLength;
 }
 
 /** Serves one reader. */
@@ -308,7 +309,7 @@ export class DownloadSession extends ControlSession {
       end,
       consumed: from,
       window: Math.min(window, LIMITS.downloadWindowBytes),
-      messageBytes: followedMessageBytes(messageBytes),
+      length: new MessageLength(followedMessageBytes(messageBytes)),
     };
     this.#following = following;
     const { meter } = this.#options.resources;
@@ -340,9 +341,9 @@ export class DownloadSession extends ControlSession {
    * @returns False when it is for the loop.
    */
   #pushNewest(following: Following, status: ResourceStatus): boolean {
-    const { next, end, consumed, window, messageBytes } = following;
+    const { next, end, consumed, window, length } = following;
     const byteCount = status.currentSize - next;
-    const most = Math.min(messageBytes, end - next - 1, consumed + window - next);
+    const most = Math.min(length.bytes, end - next - 1, consumed + window - next);
     if (!this.#progressed.isAwaited || isFinal(status.transferStatus)) return false;
     if (byteCount <= 0 || byteCount > most) return false;
     const bytes = this.#resource.recall(next, byteCount);
@@ -351,6 +352,7 @@ export class DownloadSession extends ControlSession {
     }
     this.#unsent = null;
     following.next += byteCount;
+    length.sent(following.next);
     return true;
   }
 
@@ -360,10 +362,10 @@ export class DownloadSession extends ControlSession {
     if (!isProven) await STEPS.wait(() => this.#options.client ?? "");
     const mostBytes = isProven ? byteCount : Math.min(byteCount, LIMITS.dataMessageBytes);
     await this.#resource.lend(following.next, mostBytes, async (bytes) => {
-      const { messageBytes } = following;
-      for (let at = 0; at < bytes.length && !this.over; at += messageBytes) {
-        const piece = bytes.subarray(at, at + messageBytes);
-        following.next += piece.length;
+      const { length } = following;
+      for (let at = 0; at < bytes.length && !this.over;) {
+        const piece = bytes.subarray(at, at += length.bytes);
+        length.sent(following.next += piece.length);
         await this.connection.send(piece);
       }
     });
@@ -381,6 +383,7 @@ export class DownloadSession extends ControlSession {
     }
     if (byteOffset === following.consumed) return this.countIdle();
     following.consumed = byteOffset;
+    following.length.acknowledged(byteOffset);
     this.#progressed.ring();
   }
 

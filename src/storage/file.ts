@@ -14,7 +14,9 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  rmSync,
   type StatsFs,
+  statSync,
 } from "node:fs";
 import { mkdir, open, rmdir, statfs, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -28,6 +30,7 @@ import type {
   TailListener,
 } from "../storage.ts";
 import { attempt, failed, systemCode } from "./file/errors.ts";
+import { DeletionMarks } from "./file/marks.ts";
 import { Disk, FileReader } from "./file/reader.ts";
 import { FileWriter } from "./file/writer.ts";
 import { arrivalsPath, indexPath, labelOf, logPath } from "./layout.ts";
@@ -60,8 +63,11 @@ export class FileStorage implements Storage {
   readonly #directory: string;
   readonly #tails = new Tails();
   readonly #disk = new Disk();
+  readonly #marks: DeletionMarks;
   /** Who appends to a log at present. */
   readonly #writers = new Map<string, FileWriter>();
+  /** Logs that are being deleted at present. */
+  readonly #deleting = new Set<string>();
 
   /**
    * Nothing is touched before the first call.
@@ -69,12 +75,16 @@ export class FileStorage implements Storage {
    */
   constructor(directory: string) {
     this.#directory = directory;
+    this.#marks = new DeletionMarks(directory);
   }
 
   /** Makes a new, empty log. */
   async create(id: string, options: LogOptions): Promise<LogWriter> {
     const path = this.#path(id);
-    const data = await attempt(`create ${labelOf(path)}`, () => createFile(path));
+    const data = await attempt(`create ${labelOf(path)}`, () => {
+      if (!this.#writers.has(id) && !this.#deleting.has(id)) removeEmpty(path);
+      return createFile(path);
+    });
     try {
       const index = options.lineAccess ? openSync(indexPath(path), "wx+") : null;
       return this.#writer(id, path, data, index, this.#tails.create(id, options.epoch));
@@ -133,12 +143,33 @@ export class FileStorage implements Storage {
     const path = this.#path(id);
     this.#tails.delete(id);
     this.#writers.delete(id);
-    await removeIfThere(() => unlink(arrivalsPath(path)));
-    await removeIfThere(() => unlink(indexPath(path)));
-    const existed = await removeIfThere(() => unlink(path));
-    const removed = await removeIfThere(() => rmdir(dirname(path)));
-    if (removed) await removeIfThere(() => rmdir(dirname(dirname(path))));
-    return existed;
+    this.#deleting.add(id);
+    try {
+      await removeIfThere(() => unlink(arrivalsPath(path)));
+      await removeIfThere(() => unlink(indexPath(path)));
+      const existed = await removeIfThere(() => unlink(path));
+      const removed = await removeIfThere(() => rmdir(dirname(path)));
+      if (removed) await removeIfThere(() => rmdir(dirname(dirname(path))));
+      await this.#marks.remove(id);
+      return existed;
+    } finally {
+      this.#deleting.delete(id);
+    }
+  }
+
+  /** Notes that a log is about to be deleted. */
+  doom(id: string): Promise<void> {
+    return this.#marks.add(id, this.#path(id));
+  }
+
+  /** Takes that back. */
+  spare(id: string): Promise<void> {
+    return this.#marks.remove(id);
+  }
+
+  /** Logs that are about to be deleted. */
+  doomed(): Promise<string[]> {
+    return this.#marks.all((id) => this.#path(id));
   }
 
   /** Bytes free for us on the directory's file system. */
@@ -188,6 +219,13 @@ function createFile(path: string): number {
       if (systemCode(error) !== "ENOENT" || attempts === CREATE_ATTEMPTS) throw error;
     }
   }
+}
+
+/** Removes what a process left that was killed when it registered an upload: nobody was told of it, and it has no bytes. */
+function removeEmpty(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.size !== 0) return;
+  rmSync(indexPath(path), { force: true });
+  rmSync(path);
 }
 
 function makeDirectory(path: string): void {

@@ -22,7 +22,7 @@ import type {
 import { MessageCache } from "./nats/cache.ts";
 import { claim, endOf, missing } from "./nats/claim.ts";
 import { begin, LEFT_MS } from "./nats/begin.ts";
-import { fenced, LogExchange, Patience, within } from "./nats/exchange.ts";
+import { fenced, LogExchange } from "./nats/exchange.ts";
 import { Lanes, spareOf } from "./nats/lanes.ts";
 import {
   encodeHead,
@@ -32,6 +32,7 @@ import {
   positionOf,
   segmentOf,
 } from "./nats/message.ts";
+import { Patience, within } from "./nats/patience.ts";
 import { NatsReader } from "./nats/reader.ts";
 import { Survey } from "./nats/survey.ts";
 import { Tail } from "./nats/tail.ts";
@@ -164,6 +165,11 @@ export class NatsStorage implements Storage {
     const log = { epoch, writer, birth, life, spare, lineAccess, state, ...status, ...place };
     if (state.size < endOf(newest).size) await cut(lanes, log);
     return this.#own(id, log);
+  }
+
+  /** The life of the id that a log is of; undefined where it does not say, or is none. */
+  async lifeOf(id: string): Promise<string | undefined> {
+    return (await this.#lanes(id).first())?.life;
   }
 
   /** Opens a log for reading. */

@@ -34,7 +34,7 @@ export interface FoundFile {
 const LEVEL = /^..$/;
 /** What a server keeps beside them. */
 const OURS =
-  /^((catalog|lock)\.sqlite(-wal|-shm|-journal|-reserve)?|server\.pid|secret\.key|lost\+found)$/;
+  /^((catalog|lock)\.sqlite(-wal|-shm|-journal|-reserve)?|server\.pid|secret\.key|lost\+found|deleted)$/;
 
 /**
  * All data files in a directory, and what is neither that nor an index beside one nor a server's.

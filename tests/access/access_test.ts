@@ -281,7 +281,7 @@ test("sessions end with their token; the upload goes on with another one", async
     resourceId: null,
     expiresAtMs,
   });
-  const expiresAtMs = Date.now() + 300;
+  const expiresAtMs = Date.now() + 1000;
   const authenticate = (token: string) =>
     Promise.resolve(grant(token === "short" ? expiresAtMs : null));
   await using server = await startServer({

@@ -24,28 +24,31 @@ import { temporaryDirectory } from "../helpers/temporary.ts";
 import { inCluster } from "./in_cluster.ts";
 import { record } from "./records.ts";
 
+/** What a catalog is held to: with so many runs of what is tried at random. */
+type Check = (catalog: Catalog, numRuns: number) => Promise<void>;
+
 /** The same behaviour of all catalogs, and of two instances that share their records, each doing every other step. */
-function contract(behaviour: string, check: (catalog: Catalog) => Promise<void>): void {
+function contract(behaviour: string, check: Check): void {
   test(`MemoryCatalog: ${behaviour}`, async () => {
     const catalog = new MemoryCatalog();
-    await check(catalog);
+    await check(catalog, 60);
     await catalog.close();
   });
   test(`MemoryCatalog of two nodes: ${behaviour}`, async () => {
     const records = new MemoryRecords();
     const catalog = inTurn(new MemoryCatalog(records), new MemoryCatalog(records));
-    await check(catalog);
+    await check(catalog, 60);
     await catalog.close();
   });
   inFile(behaviour, async (path) => {
     const catalog = new SqliteCatalog(path);
     try {
-      await check(catalog);
+      await check(catalog, 60);
     } finally {
       await catalog.close();
     }
   });
-  inCluster(behaviour, check);
+  inCluster(behaviour, (catalog) => check(catalog, 20));
 }
 
 function inFile(behaviour: string, check: (path: string) => Promise<void>): void {
@@ -323,28 +326,31 @@ const arbitraryRecords = fc.array(
   { maxLength: 25, size: "max" },
 );
 
-contract("any filter and page size finds exactly what matches, in order", async (catalog) => {
-  await fc.assert(
-    fc.asyncProperty(
-      arbitraryRecords,
-      fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined }),
-      fc.option(fc.uniqueArray(fc.constantFrom(...TRANSFER_STATUSES)), { nil: undefined }),
-      fc.constantFrom(undefined, "newest" as const, "oldest" as const),
-      fc.integer({ min: 1, max: 8 }),
-      async (given, contextId, transferStatuses, order, limit) => {
-        const records = given.map((each) => record(each));
-        await Promise.all(records.map((each) => catalog.create(each)));
-        const wanted = records
-          .filter((each) => contextId === undefined || each.contextId === contextId)
-          .filter((each) => transferStatuses?.includes(each.transferStatus) ?? true);
-        const found = await pages(catalog, { contextId, transferStatuses, order }, limit);
-        assertEquals(found.flat(), inOrder(wanted, order));
-        await Promise.all(records.map(({ id }) => catalog.delete(id)));
-      },
-    ),
-    { numRuns: 60 },
-  );
-});
+contract(
+  "any filter and page size finds exactly what matches, in order",
+  async (catalog, numRuns) => {
+    await fc.assert(
+      fc.asyncProperty(
+        arbitraryRecords,
+        fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined }),
+        fc.option(fc.uniqueArray(fc.constantFrom(...TRANSFER_STATUSES)), { nil: undefined }),
+        fc.constantFrom(undefined, "newest" as const, "oldest" as const),
+        fc.integer({ min: 1, max: 8 }),
+        async (given, contextId, transferStatuses, order, limit) => {
+          const records = given.map((each) => record(each));
+          await Promise.all(records.map((each) => catalog.create(each)));
+          const wanted = records
+            .filter((each) => contextId === undefined || each.contextId === contextId)
+            .filter((each) => transferStatuses?.includes(each.transferStatus) ?? true);
+          const found = await pages(catalog, { contextId, transferStatuses, order }, limit);
+          assertEquals(found.flat(), inOrder(wanted, order));
+          await Promise.all(records.map(({ id }) => catalog.delete(id)));
+        },
+      ),
+      { numRuns },
+    );
+  },
+);
 
 contract(
   "a part of the filename is found in any case of ASCII letters, and means itself",

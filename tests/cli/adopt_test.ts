@@ -22,7 +22,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { eitherRuntime, own, quickest, wordsOf } from "../helpers/cli.ts";
+import { eitherRuntime, own, wordsOf } from "../helpers/cli.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
 import { isResourceId } from "../../src/protocol.ts";
 import {
@@ -46,8 +46,7 @@ after(() => rmSync(root, { recursive: true }));
 let directories = 0;
 const newDirectory = () => join(root, `${++directories}`);
 
-// Bun's runs the binary, which starts quicker.
-const [command, ...words] = wordsOf(own === "deno" ? own : quickest);
+const [command, ...words] = wordsOf(own);
 const start = (...args: string[]) => spawn(command, [...words, ...args]);
 
 /** How the program ended. */

@@ -2,9 +2,10 @@
 import { execFileSync } from "node:child_process";
 import { chmod, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { quickest, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, quickest, Workspace } from "../helpers/cli.ts";
+
+const test = eitherRuntime();
 
 const COMMANDS = [
   ...[

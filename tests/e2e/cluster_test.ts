@@ -7,7 +7,7 @@ import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
 import { logPath } from "../../src/storage/layout.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { EngineCluster, freePorts } from "../cluster/engine.ts";
-import { inTurn, type Kind, kinds, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, type Program, quickest, Workspace } from "../helpers/cli.ts";
 
 /** What references name; clients of these tests say themselves where the servers are. */
 const SERVICE = "http://logs.example";
@@ -86,20 +86,20 @@ for (const kind of kinds) {
     const context = crypto.randomUUID();
     const at = (node: Node) => ["--server", node.url];
     const run = async (...args: string[]) => {
-      const { code, stdout, stderr } = await workspace.run(kind, args);
+      const { code, stdout, stderr } = await workspace.run(quickest, args);
       assertEquals([code, stderr], [0, ""], args.join(" "));
       return stdout;
     };
     const name = ["--name", "a.log", "--context", context];
-    const { push, reference } = await workspace.push(kind, ["-", ...name, ...at(a)]);
+    const { push, reference } = await workspace.push(quickest, ["-", ...name, ...at(a)]);
     assertMatch(reference, /^ws:\/\/logs\.example\/ws\/streaming\/download\/[0-9a-f-]{36}$/);
     const id = reference.split("/").at(-1)!;
-    const follow = workspace.start(kind, ["follow", id, ...at(b)]);
+    const follow = workspace.start(quickest, ["follow", id, ...at(b)]);
     for (let line = 1; line <= 3; line++) {
       await push.write(`line ${line}\n`);
       await follow.stdout.until((text) => text.endsWith(`line ${line}\n`));
     }
-    const open = await workspace.run(kind, ["rm", id, ...at(b)]);
+    const open = await workspace.run(quickest, ["rm", id, ...at(b)]);
     assertMatch(open.stderr, /WRONG_STATE/);
     push.end();
     assertEquals((await push.exit()).code, 0);
@@ -112,7 +112,7 @@ for (const kind of kinds) {
     assertEquals([status.transferStatus, status.durableSize], ["COMPLETED", 21]);
     assertEquals(status.digest, JSON.parse(await run("status", id, "--json", ...at(a))).digest);
     await run("rm", id, ...at(b));
-    assertMatch((await workspace.run(kind, ["status", id, ...at(a)])).stderr, /NOT_FOUND/);
+    assertMatch((await workspace.run(quickest, ["status", id, ...at(a)])).stderr, /NOT_FOUND/);
     assertEquals(await run("ls", "--context", context, "--json", ...at(a)), "[]\n");
   });
 
@@ -144,7 +144,7 @@ for (const kind of kinds) {
     const metrics = await (await fetch(`${b.url}/metrics`)).text();
     assertMatch(metrics, /^stream_takeovers_total 1$/m);
     assertMatch(metrics, /^stream_append_seconds_count [1-9]/m);
-    const { code, stdout } = await workspace.run(kind, [
+    const { code, stdout } = await workspace.run(quickest, [
       "status",
       id,
       "--json",
@@ -218,12 +218,12 @@ for (const kind of kinds) {
       env.STREAM_TOKEN = (await workspace.run(kind, create)).stdout.trim();
     });
     const { workspace, nodes: [a, b] } = cluster;
-    const push = workspace.start(kind, ["push", "-", "--server", a.url], { env });
+    const push = workspace.start(quickest, ["push", "-", "--server", a.url], { env });
     await push.write("shared\n");
     push.end();
     const { stdout } = await push.exit();
     const id = stdout.trim().split("/").at(-1)!;
-    const share = await workspace.run(kind, ["share", id, "--server", a.url], { env });
+    const share = await workspace.run(quickest, ["share", id, "--server", a.url], { env });
     const link = share.stdout.split("\n")[0].replace(SERVICE, b.url);
     const answer = await fetch(link);
     assertEquals([answer.status, await answer.text()], [200, "shared\n"]);
@@ -261,12 +261,12 @@ for (const kind of kinds) {
     await using cluster = await twoNodes(kind, ["--retention", "1s"]);
     const { workspace, nodes, both } = cluster;
     const context = crypto.randomUUID();
-    const push = workspace.start(kind, ["push", "-", "--context", context, "--server", both]);
+    const push = workspace.start(quickest, ["push", "-", "--context", context, "--server", both]);
     push.end();
     assertEquals((await push.exit()).code, 0);
     for (const { url } of nodes) {
       const args = ["ls", "--context", context, "--json", "--server", url];
-      const isListed = async () => (await workspace.run(kind, args)).stdout !== "[]\n";
+      const isListed = async () => (await workspace.run(quickest, args)).stdout !== "[]\n";
       while (await isListed()) await sleep(100);
     }
   });
@@ -338,15 +338,22 @@ for (const kind of kinds) {
     const { url } = await ownEngine();
     const single = await workspace.serve(kind);
     const alone = workspace.server;
-    const finished = workspace.start(kind, ["push", "-", "--context", "old", "--server", alone]);
+    const finished = workspace.start(quickest, [
+      "push",
+      "-",
+      "--context",
+      "old",
+      "--server",
+      alone,
+    ]);
     await finished.write("one\ntwo\n");
     finished.end();
     const id = (await finished.exit()).stdout.trim().split("/").at(-1)!;
     await writeFile(workspace.path("live.log"), "before\n");
     const live = ["live.log", "--follow", "--server", alone];
-    const { push, reference } = await workspace.push(kind, live);
+    const { push, reference } = await workspace.push(quickest, live);
     const open = reference.split("/").at(-1)!;
-    const before = workspace.start(kind, ["follow", open, "--server", alone]);
+    const before = workspace.start(quickest, ["follow", open, "--server", alone]);
     await before.stdout.until((text) => text === "before\n");
     await push.kill("SIGKILL");
     await single.kill("SIGTERM");
@@ -359,7 +366,7 @@ for (const kind of kinds) {
     const engine = await (await ownEngine()).connect();
     const storage = await NatsStorage.open(engine);
     const left = await storage.create(id, { lineAccess: true, epoch: 1 });
-    await left.append(0, [new Uint8Array(3)]);
+    await left.append(0, [new TextEncoder().encode("one")]);
     await left.close();
     await (await storage.create(open, { lineAccess: true, epoch: 1 })).close();
     await storage.close();
@@ -375,12 +382,15 @@ for (const kind of kinds) {
       "0 resources copied, 2 were there already, 0 failed\n",
     );
     const at = ["--server", a.url];
-    const follow = await workspace.run(kind, ["follow", id, ...at]);
+    const follow = await workspace.run(quickest, ["follow", id, ...at]);
     assertEquals([follow.code, follow.stdout], [0, "one\ntwo\n"]);
     await appendFile(workspace.path("live.log"), "after\n");
-    const resumed = await workspace.run(kind, ["push", "live.log", "--resume", open, ...at]);
+    const resumed = await workspace.run(quickest, ["push", "live.log", "--resume", open, ...at]);
     assertEquals(resumed.code, 0, resumed.stderr);
-    assertEquals((await workspace.run(kind, ["follow", open, ...at])).stdout, "before\nafter\n");
+    assertEquals(
+      (await workspace.run(quickest, ["follow", open, ...at])).stdout,
+      "before\nafter\n",
+    );
   });
 
   test(`${kind}: of a single server that was killed all is copied into a cluster that it had told is stored`, async () => {
@@ -389,9 +399,9 @@ for (const kind of kinds) {
     const { url } = await ownEngine();
     const single = await workspace.serve(kind);
     const alone = workspace.server;
-    const { push, reference } = await workspace.push(kind, ["-", "--server", alone]);
+    const { push, reference } = await workspace.push(quickest, ["-", "--server", alone]);
     const id = reference.split("/").at(-1)!;
-    const follow = workspace.start(kind, ["follow", id, "--server", alone]);
+    const follow = workspace.start(quickest, ["follow", id, "--server", alone]);
     const headers = { "content-type": "text/plain" };
     const streams = [crypto.randomUUID(), crypto.randomUUID()];
     for (const stream of streams) {
@@ -422,7 +432,7 @@ for (const kind of kinds) {
     assertEquals([adopted.code, adopted.stderr], [0, ""]);
     const at = ["--server", a.url];
     const { currentSize, numberOfLines } = JSON.parse(
-      (await workspace.run(kind, ["status", id, "--json", ...at])).stdout,
+      (await workspace.run(quickest, ["status", id, "--json", ...at])).stdout,
     );
     assertEquals([currentSize, numberOfLines], [text.length, 20]);
     const read = await Promise.all(
@@ -443,7 +453,7 @@ for (const kind of kinds) {
     const clean = await check();
     assertEquals([clean.code, clean.stderr], [0, ""]);
     assertMatch(clean.stdout, /^\d+ resources? checked, 0 problems\n$/);
-    const push = workspace.start(kind, ["push", "-", "--server", both]);
+    const push = workspace.start(quickest, ["push", "-", "--server", both]);
     await push.write("one\ntwo");
     push.end();
     const id = (await push.exit()).stdout.trim().split("/").at(-1)!;
@@ -468,7 +478,7 @@ for (const kind of kinds) {
     assertEquals((await check()).code, 1);
     await storage.delete(orphan);
     assertEquals((await check()).code, 0);
-    const status = await workspace.run(kind, ["status", id, "--json", "--server", both]);
+    const status = await workspace.run(quickest, ["status", id, "--json", "--server", both]);
     assertEquals(JSON.parse(status.stdout).transferStatus, "FAILED");
     await storage.close();
     await engine.close();

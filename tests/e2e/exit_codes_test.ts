@@ -1,5 +1,6 @@
 /** What a command says of something that is not there, or not one: the same rule for all (README, exit codes). */
 import { writeFile } from "node:fs/promises";
+import { after } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { eitherRuntime, own, quickest, Workspace } from "../helpers/cli.ts";
 
@@ -40,7 +41,7 @@ const test = eitherRuntime();
 
 for (const [reference, [says, code]] of Object.entries(REFERENCES)) {
   test(`${reference} is ${says} to every command`, async () => {
-    await using workspace = await withTwins();
+    const workspace = await twins();
     for (const words of OF_A_RESOURCE) {
       const args = words.map((word) => word === "REF" ? reference : word);
       const ended = await workspace.run(quickest, args);
@@ -53,7 +54,7 @@ for (const [reference, [says, code]] of Object.entries(REFERENCES)) {
 }
 
 test("a context that nobody made is CONTEXT_UNKNOWN to every command", async () => {
-  await using workspace = await withTwins();
+  const workspace = await twins();
   for (const args of OF_A_CONTEXT) {
     const { code, stdout, stderr } = await workspace.run(quickest, args);
     assertEquals([args, code, stdout], [args, FAILED, ""]);
@@ -63,7 +64,15 @@ test("a context that nobody made is CONTEXT_UNKNOWN to every command", async () 
   assertEquals([none.code, none.stdout, none.stderr], [0, "", ""]);
 });
 
-/** Two resources with one name in a context, and two ids that begin alike. */
+let opened: Promise<Workspace> | null = null;
+
+/** Two resources with one name in a context, and two ids that begin alike: nothing here changes them. */
+function twins(): Promise<Workspace> {
+  return opened ??= withTwins();
+}
+
+after(async () => await (await opened)?.[Symbol.asyncDispose]());
+
 async function withTwins(): Promise<Workspace> {
   const workspace = await Workspace.open();
   await workspace.serve(own);

@@ -126,5 +126,15 @@ for (const kind of kinds) {
     assertEquals([last.event, last.reference, last.exitCode], ["ended", null, 3]);
     assertEquals((last.failure as { code: string }).code, "ABORTED");
     assertEquals((await workspace.run(kind, ["run", "--json", "-q", "--", "true"])).code, 2);
+    const strict = ["run", "--json", "--no-best-effort", "--retry-for", "0s", "--", "true"];
+    const refused = await workspace.run(kind, strict, { env });
+    assertEquals([refused.code, objects(refused.stderr).map(({ event }) => event)], [4, ["ended"]]);
+    const none = await workspace.run(kind, ["run", "--json", "--", "no-such-command"]);
+    assertEquals([none.code, objects(none.stderr).map(({ event }) => event)], [127, ["notice"]]);
+    // Whatever the command prints, with this only ours stands on stderr (docs/ci.md).
+    const shell = ["sh", "-c", 'exec "$@" 2>&1', "sh", "sh", "-c", "echo one; echo two >&2"];
+    const apart = await workspace.run(kind, ["run", "--json", "--", ...shell]);
+    assertEquals(apart.stdout, "one\ntwo\n");
+    assertEquals(objects(apart.stderr).map(({ event }) => event), ["begun", "viewable", "ended"]);
   });
 }

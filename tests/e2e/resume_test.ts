@@ -197,28 +197,29 @@ async function forgeToken(workspace: Workspace, home: string, reference: string)
   await writeFile(`${directory}/${id}`, `${id}:${"0".repeat(64)}`);
 }
 
-for (const kind of kinds) {
-  for (const transport of ["ws", "http"]) {
-    test(`${kind}: a file too short for --resume by ${transport} ends nothing, the right one goes on`, async () => {
+for (const transport of ["ws", "http"]) {
+  either(
+    `a file too short for --resume by ${transport} ends nothing, the right one goes on`,
+    async () => {
       await using workspace = await Workspace.open();
       await Server.start(workspace, own);
       const { path, reference, follow } = await killedPush(workspace, part(0));
       const resume = ["--resume", reference, "--transport", transport];
       await writeFile(workspace.path("other.log"), "shorter");
-      const wrong = await workspace.run(kind, ["push", "other.log", ...resume]);
+      const wrong = await workspace.run(own, ["push", "other.log", ...resume]);
       assertEquals(wrong.code, 1);
       assertMatch(
         wrong.stderr,
         /the server has \d+ bytes of this upload; the source has 7: .*nothing was changed \(CONFLICT\)\n$/,
       );
       assertEquals((await workspace.status(own, reference)).transferStatus, "IN_PROGRESS");
-      const right = await workspace.run(kind, ["push", path, ...resume]);
+      const right = await workspace.run(own, ["push", path, ...resume]);
       assertEquals([right.code, right.stderr], [0, ""]);
       assertEquals((await follow.exit()).code, 0);
       await assertCompleted(workspace, own, reference, part(0));
       assertEquals(await readdir(workspace.path("stream/uploads")), []);
-    });
-  }
+    },
+  );
 }
 
 either(

@@ -5,13 +5,12 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { framesRuntime } from "../../mod.ts";
 import { SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
 import { completed } from "../helpers/content.ts";
-import { own } from "../helpers/cli.ts";
+import { own as kind } from "../helpers/cli.ts";
 import { type Stopped, throughStop } from "../helpers/faults/stopped.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { OP, RawPeer } from "../helpers/frames/frames.ts";
 import { startServer } from "../helpers/server.ts";
 
-const kind = own === "deno" ? "deno" : "binary";
 const HALF_A_SECOND_MS = 500;
 
 for (const stopped of ["server", "push", "follow"] satisfies Stopped[]) {

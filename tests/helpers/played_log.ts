@@ -205,10 +205,10 @@ export class PlayedLog implements Disposable {
 
   /** Texts of the rows, by line from 0. */
   get rows(): [line: number, text: string | null][] {
-    const { map } = this.log;
+    const { map } = this.log.visible;
     return Array.from({ length: map.rows }, (_, row) => {
       const line = map.lineAt(row);
-      return [line, this.log.row(line)?.row.text ?? null];
+      return [line, this.log.rows.at(line)?.row.text ?? null];
     });
   }
 

@@ -95,7 +95,12 @@ test("the last lines come by tail or by a negative start", async () => {
   const url = await linesOf(server, "one\ntwo\nthree");
   assertEquals(await (await fetch(`${url}?tail=2`)).text(), "two\nthree");
   assertEquals(await (await fetch(`${url}?tail=9`)).text(), "one\ntwo\nthree");
-  assertEquals(await (await fetch(`${url}?tail=0`)).text(), "");
+  const none = await fetch(`${url}?tail=0`);
+  assertEquals([await none.text(), nextOf(none)], ["", null]);
+  const { startingLineIndex, startOffset }: Page = await (await fetch(`${url}?tail=0`, asJson))
+    .json();
+  assertEquals([startingLineIndex, startOffset], [3, 13]);
+  assertEquals(nextOf(await fetch(`${url}?start=1&count=0`)), `${url}?start=1`);
   const response = await fetch(`${url}?start=-2&count=1`);
   assertEquals(nextOf(response), `${url}?start=2&count=1`);
   assertEquals(await response.text(), "two\n");

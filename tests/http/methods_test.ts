@@ -52,6 +52,18 @@ both("a method that a path does not take is 405, and Allow has those it takes", 
   }
 });
 
+test("a method that a path does not take is 405 under its other name, too", async () => {
+  await using server = await startServer();
+  for (const path of ["/resources", "/resources/"]) {
+    const response = await fetch(server.url + path, { method: "DELETE" });
+    assertEquals([response.status, response.headers.get("allow")], [
+      405,
+      "GET, HEAD, OPTIONS, POST, PUT",
+    ]);
+    await response.body?.cancel();
+  }
+});
+
 test("a wrong method on the address of an upload does not tell its secret", async () => {
   await using server = await startServer();
   const response = await fetch(`${server.url}/uploads/12345678/geheim`, { method: "PUT" });

@@ -45,7 +45,7 @@ function both(behaviour: string, check: (server: TestServer) => Promise<void>, o
   });
 }
 
-const partial = { "content-type": "application/partial-upload" };
+const partial = { "content-type": "Application/partial-upload" };
 const base64 = (algorithm: string, text: string) =>
   createHash(algorithm).update(text).digest("base64");
 const hex = (algorithm: string, text: string) => createHash(algorithm).update(text).digest("hex");

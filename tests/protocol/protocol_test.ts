@@ -12,6 +12,7 @@ import {
   encodeMessage,
   type ErrorCode,
   ERRORS,
+  failureOf,
   httpBase,
   isResourceId,
   LIMITS,
@@ -486,10 +487,10 @@ test("metadata passes with exactly the known properties", () => {
 });
 
 test("a filename has 1 to 1024 bytes of UTF-8 and no NUL; it may look like a path", () => {
-  for (const filename of ["a", "é".repeat(512), "../../etc/passwd", "a b\n", "C:\\x", "."]) {
+  for (const filename of ["a", "é".repeat(512), "😀", "../../etc/passwd", "a b\n", "C:\\x", "."]) {
     assertEquals(checkMetadata({ ...metadata, filename }).filename, filename);
   }
-  for (const filename of ["", "é".repeat(512) + "a", "a\0", "\0"]) {
+  for (const filename of ["", "é".repeat(512) + "a", "a\0", "\0", "a\ud800", "\udc00\ud800"]) {
     assertEquals(codeOf(() => checkMetadata({ ...metadata, filename })), "BAD_METADATA");
   }
 });
@@ -612,4 +613,9 @@ test("the limits of PROTOCOL.md are those of LIMITS", () => {
       "close reason": `${closeReasonBytes} bytes`,
     },
   );
+});
+
+test("a failure is kept as it was told by every catalog: it has no NUL and no half of a character", () => {
+  assertEquals(failureOf(new StreamError("ABORTED", "a\0b\ud800")), "ABORTED: a\ufffdb\ufffd");
+  assertEquals(failureOf(new StreamError("ABORTED", "😀")), "ABORTED: 😀");
 });

@@ -498,6 +498,21 @@ test("frames are written as RFC 6455 writes them, and what they are made of stay
   }
 });
 
+test("messages that are written at once are the frames of each, in order, in memory of their own", () => {
+  const messages = ["", "é".repeat(200), ...lengths.map(bytesOfLength), "x"];
+  for (const role of roles) {
+    const bytes = new FrameCodec(role === "server" ? "client" : "server", 0).encodeAll(messages);
+    const expected = messages.map((one): Frame =>
+      typeof one === "string"
+        ? { type: "text", text: one }
+        : { type: "data", bytes: one, final: true }
+    );
+    const memory = messages.map((one) => typeof one === "string" ? null : one.buffer);
+    assert(!memory.includes(bytes.buffer as ArrayBuffer));
+    assertEquals(describe(decode(role, [bytes])), describe(expected));
+  }
+});
+
 test("masks are not repeated", () => {
   const client = new FrameCodec("client", 0);
   const keys = Array.from(

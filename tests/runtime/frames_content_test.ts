@@ -1,4 +1,4 @@
-/** The content of requests at frame level: of clients that offer another protocol, and of those that leave. */
+/** Requests at frame level: of clients that offer another protocol, that leave, and that do not wait for answers. */
 import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
@@ -75,4 +75,20 @@ test("what arrived before its client left is there for who takes it later", asyn
     server.peer.socket.end(Buffer.from(content));
     assertEquals(await within("the content", read.promise), [size, end], field);
   }
+});
+
+test("a request that comes with the one before it is looked at when that was answered", async () => {
+  const steps: string[] = [];
+  await using server = await begin(async (request) => {
+    const { pathname } = new URL(request.url);
+    steps.push(`${pathname} begins`);
+    await request.text();
+    await new Promise((resolve) => setTimeout(resolve));
+    steps.push(`${pathname} ends`);
+    return new Response(pathname);
+  }, ["Content-Length: 1"]);
+  await server.peer.write("xGET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+  const answers = (await within("the answers", server.peer.readAll())).toString();
+  assertEquals(steps, ["/ begins", "/ ends", "/2 begins", "/2 ends"]);
+  assertEquals(answers.match(/^\/2?(?=HTTP|$)/gm), ["/", "/2"]);
 });

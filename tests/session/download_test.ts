@@ -793,14 +793,37 @@ test("native: a follower has data messages of the length that it wishes, 8 KiB t
   const source = await Source.completed(content.slice());
   for (const [wished, most] of [[1, 8], [100 * KiB, 100], [2 ** 30, 256]]) {
     using peer = source.native();
-    peer.say(follow({ messageBytes: wished }));
-    await peer.inbox.until("a whole window", () => peer.inbox.byteCount === 4 * MiB);
-    // One that has taken nothing yet is read little for at once.
-    peer.say(consumed(4 * MiB));
+    peer.say(follow({ messageBytes: wished, window: 512 * KiB }));
+    for (let seen = 0; seen < content.length;) {
+      await peer.inbox.until("more", () => peer.inbox.byteCount > seen);
+      seen = peer.inbox.byteCount;
+      peer.say(consumed(seen));
+    }
     await peer.inbox.next("FollowEnd");
     assertEquals(Math.max(...peer.inbox.data.map(({ length }) => length)), most * KiB);
     assertBytes(peer.inbox.bytes, content);
   }
+});
+
+test("native: messages to a follower are short until one of them is reported as consumed soon", async () => {
+  const source = await Source.completed(new Uint8Array(MiB));
+  using peer = source.native();
+  const lengths = () => peer.inbox.data.map(({ length }) => length / KiB);
+  peer.say(follow({ messageBytes: 256 * KiB, window: 64 * KiB }));
+  await peer.inbox.until("a window", () => peer.inbox.byteCount === 64 * KiB);
+  assertEquals(lengths(), [8, 8, 8, 8, 8, 8, 8, 8]);
+  const { now } = performance;
+  try {
+    performance.now = () => now.call(performance) + 1000;
+    peer.say(consumed(32 * KiB));
+    await peer.inbox.until("a window", () => peer.inbox.byteCount === 96 * KiB);
+    assertEquals(lengths().slice(8), [8, 8, 8, 8]);
+  } finally {
+    performance.now = now;
+  }
+  peer.say(consumed(96 * KiB));
+  await peer.inbox.until("a window", () => peer.inbox.byteCount === 160 * KiB);
+  assertEquals(lengths().slice(12), [16, 16, 16, 16]);
 });
 
 /** Number of bytes when no more come: a session sends a status only when it has sent what it had begun. */
@@ -887,10 +910,10 @@ test("native: a slow follower gets the newest status only, before the bytes it s
   const source = await Source.holding(new Uint8Array(128 * KiB));
   using peer = source.native();
   peer.say(follow({ window: 64 * KiB }));
-  await peer.inbox.nextData();
+  await peer.inbox.until("a window", () => peer.inbox.byteCount === 64 * KiB);
   peer.connection.room.shut();
   peer.say(consumed(64 * KiB));
-  await peer.inbox.nextData();
+  await peer.inbox.until("more", () => peer.inbox.byteCount > 64 * KiB);
   for (let round = 0; round < 5; round++) await source.append("x");
   peer.connection.room.open();
   await peer.inbox.until("a status", () => statuses(peer).length === 2);
@@ -1054,7 +1077,10 @@ test("native: the bytes of a checkpoint are read from storage for none of the fo
   for (const peer of followers) peer.say(follow());
   for (const peer of followers) await peer.inbox.next("StatusChanged");
   await source.append(new Uint8Array(randomBytes(64 * KiB)));
-  for (const peer of followers) assertBytes(await peer.inbox.nextData(), source.content);
+  for (const { inbox } of followers) {
+    await inbox.until("a checkpoint", () => inbox.byteCount === 64 * KiB);
+    assertBytes(inbox.bytes, source.content);
+  }
   assertEquals(reads, 0);
   assertEquals(resource.watchers, 10);
   for (const peer of followers) peer.leave();

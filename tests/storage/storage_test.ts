@@ -204,11 +204,16 @@ contract(
   "parts of odd lengths that fill several blocks are one log, lines and all",
   async (storage) => {
     const block = 512 * 1024;
+    // A line ends every now and then, where blocks begin, too: each end is asked for by itself.
+    const byteOf = (at: number, index: number) => {
+      const byte = (at * 7 + index) % 251;
+      return byte === 10 && at % 8192 > 251 ? 11 : byte;
+    };
     for (
       const lengths of [[1, block, 2], [block - 1, 1, block], [3 * block + 5, 7], [65_500, 0, 1]]
     ) {
       const parts = lengths.map((length, index) =>
-        new Uint8Array(length).map((_, at) => (at * 7 + index) % 251)
+        new Uint8Array(length).map((_, at) => byteOf(at, index))
       );
       const id = crypto.randomUUID();
       const log = await storage.create(id, withLines);

@@ -106,7 +106,11 @@ both("an upload in parts is followed live, and tells how far it is", async (serv
 both("bytes may come with the creation, and the length with the last of them", async (server) => {
   const created = await fetch(`${server.url}/tus/`, {
     method: "POST",
-    headers: { ...CONTENT, "upload-defer-length": "1" },
+    headers: {
+      ...CONTENT,
+      "content-type": CONTENT["content-type"].toUpperCase(),
+      "upload-defer-length": "1",
+    },
     body: "abc",
   });
   assertEquals([created.status, created.headers.get("upload-offset")], [201, "3"]);

@@ -45,7 +45,7 @@ test("a bar that is cut keeps the colour that was set before its end", async () 
   using played = new PlayedLog(source);
   await played.open(0, 2);
   const shown = [0, 1].map((line) => {
-    const { text, spans } = played.log.row(line)!.row;
+    const { text, spans } = played.log.rows.at(line)!.row;
     return [text, spans[0]?.style.foreground];
   });
   assertEquals(shown, [["400 of 400 ", 1], ["400 of 400 ", undefined]]);
@@ -80,7 +80,7 @@ test("a line that is not ended stays whole when times were shown meanwhile", asy
   await played.until("a status", (log) => log.status === status);
   show("off");
   source.append(" 30 %");
-  await played.until("the rest", (log) => log.row(1)?.row.text.endsWith("30 %") ?? false);
+  await played.until("the rest", (log) => log.rows.at(1)?.row.text.endsWith("30 %") ?? false);
   assertEquals(played.rows[1], [1, "10 % 20 % 30 %"]);
   assertEquals(played.log.openEnd(1), "whole");
 });
@@ -91,7 +91,7 @@ test("a line that is not ended stays whole when its uploader connects again", as
   await played.open(0, 1);
   source.tell({ epoch: 2 });
   source.append(" 20 %");
-  await played.until("the rest", (log) => log.row(1)?.row.text.endsWith("20 %") ?? false);
+  await played.until("the rest", (log) => log.rows.at(1)?.row.text.endsWith("20 %") ?? false);
   assertEquals(played.rows[1], [1, "10 % 20 %"]);
 });
 
@@ -161,6 +161,38 @@ test("who is awake before the network is waits for it, and shows what it has", a
   source.append("b\n");
   await played.until("a line", ({ lines, problem }) => lines === 2 || problem !== null);
   assertEquals([played.log.problem, played.rows], [null, [[0, "a"], [1, "b"]]]);
+});
+
+test("what was found in a row that was written over is shown as it was, as long as it is looked for", async () => {
+  const bars = `10 %\r50 % ${ESC}[32mhalf${ESC}[0m way\r100 % done${ESC}[K`;
+  const source = new PlayedSource(`start\n${bars}\na 0 %\n${ESC}[A${ESC}[2Ka 100 %\nend\n`);
+  using played = new PlayedLog(source);
+  await played.open(0, 5);
+  const plain = [[0, "start"], [1, "100 % done"], [3, "a 100 %"], [4, "end"]];
+  assertEquals(played.rows, plain as typeof played.rows);
+  const find = async (pattern: string) => {
+    const query = { pattern, regex: false, ignoreCase: false };
+    played.log.find(query);
+    await played.until("the hits", ({ search }) => !search.running);
+    await played.until("the rows", ({ rows, search }) => {
+      return search.hits.every((line) => rows.at(line)!.row.text.includes(pattern));
+    });
+  };
+  await find("half");
+  assertEquals(played.rows[1], [1, "50 % half way"]);
+  assertEquals(played.log.rows.at(1)!.row.spans[0].style.foreground, 2);
+  assertEquals(played.log.rows.at(1)!.isPast, true);
+  await find("10 %");
+  assertEquals(played.rows[1], [1, "10 %"]);
+  await find("100 %");
+  assertEquals([played.rows[1], played.log.rows.at(1)!.isPast], [[1, "100 % done"], false]);
+  // A line whose whole row was taken over has one again.
+  await find("a 0 %");
+  assertEquals(played.rows.slice(2), [[2, "a 0 %"], [3, "a 100 %"], [4, "end"]]);
+  assertEquals([2, 3].map((line) => played.log.rows.at(line)!.isPast), [true, false]);
+  played.log.find(null);
+  await played.until("the rows", ({ visible }) => visible.map.rows === 4);
+  assertEquals(played.rows, plain as typeof played.rows);
 });
 
 test("whoever opens a log before its server can be reached is told so, and sees it as soon as it can", async () => {
@@ -258,7 +290,7 @@ test("with another owner of the log its lines are read again, as others may stan
   await played.until("a status", ({ lines }) => lines === 4);
   assertEquals(played.rows.slice(0, 3).map(([, text]) => text), ["a", "b", "c"]);
   played.log.cache.want([[0, 4]]);
-  await played.until("lines", (log) => log.row(1)?.row.text === "x");
+  await played.until("lines", (log) => log.rows.at(1)?.row.text === "x");
   assertEquals(played.rows.map(([, text]) => text), ["a", "x", "y", "z"]);
 });
 
@@ -312,5 +344,5 @@ async function whole(played: PlayedLog): Promise<unknown[]> {
   await played.until("groups", ({ outliner }) => outliner.searched >= log.lines);
   await turn();
   log.redraw();
-  return played.rows.map(([line, text]) => [line, text, log.row(line)!.row.spans]);
+  return played.rows.map(([line, text]) => [line, text, log.rows.at(line)!.row.spans]);
 }

@@ -164,6 +164,17 @@ test("requirement 9: what is copied is clean, also of rows that are not in the p
   assert(!all.includes("\x1b"));
 });
 
+test("requirement 14: what was found in a progress bar that went on is shown and marked", async () => {
+  const text = lines(500, (line) => line === 300 ? "10 %\r42 % of it\r100 % done" : `line ${line}`);
+  await using viewer = await show(await uploaded(server.url, text));
+  await viewer.search("42 %");
+  await viewer.untilLine(300, "42 % of it↶ written over later");
+  await viewer.until(`document.querySelector(".row.current mark")?.textContent === "42 %"`);
+  await viewer.picture("found-in-bar");
+  await viewer.press("Escape");
+  await viewer.untilLine(300, "100 % done");
+});
+
 test("requirement 10: keys go from error to error, and the bar has marks", async () => {
   const text = lines(5000, (line) => [100, 4000].includes(line) ? `error: ${line}` : "0 errors");
   await using viewer = await show(await uploaded(server.url, text));

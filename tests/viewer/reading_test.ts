@@ -301,7 +301,7 @@ test("a line that is not ended is read again when it grew while it was being rea
   await shown;
   log.close();
   assertEquals(reads.map(({ to }) => to), [4, text.length]);
-  assertEquals(log.row(0)?.row.text, "50 %");
+  assertEquals(log.rows.at(0)?.row.text, "50 %");
 });
 
 test("text that came with a status is not taken for that of another one", async () => {

@@ -15,7 +15,7 @@ import { startTimer } from "../../timer.ts";
 import type { BackgroundUpload } from "../uploads/background_upload.ts";
 import { type Command, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
-import { described } from "../exit_codes.ts";
+import { described, exitCodeOf } from "../exit_codes.ts";
 import { idOf } from "../references.ts";
 import { ReaderGone, visible, visibleJson, writer } from "../output/output.ts";
 import { uploadOutput } from "../uploads/output_upload.ts";
@@ -99,7 +99,9 @@ async function runCommand(words: string[], options: Options): Promise<number> {
       : await startChild(asGiven(words), { joined: !split && outputsAreOne() });
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    complain(visible(error.message));
+    const message = visible(error.message);
+    if (options.flag("json")) writeLine(visibleJson({ event: "notice", message }));
+    else complain(message);
     return error.exitCode;
   }
   return await new Run(child, words, options, credentials).over();
@@ -180,9 +182,9 @@ class Run {
   #exitCode({ exitCode, signal }: ChildExit, failure: StreamError | undefined): number {
     const code = exitCode ?? 128 + constants.signals[signal as NodeJS.Signals];
     const isLost = failure !== undefined && !this.#bestEffort;
-    if (isLost && code === 0) throw failure;
     if (isLost && !this.#options.flag("json")) complain(described(failure));
     if (code !== 0) return code;
+    if (isLost) return exitCodeOf(failure);
     const unwritten = this.#tees.map(({ failure }) => failure)
       .find((failure) => failure !== null && !(failure instanceof ReaderGone));
     if (unwritten !== undefined) throw unwritten;

@@ -40,9 +40,11 @@ export class BackgroundUpload {
   readonly #stop = new AbortController();
   #upload: PushedUpload | null = null;
   #result: UploadResult | null = null;
-  #endsSinceMs = Infinity;
+  #isEnding = false;
   #seen = "";
-  #seenAtMs = performance.now();
+  /** How long nothing new was seen, and that since there are no more bytes: in looks, as the server is not silent while we do not run. */
+  #silentMs = 0;
+  #silentAtEndMs = 0;
 
   /** @param options What is uploaded, and how. */
   constructor(options: BackgroundUploadOptions) {
@@ -67,7 +69,7 @@ export class BackgroundUpload {
 
   /** Tells that there will be no more bytes than those that were read. */
   ends(): void {
-    this.#endsSinceMs = Math.min(this.#endsSinceMs, performance.now());
+    this.#isEnding = true;
   }
 
   /** Gives it up. */
@@ -94,17 +96,19 @@ export class BackgroundUpload {
 
   /** Gives up what nobody should wait for. */
   #look(): void {
-    const nowMs = performance.now();
     const { epoch = 0, sequence = -1 } = this.#upload?.status ?? {};
     if (this.#seen !== `${epoch}.${sequence}`) {
       this.#seen = `${epoch}.${sequence}`;
-      this.#seenAtMs = nowMs;
+      this.#silentMs = this.#silentAtEndMs = 0;
+    } else {
+      this.#silentMs += LOOK_EVERY_MS;
+      if (this.#isEnding) this.#silentAtEndMs += LOOK_EVERY_MS;
     }
-    if (Math.min(this.#options.heldMs(), nowMs - this.#seenAtMs) > HELD_MS) {
+    if (Math.min(this.#options.heldMs(), this.#silentMs) > HELD_MS) {
       this.giveUp(new StreamError("ABORTED", "the server takes nothing, and no more can be kept"));
     }
     const limitMs = this.#upload === null && this.#options.isAway() ? BEGIN_MS : FINISH_MS;
-    if (nowMs - Math.max(this.#seenAtMs, this.#endsSinceMs) > limitMs) {
+    if (this.#silentAtEndMs > limitMs) {
       this.giveUp(
         new StreamError("ABORTED", `the server took nothing for ${limitMs / 1000} s at the end`),
       );

@@ -14,6 +14,7 @@ import {
   isTransient,
   LIMITS,
   type Message,
+  MessageLength,
   type MessageOf,
   newSecret,
   newUuid,
@@ -56,8 +57,6 @@ const FOR_THE_MOMENT: ReadonlySet<ErrorCode> = new Set([
 /** The longest data message is proposed. */
 const WISHED = { messageBytes: LIMITS.agreedMessageBytes };
 
-/** Where a message is acknowledged within so long, longer ones may follow, in ms: of a slow way little is heard by long ones. */
-const FAST_MS = 1000;
 /** Small chunks are gathered for so long after something was sent, in ms: a line by itself goes at once. */
 const GATHER_MS = 7;
 /** Bytes that are copied before they may be sent: the rest of a long chunk stays where it is. */
@@ -73,7 +72,7 @@ type State =
   /** Nothing may be sent before the server says where to go on; no channel while there is no connection. */
   | { name: "AGREEING"; channel: Channel | null }
   /** Bytes go out as the credit allows. */
-  | { name: "SENDING"; channel: Channel; messageBytes: number }
+  | { name: "SENDING"; channel: Channel; length: MessageLength }
   /** Everything was sent, and that it was all; the server compares. */
   | { name: "FINISHING"; channel: Channel }
   /** The server had completed it before: what the source still delivers is compared only. */
@@ -120,10 +119,6 @@ export class NativeUpload extends UploadShell implements PushedUpload {
   #outcome: Outcome | undefined;
   #drained: (() => void) | null = null;
   #sentAtMs = -Infinity;
-  /** Length of the longest data message, as the way has proved to be fast. */
-  #pieceBytes = LIMITS.shortMessageBytes;
-  /** Bytes that were sent, of which the acknowledgement tells how fast the way is. */
-  #probe: { endOffset: number; sentAtMs: number } | null = null;
   /** Sends what was gathered. */
   #gathering: ReturnType<typeof setTimeout> | undefined;
 
@@ -330,13 +325,11 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       this.#window = new SendWindow(offset, limit);
     } else if (isReady || !this.#sourceEnded) this.#continueAt(offset, limit);
     if (this.isOver) return;
-    this.#pieceBytes = LIMITS.shortMessageBytes;
-    this.#probe = null;
     const messageBytes = isRough
       ? LIMITS.shortMessageBytes
       : agreedMessageBytes(isReady ? answer.messageBytes : undefined);
     this.#state = isReady
-      ? { name: "SENDING", channel, messageBytes }
+      ? { name: "SENDING", channel, length: new MessageLength(messageBytes) }
       : { name: "COMPLETED", channel, acknowledged: answer };
     this.#pump();
   }
@@ -365,7 +358,7 @@ export class NativeUpload extends UploadShell implements PushedUpload {
         return this.#acknowledged(message);
       case "Credit":
         this.#window.grant(message.limit, message.acknowledged);
-        this.#probed(message.acknowledged);
+        if (this.#state.name === "SENDING") this.#state.length.acknowledged(message.acknowledged);
         return this.#pump();
       case "StatusChanged":
         return this.tell(message.resourceStatus as ResourceStatus);
@@ -384,13 +377,13 @@ export class NativeUpload extends UploadShell implements PushedUpload {
     if (state.name !== "SENDING") return;
     clearTimeout(this.#gathering);
     this.#gathering = undefined;
-    const { channel, messageBytes } = state;
+    const { channel, length } = state;
     for (;;) {
-      const piece = this.#window.next(Math.min(messageBytes, this.#pieceBytes));
+      const piece = this.#window.next(length.bytes);
       if (piece === null) break;
       channel.sendData(piece);
       this.#sentAtMs = performance.now();
-      this.#probe ??= { endOffset: this.#window.sent, sentAtMs: this.#sentAtMs };
+      length.sent(this.#window.sent);
     }
     if (!this.#window.isDrained) return;
     this.#signal();
@@ -403,15 +396,6 @@ export class NativeUpload extends UploadShell implements PushedUpload {
       size: this.#window.accepted,
       outcome: this.#outcome,
     });
-  }
-
-  /** Sends longer messages where short ones are acknowledged soon. */
-  #probed(acknowledged: number): void {
-    if (this.#probe === null || acknowledged < this.#probe.endOffset) return;
-    const tookMs = performance.now() - this.#probe.sentAtMs;
-    const longer = Math.min(this.#pieceBytes * 2, LIMITS.agreedMessageBytes);
-    if (tookMs < FAST_MS) this.#pieceBytes = longer;
-    this.#probe = null;
   }
 
   /** Takes an acknowledgement; what the source delivered must come to the same. */

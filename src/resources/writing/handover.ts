@@ -88,8 +88,12 @@ export class Handover {
 
   /** Whether this node says what becomes of an upload. */
   isOurs(id: string): boolean {
-    return this.#parts.uploads.find(id) !== undefined || this.#interrupted.has(id) ||
-      this.#handling.has(id);
+    return this.isHeld(id) || this.#handling.has(id);
+  }
+
+  /** Whether an upload runs here, or waits here for its owner. */
+  isHeld(id: string): boolean {
+    return this.#parts.uploads.find(id) !== undefined || this.#interrupted.has(id);
   }
 
   /** Runs a step that makes or changes the record of an upload, after all earlier ones of its id. */

@@ -5,8 +5,9 @@
  */
 import { type StreamError, toStreamError } from "../../protocol.ts";
 
-/** It hears of one upload at most this often. */
-const INTERVAL_MS = 1000;
+/** It hears of one upload at most this often, and after as many times as long as hearing took: one that is busy, less. */
+const INTERVAL_MS = { least: 1000, most: 10_000 };
+const REST = 10;
 
 /** How the catalog is told. */
 export interface ProgressRecordOptions {
@@ -21,7 +22,7 @@ export interface ProgressRecordOptions {
 /** The record of one upload, as it follows its checkpoints. */
 export class ProgressRecord {
   readonly #options: ProgressRecordOptions;
-  #toldAtMs = -Infinity;
+  #nextAtMs = -Infinity;
   /** Whether it does not know the newest checkpoint. */
   #isBehind = false;
   #isTelling = false;
@@ -41,7 +42,7 @@ export class ProgressRecord {
   /** Tells of the newest checkpoint, when that may be. */
   catchUp(): void {
     if (!this.#isBehind || this.#isOver) return;
-    const waitMs = this.#toldAtMs + INTERVAL_MS - performance.now();
+    const waitMs = this.#nextAtMs - performance.now();
     if (waitMs <= 0) return this.#tell();
     if (!this.#options.tellsPauses) return;
     this.#timer ??= setTimeout(() => {
@@ -60,7 +61,7 @@ export class ProgressRecord {
     if (this.#isTelling) return;
     this.#isTelling = true;
     this.#isBehind = false;
-    this.#toldAtMs = performance.now();
+    const startedAtMs = performance.now();
     this.#options.tell().catch((refusal) => {
       const error = toStreamError(refusal);
       // What the catalog cannot take now it hears later.
@@ -68,6 +69,9 @@ export class ProgressRecord {
       else if (!this.#isOver) this.#options.failed(error);
     }).finally(() => {
       this.#isTelling = false;
+      const tookMs = performance.now() - startedAtMs;
+      const { least, most } = INTERVAL_MS;
+      this.#nextAtMs = startedAtMs + Math.min(Math.max(REST * tookMs, least), most);
       this.catchUp();
     });
   }

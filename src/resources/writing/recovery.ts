@@ -38,6 +38,8 @@ export interface RecoveryParts {
 export class Recovery {
   readonly #parts: RecoveryParts;
   #rounds: ReturnType<typeof setInterval> | undefined;
+  #running: Promise<number> | null = null;
+  #closed = false;
   /** When nothing was heard of other nodes, at the latest. */
   #deafAtMs = -Infinity;
 
@@ -47,10 +49,15 @@ export class Recovery {
   }
 
   /**
-   * Takes over every unfinished upload that is this node's, or nobody's any more, and runs neither here nor elsewhere.
+   * Takes over every unfinished upload that is this node's, or nobody's any more, and runs neither here nor elsewhere;
+   * their uploaders may come back meanwhile.
    * @returns How many there were.
    */
-  async recover(): Promise<number> {
+  recover(): Promise<number> {
+    return this.#running ??= this.#recoverAll().finally(() => this.#running = null);
+  }
+
+  async #recoverAll(): Promise<number> {
     this.#parts.lease.beginRound();
     let recovered = 0;
     let after: ResourceQuery["after"];
@@ -62,10 +69,13 @@ export class Recovery {
       });
       const waiting = records.values();
       const recoverNext = async () => {
-        for (const record of waiting) if (await this.#recoverOne(record)) recovered++;
+        for (const record of waiting) {
+          if (this.#closed) return;
+          if (await this.#recoverOne(record)) recovered++;
+        }
       };
       await Promise.all(Array.from({ length: AT_ONCE }, recoverNext));
-      if (records.length < PAGE) return recovered;
+      if (records.length < PAGE || this.#closed) return recovered;
       after = records[records.length - 1];
     }
   }
@@ -86,6 +96,7 @@ export class Recovery {
 
   /** Looks for nothing any more. */
   close(): void {
+    this.#closed = true;
     clearInterval(this.#rounds);
   }
 
@@ -103,6 +114,8 @@ export class Recovery {
     const known = cache.find(id)?.status.transferStatus;
     if (known !== undefined && isFinal(known)) return false;
     return await handover.take(id, async () => {
+      // Its uploader may just have come back.
+      if (handover.isHeld(id)) return false;
       // What lists say of an owner need not be all.
       const now = owner === null || owner.node === lease.node ? record : await catalog.get(id);
       if (now === null || isFinal(now.transferStatus) || !lease.mayTake(now)) return false;

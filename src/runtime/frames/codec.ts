@@ -138,6 +138,26 @@ export class FrameCodec {
     }
   }
 
+  /**
+   * Writes whole messages, one after the other; none of them may be between fragments of another.
+   * @param messages Texts, and bytes of binary messages.
+   * @returns All their bytes, in memory of their own.
+   */
+  encodeAll(messages: (string | Uint8Array)[]): Uint8Array {
+    const payloads = messages.map((one) => typeof one === "string" ? encoder.encode(one) : one);
+    const sizes = payloads.map(({ length }) => this.#headerBytes(length) + length);
+    const all = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+    let at = 0;
+    payloads.forEach((payload, index) => {
+      const frame = all.subarray(at, at + sizes[index]);
+      const opcode = typeof messages[index] === "string" ? TEXT : BINARY;
+      this.#putHeader(frame, opcode, payload.length, true);
+      this.#putPayload(frame, frame.length - payload.length, payload);
+      at += frame.length;
+    });
+    return all;
+  }
+
   *#decode(bytes: Uint8Array): Generator<Frame, void> {
     for (let at = 0; at < bytes.length && !this.#over;) {
       at = this.#readHeader(bytes, at);
@@ -281,34 +301,43 @@ export class FrameCodec {
   }
 
   #encode(opcode: number, payload: Uint8Array, final = true): Uint8Array[] {
-    const head = this.#encodeHeader(opcode, payload.length, final);
-    if (this.#role === "server" && payload.length >= COPY_BELOW_BYTES) return [head, payload];
-    const frame = new Uint8Array(head.length + payload.length);
-    frame.set(head);
-    frame.set(payload, head.length);
-    if (this.#role === "client") {
-      const mask = crypto.getRandomValues(frame.subarray(head.length - MASK_BYTES, head.length));
-      applyMask(frame.subarray(head.length), mask, 0);
-    }
-    return [frame];
+    const headerBytes = this.#headerBytes(payload.length);
+    const copies = this.#role === "client" || payload.length < COPY_BELOW_BYTES;
+    const part = new Uint8Array(headerBytes + (copies ? payload.length : 0));
+    this.#putHeader(part, opcode, payload.length, final);
+    if (!copies) return [part, payload];
+    this.#putPayload(part, headerBytes, payload);
+    return [part];
   }
 
-  /** The header, with room for a mask if there is to be one. */
-  #encodeHeader(opcode: number, length: number, final: boolean): Uint8Array {
-    const masked = this.#role === "client";
-    const short = length <= MAX_CONTROL_BYTES
-      ? length
-      : length < 2 ** 16
-      ? LENGTH_IN_2
-      : LENGTH_IN_8;
-    const header = new Uint8Array(2 + lengthBytes(short) + (masked ? MASK_BYTES : 0));
-    const view = new DataView(header.buffer);
-    view.setUint8(0, opcode | (final ? FINAL_BIT : 0));
-    view.setUint8(1, short | (masked ? MASK_BIT : 0));
-    if (short === LENGTH_IN_2) view.setUint16(2, length);
-    else if (short === LENGTH_IN_8) view.setBigUint64(2, BigInt(length));
-    return header;
+  /** Bytes of the header of so much payload, with the mask if there is to be one. */
+  #headerBytes(length: number): number {
+    return 2 + lengthBytes(shortLength(length)) + (this.#role === "client" ? MASK_BYTES : 0);
   }
+
+  #putHeader(target: Uint8Array, opcode: number, length: number, final: boolean): void {
+    const short = shortLength(length);
+    target[0] = opcode | (final ? FINAL_BIT : 0);
+    target[1] = short | (this.#role === "client" ? MASK_BIT : 0);
+    if (length <= MAX_CONTROL_BYTES) return;
+    const view = new DataView(target.buffer, target.byteOffset);
+    if (short === LENGTH_IN_2) view.setUint16(2, length);
+    else view.setBigUint64(2, BigInt(length));
+  }
+
+  /** Copies payload behind its header, and masks it if it is to be masked. */
+  #putPayload(target: Uint8Array, at: number, payload: Uint8Array): void {
+    target.set(payload, at);
+    if (this.#role === "server") return;
+    const mask = crypto.getRandomValues(target.subarray(at - MASK_BYTES, at));
+    applyMask(target.subarray(at, at + payload.length), mask, 0);
+  }
+}
+
+/** The length as a header's second byte has it: itself, or what stands for longer ones. */
+function shortLength(length: number): number {
+  if (length <= MAX_CONTROL_BYTES) return length;
+  return length < 2 ** 16 ? LENGTH_IN_2 : LENGTH_IN_8;
 }
 
 function broken(reason: string): BrokenRule {

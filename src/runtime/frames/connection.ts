@@ -142,15 +142,7 @@ export class FrameConnection implements Connection {
     if (this.#unsent > 0 || this.#brokenOff || socket.writableLength > AT_ONCE_BYTES) {
       return false;
     }
-    socket.cork();
-    for (const message of messages) {
-      // A copy: the memory is the sender's again at once.
-      const frame: Frame = typeof message === "string"
-        ? { type: "text", text: message }
-        : { type: "data", bytes: new Uint8Array(message), final: true };
-      for (const part of this.#codec.encode(frame)) socket.write(part);
-    }
-    socket.uncork();
+    socket.write(this.#codec.encodeAll(messages));
     return true;
   }
 

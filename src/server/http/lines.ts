@@ -102,6 +102,8 @@ async function send(c: Context, parts: FaceParts, asked: Asked): Promise<Respons
   await using opened = await openFor(c, parts, asked.id);
   const { resource } = opened;
   if (asked.time !== undefined) wanted.start = await lineSince(resource, asked.time);
+  // Counted from the end, as a negative number cannot say it.
+  if (asked.tail === 0) wanted.start = resource.status.numberOfLines ?? 0;
   const window = await locate(resource, wanted);
   tellStatus(c, resource);
   const type = accepts(c, {
@@ -236,6 +238,8 @@ function linkTo(c: Context, { status }: Resource, { lineIndex, byteOffset }: Lin
   searchParams.delete("tail");
   searchParams.delete("time");
   searchParams.delete("offset");
+  // Pages without lines would lead to themselves for ever.
+  if (Number(searchParams.get("count")) === 0) searchParams.delete("count");
   searchParams.set("start", String(lineIndex));
   if (byteOffset > 0) searchParams.set("offset", String(byteOffset));
   c.header("link", `<${pathname}?${searchParams}>; rel="next"`);

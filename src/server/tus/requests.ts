@@ -7,7 +7,7 @@ import { DIGESTS, StreamError } from "../../protocol.ts";
 import type { CompletedUpload, ResourceView } from "../../resources.ts";
 import type { HttpUpload, Intake } from "../../session.ts";
 import { json } from "../answer/json.ts";
-import { checkPlain, contentLength, contentOf, contentType } from "../content.ts";
+import { checkPlain, contentLength, contentOf, isOfType } from "../content.ts";
 import type { FaceParts } from "../face.ts";
 import * as uploading from "../uploading.ts";
 import { requiresContext } from "../host.ts";
@@ -39,7 +39,7 @@ export async function create(
   if (context !== undefined && contextId !== null && context !== contextId) {
     throw new StreamError("BAD_REQUEST", "?context= and the context in Upload-Metadata differ");
   }
-  const brings = contentType(c) === CONTENT_TYPE;
+  const brings = isOfType(c, CONTENT_TYPE);
   if (brings) checkContent(c, 0, length ?? null);
   const { upload, secret } = await uploading.begin(c, parts, {
     metadata,
@@ -67,7 +67,7 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
   checkVersion(c, said);
   checkExtensions(said);
   const { offset } = said;
-  if (contentType(c) !== CONTENT_TYPE) {
+  if (!isOfType(c, CONTENT_TYPE)) {
     throw new StreamError("WRONG_TYPE", `an append has Content-Type: ${CONTENT_TYPE}`);
   }
   if (offset === undefined) {

@@ -20,12 +20,11 @@ import { type LogPlace, placeIn } from "../../cluster/logs.ts";
 import type { Probes } from "../../cluster/probes.ts";
 import { StreamError } from "../../protocol.ts";
 import { decodeMessage, type LogMessage, type StoredMessage } from "./message.ts";
+import { Deadline, type Patience, pause, Stalled, within } from "./patience.ts";
 
 /** Between two attempts, in ms: at first, and at most. */
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 500;
-/** Who waits for so long is told of at /readyz, in ms. */
-const STRAIN_MS = 1000;
 /** Before a stream is given up a look at it may take so long, in ms. */
 const LAST_LOOK_MS = 50;
 /** A read that no leader answers within so long goes to any replica, in ms. */
@@ -60,61 +59,6 @@ export interface Attempt {
   limitMs?: number;
   /** What it means that another message is there; null for one that it may come after. */
   lostTo(last: LogMessage): StreamError | null;
-}
-
-/** A stream took nothing for as long as somebody wanted to wait; what was sent there may be stored still. */
-export class Stalled extends Error {}
-
-/** Patience of all who wait for the engine. */
-export class Patience {
-  readonly #waiting = new Set<{ sinceMs: number }>();
-  readonly #end = new AbortController();
-
-  /** @param ms For how long an engine that takes nothing is waited for, in ms. */
-  constructor(readonly ms: number) {}
-
-  /** Ends all waiting. */
-  get signal(): AbortSignal {
-    return this.#end.signal;
-  }
-
-  /** Whether somebody has waited for longer than usual. */
-  get isStrained(): boolean {
-    const longMs = performance.now() - STRAIN_MS;
-    return [...this.#waiting].some(({ sinceMs }) => sinceMs < longMs);
-  }
-
-  /** Somebody has to wait, until this is disposed of. */
-  wait(): Disposable {
-    const wait = { sinceMs: performance.now() };
-    this.#waiting.add(wait);
-    return { [Symbol.dispose]: () => this.#waiting.delete(wait) };
-  }
-
-  /** Nobody waits any more. */
-  end(): void {
-    this.#end.abort();
-  }
-}
-
-/** Until when a connection is given to answer. */
-class Deadline {
-  #atMs: number;
-
-  /** @param ms For how long, in ms. */
-  constructor(private readonly ms: number) {
-    this.#atMs = performance.now() + ms;
-  }
-
-  /** What is left of it, in ms. */
-  get leftMs(): number {
-    return this.#atMs - performance.now();
-  }
-
-  /** Another connection has all of it again. */
-  restart(): void {
-    this.#atMs = performance.now() + this.ms;
-  }
 }
 
 /** Reads and writes the messages of one log in one stream. */
@@ -458,29 +402,6 @@ export function deleted(id: string): StreamError {
 /** The log is another owner's. */
 export function fenced(epoch: number, current: number): StreamError {
   return new StreamError("FENCED", `epoch ${epoch} is over: epoch ${current} owns the log`);
-}
-
-/** Gives an answer up that does not come. */
-export async function within<T>(limitMs: number, answer: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error("no leader answers")), limitMs);
-  try {
-    return await Promise.race([answer, promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Waits, unless it is all over. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const end = () => resolve();
-  const timer = setTimeout(end, ms);
-  signal.addEventListener("abort", end);
-  await promise;
-  clearTimeout(timer);
-  signal.removeEventListener("abort", end);
 }
 
 function decoded(message: StoredMessage | null): LogMessage | null {

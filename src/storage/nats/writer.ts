@@ -7,7 +7,7 @@ import { notAnswering } from "../../cluster/engine.ts";
 import { MESSAGE_BYTES } from "../../cluster/logs.ts";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
-import { deleted, fenced, Stalled } from "./exchange.ts";
+import { deleted, fenced } from "./exchange.ts";
 import { LogIndex } from "./index.ts";
 import type { Lanes } from "./lanes.ts";
 import {
@@ -22,6 +22,7 @@ import {
   segmentOf,
   stateBehind,
 } from "./message.ts";
+import { Stalled } from "./patience.ts";
 
 /** Entries, and bytes of the log, that a page of the index is stored for. */
 const PAGE_ENTRIES = 256;

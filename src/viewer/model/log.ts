@@ -4,27 +4,23 @@
  */
 import { type ResourceInfo, type ResourceStatus, retrying, StreamError } from "../../client.ts";
 import { checkLife, isFinal, isTransient, toStreamError } from "../../protocol.ts";
-import { Folds } from "./folds.ts";
-import { type CachedLine, LineCache, type LoadedLines } from "./line_cache.ts";
+import { LineCache, type LoadedLines } from "./line_cache.ts";
 import { type Link, lostLink } from "./link.ts";
-import { LineStyles } from "./line_styles.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
-import { type Group, marksOf, Outline, OUTLINE_PATTERN } from "./outline.ts";
-import { Overwriting } from "./overwriting.ts";
-import { complement, type LineRange, RowMap, united } from "./row_map.ts";
-import { type Find, matcherOf, type Query, Searcher } from "./searcher.ts";
+import { Outline, OUTLINE_PATTERN } from "./outline.ts";
+import { type Find, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
+import { ShownRows } from "./shown_rows.ts";
 import type { LogSource, OnRetry, OnText } from "./source.ts";
-import { movesUp, rawRow, type Row, rowOf, withoutBreak } from "./terminal.ts";
+import { withoutBreak } from "./terminal.ts";
 import { NOTHING, type ShownTime, shownTime } from "./times.ts";
 import { Throttle } from "./throttle.ts";
+import { VisibleLines } from "./visible_lines.ts";
 
 /** Logs up to this size are looked through for groups and errors by themselves. */
 const OUTLINE_BYTES = 32 * 1024 * 1024;
 /** Longest character of UTF-8: so much less one byte may be missing at the end of text that came. */
 const MAX_CHARACTER_BYTES = 4;
-/** Rows kept while they stay as they are. */
-const MAX_ROWS = 1000;
 /** What is found is shown at once, and what follows so often, in ms. */
 const FOUND_MS = 100;
 /** What comes in is searched at once, and what follows so often, in ms. */
@@ -38,7 +34,6 @@ export class Log {
   readonly outliner: Searcher;
   readonly settings: SettingsStore;
   outline = new Outline();
-  readonly folds = new Folds();
   /** Whether all of it was looked through for groups and errors once. */
   outlined = false;
   info: ResourceInfo | null = null;
@@ -48,16 +43,11 @@ export class Log {
   problem: StreamError | null = null;
   /** Lines that were shown once and are gone: the server lost them before they were on its disk. */
   lost: { line: number; count: number } | null = null;
-  /** Only hits, with lines around them. */
-  filtered = false;
-  /** The rows of the lines that are there. */
-  map = new RowMap(0);
-  /** What search marks in the text shown. */
-  matcher: RegExp | null = null;
+  /** What each line shows. */
+  readonly rows: ShownRows;
+  /** Which lines have a row. */
+  readonly visible: VisibleLines;
   readonly #listeners = new Set<() => void>();
-  readonly #rows = new Map<number, Row>();
-  readonly #styles: LineStyles;
-  readonly #overwriting = new Overwriting();
   /** The last line whose end is known, and that end. */
   #end = { line: 0, offset: 0 };
   #tail: { line: number; isWhole: boolean } | null = null;
@@ -84,7 +74,6 @@ export class Log {
       () => this.#arrived(),
       (error) => this.#failed(error),
     );
-    this.#styles = new LineStyles(this.cache);
     const find: Find = source.find ?? nothing;
     this.search = new Searcher(find, new Throttle(() => this.#searched(), FOUND_MS).ask);
     this.outliner = new Searcher(
@@ -92,6 +81,8 @@ export class Log {
         outlined(find(query, from, limit, signal, onProgress), this.outline),
       new Throttle(() => this.#outlined(), FOUND_MS).ask,
     );
+    this.rows = new ShownRows(this);
+    this.visible = new VisibleLines(this);
     this.#grown = new Throttle(() => {
       if (this.#stop.signal.aborted) return;
       this.search.grow(this.lines);
@@ -222,7 +213,7 @@ export class Log {
     if (before !== null && status.epoch !== before.epoch) this.#reread(before);
     this.link = { state: this.live ? "live" : "ended" };
     this.#append(status);
-    this.#remap();
+    this.visible.update();
     this.#grown();
     this.changed();
     void this.#readTail();
@@ -239,12 +230,10 @@ export class Log {
     this.#tailComes = true;
     const { first, lines, rest, isRestWhole } = this.#live.take(appended, status);
     if (this.#hasTimes) return;
-    if (lines.length > 0) this.#styles.keep(first);
+    if (lines.length > 0) this.rows.keepStyle(first);
     this.#setTail(rest === "" ? null : rest, isRestWhole);
     this.cache.putLines(first, lines);
-    if (this.#rows.size > MAX_ROWS) this.#clearRows();
-    for (let line = first; line < first + lines.length; line++) this.#rows.delete(line);
-    if (lines.some(movesUp) || this.#overwriting.reaches(first)) this.#overwrite(first);
+    this.rows.append(first, lines);
   }
 
   /** After a server came back, lines may be gone that were never on its disk, and others stand there. */
@@ -256,9 +245,7 @@ export class Log {
     if (gone <= 0) return;
     this.lost = { line: this.lines, count: gone };
     this.cache.forget(this.lines);
-    this.#styles.reset();
-    this.#overwriting.forget(this.lines);
-    this.#clearRows();
+    this.rows.forget(this.lines);
     this.search.forget(this.lines);
     this.outline = new Outline();
     this.outlined = false;
@@ -318,7 +305,7 @@ export class Log {
       const text = await this.#read(status.currentSize, this.#stop.signal, offset);
       if (line === this.lines && (!this.#tailComes || this.#hasTimes)) {
         this.#setTail(text, status.currentSize - offset <= TAIL_CHARS);
-        this.#remap();
+        this.visible.update();
         this.changed();
       }
       this.#readingTail = false;
@@ -335,13 +322,11 @@ export class Log {
     const before = this.#tail;
     if (before !== null) {
       this.cache.drop(before.line);
-      this.#rows.delete(before.line);
-      if (this.#overwriting.reaches(before.line)) this.#overwriting.undo(before.line);
+      this.rows.undo(before.line);
     }
     this.#tail = text === null ? null : { line: this.lines, isWhole };
     if (text !== null) this.cache.put(this.lines, { text, longBytes: null });
-    this.#rows.delete(this.lines);
-    if (this.#overwriting.reaches(this.lines)) this.#overwrite(this.lines);
+    this.rows.showEnd(this.lines);
   }
 
   /** Looks for groups and errors, by itself where that is cheap. */
@@ -360,52 +345,21 @@ export class Log {
   #outlined(): void {
     const { query, running, error } = this.outliner;
     if (query !== null && !running && error === null) this.outlined = true;
-    this.#clearRows();
-    this.#remap();
+    this.rows.clear();
+    this.visible.update();
     this.changed();
   }
 
   #searched(): void {
-    if (this.filtered) this.#remap();
+    this.rows.found();
+    this.visible.update();
     this.changed();
   }
 
   /** Begins a search; null ends it. */
   find(query: Query | null): void {
-    this.matcher = query === null ? null : matcherOf(query);
     this.search.start(query, this.lines);
-    if (query === null) this.filter(false);
-  }
-
-  /** Shows hits only, or everything. */
-  filter(filtered: boolean): void {
-    this.filtered = filtered;
-    this.#remap();
-    this.changed();
-  }
-
-  /** Folds or opens a group. */
-  toggle(group: Group): void {
-    this.folds.set([group], !this.folds.isOpen(group));
-    this.#remap();
-    this.changed();
-  }
-
-  /** Folds or opens all groups. */
-  toggleAll(open: boolean): void {
-    this.folds.set(this.outline.groups, open);
-    this.#remap();
-    this.changed();
-  }
-
-  /** Opens all that hides a line. */
-  reveal(line: number): void {
-    this.folds.goTo(line);
-    if (!this.map.isHidden(line)) return;
-    if (this.filtered) this.filtered = false;
-    this.folds.openAround(line, this.outline.groups);
-    this.#remap();
-    this.changed();
+    if (query === null) this.visible.filter(false);
   }
 
   /** What stands between two lines in the text of both. */
@@ -415,7 +369,7 @@ export class Log {
 
   /** Text of a line as it is shown; null for one without a row, or that is not there. */
   shownText(line: number): string | null {
-    return this.map.isHidden(line) ? null : this.row(line)?.row.text ?? null;
+    return this.visible.map.isHidden(line) ? null : this.rows.at(line)?.row.text ?? null;
   }
 
   /** When a line arrived, as the reader wants to see it. */
@@ -426,54 +380,14 @@ export class Log {
     return shownTime(this.cache.get(line)?.timeMs, times, startMs, Date.now());
   }
 
-  #remap(): void {
-    this.map = new RowMap(this.places, this.#hidden());
-  }
-
-  #hidden(): LineRange[] {
-    if (this.settings.all.raw && !this.filtered) return [];
-    if (!this.filtered) {
-      return [...this.folds.hidden(this.outline, this.lines), ...this.#overwriting.hidden];
-    }
-    const { context } = this.settings.all;
-    const shown = this.search.hits.map((line): LineRange => [
-      Math.max(0, line - context),
-      line + context + 1,
-    ]);
-    return complement(united(shown), this.places);
-  }
-
-  /** What a line shows; null while it is not there. */
-  row(line: number): { row: Row; cached: CachedLine } | null {
-    const cached = this.cache.get(line);
-    if (cached === undefined) return null;
-    let row = this.#rows.get(line);
-    if (row === undefined) this.#rows.set(line, row = this.#makeRow(line, cached.text));
-    return { row, cached };
-  }
-
-  #makeRow(line: number, text: string): Row {
-    const { raw, colours } = this.settings.all;
-    if (raw) return rawRow(text);
-    const title = this.outline.groupAt(line)?.title;
-    if (title !== undefined && marksOf(text)[0]?.kind !== "header") {
-      return { text: title, spans: [] };
-    }
-    const row = this.#overwriting.rowOf(line) ??
-      rowOf(this.cache.printed(line), this.#styles.at(line));
-    return colours ? row : { ...row, spans: [] };
-  }
-
   /**
-   * Finds out in which style a line begins whose predecessors are not there, and shows it.
+   * Shows a line whose predecessors are not there in the style in which it begins.
    * @param line The first line seen.
    */
   async lookBehind(line: number): Promise<void> {
     const { find } = this.source;
-    if (this.settings.all.raw || find === null) return;
-    if (!await this.#styles.lookBehind(line, find, this.#stop.signal)) return;
-    this.#clearRows();
-    this.changed();
+    if (find === null) return;
+    if (await this.rows.lookBehind(line, find, this.#stop.signal)) this.changed();
   }
 
   /** Forgets how lines are shown, as that was chosen anew. */
@@ -482,26 +396,14 @@ export class Log {
     // Lines that were read without their times are read again.
     if (wantsTimes && !this.#hasTimes) this.cache.forget();
     this.#hasTimes = wantsTimes;
-    this.#clearRows();
-    this.#remap();
+    this.rows.clear();
+    this.visible.update();
     this.changed();
   }
 
-  #clearRows(): void {
-    this.#styles.clear();
-    this.#overwrite();
-  }
-
-  /** Shows lines together some of which write over others. */
-  #overwrite(since = 0): void {
-    this.#rows.clear();
-    if (this.settings.all.raw) this.#overwriting.clear();
-    else this.#overwriting.update(this.cache, (line) => this.#styles.at(line), since);
-  }
-
   #arrived(): void {
-    this.#clearRows();
-    this.#remap();
+    this.rows.clear();
+    this.visible.update();
     this.changed();
     void this.#readTail();
   }

@@ -27,6 +27,11 @@ export class Overwriting {
     return this.#hidden;
   }
 
+  /** Tells whether later lines took over the row of one. */
+  hides(line: number): boolean {
+    return this.#hidden.some(([from, to]) => from <= line && line < to);
+  }
+
   /** What a line shows together with those around it; undefined for one that shows what it is. */
   rowOf(line: number): Row | undefined {
     return this.#rows.get(line);

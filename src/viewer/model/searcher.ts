@@ -40,6 +40,7 @@ export class Searcher {
   readonly #find: Find;
   readonly #changed: () => void;
   #query: Query | null = null;
+  #matcher: RegExp | null = null;
   #stop = new AbortController();
   #running = false;
   /** Lines of the hits, in order. */
@@ -60,6 +61,11 @@ export class Searcher {
   /** What is looked for; null for nothing. */
   get query(): Query | null {
     return this.#query;
+  }
+
+  /** Finds what it finds in text that is shown; null where only the server can. */
+  get matcher(): RegExp | null {
+    return this.#matcher;
   }
 
   /** Lines with hits, in order. */
@@ -95,6 +101,7 @@ export class Searcher {
   start(query: Query | null, lines: number): void {
     this.cancel();
     this.#query = query;
+    this.#matcher = query === null ? null : matcherOf(query);
     this.#hits = [];
     this.#nextLine = 0;
     this.#error = null;

@@ -80,6 +80,17 @@ export function rowOf(line: string, style: Style): Row {
   return screen.rows().at(-1)!.row;
 }
 
+/**
+ * What a line showed when something in it could be read, before anything moved the cursor again.
+ * @param line The line, without its line break.
+ * @param end Character behind what could be read.
+ * @param style The style in which it begins.
+ */
+export function rowWhen(line: string, end: number, style: Style): Row {
+  const moved = line.slice(end).search(MOVES);
+  return rowOf(moved === -1 ? line : line.slice(0, end + moved), style);
+}
+
 /** Shows everything that is there: sequences as what they are made of. */
 export function rawRow(line: string): Row {
   return { text: line, spans: [] };

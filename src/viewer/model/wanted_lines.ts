@@ -15,7 +15,7 @@ const SPARE_LINES = 150;
  * @param lastRows Rows at the end that are wanted whatever is drawn; 0 unless the view follows.
  */
 export function wantedLines(
-  { map, lines, live, filtered }: Pick<Log, "map" | "lines" | "live" | "filtered">,
+  { visible: { map, filtered }, lines, live }: Pick<Log, "visible" | "lines" | "live">,
   drawn: readonly number[],
   lastRows: number,
 ): LineRange[] {

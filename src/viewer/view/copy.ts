@@ -62,7 +62,7 @@ async function readSelection(log: Log, selection: Selection): Promise<string> {
   const rows = log.settings.all.raw ? lines.map(rawRow) : rowsOf(lines, PLAIN);
   return textOfSelection(
     selection,
-    (line) => log.map.isHidden(line) ? null : rows[line - first.line]?.text ?? null,
+    (line) => log.visible.map.isHidden(line) ? null : rows[line - first.line]?.text ?? null,
     log.joint,
   );
 }

@@ -9,6 +9,9 @@ import { hitsIn } from "../model/searcher.ts";
 import type { Row } from "../model/terminal.ts";
 import { drawRow, redrawRow, type RowView } from "./row.ts";
 
+/** What is said behind a line that shows what was found in it. */
+const PAST = "↶ written over later";
+
 /** What rows look different for. */
 export interface Shown {
   /** Whether text is selected. */
@@ -93,21 +96,21 @@ export class DrawnRows {
   /** What the row of a line shows, and a key that is the same for equal ones. */
   #rowView(line: number): { view: RowView; key: string } {
     const log = this.#log;
-    const shown = log.row(line);
+    const shown = log.rows.at(line);
     const group = log.outline.groupAt(line);
-    const groupOpen = group !== undefined && log.folds.isOpen(group);
+    const groupOpen = group !== undefined && log.visible.folds.isOpen(group);
     const time = log.timeOf(line);
     const longBytes = shown?.cached.longBytes ?? null;
     const view: RowView = {
       line,
       address: this.#shown.addressOf(line),
       row: shown?.row ?? null,
-      hits: shown === null ? [] : hitsIn(shown.row.text, log.matcher),
+      hits: shown === null ? [] : hitsIn(shown.row.text, log.search.matcher),
       whole: longBytes === null ? null : { address: this.#shown.wholeAddressOf(line), longBytes },
-      note: this.#noteOf(line),
+      note: shown?.isPast ? PAST : this.#noteOf(line),
       group,
       groupOpen,
-      gap: log.filtered ? log.map.gapBefore(line) : null,
+      gap: log.visible.filtered ? log.visible.map.gapBefore(line) : null,
       time: time.text,
       timeTitle: time.title,
       classes: this.#classesOf(line, group?.depth ?? null),
@@ -115,7 +118,7 @@ export class DrawnRows {
     const key = [
       shown === null ? "-" : identityOf(shown.row),
       group === undefined ? "" : `${groupOpen}`,
-      view.hits.length === 0 ? "" : log.matcher!.source + log.matcher!.flags,
+      view.hits.length === 0 ? "" : log.search.matcher!.source + log.search.matcher!.flags,
       view.gap,
       view.classes,
       view.note,

@@ -60,6 +60,24 @@ export function onSystemTheme(listener: () => void): () => void {
   return () => dark.removeEventListener("change", listener);
 }
 
+/** Calls back before the page is printed, which is done in the light theme, and after that; returns its end. */
+export function onPrint(before: () => void, after: () => void): () => void {
+  const prints = () => {
+    document.documentElement.dataset.theme = "light";
+    before();
+  };
+  const printed = () => {
+    applyTheme();
+    after();
+  };
+  addEventListener("beforeprint", prints);
+  addEventListener("afterprint", printed);
+  return () => {
+    removeEventListener("beforeprint", prints);
+    removeEventListener("afterprint", printed);
+  };
+}
+
 /** Calls back when the page is hidden or shown; returns its end. */
 export function onVisibility(listener: (visible: boolean) => void): () => void {
   const changed = () => listener(document.visibilityState === "visible");

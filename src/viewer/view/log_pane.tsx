@@ -7,7 +7,15 @@ import { secondsLeft } from "../model/link.ts";
 import type { Log } from "../model/log.ts";
 import type { Query } from "../model/searcher.ts";
 import { copySelection } from "./copy.ts";
-import { onSystemTheme, settings, themeNow, useLog, useRedraw, useSeconds } from "./hooks.ts";
+import {
+  onPrint,
+  onSystemTheme,
+  settings,
+  themeNow,
+  useLog,
+  useRedraw,
+  useSeconds,
+} from "./hooks.ts";
 import { keysOf } from "./keys.ts";
 import { LogView } from "./log_view.ts";
 import {
@@ -55,6 +63,8 @@ export function LogPane({ log, id, fragment = ownFragment, active = true, childr
       view.close();
     };
   }, [view]);
+
+  useEffect(() => onPrint(() => view.print(), () => view.refresh(themeNow())), [view]);
 
   const refresh = () => {
     log.redraw();
@@ -113,12 +123,12 @@ export function LogPane({ log, id, fragment = ownFragment, active = true, childr
       previousHit: actions.previous,
       nextError: errors.next,
       previousError: errors.previous,
-      filter: () => log.search.query !== null && log.filter(!log.filtered),
+      filter: () => log.search.query !== null && log.visible.filter(!log.visible.filtered),
       wrap: () => change({ wrap: !settings.all.wrap }),
       raw: () => change({ raw: !settings.all.raw }),
       times: () => change({ times: nextTimes(settings.all.times) }),
       ask: () => setAsking(true),
-      foldAll: (open) => log.toggleAll(open),
+      foldAll: (open) => log.visible.toggleAll(open),
       help: () => setHelp(true),
     });
     const copied = (event: ClipboardEvent) => copySelection(event, log, view.selection, setNotice);
@@ -153,10 +163,18 @@ export function LogPane({ log, id, fragment = ownFragment, active = true, childr
             <Options>
               {log.outline.groups.length > 0 && (
                 <>
-                  <Tool label="Fold all groups" keys="[" onClick={() => log.toggleAll(false)}>
+                  <Tool
+                    label="Fold all groups"
+                    keys="["
+                    onClick={() => log.visible.toggleAll(false)}
+                  >
                     Fold
                   </Tool>
-                  <Tool label="Open all groups" keys="]" onClick={() => log.toggleAll(true)}>
+                  <Tool
+                    label="Open all groups"
+                    keys="]"
+                    onClick={() => log.visible.toggleAll(true)}
+                  >
                     Open
                   </Tool>
                 </>

@@ -11,7 +11,9 @@ import { Throttle } from "../model/throttle.ts";
 import { timeInFragment } from "../model/times.ts";
 import { wantedLines } from "../model/wanted_lines.ts";
 import { DrawnRows } from "./drawn_rows.ts";
+import { type ViewElements, viewElements } from "./elements.ts";
 import { drawMarks } from "./marks.ts";
+import { leftOut, printedLines } from "./paper.ts";
 import { type Fragment, viewAddress } from "./place.ts";
 import type { Placed } from "./row.ts";
 import { LogSelection } from "./selection.ts";
@@ -37,13 +39,10 @@ export interface ViewState {
 
 /** The view of one log. */
 export class LogView {
-  readonly element: HTMLElement;
+  readonly #elements: ViewElements;
   readonly selection: LogSelection;
   readonly #log: Log;
-  readonly #spacer = document.createElement("div");
-  readonly #layer = document.createElement("div");
   readonly #rows: DrawnRows;
-  readonly #marks = document.createElement("canvas");
   readonly #fragment: Fragment;
   readonly #told: (state: ViewState) => void;
   readonly #ended = new AbortController();
@@ -90,7 +89,7 @@ export class LogView {
       addressOf: (line) => `${fragment.page}#L${line + 1}`,
       wholeAddressOf: (line) => viewAddress(id, line),
     });
-    this.element = this.#makeElement();
+    this.#elements = viewElements(this.#rows.element);
     this.selection = new LogSelection(log, this.#rows.element);
     this.#linked = linesIn(fragment.get());
     const { signal } = this.#ended;
@@ -145,10 +144,19 @@ export class LogView {
     this.#theme = theme;
     this.element.classList.toggle("wrap", this.#log.settings.all.wrap);
     this.#widest = 0;
-    this.#spacer.style.setProperty("--widest", "0px");
+    this.#elements.spacer.style.setProperty("--widest", "0px");
     this.#rows.clear(theme);
     this.#measureRow();
     this.schedule();
+  }
+
+  /** Draws what is at hand as it is to be printed, until `refresh`. */
+  print(): void {
+    const lines = printedLines(this.#log, this.#rows.lines);
+    this.element.classList.add("wrap");
+    this.#rows.clear("light");
+    this.#rows.show(lines);
+    this.#elements.paper.textContent = leftOut(this.#log, lines);
   }
 
   /** Scrolls by rows. */
@@ -164,7 +172,7 @@ export class LogView {
   /** Shows the first line. */
   goToStart(): void {
     this.#current = null;
-    this.#setAnchor(this.#log.map.lineAt(0), 0);
+    this.#setAnchor(this.#log.visible.map.lineAt(0), 0);
     this.#stop();
     this.#jump();
   }
@@ -178,7 +186,7 @@ export class LogView {
 
   /** Shows a line, some way down the view. */
   goToLine(line: number, current = false): void {
-    this.#log.reveal(line);
+    this.#log.visible.reveal(line);
     this.#stop();
     this.#current = current ? line : null;
     const above = Math.floor(this.#viewPx / 3 / this.#rowPx) * this.#rowPx;
@@ -213,31 +221,19 @@ export class LogView {
     this.schedule();
   }
 
-  #makeElement(): HTMLElement {
-    const scroller = document.createElement("div");
-    scroller.className = "log";
-    scroller.tabIndex = 0;
-    scroller.setAttribute("role", "log");
-    scroller.setAttribute("aria-live", "off");
-    scroller.setAttribute("aria-label", "Lines");
-    this.#spacer.className = "spacer";
-    this.#layer.className = "layer";
-    this.#marks.className = "marks";
-    this.#marks.setAttribute("aria-hidden", "true");
-    this.#layer.append(this.#rows.element);
-    this.#spacer.append(this.#layer);
-    scroller.append(this.#spacer);
-    return scroller;
+  /** What scrolls. */
+  get element(): HTMLElement {
+    return this.#elements.scroller;
   }
 
-  /** The strip of marks; it lies over the edge of the view, not in what scrolls. */
+  /** The strip of marks beside it. */
   get marks(): HTMLElement {
-    return this.#marks;
+    return this.#elements.marks;
   }
 
   get #heights(): Heights {
     return {
-      contentPx: this.#log.map.rows * this.#rowPx,
+      contentPx: this.#log.visible.map.rows * this.#rowPx,
       viewPx: this.#viewPx,
     };
   }
@@ -258,8 +254,8 @@ export class LogView {
 
   #resized(): void {
     this.#measure();
-    this.#layer.style.height = `${this.#viewPx}px`;
-    this.#marks.style.right = `${this.element.offsetWidth - this.#viewWidthPx}px`;
+    this.#elements.layer.style.height = `${this.#viewPx}px`;
+    this.#elements.marks.style.right = `${this.element.offsetWidth - this.#viewWidthPx}px`;
     this.#measureRow();
     this.schedule();
   }
@@ -320,7 +316,7 @@ export class LogView {
     if (this.#dragging || isFar) {
       const place = fromScroll(top, heights);
       const row = Math.floor(place / this.#rowPx);
-      this.#setAnchor(this.#log.map.lineAt(row), place - row * this.#rowPx);
+      this.#setAnchor(this.#log.visible.map.lineAt(row), place - row * this.#rowPx);
       if (delta < 0) this.#stop();
       if (top >= scrollHeight(heights) - heights.viewPx - 2) this.#stick = true;
     } else this.#nudge(delta);
@@ -343,7 +339,7 @@ export class LogView {
   /** Puts the bar where the view is. */
   #placeBar(): void {
     const heights = this.#heights;
-    const row = this.#log.map.rowOf(this.#anchor.line);
+    const row = this.#log.visible.map.rowOf(this.#anchor.line);
     const wanted = this.#stick
       ? scrollHeight(heights) - heights.viewPx
       : toScroll(row * this.#rowPx + this.#anchor.px, heights);
@@ -388,15 +384,15 @@ export class LogView {
   /** Brings the scroll bar, and the marks beside it, up to date. */
   #moveBar(): void {
     if (this.#ended.signal.aborted) return;
-    this.#spacer.style.height = `${scrollHeight(this.#heights)}px`;
+    this.#elements.spacer.style.height = `${scrollHeight(this.#heights)}px`;
     if (this.#moved || this.#stick) this.#placeBar();
     if (this.#stick) this.#lookBehind.ask();
-    drawMarks(this.#marks, this.#log, this.#theme, this.#rowPx);
+    drawMarks(this.#elements.marks, this.#log, this.#theme, this.#rowPx);
   }
 
   /** While following, lines are shown when their text is there, so that nothing flickers. */
   #endOfRows(): number {
-    const { map, places: lines, cache } = this.#log;
+    const { visible: { map }, places: lines, cache } = this.#log;
     if (!this.#stick) {
       this.#shownLines = lines;
       return map.rows;
@@ -409,7 +405,7 @@ export class LogView {
 
   /** Draws the rows that are in view, and puts them in their place. */
   #place(end: number): void {
-    const { map, settings, live } = this.#log;
+    const { visible: { map }, settings, live } = this.#log;
     const draw = (first: number, end: number) => this.#fill(first, end);
     const { wrap } = settings.all;
     const room = { map, end, rowPx: this.#rowPx, viewPx: this.#viewPx, wrap, draw };
@@ -423,7 +419,7 @@ export class LogView {
 
   /** Draws exactly these rows; their heights. */
   #fill(first: number, end: number): number[] {
-    const { map } = this.#log;
+    const { map } = this.#log.visible;
     const wrap = this.#log.settings.all.wrap;
     const lines = Array.from(
       { length: Math.max(0, end - first) },
@@ -441,7 +437,10 @@ export class LogView {
     const width = this.#rows.element.offsetWidth;
     if (width <= this.#widest) return;
     this.#widest = width;
-    this.#spacer.style.setProperty("--widest", width > this.#viewWidthPx ? `${width}px` : "0px");
+    this.#elements.spacer.style.setProperty(
+      "--widest",
+      width > this.#viewWidthPx ? `${width}px` : "0px",
+    );
   }
 
   /** Numbers have the room that the largest one takes. */
@@ -468,9 +467,9 @@ export class LogView {
       this.#link(row.line, event.shiftKey);
     } else if (target.closest(".fold")) {
       const group = this.#log.outline.groupAt(row.line);
-      if (group !== undefined) this.#log.toggle(group);
+      if (group !== undefined) this.#log.visible.toggle(group);
     } else if (target.closest(".gap")) {
-      this.#log.filter(false);
+      this.#log.visible.filter(false);
       this.goToLine(row.line);
     }
   }

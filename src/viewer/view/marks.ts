@@ -25,7 +25,7 @@ export function drawMarks(canvas: HTMLCanvasElement, log: Log, theme: Theme, row
   const { clientWidth: width, clientHeight: height } = canvas;
   if (width === 0 || height === 0) return;
   const key = [
-    ...[width, height, log.map.rows, theme],
+    ...[width, height, log.visible.map.rows, theme],
     ...[hits.length, hits[0], hits.at(-1), errors.length, errors.at(-1)],
   ].join();
   if (canvas.dataset.key === key) return;
@@ -38,7 +38,9 @@ export function drawMarks(canvas: HTMLCanvasElement, log: Log, theme: Theme, row
   context.scale(scale, scale);
   const paint = (lines: readonly number[], colour: string) => {
     context.fillStyle = colour;
-    for (const y of placesOf(lines, log.map, height, rowPx)) context.fillRect(0, y, width, MARK_PX);
+    for (const y of placesOf(lines, log.visible.map, height, rowPx)) {
+      context.fillRect(0, y, width, MARK_PX);
+    }
   };
   paint(errors, COLOURS[theme].error);
   paint(hits, COLOURS[theme].hit);

@@ -89,13 +89,13 @@ function Filter({ log }: { log: Log }) {
       <Tool
         label="Only hits"
         keys="f"
-        pressed={log.filtered}
+        pressed={log.visible.filtered}
         disabled={log.search.query === null}
-        onClick={() => log.filter(!log.filtered)}
+        onClick={() => log.visible.filter(!log.visible.filtered)}
       >
         Only hits
       </Tool>
-      {log.filtered && (
+      {log.visible.filtered && (
         <label class="context">
           ±{" "}
           <input

@@ -18,14 +18,23 @@ const ARGUMENTS = [
 /** Pictures of the last run; docs/viewer.md shows some of them. */
 const PICTURES = process.env.STREAM_PICTURES ?? "dist/tests/viewer";
 
-/** One browser for the tests of a file; it ends with them. */
-export async function openBrowser(): Promise<Browser> {
+let opened: Promise<Browser> | null = null;
+
+/** One browser for the tests of a file, or of all files of an isolate; it ends with them. */
+export function openBrowser(): Promise<Browser> {
+  return opened ??= launch();
+}
+
+async function launch(): Promise<Browser> {
   const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
     ignoreDefaultArgs: ["--hide-scrollbars"],
     args: ARGUMENTS,
   });
-  after(() => browser.close());
+  after(() => {
+    opened = null;
+    return browser.close();
+  });
   return browser;
 }
 

@@ -17,7 +17,7 @@ import {
 import type { Content, HttpUpload, Intake } from "../../../session.ts";
 import { type Inform, informerOf } from "../../answer/interim.ts";
 import { json } from "../../answer/json.ts";
-import { checkPlain, contentLength, contentOf, contentType } from "../../content.ts";
+import { checkPlain, contentLength, contentOf, isOfType } from "../../content.ts";
 import { problem } from "../../answer/problem.ts";
 import type { FaceParts } from "../../face.ts";
 import { begin, find, own } from "../../uploading.ts";
@@ -118,7 +118,7 @@ export async function append(
   said: Owner & Append,
 ): Promise<Response> {
   const { offset, complete: isLast, contentDigest } = said;
-  if (contentType(c) !== PARTIAL_UPLOAD || offset === undefined || isLast === undefined) {
+  if (!isOfType(c, PARTIAL_UPLOAD) || offset === undefined || isLast === undefined) {
     throw new StreamError(
       "BAD_REQUEST",
       `an append has Content-Type: ${PARTIAL_UPLOAD}, Upload-Offset: BYTES and Upload-Complete: ?0 or ?1`,
