@@ -130,9 +130,8 @@ export interface Storage {
    */
   readonly boot?: string;
   /**
-   * Makes a new, empty log, for an id that no record has.
-   * @throws {StreamError} CONFLICT when there is one already; one without bytes may be taken for what a process left that
-   * was killed.
+   * Makes a new, empty log.
+   * @throws {StreamError} CONFLICT when there is one already.
    */
   create(id: string, options: LogOptions): Promise<LogWriter>;
   /**
@@ -155,6 +154,12 @@ export interface Storage {
    * @returns False when there was none.
    */
   delete(id: string, life?: string): Promise<boolean>;
+  /**
+   * Deletes a log that has no bytes, and that nobody appends to: what a process leaves that is killed before its new upload
+   * has a record. Missing where that is in nobody's way.
+   * @returns Whether there was one.
+   */
+  deleteEmpty?(id: string): Promise<boolean>;
   /**
    * Notes that a log is about to be deleted, until it is: its record goes first, and a process may be killed in between.
    * Missing, with the two below, where what that leaves is in nobody's way.

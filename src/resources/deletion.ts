@@ -59,11 +59,14 @@ export class Deletion {
       const cause = "the upload was ended by whoever runs the server, and is deleted";
       await handover.end(id, new StreamError("DELETED", cause));
     }
-    // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
-    const existed = await this.#deleteRecord(record);
-    await cache.deleted(id, record.createdAtMs);
-    if (!existed) throw notFound(id);
-    await this.#deleteLog(record);
+    // Nobody uses the id again between the two.
+    await handover.inTurn(id, async () => {
+      // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
+      const existed = await this.#deleteRecord(record);
+      await cache.deleted(id, record.createdAtMs);
+      if (!existed) throw notFound(id);
+      await this.#deleteLog(record);
+    });
   }
 
   /** Finishes what a process left that was killed in between: their records are gone, their bytes are not. */

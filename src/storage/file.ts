@@ -14,7 +14,6 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
-  rmSync,
   type StatsFs,
   statSync,
 } from "node:fs";
@@ -66,8 +65,6 @@ export class FileStorage implements Storage {
   readonly #marks: DeletionMarks;
   /** Who appends to a log at present. */
   readonly #writers = new Map<string, FileWriter>();
-  /** Logs that are being deleted at present. */
-  readonly #deleting = new Set<string>();
 
   /**
    * Nothing is touched before the first call.
@@ -81,10 +78,7 @@ export class FileStorage implements Storage {
   /** Makes a new, empty log. */
   async create(id: string, options: LogOptions): Promise<LogWriter> {
     const path = this.#path(id);
-    const data = await attempt(`create ${labelOf(path)}`, () => {
-      if (!this.#writers.has(id) && !this.#deleting.has(id)) removeEmpty(path);
-      return createFile(path);
-    });
+    const data = await attempt(`create ${labelOf(path)}`, () => createFile(path));
     try {
       const index = options.lineAccess ? openSync(indexPath(path), "wx+") : null;
       return this.#writer(id, path, data, index, this.#tails.create(id, options.epoch));
@@ -143,18 +137,19 @@ export class FileStorage implements Storage {
     const path = this.#path(id);
     this.#tails.delete(id);
     this.#writers.delete(id);
-    this.#deleting.add(id);
-    try {
-      await removeIfThere(() => unlink(arrivalsPath(path)));
-      await removeIfThere(() => unlink(indexPath(path)));
-      const existed = await removeIfThere(() => unlink(path));
-      const removed = await removeIfThere(() => rmdir(dirname(path)));
-      if (removed) await removeIfThere(() => rmdir(dirname(dirname(path))));
-      await this.#marks.remove(id);
-      return existed;
-    } finally {
-      this.#deleting.delete(id);
-    }
+    await removeIfThere(() => unlink(arrivalsPath(path)));
+    await removeIfThere(() => unlink(indexPath(path)));
+    const existed = await removeIfThere(() => unlink(path));
+    const removed = await removeIfThere(() => rmdir(dirname(path)));
+    if (removed) await removeIfThere(() => rmdir(dirname(dirname(path))));
+    await this.#marks.remove(id);
+    return existed;
+  }
+
+  /** Deletes a log that has no bytes, and that nobody appends to. */
+  async deleteEmpty(id: string): Promise<boolean> {
+    const size = statSync(this.#path(id), { throwIfNoEntry: false })?.size;
+    return size === 0 && !this.#writers.has(id) && await this.delete(id);
   }
 
   /** Notes that a log is about to be deleted. */
@@ -219,13 +214,6 @@ function createFile(path: string): number {
       if (systemCode(error) !== "ENOENT" || attempts === CREATE_ATTEMPTS) throw error;
     }
   }
-}
-
-/** Removes what a process left that was killed when it registered an upload: nobody was told of it, and it has no bytes. */
-function removeEmpty(path: string): void {
-  if (statSync(path, { throwIfNoEntry: false })?.size !== 0) return;
-  rmSync(indexPath(path), { force: true });
-  rmSync(path);
 }
 
 function makeDirectory(path: string): void {

@@ -156,24 +156,62 @@ test("an id can be used whose registration was killed before it had a record", a
   await next.close();
 });
 
-test("an empty log that is being deleted is not taken for what a registration left", async () => {
+/** Begins an upload of the id and completes it without a byte. */
+async function finishEmpty(resources: Resources): Promise<void> {
+  const { appender } = await resources.register(registration({ id: ID }));
+  await appender.complete(await checksumOf(new Uint8Array(0)), 0);
+}
+
+test("an empty resource is not taken for what a registration left by who asked before it had a record", async () => {
   await using here = await place();
-  const storage = new FileStorage(here.path);
-  const options = { lineAccess: false, epoch: 1 };
-  await (await storage.create(ID, options)).close();
-  const deleting = storage.delete(ID);
-  await assertFails("CONFLICT", () => storage.create(ID, options));
-  assertEquals(await deleting, true);
-  await (await storage.create(ID, options)).close();
+  const catalog = new SqliteCatalog(join(here.path, "catalog.sqlite"));
+  let looks = 0;
+  const resources = here.start({
+    catalog: { get: async (id) => ++looks === 2 ? null : await catalog.get(id) },
+  });
+  await finishEmpty(resources);
+  looks = 1;
+  await assertFails("CONFLICT", () => resources.register(registration({ id: ID })));
   assertEquals(existsSync(here.log), true);
+  await resources.close();
+  await catalog.close();
 });
 
-test("an empty log that somebody appends to is not taken for what a registration left", async () => {
+test("an id is used again only when what it had is deleted, though that was empty", async () => {
+  await using here = await place();
+  const gone = Promise.withResolvers<void>();
+  const letGo = Promise.withResolvers<void>();
+  const storage = new FileStorage(here.path);
+  const resources = here.start({
+    storage: {
+      delete: async (id) => {
+        gone.resolve();
+        await letGo.promise;
+        return await storage.delete(id);
+      },
+    },
+  });
+  await finishEmpty(resources);
+  const deleting = resources.delete(ID);
+  await gone.promise;
+  const again = finish(resources);
+  // What it could do before the bytes are gone it has done by then.
+  for (let turns = 0; turns < 200; turns++) await new Promise((resolve) => setImmediate(resolve));
+  letGo.resolve();
+  await deleting;
+  await again;
+  assertBytes(await read(resources), CONTENT);
+  assertEquals((await stat(here.log)).size, CONTENT.length);
+  await resources.close();
+});
+
+test("an empty log that somebody appends to is not deleted for being empty", async () => {
   await using here = await place();
   const storage = new FileStorage(here.path);
   const log = await storage.create(ID, { lineAccess: false, epoch: 1 });
-  await assertFails("CONFLICT", () => storage.create(ID, { lineAccess: false, epoch: 1 }));
+  assertEquals(await storage.deleteEmpty(ID), false);
   await log.append(0, [CONTENT]);
   await log.close();
+  assertEquals(await storage.deleteEmpty(ID), false);
   assertEquals((await stat(here.log)).size, CONTENT.length);
 });

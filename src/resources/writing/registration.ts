@@ -11,6 +11,7 @@ import {
   StreamError,
   toStreamError,
 } from "../../protocol.ts";
+import type { LogWriter } from "../../storage.ts";
 import type { QuotaResource } from "../quota.ts";
 import type { OpenResource } from "../reading/cache.ts";
 import { lifeOf, statusOf } from "../status.ts";
@@ -131,9 +132,8 @@ export class Registrar {
   /** Makes log and record of a new upload, or neither. */
   async #create(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
     const { storage, catalog, uploads } = this.#parts;
-    const { id, epoch, metadata } = record;
-    const { supportsLineAccess: lineAccess } = metadata;
-    const writer = await storage.create(id, { lineAccess, epoch, life: lifeOf(record) });
+    const { id } = record;
+    const writer = await this.#createLog(record);
     this.#registering.add(id);
     try {
       await catalog.create(record);
@@ -147,6 +147,21 @@ export class Registrar {
       throw error;
     } finally {
       this.#registering.delete(id);
+    }
+  }
+
+  /** Makes the log; what was left of a registration that was cut off has neither record nor bytes, and is replaced. */
+  async #createLog(record: ResourceRecord): Promise<LogWriter> {
+    const { storage, catalog } = this.#parts;
+    const { id, epoch, metadata: { supportsLineAccess: lineAccess } } = record;
+    const create = () => storage.create(id, { lineAccess, epoch, life: lifeOf(record) });
+    try {
+      return await create();
+    } catch (error) {
+      const isTaken = toStreamError(error).code === "CONFLICT";
+      if (!isTaken || await catalog.get(id) !== null) throw error;
+      if (!await storage.deleteEmpty?.(id)) throw error;
+      return await create();
     }
   }
 
