@@ -14,6 +14,7 @@ import { openBrowser } from "../helpers/peers/browser.ts";
 import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
 import { getJson, isFailed, startServer, statusOf, type TestServer } from "../helpers/server.ts";
 import { within } from "../helpers/frames/connection.ts";
+import { MoodyProxy } from "../helpers/frames/moody_proxy.ts";
 
 const test = eitherRuntime();
 
@@ -99,6 +100,31 @@ test("tus-js-client pauses and resumes, and another one goes on with the address
   const next = new Run(server.url, bytes, { uploadUrl: paused.upload.url! }).start();
   await next.done;
   assert(bytes.equals(await contentOf(server.url, paused.id)));
+});
+
+test("tus-js-client begins anew where HEAD is 503, and goes on with what docs/tus.md gives it", async () => {
+  await using server = await startServer();
+  await using proxy = await MoodyProxy.open(server.url);
+  const bytes = bytesOf(400_000);
+  const asksAgain: Partial<UploadOptions> = {
+    onAfterResponse(request, response) {
+      if (request.getMethod() === "HEAD" && response.getStatus() >= 500) throw new Error("not now");
+    },
+  };
+  for (const options of [{}, asksAgain]) {
+    const run = new Run(proxy.url, bytes, { ...options, chunkSize: 100_000 });
+    let first = "";
+    run.upload.options.onChunkComplete = (_, accepted) => {
+      if (first !== "" || accepted !== 200_000) return;
+      first = run.id;
+      // The next PATCH, and the HEAD that asks how far it came.
+      proxy.answers.push({ status: 503 }, { status: 503 });
+    };
+    await run.start().done;
+    assertEquals(proxy.answers, []);
+    assertEquals(run.id === first, options === asksAgain);
+    assert(bytes.equals(await contentOf(server.url, run.id)));
+  }
 });
 
 test("tus-js-client gives an upload up, for others too", async () => {
