@@ -211,12 +211,13 @@ export class Resources implements ServerResources {
       admission,
       resumeWindowMs,
     });
+    const deletion = this.#deletion = new Deletion({ catalog, storage, cache, handover });
+    const isBeingDeleted = (id: string) => deletion.isUnderWay(id);
     this.#registrar = new Registrar(
-      { ...parts, uploads, admission, handover },
+      { ...parts, uploads, admission, handover, isBeingDeleted },
       options.requireContext,
     );
     this.#recovery = new Recovery({ catalog, cache, lease, handover });
-    this.#deletion = new Deletion({ catalog, storage, cache, handover });
     this.#upkeep = new Upkeep(clock, () => this.#sweep(0));
     this.#unwatch = catalog.watch((change) => this.#changed(change));
     const reservedBytes = admission.maxUploads * LIMITS.minUploadWindowBytes;

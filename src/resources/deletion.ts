@@ -31,6 +31,7 @@ export class Deletion {
   readonly #parts: DeletionParts;
   /** Records that could not be deleted, or nobody knows whether they were, by the names of their lives. */
   readonly #doubted = new Set<string>();
+  readonly #underWay = new Steps();
 
   /** @param parts What it works with. */
   constructor(parts: DeletionParts) {
@@ -59,14 +60,18 @@ export class Deletion {
       const cause = "the upload was ended by whoever runs the server, and is deleted";
       await handover.end(id, new StreamError("DELETED", cause));
     }
-    // Nobody uses the id again between the two.
-    await handover.inTurn(id, async () => {
+    await this.#underWay.during(id, async () => {
       // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.
       const existed = await this.#deleteRecord(record);
       await cache.deleted(id, record.createdAtMs);
       if (!existed) throw notFound(id);
       await this.#deleteLog(record);
     });
+  }
+
+  /** Whether the log of an id is about to be deleted here, though its record is gone. */
+  isUnderWay(id: string): boolean {
+    return this.#underWay.has(id);
   }
 
   /** Finishes what a process left that was killed in between: their records are gone, their bytes are not. */
@@ -81,7 +86,8 @@ export class Deletion {
 
   /** A record is gone, whoever deleted it. */
   deleted(record: ResourceRecord): void {
-    if (this.#doubted.delete(nameOf(record))) void this.#deleteLog(record).catch(() => {});
+    if (!this.#doubted.delete(nameOf(record))) return;
+    void this.#underWay.during(record.id, () => this.#deleteLog(record)).catch(() => {});
   }
 
   async #deleteRecord(record: ResourceRecord): Promise<boolean> {
@@ -113,4 +119,24 @@ export class Deletion {
 /** Name of one life of a resource. */
 function nameOf(record: ResourceRecord): string {
   return `${record.id} ${lifeOf(record)}`;
+}
+
+/** Steps of ids, several of one at a time. */
+class Steps {
+  readonly #running = new Map<string, number>();
+
+  has(id: string): boolean {
+    return this.#running.has(id);
+  }
+
+  async during(id: string, step: () => Promise<void>): Promise<void> {
+    this.#running.set(id, (this.#running.get(id) ?? 0) + 1);
+    try {
+      await step();
+    } finally {
+      const others = this.#running.get(id)! - 1;
+      if (others > 0) this.#running.set(id, others);
+      else this.#running.delete(id);
+    }
+  }
 }

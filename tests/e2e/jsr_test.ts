@@ -2,13 +2,11 @@
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { assertEquals } from "@std/assert";
 import npm from "../../package.json" with { type: "json" };
-import { eitherRuntime } from "../helpers/cli.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
-
-const test = eitherRuntime();
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 

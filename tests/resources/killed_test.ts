@@ -194,12 +194,10 @@ test("an id is used again only when what it had is deleted, though that was empt
   await finishEmpty(resources);
   const deleting = resources.delete(ID);
   await gone.promise;
-  const again = finish(resources);
-  // What it could do before the bytes are gone it has done by then.
-  for (let turns = 0; turns < 200; turns++) await new Promise((resolve) => setImmediate(resolve));
+  await assertFails("CONFLICT", () => finish(resources));
   letGo.resolve();
   await deleting;
-  await again;
+  await finish(resources);
   assertBytes(await read(resources), CONTENT);
   assertEquals((await stat(here.log)).size, CONTENT.length);
   await resources.close();

@@ -96,14 +96,9 @@ export class Handover {
     return this.#parts.uploads.find(id) !== undefined || this.#interrupted.has(id);
   }
 
-  /** Runs a step after all earlier ones of its id. */
-  inTurn<T>(id: string, step: () => Promise<T>): Promise<T> {
-    return this.#turns.take(id, step);
-  }
-
-  /** Runs a step that makes or changes the record of an upload, in turn. */
+  /** Runs a step that makes or changes the record of an upload, after all earlier ones of its id. */
   take<T>(id: string, step: () => Promise<T>): Promise<T> {
-    return this.inTurn(id, async () => {
+    return this.#turns.take(id, async () => {
       this.#handling.add(id);
       try {
         return await step();

@@ -64,6 +64,8 @@ export interface RegistrarParts extends WritingParts {
   admission: Admission;
   /** Says which uploads are this node's. */
   handover: Handover;
+  /** Whether the log of an id is about to be deleted, though its record is gone. */
+  isBeingDeleted(id: string): boolean;
 }
 
 /** Registers uploads. */
@@ -152,14 +154,14 @@ export class Registrar {
 
   /** Makes the log; what was left of a registration that was cut off has neither record nor bytes, and is replaced. */
   async #createLog(record: ResourceRecord): Promise<LogWriter> {
-    const { storage, catalog } = this.#parts;
+    const { storage, catalog, isBeingDeleted } = this.#parts;
     const { id, epoch, metadata: { supportsLineAccess: lineAccess } } = record;
     const create = () => storage.create(id, { lineAccess, epoch, life: lifeOf(record) });
     try {
       return await create();
     } catch (error) {
       const isTaken = toStreamError(error).code === "CONFLICT";
-      if (!isTaken || await catalog.get(id) !== null) throw error;
+      if (!isTaken || isBeingDeleted(id) || await catalog.get(id) !== null) throw error;
       if (!await storage.deleteEmpty?.(id)) throw error;
       return await create();
     }
