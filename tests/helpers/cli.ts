@@ -25,8 +25,8 @@ const PROGRAMS: Record<Kind, string[]> = {
 };
 const DEADLINE_MS = 30_000;
 
-/** The kind that the runtime of these tests runs: Bun's the binary, which is Bun and starts in half the time. */
-export const own: Kind = "Deno" in globalThis ? "deno" : "binary";
+/** The kind that the runtime of these tests runs. */
+export const own: Kind = "Deno" in globalThis ? "deno" : "bun";
 
 /** What starts the quickest; it does what a test needs beside what it tests, and what one table decides on every runtime. */
 export const quickest: Kind = "binary";
@@ -49,14 +49,14 @@ export function inTurn(kind: Kind): (name: string, body: () => Promise<void>) =>
 }
 
 /**
- * Declares tests of what real programs do whatever runtime they are on: of the tests of a file Deno runs every third,
- * as its programs cost three times as much to start, and Bun the others. With `STREAM_KINDS=all` both run all.
+ * Declares tests of what real programs do whatever runtime they are on: of the tests of a file Deno and Bun run every
+ * other one. With `STREAM_KINDS=all` both run all.
  */
 export function eitherRuntime(): (name: string, body: () => void | Promise<void>) => void {
   let count = 0;
   return (name, body) => {
-    const isOnDeno = count++ % 3 === 0;
-    if (isOnDeno === (own === "deno") || process.env.STREAM_KINDS === "all") test(name, body);
+    const turn: Kind = count++ % 2 === 0 ? "deno" : "bun";
+    if (turn === own || process.env.STREAM_KINDS === "all") test(name, body);
   };
 }
 
