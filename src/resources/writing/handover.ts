@@ -365,8 +365,11 @@ export class Handover {
 
   /** Leaves an upload that was taken over to anybody who comes; until then it costs nothing. */
   async #leave({ open, record }: OpenUpload): Promise<void> {
-    await this.#parts.catalog.update(record.id, record.revision, { owner: null });
-    await open.release();
+    try {
+      await this.#parts.catalog.update(record.id, record.revision, { owner: null });
+    } finally {
+      await open.release();
+    }
   }
 
   /** Whether an upload goes on after its owner is gone: for the resume window, or for whoever comes. */
@@ -388,10 +391,11 @@ export class Handover {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
       const { open, epoch, digest, clients } = interrupted;
-      if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause, clients);
-      this.#interrupted.delete(id);
-      await this.lose(id, open.resource.status.life, error);
-      await interrupted.open.release();
+      const isTold = error.code !== "NOT_READY" &&
+        await this.lose(id, open.resource.status.life, error).then(() => true, () => false);
+      if (isTold) return await this.#drop(id);
+      // A catalog that takes nothing now is told after another window.
+      this.wait(open, epoch, digest, cause, clients);
     }
   }
 
