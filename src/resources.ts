@@ -463,10 +463,11 @@ export class Resources implements ServerResources {
   async close(): Promise<void> {
     this.#health.state = "CLOSED";
     this.#upkeep.close();
-    this.#recovery.close();
+    const recovered = this.#recovery.close();
     this.#uploads.close();
     this.#admission.close();
     await this.#handover.close();
+    await recovered;
     this.#unwatch();
     await this.#cache.close();
     // A disk that takes nothing any more is no reason not to end.

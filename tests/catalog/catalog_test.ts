@@ -944,6 +944,17 @@ inFile("on a full disk a record can be deleted, and nothing else is taken", asyn
   await catalog.close();
 });
 
+inFile(
+  "whether records are taken is found out by bytes that a full disk would refuse",
+  async (path) => {
+    const catalog = new SqliteCatalog(path);
+    const before = statSync(`${path}-wal`).size;
+    await catalog.probe();
+    assert(statSync(`${path}-wal`).size > before);
+    await catalog.close();
+  },
+);
+
 inFile("a catalog whose file was deleted takes no records", async (path) => {
   const catalog = new SqliteCatalog(path);
   await catalog.probe();

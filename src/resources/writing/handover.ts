@@ -192,10 +192,10 @@ export class Handover {
     cause: StreamError,
     clients: readonly string[] = [],
   ): void {
-    if (this.#closed) return;
     const { id } = open.resource;
     const giveUp = () => void this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
-    const stopTimer = startTimer(this.#parts.resumeWindowMs, giveUp);
+    // What is taken over while this node ends is let go of with the others.
+    const stopTimer = this.#closed ? () => {} : startTimer(this.#parts.resumeWindowMs, giveUp);
     this.#interrupted.add(id, { open, epoch, digest, clients, stopTimer, giveUp });
   }
 
@@ -233,6 +233,14 @@ export class Handover {
       ),
       ...Array.from(this.#interrupted.ids(), (id) => this.#disown(id)),
     ]);
+  }
+
+  /** Leaves an upload of this node to which nothing is appended here to whichever node comes first. */
+  async disown({ id, revision, owner }: ResourceRecord): Promise<void> {
+    const { catalog, lease } = this.#parts;
+    // A node that is alone finds it again.
+    if (lease.ms === Infinity || owner?.node !== lease.node) return;
+    await catalog.update(id, revision, { owner: null }).catch(() => {});
   }
 
   /** Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too. */
@@ -347,18 +355,21 @@ export class Handover {
   async #detach(running: RunningUpload, cause: StreamError): Promise<void> {
     const { uploads, lease } = this.#parts;
     const { appender, open } = running;
-    const isAnybodys = appender.ownedBy === "ANYBODY";
-    const digest = await appender.detach(isAnybodys ? null : lease.owner(true));
+    const isLeft = this.#closed || appender.ownedBy === "ANYBODY";
+    const digest = await appender.detach(isLeft ? null : lease.owner(true));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
-    if (isAnybodys) await open.release();
+    if (isLeft) await open.release();
     else this.wait(open, appender.epoch, digest, cause, appender.clients);
   }
 
   /** Leaves an upload that was taken over to anybody who comes; until then it costs nothing. */
   async #leave({ open, record }: OpenUpload): Promise<void> {
-    await this.#parts.catalog.update(record.id, record.revision, { owner: null });
-    await open.release();
+    try {
+      await this.#parts.catalog.update(record.id, record.revision, { owner: null });
+    } finally {
+      await open.release();
+    }
   }
 
   /** Whether an upload goes on after its owner is gone: for the resume window, or for whoever comes. */
@@ -380,10 +391,11 @@ export class Handover {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
       const { open, epoch, digest, clients } = interrupted;
-      if (error.code === "NOT_READY") return this.wait(open, epoch, digest, cause, clients);
-      this.#interrupted.delete(id);
-      await this.lose(id, open.resource.status.life, error);
-      await interrupted.open.release();
+      const isTold = error.code !== "NOT_READY" &&
+        await this.lose(id, open.resource.status.life, error).then(() => true, () => false);
+      if (isTold) return await this.#drop(id);
+      // A catalog that takes nothing now is told after another window.
+      this.wait(open, epoch, digest, cause, clients);
     }
   }
 
@@ -430,12 +442,8 @@ export class Handover {
 
   /** Leaves an upload that waits here to whichever node comes first. */
   async #disown(id: string): Promise<void> {
-    const { catalog, lease } = this.#parts;
-    // A node that is alone finds it again.
-    if (lease.ms === Infinity) return;
-    const record = await catalog.get(id).catch(() => null);
-    if (record === null || record.owner?.node !== lease.node) return;
-    await catalog.update(id, record.revision, { owner: null }).catch(() => {});
+    const record = await this.#parts.catalog.get(id).catch(() => null);
+    if (record !== null) await this.disown(record);
   }
 }
 
