@@ -616,6 +616,37 @@ test("deleting and resuming at the same time leaves either all or nothing", asyn
   }
 });
 
+/** A node that follows what others write, and hears nothing of it. */
+function deafNode(cluster: Cluster): Resources {
+  const storage = new MemoryStorage(cluster.logs);
+  const catalog = new MemoryCatalog(cluster.records);
+  const silent = { appended() {}, told() {} };
+  return cluster.node("deaf", {
+    catalog: override(catalog, { watch: () => () => {} }),
+    storage: changed(storage, { storage: { follow: (id) => storage.follow(id, silent) } }),
+  });
+}
+
+test("an upload that is resumed where its end was not heard of yet stays as it ended", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const deaf = deafNode(cluster);
+  for (const isCompleted of [true, false]) {
+    const { appender, secret } = await uploading(a, "text\n");
+    const { id } = appender.resource;
+    await using _follower = await deaf.open(id);
+    if (isCompleted) {
+      await appender.complete(null);
+      assert("completed" in await deaf.resume(id, secret));
+    } else {
+      await appender.fail(new StreamError("ABORTED", "it was given up"));
+      await assertFails("WRONG_STATE", () => deaf.resume(id, secret));
+    }
+    const { transferStatus, epoch } = (await cluster.records.records.get(id))!;
+    assertEquals([transferStatus, epoch], [isCompleted ? "COMPLETED" : "FAILED", 1]);
+  }
+});
+
 test("usage and quotas count what other nodes store", async () => {
   await using cluster = new Cluster();
   const limits = { maxTotalBytes: 100, maxContextBytes: 60 };
