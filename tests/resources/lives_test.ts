@@ -5,14 +5,12 @@ import type { Catalog } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import type { Resources } from "../../src/resources.ts";
 import { sweep } from "../../src/resources/retention.ts";
-import { MemoryStorage } from "../../src/storage/memory.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { assertBytes, eventually, Gate } from "../helpers/frames/connection.ts";
+import { assertBytes } from "../helpers/frames/connection.ts";
 import { gone, RESUMABLE, resumeOn, write } from "../helpers/node_uploads.ts";
 import { Cluster } from "../helpers/nodes.ts";
-import { checksumOf, readAll, running, world } from "../helpers/resources.ts";
-import { changed } from "../helpers/storage.ts";
+import { checksumOf, readAll } from "../helpers/resources.ts";
 
 const ID = crypto.randomUUID();
 
@@ -92,24 +90,6 @@ for (const isUsedAgain of [false, true]) {
     await assertFails("NOT_FOUND", () => b.open(ID));
   });
 }
-
-test("who opens what was deleted just now waits for nothing, though its log is still there", async () => {
-  const memory = new MemoryStorage();
-  const deleting = new Gate();
-  using _shut = deleting.shut();
-  const remove = async (id: string, life?: string) => {
-    await deleting.passed();
-    return await memory.delete(id, life);
-  };
-  await using here = world({ storage: changed(memory, { storage: { delete: remove } }) });
-  const { id } = await running(here, "text\n");
-  const view = await here.resources.get(id);
-  const deletion = here.resources.delete(id, { force: true });
-  await eventually("the end of its record", () => deleting.waiting > 0);
-  await assertFails("NOT_FOUND", () => here.resources.open(id, view));
-  deleting.open();
-  await deletion;
-});
 
 test("who deletes an upload by force ends no other one that has its id since", async () => {
   await using cluster = new Cluster();
