@@ -256,7 +256,8 @@ export class Resources implements ServerResources {
     const { id = crypto.randomUUID(), metadata, contextId } = registration;
     try {
       const checked = { ...registration, metadata: checkMetadata(metadata) };
-      return await this.#admission.admit(() => this.#registrar.register(id, checked));
+      const registering = () => this.#registrar.register(id, checked);
+      return await (registration.isSign ? registering() : this.#admission.admit(registering));
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#health.stored(error);
@@ -463,10 +464,11 @@ export class Resources implements ServerResources {
   async close(): Promise<void> {
     this.#health.state = "CLOSED";
     this.#upkeep.close();
-    this.#recovery.close();
+    const recovered = this.#recovery.close();
     this.#uploads.close();
     this.#admission.close();
     await this.#handover.close();
+    await recovered;
     this.#unwatch();
     await this.#cache.close();
     // A disk that takes nothing any more is no reason not to end.

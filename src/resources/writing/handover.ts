@@ -192,10 +192,10 @@ export class Handover {
     cause: StreamError,
     clients: readonly string[] = [],
   ): void {
-    if (this.#closed) return;
     const { id } = open.resource;
     const giveUp = () => void this.take(id, () => this.#giveUp(id, cause)).catch(() => {});
-    const stopTimer = startTimer(this.#parts.resumeWindowMs, giveUp);
+    // What is taken over while this node ends is let go of with the others.
+    const stopTimer = this.#closed ? () => {} : startTimer(this.#parts.resumeWindowMs, giveUp);
     this.#interrupted.add(id, { open, epoch, digest, clients, stopTimer, giveUp });
   }
 
@@ -233,6 +233,14 @@ export class Handover {
       ),
       ...Array.from(this.#interrupted.ids(), (id) => this.#disown(id)),
     ]);
+  }
+
+  /** Leaves an upload of this node to which nothing is appended here to whichever node comes first. */
+  async disown({ id, revision, owner }: ResourceRecord): Promise<void> {
+    const { catalog, lease } = this.#parts;
+    // A node that is alone finds it again.
+    if (lease.ms === Infinity || owner?.node !== lease.node) return;
+    await catalog.update(id, revision, { owner: null }).catch(() => {});
   }
 
   /** Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too. */
@@ -347,11 +355,11 @@ export class Handover {
   async #detach(running: RunningUpload, cause: StreamError): Promise<void> {
     const { uploads, lease } = this.#parts;
     const { appender, open } = running;
-    const isAnybodys = appender.ownedBy === "ANYBODY";
-    const digest = await appender.detach(isAnybodys ? null : lease.owner(true));
+    const isLeft = this.#closed || appender.ownedBy === "ANYBODY";
+    const digest = await appender.detach(isLeft ? null : lease.owner(true));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
-    if (isAnybodys) await open.release();
+    if (isLeft) await open.release();
     else this.wait(open, appender.epoch, digest, cause, appender.clients);
   }
 
@@ -434,12 +442,8 @@ export class Handover {
 
   /** Leaves an upload that waits here to whichever node comes first. */
   async #disown(id: string): Promise<void> {
-    const { catalog, lease } = this.#parts;
-    // A node that is alone finds it again.
-    if (lease.ms === Infinity) return;
-    const record = await catalog.get(id).catch(() => null);
-    if (record === null || record.owner?.node !== lease.node) return;
-    await catalog.update(id, record.revision, { owner: null }).catch(() => {});
+    const record = await this.#parts.catalog.get(id).catch(() => null);
+    if (record !== null) await this.disown(record);
   }
 }
 

@@ -70,12 +70,12 @@ export class Recovery {
       const waiting = records.values();
       const recoverNext = async () => {
         for (const record of waiting) {
-          if (this.#closed) return;
-          if (await this.#recoverOne(record)) recovered++;
+          if (this.#closed) await this.#leave(record);
+          else if (await this.#recoverOne(record)) recovered++;
         }
       };
       await Promise.all(Array.from({ length: AT_ONCE }, recoverNext));
-      if (records.length < PAGE || this.#closed) return recovered;
+      if (records.length < PAGE) return recovered;
       after = records[records.length - 1];
     }
   }
@@ -94,14 +94,22 @@ export class Recovery {
     this.#rounds ??= setInterval(round, Math.min(lease.ms / 3, LONGEST_TIMER_MS));
   }
 
-  /** Looks for nothing any more. */
-  close(): void {
+  /** Takes nothing over any more; what it has not come to is left to others. */
+  async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#rounds);
+    await this.#running?.catch(() => {});
   }
 
   #isDeaf(): boolean {
     return (this.#parts.catalog.lagMs ?? 0) > DEAF_MS;
+  }
+
+  /** What is anybody's without an owner is held to be in line with its log, which this need not be. */
+  async #leave(record: ResourceRecord): Promise<void> {
+    const { handover } = this.#parts;
+    if (record.ownedBy === "ANYBODY" || handover.isOurs(record.id)) return;
+    await handover.disown(record);
   }
 
   async #recoverOne(record: ResourceRecord): Promise<boolean> {
