@@ -256,7 +256,8 @@ export class Resources implements ServerResources {
     const { id = crypto.randomUUID(), metadata, contextId } = registration;
     try {
       const checked = { ...registration, metadata: checkMetadata(metadata) };
-      return await this.#admission.admit(() => this.#registrar.register(id, checked));
+      const registering = () => this.#registrar.register(id, checked);
+      return await (registration.isSign ? registering() : this.#admission.admit(registering));
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#health.stored(error);
