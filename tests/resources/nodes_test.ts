@@ -569,27 +569,6 @@ test("who resumes an upload whose record others change at that moment, again and
   assertEquals((await resumeOn(b, upload)).received, 4);
 });
 
-test("who resumes an upload whose record others change while its tail is looked for gets it, looking once", async () => {
-  await using cluster = new Cluster();
-  const upload = await uploading(cluster.node("a"), "one\n");
-  const catalog = new MemoryCatalog(cluster.records);
-  const storage = new MemoryStorage(cluster.logs);
-  let looks = 0;
-  const b = cluster.node("b", {
-    storage: changed(storage, {
-      storage: {
-        async follow(id, listener) {
-          looks++;
-          await catalog.update(id, (await catalog.get(id))!.revision, {});
-          return await storage.follow(id, listener);
-        },
-      },
-    }),
-  });
-  assertEquals((await resumeOn(b, upload)).received, 4);
-  assertEquals(looks, 1);
-});
-
 test("a client whose resume others are faster with for long comes again, and goes on; by either transport", async () => {
   await Promise.all((["ws", "http"] as const).map(async (transport) => {
     await using cluster = new Cluster();

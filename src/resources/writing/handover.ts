@@ -115,10 +115,10 @@ export class Handover {
    * NOT_READY while others take it again and again; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    const record = await this.#findOwned(id, secret);
+    await this.#findOwned(id, secret);
     return await this.take(id, async () => {
       await this.#detachOwner(id);
-      return await this.#insist(record, () => this.#resumeNow(id, secret));
+      return await this.#insist(id, () => this.#resumeNow(id, secret));
     });
   }
 
@@ -155,7 +155,7 @@ export class Handover {
         return await ended;
       }
       if (this.#interrupted.has(id)) return await this.#giveUp(id, cause);
-      await this.#insist(await findRecord(catalog, id), async () => {
+      await this.#insist(id, async () => {
         const record = await findRecord(catalog, id);
         if (isFinal(record.transferStatus)) return;
         await this.#fail(await this.#nextEpoch(record, false), cause);
@@ -244,10 +244,7 @@ export class Handover {
   }
 
   /** Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too. */
-  async #insist<T>(record: ResourceRecord, step: () => Promise<T>): Promise<T> {
-    const { id } = record;
-    // An attempt that had to follow its tail first would lose to whoever changes the record meanwhile.
-    await using _open = await this.#parts.cache.hold(record);
+  async #insist<T>(id: string, step: () => Promise<T>): Promise<T> {
     const untilMs = performance.now() + INSIST_MS;
     for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       try {
