@@ -122,15 +122,15 @@ export interface ResourcesOptions
   /** Where records are. */
   catalog: Catalog;
   /** Hears of what listeners throw, which harms nobody else. */
-  listenerFailed?: (error: unknown) => void;
+  listenerFailed?: ((error: unknown) => void) | undefined;
   /** Whether uploads without an upload context are refused; false by default. */
-  requireContext?: boolean;
+  requireContext?: boolean | undefined;
   /** Those who have one resource open at the same time; 20 000 by default. */
-  maxFollowers?: number;
+  maxFollowers?: number | undefined;
   /** Measures what happens to bytes; nothing does by default. */
-  meter?: Meter;
+  meter?: Meter | undefined;
   /** Received bytes that may wait to be written, all uploads together, in bytes; 128 MiB by default. */
-  receiveBudgetBytes?: number;
+  receiveBudgetBytes?: number | undefined;
 }
 
 /** Received bytes that may wait to be written, all uploads together. */
@@ -256,7 +256,8 @@ export class Resources implements ServerResources {
     const { id = crypto.randomUUID(), metadata, contextId } = registration;
     try {
       const checked = { ...registration, metadata: checkMetadata(metadata) };
-      return await this.#admission.admit(() => this.#registrar.register(id, checked));
+      const registering = () => this.#registrar.register(id, checked);
+      return await (registration.isSign ? registering() : this.#admission.admit(registering));
     } catch (thrown) {
       const error = toStreamError(thrown);
       this.#health.stored(error);

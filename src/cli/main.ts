@@ -81,6 +81,7 @@ export async function main(argv: string[]): Promise<number> {
 }
 
 async function dispatch([name, ...argv]: string[]): Promise<number> {
+  if (process.pid === 1) (await import("./signals.ts")).endAsFirstProcess();
   if (name === undefined) throw new UsageError("which command?");
   if (name === "--version" || name === "-V" || name === "version") {
     return print(`stream ${VERSION}`);

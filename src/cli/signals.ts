@@ -3,6 +3,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 import process from "node:process";
 import type { Child } from "../runtime/child.ts";
 import { ignoredSignals } from "../runtime/inherited.ts";
@@ -40,6 +41,18 @@ export function onEnd(
       lastMs = nowMs;
       // The listener stays: without one, Deno would end all the same.
       if (signal !== "SIGHUP" || !outlivesTerminal) end(signal);
+    });
+  }
+}
+
+/**
+ * Lets signals end the first process of a container, which the system spares those that it does not listen to; whoever
+ * listens to one later decides about it.
+ */
+export function endAsFirstProcess(): void {
+  for (const signal of ENDING.filter((name) => !ignoredSignals.includes(name))) {
+    process.on(signal, () => {
+      if (process.listenerCount(signal) === 1) process.exit(128 + constants.signals[signal]);
     });
   }
 }

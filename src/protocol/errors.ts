@@ -35,6 +35,7 @@ export const ERRORS = {
   RATE_LIMITED: { http: 429, close: 1013 },
   LIMIT_REACHED: { http: 503, close: 1013 },
   NOT_READY: { http: 503, close: 1013 },
+  LOCKED: { http: 423, close: 1013 },
   NOT_OWNER: { http: 403, close: 1008 },
   FENCED: { http: 409, close: 1008 },
   CONFLICT: { http: 409, close: 1008 },

@@ -116,7 +116,7 @@ function uploadRoutes(parts: FaceParts): Route[] {
       summary: "How much arrived of an upload of tus, and the resource; to HEAD without it",
       parameters: { ...UPLOAD_PARAMETERS, ...VERSION_PARAMETER },
       answers: { 200: answerOf("the resource", jsonOf(RESOURCE), ...STATE) },
-      errors: ADDRESS_ERRORS,
+      errors: [...ADDRESS_ERRORS, "LOCKED"],
       handle: (c, said) => httpUploads.during(() => tellOffset(c, parts, said)),
     }),
     route({

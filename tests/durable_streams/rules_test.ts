@@ -461,6 +461,20 @@ both(
   },
 );
 
+test("a source keeps its path for its forks where nothing new is taken, too", async () => {
+  let isFull = false;
+  const checkRegistration = () => {
+    if (isFull) throw new Error("no more");
+  };
+  await using server = await startServer({ quota: { checkRegistration } });
+  const source = await new Peer(server, "source?context=run").made(TEXT, "inherited ");
+  await new Peer(server, "fork").made({ "stream-forked-from": "/streams/source" }, "");
+  await server.resources.closeContext("run");
+  isFull = true;
+  assertEquals((await source.delete()).status, 204);
+  assertEquals(await codeOf(await source.get()), [410, "GONE"]);
+});
+
 test("a push that goes on is forked where it is", async () => {
   await using server = await startServer();
   const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };

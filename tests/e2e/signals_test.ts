@@ -1,5 +1,5 @@
 /** The end of a terminal, by the real program. */
-import { appendFile, writeFile } from "node:fs/promises";
+import { appendFile, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertEquals, assertStringIncludes } from "@std/assert";
@@ -81,5 +81,16 @@ for (const kind of kinds) {
       server.signal("SIGCONT");
       assertEquals((await push.exit()).code, 0);
     }
+  });
+
+  test(`${kind}: a signal ends what is the first process of a container, and listens to none`, async () => {
+    await using workspace = await Workspace.open();
+    const words = ["follow", crypto.randomUUID(), "--retry-for", "1m"];
+    const shell = 'exec unshare -rpf --mount-proc "$@"';
+    const follow = workspace.start(kind, words, { shell });
+    await follow.stderr.until((text) => text.includes("\n"));
+    const children = await readFile(`/proc/${follow.pid}/task/${follow.pid}/children`, "utf8");
+    process.kill(Number(children), "SIGTERM");
+    assertEquals((await follow.exit()).code, 143);
   });
 }

@@ -68,6 +68,29 @@ test("who has a resource open when its id is used again has the old one, and who
   assertBytes(await opened.resource.read(0, 4), utf8("new\n"));
 });
 
+for (const isUsedAgain of [false, true]) {
+  const after = isUsedAgain ? ", also where its id is used again" : "";
+  test(`who opens what is deleted at that moment waits for nothing${after}`, async () => {
+    await using cluster = new Cluster();
+    const a = cluster.node("a");
+    const catalog = new MemoryCatalog(cluster.records);
+    let looks = 0;
+    const b = cluster.node("b", {
+      catalog: deaf(cluster, {
+        async get(id) {
+          const record = await catalog.get(id);
+          if (++looks !== 1) return record;
+          await a.delete(ID, { force: true });
+          if (isUsedAgain) await uploading(a, "new\n");
+          return record;
+        },
+      }),
+    });
+    await uploading(a, "old\n");
+    await assertFails("NOT_FOUND", () => b.open(ID));
+  });
+}
+
 test("the secret of an upload that was deleted is none of the next one with its id", async () => {
   await using cluster = new Cluster();
   const a = cluster.node("a");

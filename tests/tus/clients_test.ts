@@ -8,6 +8,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import * as esbuild from "esbuild";
 import type { Page } from "playwright-core";
 import { Upload, type UploadOptions } from "tus-js-client";
+import { MemoryCatalog, MemoryStorage, StreamError } from "../../mod.ts";
 import { logsInEngine } from "../cluster/logs.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { openBrowser } from "../helpers/peers/browser.ts";
@@ -15,6 +16,7 @@ import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
 import { getJson, isFailed, startServer, statusOf, type TestServer } from "../helpers/server.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { MoodyProxy } from "../helpers/frames/moody_proxy.ts";
+import { override } from "../helpers/storage.ts";
 
 const test = eitherRuntime();
 
@@ -125,6 +127,38 @@ test("tus-js-client begins anew where HEAD is 503, and goes on with what docs/tu
     assertEquals(run.id === first, options === asksAgain);
     assert(bytes.equals(await contentOf(server.url, run.id)));
   }
+});
+
+test("tus-js-client goes on where a server that is not ready answers HEAD", async () => {
+  const catalog = new MemoryCatalog();
+  let refusals = 0;
+  const get = (id: string) => {
+    if (refusals === 0) return catalog.get(id);
+    refusals--;
+    return Promise.reject(new StreamError("NOT_READY", "another process holds the catalog"));
+  };
+  await using server = await startServer({
+    catalog: override(catalog, { get }),
+    storage: new MemoryStorage(),
+  });
+  await using proxy = await MoodyProxy.open(server.url);
+  const bytes = bytesOf(400_000);
+  const run = new Run(proxy.url, bytes, { chunkSize: 100_000 });
+  const heads: number[] = [];
+  run.upload.options.onAfterResponse = (request, response) => {
+    if (request.getMethod() === "HEAD") heads.push(response.getStatus());
+  };
+  let first = "";
+  run.upload.options.onChunkComplete = (_, accepted) => {
+    if (first !== "" || accepted !== 200_000) return;
+    first = run.id;
+    refusals = 1;
+    // The next PATCH, after which it asks how far it came.
+    proxy.answers.push({ status: 503 });
+  };
+  await run.start().done;
+  assertEquals([heads, run.id], [[423, 200], first]);
+  assert(bytes.equals(await contentOf(server.url, run.id)));
 });
 
 test("tus-js-client gives an upload up, for others too", async () => {

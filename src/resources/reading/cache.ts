@@ -325,10 +325,13 @@ export class ResourceCache {
         if (isFinal(status.transferStatus)) endTail(held);
       },
     });
+    const isOfLife = tail.status?.life === resource.status.life;
     // What ended before that may be told nowhere but in the record.
-    const asksRecord = tail.status === null && !held.isOwn;
+    const asksRecord = !isOfLife && !held.isOwn;
     const record = asksRecord ? await catalog.get(resource.id) : null;
-    const status = tail.status ?? (record && statusOf(record));
+    // Its deletion may have been told before anybody had it open here.
+    if (asksRecord && record?.createdAtMs !== held.createdAtMs) end(held);
+    const status = isOfLife ? tail.status : record && statusOf(record);
     if (status !== null) resource.publish(status);
     const isOver = isFinal(resource.status.transferStatus) || resource.deleted;
     if (isOver || held.holders === 0) tail.close();

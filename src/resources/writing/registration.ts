@@ -2,7 +2,13 @@
  * How an upload is registered: what it may be, its record, its log.
  * @module
  */
-import type { Announcement, Ownership, ResourceRecord, UploadContext } from "../../catalog.ts";
+import type {
+  Announcement,
+  Catalog,
+  Ownership,
+  ResourceRecord,
+  UploadContext,
+} from "../../catalog.ts";
 import { chooseDigest, createDigest, DIGEST_VERSION, type RunningDigest } from "../../digest.ts";
 import {
   isResourceId,
@@ -43,6 +49,8 @@ export interface Registration {
   announced?: Announcement;
   /** What a face keeps for its clients; nothing by default. */
   annotation?: string;
+  /** Whether it has no bytes and ends at once, and only takes an id: no limit and no closed context keeps that out. */
+  isSign?: boolean;
 }
 
 /** An upload was registered before by who chose its id and its secret, and never heard the answer: it goes on with it. */
@@ -115,31 +123,40 @@ export class Registrar {
 
   async #register(id: string, registration: Registration): Promise<OwnedUpload> {
     const { quota, usage, events } = this.#parts;
-    const { metadata, digests, ownedBy, announced } = registration;
+    const { metadata, digests, ownedBy, announced, isSign = false } = registration;
     if (registration.id !== undefined) await this.#checkFree(id);
     const contextId = await this.#context(registration);
     const subject = { id, metadata, contextId };
     if (typeof announced?.size === "number") await quota.checkGrowth(subject, announced.size);
-    await usage.take(contextId, 0);
-    await quota.checkRegistration(subject);
+    if (!isSign) {
+      await usage.take(contextId, 0);
+      await quota.checkRegistration(subject);
+    }
     const digest = await createDigest(chooseDigest(digests));
     const secret = ownedBy === "SECRET" ? registration.secret ?? newSecret() : null;
     const secretHash = secret === null ? null : await hashSecret(secret);
     const record = this.#newRecord(subject, digest, secretHash, registration);
-    const appender = await this.#parts.handover.take(id, () => this.#create(record, digest));
+    const appender = await this.#parts.handover.take(
+      id,
+      () => this.#create(record, digest, isSign),
+    );
     events.emit({ type: "created", ...subject });
     return { appender, secret };
   }
 
   /** Makes log and record of a new upload, or neither. */
-  async #create(record: ResourceRecord, digest: RunningDigest): Promise<Appender> {
+  async #create(
+    record: ResourceRecord,
+    digest: RunningDigest,
+    isSign: boolean,
+  ): Promise<Appender> {
     const { storage, catalog, uploads } = this.#parts;
     const { id } = record;
     const writer = await this.#createLog(record);
     this.#registering.add(id);
     try {
       await catalog.create(record);
-      const open = await this.#openNew(record);
+      const open = await this.#openNew(record, isSign);
       const upload = { open, record, status: statusOf(record), writer };
       return uploads.start(upload, { running: digest, doubtfulFrom: null });
     } catch (error) {
@@ -152,7 +169,7 @@ export class Registrar {
     }
   }
 
-  /** Makes the log; what was left of a registration that was cut off has neither record nor bytes, and is replaced. */
+  /** Makes the log; what somebody has left who was cut off has no record, and is replaced. */
   async #createLog(record: ResourceRecord): Promise<LogWriter> {
     const { storage, catalog, isBeingDeleted } = this.#parts;
     const { id, epoch, metadata: { supportsLineAccess: lineAccess } } = record;
@@ -161,20 +178,22 @@ export class Registrar {
       return await create();
     } catch (error) {
       const isTaken = toStreamError(error).code === "CONFLICT";
-      if (!isTaken || isBeingDeleted(id) || await catalog.get(id) !== null) throw error;
-      if (!await storage.deleteEmpty?.(id)) throw error;
+      if (!isTaken || isBeingDeleted(id) || !await isFree(catalog, id)) throw error;
+      if (!await storage.deleteLeft?.(id)) throw error;
       return await create();
     }
   }
 
   /** Opens the resource of a new record, or takes the record back. */
-  async #openNew(record: ResourceRecord): Promise<OpenResource> {
+  async #openNew(record: ResourceRecord, isSign: boolean): Promise<OpenResource> {
     const { catalog, cache, admission } = this.#parts;
     const { contextId } = record;
     try {
       admission.checkOpen();
       // Who closes a context finds everything that is in it then.
-      if (contextId !== null) checkTakes(await catalog.getContext(contextId), contextId);
+      if (contextId !== null && !isSign) {
+        checkTakes(await catalog.getContext(contextId), contextId);
+      }
       return await cache.hold(record);
     } catch (error) {
       await catalog.delete(record.id, record.createdAtMs);
@@ -249,7 +268,8 @@ export class Registrar {
 
   /** The upload context a registration belongs to; null for none. */
   async #context(registration: Registration): Promise<string | null> {
-    const { contextId, makeContext, requiresContext = this.#requireContext } = registration;
+    const { contextId, makeContext, requiresContext = this.#requireContext, isSign = false } =
+      registration;
     if (contextId === null) {
       if (!requiresContext) return null;
       throw new StreamError(
@@ -257,7 +277,7 @@ export class Registrar {
         "this server wants an upload context with every upload: stream push --context ID",
       );
     }
-    checkTakes(await this.#findContext(contextId, makeContext), contextId);
+    if (!isSign) checkTakes(await this.#findContext(contextId, makeContext), contextId);
     return contextId;
   }
 
@@ -265,6 +285,11 @@ export class Registrar {
     const { contexts } = this.#parts;
     return makes ? await contexts.make(contextId) : await contexts.find(contextId);
   }
+}
+
+/** Whether an id has no record; then nobody makes one any more of a log that was there before. */
+async function isFree(catalog: Catalog, id: string): Promise<boolean> {
+  return await catalog.touch?.(id) ?? await catalog.get(id) === null;
 }
 
 /** @throws {StreamError} CONTEXT_UNKNOWN, CONTEXT_CLOSED. */

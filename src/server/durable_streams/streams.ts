@@ -211,6 +211,7 @@ export class Streams {
       ownedBy: "ANYBODY",
       digests: [],
       annotation: annotationOf({ contentType, origin, forks, gone: true }),
+      isSign: true,
     });
     const cause = "the stream was deleted; its path is free again when its forks are deleted";
     await appender.fail(new StreamError("DELETED", cause));

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Context } from "hono";
-import { DIGESTS, StreamError } from "../../protocol.ts";
+import { DIGESTS, ERRORS, StreamError, toStreamError } from "../../protocol.ts";
 import type { CompletedUpload, ResourceView } from "../../resources.ts";
 import type { HttpUpload, Intake } from "../../session.ts";
 import { json } from "../answer/json.ts";
@@ -92,8 +92,21 @@ export async function append(c: Context, parts: FaceParts, said: Append): Promis
   });
 }
 
-/** `HEAD` and `GET /tus/ID/SECRET`: how much arrived; a request that still goes on is ended. */
+/**
+ * `HEAD` and `GET /tus/ID/SECRET`: how much arrived; a request that still goes on is ended.
+ * @throws {StreamError} LOCKED to `HEAD` for what will pass: after any other error tus-js-client begins anew.
+ */
 export async function tellOffset(c: Context, parts: FaceParts, said: Owner): Promise<Response> {
+  try {
+    return await tellOffsetNow(c, parts, said);
+  } catch (thrown) {
+    const { code, message } = toStreamError(thrown);
+    if (c.req.method !== "HEAD" || ERRORS[code].http !== 503) throw thrown;
+    throw new StreamError("LOCKED", message, { cause: thrown });
+  }
+}
+
+async function tellOffsetNow(c: Context, parts: FaceParts, said: Owner): Promise<Response> {
   const { resources, references } = parts;
   const isHead = c.req.method === "HEAD";
   // A browser that is given the address speaks no version.
