@@ -265,7 +265,10 @@ export class Handover {
     const { cache, admission, uploads } = this.#parts;
     // The id may have been used again since: then the secret is another one.
     const record = await this.#findOwned(id, secret);
-    const { transferStatus, failure } = cache.view(record).status;
+    // Whoever has it open here may not have heard of its end yet, or heard of one that has no record.
+    const { transferStatus, failure } = isFinal(record.transferStatus)
+      ? record
+      : cache.view(record).status;
     if (transferStatus === "COMPLETED") return { completed: completedUpload(record) };
     if (isFinal(transferStatus)) {
       throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${failure}`);
