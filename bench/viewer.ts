@@ -22,7 +22,7 @@ export const viewer: Part = {
   async run(bench) {
     const server = await bench.startServer();
     const browser = await chromium.launch({
-      executablePath: "/usr/bin/chromium",
+      executablePath: "/usr/bin/chromium-headless-shell",
       ignoreDefaultArgs: ["--hide-scrollbars"],
       args: ARGUMENTS,
     });

@@ -4,7 +4,7 @@ import { run } from "./run.ts";
 
 /** Every such program that is not on every Debian machine, and its package; a test that needs another adds it here. */
 const PROGRAMS = [
-  { name: "chromium", debian: "chromium" },
+  { name: "chromium-headless-shell", debian: "chromium-headless-shell" },
   { name: "curl", debian: "curl" },
   { name: "fish", debian: "fish" },
   { name: "logrotate", debian: "logrotate" },

@@ -22,8 +22,12 @@ const suiteLimitMs = (long ? 60 : 30) * minuteMs;
 /** Bun alone limits a single test, to 5 s unless told. */
 const bunTestLimitMs = (long ? 15 : 1.5) * minuteMs;
 
-/** Tests that start programs have a lane of their own; more than half of all time is theirs, so it begins first. */
-const startsPrograms = /^tests\/(cli|cluster|durable_streams|e2e|faults|tus|viewer)\//;
+/** What a file imports that starts an engine: three members that use up processor time even while nobody asks them, until their lane ends. */
+const startsEngine = /from "(?!.*\/src\/).*\/(engine|in_cluster|logs|two_servers)\.ts"/;
+
+/** Tests that start programs, or a browser; more than half of all time is theirs, so their lanes begin first. */
+const startsPrograms = /^tests\/(cli|durable_streams|e2e|faults|tus)\//;
+const startsBrowser = /^tests\/viewer\//;
 
 /** Tests wait as often as they compute, so three lanes keep two processors busy; with four, limits of time run out. */
 const lanesAtOnce = long ? 1 : 3;
@@ -117,15 +121,25 @@ function chosenSuites(): string[] {
   return long ? ["deno", "bun"] : ["deno", "bun", "docs"];
 }
 
-function lanesOf(suite: string, files: string[]): Lane[] {
+/** What takes longest comes first. */
+const kinds = ["programs", "viewer", "cluster", "functions"] as const;
+
+function kindOf(file: string): typeof kinds[number] {
+  if (startsEngine.test(Deno.readTextFileSync(file))) return "cluster";
+  if (startsBrowser.test(file)) return "viewer";
+  return startsPrograms.test(file) ? "programs" : "functions";
+}
+
+function lanesOf(suites: string[], files: string[]): Lane[] {
   // Long tests measure, and need the machine.
-  if (suite === "docs" || long) return [{ suite, name: suite, files }];
-  const programs = files.filter((file) => startsPrograms.test(file));
-  const others = files.filter((file) => !startsPrograms.test(file));
-  return [
-    { suite, name: `${suite}-programs`, files: programs },
-    { suite, name: suite, files: others },
-  ].filter(({ files }) => files.length > 0);
+  if (long) return suites.map((suite) => ({ suite, name: suite, files }));
+  const runners = suites.filter((suite) => suite !== "docs");
+  const lanes = kinds.flatMap((kind) => {
+    const ofKind = files.filter((file) => kindOf(file) === kind);
+    return runners.map((suite) => ({ suite, name: `${suite}-${kind}`, files: ofKind }));
+  }).filter(({ files }) => files.length > 0);
+  if (suites.includes("docs")) lanes.push({ suite: "docs", name: "docs", files });
+  return lanes;
 }
 
 /** Runs lanes of a queue, one after the other. */
@@ -217,12 +231,12 @@ function judgeSources(files: string[]): Result {
 }
 
 function printResult(name: string, { passed, failed }: Result): void {
-  console.log(`${name.padEnd(14)} ${passed} passed, ${failed} failed`);
+  console.log(`${name.padEnd(16)} ${passed} passed, ${failed} failed`);
 }
 
 await setUp();
 const files = chosenFiles();
-const lanes = chosenSuites().flatMap((suite) => lanesOf(suite, files));
+const lanes = lanesOf(chosenSuites(), files);
 const results: [string, Result][] = [];
 const progress = showProgress(lanes.map(({ name }) => name));
 const queue = lanes.values();

@@ -234,6 +234,12 @@ export interface Catalog {
   /** For how long lists and news may have missed something, in ms; missing where they miss nothing. */
   readonly lagMs?: number;
   /**
+   * Touches an id that has no record, before a log is deleted that none names: nobody who saw that log makes its record
+   * any more. Missing where nobody makes a record of a log that is there.
+   * @returns False where it has a record.
+   */
+  touch?(id: string): Promise<boolean>;
+  /**
    * Finds out whether records are taken now; missing where they always are.
    * @throws {StreamError} NOT_READY when what nodes share does not answer; anything else when they are not.
    */

@@ -155,11 +155,11 @@ export interface Storage {
    */
   delete(id: string, life?: string): Promise<boolean>;
   /**
-   * Deletes a log that has no bytes, and that nobody appends to: what a process leaves that is killed before its new upload
-   * has a record. Missing where that is in nobody's way.
+   * Deletes a log that no record names, and that nobody appends to any more: what a process leaves that is killed before its
+   * new upload has a record. Missing where that is in nobody's way.
    * @returns Whether there was one.
    */
-  deleteEmpty?(id: string): Promise<boolean>;
+  deleteLeft?(id: string): Promise<boolean>;
   /**
    * Notes that a log is about to be deleted, until it is: its record goes first, and a process may be killed in between.
    * Missing, with the two below, where what that leaves is in nobody's way.

@@ -224,11 +224,7 @@ export class NatsCatalog implements Catalog {
     return { record: value && decodeRecord(value), sequence };
   }
 
-  /**
-   * Touches an id that has no record, before a log is deleted that none names: nobody who saw that log makes its record
-   * any more.
-   * @returns False where it has a record.
-   */
+  /** Touches an id that has no record: whoever looked before makes none of a log that is there. */
   async touch(id: string): Promise<boolean> {
     const change = this.#nameChange();
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {

@@ -9,11 +9,11 @@ import type { Storage } from "../storage.ts";
 /** Limits on bytes that belong to no single resource. */
 export interface UsageLimits {
   /** Bytes of all resources of one upload context; no limit by default. */
-  maxContextBytes?: number;
+  maxContextBytes?: number | undefined;
   /** Bytes of all resources; no limit by default. */
-  maxTotalBytes?: number;
+  maxTotalBytes?: number | undefined;
   /** Bytes that must stay free where the logs are; 0 by default. */
-  minFreeBytes?: number;
+  minFreeBytes?: number | undefined;
 }
 
 /** Part of the total that room is made for at once, for several who need it. */

@@ -147,7 +147,7 @@ export class FileStorage implements Storage {
   }
 
   /** Deletes a log that has no bytes, and that nobody appends to. */
-  async deleteEmpty(id: string): Promise<boolean> {
+  async deleteLeft(id: string): Promise<boolean> {
     const size = statSync(this.#path(id), { throwIfNoEntry: false })?.size;
     return size === 0 && !this.#writers.has(id) && await this.delete(id);
   }

@@ -21,9 +21,9 @@ import type {
 } from "../storage.ts";
 import { MessageCache } from "./nats/cache.ts";
 import { claim, endOf, missing } from "./nats/claim.ts";
-import { begin, LEFT_MS } from "./nats/begin.ts";
+import { begin, LEFT_MS, replace } from "./nats/begin.ts";
 import { fenced, LogExchange } from "./nats/exchange.ts";
-import { Lanes, spareOf } from "./nats/lanes.ts";
+import { Lanes, newestOf, spareOf } from "./nats/lanes.ts";
 import {
   encodeHead,
   laneOf,
@@ -128,21 +128,29 @@ export class NatsStorage implements Storage {
     const log = { epoch, writer, spare, lineAccess, life, status: null, statusPosition: 0 };
     const name = `${writer}:0`;
     const head = { ...log, name, birth: 0, segment: 0, after: 0, before: NOTHING };
-    const birth = await begin(lanes.home, head).catch(async (error) => {
-      if (toStreamError(error).code !== "CONFLICT" || !await this.#clear(lanes)) throw error;
-      return await begin(lanes.home, head);
-    });
+    const birth = await begin(lanes.home, head);
     return this.#own(id, { ...log, state: NOTHING, birth, ends: [birth, 0], position: birth });
   }
 
-  /**
-   * Deletes what a deletion has left whose node ended in the middle.
-   * @returns False for what may be used.
-   */
-  async #clear(lanes: Lanes): Promise<boolean> {
-    const newest = await lanes.newest();
-    if (newest === null || await lanes.home.ageOf(newest) < LEFT_MS) return false;
-    return await this.delete(lanes.id, newest.life);
+  /** Deletes a log to which nothing came for a minute, unless somebody takes it over at that moment. */
+  async deleteLeft(id: string): Promise<boolean> {
+    const lanes = this.#lanes(id);
+    const ends = await lanes.ends();
+    // Nothing else has it: what begins meanwhile stays.
+    let life: string | undefined = crypto.randomUUID();
+    if (ends !== null) {
+      if (await lanes.home.ageOf(newestOf(ends)!) < LEFT_MS) return false;
+      try {
+        await replace(lanes.home, ends[0], { name: `${newWriter()}:0`, life });
+      } catch (error) {
+        const { code } = toStreamError(error);
+        if (code === "CONFLICT") return false;
+        // Where there is no room for that nobody can take it over, either.
+        if (code !== "QUOTA_EXCEEDED") throw error;
+        life = (await lanes.first())?.life;
+      }
+    }
+    return await this.delete(id, life);
   }
 
   /** Takes over an existing log at its end. */
@@ -165,11 +173,6 @@ export class NatsStorage implements Storage {
     const log = { epoch, writer, birth, life, spare, lineAccess, state, ...status, ...place };
     if (state.size < endOf(newest).size) await cut(lanes, log);
     return this.#own(id, log);
-  }
-
-  /** The life of the id that a log is of; undefined where it does not say, or is none. */
-  async lifeOf(id: string): Promise<string | undefined> {
-    return (await this.#lanes(id).first())?.life;
   }
 
   /** Opens a log for reading. */

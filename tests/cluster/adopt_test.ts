@@ -5,18 +5,21 @@ import type { ResourceRecord } from "../../src/catalog.ts";
 import type { NatsCatalog } from "../../src/catalog/nats.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { copyResource, type Destination, type Source } from "../../src/cli/cluster/copy.ts";
+import type { Engine } from "../../src/cluster/engine.ts";
 import { MESSAGE_BYTES } from "../../src/cluster/logs.ts";
 import { createDigest } from "../../src/digest.ts";
-import { hashSecret, lifeOf, Resources } from "../../src/resources.ts";
+import { hashSecret, lifeOf, type OwnedUpload, Resources } from "../../src/resources.ts";
 import { FileStorage } from "../../src/storage/file.ts";
+import type { NatsStorage } from "../../src/storage/nats.ts";
 import { emptyPlace } from "../catalog/in_cluster.ts";
 import { record } from "../catalog/records.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
 import { changed, override } from "../helpers/storage.ts";
+import { checksumOf, registration } from "../helpers/resources.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
-import { logsInEngine } from "./logs.ts";
+import { logsInEngine, passAMinute } from "./logs.ts";
 
 /** Messages of the log that is copied. */
 const MESSAGES = 4;
@@ -66,6 +69,14 @@ class Copies implements AsyncDisposable {
     copies.#logs = copies.#ends.use(await logsInEngine());
     copies.#records = copies.#ends.use(await emptyPlace());
     return copies;
+  }
+
+  /** Parts of a node, to which everything was stored a minute before. */
+  async late(): Promise<Destination & { storage: NatsStorage; engine: Engine }> {
+    const storage = await this.#logs.node();
+    const engine = this.#logs.engineOf(storage);
+    passAMinute(engine);
+    return { storage, engine, catalog: await this.#records.catalog() };
   }
 
   /** One more command, with a connection of its own. */
@@ -237,6 +248,74 @@ test("adopt: no record is made of a log that was deleted meanwhile", async () =>
   assertEquals(await copies.copyTo(a), true);
   await copies.check(a);
   assertEquals(await b.catalog.touch(id), false);
+});
+
+test("adopt: no record is made of a log in whose place a registration put another, which has no record yet", async () => {
+  await using copies = await Copies.make();
+  const [a, b] = [await copies.destination(), await copies.late()];
+  const { id } = copies.record;
+  const [began, goesOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const create: NatsCatalog["create"] = async (...args) => {
+    began.resolve();
+    await goesOn.promise;
+    await b.catalog.create(...args);
+  };
+  const node = new Resources({ ...b, catalog: override(b.catalog, { create }) });
+  const registered = Promise.withResolvers<OwnedUpload>();
+  // As one does that stood still for a minute when all but the record was there.
+  const to = beforeRecord(a, async () => {
+    node.register(registration({ id })).then(registered.resolve, registered.reject);
+    await Promise.race([began.promise, registered.promise]);
+  });
+  await assertFails("CONFLICT", () => copies.copyTo(to));
+  goesOn.resolve();
+  const { appender } = await registered.promise;
+  appender.append(utf8("new"));
+  await appender.complete(await checksumOf(utf8("new")));
+  assertBytes(await readAll(b.storage, (await b.catalog.get(id))!), utf8("new"));
+  await node.close();
+});
+
+test("adopt: a registration that looked before the record was made leaves the log to it", async () => {
+  await using copies = await Copies.make();
+  const [a, b] = [await copies.destination(), await copies.late()];
+  const storage = override(b.storage, {
+    async create(...args) {
+      await copies.copyTo(a);
+      return await b.storage.create(...args);
+    },
+  });
+  const node = new Resources({ ...b, storage });
+  const { id } = copies.record;
+  await assertFails("CONFLICT", () => node.register(registration({ id })));
+  await copies.check(a);
+  await node.close();
+});
+
+test("adopt: what was left of another life of the id is replaced when it is a minute old", async () => {
+  await using copies = await Copies.make();
+  const [a, b] = [await copies.destination(), await copies.late()];
+  const { id } = copies.record;
+  const left = await a.storage.create(id, { lineAccess: false, epoch: 1, life: "left" });
+  await left.append(0, [utf8("left")]);
+  await assertFails("CONFLICT", () => copies.copyTo(a));
+  assertEquals(await copies.copyTo(b), true);
+  await copies.check(b);
+});
+
+test("adopt: a log that was left stays where somebody takes it over when it is to be deleted", async () => {
+  await using copies = await Copies.make();
+  const [a, b] = [await copies.destination(), await copies.late()];
+  const { to, killed } = killedAfter(a, 3);
+  await Promise.race([copies.copyTo(to), killed]);
+  const { js } = b.engine;
+  const publish = js.publish.bind(js);
+  js.publish = async (subject, data, options) => {
+    if (options?.headers?.has("Nats-Rollup")) await copies.copyTo(a);
+    return await publish(subject, data, options);
+  };
+  assertEquals(await b.storage.deleteLeft(copies.record.id), false);
+  await copies.check(a);
 });
 
 test("adopt: an upload that two copied can be resumed at the first attempt", async () => {

@@ -12,7 +12,7 @@ import { emptyPlace } from "../catalog/in_cluster.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { startServer } from "../helpers/server.ts";
-import { engineOfLogs, SHARDS } from "./logs.ts";
+import { engineOfLogs, passAMinute, SHARDS } from "./logs.ts";
 
 /** So long those wait who begin something, in ms; 12 000 in earnest. */
 const ANSWER_MS = 300;
@@ -41,15 +41,6 @@ function leaveLogs({ js, jsm: { streams } }: Engine): () => void {
   streams.getMessage = (stream, query) =>
     stream.startsWith("log-") ? silent() : getMessage(stream, query);
   return () => Object.assign(js, { publish }) && Object.assign(streams, { getMessage });
-}
-
-/** Of a node: to its engine everything was stored a minute before. */
-function passAMinute({ jsm: { streams } }: Engine): void {
-  const info = streams.info.bind(streams);
-  streams.info = async (...given) => {
-    const found = await info(...given);
-    return { ...found, ts: new Date(Date.parse(found.ts!) + 61_000).toISOString() };
-  };
 }
 
 /** A server over an engine that others share, and its connection to that. */

@@ -168,12 +168,16 @@ export class EngineCluster implements AsyncDisposable {
     }
   }
 
-  /** A fresh cluster is healthy before it can make a stream. */
+  /** A fresh cluster is healthy before it can make a stream, for which its leader has to know all members. */
   async #hasLeader(): Promise<boolean> {
     try {
-      const { home, monitor } = this.members[0];
-      const answer = await fetch(`http://${home.host}:${monitor}/jsz`);
-      return Boolean((await answer.json()).meta_cluster?.leader);
+      const answers = await Promise.all(this.members.map(async ({ name, home, monitor }) => {
+        const answer = await fetch(`http://${home.host}:${monitor}/jsz`);
+        const { leader, replicas = [] } = (await answer.json()).meta_cluster ?? {};
+        return leader === name && replicas.length === MEMBERS - 1 &&
+          replicas.every(({ current }: { current: boolean }) => current);
+      }));
+      return answers.includes(true);
     } catch {
       return false;
     }

@@ -207,9 +207,9 @@ test("an empty log that somebody appends to is not deleted for being empty", asy
   await using here = await place();
   const storage = new FileStorage(here.path);
   const log = await storage.create(ID, { lineAccess: false, epoch: 1 });
-  assertEquals(await storage.deleteEmpty(ID), false);
+  assertEquals(await storage.deleteLeft(ID), false);
   await log.append(0, [CONTENT]);
   await log.close();
-  assertEquals(await storage.deleteEmpty(ID), false);
+  assertEquals(await storage.deleteLeft(ID), false);
   assertEquals((await stat(here.log)).size, CONTENT.length);
 });

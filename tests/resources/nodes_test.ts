@@ -616,37 +616,6 @@ test("deleting and resuming at the same time leaves either all or nothing", asyn
   }
 });
 
-/** A node that follows what others write, and hears nothing of it. */
-function deafNode(cluster: Cluster): Resources {
-  const storage = new MemoryStorage(cluster.logs);
-  const catalog = new MemoryCatalog(cluster.records);
-  const silent = { appended() {}, told() {} };
-  return cluster.node("deaf", {
-    catalog: override(catalog, { watch: () => () => {} }),
-    storage: changed(storage, { storage: { follow: (id) => storage.follow(id, silent) } }),
-  });
-}
-
-test("an upload that is resumed where its end was not heard of yet stays as it ended", async () => {
-  await using cluster = new Cluster();
-  const a = cluster.node("a");
-  const deaf = deafNode(cluster);
-  for (const isCompleted of [true, false]) {
-    const { appender, secret } = await uploading(a, "text\n");
-    const { id } = appender.resource;
-    await using _follower = await deaf.open(id);
-    if (isCompleted) {
-      await appender.complete(null);
-      assert("completed" in await deaf.resume(id, secret));
-    } else {
-      await appender.fail(new StreamError("ABORTED", "it was given up"));
-      await assertFails("WRONG_STATE", () => deaf.resume(id, secret));
-    }
-    const { transferStatus, epoch } = (await cluster.records.records.get(id))!;
-    assertEquals([transferStatus, epoch], [isCompleted ? "COMPLETED" : "FAILED", 1]);
-  }
-});
-
 test("usage and quotas count what other nodes store", async () => {
   await using cluster = new Cluster();
   const limits = { maxTotalBytes: 100, maxContextBytes: 60 };
@@ -790,6 +759,28 @@ test("a node whose tail is behind shows what storage knows", async () => {
   await write(appender, "two\n");
   assertEquals(opened.resource.status.currentSize, 4);
   assertEquals((await b.get(id)).status.currentSize, 8);
+});
+
+test("an upload that ended is not taken over by a node that has not heard of it", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const [completed, failed] = [await uploading(a, "one\n"), await uploading(a, "one\n")];
+  const storage = new MemoryStorage(cluster.logs);
+  const deaf: Storage["follow"] = (id, { appended }) => storage.follow(id, { appended, told() {} });
+  const b = cluster.node("b", {
+    storage: changed(storage, { storage: { follow: deaf } }),
+    catalog: override(new MemoryCatalog(cluster.records), { watch: () => () => {} }),
+  });
+  const [{ id }, other] = [completed, failed].map(({ appender }) => appender.resource);
+  await using _one = await b.open(id);
+  await using _other = await b.open(other.id);
+  await completed.appender.complete(await checksumOf(utf8("one\n")), 4);
+  await failed.appender.fail(gone());
+  const resumed = await b.resume(id, completed.secret);
+  assert("completed" in resumed);
+  assertEquals(resumed.completed.size, 4);
+  await assertFails("WRONG_STATE", () => b.resume(other.id, failed.secret));
+  assertEquals((await a.get(id)).status.transferStatus, "COMPLETED");
 });
 
 test("a tail that is behind its record is not believed: the next one is", async () => {

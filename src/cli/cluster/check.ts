@@ -68,11 +68,11 @@ async function checkAll(parts: Parts, settings: ReportSettings): Promise<number>
     await report.compare(record, facts);
   });
   const unknown = await unknownLogs(parts);
-  for (const { id, life, ageMs } of unknown) {
+  for (const { id, ageMs } of unknown) {
     const isYoung = ageMs < ORPHAN_AGE_MS;
     await report.problem(id, "no record names this log", isYoung ? LEFT : "deleted");
     if (!settings.repair || isYoung) continue;
-    if (await parts.catalog.touch(id)) await parts.storage.delete(id, life);
+    if (await parts.catalog.touch(id)) await parts.storage.deleteLeft(id);
   }
   await report.sum(unknown.length);
   return report.problems;
@@ -123,13 +123,11 @@ async function inspect(
 /** A log that no record names. */
 interface UnknownLog {
   readonly id: string;
-  /** Life of the id, where its log tells it. */
-  readonly life?: string;
   /** Since something was last stored in it, by the clocks of the engine. */
   readonly ageMs: number;
 }
 
-async function unknownLogs({ engine, storage, catalog }: Parts): Promise<UnknownLog[]> {
+async function unknownLogs({ engine, catalog }: Parts): Promise<UnknownLog[]> {
   const { streams } = engine.jsm;
   const shards = await shardsOf(engine);
   const found: UnknownLog[] = [];
@@ -141,8 +139,7 @@ async function unknownLogs({ engine, storage, catalog }: Parts): Promise<Unknown
       if (await catalog.get(id) !== null) continue;
       const last = await streams.getMessage(stream, { last_by_subj: subject });
       if (last === null) continue;
-      const life = await storage.lifeOf(id);
-      found.push({ id, life, ageMs: Date.parse(ts!) - Date.parse(last.timestamp) });
+      found.push({ id, ageMs: Date.parse(ts!) - Date.parse(last.timestamp) });
     }
   }
   if (found.length > 0) await sleep(REGISTERED_WITHIN_MS);

@@ -65,7 +65,7 @@ export async function copyResource(
     await to.catalog.create(copy, sequence);
     return true;
   } catch (error) {
-    const isLost = ["CONFLICT", "FENCED"].includes(toStreamError(error).code);
+    const isLost = ["CONFLICT", "DELETED", "FENCED"].includes(toStreamError(error).code);
     const made = isLost ? await to.catalog.get(id) : null;
     if (made === null) throw error;
     checkSame(made, record);
@@ -87,7 +87,8 @@ function checkSame(there: ResourceRecord, { createdAtMs }: ResourceRecord): void
 
 /**
  * Takes over what was copied of a log before, or begins it; whoever else copies it is shut out.
- * @returns Null where it has a record by now: it may be an upload that runs.
+ * @returns Null where it has a record by now, which may be of an upload that runs, and where another life of the id had
+ * left a log.
  */
 async function own(
   record: ResourceRecord,
@@ -101,7 +102,13 @@ async function own(
     } catch (error) {
       const { code } = toStreamError(error);
       if (code === "NOT_FOUND") {
-        return { epoch, writer: await storage.create(id, { lineAccess, epoch, life }) };
+        try {
+          return { epoch, writer: await storage.create(id, { lineAccess, epoch, life }) };
+        } catch (refusal) {
+          if (toStreamError(refusal).code !== "CONFLICT" || !await catalog.touch(id)) throw refusal;
+          if (!await storage.deleteLeft?.(id)) throw refusal;
+          return null;
+        }
       }
       if (code !== "FENCED") throw error;
       if (await catalog.get(id) !== null) return null;

@@ -267,7 +267,7 @@ export class Handover {
     // The id may have been used again since: then the secret is another one.
     const record = await this.#findOwned(id, secret);
     if (record.transferStatus === "COMPLETED") return { completed: completedUpload(record) };
-    // Whoever follows it here may hear of its end before or after this look at its record.
+    // Whoever has it open here may hear of its end before or after this look, or of one that has no record.
     const { transferStatus, failure } = isFinal(record.transferStatus)
       ? record
       : cache.view(record).status;

@@ -2,7 +2,13 @@
  * How an upload is registered: what it may be, its record, its log.
  * @module
  */
-import type { Announcement, Ownership, ResourceRecord, UploadContext } from "../../catalog.ts";
+import type {
+  Announcement,
+  Catalog,
+  Ownership,
+  ResourceRecord,
+  UploadContext,
+} from "../../catalog.ts";
 import { chooseDigest, createDigest, DIGEST_VERSION, type RunningDigest } from "../../digest.ts";
 import {
   isResourceId,
@@ -163,7 +169,7 @@ export class Registrar {
     }
   }
 
-  /** Makes the log; what was left of a registration that was cut off has neither record nor bytes, and is replaced. */
+  /** Makes the log; what somebody has left who was cut off has no record, and is replaced. */
   async #createLog(record: ResourceRecord): Promise<LogWriter> {
     const { storage, catalog, isBeingDeleted } = this.#parts;
     const { id, epoch, metadata: { supportsLineAccess: lineAccess } } = record;
@@ -172,8 +178,8 @@ export class Registrar {
       return await create();
     } catch (error) {
       const isTaken = toStreamError(error).code === "CONFLICT";
-      if (!isTaken || isBeingDeleted(id) || await catalog.get(id) !== null) throw error;
-      if (!await storage.deleteEmpty?.(id)) throw error;
+      if (!isTaken || isBeingDeleted(id) || !await isFree(catalog, id)) throw error;
+      if (!await storage.deleteLeft?.(id)) throw error;
       return await create();
     }
   }
@@ -279,6 +285,11 @@ export class Registrar {
     const { contexts } = this.#parts;
     return makes ? await contexts.make(contextId) : await contexts.find(contextId);
   }
+}
+
+/** Whether an id has no record; then nobody makes one any more of a log that was there before. */
+async function isFree(catalog: Catalog, id: string): Promise<boolean> {
+  return await catalog.touch?.(id) ?? await catalog.get(id) === null;
 }
 
 /** @throws {StreamError} CONTEXT_UNKNOWN, CONTEXT_CLOSED. */

@@ -26,13 +26,13 @@ export interface UploadOptions {
    * Shortest time between two checkpoints of one resource under load, in ms; by default what checkpoints cost at the
    * moment, from 5 to 50.
    */
-  checkpointIntervalMs?: number;
+  checkpointIntervalMs?: number | undefined;
   /** Accident that an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
-  durability?: Durability;
+  durability?: Durability | undefined;
   /** How long an interrupted upload can be resumed before it is FAILED, in ms; 60 000 by default. */
-  resumeWindowMs?: number;
+  resumeWindowMs?: number | undefined;
   /** Uploads at the same time; 1000 by default. */
-  maxUploads?: number;
+  maxUploads?: number | undefined;
 }
 
 /** Parts of the writing wing. */

@@ -27,7 +27,7 @@ export function openBrowser(): Promise<Browser> {
 
 async function launch(): Promise<Browser> {
   const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
+    executablePath: "/usr/bin/chromium-headless-shell",
     ignoreDefaultArgs: ["--hide-scrollbars"],
     args: ARGUMENTS,
   });
