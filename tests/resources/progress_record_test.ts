@@ -63,8 +63,8 @@ test("one that hears at once is told at most once a second, and of the last chec
   record.end();
 });
 
-test("of many uploads it hears less often of each: of 150 each one and a half seconds", async () => {
-  const { record, updates, reached, checkpoint } = waitingCatalog(150);
+test("of many uploads it hears less often of each: of 75 each one and a half seconds", async () => {
+  const { record, updates, reached, checkpoint } = waitingCatalog(75);
   checkpoint();
   const first = await reached(1);
   first.end();

@@ -9,7 +9,7 @@ import { type StreamError, toStreamError } from "../../protocol.ts";
 const INTERVAL_MS = { least: 1000, most: 10_000 };
 const REST = 10;
 /** Of all uploads together it hears about so often: to write one record takes as long as to write a line to its log and its follower. */
-const MOST_A_SECOND = 100;
+const MOST_A_SECOND = 50;
 
 /** How the catalog is told. */
 export interface ProgressRecordOptions {
