@@ -47,9 +47,20 @@ console.log("used");
 `;
 
 const types = `
-import { createServer, loadRuntime, MemoryCatalog, MemoryStorage } from "@stream/live";
-import { follow, push } from "@stream/live/client";
+import {
+  createServer,
+  framesRuntime,
+  loadRuntime,
+  MemoryCatalog,
+  MemoryStorage,
+  openGrowingFile,
+  type StreamServer,
+  uploadToDirectory,
+} from "@stream/live";
+import * as client from "@stream/live/client";
 import { LIMITS } from "@stream/live/protocol";
+
+const { follow, push } = client;
 
 const runtime = await loadRuntime();
 createServer({ runtime, storage: new MemoryStorage(), catalog: new MemoryCatalog() });
@@ -59,7 +70,37 @@ const size: number = (await upload.done).size;
 // @ts-expect-error a name is a text
 await push("", { filename: 1 });
 export { bytes, LIMITS, size };
+
+/** All that may be left out of an object, as undefined: what a program has that hands its own options on. */
+type Undefined<T> = { [K in keyof T as Record<never, never> extends Pick<T, K> ? K : never]: undefined };
+declare function takes<T>(options: Undefined<T> extends Partial<T> ? "undefined" : never): void;
+type Second<F extends (...args: never[]) => unknown> = NonNullable<Parameters<F>[1]>;
+type Third<F extends (...args: never[]) => unknown> = NonNullable<Parameters<F>[2]>;
+takes<Parameters<typeof createServer>[0]>("undefined");
+takes<Parameters<StreamServer["listen"]>[0]>("undefined");
+takes<Second<StreamServer["resources"]["startUpload"]>>("undefined");
+takes<Second<StreamServer["resources"]["read"]>>("undefined");
+takes<Second<StreamServer["resources"]["listen"]>>("undefined");
+takes<NonNullable<Parameters<typeof framesRuntime>[0]>>("undefined");
+takes<NonNullable<Parameters<typeof loadRuntime>[0]>>("undefined");
+takes<Second<typeof openGrowingFile>>("undefined");
+takes<Third<typeof uploadToDirectory>>("undefined");
+takes<Third<typeof push>>("undefined");
+takes<Second<typeof client.open>>("undefined");
+takes<Second<typeof follow>>("undefined");
+takes<Second<typeof client.getResource>>("undefined");
+takes<Second<typeof client.deleteResource>>("undefined");
+takes<Second<typeof client.shareResource>>("undefined");
+takes<Second<typeof client.listResources>>("undefined");
+takes<Second<typeof client.listContexts>>("undefined");
+takes<Second<typeof client.getLines>>("undefined");
+takes<Third<typeof client.search>>("undefined");
+takes<Second<typeof client.statusEvents>>("undefined");
+takes<Second<typeof client.resourceEvents>>("undefined");
+takes<Third<typeof client.contextEvents>>("undefined");
 `;
+
+const strictest = '{ "compilerOptions": { "exactOptionalPropertyTypes": true } }';
 
 interface Ended {
   success: boolean;
@@ -110,6 +151,7 @@ try {
   await succeed(["npm", "install", "--no-audit", "--no-fund", `./${tarball}`]);
   await Deno.writeTextFile(`${directory}/use.mjs`, use);
   await Deno.writeTextFile(`${directory}/types.ts`, types);
+  await Deno.writeTextFile(`${directory}/deno.json`, strictest);
   await Deno.writeTextFile(`${directory}/client.mjs`, 'import "@stream/live/client";\n');
 
   assertEquals(await succeed([...node, "use.mjs"]), "used\n");

@@ -98,7 +98,7 @@ export interface OpenOptions
 /** How a link is made. */
 export interface ShareOptions extends ReferenceOptions, CancelOptions {
   /** How long it holds, in s; 3600 by default, 7 days at most. */
-  expiresInS?: number;
+  expiresInS?: number | undefined;
 }
 
 /** A link that lets everybody who has it read one resource. */
@@ -116,17 +116,17 @@ export interface SharedLink {
 /** Which resources to list. */
 export interface ListOptions extends CancelOptions {
   /** Only those of one upload context. */
-  contextId?: string;
+  contextId?: string | undefined;
   /** Only those in one of these states; of all by default. */
-  transferStatuses?: readonly TransferStatus[];
+  transferStatuses?: readonly TransferStatus[] | undefined;
   /** Only those whose filename holds this, whatever the case of ASCII letters. */
-  filenamePart?: string;
+  filenamePart?: string | undefined;
   /** Only those whose id begins so: 4 digits or more. */
-  idPrefix?: string;
+  idPrefix?: string | undefined;
   /** Resources per request; 100 by default. */
-  pageSize?: number;
+  pageSize?: number | undefined;
   /** Bearer token for the server, or what gives it. */
-  token?: string | TokenProvider;
+  token?: string | TokenProvider | undefined;
 }
 
 /**
@@ -276,9 +276,9 @@ export function follow(
 /** How a resource is asked for. */
 export interface GetResourceOptions extends ReferenceOptions, CancelOptions {
   /** Lines at most that are wanted, too, up to 10 000; none by default. */
-  count?: number;
+  count?: number | undefined;
   /** Index of the first of them; negative from the end; 0 by default. */
-  start?: number;
+  start?: number | undefined;
 }
 
 /** A resource, and some of its lines. */
@@ -330,7 +330,7 @@ const NO_CONTENT = 204;
 /** How a resource is deleted. */
 export interface DeleteResourceOptions extends ReferenceOptions, CancelOptions {
   /** Whether an upload that still runs is ended, which its uploader hears; refused by default. */
-  force?: boolean;
+  force?: boolean | undefined;
 }
 
 /**

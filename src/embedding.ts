@@ -68,5 +68,6 @@ export type {
   ConnectionTimes,
   FramesOptions,
   FramesRuntime,
+  SomeTimes,
 } from "./runtime/frames.ts";
 export { framesRuntime } from "./runtime/frames.ts";

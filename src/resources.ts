@@ -122,15 +122,15 @@ export interface ResourcesOptions
   /** Where records are. */
   catalog: Catalog;
   /** Hears of what listeners throw, which harms nobody else. */
-  listenerFailed?: (error: unknown) => void;
+  listenerFailed?: ((error: unknown) => void) | undefined;
   /** Whether uploads without an upload context are refused; false by default. */
-  requireContext?: boolean;
+  requireContext?: boolean | undefined;
   /** Those who have one resource open at the same time; 20 000 by default. */
-  maxFollowers?: number;
+  maxFollowers?: number | undefined;
   /** Measures what happens to bytes; nothing does by default. */
-  meter?: Meter;
+  meter?: Meter | undefined;
   /** Received bytes that may wait to be written, all uploads together, in bytes; 128 MiB by default. */
-  receiveBudgetBytes?: number;
+  receiveBudgetBytes?: number | undefined;
 }
 
 /** Received bytes that may wait to be written, all uploads together. */

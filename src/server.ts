@@ -69,60 +69,60 @@ export interface ServerOptions
   /** The adapter of the runtime; see `loadRuntime`. */
   runtime: Runtime;
   /** Base of the references that uploads get, e.g. `https://logs.example.org`; by default the Host of each request. */
-  baseUrl?: string;
+  baseUrl?: string | undefined;
   /** Path below which the routes are, e.g. `/logs`, in a server that has others; `/` by default. */
-  basePath?: string;
+  basePath?: string | undefined;
   /** Builds the reference for an id instead, from the base that would be used. */
-  referenceTo?: (id: string, baseUrl: string) => string;
+  referenceTo?: ((id: string, baseUrl: string) => string) | undefined;
   /** Origins, besides the server's own, whose pages may connect; `*` for all. */
-  allowOrigins?: readonly string[];
+  allowOrigins?: readonly string[] | undefined;
   /**
    * Names, besides its own, by which the server may be asked, e.g. `logs.lan`; `*` for all. A listener without `access`
    * knows loopback, its interface and the bases, and refuses all others (PROTOCOL.md 2.6). Where these are given,
    * requests by `fetch` are checked, too; without them that is the business of the app around.
    */
-  allowHosts?: readonly string[];
+  allowHosts?: readonly string[] | undefined;
   /**
    * Whether every request comes through one proxy, whose `X-Forwarded-Proto`, `-Host` and `-For` headers tell
    * the truth; false by default: then they are ignored.
    */
-  trustProxy?: boolean;
+  trustProxy?: boolean | undefined;
   /** Upload contexts that Step uploads may name: `known` ones (the default), or any: what nobody made they `make`. */
-  stepContexts?: StepContexts;
+  stepContexts?: StepContexts | undefined;
   /** Decides who may do what; everybody may do everything by default. */
-  access?: Access;
+  access?: Access | undefined;
   /** WebSocket connections at the same time; 20 000 by default. */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
   /** Connections of one token, and of one address that is not loopback; half of `maxConnections` by default. */
-  maxClientConnections?: number;
+  maxClientConnections?: number | undefined;
   /** Uploads at the same time of one token, and of one address that is not loopback; half of `maxUploads` by default. */
-  maxClientUploads?: number;
+  maxClientUploads?: number | undefined;
   /** An upload by HTTP without a byte for so long is given up, in ms; a day by default. */
-  uploadSilenceMs?: number;
+  uploadSilenceMs?: number | undefined;
   /** Whether people with a browser are shown resources, at `/` and `/view/ID`; true by default. */
-  viewer?: boolean;
+  viewer?: boolean | undefined;
   /** What `GET /metrics` tells besides; nothing by default. */
-  gauges?: readonly HostGauge[];
+  gauges?: readonly HostGauge[] | undefined;
   /** Times of the heartbeat; {@link HEARTBEAT} by default. */
-  heartbeat?: HeartbeatTimes;
+  heartbeat?: HeartbeatTimes | undefined;
   /** Where the server says what it does; nowhere by default. */
-  log?: ServerLog;
+  log?: ServerLog | undefined;
   /** Takes the access log: every finished request and WebSocket connection; there is none by default. */
-  accessLog?: (entry: AccessEntry) => void;
+  accessLog?: ((entry: AccessEntry) => void) | undefined;
 }
 
 /** Where a server listens. */
 export interface ListenerOptions {
   /** Interface; 127.0.0.1 by default. */
-  hostname?: string;
+  hostname?: string | undefined;
   /** Port; 8090 by default, 0 for a free one. */
-  port?: number;
+  port?: number | undefined;
   /** Another adapter than the server's own, for this port only. */
-  runtime?: Runtime;
+  runtime?: Runtime | undefined;
   /** Base of the references that uploads on this port get. */
-  baseUrl?: string;
+  baseUrl?: string | undefined;
   /** Whether this is the port for Step clients, whose references others show, too; false by default. */
-  forStep?: boolean;
+  forStep?: boolean | undefined;
 }
 
 /** A server that answers requests inside another one, or listens by itself. */

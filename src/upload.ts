@@ -14,7 +14,7 @@ import {
 /** Which statuses to hear of; all without a filter. */
 export interface StatusFilter {
   /** Only those with one of these, e.g. `["COMPLETED", "FAILED"]` for the end. */
-  transferStatuses?: readonly TransferStatus[];
+  transferStatuses?: readonly TransferStatus[] | undefined;
 }
 
 /** An upload that runs: to a server, into a directory, or nowhere. */

@@ -17,9 +17,9 @@ export interface FileTokensOptions {
   /** Path of the file. */
   path: string;
   /** Hears what is wrong with the file; nobody by default. */
-  warn?: (message: string) => void;
+  warn?: ((message: string) => void) | undefined;
   /** The clock, in ms since 1970. */
-  now?: () => number;
+  now?: (() => number) | undefined;
 }
 
 /**

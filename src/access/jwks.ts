@@ -35,13 +35,13 @@ export interface JwksOptions {
   /** Address of the keys: https, or http on this machine. */
   url: string;
   /** The audience that tokens must name; without one, tokens that name any are refused (RFC 7519, 4.1.3). */
-  audience?: string;
+  audience?: string | undefined;
   /** The issuer that tokens must name; not looked at by default, as the keys are the issuer's alone. */
-  issuer?: string;
+  issuer?: string | undefined;
   /** Hears why there are no keys, at most every ten seconds; nobody by default. */
-  warn?: (message: string) => void;
+  warn?: ((message: string) => void) | undefined;
   /** The clock that says how old the keys are, in ms. */
-  now?: () => number;
+  now?: (() => number) | undefined;
 }
 
 type Keys = JSONWebKeySet["keys"];

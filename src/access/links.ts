@@ -15,9 +15,9 @@ const LINK = /^([0-9a-f-]{8,64})\.(\d{1,11})(?:\.([0-9a-z]{1,20}))?\.([A-Za-z0-9
 /** Settings of {@link SignedLinks}. */
 export interface SignedLinksOptions {
   /** The server's key, 32 random bytes; one of this process by default, so that links end with it. */
-  key?: Uint8Array;
+  key?: Uint8Array | undefined;
   /** The clock, in ms since 1970. */
-  now?: () => number;
+  now?: (() => number) | undefined;
 }
 
 /**

@@ -41,7 +41,7 @@ const [SQLITE_IOERR, SQLITE_FULL] = [10, 13];
 /** How a catalog in a file behaves. */
 export interface SqliteCatalogOptions {
   /** How long a call waits while another process holds the file, in ms; 10 000 by default. */
-  waitMs?: number;
+  waitMs?: number | undefined;
 }
 
 /**

@@ -24,9 +24,9 @@ const CONTEXT_MEMBERS: readonly (keyof ContextInfo)[] = ["id", "createdAt", "clo
 /** How contexts are listed. */
 export interface ContextsOptions extends CancelOptions {
   /** Contexts per request; 100 by default. */
-  pageSize?: number;
+  pageSize?: number | undefined;
   /** Bearer token for the server, or what gives it. */
-  token?: string | TokenProvider;
+  token?: string | TokenProvider | undefined;
 }
 
 /**

@@ -31,9 +31,9 @@ import { Connector, type TransportOptions } from "./connection/transport.ts";
 /** Which bytes to read. */
 export interface ReadOptions {
   /** First byte; 0 by default. An offset that is not there yet is waited for. */
-  from?: number;
+  from?: number | undefined;
   /** Byte after the last; the end of the resource by default, which is waited for. */
-  to?: number;
+  to?: number | undefined;
 }
 
 /** Which bytes a download reads, and whose their memory is. */
@@ -42,7 +42,7 @@ export interface DownloadReadOptions extends ReadOptions {
    * Whether each chunk is valid until the next one is asked for only: its memory is used again then, which takes less
    * memory and processor time. False by default: each has its own.
    */
-  reuseBuffer?: boolean;
+  reuseBuffer?: boolean | undefined;
 }
 
 /** Where a window of lines is. */

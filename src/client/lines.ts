@@ -12,15 +12,15 @@ const ANSWER_TIMEOUT_MS = 60_000;
 /** Which lines are asked for. */
 export interface LinesOptions extends ReferenceOptions, CancelOptions {
   /** Index of the first line; negative from the end; 0 by default. */
-  start?: number;
+  start?: number | undefined;
   /** Lines, up to 10 000; 100 by default, and 0 to learn only where they are. */
-  count?: number;
+  count?: number | undefined;
   /** Instead of `start`: the first line that arrived at this time or later, in ms since 1970. */
-  timeMs?: number;
+  timeMs?: number | undefined;
   /** Whether to tell when each line arrived. */
-  times?: boolean;
+  times?: boolean | undefined;
   /** Bytes of the first line to leave out, as `next` of the window before says. */
-  byteOffset?: number;
+  byteOffset?: number | undefined;
 }
 
 /** A window of lines. */

@@ -13,17 +13,17 @@ const MAX_MATCH_CHARS = 64 * 1024;
 /** Kind and place of a search. */
 export interface SearchOptions extends ReferenceOptions, CancelOptions {
   /** Whether the pattern is a regular expression in the syntax of RE2; a text by default. */
-  regex?: boolean;
+  regex?: boolean | undefined;
   /** Whether letters are equal whatever their case. */
-  ignoreCase?: boolean;
+  ignoreCase?: boolean | undefined;
   /** Index of the first line to look at; negative from the end; 0 by default. */
-  from?: number;
+  from?: number | undefined;
   /** Index of the line behind the last one to look at; all that are there by default. */
-  to?: number;
+  to?: number | undefined;
   /** Called about every 250 ms with the number of lines that were looked at. */
-  onProgress?: (searchedLines: number) => void;
+  onProgress?: ((searchedLines: number) => void) | undefined;
   /** Matches at most, up to 10 000; 1000 by default. */
-  limit?: number;
+  limit?: number | undefined;
 }
 
 /**

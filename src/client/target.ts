@@ -10,19 +10,19 @@ import { BearerToken, tokenFor, type TokenProvider } from "./connection/token.ts
 /** Where a reference that is a bare id belongs, and who asks. */
 export interface ReferenceOptions {
   /** Base URL of the server, or of several with commas between them, of which any will do. */
-  server?: string;
+  server?: string | undefined;
   /**
    * Bearer token, or what gives it, for the server: for `server` where that is given, else for the one that the
    * reference names. It is sent to no other, and not with a signed link, which needs none. A provider is asked again
    * when the server takes the token no longer.
    */
-  token?: string | TokenProvider;
+  token?: string | TokenProvider | undefined;
 }
 
 /** How a request is given up. */
 export interface CancelOptions {
   /** Ends what was asked for; it then fails with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** A resource's own path, and whom requests about it go to. */

@@ -31,7 +31,7 @@ const TEXT_BYTES = 32 * 1024;
 /** How events are listened to. */
 export interface EventsOptions extends RetryOptions, CancelOptions {
   /** Called when a connection stands. */
-  onOpen?: () => void;
+  onOpen?: (() => void) | undefined;
 }
 
 /** Text that was appended to a resource. */
@@ -50,7 +50,7 @@ export interface StatusEventsOptions extends EventsOptions, ReferenceOptions {
    * Called before a status with what was appended since the one before it: the last 32 KiB of that, and at first the
    * last 32 KiB that are there.
    */
-  onText?: (appended: AppendedText) => void;
+  onText?: ((appended: AppendedText) => void) | undefined;
 }
 
 /** An event in an upload context. */
@@ -170,7 +170,7 @@ export async function* resourceEvents(
   server: string,
   options: EventsOptions & Pick<ReferenceOptions, "token"> & {
     /** Only those of one upload context. */
-    contextId?: string;
+    contextId?: string | undefined;
   } = {},
 ): AsyncGenerator<ResourceHappening, void, void> {
   const { contextId } = options;

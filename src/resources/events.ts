@@ -33,13 +33,13 @@ export type ResourceEvent = Happening & {
 /** Which events a listener wants; all without a filter. */
 export interface EventFilter {
   /** Only those of one resource: its registration or refusal, every size, its end. */
-  id?: string;
+  id?: string | undefined;
   /** Only those of one upload context. */
-  contextId?: string;
+  contextId?: string | undefined;
   /** Of the status events, only those with one of these. */
-  transferStatuses?: readonly TransferStatus[];
+  transferStatuses?: readonly TransferStatus[] | undefined;
   /** Only what happens to uploads of this node, where several share their data. */
-  onlyHere?: boolean;
+  onlyHere?: boolean | undefined;
 }
 
 interface Listener {

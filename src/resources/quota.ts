@@ -33,9 +33,9 @@ export interface QuotaPolicy {
 /** Limits of one resource. */
 export interface QuotaOptions {
   /** Decides what may be stored; everything may without one. */
-  quota?: QuotaPolicy;
+  quota?: QuotaPolicy | undefined;
   /** Largest size of one resource in bytes; 1 TiB by default, which is also the most. */
-  maxResourceBytes?: number;
+  maxResourceBytes?: number | undefined;
 }
 
 /** Refuses what may not be stored. */

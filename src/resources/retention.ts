@@ -9,9 +9,9 @@ import type { ResourceView } from "./reading/cache.ts";
 /** Limits of what is kept. */
 export interface RetentionOptions {
   /** Finished resources are deleted so long after their end, in ms; never by default. */
-  retentionMs?: number;
+  retentionMs?: number | undefined;
   /** Finished resources are deleted while all resources together hold more bytes; never by default. */
-  maxTotalBytes?: number;
+  maxTotalBytes?: number | undefined;
 }
 
 /** All resources of a server, to be swept. */

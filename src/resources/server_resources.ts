@@ -12,9 +12,9 @@ import type { ServerUpload, ServerUploadOptions } from "./writing/server_upload.
 /** How a resource is deleted. */
 export interface DeleteOptions {
   /** Whether an upload that still runs is ended; refused by default. */
-  force?: boolean;
+  force?: boolean | undefined;
   /** The one life of the id that is meant (PROTOCOL.md 1.4); any by default. */
-  life?: string;
+  life?: string | undefined;
 }
 
 /** Resources in the hands of the owner of a server. */

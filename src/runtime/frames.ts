@@ -10,22 +10,22 @@ import type { AddressInfo, Socket } from "node:net";
 import { StreamError } from "../protocol.ts";
 import type { Inform, Listener, ListenOptions, Runtime, Upgrade } from "../runtime.ts";
 import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
-import { CONNECTION_TIMES, type ConnectionTimes } from "./frames/connection.ts";
+import { CONNECTION_TIMES, type ConnectionTimes, type SomeTimes } from "./frames/connection.ts";
 import { Handshake } from "./frames/handshake.ts";
 import { answerEarly, answerTo, writeResponse } from "./frames/http.ts";
 
-export type { ConnectionTimes } from "./frames/connection.ts";
+export type { ConnectionTimes, SomeTimes } from "./frames/connection.ts";
 
 /** Settings of {@link framesRuntime}. */
-export interface FramesOptions extends Partial<ConnectionTimes> {
+export interface FramesOptions extends SomeTimes {
   /** The head of a request must be there within this time; 60 s by default. */
-  headersWithinMs?: number;
+  headersWithinMs?: number | undefined;
   /** A connection may wait so long for its next request, in ms; 60 s by default. */
-  idleMs?: number;
+  idleMs?: number | undefined;
   /** A connection whose peer takes nothing of what is sent for so long is dropped, in ms; 60 s by default. */
-  takenWithinMs?: number;
+  takenWithinMs?: number | undefined;
   /** Serves `https:` and `wss:` with this certificate; by default `http:` and `ws:`. */
-  tls?: Certificate;
+  tls?: Certificate | undefined;
 }
 
 /** A certificate and its private key, in PEM. */
@@ -48,7 +48,12 @@ export interface FramesRuntime extends Runtime {
 
 type Fetch = ListenOptions["fetch"];
 
-type Settings = Required<Omit<FramesOptions, "tls">> & { tls: Certificate | null };
+interface Settings extends ConnectionTimes {
+  headersWithinMs: number;
+  idleMs: number;
+  takenWithinMs: number;
+  tls: Certificate | null;
+}
 
 const DEFAULTS: Settings = {
   ...CONNECTION_TIMES,
@@ -93,7 +98,8 @@ const LATE = 3;
  * ```
  */
 export function framesRuntime(options: FramesOptions = {}): FramesRuntime {
-  const settings = { ...DEFAULTS, ...options };
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const settings: Settings = { ...DEFAULTS, ...Object.fromEntries(given) };
   if (settings.tls !== null) checkCertificate(settings.tls);
   const ports = new Set<Port>();
   let reloaded: Promise<unknown> = Promise.resolve();

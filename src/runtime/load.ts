@@ -10,7 +10,7 @@ export interface LoadOptions {
    * Whether everybody who can connect is trusted: on Deno the runtime's own server is faster than ours, and bounds
    * neither connections nor messages; false by default. On Bun there is no difference.
    */
-  trustedNetwork?: boolean;
+  trustedNetwork?: boolean | undefined;
 }
 
 /**

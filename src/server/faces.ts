@@ -15,9 +15,9 @@ export { viewerHome } from "./viewer.ts";
 /** Protocols that a server can do without. */
 export interface FaceOptions {
   /** Whether clients of tus are taken, at `/tus`; true by default. */
-  tus?: boolean;
+  tus?: boolean | undefined;
   /** Whether clients of Durable Streams are taken, at `/streams`; true by default. */
-  durableStreams?: boolean;
+  durableStreams?: boolean | undefined;
 }
 
 /** Protocols that every listener of a server speaks. */

@@ -8,11 +8,11 @@ import type { SessionEnd } from "./sessions.ts";
 /** Addresses of the WebSocket endpoints besides those of PROTOCOL.md 3 and 4, which stay: our own clients know no others. */
 export interface EndpointOptions {
   /** Path on which uploads are opened, too, e.g. `/ws/logs/upload`. */
-  uploadPath?: string;
+  uploadPath?: string | undefined;
   /** Path below which downloads are opened, too, e.g. `/ws/logs/download`; references have this one. */
-  downloadPath?: string;
+  downloadPath?: string | undefined;
   /** Query parameter that names the upload context, too; where a request has both, this one counts. */
-  contextParameter?: string;
+  contextParameter?: string | undefined;
 }
 
 /** A WebSocket connection in the hands of the host of a server. */
@@ -52,20 +52,22 @@ export interface SessionHooks {
    * Messages of the host's own by their name `@`, up to 64 KiB; unknown ones stay errors. What a handler throws ends
    * the session.
    */
-  messages?: Readonly<Record<string, (message: NamedMessage, session: HostSession) => void>>;
+  messages?:
+    | Readonly<Record<string, (message: NamedMessage, session: HostSession) => void>>
+    | undefined;
 }
 
 /** Wishes of the host of a server. */
 export interface HostOptions {
   /** Addresses of the WebSocket endpoints, besides the usual ones. */
-  endpoints?: EndpointOptions;
+  endpoints?: EndpointOptions | undefined;
   /** A hook for every session, and messages of the host's own. */
-  sessionHooks?: SessionHooks;
+  sessionHooks?: SessionHooks | undefined;
   /**
    * Whether uploads without an upload context are refused, always or by the request that brings one; false by default.
    * Uploads in process are never refused by a function.
    */
-  requireContext?: boolean | ((request: Request) => boolean);
+  requireContext?: boolean | ((request: Request) => boolean) | undefined;
 }
 
 /**

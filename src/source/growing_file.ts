@@ -19,14 +19,14 @@ const REPLACED_MS = 1000;
 /** Where reading starts, and how much is read at once. */
 export interface FileOptions {
   /** Offset of the first byte to read; 0 by default. */
-  from?: number;
+  from?: number | undefined;
   /** Bytes that are read at once, and the longest chunk, 1 to 1 MiB; 64 KiB by default. */
-  bufferBytes?: number;
+  bufferBytes?: number | undefined;
   /**
    * Whether all chunks are in one buffer, each valid until the next one is read: enough for an upload, which copies or
    * sends what is written to it. False by default: each has its own.
    */
-  reuseBuffer?: boolean;
+  reuseBuffer?: boolean | undefined;
 }
 
 /** Where following starts, how often it looks, and what ends it, whichever comes first. */
@@ -35,15 +35,15 @@ export interface GrowingFileOptions extends FileOptions {
    * Time between two looks at the file, in ms, where nothing else tells of its growth. By default 5 while it grows;
    * later 50, and what the file system tells comes at once.
    */
-  pollIntervalMs?: number;
+  pollIntervalMs?: number | undefined;
   /** The producer is done when it aborts: what is there is read, then the stream ends. */
-  stop?: AbortSignal;
+  stop?: AbortSignal | undefined;
   /** Ends the stream when the file has not grown for so many milliseconds. */
-  untilIdleMs?: number;
+  untilIdleMs?: number | undefined;
   /** Ends the stream when the process with this id is gone, a zombie included, and what it wrote is read. */
-  untilPid?: number;
+  untilPid?: number | undefined;
   /** Ends the stream when something exists at this path and what is there by then is read. */
-  untilFile?: string;
+  untilFile?: string | undefined;
 }
 
 /** A file that others have to be read after, as it was replaced at its path. */

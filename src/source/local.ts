@@ -25,7 +25,7 @@ const LINE_BREAK = 10;
 /** How a local upload is made. */
 export interface LocalUploadOptions {
   /** Algorithm of the digest; the native default when not given. */
-  digest?: DigestAlgorithm;
+  digest?: DigestAlgorithm | undefined;
 }
 
 /** Where the bytes go. */

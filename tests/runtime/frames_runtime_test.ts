@@ -810,6 +810,16 @@ test("a port that is taken rejects", async () => {
   await assertRejects(() => framesRuntime().listen(options));
 });
 
+test("options that are undefined are the default ones", async () => {
+  await using server = await serve(() => new Response("here"), {
+    tls: undefined,
+    idleMs: undefined,
+    headersWithinMs: undefined,
+  });
+  const answer = await fetch(server.url, { headers: { connection: "close" } });
+  assertEquals(await answer.text(), "here");
+});
+
 // Silence
 
 const quick = { pingEveryMs: 50, deadAfterMs: 500 };

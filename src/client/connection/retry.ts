@@ -19,11 +19,11 @@ export interface RetryOptions {
    * How long a connection is tried again, in ms; 0 for never. By default 600 000, and 5000 for a first one, unless
    * the server says that it is not ready.
    */
-  retryForMs?: number;
+  retryForMs?: number | undefined;
   /** Called before each further attempt, with what went wrong and the time until it, in ms. */
-  onRetry?: (error: StreamError, delayMs: number) => void;
+  onRetry?: ((error: StreamError, delayMs: number) => void) | undefined;
   /** Called when a connection that was lost stands again. */
-  onReconnect?: () => void;
+  onReconnect?: (() => void) | undefined;
 }
 
 /** One series of attempts, until a connection stands. */
@@ -80,9 +80,9 @@ export class Retries {
 /** How a question is asked again. */
 export interface RetryingOptions extends RetryOptions {
   /** Whether the server has answered before: then it is asked as long as after a connection that was lost. */
-  isThere?: boolean;
+  isThere?: boolean | undefined;
   /** Gives it up. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

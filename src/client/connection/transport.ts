@@ -25,9 +25,9 @@ export const TRANSPORTS: readonly Transport[] = ["auto", "ws", "http"];
 /** Choice of the carrier of connections to a server. */
 export interface TransportOptions {
   /** `auto` by default: a WebSocket, or HTTP requests where none can be opened. */
-  transport?: Transport;
+  transport?: Transport | undefined;
   /** Called once when `auto` goes over to HTTP, with the reason. */
-  onFallback?: (reason: StreamError) => void;
+  onFallback?: ((reason: StreamError) => void) | undefined;
 }
 
 /** Where connections go, as each transport names it. */

@@ -28,25 +28,25 @@ export interface PushedUpload extends Upload {
 /** How an upload is made. */
 export interface PushOptions extends RetryOptions, TransportOptions {
   /** Id of the resource: a UUID in lower case that no other has; the server chooses one by default. */
-  id?: string;
+  id?: string | undefined;
   /** Upload context to belong to; made if nobody did yet. */
-  contextId?: string;
+  contextId?: string | undefined;
   /**
    * Bearer token for the server, or what gives it; it is sent to no other, and to none that is a Step server. A provider
    * is asked again when the server takes the token no longer.
    */
-  token?: string | TokenProvider;
+  token?: string | TokenProvider | undefined;
   /** Digest algorithms in order of preference; all that are known by default. */
-  digests?: readonly DigestAlgorithm[];
+  digests?: readonly DigestAlgorithm[] | undefined;
   /**
    * Tells how the producer ended; asked for once, when all its bytes were written. Whoever looks at the resource sees it
    * beside the state of the transfer (PROTOCOL.md 1.3).
    */
-  outcome?: () => Outcome | Promise<Outcome>;
+  outcome?: (() => Outcome | Promise<Outcome>) | undefined;
   /** Gives the upload up when it aborts: it fails with ABORTED, of which the signal's reason is the cause. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Connects to servers that do not speak our extensions, e.g. `connectFrames`; none by default, as in browsers. */
-  stepTransport?: StepTransport;
+  stepTransport?: StepTransport | undefined;
 }
 
 /** Gives an upload up with a signal, which may outlive many of them. */

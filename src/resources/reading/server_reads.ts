@@ -16,9 +16,9 @@ const LINE_BREAK = 10;
 /** Which bytes to read in process. */
 export interface ServerReadOptions {
   /** First byte; 0 by default. An offset that is not there yet is waited for. */
-  from?: number;
+  from?: number | undefined;
   /** Byte after the last; the end of the resource by default, which is waited for. */
-  to?: number;
+  to?: number | undefined;
 }
 
 /** Opens a resource. */

@@ -7,16 +7,16 @@ import type { Owner, ResourceRecord } from "../../catalog.ts";
 /** One of several nodes that share storage and catalog. */
 export interface NodeOptions {
   /** Id of this node, which no other one has; a node that starts again has the same. `node` by default. */
-  nodeId?: string;
+  nodeId?: string | undefined;
   /**
    * How long an upload is this node's without a renewal, in ms; Infinity by default, for a node that is alone: then
    * nothing is renewed, and what it left unfinished waits for it.
    */
-  leaseMs?: number;
+  leaseMs?: number | undefined;
   /** Whether this node now does what only one of all nodes does, which is retention; it always does by default. */
-  isOnDuty?: () => boolean;
+  isOnDuty?: (() => boolean) | undefined;
   /** The time, in ms since 1970; that of the machine by default. */
-  clock?: () => number;
+  clock?: (() => number) | undefined;
 }
 
 /** An upload of another node, as it was looked at. */

@@ -20,21 +20,21 @@ const WINDOW_BYTES = 1024 * 1024;
 /** How an upload in process is registered. */
 export interface ServerUploadOptions {
   /** Id of the resource; a new UUID by default. */
-  id?: string;
+  id?: string | undefined;
   /** Upload context; made if nobody did. None by default. */
-  contextId?: string;
+  contextId?: string | undefined;
   /** Algorithm of the digest; the native default when not given. */
-  digest?: DigestAlgorithm;
+  digest?: DigestAlgorithm | undefined;
 }
 
 /** What is known of the whole at the end of an upload. */
 export interface UploadEnd {
   /** Digest of all bytes in lower-case hexadecimal, to be compared. */
-  checksum?: string;
+  checksum?: string | undefined;
   /** Number of all bytes, to be compared. */
-  size?: number;
+  size?: number | undefined;
   /** How the producer ended (PROTOCOL.md 1.3). */
-  outcome?: Outcome;
+  outcome?: Outcome | undefined;
 }
 
 /** An upload that runs in the process of the server; it ends with the server, FAILED. */

@@ -26,13 +26,13 @@ export interface UploadOptions {
    * Shortest time between two checkpoints of one resource under load, in ms; by default what checkpoints cost at the
    * moment, from 5 to 50.
    */
-  checkpointIntervalMs?: number;
+  checkpointIntervalMs?: number | undefined;
   /** Accident that an acknowledged byte survives: `os` the end of the server's process, `disk` that of its machine. */
-  durability?: Durability;
+  durability?: Durability | undefined;
   /** How long an interrupted upload can be resumed before it is FAILED, in ms; 60 000 by default. */
-  resumeWindowMs?: number;
+  resumeWindowMs?: number | undefined;
   /** Uploads at the same time; 1000 by default. */
-  maxUploads?: number;
+  maxUploads?: number | undefined;
 }
 
 /** Parts of the writing wing. */
@@ -127,7 +127,7 @@ export class Uploads {
     const { durability = "os", checkpointIntervalMs } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
-    const account = usage.openAccount(id, contextId, record.size);
+    const account = usage.openAccount(record);
     const appender = new Appender(open.resource, {
       writer,
       catalog,
@@ -148,11 +148,12 @@ export class Uploads {
       },
       published: (status) => events.emit({ type: "status", id, contextId, status }),
       ended: async (end, size) => {
+        // Where its id is used again there may be another upload by now.
+        this.#forget(id, appender);
         // An end that the catalog refused is remembered as long as this process lives.
-        if (end === "UNRECORDED") {
-          account.settle(size);
-          this.#forget(id, appender);
-        } else await this.#release(id, appender);
+        if (end === "UNRECORDED") return account.settle(size);
+        account.close();
+        await open.release();
       },
     });
     this.#running.set(id, { appender, open, account });
@@ -169,14 +170,6 @@ export class Uploads {
   /** Renews nothing any more. */
   close(): void {
     clearInterval(this.#renewals);
-  }
-
-  async #release(id: string, appender: Appender): Promise<void> {
-    const running = this.#running.get(id);
-    if (running?.appender !== appender) return;
-    running.account.close();
-    this.#running.delete(id);
-    await running.open.release();
   }
 
   #forget(id: string, appender: Appender): void {

@@ -22,6 +22,9 @@ export interface ConnectionTimes {
   closeWithinMs: number;
 }
 
+/** Some of them; the others are the default ones. */
+export type SomeTimes = { [Name in keyof ConnectionTimes]?: ConnectionTimes[Name] | undefined };
+
 /** The default times of a connection. */
 export const CONNECTION_TIMES: ConnectionTimes = {
   pingEveryMs: 25_000,
