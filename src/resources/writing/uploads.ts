@@ -139,6 +139,7 @@ export class Uploads {
       boot: storage.boot ?? null,
       durability,
       checkpointInterval: checkpointIntervalMs ?? this.#interval,
+      uploadCount: () => this.count,
       meter,
       stored: (error) => health.stored(error),
       checkGrowth: async (size) => {
