@@ -75,6 +75,7 @@ test("uploads of a node that vanished wait at another when its lease is over, an
   const told = new Promise<StreamError>((resolve) =>
     upload.appender.listen({ acknowledged: () => {}, failed: resolve })
   );
+  await eventually("its record there", async () => (await b.list({ limit: 9 })).length === 1);
   assertEquals(await b.recover(), 0);
   nowMs += 20_001;
   assertEquals(await b.recover(), 1);
