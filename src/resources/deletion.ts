@@ -58,7 +58,7 @@ export class Deletion {
         );
       }
       const cause = "the upload was ended by whoever runs the server, and is deleted";
-      await handover.end(id, new StreamError("DELETED", cause));
+      await handover.end(id, record.status.life, new StreamError("DELETED", cause));
     }
     await this.#underWay.during(id, async () => {
       // Two may delete it at the same time: it is counted and told once, by those who watch the catalog.

@@ -36,6 +36,8 @@ export interface Swept {
 
 /** Records looked at together. */
 const PAGE = 100;
+/** A disk that does not let go of so many will not let go of others, either: they are tried the next time. */
+const MOST_STUCK = 10;
 
 /**
  * Deletes what need not be kept; what is being uploaded stays, whatever its age.
@@ -77,14 +79,15 @@ async function deleteFrom(
   isWanted: (goneBytes: number) => boolean,
   swept: Swept,
 ): Promise<void> {
-  let goneBytes = 0;
+  let goneBytes = 0, stuck = 0;
   let after: ResourceView | undefined;
   for (;;) {
     const records = await pageAfter(after);
     for (const record of records) {
       if (!isWanted(goneBytes)) return;
-      const outcome = await deleteIfThere(resources, record);
-      if (outcome !== null) swept[outcome]++;
+      const outcome = await deleteIfThere(resources, record, stuck < MOST_STUCK);
+      if (outcome === "stuck") stuck++;
+      else if (outcome !== null) swept[outcome]++;
       if (outcome === "gone") goneBytes += record.status.currentSize;
     }
     if (records.length < PAGE) return;
@@ -92,11 +95,15 @@ async function deleteFrom(
   }
 }
 
-/** Somebody else may have been faster, and use its id again; what is just being completed is not deleted yet. */
+/**
+ * Somebody else may have been faster, and use its id again; what is just being completed is not deleted yet.
+ * @param mayStick Whether the others are deleted where the disk does not let go of this one.
+ */
 async function deleteIfThere(
   resources: Sweepable,
   { id, status: { life } }: ResourceView,
-): Promise<keyof Swept | null> {
+  mayStick: boolean,
+): Promise<keyof Swept | "stuck" | null> {
   try {
     await resources.delete(id, { life });
     return "deleted";
@@ -104,6 +111,7 @@ async function deleteIfThere(
     const { code } = toStreamError(error);
     if (code === "WRONG_STATE") return null;
     if (code === "NOT_FOUND" || code === "DELETED") return "gone";
+    if (code === "STORAGE_FAILED" && mayStick) return "stuck";
     throw error;
   }
 }

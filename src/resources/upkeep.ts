@@ -25,7 +25,7 @@ export class Upkeep {
     private readonly sweep: () => Promise<unknown>,
   ) {}
 
-  /** Begins, with a first look; what fails later is tried again. */
+  /** Begins, with a first look; what fails is tried again. */
   async start({
     retentionMs = Infinity,
     maxTotalBytes = Infinity,
@@ -36,9 +36,10 @@ export class Upkeep {
     const sweepOnDuty = async () => {
       if (isOnDuty()) await this.sweep();
     };
-    await sweepOnDuty();
+    const sweepQuietly = () => sweepOnDuty().catch(() => {});
+    await sweepQuietly();
     const everyMs = Math.min(SWEEP_MS, Math.max(1000, retentionMs / 2));
-    this.#sweeper = setInterval(() => void sweepOnDuty().catch(() => {}), everyMs);
+    this.#sweeper = setInterval(() => void sweepQuietly(), everyMs);
   }
 
   /** Ends it. */

@@ -2,7 +2,7 @@
  * How many bytes there are, in all and by upload context, and how many there may be.
  * @module
  */
-import type { Catalog, RecordChange } from "../catalog.ts";
+import type { Catalog, RecordChange, ResourceRecord } from "../catalog.ts";
 import { StreamError } from "../protocol.ts";
 import type { Storage } from "../storage.ts";
 
@@ -30,11 +30,14 @@ export class UploadAccount {
   readonly #usage: Usage;
   readonly #close: () => void;
   #counted: number;
+  #isClosed = false;
 
   /** Use {@link Usage.openAccount}. */
   constructor(
     usage: Usage,
     readonly contextId: string | null,
+    /** When it was registered. */
+    readonly createdAtMs: number,
     /** Bytes of the record, as those who watch the catalog were told. */
     public recorded: number,
     close: () => void,
@@ -50,13 +53,16 @@ export class UploadAccount {
   }
 
   /**
-   * Counts what is to be stored.
+   * Counts what is to be stored; once the record counts, an append that is under way still does not.
    * @param size Size of the resource then, in bytes.
    * @throws {StreamError} QUOTA_EXCEEDED, and nothing is counted.
    */
   async grow(size: number): Promise<void> {
-    await this.#usage.take(this.contextId, size - this.#counted);
-    this.#counted = size;
+    if (this.#isClosed) return;
+    const bytes = size - this.#counted;
+    await this.#usage.take(this.contextId, bytes);
+    if (this.#isClosed) this.#usage.give(this.contextId, bytes);
+    else this.#counted = size;
   }
 
   /** Takes back what was counted and then refused. */
@@ -67,7 +73,9 @@ export class UploadAccount {
 
   /** From now on the record counts. */
   close(): void {
+    if (this.#isClosed) return;
     this.settle(this.recorded);
+    this.#isClosed = true;
     this.#close();
   }
 }
@@ -123,12 +131,10 @@ export class Usage {
 
   /**
    * Counts an upload of this node by itself, and no more by its record.
-   * @param id Id of the resource.
-   * @param contextId Upload context; null without one.
-   * @param size Bytes of its record.
+   * @param record The record.
    */
-  openAccount(id: string, contextId: string | null, size: number): UploadAccount {
-    const account = new UploadAccount(this, contextId, size, () => {
+  openAccount({ id, contextId, size, createdAtMs }: ResourceRecord): UploadAccount {
+    const account = new UploadAccount(this, contextId, createdAtMs, size, () => {
       if (this.#accounts.get(id) === account) this.#accounts.delete(id);
     });
     this.#accounts.set(id, account);
@@ -137,9 +143,12 @@ export class Usage {
 
   /** A record changed, here or on another node. */
   changed({ was, is }: RecordChange): void {
-    const { id, contextId } = (is ?? was)!;
+    const { id, contextId, createdAtMs } = (is ?? was)!;
     const account = this.#accounts.get(id);
-    if (account === undefined) return this.#count(contextId, (is?.size ?? 0) - (was?.size ?? 0));
+    // An upload that was deleted elsewhere may still be ending when its id is used again.
+    if (account?.createdAtMs !== createdAtMs) {
+      return this.#count(contextId, (is?.size ?? 0) - (was?.size ?? 0));
+    }
     account.recorded = is?.size ?? 0;
     if (is === null) account.close();
   }

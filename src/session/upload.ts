@@ -240,7 +240,9 @@ export class UploadSession extends ControlSession {
 
   /** @param wishedBytes Longest data message that the uploader would send; it may know of none but the usual. */
   async #ready({ appender, secret }: OwnedUpload, wishedBytes?: number): Promise<void> {
-    if (this.over) return await this.#options.resources.interrupt(appender, disconnected(""));
+    if (this.over) {
+      return await this.#options.resources.interrupt(appender, this.error ?? disconnected(""));
+    }
     const messageBytes = agreedMessageBytes(wishedBytes);
     this.#upload = this.#run(appender, messageBytes);
     this.#state = "RECEIVING";

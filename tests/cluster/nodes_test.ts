@@ -238,6 +238,35 @@ test("engine: who means one life of an id gets no other one's log, tail or statu
   await log.close();
 });
 
+test("engine: a tail to which messages come is not looked at meanwhile, which costs the engine as much as a message", async () => {
+  await using logs = await logsInEngine();
+  const [a, b] = [await logs.node(), await logs.node()];
+  const id = crypto.randomUUID();
+  const log = await a.create(id, { lineAccess: true, epoch: 1 });
+  const { js } = logs.engineOf(b);
+  const publish = js.publish.bind(js);
+  let looks = 0;
+  js.publish = (...words) => {
+    looks++;
+    return publish(...words);
+  };
+  let heard = 0;
+  const told = () => void heard++;
+  const tail = await b.follow(id, { appended: () => {}, told });
+  const atFirst = looks;
+  for (let at = 0; at < 25; at++) {
+    await log.append(at, [utf8("x")], (end) => shown(end, "1"));
+    await eventually("the message", () => heard > at);
+    // Messages, and none, are what time is for here.
+    await delay(60);
+  }
+  // On a busy machine one message or another is late.
+  assertLessOrEqual(looks - atFirst, 1);
+  await eventually("a look at the silent one", () => looks > atFirst);
+  tail.close();
+  await log.close();
+});
+
 function shown({ size, lineBreaks }: LogEnd, life: string): ResourceStatus {
   const [transferStatus, numberOfLines] = ["IN_PROGRESS" as const, lineBreaks];
   const number = { epoch: 1, sequence: size };

@@ -6,6 +6,7 @@ import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { NO_METER } from "../../src/resources/meter.ts";
 import { ResourceCache } from "../../src/resources/reading/cache.ts";
 import { MemoryStorage } from "../../src/storage/memory.ts";
+import { assertFails } from "../helpers/errors.ts";
 import { override } from "../helpers/storage.ts";
 
 const IDS = Array.from({ length: 65 }, () => crypto.randomUUID());
@@ -53,6 +54,13 @@ test("a record that was read while its resource was deleted is not kept", async 
   await reading;
   await records.get(ID);
   assertEquals(told.count, 2);
+});
+
+test("who comes with a record that was read before its deletion was heard of hears of it, too", async () => {
+  const { records } = cache("IN_PROGRESS");
+  const record = await records.get(ID);
+  await records.deleted(ID, 0);
+  await assertFails("NOT_FOUND", () => records.open(ID, record));
 });
 
 test("what somebody else changed is seen a second later", async () => {

@@ -91,6 +91,28 @@ for (const isUsedAgain of [false, true]) {
   });
 }
 
+test("who deletes an upload by force ends no other one that has its id since", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const catalog = new MemoryCatalog(cluster.records);
+  let looks = 0;
+  let next: Awaited<ReturnType<typeof uploading>> | undefined;
+  const b = cluster.node("b", {
+    catalog: deaf(cluster, {
+      async get(id) {
+        // The first look is at what is to be deleted, the second at what is to be ended before.
+        if (++looks !== 2) return await catalog.get(id);
+        await a.delete(ID, { force: true });
+        next = await uploading(a, "new\n");
+        return await catalog.get(id);
+      },
+    }),
+  });
+  await uploading(a, "old\n");
+  await assertFails("NOT_FOUND", () => b.delete(ID, { force: true }));
+  await next!.appender.complete(await checksumOf(utf8("new\n")));
+});
+
 test("the secret of an upload that was deleted is none of the next one with its id", async () => {
   await using cluster = new Cluster();
   const a = cluster.node("a");

@@ -569,27 +569,6 @@ test("who resumes an upload whose record others change at that moment, again and
   assertEquals((await resumeOn(b, upload)).received, 4);
 });
 
-test("who resumes an upload whose record others change while its tail is looked for gets it, looking once", async () => {
-  await using cluster = new Cluster();
-  const upload = await uploading(cluster.node("a"), "one\n");
-  const catalog = new MemoryCatalog(cluster.records);
-  const storage = new MemoryStorage(cluster.logs);
-  let looks = 0;
-  const b = cluster.node("b", {
-    storage: changed(storage, {
-      storage: {
-        async follow(id, listener) {
-          looks++;
-          await catalog.update(id, (await catalog.get(id))!.revision, {});
-          return await storage.follow(id, listener);
-        },
-      },
-    }),
-  });
-  assertEquals((await resumeOn(b, upload)).received, 4);
-  assertEquals(looks, 1);
-});
-
 test("a client whose resume others are faster with for long comes again, and goes on; by either transport", async () => {
   await Promise.all((["ws", "http"] as const).map(async (transport) => {
     await using cluster = new Cluster();
@@ -780,6 +759,28 @@ test("a node whose tail is behind shows what storage knows", async () => {
   await write(appender, "two\n");
   assertEquals(opened.resource.status.currentSize, 4);
   assertEquals((await b.get(id)).status.currentSize, 8);
+});
+
+test("an upload that ended is not taken over by a node that has not heard of it", async () => {
+  await using cluster = new Cluster();
+  const a = cluster.node("a");
+  const [completed, failed] = [await uploading(a, "one\n"), await uploading(a, "one\n")];
+  const storage = new MemoryStorage(cluster.logs);
+  const deaf: Storage["follow"] = (id, { appended }) => storage.follow(id, { appended, told() {} });
+  const b = cluster.node("b", {
+    storage: changed(storage, { storage: { follow: deaf } }),
+    catalog: override(new MemoryCatalog(cluster.records), { watch: () => () => {} }),
+  });
+  const [{ id }, other] = [completed, failed].map(({ appender }) => appender.resource);
+  await using _one = await b.open(id);
+  await using _other = await b.open(other.id);
+  await completed.appender.complete(await checksumOf(utf8("one\n")), 4);
+  await failed.appender.fail(gone());
+  const resumed = await b.resume(id, completed.secret);
+  assert("completed" in resumed);
+  assertEquals(resumed.completed.size, 4);
+  await assertFails("WRONG_STATE", () => b.resume(other.id, failed.secret));
+  assertEquals((await a.get(id)).status.transferStatus, "COMPLETED");
 });
 
 test("a tail that is behind its record is not believed: the next one is", async () => {

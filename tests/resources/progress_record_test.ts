@@ -5,12 +5,13 @@ import { StreamError } from "../../src/protocol.ts";
 import { ProgressRecord } from "../../src/resources/writing/progress_record.ts";
 
 /** A record of which each update waits until the test lets it go. */
-function waitingCatalog() {
+function waitingCatalog(uploads = 1) {
   const updates: { startedAtMs: number; end: (error?: StreamError) => void }[] = [];
   let changed = Promise.withResolvers<void>();
   const failures: StreamError[] = [];
   const record = new ProgressRecord({
     tellsPauses: true,
+    uploadCount: () => uploads,
     tell: () => {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       updates.push({
@@ -58,6 +59,19 @@ test("one that hears at once is told at most once a second, and of the last chec
   assertEquals(updates.length, 1);
   const second = await reached(2);
   assert(second.startedAtMs - first.startedAtMs >= 990);
+  second.end();
+  record.end();
+});
+
+test("of many uploads it hears less often of each: of 75 each one and a half seconds", async () => {
+  const { record, updates, reached, checkpoint } = waitingCatalog(75);
+  checkpoint();
+  const first = await reached(1);
+  first.end();
+  checkpoint();
+  const second = await reached(2);
+  assert(second.startedAtMs - first.startedAtMs >= 1490);
+  assertEquals(updates.length, 2);
   second.end();
   record.end();
 });

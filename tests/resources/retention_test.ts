@@ -262,6 +262,24 @@ test("deleting what the disk does not let go of is told, and counts and follower
   await opened.release();
 });
 
+test("one that the disk does not let go of keeps neither the others nor the server from anything", async () => {
+  const parts = { storage: new MemoryStorage(), catalog: new MemoryCatalog() };
+  {
+    await using here = world(parts);
+    for (let count = 0; count < 3; count++) await uploaded(here, 10);
+  }
+  let refusals = 0;
+  const stuck = (id: string) =>
+    refusals++ === 0
+      ? Promise.reject(new StreamError("STORAGE_FAILED", "the disk refused"))
+      : parts.storage.delete(id);
+  const storage = changed(parts.storage, { storage: { delete: stuck } });
+  await using here = world({ ...parts, storage, retentionMs: -1 });
+  await here.resources.recover();
+  assertEquals(await here.resources.list({ limit: 10 }), []);
+  assertEquals(refusals, 3);
+});
+
 const metadata = { filename: "a.log", mimeType: "text/plain", supportsLineAccess: true };
 
 async function pushed(url: string, text: string): Promise<string> {

@@ -2,6 +2,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import type { ResourceRecord } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { type ErrorCode, isFinal, StreamError } from "../../src/protocol.ts";
 import { Resources, type ResourcesOptions } from "../../src/resources.ts";
@@ -309,3 +310,27 @@ test("what was counted of an upload context can be used again when all of it is 
     }
     await resources.close();
   }));
+
+test("an append that is under way when another node takes the upload over is not counted", async () => {
+  const here = usage({});
+  const record = { id: "a", contextId: null, createdAtMs: 1, size: 10 } as ResourceRecord;
+  here.changed({ was: null, is: record });
+  const account = here.openAccount(record);
+  const growing = account.grow(50);
+  account.close();
+  await growing;
+  await account.grow(5);
+  account.close();
+  assertEquals(here.totalBytes, 10);
+});
+
+test("an upload that still ends when its id is used again takes nothing from the count of the next one", () => {
+  const here = usage({});
+  const old = { id: "a", contextId: null, createdAtMs: 1, size: 10 } as ResourceRecord;
+  here.changed({ was: null, is: old });
+  here.changed({ was: old, is: null });
+  const account = here.openAccount(old);
+  here.changed({ was: null, is: { ...old, createdAtMs: 2, size: 3 } });
+  account.close();
+  assertEquals(here.totalBytes, 3);
+});

@@ -892,6 +892,7 @@ test("every code is provoked by some test", () => {
     METHOD_NOT_ALLOWED: "a response; methods_test.ts",
     CONTEXT_CLOSED: "contexts_test.ts",
     NOT_READY: "a response; health_test.ts",
+    LOCKED: "a response; tus/clients_test.ts",
     INTERNAL: "a response, above",
     PEER_SILENT: "no answer is expected, above",
     INTERRUPTED: "no connection is left; upload_session_test.ts",

@@ -268,16 +268,20 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     }
   });
 
-  test(`${kind}: what comes between StartUpload and ReadyForUpload is WRONG_STATE`, async () => {
+  test(`${kind}: what comes between StartUpload and ReadyForUpload is WRONG_STATE, and nobody is waited for`, async () => {
     for (const act of [(peer: Peer) => peer.give(utf8("a")), (peer: Peer) => peer.say(finish)]) {
-      const resources = memoryResources();
+      const resources = memoryResources({ resumeWindowMs: 60_000 });
       using peer = uploader(subprotocol, resources);
       const created = Promise.withResolvers<string>();
       resources.listen((event) => event.type === "created" && created.resolve(event.id));
       peer.say(start);
       act(peer);
       await assertClosed(peer, "WRONG_STATE");
-      await statusOf(resources, await within("the registration", created.promise), isFailed);
+      await assertFailed(
+        resources,
+        await within("the registration", created.promise),
+        "WRONG_STATE",
+      );
       assertEquals(peer.inbox.all("ReadyForUpload"), []);
     }
   });

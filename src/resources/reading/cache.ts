@@ -24,6 +24,9 @@ const IDLE_MS = 5000;
 /** A record is believed for so long: `stream check --repair` changes finished ones in a process of its own. */
 const BELIEVED_MS = 1000;
 
+/** Resources whose deletion is remembered: who read a record before may come with it after. */
+const MAX_GONE = 10_000;
+
 /** How often storage and catalog are asked until neither is behind the other, and what they are given between, in ms. */
 const ATTEMPTS = 5;
 const AGAIN_MS = 100;
@@ -70,8 +73,8 @@ export class OpenResource implements AsyncDisposable {
 interface Held {
   readonly resource: Resource;
   readonly createdAtMs: number;
-  /** Whether it was opened for its upload, so that nobody else can have ended it before. */
-  readonly isOwn: boolean;
+  /** Whether it was registered just now, so that nobody can have ended it before. */
+  readonly isNew: boolean;
   holders: number;
   /** Where its news come from; null once there are none to come. */
   tail: FollowedTail | null;
@@ -110,6 +113,8 @@ export class ResourceCache {
   readonly #held = new Map<string, Held>();
   /** The ones that were used first come first. */
   readonly #idle = new Map<string, Idle>();
+  /** When those were registered that were deleted, by their ids; the ones that were deleted first come first. */
+  readonly #gone = new Map<string, number>();
   readonly #recentBudget: RecentBudget = { freeBytes: RECENT_BYTES };
   #changes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -207,14 +212,18 @@ export class ResourceCache {
     return await this.#handle(held);
   }
 
-  /** Opens a resource for its upload, whose record nobody else changes; no limit keeps it out. */
-  hold(record: ResourceRecord): Promise<OpenResource> {
-    return this.#handle(this.#hold(record, true));
+  /**
+   * Opens a resource for its upload; no limit keeps it out.
+   * @param record Its record.
+   * @param isNew Whether that was made just now.
+   */
+  hold(record: ResourceRecord, isNew = false): Promise<OpenResource> {
+    return this.#handle(this.#hold(record, isNew));
   }
 
   /** Opens a resource like `hold`, even where its tail cannot be followed now; see `reach`. */
   holdUnreached(record: ResourceRecord): OpenResource {
-    return this.#handOut(this.#hold(record, true));
+    return this.#handOut(this.#hold(record));
   }
 
   /** Follows the tail of a resource that is open, unless it is followed. */
@@ -259,6 +268,9 @@ export class ResourceCache {
    */
   async deleted(id: string, createdAtMs: number): Promise<void> {
     this.#changes++;
+    this.#gone.delete(id);
+    this.#gone.set(id, createdAtMs);
+    if (this.#gone.size > MAX_GONE) this.#gone.delete(this.#gone.keys().next().value!);
     const held = this.#held.get(id);
     if (held?.createdAtMs === createdAtMs) end(held);
     await this.#drop(id);
@@ -327,7 +339,7 @@ export class ResourceCache {
     });
     const isOfLife = tail.status?.life === resource.status.life;
     // What ended before that may be told nowhere but in the record.
-    const asksRecord = !isOfLife && !held.isOwn;
+    const asksRecord = !isOfLife && !held.isNew;
     const record = asksRecord ? await catalog.get(resource.id) : null;
     // Its deletion may have been told before anybody had it open here.
     if (asksRecord && record?.createdAtMs !== held.createdAtMs) end(held);
@@ -338,8 +350,9 @@ export class ResourceCache {
     else held.tail = tail;
   }
 
-  #hold(record: ResourceRecord, isOwn = false): Held {
+  #hold(record: ResourceRecord, isNew = false): Held {
     const { id, metadata, createdAtMs } = record;
+    if (this.#gone.get(id) === createdAtMs) throw notFound(id);
     let held = this.#held.get(id);
     // An id may be used again while some still have the old resource open, and before this node hears of it.
     if (held !== undefined && held.createdAtMs < createdAtMs) end(held);
@@ -348,7 +361,7 @@ export class ResourceCache {
       const reader = this.#take(id, createdAtMs);
       const budget = this.#recentBudget;
       const resource = new Resource(id, metadata, statusOf(record), storage, budget, meter, reader);
-      held = { resource, createdAtMs, isOwn, holders: 0, tail: null, following: null };
+      held = { resource, createdAtMs, isNew, holders: 0, tail: null, following: null };
       this.#held.set(id, held);
     }
     if (held.createdAtMs !== createdAtMs) throw notFound(id);

@@ -48,6 +48,8 @@ export interface AppenderOptions extends OwnedLogOptions {
   clock: SteadyClock;
   /** Time between two checkpoints under load: always the same, in ms, or what they cost. */
   checkpointInterval: number | AffordableInterval;
+  /** How many uploads run here. */
+  uploadCount(): number;
   /**
    * Called once when nothing more comes from this appender, unless it was detached.
    * @param end How it ended.
@@ -113,6 +115,7 @@ export class Appender {
     });
     this.#progress = new ProgressRecord({
       tellsPauses: options.lease.ms !== Infinity,
+      uploadCount: options.uploadCount,
       tell: () => this.#recordProgress(),
       failed: (error) => this.#failed(error),
     });

@@ -115,10 +115,10 @@ export class Handover {
    * NOT_READY while others take it again and again; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    const record = await this.#findOwned(id, secret);
+    await this.#findOwned(id, secret);
     return await this.take(id, async () => {
       await this.#detachOwner(id);
-      return await this.#insist(record, () => this.#resumeNow(id, secret));
+      return await this.#insist(id, () => this.#resumeNow(id, secret));
     });
   }
 
@@ -142,22 +142,20 @@ export class Handover {
   /**
    * Ends an upload for good, whoever has it: it is FAILED with everything it has, and its uploader is told.
    * @param id The resource.
+   * @param life The life of its id: one that began since goes on.
    * @param cause Why.
    * @throws {StreamError} NOT_READY while others take it again and again; NOT_FOUND, STORAGE_FAILED.
    */
-  end(id: string, cause: StreamError): Promise<void> {
+  end(id: string, life: string, cause: StreamError): Promise<void> {
     return this.take(id, async () => {
-      const { catalog, uploads } = this.#parts;
-      const running = uploads.find(id);
-      if (running !== undefined) {
-        const ended = running.appender.fail(cause);
-        running.appender.disown(cause);
-        return await ended;
-      }
-      if (this.#interrupted.has(id)) return await this.#giveUp(id, cause);
-      await this.#insist(await findRecord(catalog, id), async () => {
+      const { catalog } = this.#parts;
+      const running = this.#running(id, life);
+      if (running !== undefined) return await endRunning(running, cause);
+      const interrupted = this.#interrupted.get(id);
+      if (interrupted?.open.resource.status.life === life) return await this.#giveUp(id, cause);
+      await this.#insist(id, async () => {
         const record = await findRecord(catalog, id);
-        if (isFinal(record.transferStatus)) return;
+        if (isFinal(record.transferStatus) || lifeOf(record) !== life) return;
         await this.#fail(await this.#nextEpoch(record, false), cause);
       });
     });
@@ -203,9 +201,8 @@ export class Handover {
   changed(record: ResourceRecord): void {
     const { id, epoch, transferStatus } = record;
     if (this.#handling.has(id)) return;
-    const running = this.#parts.uploads.find(id);
-    const isIts = running?.open.resource.status.life === lifeOf(record);
-    if (running !== undefined && isIts && epoch > running.appender.epoch) {
+    const running = this.#running(id, lifeOf(record));
+    if (running !== undefined && epoch > running.appender.epoch) {
       this.#parts.uploads.detached(id, running);
       running.appender.fence(record);
       void running.open.release();
@@ -215,10 +212,14 @@ export class Handover {
     if (epoch > interrupted.epoch || isFinal(transferStatus)) void this.#drop(id);
   }
 
-  /** A resource was deleted: its upload does not come back. */
+  /** A resource was deleted: its upload does not come back, and is over where it runs all the same. */
   deleted(record: ResourceRecord): void {
     const { id } = record;
-    if (!this.#handling.has(id) && this.#waiting(record) !== undefined) void this.#drop(id);
+    if (this.#handling.has(id)) return;
+    const running = this.#running(id, lifeOf(record));
+    const cause = new StreamError("DELETED", `resource ${id} was deleted`);
+    if (running !== undefined) void endRunning(running, cause);
+    if (this.#waiting(record) !== undefined) void this.#drop(id);
   }
 
   /** Lets go of all uploads, so that they can be resumed elsewhere, or here after a restart. */
@@ -244,10 +245,7 @@ export class Handover {
   }
 
   /** Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too. */
-  async #insist<T>(record: ResourceRecord, step: () => Promise<T>): Promise<T> {
-    const { id } = record;
-    // An attempt that had to follow its tail first would lose to whoever changes the record meanwhile.
-    await using _open = await this.#parts.cache.hold(record);
+  async #insist<T>(id: string, step: () => Promise<T>): Promise<T> {
     const untilMs = performance.now() + INSIST_MS;
     for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       try {
@@ -268,10 +266,16 @@ export class Handover {
     const { cache, admission, uploads } = this.#parts;
     // The id may have been used again since: then the secret is another one.
     const record = await this.#findOwned(id, secret);
-    const { transferStatus, failure } = cache.view(record).status;
-    if (transferStatus === "COMPLETED") return { completed: completedUpload(record) };
-    if (isFinal(transferStatus)) {
+    if (record.transferStatus === "COMPLETED") return { completed: completedUpload(record) };
+    // Whoever has it open here may hear of its end before or after this look, or of one that has no record.
+    const { transferStatus, failure } = isFinal(record.transferStatus)
+      ? record
+      : cache.view(record).status;
+    if (transferStatus === "FAILED") {
       throw new StreamError("WRONG_STATE", `upload ${id} is FAILED: ${failure}`);
+    }
+    if (transferStatus === "COMPLETED") {
+      throw new StreamError("CONFLICT", `upload ${id} was completed just now`);
     }
     const interrupted = this.#waiting(record);
     return await admission.admit(async () => {
@@ -288,6 +292,12 @@ export class Handover {
     const record = await findRecord(this.#parts.catalog, id);
     if (await isOwner(record, secret)) return record;
     throw new StreamError("NOT_OWNER", `that is not the secret of upload ${id}`);
+  }
+
+  /** An upload that runs here; not one of another life of its id. */
+  #running(id: string, life: string): RunningUpload | undefined {
+    const running = this.#parts.uploads.find(id);
+    return running?.open.resource.status.life === life ? running : undefined;
   }
 
   /** An upload that waits here; not one of another life of its id. */
@@ -448,6 +458,13 @@ export class Handover {
     const record = await this.#parts.catalog.get(id).catch(() => null);
     if (record !== null) await this.disown(record);
   }
+}
+
+/** Ends an upload that runs, and tells its owner. */
+function endRunning({ appender }: RunningUpload, cause: StreamError): Promise<void> {
+  const ended = appender.fail(cause);
+  appender.disown(cause);
+  return ended;
 }
 
 function busy(id: string, cause: unknown): StreamError {

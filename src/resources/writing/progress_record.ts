@@ -8,11 +8,15 @@ import { type StreamError, toStreamError } from "../../protocol.ts";
 /** It hears of one upload at most this often, and after as many times as long as hearing took: one that is busy, less. */
 const INTERVAL_MS = { least: 1000, most: 10_000 };
 const REST = 10;
+/** Of all uploads together it hears about so often: to write one record takes as long as to write a line to its log and its follower. */
+const MOST_A_SECOND = 50;
 
 /** How the catalog is told. */
 export interface ProgressRecordOptions {
   /** Whether it hears of a checkpoint that none follows for a while, too: other nodes list what it has. */
   tellsPauses: boolean;
+  /** How many uploads run that it hears of. */
+  uploadCount(): number;
   /** Tells of the newest checkpoint. */
   tell(): Promise<void>;
   /** Called when the catalog refused for good. */
@@ -71,7 +75,8 @@ export class ProgressRecord {
       this.#isTelling = false;
       const tookMs = performance.now() - startedAtMs;
       const { least, most } = INTERVAL_MS;
-      this.#nextAtMs = startedAtMs + Math.min(Math.max(REST * tookMs, least), most);
+      const shareMs = 1000 * this.#options.uploadCount() / MOST_A_SECOND;
+      this.#nextAtMs = startedAtMs + Math.min(Math.max(REST * tookMs, shareMs, least), most);
       this.catchUp();
     });
   }

@@ -194,7 +194,7 @@ export class Registrar {
       if (contextId !== null && !isSign) {
         checkTakes(await catalog.getContext(contextId), contextId);
       }
-      return await cache.hold(record);
+      return await cache.hold(record, true);
     } catch (error) {
       await catalog.delete(record.id, record.createdAtMs);
       throw error;

@@ -127,7 +127,7 @@ export class Uploads {
     const { durability = "os", checkpointIntervalMs } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
-    const account = usage.openAccount(id, contextId, record.size);
+    const account = usage.openAccount(record);
     const appender = new Appender(open.resource, {
       writer,
       catalog,
@@ -139,6 +139,7 @@ export class Uploads {
       boot: storage.boot ?? null,
       durability,
       checkpointInterval: checkpointIntervalMs ?? this.#interval,
+      uploadCount: () => this.count,
       meter,
       stored: (error) => health.stored(error),
       checkGrowth: async (size) => {
@@ -147,11 +148,12 @@ export class Uploads {
       },
       published: (status) => events.emit({ type: "status", id, contextId, status }),
       ended: async (end, size) => {
+        // Where its id is used again there may be another upload by now.
+        this.#forget(id, appender);
         // An end that the catalog refused is remembered as long as this process lives.
-        if (end === "UNRECORDED") {
-          account.settle(size);
-          this.#forget(id, appender);
-        } else await this.#release(id, appender);
+        if (end === "UNRECORDED") return account.settle(size);
+        account.close();
+        await open.release();
       },
     });
     this.#running.set(id, { appender, open, account });
@@ -168,14 +170,6 @@ export class Uploads {
   /** Renews nothing any more. */
   close(): void {
     clearInterval(this.#renewals);
-  }
-
-  async #release(id: string, appender: Appender): Promise<void> {
-    const running = this.#running.get(id);
-    if (running?.appender !== appender) return;
-    running.account.close();
-    this.#running.delete(id);
-    await running.open.release();
   }
 
   #forget(id: string, appender: Appender): void {

@@ -13,8 +13,11 @@ import type { Lanes } from "./lanes.ts";
 import { decodeMessage, type LogMessage, segmentOf, sequenceOf } from "./message.ts";
 import type { NatsWriter, OwnMessage } from "./writer.ts";
 
-/** A tail that is silent is looked at after this time, in ms, then after twice as long, and so on. */
-const FIRST_LOOK_MS = 250;
+/**
+ * A tail is looked at once it is silent for several times as long as it was before its last message, within these bounds,
+ * in ms; then after twice as long, and so on.
+ */
+const SILENCE = { gaps: 4, leastMs: 250, mostMs: 2000 };
 const LAST_LOOK_MS = 30_000;
 
 /** The tail of one log. */
@@ -30,7 +33,9 @@ export class Tail {
   #looking: Promise<void> | null = null;
   #looksAgain = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #lookAfterMs = FIRST_LOOK_MS;
+  #heardAtMs = -Infinity;
+  #silenceMs = SILENCE.leastMs;
+  #lookAfterMs = SILENCE.leastMs;
   /** Life of the id that is heard of: sequence of its first message; 0 before any. */
   #birth = 0;
   /** Its name; undefined until a message tells. */
@@ -130,7 +135,7 @@ export class Tail {
       if (last !== null) await this.#catchUp(last);
       this.#early = null;
       for (const message of early) this.#receive(message);
-      this.#lookAfterMs = FIRST_LOOK_MS;
+      this.#lookAfterMs = this.#silenceMs;
       this.#lookLater();
     } catch (error) {
       if (this.#early === early) this.#unsubscribe();
@@ -155,13 +160,22 @@ export class Tail {
       data,
     });
     if (!this.#isNews(stored)) return;
-    this.#lookAfterMs = FIRST_LOOK_MS;
+    this.#noteTime();
     const before = Number(header.get("Nats-Last-Sequence"));
     const isNext = stored.after === this.#position && this.#position !== 0 ||
       before === sequenceOf(this.#position) && stored.segment === segmentOf(this.#position) ||
       before === 0 && stored.birth === stored.sequence;
     if (!isNext && stored.status === null) return void this.#look();
     this.#hear(stored);
+  }
+
+  /** A message came by itself. */
+  #noteTime(): void {
+    const { gaps, leastMs, mostMs } = SILENCE;
+    const nowMs = performance.now();
+    this.#silenceMs = Math.min(Math.max(gaps * (nowMs - this.#heardAtMs), leastMs), mostMs);
+    this.#heardAtMs = nowMs;
+    this.#lookAfterMs = this.#silenceMs;
   }
 
   /** Whether nothing is known of a message yet, nor of what came after it. */
@@ -220,13 +234,19 @@ export class Tail {
   }
 
   #lookLater(): void {
+    this.#wake(this.#lookAfterMs);
+    this.#lookAfterMs = Math.min(2 * this.#lookAfterMs, LAST_LOOK_MS);
+  }
+
+  #wake(afterMs: number): void {
     clearTimeout(this.#timer);
     if (this.#writer !== null || this.#listeners.size === 0) return;
     this.#timer = setTimeout(() => {
+      const restMs = this.#heardAtMs + this.#silenceMs - performance.now();
       if (this.#subscription === null) this.#reopen();
+      else if (restMs > 0) this.#wake(restMs);
       else void this.#look();
-    }, this.#lookAfterMs);
-    this.#lookAfterMs = Math.min(2 * this.#lookAfterMs, LAST_LOOK_MS);
+    }, afterMs);
   }
 
   #reopen(): void {
