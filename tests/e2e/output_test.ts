@@ -176,6 +176,14 @@ for (const kind of kinds) {
     const more = await workspace.run(kind, ["follow", reference, "-o", "-", "--continue"]);
     assertEquals(more.code, 2);
   });
+
+  test(`${kind}: output is whole where another program made the pipe one that does not block`, async () => {
+    await using workspace = await Workspace.open();
+    const shell = '{ dd oflag=nonblock count=0 status=none </dev/null; "$@"; } | cat';
+    const words = ["run", "--quiet", "--retry-for", "0s", "--", "seq", "300000"];
+    const { stdout } = await workspace.run(kind, words, { shell });
+    assertEquals([stdout.length, stdout.slice(-7)], [1_988_895, "300000\n"]);
+  });
 }
 
 test("at a terminal a notice stands above the progress, and follow -o shows progress, too", async () => {

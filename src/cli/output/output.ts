@@ -2,12 +2,13 @@
  * Standard output and files as sinks that wait for their reader.
  * @module
  */
-import { fstatSync, writeSync } from "node:fs";
+import { createWriteStream, fstatSync, writeSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
 import { isatty } from "node:tty";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
+import { blockingInstead } from "../../runtime/standard.ts";
 import { beside } from "./stderr.ts";
 
 /** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
@@ -21,15 +22,18 @@ export interface Output {
   close(): Promise<void>;
 }
 
+type Standard = NodeJS.WriteStream & { readonly fd: number };
+
 /**
  * Writes to stdout or stderr of this process and waits until the bytes are out.
  * @param stream One of the two.
  * @returns Throws {@link ReaderGone} when nobody reads any more, SOURCE_FAILED when they cannot be written.
  */
-export function writer(stream: NodeJS.WriteStream): Output["write"] {
+export function writer(stream: Standard): Output["write"] {
   // A reader that leaves is reported to the write as well; without a listener it would end the process.
   stream.on("error", () => {});
   const name = stream === process.stdout ? "stdout" : "stderr";
+  const write = writeOf(stream);
   return (given) => {
     const bytes = stream.isTTY ? beside(given) : given;
     return new Promise((resolve, reject) => {
@@ -38,13 +42,23 @@ export function writer(stream: NodeJS.WriteStream): Output["write"] {
         reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
       };
       try {
-        stream.write(bytes, (error) => error ? failed(error) : resolve());
+        write(bytes, (error) => error ? failed(error) : resolve());
       } catch (error) {
         // Deno throws where a file cannot be written.
         failed(error);
       }
     });
   };
+}
+
+type Write = (bytes: Uint8Array, done: (error?: Error | null) => void) => void;
+
+function writeOf(stream: Standard): Write {
+  const descriptor = blockingInstead(stream.fd);
+  if (descriptor === null) return (bytes, done) => void stream.write(bytes, done);
+  const file = createWriteStream("", { fd: descriptor });
+  file.on("error", () => {});
+  return (bytes, done) => void file.write(bytes, done);
 }
 
 let stdout: Output | undefined;
