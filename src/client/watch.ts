@@ -12,7 +12,6 @@ import {
   type ResourceMetadata,
   type ResourceStatus,
   StreamError,
-  toStreamError,
 } from "../protocol.ts";
 import { eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
 import { parseJson, type Recipient } from "./connection/http.ts";
@@ -222,7 +221,9 @@ async function* serverEvents(
       broken = new StreamError("INTERRUPTED", "the server ended the events");
     } catch (error) {
       signal?.throwIfAborted();
-      broken = toStreamError(error, "INTERRUPTED");
+      broken = error instanceof StreamError
+        ? error
+        : new StreamError("INTERRUPTED", "the connection to the server broke", { cause: error });
     }
     retries ??= new Retries(retry, isFirst);
     if (!await retries.wait(broken, signal ?? new AbortController().signal)) {

@@ -23,6 +23,7 @@ import {
   type PushOptions,
   type ResourceStatus,
   resumePush,
+  statusEvents,
   StreamError,
   type Upload,
 } from "../../mod.ts";
@@ -463,6 +464,25 @@ test("an attempt to go on whose answer was lost may fence its own upload later, 
   await eventually("what was written behind it", () => upload.status.currentSize === 8);
   await resumePush(server.url, upload.resumeToken);
   await assertFails("FENCED", () => within("the end of the upload", upload.done));
+});
+
+test("events whose connection breaks are asked for again, which is said in words that are no runtime's", async () => {
+  await using server = await startServer();
+  await using proxy = await Proxy.open(Number(new URL(server.url).port));
+  const upload = await push(server.url, metadata);
+  upload.done.catch(() => {});
+  const said: string[] = [];
+  const events = statusEvents(upload.reference.split("/").pop()!, {
+    server: proxy.url,
+    onRetry: ({ code, message }) => said.push(`${code}: ${message}`),
+  });
+  await events.next();
+  proxy.cut();
+  const next = events.next();
+  await eventually("the next attempt", () => said.length > 0);
+  assertEquals(said, ["INTERRUPTED: the connection to the server broke"]);
+  await upload.abort();
+  await next;
 });
 
 test("an attempt to go on that was refused fences nothing later: another owner does for good", async () => {
