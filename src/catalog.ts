@@ -42,6 +42,8 @@ export interface Owner {
   untilMs: number;
   /** Set where nobody appends there: it waits for its uploader. A catalog of one node alone may forget it. */
   waits?: true;
+  /** Set where it is taken over to be deleted, so that its uploader hears that; it may be forgotten likewise. */
+  deletes?: true;
 }
 
 /** Whose an upload is: the connection's that registered it, theirs who know its secret, or anybody's. */

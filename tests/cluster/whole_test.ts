@@ -70,11 +70,15 @@ test("uploads of a node that vanished wait at another when its lease is over, an
   let nowMs = Date.now();
   const clock = () => nowMs;
   const [vanished, b] = [await cluster.node("a", { clock }), await cluster.node("b", { clock })];
+  const known = new Promise<void>((resolve) =>
+    void b.listen(({ type }) => type === "created" && resolve())
+  );
   const upload = await vanished.register(RESUMABLE);
   await write(upload.appender, "kept\n");
   const told = new Promise<StreamError>((resolve) =>
     upload.appender.listen({ acknowledged: () => {}, failed: resolve })
   );
+  await within("its record there", known);
   assertEquals(await b.recover(), 0);
   nowMs += 20_001;
   assertEquals(await b.recover(), 1);

@@ -534,6 +534,7 @@ test("an upload of another node is ended, though its owner changes the record at
   await using cluster = new Cluster();
   const a = cluster.node("a");
   const { appender } = await uploading(a, "one\n");
+  const told = failureOf(appender);
   const { id } = appender.resource;
   const catalog = new MemoryCatalog(cluster.records);
   let changes = 0;
@@ -547,6 +548,7 @@ test("an upload of another node is ended, though its owner changes the record at
   });
   await b.delete(id, { force: true });
   assertEquals(changes > 2, true);
+  assertEquals((await told).code, "DELETED");
   await assertFails("NOT_FOUND", () => a.get(id));
 });
 

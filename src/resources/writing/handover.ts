@@ -6,7 +6,7 @@
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Ownership, ResourceRecord } from "../../catalog.ts";
+import type { Owner, Ownership, ResourceRecord } from "../../catalog.ts";
 import { createDigest } from "../../digest.ts";
 import {
   type ErrorCode,
@@ -140,7 +140,7 @@ export class Handover {
   }
 
   /**
-   * Ends an upload for good, whoever has it: it is FAILED with everything it has, and its uploader is told.
+   * Ends an upload that is to be deleted, whoever has it: it is FAILED with everything it has, and its uploader is told.
    * @param id The resource.
    * @param life The life of its id: one that began since goes on.
    * @param cause Why.
@@ -148,7 +148,7 @@ export class Handover {
    */
   end(id: string, life: string, cause: StreamError): Promise<void> {
     return this.take(id, async () => {
-      const { catalog } = this.#parts;
+      const { catalog, lease } = this.#parts;
       const running = this.#running(id, life);
       if (running !== undefined) return await endRunning(running, cause);
       const interrupted = this.#interrupted.get(id);
@@ -156,7 +156,8 @@ export class Handover {
       await this.#insist(id, async () => {
         const record = await findRecord(catalog, id);
         if (isFinal(record.transferStatus) || lifeOf(record) !== life) return;
-        await this.#fail(await this.#nextEpoch(record, false), cause);
+        const owner: Owner = { ...lease.owner(), deletes: true };
+        await this.#fail(await this.#nextEpoch(record, owner), cause);
       });
     });
   }
@@ -168,7 +169,7 @@ export class Handover {
    */
   async adopt(record: ResourceRecord, cause: StreamError): Promise<void> {
     const isKept = this.#isKept(record);
-    const upload = await this.#nextEpoch(record, isKept);
+    const upload = await this.#nextEpoch(record, this.#parts.lease.owner(isKept));
     if (!isKept) return await this.#fail(upload, cause);
     await upload.writer.close();
     if (record.ownedBy === "ANYBODY") return await this.#leave(upload);
@@ -279,7 +280,7 @@ export class Handover {
     }
     const interrupted = this.#waiting(record);
     return await admission.admit(async () => {
-      const upload = await this.#nextEpoch(record, false);
+      const upload = await this.#nextEpoch(record);
       // Another node may have appended since.
       const known = interrupted?.epoch === record.epoch ? interrupted.digest : null;
       const digest = known ?? await this.#restoreDigest(upload);
@@ -332,8 +333,11 @@ export class Handover {
   }
 
   /** Opens the log of an unfinished upload for its next epoch. */
-  async #nextEpoch(record: ResourceRecord, waits: boolean): Promise<OpenUpload> {
-    const { cache, lease } = this.#parts;
+  async #nextEpoch(
+    record: ResourceRecord,
+    owner: Owner = this.#parts.lease.owner(),
+  ): Promise<OpenUpload> {
+    const { cache } = this.#parts;
     const { id } = record;
     const interrupted = this.#waiting(record);
     // An upload that waited for its owner is open already.
@@ -341,7 +345,6 @@ export class Handover {
     try {
       await cache.reach(id);
       const { durableSize } = open.resource.status;
-      const owner = lease.owner(waits);
       const taken = await takeLog(this.#parts, record, durableSize, owner);
       this.#parts.meter.takenOver();
       interrupted?.stopTimer();
@@ -399,7 +402,7 @@ export class Handover {
       const record = await findRecord(catalog, id);
       const isOver = isFinal(record.transferStatus) || this.#waiting(record) === undefined;
       if (isOver || !lease.mayTake(record)) return await this.#drop(id);
-      await this.#fail(await this.#nextEpoch(record, false), cause);
+      await this.#fail(await this.#nextEpoch(record), cause);
     } catch (thrown) {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);

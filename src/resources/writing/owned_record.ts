@@ -124,7 +124,10 @@ export async function insist<T>(step: () => T | Promise<T>): Promise<T> {
 
 /** That it is over for this uploader or, where the other owner only waits for one, as this node seemed to be gone, to come back. */
 function lossOf(record: ResourceRecord | null): StreamError {
-  return record?.owner?.waits ? taken() : fenced();
+  if (record === null || record.owner?.deletes) {
+    return new StreamError("DELETED", "the upload was ended elsewhere, and is deleted");
+  }
+  return record.owner?.waits ? taken() : fenced();
 }
 
 /** Another owner goes on with the upload. */
