@@ -2,7 +2,15 @@
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { eitherRuntime, inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import {
+  eitherRuntime,
+  inTurn,
+  kinds,
+  own,
+  type Program,
+  quickest,
+  Workspace,
+} from "../helpers/cli.ts";
 import { runOutput } from "../helpers/peers/run_output.ts";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
 
@@ -212,6 +220,24 @@ for (const kind of kinds) {
     program.signal("SIGTERM");
     const { code, stdout } = await program.exit();
     assertEquals([code, stdout], [7, "runs\r\ngot it\r\n"]);
+  });
+
+  test(`${kind}: a command that outlives its terminal goes on, and so does its upload`, async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(own);
+    const wait = "while ! test -e go; do sleep 0.02; done; rm go";
+    const script = `trap "" HUP; echo one; ${wait}; echo two; ${wait}; echo three`;
+    const program = workspace.terminal(kind, ["run", "--", "sh", "-c", script]);
+    await program.stdout.until((text) => text.includes("sh.log: ws:") && text.includes("one"));
+    const [{ reference }] = await listed(workspace);
+    await program.kill("SIGKILL");
+    const follow = workspace.start(quickest, ["follow", String(reference)]);
+    for (const text of ["one\n", "one\ntwo\n"]) {
+      await follow.stdout.until((shown) => shown === text);
+      await writeFile(workspace.path("go"), "");
+    }
+    const { code, stdout } = await follow.exit();
+    assertEquals([code, stdout], [0, "one\ntwo\nthree\n"]);
   });
 
   test(`${kind}: a process that the command leaves behind is waited for only as long as --linger`, async () => {

@@ -34,11 +34,15 @@ export function writer(stream: Standard): Output["write"] {
   stream.on("error", () => {});
   const name = stream === process.stdout ? "stdout" : "stderr";
   const write = writeOf(stream);
+  const { isTTY } = stream;
   return (given) => {
-    const bytes = stream.isTTY ? beside(given) : given;
+    const bytes = isTTY ? beside(given) : given;
     return new Promise((resolve, reject) => {
       const failed = (error: unknown) => {
-        if ((error as { code?: string }).code === "EPIPE") return reject(new ReaderGone());
+        // A terminal has no reader that leaves: when it is gone that is an error, which Deno calls EPIPE as well.
+        if (!isTTY && (error as { code?: string }).code === "EPIPE") {
+          return reject(new ReaderGone());
+        }
         reject(new StreamError("SOURCE_FAILED", `cannot write to ${name}: ${reasonOf(error)}`));
       };
       try {
