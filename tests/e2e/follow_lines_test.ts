@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { writeFile } from "node:fs/promises";
-import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, own, untilFile, Workspace } from "../helpers/cli.ts";
 
 const UTC = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (.*)$/;
 
@@ -105,7 +105,7 @@ for (const kind of kinds) {
   test(`${kind}: a notice at a terminal begins below what has no line break`, async () => {
     await using workspace = await Workspace.open();
     const server = await workspace.serve(own);
-    const script = "printf '10%%\\r20%%'; while ! test -e done; do sleep 0.05; done; echo";
+    const script = `printf '10%%\\r20%%'; ${untilFile("done")}; echo`;
     const run = workspace.terminal(kind, ["run", "--name", "a.log", "--", "sh", "-c", script]);
     await run.stdout.until((text) => text.includes("20%") && text.includes("a.log: "));
     await server.kill("SIGKILL");

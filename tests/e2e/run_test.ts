@@ -9,6 +9,8 @@ import {
   own,
   type Program,
   quickest,
+  UNTIL_SIGNAL,
+  untilFile,
   Workspace,
 } from "../helpers/cli.ts";
 import { runOutput } from "../helpers/peers/run_output.ts";
@@ -151,7 +153,7 @@ for (const kind of kinds) {
     await workspace.serve(own);
     for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"] as const) {
       const script = `trap 'echo got it; exit 7' ${signal.slice(3)}; ` +
-        "echo runs; while :; do sleep 0.05; done";
+        `echo runs; ${UNTIL_SIGNAL}`;
       const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script]);
       await runs(program);
       program.signal(signal);
@@ -163,7 +165,7 @@ for (const kind of kinds) {
   test(`${kind}: a command that ignores SIGTERM goes on to its end`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);
-    const script = "trap '' TERM; echo runs; while ! test -e done; do sleep 0.05; done; echo end";
+    const script = `trap '' TERM; echo runs; ${untilFile("done")}; echo end`;
     const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script]);
     await runs(program);
     program.signal("SIGTERM");
@@ -179,7 +181,7 @@ for (const kind of kinds) {
     await using workspace = await Workspace.open();
     await workspace.serve(own);
     const script = "trap 'echo got it' INT; echo runs; " +
-      "while ! test -e done; do sleep 0.05; done; echo end; exit 4";
+      `${untilFile("done")}; echo end; exit 4`;
     const program = workspace.terminal(kind, ["run", "-q", "--", "sh", "-c", script]);
     await program.stdout.until((text) => text.includes("runs\r\n"));
     await program.write("\x03");
@@ -214,7 +216,7 @@ for (const kind of kinds) {
   test(`${kind}: signals reach a command that has a terminal, and it decides what they mean`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);
-    const script = "trap 'echo got it; exit 7' TERM; echo runs; while :; do sleep 0.05; done";
+    const script = `trap 'echo got it; exit 7' TERM; echo runs; ${UNTIL_SIGNAL}`;
     const program = workspace.start(kind, ["run", "--tty", "-q", "--", "sh", "-c", script]);
     await program.stdout.until((text) => text.includes("runs\r\n"));
     program.signal("SIGTERM");
@@ -225,7 +227,7 @@ for (const kind of kinds) {
   test(`${kind}: a command that outlives its terminal goes on, and so does its upload`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);
-    const wait = "while ! test -e go; do sleep 0.02; done; rm go";
+    const wait = `${untilFile("go")}; rm go`;
     const script = `trap "" HUP; echo one; ${wait}; echo two; ${wait}; echo three`;
     const program = workspace.terminal(kind, ["run", "--", "sh", "-c", script]);
     await program.stdout.until((text) => text.includes("sh.log: ws:") && text.includes("one"));
@@ -243,7 +245,7 @@ for (const kind of kinds) {
   test(`${kind}: a process that the command leaves behind is waited for only as long as --linger`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(own);
-    const script = "(while ! test -e done; do sleep 0.05; done; echo late) & echo one; exit 0";
+    const script = `(${untilFile("done")}; echo late) & echo one; exit 0`;
     const { code, stdout } = await workspace.run(
       kind,
       ["run", "--linger", "200ms", "--", "sh", "-c", script],
@@ -289,7 +291,7 @@ for (const kind of kinds) {
   test(`${kind}: a server that dies for ever in the middle holds up nothing`, async () => {
     await using workspace = await Workspace.open();
     const server = await workspace.serve(own);
-    const script = "echo runs; while ! test -e done; do sleep 0.05; done; seq 200000; exit 2";
+    const script = `echo runs; ${untilFile("done")}; seq 200000; exit 2`;
     const program = workspace.start(
       kind,
       ["run", "--spool-limit", "100KB", "--", "sh", "-c", script],
@@ -305,7 +307,7 @@ for (const kind of kinds) {
   test(`${kind}: a server that comes back in time gets everything`, async () => {
     await using workspace = await Workspace.open();
     const server = await workspace.serve(own);
-    const script = "echo runs; while ! test -e done; do sleep 0.05; done; seq 20000; exit 2";
+    const script = `echo runs; ${untilFile("done")}; seq 20000; exit 2`;
     const program = workspace.start(kind, ["run", "--", "sh", "-c", script]);
     const reference = await arrived(workspace, "runs\n".length);
     await server.kill("SIGKILL");

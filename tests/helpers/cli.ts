@@ -89,6 +89,14 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   });
 }
 
+/** Words of a shell that wait for a file, and no longer than its directory is there: a test that fails leaves nothing that runs. */
+export function untilFile(name: string): string {
+  return `while test -d "$PWD" && ! test -e ${name}; do sleep 0.05; done`;
+}
+
+/** Words of a shell that wait for nothing but a signal. */
+export const UNTIL_SIGNAL = 'while test -d "$PWD"; do sleep 0.05; done';
+
 /** How a process ended. */
 export interface Exit {
   /** Exit code; null when a signal ended it. */
