@@ -835,9 +835,11 @@ test("native: who began an upload with a secret of its own begins it again, and 
 });
 
 test("native: an upload that is begun again while it is being registered is one, and the later connection's", async () => {
+  const begun = Promise.withResolvers<void>();
   const registering = Promise.withResolvers<void>();
   class SlowStorage extends MemoryStorage {
     override async create(...args: Parameters<MemoryStorage["create"]>) {
+      begun.resolve();
       await registering.promise;
       return await super.create(...args);
     }
@@ -847,6 +849,8 @@ test("native: an upload that is begun again while it is being registered is one,
   using first = native(resources);
   using second = native(resources);
   first.say({ ...start, ...chosen });
+  // Its secret is hashed by another thread, so that the next one could be faster.
+  await begun.promise;
   second.say({ ...start, ...chosen });
   // A connection of which nobody heard that it broke is answered, too; one that did is not.
   using third = native(resources);
