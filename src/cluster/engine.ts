@@ -339,16 +339,16 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
 
 /**
  * Reads the addresses of the members.
- * @param text `nats://a,b:4222,c`, or `tls://…`.
+ * @param text `nats://a,b:4222,c`, or `tls://…`; the scheme may stand before each, as the engine's own tools take it.
  * @returns One address for each.
  * @throws {StreamError} BAD_REQUEST.
  */
 export function enginesIn(text: string): string[] {
-  const [, scheme, list] = /^(nats|tls):\/\/([^/?#@\s]+)$/.exec(text) ?? [];
-  const names = (list ?? "").split(",");
-  if (names.every((name) => /^(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?$/.test(name))) {
-    return names.map((name) => `${scheme}://${name}`);
-  }
+  const [scheme = ""] = /^(nats|tls):\/\//.exec(text) ?? [];
+  const names = text.split(",")
+    .map((part) => part.startsWith(scheme) ? part.slice(scheme.length) : part);
+  const areNames = names.every((name) => /^(\[[\da-fA-F:]+\]|[\w.-]+)(:\d{1,5})?$/.test(name));
+  if (scheme !== "" && areNames) return names.map((name) => scheme + name);
   throw new StreamError("BAD_REQUEST", `${text}: expected nats://HOST,HOST,HOST`);
 }
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connectEngine, Engine } from "../../src/cluster/engine.ts";
+import { connectEngine, Engine, enginesIn } from "../../src/cluster/engine.ts";
 import { checkRights, missingRights } from "../../src/cluster/rights.ts";
 import { connectClient, Transport } from "../../src/cluster/transport.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
@@ -17,6 +17,14 @@ import { NATS_SERVER } from "../helpers/nats_server.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 import { freePorts } from "./engine.ts";
 import { logsInEngine } from "./logs.ts";
+
+test("members are named with one scheme, before the first or before each; what is no name of one is told", async () => {
+  const members = ["nats://a", "nats://b:4222", "nats://[::1]:4"];
+  assertEquals(enginesIn("nats://a,b:4222,[::1]:4"), members);
+  assertEquals(enginesIn(members.join(",")), members);
+  const wrong = ["a,b", "http://a", "nats://", "nats://a,", "nats://a,tls://b", "nats://u:p@a"];
+  for (const text of wrong) await assertFails("BAD_REQUEST", async () => await enginesIn(text));
+});
 
 test("a connection that was refused time and again is made when the engine takes it", async () => {
   const [port] = await freePorts(1);
