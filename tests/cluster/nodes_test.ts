@@ -238,7 +238,7 @@ test("engine: who means one life of an id gets no other one's log, tail or statu
   await log.close();
 });
 
-test("engine: a tail to which messages come is not looked at meanwhile, which costs the engine as much as a message", async () => {
+test("engine: a tail is looked at soon after it falls silent, and not while messages come", async () => {
   await using logs = await logsInEngine();
   const [a, b] = [await logs.node(), await logs.node()];
   const id = crypto.randomUUID();
@@ -254,15 +254,25 @@ test("engine: a tail to which messages come is not looked at meanwhile, which co
   const told = () => void heard++;
   const tail = await b.follow(id, { appended: () => {}, told });
   const atFirst = looks;
-  for (let at = 0; at < 25; at++) {
+  const append = async (at: number) => {
     await log.append(at, [utf8("x")], (end) => shown(end, "1"));
     await eventually("the message", () => heard > at);
+  };
+  for (let at = 0; at < 12; at++) {
+    await append(at);
     // Messages, and none, are what time is for here.
     await delay(60);
   }
   // On a busy machine one message or another is late.
   assertLessOrEqual(looks - atFirst, 1);
-  await eventually("a look at the silent one", () => looks > atFirst);
+  const later = looks;
+  await eventually("looks at the silent one, each after twice as long", () => looks > later + 6);
+  // The last of these is to be over.
+  await delay(60);
+  for (let at = 12; at < 14; at++) await append(at);
+  const [last, spokeAtMs] = [looks, performance.now()];
+  await eventually("a look after the next silence", () => looks > last);
+  assertLessOrEqual(performance.now() - spokeAtMs, 1500, "not as late as if it had been silent");
   tail.close();
   await log.close();
 });

@@ -33,6 +33,7 @@ export class Tail {
   #looking: Promise<void> | null = null;
   #looksAgain = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #wakesAtMs = -Infinity;
   #heardAtMs = -Infinity;
   #silenceMs = SILENCE.leastMs;
   #lookAfterMs = SILENCE.leastMs;
@@ -176,6 +177,8 @@ export class Tail {
     this.#silenceMs = Math.min(Math.max(gaps * (nowMs - this.#heardAtMs), leastMs), mostMs);
     this.#heardAtMs = nowMs;
     this.#lookAfterMs = this.#silenceMs;
+    // After a long silence that is not the time to wait for the end of the next one.
+    if (this.#wakesAtMs > nowMs + this.#silenceMs) this.#wake(this.#silenceMs);
   }
 
   /** Whether nothing is known of a message yet, nor of what came after it. */
@@ -241,6 +244,7 @@ export class Tail {
   #wake(afterMs: number): void {
     clearTimeout(this.#timer);
     if (this.#writer !== null || this.#listeners.size === 0) return;
+    this.#wakesAtMs = performance.now() + afterMs;
     this.#timer = setTimeout(() => {
       const restMs = this.#heardAtMs + this.#silenceMs - performance.now();
       if (this.#subscription === null) this.#reopen();
