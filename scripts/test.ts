@@ -122,7 +122,7 @@ function chosenSuites(): string[] {
 }
 
 /** What takes longest comes first. */
-const kinds = ["programs", "viewer", "cluster", "functions"] as const;
+const kinds = ["programs", "functions", "cluster", "viewer"] as const;
 
 function kindOf(file: string): typeof kinds[number] {
   if (startsEngine.test(Deno.readTextFileSync(file))) return "cluster";
