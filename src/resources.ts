@@ -53,6 +53,7 @@ import {
   type ServerUpload,
   type ServerUploadOptions,
 } from "./resources/writing/server_upload.ts";
+import { UnrecordedEnds } from "./resources/writing/unrecorded.ts";
 import { type UploadOptions, Uploads } from "./resources/writing/uploads.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
 import { type RetentionOptions, sweep, type Swept } from "./resources/retention.ts";
@@ -151,6 +152,7 @@ export class Resources implements ServerResources {
   readonly #usage: Usage;
   readonly #quota: Quota;
   readonly #uploads: Uploads;
+  readonly #unrecorded: UnrecordedEnds;
   readonly #admission: Admission;
   readonly #handover: Handover;
   readonly #registrar: Registrar;
@@ -189,6 +191,10 @@ export class Resources implements ServerResources {
     const lease = this.#lease = new Lease(options, this.resumeWindowMs);
     const health = this.#health;
     const clock = this.#clock = new SteadyClock(catalog, { wall: options.clock });
+    this.#unrecorded = new UnrecordedEnds(
+      { storage, catalog, clock },
+      (id, step) => this.#handover.take(id, step),
+    );
     const parts = {
       storage,
       catalog,
@@ -201,6 +207,7 @@ export class Resources implements ServerResources {
       events,
       meter,
       health,
+      unrecorded: this.#unrecorded,
     };
     const uploads = this.#uploads = new Uploads(parts, options);
     const admission = this.#admission = new Admission(() => uploads.count, options.maxUploads);
@@ -468,6 +475,7 @@ export class Resources implements ServerResources {
     this.#uploads.close();
     this.#admission.close();
     await this.#handover.close();
+    await this.#unrecorded.close();
     await recovered;
     this.#unwatch();
     await this.#cache.close();

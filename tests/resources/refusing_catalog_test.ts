@@ -37,3 +37,22 @@ test("an upload whose owner did not come back while the catalog took nothing is 
   assert(failure?.startsWith("INTERRUPTED"), String(failure));
   assertEquals(await readAll(opened.resource), utf8("abc"));
 });
+
+test("an upload that failed while the catalog took nothing is FAILED in its record when it does, and counted", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog });
+  const { appender } = await here.resources.register(registration({ ownedBy: "SECRET" }));
+  const { id } = appender.resource;
+  appender.append(utf8("abc"));
+  catalog.isFull = true;
+  await appender.fail(new StreamError("ABORTED", "it was given up"));
+  assertEquals((await catalog.get(id))?.transferStatus, "INITIATED");
+  const recorded = new Promise<void>((resolve) => catalog.watch(() => resolve()));
+  catalog.isFull = false;
+  await recorded;
+  const { transferStatus, size, lines, failure, owner } = (await catalog.get(id))!;
+  assertEquals([transferStatus, size, lines, owner], ["FAILED", 3, 1, null]);
+  assert(failure?.startsWith("ABORTED"), String(failure));
+  assertEquals((await here.resources.get(id)).status.currentSize, 3);
+  assertEquals(here.resources.totalBytes, 3);
+});

@@ -27,6 +27,7 @@ import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { takeLog } from "./takeover.ts";
 import { Turns } from "./turns.ts";
+import { recordEnd } from "./unrecorded.ts";
 import type { OpenUpload, RunningUpload, Uploads, WritingParts } from "./uploads.ts";
 import { type Interrupted, WaitingUploads } from "./waiting.ts";
 
@@ -166,10 +167,13 @@ export class Handover {
 
   /**
    * Takes an upload over that nobody appends to any more, in its turn: it waits for its uploader or, if that
-   * cannot come back, is FAILED.
+   * cannot come back, is FAILED; what its log says of its end stands.
    * @throws {StreamError} CONFLICT, FENCED when another node was faster; NOT_FOUND, STORAGE_FAILED.
    */
   async adopt(record: ResourceRecord, cause: StreamError): Promise<void> {
+    await using opened = await this.#parts.cache.hold(record);
+    const { status } = opened.resource;
+    if (isFinal(status.transferStatus)) return await recordEnd(this.#parts, record, status);
     const isKept = this.#isKept(record);
     const upload = await this.#nextEpoch(record, this.#parts.lease.owner(isKept));
     if (!isKept) return await this.#fail(upload, cause);

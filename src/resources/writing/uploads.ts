@@ -19,6 +19,7 @@ import type { Durability } from "./owned_log.ts";
 import type { Lease } from "./lease.ts";
 import { AffordableInterval, SHARE } from "./pace.ts";
 import type { LogDigest } from "./restore.ts";
+import type { UnrecordedEnds } from "./unrecorded.ts";
 
 /** How uploads run. */
 export interface UploadOptions {
@@ -59,6 +60,8 @@ export interface WritingParts {
   usage: Usage;
   /** Told of every status. */
   events: ResourceEvents;
+  /** Ends that the catalog refused. */
+  unrecorded: UnrecordedEnds;
 }
 
 /** An upload whose log is open for this node to append to. */
@@ -124,6 +127,7 @@ export class Uploads {
    */
   start({ open, record, status, writer }: OpenUpload, digest: LogDigest): Appender {
     const { storage, catalog, lease, clock, quota, usage, events, meter, health } = this.#parts;
+    const { unrecorded } = this.#parts;
     const { durability = "os", checkpointIntervalMs } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
@@ -150,8 +154,10 @@ export class Uploads {
       ended: async (end, size) => {
         // Where its id is used again there may be another upload by now.
         this.#forget(id, appender);
-        // An end that the catalog refused is remembered as long as this process lives.
-        if (end === "UNRECORDED") return account.settle(size);
+        if (end === "UNRECORDED") {
+          account.settle(size);
+          return unrecorded.add({ open, account });
+        }
         account.close();
         await open.release();
       },
