@@ -117,8 +117,9 @@ export class Handover {
    * NOT_READY while others take it again and again; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    const record = await this.#findOwned(id, secret);
+    await this.#findOwned(id, secret);
     return await this.take(id, async () => {
+      const record = await this.#findOwned(id, secret);
       await this.#detachOwner(id);
       return await this.#insist(record, ["CONFLICT"], () => this.#resumeNow(id, secret));
     });
