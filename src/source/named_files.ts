@@ -141,7 +141,7 @@ class NamedFiles implements Successors {
   /** Looks whether there is another file; what is wrong for a moment, as rights in a rotation, is no failure later. */
   look(): Promise<void> {
     this.#looking = this.#looking.then(() => this.#look())
-      .then(() => this.#failure = null, (error) => this.#failed(toStreamError(error)));
+      .then(() => void (this.#failure = null), (error) => this.#failed(toStreamError(error)));
     return this.#looking;
   }
 
