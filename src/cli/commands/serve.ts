@@ -22,6 +22,12 @@ import { startTimer } from "../../timer.ts";
 import { Tls } from "../tls.ts";
 import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
+/**
+ * So long it waits for the storage when it ends: what is not acknowledged by then clients send again. Longer than an engine
+ * takes to elect a leader; twice that is less than the 30 s after which Kubernetes kills.
+ */
+const END_MS = 12_000;
+
 /** Runs a server until it is told to end. */
 export const serve: Command = {
   name: "serve",
@@ -210,7 +216,7 @@ async function runServer(options: Options): Promise<number> {
   try {
     await warnOfOthers(options, directory, log);
     const place = await placeOf(options, directory);
-    const { storage, catalog, endMs = Infinity } = place;
+    const { storage, catalog } = place;
     try {
       await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
@@ -231,12 +237,12 @@ async function runServer(options: Options): Promise<number> {
       log.info("stopping", typeof reason === "string" ? { signal: reason } : { ...reason });
       server.drain();
       await Promise.all([place.drain?.(), sleep(options.number("drain") ?? 0)]);
-      if (!await endsWithin(endMs, server.close(await place.others?.()))) {
-        log.error("the engine took nothing of what was to be handed over", { waitedMs: endMs });
+      if (!await endsWithin(END_MS, server.close(await place.others?.()))) {
+        log.error("the storage took nothing of what was to be handed over", { waitedMs: END_MS });
       }
       if (typeof reason !== "string") throw new StreamError("CONFLICT", reason.message);
     } finally {
-      await endsWithin(endMs, place.close());
+      await endsWithin(END_MS, place.close());
     }
     return EXIT.ok;
   } finally {

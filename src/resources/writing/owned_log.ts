@@ -115,6 +115,11 @@ export class OwnedLog {
     return this.#written;
   }
 
+  /** Whether bytes were given up, and nothing is written any more. */
+  get isBroken(): boolean {
+    return this.#broken !== null;
+  }
+
   /** Whether readers see all that was written. */
   get isShown(): boolean {
     return this.#written === this.#status.currentSize;
@@ -231,6 +236,7 @@ export class OwnedLog {
   /** Brings a log that is complete to disk with all that belongs to it. */
   async complete(): Promise<LogTotals> {
     const { writer } = this.#options;
+    await writer.confirm?.();
     if (writer.flush !== undefined) await this.#flush(() => writer.flush!());
     return { size: writer.size, lines: this.lines, durableSize: writer.size };
   }
