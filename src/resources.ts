@@ -53,7 +53,6 @@ import {
   type ServerUpload,
   type ServerUploadOptions,
 } from "./resources/writing/server_upload.ts";
-import { UnrecordedEnds } from "./resources/writing/unrecorded.ts";
 import { type UploadOptions, Uploads } from "./resources/writing/uploads.ts";
 import { Quota, type QuotaOptions } from "./resources/quota.ts";
 import { type RetentionOptions, sweep, type Swept } from "./resources/retention.ts";
@@ -152,7 +151,6 @@ export class Resources implements ServerResources {
   readonly #usage: Usage;
   readonly #quota: Quota;
   readonly #uploads: Uploads;
-  readonly #unrecorded: UnrecordedEnds;
   readonly #admission: Admission;
   readonly #handover: Handover;
   readonly #registrar: Registrar;
@@ -191,10 +189,6 @@ export class Resources implements ServerResources {
     const lease = this.#lease = new Lease(options, this.resumeWindowMs);
     const health = this.#health;
     const clock = this.#clock = new SteadyClock(catalog, { wall: options.clock });
-    this.#unrecorded = new UnrecordedEnds(
-      { storage, catalog, clock },
-      (id, step) => this.#handover.take(id, step),
-    );
     const parts = {
       storage,
       catalog,
@@ -207,7 +201,6 @@ export class Resources implements ServerResources {
       events,
       meter,
       health,
-      unrecorded: this.#unrecorded,
     };
     const uploads = this.#uploads = new Uploads(parts, options);
     const admission = this.#admission = new Admission(() => uploads.count, options.maxUploads);
@@ -225,7 +218,7 @@ export class Resources implements ServerResources {
       options.requireContext,
     );
     this.#recovery = new Recovery({ catalog, cache, lease, handover });
-    this.#upkeep = new Upkeep(clock, () => this.#sweep(0));
+    this.#upkeep = new Upkeep(clock, () => this.sweep());
     this.#unwatch = catalog.watch((change) => this.#changed(change));
     const reservedBytes = admission.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
@@ -440,6 +433,7 @@ export class Resources implements ServerResources {
    * @returns How many resources that was.
    */
   async sweep(): Promise<number> {
+    await this.#deletion.deleteKept();
     return (await this.#sweep(0)).deleted;
   }
 
@@ -475,7 +469,6 @@ export class Resources implements ServerResources {
     this.#uploads.close();
     this.#admission.close();
     await this.#handover.close();
-    await this.#unrecorded.close();
     await recovered;
     this.#unwatch();
     await this.#cache.close();

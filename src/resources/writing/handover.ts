@@ -147,7 +147,7 @@ export class Handover {
    * @param id The resource.
    * @param life The life of its id: one that began since goes on.
    * @param cause Why.
-   * @throws {StreamError} NOT_READY while others take it again and again; NOT_FOUND, STORAGE_FAILED.
+   * @throws {StreamError} NOT_READY while others take it again and again; NOT_FOUND without a record, STORAGE_FAILED.
    */
   end(id: string, life: string, cause: StreamError): Promise<void> {
     return this.take(id, async () => {
@@ -161,7 +161,14 @@ export class Handover {
         const record = await findRecord(catalog, id);
         if (isFinal(record.transferStatus) || lifeOf(record) !== life) return;
         const owner: Owner = { ...lease.owner(), deletes: true };
-        await this.#fail(await this.#nextEpoch(record, owner), cause);
+        const upload = await this.#nextEpoch(record, owner).catch(async (thrown) => {
+          const error = toStreamError(thrown);
+          if (error.code !== "NOT_FOUND") throw error;
+          // Where its log is gone there is nothing to end.
+          await this.lose(id, life, error);
+          return null;
+        });
+        if (upload !== null) await this.#fail(upload, cause);
       });
     });
   }
@@ -394,7 +401,8 @@ export class Handover {
     const digest = await appender.detach(isLeft ? null : lease.owner(true));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
-    if (isLeft) await open.release();
+    // What its record does not tell is known as long as it is open.
+    if (this.#closed || isLeft && appender.isRecorded) await open.release();
     else this.wait(open, appender.epoch, digest, cause, appender.clients);
   }
 
@@ -421,6 +429,7 @@ export class Handover {
       const record = await findRecord(catalog, id);
       const isOver = isFinal(record.transferStatus) || this.#waiting(record) === undefined;
       if (isOver || !lease.mayTake(record)) return await this.#drop(id);
+      if (record.ownedBy === "ANYBODY") return await this.adopt(record, cause);
       await this.#fail(await this.#nextEpoch(record), cause);
     } catch (thrown) {
       const error = toStreamError(thrown);

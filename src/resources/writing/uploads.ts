@@ -19,7 +19,6 @@ import type { Durability } from "./owned_log.ts";
 import type { Lease } from "./lease.ts";
 import { AffordableInterval, SHARE } from "./pace.ts";
 import type { LogDigest } from "./restore.ts";
-import type { UnrecordedEnds } from "./unrecorded.ts";
 
 /** How uploads run. */
 export interface UploadOptions {
@@ -35,6 +34,9 @@ export interface UploadOptions {
   /** Uploads at the same time; 1000 by default. */
   maxUploads?: number | undefined;
 }
+
+/** Time between two attempts to have the catalog know of ends that it refused. */
+const RECORD_AGAIN_MS = 500;
 
 /** Parts of the writing wing. */
 export interface WritingParts {
@@ -60,8 +62,6 @@ export interface WritingParts {
   usage: Usage;
   /** Told of every status. */
   events: ResourceEvents;
-  /** Ends that the catalog refused. */
-  unrecorded: UnrecordedEnds;
 }
 
 /** An upload whose log is open for this node to append to. */
@@ -92,7 +92,10 @@ export class Uploads {
   readonly #options: UploadOptions;
   readonly #running = new Map<string, RunningUpload>();
   readonly #interval: AffordableInterval;
+  readonly #unrecorded = new Set<RunningUpload>();
   #renewals: ReturnType<typeof setInterval> | undefined;
+  #isClosed = false;
+  #recording: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param parts What appenders work with.
@@ -127,12 +130,11 @@ export class Uploads {
    */
   start({ open, record, status, writer }: OpenUpload, digest: LogDigest): Appender {
     const { storage, catalog, lease, clock, quota, usage, events, meter, health } = this.#parts;
-    const { unrecorded } = this.#parts;
     const { durability = "os", checkpointIntervalMs } = this.#options;
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
     const account = usage.openAccount(record);
-    const appender = new Appender(open.resource, {
+    const appender: Appender = new Appender(open.resource, {
       writer,
       catalog,
       record,
@@ -154,15 +156,14 @@ export class Uploads {
       ended: async (end, size) => {
         // Where its id is used again there may be another upload by now.
         this.#forget(id, appender);
-        if (end === "UNRECORDED") {
-          account.settle(size);
-          return unrecorded.add({ open, account });
-        }
-        account.close();
-        await open.release();
+        if (end !== "UNRECORDED") return await close(upload);
+        account.settle(size);
+        this.#unrecorded.add(upload);
+        this.#recordLater();
       },
     });
-    this.#running.set(id, { appender, open, account });
+    const upload: RunningUpload = { appender, open, account };
+    this.#running.set(id, upload);
     this.#startRenewing();
     return appender;
   }
@@ -173,13 +174,33 @@ export class Uploads {
     this.#forget(id, appender);
   }
 
-  /** Renews nothing any more. */
+  /** Renews nothing any more, and has nothing recorded. */
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#renewals);
+    clearTimeout(this.#recording);
   }
 
   #forget(id: string, appender: Appender): void {
     if (this.#running.get(id)?.appender === appender) this.#running.delete(id);
+  }
+
+  /** Ends that the catalog refused are told again, until it takes them; a process that ends before leaves them to recovery. */
+  #recordLater(): void {
+    if (this.#isClosed || this.#unrecorded.size === 0) return;
+    this.#recording ??= setTimeout(() => void this.#record(), RECORD_AGAIN_MS);
+  }
+
+  async #record(): Promise<void> {
+    for (const upload of this.#unrecorded) {
+      await upload.appender.recordEnd();
+      // The others would be refused, too.
+      if (!upload.appender.isRecorded) break;
+      this.#unrecorded.delete(upload);
+      await close(upload);
+    }
+    this.#recording = undefined;
+    this.#recordLater();
   }
 
   /** Leases that do not run out cost nothing. */
@@ -196,4 +217,10 @@ export class Uploads {
   async #renew(): Promise<void> {
     for (const { appender } of this.all()) await appender.renew();
   }
+}
+
+/** From now on the record counts. */
+async function close({ account, open }: RunningUpload): Promise<void> {
+  account.close();
+  await open.release();
 }

@@ -246,6 +246,9 @@ class Interleaved {
     if (resource.deleted) return;
     const { life, currentSize } = resource.status;
     assertEquals(await readAll(resource), bytesOf(life, 0, currentSize));
+    const { ownedBy, annotation = "0", status } = await node.get(id);
+    const isWhole = ownedBy === "ANYBODY" && status.life === life;
+    if (isWhole) assertEquals(annotation, String(currentSize));
   }
 
   #slowStorage(inner: Storage): Storage {
