@@ -61,6 +61,11 @@ export interface LogWriter extends LogEnd {
   flushData?(): Promise<void>;
   /** Brings everything appended, its index and its directory entries to disk; readers see it then, too. */
   flush?(): Promise<void>;
+  /**
+   * Makes sure that everything appended is still there, where it may be taken away by somebody else than its deletion.
+   * @throws {StreamError} STORAGE_FAILED, DELETED.
+   */
+  confirm?(): Promise<void>;
   /** Releases the writer, once; what was appended after the last checkpoint is made visible, too. */
   close(): Promise<void>;
 }

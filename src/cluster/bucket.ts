@@ -9,7 +9,7 @@
 import { headers } from "@nats-io/transport-node";
 import { JetStreamApiError, type StoredMsg } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import { type Engine, isFull, isTooLong } from "./engine.ts";
+import { type Engine, isFull, isRefusal, isTooLong } from "./engine.ts";
 import { Probes } from "./probes.ts";
 
 /** How long a deletion is told to nodes that were away, in days of 24 hours. */
@@ -22,10 +22,8 @@ const NONE = 404;
 /** Values that are read together. */
 const MOST_AT_ONCE = 1000;
 
-/** Codes of refusals (https://github.com/nats-io/nats-server/blob/main/server/errors.json). */
-const WRONG_LAST_SEQUENCE = 10071;
+/** Code of a message that a stream does not take for its length. */
 const TOO_LARGE = 10054;
-const FULL: readonly number[] = [10023, 10047, 10077];
 
 /** Key that nothing is kept under. */
 const PROBE_KEY = "probe";
@@ -227,14 +225,14 @@ export class Bucket {
 
   /** Throws what will not change by trying again. */
   #refuse(error: unknown): void {
-    const code = error instanceof JetStreamApiError ? error.code : 0;
-    if (FULL.includes(code)) {
+    if (isFull(error)) {
       throw new StreamError(
         "STORAGE_FAILED",
         `bucket ${this.name} of the engine is full: give it more max_bytes`,
         { cause: error },
       );
     }
+    const code = error instanceof JetStreamApiError ? error.code : 0;
     if (code === TOO_LARGE || isTooLong(error)) {
       throw new StreamError("STORAGE_FAILED", `a record is too large for bucket ${this.name}`, {
         cause: error,
@@ -265,9 +263,4 @@ function headersOf(expected: number, value: Uint8Array | null, change: string) {
     given.set("Nats-TTL", `${MARKER_HOURS}h`);
   }
   return given;
-}
-
-/** Whether somebody else's change was there. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
 }

@@ -276,13 +276,19 @@ export function isFull(error: unknown): boolean {
   return error instanceof JetStreamApiError && FULL.includes(error.code);
 }
 
+/** Whether a stream has another last message than was expected. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
+}
+
 /** Whether a member takes no message that is so long, and the client did not even send it. */
 export function isTooLong(error: unknown): boolean {
   return error instanceof InvalidArgumentError;
 }
 
-/** Codes of the engine: a stream is full, its store is, its account is. */
+/** Codes of the engine (https://github.com/nats-io/nats-server/blob/main/server/errors.json): a stream is full, its store is, its account is. */
 const FULL = [10077, 10047, 10023];
+const WRONG_LAST_SEQUENCE = 10071;
 
 /**
  * Nobody answered for as long as somebody is waited for.

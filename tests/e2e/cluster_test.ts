@@ -453,20 +453,27 @@ for (const kind of kinds) {
     const clean = await check();
     assertEquals([clean.code, clean.stderr], [0, ""]);
     assertMatch(clean.stdout, /^\d+ resources? checked, 0 problems\n$/);
-    const push = workspace.start(quickest, ["push", "-", "--server", both]);
-    await push.write("one\ntwo");
-    push.end();
-    const id = (await push.exit()).stdout.trim().split("/").at(-1)!;
+    const pushed = async () => {
+      const push = workspace.start(quickest, ["push", "-", "--server", both]);
+      await push.write("one\ntwo");
+      push.end();
+      return (await push.exit()).stdout.trim().split("/").at(-1)!;
+    };
+    const [id, part] = [await pushed(), await pushed()];
     assertEquals((await check()).code, 0);
     const engine = await (await ownEngine()).connect();
-    const { stream, subject } = placeOf(id, await shardsOf(engine));
+    const shards = await shardsOf(engine);
+    const { stream, subject } = placeOf(id, shards);
     await engine.jsm.streams.purge(stream, { filter: subject });
+    const place = placeOf(part, shards);
+    await engine.jsm.streams.purge(place.stream, { filter: place.subject, keep: 1 });
     const storage = await NatsStorage.open(engine);
     const orphan = crypto.randomUUID();
     await (await storage.create(orphan, { lineAccess: true, epoch: 1 })).close();
     const found = await check();
     assertEquals(found.code, 1);
     assertMatch(found.stdout, new RegExp(`^${id}: its data is gone$`, "m"));
+    assertMatch(found.stdout, new RegExp(`^${part}: it has 0 bytes and 0 lines, not 7 `, "m"));
     assertMatch(found.stdout, new RegExp(`^${orphan}: no record names this log$`, "m"));
     // It may be one of an upload that is being registered.
     const repaired = await check("--repair");

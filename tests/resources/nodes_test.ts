@@ -571,6 +571,50 @@ test("who resumes an upload whose record others change at that moment, again and
   assertEquals((await resumeOn(b, upload)).received, 4);
 });
 
+test("who resumes an upload gets it, though its owner tells of its progress whenever one begins to follow it", async () => {
+  await using cluster = new Cluster();
+  const upload = await uploading(cluster.node("a"), "one\n");
+  const storage = new MemoryStorage(cluster.logs);
+  let size = 100;
+  const b = cluster.node("b", {
+    storage: override(storage, {
+      async follow(id, listener) {
+        const tail = await storage.follow(id, listener);
+        if (!upload.appender.isOver) {
+          await upload.appender.keepAnnounced({ size: size++, checksum: null });
+        }
+        return tail;
+      },
+    }),
+  });
+  const resumed = await resumeOn(b, upload);
+  assertEquals([resumed.received, resumed.announced.size], [4, 100]);
+});
+
+test("of two who resume an upload the later one has it, and the earlier one does not come back for it", async () => {
+  await using cluster = new Cluster();
+  const upload = await uploading(cluster.node("a"), "one\n");
+  const opened = Promise.withResolvers<void>(), goes = Promise.withResolvers<void>();
+  const storage = new MemoryStorage(cluster.logs);
+  const slow = cluster.node("slow", {
+    storage: override(storage, {
+      async recover(id, options) {
+        const writer = await storage.recover(id, options);
+        opened.resolve();
+        await goes.promise;
+        return writer;
+      },
+    }),
+  });
+  const earlier = resumeOn(slow, upload);
+  await opened.promise;
+  const later = await resumeOn(cluster.node("b"), upload);
+  goes.resolve();
+  await assertFails("FENCED", () => earlier);
+  await write(later, "two\n");
+  await later.complete(await checksumOf(utf8("one\ntwo\n")), 8);
+});
+
 test("a client whose resume others are faster with for long comes again, and goes on; by either transport", async () => {
   await Promise.all((["ws", "http"] as const).map(async (transport) => {
     await using cluster = new Cluster();

@@ -92,7 +92,7 @@ async function inspect(
     try {
       for (let most = READ_BYTES; at < size;) {
         const bytes = await reader.read(at, Math.min(most, size - at)).catch((error) => {
-          if (most === 1 || toStreamError(error).code !== "STORAGE_FAILED") throw error;
+          if (most === 1 || !isShort(error)) throw error;
           return null;
         });
         if (bytes === null) {
@@ -112,12 +112,16 @@ async function inspect(
       await reader.close();
     }
   } catch (thrown) {
-    const error = toStreamError(thrown);
-    if (error.code === "NOT_FOUND") return null;
-    if (error.code !== "STORAGE_FAILED") throw error;
+    if (toStreamError(thrown).code === "NOT_FOUND") return null;
+    if (!isShort(thrown)) throw thrown;
   }
   const lines = supportsLineAccess ? breaks + (last === LINE_BREAK ? 0 : 1) : null;
   return { size: at, lines, digest: digest?.value() ?? null };
+}
+
+/** Whether a log has less than its record says, or some of it is gone. */
+function isShort(error: unknown): boolean {
+  return ["STORAGE_FAILED", "DELETED"].includes(toStreamError(error).code);
 }
 
 /** A log that no record names. */

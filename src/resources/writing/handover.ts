@@ -22,6 +22,7 @@ import type { OpenResource } from "../reading/cache.ts";
 import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
+import { lossOf } from "./owned_record.ts";
 import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { takeLog } from "./takeover.ts";
@@ -115,10 +116,10 @@ export class Handover {
    * NOT_READY while others take it again and again; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    await this.#findOwned(id, secret);
+    const record = await this.#findOwned(id, secret);
     return await this.take(id, async () => {
       await this.#detachOwner(id);
-      return await this.#insist(id, () => this.#resumeNow(id, secret));
+      return await this.#insist(record, ["CONFLICT"], () => this.#resumeNow(id, secret));
     });
   }
 
@@ -153,7 +154,8 @@ export class Handover {
       if (running !== undefined) return await endRunning(running, cause);
       const interrupted = this.#interrupted.get(id);
       if (interrupted?.open.resource.status.life === life) return await this.#giveUp(id, cause);
-      await this.#insist(id, async () => {
+      const found = await findRecord(catalog, id);
+      await this.#insist(found, ["CONFLICT", "FENCED"], async () => {
         const record = await findRecord(catalog, id);
         if (isFinal(record.transferStatus) || lifeOf(record) !== life) return;
         const owner: Owner = { ...lease.owner(), deletes: true };
@@ -245,18 +247,30 @@ export class Handover {
     await catalog.update(id, revision, { owner: null }).catch(() => {});
   }
 
-  /** Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too. */
-  async #insist<T>(id: string, step: () => Promise<T>): Promise<T> {
+  /**
+   * Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too.
+   * @param again Refusals after which it is made again.
+   */
+  async #insist<T>(
+    record: ResourceRecord,
+    again: readonly ErrorCode[],
+    step: () => Promise<T>,
+  ): Promise<T> {
+    const { id } = record;
+    // To begin to follow it may take longer than until its record changes again.
+    await using _followed = await this.#parts.cache.hold(record);
     const untilMs = performance.now() + INSIST_MS;
     for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       try {
         return await step();
       } catch (error) {
         const { code } = toStreamError(error);
-        const isLost = code === "CONFLICT" && performance.now() >= untilMs;
-        if (isLost || code === "FENCED") await this.#lookAt(id);
+        const mayRepeat = again.includes(code);
+        const isLost = mayRepeat && performance.now() >= untilMs;
+        const now = isLost || code === "FENCED" ? await this.#lookAt(id) : null;
         if (isLost) throw busy(id, error);
-        if (code !== "CONFLICT") throw error;
+        // Where the one who was faster only waits for an uploader, this one may come back.
+        if (!mayRepeat) throw now?.owner?.waits ? lossOf(now) : error;
         // Two that lose to each other are not to come back at the same moment.
         await sleep(pauseMs * (0.5 + Math.random() / 2));
       }
@@ -451,9 +465,10 @@ export class Handover {
   }
 
   /** Looks whether an upload that could not be taken over is another node's. */
-  async #lookAt(id: string): Promise<void> {
+  async #lookAt(id: string): Promise<ResourceRecord | null> {
     const record = await this.#parts.catalog.get(id).catch(() => null);
     if (record !== null && !this.#parts.lease.mayTake(record)) await this.#drop(id);
+    return record;
   }
 
   /** Leaves an upload that waits here to whichever node comes first. */

@@ -231,6 +231,7 @@ export class OwnedLog {
   /** Brings a log that is complete to disk with all that belongs to it. */
   async complete(): Promise<LogTotals> {
     const { writer } = this.#options;
+    await writer.confirm?.();
     if (writer.flush !== undefined) await this.#flush(() => writer.flush!());
     return { size: writer.size, lines: this.lines, durableSize: writer.size };
   }

@@ -64,7 +64,7 @@ export class OwnedRecord {
     try {
       this.#record = await this.#insist(change);
     } catch (thrown) {
-      const error = await this.#isLost(toStreamError(thrown)) ? fenced() : thrown;
+      const error = await isTaken(this.#catalog, this.#record, thrown) ? fenced() : thrown;
       await this.notice(toStreamError(error));
       throw error;
     } finally {
@@ -99,13 +99,17 @@ export class OwnedRecord {
       return record;
     });
   }
+}
 
-  /** Whether a refusal means that another owner has it. */
-  async #isLost({ code }: StreamError): Promise<boolean> {
-    if (code !== "CONFLICT") return false;
-    const record = await this.#catalog.get(this.#record.id).catch(() => null);
-    return record !== null && record.epoch > this.#record.epoch;
-  }
+/** Whether a change was refused because another owner has the upload by now. */
+export async function isTaken(
+  catalog: Catalog,
+  { id, epoch }: Pick<ResourceRecord, "id" | "epoch">,
+  refusal: unknown,
+): Promise<boolean> {
+  if (toStreamError(refusal).code !== "CONFLICT") return false;
+  const record = await catalog.get(id).catch(() => null);
+  return record !== null && record.epoch > epoch;
 }
 
 /** Comes back as often as the catalog says so, for a bounded time. */
@@ -122,8 +126,8 @@ export async function insist<T>(step: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** That it is over for this uploader or, where the other owner only waits for one, as this node seemed to be gone, to come back. */
-function lossOf(record: ResourceRecord | null): StreamError {
+/** What becomes of an upload that another one has: that it is over for this uploader or, where the other owner only waits for one, as this node seemed to be gone, to come back. */
+export function lossOf(record: ResourceRecord | null): StreamError {
   if (record === null || record.owner?.deletes) {
     return new StreamError("DELETED", "the upload was ended elsewhere, and is deleted");
   }

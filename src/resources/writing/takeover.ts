@@ -8,6 +8,7 @@ import type { LogWriter, Storage } from "../../storage.ts";
 import type { SteadyClock } from "../steady_clock.ts";
 import { annotationAt } from "../intent.ts";
 import { lifeOf, statusOf } from "../status.ts";
+import { fenced, isTaken } from "./owned_record.ts";
 
 /** Parts of a takeover. */
 export interface TakeoverParts {
@@ -68,6 +69,7 @@ export async function takeLog(
     return { record: taken, status, writer };
   } catch (error) {
     await writer.close();
-    throw error;
+    // Whoever claimed again what somebody else has claimed since would lose it to that one again.
+    throw await isTaken(catalog, { id, epoch }, error) ? fenced() : error;
   }
 }

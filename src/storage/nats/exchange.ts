@@ -15,7 +15,7 @@ import type {
   StoredMsg,
 } from "@nats-io/jetstream";
 import type { MsgHdrs } from "@nats-io/transport-node";
-import { type Engine, isFull, isTooLong, notAnswering } from "../../cluster/engine.ts";
+import { type Engine, isFull, isRefusal, isTooLong, notAnswering } from "../../cluster/engine.ts";
 import { type LogPlace, placeIn } from "../../cluster/logs.ts";
 import type { Probes } from "../../cluster/probes.ts";
 import { StreamError } from "../../protocol.ts";
@@ -113,11 +113,22 @@ export class LogExchange {
           expected = last.sequence;
         }
         if (isFull(error)) throw full();
-        // Only a leader that a majority follows can say that nothing is there.
-        if (last === null && expected > 0 && await this.#isGone()) throw this.#deleted();
+        const isLess = (last?.sequence ?? 0) < expected;
+        if (isLess && (last === null || isRefusal(error))) await this.#checkStored(expected);
         throw error;
       }
     }, deadline);
+  }
+
+  /**
+   * Only a leader that a majority follows can say that what was acknowledged is not there.
+   * @throws {StreamError} DELETED; STORAGE_FAILED where only the last messages are gone.
+   */
+  async #checkStored(sequence: number): Promise<void> {
+    await this.#confirm();
+    const last = await this.#lastByLeader();
+    if (last === null) throw this.#deleted();
+    if (last.sequence < sequence) throw lost(this.id);
   }
 
   /** The last message of the log, as a leader says; null when a majority says that there is none. */
@@ -174,6 +185,13 @@ export class LogExchange {
    * @throws {StreamError} DELETED when it is not there any more.
    */
   async at(sequence: number): Promise<LogMessage> {
+    const message = await this.find(sequence);
+    if (message === null) throw this.#deleted();
+    return message;
+  }
+
+  /** A message of the log by its sequence; null when a majority says that it is not there any more. */
+  async find(sequence: number): Promise<LogMessage | null> {
     for (let attempts = 0; attempts < LAGGING; attempts++) {
       const message = await this.#insist(async () =>
         decoded(await this.engine.jsm.direct.getMessage(this.place.stream, { seq: sequence }))
@@ -181,12 +199,10 @@ export class LogExchange {
       if (message !== null) return message;
       await pause(FIRST_PAUSE_MS, this.patience.signal);
     }
-    const message = await this.#insist(async () => {
+    return await this.#insist(async () => {
       const found = await this.#get({ seq: sequence });
       return found === null && !await this.#isGone() ? await this.#get({ seq: sequence }) : found;
     });
-    if (message === null) throw this.#deleted();
-    return message;
   }
 
   /**
@@ -397,6 +413,14 @@ export class LogExchange {
 /** The log is gone. */
 export function deleted(id: string): StreamError {
   return new StreamError("DELETED", `the log ${id} was deleted`);
+}
+
+/** The engine took what it has no more: its streams were restored to how they were, or its members lost power. */
+export function lost(id: string): StreamError {
+  return new StreamError(
+    "STORAGE_FAILED",
+    `the engine has lost bytes of the log ${id} that it had acknowledged`,
+  );
 }
 
 /** The log is another owner's. */

@@ -49,6 +49,8 @@ export class NatsReader implements LogReader {
   readonly #lanes: Lanes;
   readonly #cache: MessageCache;
   readonly #birth: number;
+  /** Name of the log: another one may have come to the same places, in a stream that was made again. */
+  readonly #name: string;
   readonly #lineAccess: boolean;
   readonly #index = new LogIndex();
   /** Up to where nothing of the index is cut off any more: parts of an append that counts as a whole may be, before its end. */
@@ -66,6 +68,7 @@ export class NatsReader implements LogReader {
     this.#lanes = lanes;
     this.#cache = cache;
     this.#birth = first.sequence;
+    this.#name = `${lanes.id} ${first.timeMs}`;
     this.#scanned = [first.sequence, 0];
     this.#lineAccess = first.lineAccess;
   }
@@ -344,7 +347,7 @@ export class NatsReader implements LogReader {
   }
 
   #key(position: number): string {
-    return `${this.#laneOf(position).place.stream}:${sequenceOf(position)}`;
+    return `${this.#name} ${position}`;
   }
 
   #deleted(): StreamError {

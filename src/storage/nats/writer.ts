@@ -7,7 +7,8 @@ import { notAnswering } from "../../cluster/engine.ts";
 import { MESSAGE_BYTES } from "../../cluster/logs.ts";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
-import { deleted, fenced } from "./exchange.ts";
+import { endOf as stateAt } from "./claim.ts";
+import { deleted, fenced, lost } from "./exchange.ts";
 import { LogIndex } from "./index.ts";
 import type { Lanes } from "./lanes.ts";
 import {
@@ -20,6 +21,7 @@ import {
   MOST_SEGMENTS,
   positionOf,
   segmentOf,
+  sequenceOf,
   stateBehind,
 } from "./message.ts";
 import { Stalled } from "./patience.ts";
@@ -65,6 +67,12 @@ export interface OwnedLog {
   statusPosition: number;
 }
 
+/** A message that was stored, and where the log ended behind it. */
+interface StoredEnd {
+  position: number;
+  size: number;
+}
+
 /** Hears of a writer on the same node. */
 export interface WriterEvents {
   /** A message was stored. */
@@ -89,6 +97,8 @@ export class NatsWriter implements LogWriter {
   #turn: Promise<unknown> = Promise.resolve();
   /** Segment that the next message belongs to. */
   #segment: number;
+  /** Last message of the segment before, if this writer stored it. */
+  #left: StoredEnd | null = null;
   /** Messages that were sent. */
   #sent = 0;
   #storedAtMs = performance.now();
@@ -183,6 +193,11 @@ export class NatsWriter implements LogWriter {
     return this.#inTurn(() => this.#store(new Uint8Array(0), this.#log.state, status));
   }
 
+  async confirm(): Promise<void> {
+    if (this.#left !== null) await this.#checkStored(this.#left);
+    if (!this.isFresh) await this.#checkStored(this.#last);
+  }
+
   close(): Promise<void> {
     return this.#closing ??= this.#close();
   }
@@ -235,6 +250,7 @@ export class NatsWriter implements LogWriter {
       throw error;
     }
     this.#storedAtMs = performance.now();
+    if (segmentOf(position) !== segmentOf(log.position)) this.#left = this.#last;
     log.position = position;
     log.state = behind;
     if (status !== null) {
@@ -297,6 +313,17 @@ export class NatsWriter implements LogWriter {
       { name, expected: ends[lane], limitMs: hasOther ? limitMs : Infinity, lostTo },
     );
     return positionOf(segment, ends[lane]);
+  }
+
+  get #last(): StoredEnd {
+    const { position, state: { size } } = this.#log;
+    return { position, size };
+  }
+
+  async #checkStored({ position, size }: StoredEnd): Promise<void> {
+    const message = await this.#lanes.at(laneOf(segmentOf(position)))!.find(sequenceOf(position));
+    const isIt = message?.birth === this.birth && message.position === position;
+    if (!isIt || stateAt(message).size !== size) throw lost(this.#lanes.id);
   }
 
   /** Whether the next message is the first one of its segment. */
