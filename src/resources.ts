@@ -218,7 +218,7 @@ export class Resources implements ServerResources {
       options.requireContext,
     );
     this.#recovery = new Recovery({ catalog, cache, lease, handover });
-    this.#upkeep = new Upkeep(clock, () => this.#sweep(0));
+    this.#upkeep = new Upkeep(clock, () => this.sweep());
     this.#unwatch = catalog.watch((change) => this.#changed(change));
     const reservedBytes = admission.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
@@ -433,6 +433,7 @@ export class Resources implements ServerResources {
    * @returns How many resources that was.
    */
   async sweep(): Promise<number> {
+    await this.#deletion.deleteKept();
     return (await this.#sweep(0)).deleted;
   }
 

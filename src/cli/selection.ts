@@ -70,7 +70,7 @@ export function selectionOf(options: Options): Selection {
     return { by: "bytes", from: from ?? 0, to };
   }
   const match = /^(\d+):(\d+)$/.exec(lines);
-  if (match === null) throw new UsageError(`--lines ${lines}: that is not START:COUNT`);
+  if (match === null) throw options.wrong("lines", "that is not START:COUNT");
   return { by: "lines", start: Number(match[1]), count: Number(match[2]) };
 }
 

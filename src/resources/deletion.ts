@@ -11,7 +11,7 @@ import type { DeleteOptions } from "./server_resources.ts";
 import { lifeOf } from "./status.ts";
 import type { Handover } from "./writing/handover.ts";
 
-/** Deletions of which nobody knows whether they were made. */
+/** Deletions of which nobody knows whether they were made, and as many logs that the disk kept. */
 const MOST_DOUBTED = 10_000;
 
 /** Parts of deletion. */
@@ -32,6 +32,8 @@ export class Deletion {
   /** Records that could not be deleted, or nobody knows whether they were, by the names of their lives. */
   readonly #doubted = new Set<string>();
   readonly #underWay = new Steps();
+  /** Records whose logs the disk kept, by their ids. */
+  readonly #kept = new Map<string, ResourceRecord>();
 
   /** @param parts What it works with. */
   constructor(parts: DeletionParts) {
@@ -74,6 +76,18 @@ export class Deletion {
     return this.#underWay.has(id);
   }
 
+  /** Deletes what the disk kept when its record was deleted: until then nobody counts it. */
+  async deleteKept(): Promise<void> {
+    const { catalog, handover } = this.#parts;
+    for (const record of [...this.#kept.values()]) {
+      // In its turn: who uses the id meanwhile has a log of its own there.
+      await handover.take(record.id, async () => {
+        this.#kept.delete(record.id);
+        if (await catalog.get(record.id) === null) await this.#deleteLog(record);
+      }).catch(() => {});
+    }
+  }
+
   /** Finishes what a process left that was killed in between: their records are gone, their bytes are not. */
   async finish(): Promise<void> {
     const { catalog, storage } = this.#parts;
@@ -111,7 +125,9 @@ export class Deletion {
       await this.#parts.storage.delete(record.id, lifeOf(record));
     } catch (error) {
       // Nobody finds it any more, and its bytes go when they can.
-      if (toStreamError(error).code !== "NOT_READY") throw error;
+      if (toStreamError(error).code === "NOT_READY") return;
+      if (this.#kept.size < MOST_DOUBTED) this.#kept.set(record.id, record);
+      throw error;
     }
   }
 }

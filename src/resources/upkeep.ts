@@ -28,11 +28,9 @@ export class Upkeep {
   /** Begins, with a first look; what fails is tried again. */
   async start({
     retentionMs = Infinity,
-    maxTotalBytes = Infinity,
     isOnDuty = () => true,
   }: RetentionOptions & NodeOptions): Promise<void> {
     this.#timekeeper = setInterval(() => void this.clock.keep().catch(() => {}), KEEP_TIME_MS);
-    if (retentionMs === Infinity && maxTotalBytes === Infinity) return;
     const sweepOnDuty = async () => {
       if (isOnDuty()) await this.sweep();
     };

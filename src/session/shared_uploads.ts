@@ -130,6 +130,7 @@ export class SharedUploads {
 
   async #appender(id: string, queue: Queue): Promise<Appender | null> {
     if (this.#shutdown !== null) throw this.#shutdown;
+    if (queue.appender?.isRefused) await this.#letGo(queue);
     if (queue.appender !== null && !queue.appender.isOver) return queue.appender;
     queue.appender = null;
     const resumed = await this.#resources.resume(id, null);

@@ -172,7 +172,7 @@ for (const kind of kinds) {
     await Promise.all(engine.members.map((member) => member.kill()));
     await push.write("kept by its client\n");
     await node.kill("SIGTERM");
-    assertMatch(node.stderr.text, /the engine took nothing of what was to be handed over/);
+    assertMatch(node.stderr.text, /the storage took nothing of what was to be handed over/);
     for (const member of engine.members) member.start();
     await engine.healthy();
     const next = await workspace.serve(kind, here);

@@ -76,12 +76,13 @@ test("of many uploads it hears less often of each: of 75 each one and a half sec
   record.end();
 });
 
-test("a catalog that is not ready hears of it again, one that refuses ends the upload", async () => {
+test("a catalog that is not ready or full hears of it again, one that another owner has ends the upload", async () => {
   const { record, failures, reached, checkpoint } = waitingCatalog();
   checkpoint();
   (await reached(1)).end(new StreamError("NOT_READY", "later"));
-  (await reached(2)).end(new StreamError("STORAGE_FAILED", "no"));
+  (await reached(2)).end(new StreamError("STORAGE_FAILED", "full"));
+  (await reached(3)).end(new StreamError("FENCED", "no"));
   while (failures.length === 0) await new Promise((resolve) => setImmediate(resolve));
-  assertEquals(failures.map(({ code }) => code), ["STORAGE_FAILED"]);
+  assertEquals(failures.map(({ code }) => code), ["FENCED"]);
   record.end();
 });

@@ -1,11 +1,20 @@
 /** What waits while the catalog takes nothing: a full disk, a directory that turned read-only. */
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import type { ResourceRecord } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
 import { StreamError } from "../../src/protocol.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually } from "../helpers/frames/connection.ts";
-import { readAll, registration, statusWhere, world } from "../helpers/resources.ts";
+import { assertFails } from "../helpers/errors.ts";
+import {
+  checksumOf,
+  readAll,
+  register,
+  registration,
+  statusWhere,
+  world,
+} from "../helpers/resources.ts";
 
 /** Takes no change of a record while `isFull`. */
 class RefusingCatalog extends MemoryCatalog {
@@ -36,4 +45,60 @@ test("an upload whose owner did not come back while the catalog took nothing is 
   );
   assert(failure?.startsWith("INTERRUPTED"), String(failure));
   assertEquals(await readAll(opened.resource), utf8("abc"));
+});
+
+test("an upload goes on while the catalog takes nothing, and its end waits for that", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog });
+  const upload = await register(here);
+  catalog.isFull = true;
+  upload.append(utf8("abc"));
+  await eventually("a word of the progress", () => catalog.refusals >= 1);
+  upload.append(utf8("def"));
+  const completed = upload.complete(await checksumOf(utf8("abcdef")));
+  await eventually("a word of the end", () => catalog.refusals >= 3);
+  catalog.isFull = false;
+  assertEquals((await completed).size, 6);
+  assertEquals((await catalog.get(upload.resource.id))?.transferStatus, "COMPLETED");
+});
+
+test("an end that the catalog refused is told again until it takes it", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog });
+  const upload = await register(here);
+  const { id } = upload.resource;
+  catalog.isFull = true;
+  upload.append(utf8("abc"));
+  await upload.fail(new StreamError("ABORTED", "enough"));
+  assertEquals((await here.resources.get(id)).status.transferStatus, "FAILED");
+  assertEquals((await catalog.get(id))?.transferStatus, "INITIATED");
+  const { promise, resolve } = Promise.withResolvers<ResourceRecord | null>();
+  catalog.watch(({ is }) => resolve(is));
+  catalog.isFull = false;
+  const record = await promise;
+  assertEquals([record?.transferStatus, record?.size], ["FAILED", 3]);
+  assertEquals(here.resources.totalBytes, 3);
+});
+
+test("what is anybody's is let go of while the catalog takes nothing, is read whole, and goes on", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog, resumeWindowMs: 5 });
+  const { appender } = await here.resources.register(
+    registration({ ownedBy: "ANYBODY", annotation: "none" }),
+  );
+  const { id } = appender.resource;
+  await appender.appendWhole(utf8("one\n"), "first");
+  catalog.isFull = true;
+  await here.resources.interrupt(appender, new StreamError("INTERRUPTED", "nobody came"));
+  await assertFails("STORAGE_FAILED", () => here.resources.resume(id, null));
+  assertEquals((await here.resources.get(id)).status.currentSize, 4);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  catalog.watch(({ is }) => is?.owner === null && resolve());
+  catalog.isFull = false;
+  await promise;
+  const next = await here.resources.resume(id, null);
+  assert("appender" in next);
+  assertEquals(next.appender.annotation, "first");
+  await next.appender.appendWhole(utf8("two\n"), "second");
+  assertEquals(await readAll(next.appender.resource), utf8("one\ntwo\n"));
 });

@@ -14,7 +14,15 @@ import { logPath } from "../../src/storage/layout.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually, Gate, within } from "../helpers/frames/connection.ts";
 import { assertFails } from "../helpers/errors.ts";
-import { checksumOf, register, statusWhere, type World, world } from "../helpers/resources.ts";
+import {
+  checksumOf,
+  finished,
+  register,
+  registration,
+  statusWhere,
+  type World,
+  world,
+} from "../helpers/resources.ts";
 import { RawClient, startServer } from "../helpers/server.ts";
 import { changed, override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
@@ -260,6 +268,33 @@ test("deleting what the disk does not let go of is told, and counts and follower
   await assertFails("NOT_FOUND", () => here.resources.get(id));
   assertEquals([here.resources.totalBytes, resource.deleted], [0, true]);
   await opened.release();
+});
+
+test("what the disk kept of a deleted resource is deleted when it lets go, unless its id is used again", async () => {
+  const parts = { storage: new MemoryStorage(), catalog: new MemoryCatalog() };
+  let isStuck = true;
+  const storage = changed(parts.storage, {
+    storage: {
+      delete: async (id) => {
+        if (isStuck) throw new StreamError("STORAGE_FAILED", "the disk refused");
+        return await parts.storage.delete(id);
+      },
+    },
+  });
+  await using here = world({ ...parts, storage });
+  const [kept, used] = [await finished(here, "abc"), await finished(here, "def")];
+  for (const { id } of [kept, used]) {
+    await assertFails("STORAGE_FAILED", () => here.resources.delete(id));
+  }
+  await here.resources.sweep();
+  await (await parts.storage.openReader(kept.id)).close();
+  // As where somebody took the log away by hand.
+  await parts.storage.delete(used.id);
+  await here.resources.register(registration({ id: used.id }));
+  isStuck = false;
+  await here.resources.sweep();
+  await assertFails("NOT_FOUND", () => parts.storage.openReader(kept.id));
+  await (await parts.storage.openReader(used.id)).close();
 });
 
 test("one that the disk does not let go of keeps neither the others nor the server from anything", async () => {

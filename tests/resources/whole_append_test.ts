@@ -16,7 +16,6 @@ import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { readAll, registration, statusWhere, world } from "../helpers/resources.ts";
-import { isFailed } from "../helpers/server.ts";
 import { changed, override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
@@ -191,7 +190,7 @@ both("an append that a quota refuses leaves everything as it was", async (place)
   assertEquals(decoded(await readAll(appender.resource)), "one\ntwo\n");
 });
 
-test("an append that the record cannot tell of is not made, and the upload is FAILED", async () => {
+test("an append that the record cannot tell of is not made, and everything is as before", async () => {
   const inner = new MemoryCatalog();
   let isBroken = false;
   const catalog = override<Catalog>(inner, {
@@ -205,10 +204,35 @@ test("an append that the record cannot tell of is not made, and the upload is FA
   await appender.appendWhole(utf8("one\n"), "first");
   isBroken = true;
   await assertFails("STORAGE_FAILED", () => appender.appendWhole(utf8("two\n"), "second"));
-  await assertFails("WRONG_STATE", () => appender.appendWhole(utf8("two\n"), "second"));
-  const { currentSize } = await statusWhere(appender.resource, isFailed);
-  assertEquals(currentSize, 4);
-  assertEquals((await here.resources.get(appender.resource.id)).annotation, "first");
+  const { annotation, status } = await here.resources.get(appender.resource.id);
+  assertEquals([annotation, status.currentSize], ["first", 4]);
+  isBroken = false;
+  await appender.appendWhole(utf8("two\n"), "second");
+  assertEquals(decoded(await readAll(appender.resource)), "one\ntwo\n");
+});
+
+both("an append that the disk refuses is not made, and the next owner goes on", async (place) => {
+  let isFull = false;
+  const storage = changed(place.storage, {
+    writer: (log) => ({
+      append: async (...given) => {
+        if (isFull) throw new StreamError("STORAGE_FAILED", "no space is left on the device");
+        await log.append(...given);
+      },
+    }),
+  });
+  const here = world({ ...place, storage });
+  const { appender } = await here.resources.register(ANYBODYS);
+  await appender.appendWhole(utf8("one\n"), "first");
+  isFull = true;
+  await assertFails("STORAGE_FAILED", () => appender.appendWhole(utf8("two\n"), "second"));
+  isFull = false;
+  const { id } = appender.resource;
+  const next = await resumed(here.resources, id);
+  assertEquals(next.annotation, "first");
+  await next.appendWhole(utf8("three\n"), "second");
+  await here.resources.close();
+  await assertStands(place, id, "one\nthree\n", "second");
 });
 
 both(

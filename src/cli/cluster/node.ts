@@ -21,8 +21,6 @@ import { TokenCopy } from "./tokens.ts";
 
 /** How long an upload is a node's without a word from that: longer than an engine takes to elect a leader. */
 const LEASE_MS = 20_000;
-/** Longer than an engine takes to elect a leader; twice that is less than the 30 s after which Kubernetes kills. */
-const END_MS = 12_000;
 
 const LINK_KEY_BYTES = 32;
 /** File of the copy of the catalog; a single server has another name for what is no copy. */
@@ -59,8 +57,6 @@ export interface ClusterNode {
   drain(): Promise<void>;
   /** Addresses of the others that do. */
   others(): Promise<string[]>;
-  /** So long it waits for the engine when it ends, in ms: what is not acknowledged by then clients send elsewhere. */
-  endMs: number;
   /** Leaves the others. */
   close(): Promise<void>;
 }
@@ -103,7 +99,6 @@ class OpenNode implements ClusterNode {
   readonly storage: Storage;
   readonly catalog: Catalog;
   readonly settings: ClusterNode["settings"];
-  readonly endMs = END_MS;
   readonly #parts: NodeParts;
   readonly #startedAtMs = Date.now();
   #membership: Membership | null = null;

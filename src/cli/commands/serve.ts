@@ -22,6 +22,12 @@ import { startTimer } from "../../timer.ts";
 import { Tls } from "../tls.ts";
 import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
+/**
+ * So long it waits for the storage when it ends: what is not acknowledged by then clients send again. Longer than an engine
+ * takes to elect a leader; twice that is less than the 30 s after which Kubernetes kills.
+ */
+const END_MS = 12_000;
+
 /** Runs a server until it is told to end. */
 export const serve: Command = {
   name: "serve",
@@ -200,7 +206,7 @@ async function runServer(options: Options): Promise<number> {
   };
   const step = await stepListener(options, secure);
   const directory = options.text("data") ?? "./stream-data";
-  const log = serverLog(options.text("log-format") ?? "human");
+  const log = serverLog(options);
   const settings = settingsOf(options);
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
@@ -210,7 +216,7 @@ async function runServer(options: Options): Promise<number> {
   try {
     await warnOfOthers(options, directory, log);
     const place = await placeOf(options, directory);
-    const { storage, catalog, endMs = Infinity } = place;
+    const { storage, catalog } = place;
     try {
       await warnOfLostRecords(directory, catalog, log, lostUpdates);
       const runtime = await loadRuntime({ trustedNetwork: options.flag("trusted-network") });
@@ -231,12 +237,12 @@ async function runServer(options: Options): Promise<number> {
       log.info("stopping", typeof reason === "string" ? { signal: reason } : { ...reason });
       server.drain();
       await Promise.all([place.drain?.(), sleep(options.number("drain") ?? 0)]);
-      if (!await endsWithin(endMs, server.close(await place.others?.()))) {
-        log.error("the engine took nothing of what was to be handed over", { waitedMs: endMs });
+      if (!await endsWithin(END_MS, server.close(await place.others?.()))) {
+        log.error("the storage took nothing of what was to be handed over", { waitedMs: END_MS });
       }
       if (typeof reason !== "string") throw new StreamError("CONFLICT", reason.message);
     } finally {
-      await endsWithin(endMs, place.close());
+      await endsWithin(END_MS, place.close());
     }
     return EXIT.ok;
   } finally {
@@ -345,13 +351,22 @@ async function stepListener(
   return { hostname: hostOf(options), port, baseUrl, runtime, forStep: true };
 }
 
+const NO_ADDRESS = "this machine has no such address: give one of its own, 0.0.0.0 or ::";
+/** Why nobody can listen, by the code of the system; each runtime has one of its own for a host that is none. */
+const LISTEN_REASONS: Record<string, string> = {
+  EADDRINUSE: "the port is taken: stop what listens there, or give another port",
+  EACCES: "permission is denied: ports below 1024 are for root and CAP_NET_BIND_SERVICE",
+  EADDRNOTAVAIL: NO_ADDRESS,
+  EINVAL: NO_ADDRESS,
+  ENOENT: NO_ADDRESS,
+  ENOTFOUND: NO_ADDRESS,
+};
+
 /** The runtimes say neither where nor what to do. */
 function cannotListen(address: string, error: unknown): unknown {
   if (error instanceof StreamError) return error;
-  const { code, message } = error as Error & { code?: string };
-  const reason = code === "EADDRINUSE"
-    ? "the port is taken: stop what listens there, or give another port"
-    : message;
+  const { code = "", message } = error as Error & { code?: string };
+  const reason = LISTEN_REASONS[code] ?? message;
   return new StreamError("CONFLICT", `cannot listen on ${address}: ${reason}`, { cause: error });
 }
 

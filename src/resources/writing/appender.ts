@@ -17,6 +17,7 @@ import type {
 import {
   checkOutcome,
   type DigestAlgorithm,
+  type ErrorCode,
   failureOf,
   isFinal,
   LIMITS,
@@ -31,7 +32,7 @@ import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import { FlushAhead } from "./flush_ahead.ts";
 import type { Lease } from "./lease.ts";
 import { OwnedLog, type OwnedLogOptions } from "./owned_log.ts";
-import { fenced, OwnedRecord } from "./owned_record.ts";
+import { fenced, isRefusal, OwnedRecord } from "./owned_record.ts";
 import { type AffordableInterval, CheckpointPace } from "./pace.ts";
 import { ProgressRecord } from "./progress_record.ts";
 import type { Resource } from "../reading/resource.ts";
@@ -64,6 +65,9 @@ export interface AppenderOptions extends OwnedLogOptions {
  */
 export type AppenderEnd = "RECORDED" | "UNRECORDED" | "FENCED";
 
+/** What was refused with these is not in the log, and whoever wanted it may try again. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(["QUOTA_EXCEEDED", "STORAGE_FAILED"]);
+
 /** News for the owner of an upload. */
 export interface AppenderEvents {
   /** So many bytes are as safe as the durability promises. */
@@ -89,8 +93,9 @@ export class Appender {
   #running: Promise<void> | null = null;
   #closing = false;
   #ending: Promise<void> | null = null;
-  /** Whether the record says how it ended. */
+  /** Whether the record tells how it ended, or what it left. */
   #recorded = true;
+  #recordEnd: () => Promise<void> = () => Promise.resolve();
 
   /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
   announced: Announcement;
@@ -147,6 +152,16 @@ export class Appender {
   /** Text of a face that belongs to the bytes that were appended. */
   get annotation(): string | undefined {
     return this.#annotation;
+  }
+
+  /** Whether the record tells how it ended, or what it left. */
+  get isRecorded(): boolean {
+    return this.#recorded;
+  }
+
+  /** Whether bytes were refused that were to count whole: the next owner begins where the log ends. */
+  get isRefused(): boolean {
+    return this.#intent !== null && this.#log.isBroken;
   }
 
   /** Whether it takes nothing any more. */
@@ -228,12 +243,17 @@ export class Appender {
    * @throws {StreamError} FENCED, NOT_READY, STORAGE_FAILED.
    */
   async keepAnnounced(announced: Announcement): Promise<void> {
-    const { size, checksum } = this.announced;
-    if (announced.size === size && announced.checksum === checksum) return;
+    const before = this.announced;
+    if (announced.size === before.size && announced.checksum === before.checksum) return;
     this.announced = announced;
     const { durability, catalog } = this.#options;
-    await this.#recordProgress();
-    if (durability === "disk") await catalog.sync?.();
+    try {
+      await this.#recordProgress();
+      if (durability === "disk") await catalog.sync?.();
+    } catch (error) {
+      this.announced = before;
+      throw error;
+    }
   }
 
   /**
@@ -242,8 +262,8 @@ export class Appender {
    * @param bytes They must not be changed until it is over.
    * @param annotation What it is from then on.
    * @returns When they are as safe as promised; those who read are told then.
-   * @throws {StreamError} QUOTA_EXCEEDED, NOT_READY, after which everything is as before; STORAGE_FAILED, FENCED,
-   * WRONG_STATE when the upload is over.
+   * @throws {StreamError} QUOTA_EXCEEDED, NOT_READY, STORAGE_FAILED, after which everything is as before, but for another
+   * owner where `isRefused`, or it is over, as a flush failed; FENCED, WRONG_STATE when the upload is over.
    */
   async appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
     while (this.#running !== null) await this.#running;
@@ -262,7 +282,12 @@ export class Appender {
     await this.#options.checkGrowth(byteOffset + bytes.length);
     await this.#intend({ byteOffset, byteCount: bytes.length, annotation });
     this.#log.receive(bytes);
-    await this.#orFail(() => this.#advance(true));
+    try {
+      await this.#advance(true);
+    } catch (error) {
+      if (!this.isRefused || !REFUSALS.has(toStreamError(error).code)) this.#failed(error);
+      throw error;
+    }
     this.#annotation = annotation;
     this.#intent = null;
   }
@@ -273,13 +298,13 @@ export class Appender {
     this.#intent = intent;
     try {
       await this.#recordProgress();
-      if (durability === "disk") await catalog.sync?.();
     } catch (error) {
       this.#intent = null;
-      const isOver = this.#record.loss !== null || toStreamError(error).code !== "NOT_READY";
-      if (isOver) this.#failed(error);
+      if (this.#record.loss !== null || !isRefusal(error)) this.#failed(error);
       throw error;
     }
+    // A flush that failed may have lost the record of an earlier one.
+    if (durability === "disk") await this.#orFail(async () => await catalog.sync?.());
   }
 
   /** Runs a step; an upload whose step fails is over. */
@@ -318,7 +343,8 @@ export class Appender {
       const told = outcome === undefined ? {} : { outcome: checkOutcome(outcome) };
       const totals = await this.#log.complete();
       const status = { ...this.#log.statusWith("COMPLETED", totals), ...told };
-      await this.#catalog(status, { digest, digestState: null, owner: null, ...told });
+      // Everything else is done: a disk that is full at this moment is waited for.
+      await this.#catalog(status, { digest, digestState: null, owner: null, ...told }, true);
       await this.#options.catalog.sync?.();
       await this.#log.announce(status);
       result = { size: totals.size, numberOfLines: totals.lines, digest };
@@ -339,7 +365,7 @@ export class Appender {
   }
 
   /**
-   * Lets go of the log with everything received, so that the next owner can take over.
+   * Lets go of the log with everything received, so that the next owner can take over; see `isRecorded`.
    * @param owner Whose the upload is until then.
    * @returns The digest to continue; null when the upload is over, or another owner's.
    */
@@ -347,12 +373,23 @@ export class Appender {
     let digest: LogDigest | null = null;
     await this.#end(async () => {
       this.#log.checkFlushed();
-      await this.#advance(true);
-      await this.#catalog(this.#log.status, { digestState: this.#log.digestState(), owner });
+      // Where bytes were refused the record tells which, and the next owner looks what there is, as after a crash.
+      if (!this.isRefused) await this.#leave(owner);
       digest = this.#options.digest;
       return "DETACHED";
     }).catch(() => {});
     return digest;
+  }
+
+  /** Writes what waits, and has the record tell what there is; the log knows better where that is refused. */
+  async #leave(owner: Owner | null): Promise<void> {
+    await this.#advance(true);
+    try {
+      await this.#catalog(this.#log.status, { digestState: this.#log.digestState(), owner });
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      this.#recorded = false;
+    }
   }
 
   /** Runs the one end of this appender, and makes it a failure if the step throws. */
@@ -389,15 +426,18 @@ export class Appender {
     if (totals === null) return;
     const failure = failureOf(error);
     const status = { ...this.#log.statusWith("FAILED", totals), failure };
-    try {
+    this.#recordEnd = async () => {
       await this.#catalog(status, { failure, digest: null, digestState: null, owner: null });
       await this.#options.catalog.sync?.();
-    } catch (refusal) {
-      // Recovery finds the record unfinished. One that is somebody else's by now is not ours to judge.
-      const { code } = toStreamError(refusal);
-      this.#recorded = code !== "STORAGE_FAILED" && code !== "NOT_READY";
-    }
+    };
+    await this.recordEnd();
     if (this.#record.loss === null) await this.#log.announce(status);
+  }
+
+  /** Has the record tell how it ended; again where that was refused, as recovery would find it unfinished. */
+  async recordEnd(): Promise<void> {
+    // One that is somebody else's by now is not ours to judge.
+    this.#recorded = await this.#recordEnd().then(() => true, (error) => !isRefusal(error));
   }
 
   /** Advances now, if that may be, or when it may. */
@@ -467,7 +507,11 @@ export class Appender {
     return this.#catalog(this.#log.status, { digestState: this.#log.digestState() });
   }
 
-  #catalog(status: ResourceStatus, change: ResourceChange): Promise<void> {
+  #catalog(
+    status: ResourceStatus,
+    change: ResourceChange,
+    waitsForRoom?: boolean,
+  ): Promise<void> {
     return this.#record.update({
       transferStatus: status.transferStatus,
       size: status.currentSize,
@@ -481,6 +525,6 @@ export class Appender {
         : { annotation: this.#annotation, intent: this.#intent }),
       updatedAtMs: this.#options.clock.nowMs,
       ...change,
-    });
+    }, waitsForRoom);
   }
 }

@@ -389,7 +389,8 @@ export class Handover {
     const digest = await appender.detach(isLeft ? null : lease.owner(true));
     if (digest === null) return;
     uploads.detached(appender.resource.id, running);
-    if (isLeft) await open.release();
+    // What its record does not tell is known as long as it is open.
+    if (this.#closed || isLeft && appender.isRecorded) await open.release();
     else this.wait(open, appender.epoch, digest, cause, appender.clients);
   }
 
@@ -416,6 +417,7 @@ export class Handover {
       const record = await findRecord(catalog, id);
       const isOver = isFinal(record.transferStatus) || this.#waiting(record) === undefined;
       if (isOver || !lease.mayTake(record)) return await this.#drop(id);
+      if (record.ownedBy === "ANYBODY") return await this.adopt(record, cause);
       await this.#fail(await this.#nextEpoch(record), cause);
     } catch (thrown) {
       const error = toStreamError(thrown);

@@ -115,6 +115,11 @@ export class OwnedLog {
     return this.#written;
   }
 
+  /** Whether bytes were given up, and nothing is written any more. */
+  get isBroken(): boolean {
+    return this.#broken !== null;
+  }
+
   /** Whether readers see all that was written. */
   get isShown(): boolean {
     return this.#written === this.#status.currentSize;

@@ -4,6 +4,7 @@
  * @module
  */
 import { type StreamError, toStreamError } from "../../protocol.ts";
+import { isRefusal } from "./owned_record.ts";
 
 /** It hears of one upload at most this often, and after as many times as long as hearing took: one that is busy, less. */
 const INTERVAL_MS = { least: 1000, most: 10_000 };
@@ -67,10 +68,9 @@ export class ProgressRecord {
     this.#isBehind = false;
     const startedAtMs = performance.now();
     this.#options.tell().catch((refusal) => {
-      const error = toStreamError(refusal);
       // What the catalog cannot take now it hears later.
-      if (error.code === "NOT_READY") this.#isBehind = true;
-      else if (!this.#isOver) this.#options.failed(error);
+      if (isRefusal(refusal)) this.#isBehind = true;
+      else if (!this.#isOver) this.#options.failed(toStreamError(refusal));
     }).finally(() => {
       this.#isTelling = false;
       const tookMs = performance.now() - startedAtMs;

@@ -35,6 +35,9 @@ export interface UploadOptions {
   maxUploads?: number | undefined;
 }
 
+/** Time between two attempts to have the catalog know of ends that it refused. */
+const RECORD_AGAIN_MS = 500;
+
 /** Parts of the writing wing. */
 export interface WritingParts {
   /** Where bytes are. */
@@ -89,7 +92,10 @@ export class Uploads {
   readonly #options: UploadOptions;
   readonly #running = new Map<string, RunningUpload>();
   readonly #interval: AffordableInterval;
+  readonly #unrecorded = new Set<RunningUpload>();
   #renewals: ReturnType<typeof setInterval> | undefined;
+  #isClosed = false;
+  #recording: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * @param parts What appenders work with.
@@ -128,7 +134,7 @@ export class Uploads {
     const { id, metadata, contextId } = record;
     const subject = { id, metadata, contextId };
     const account = usage.openAccount(record);
-    const appender = new Appender(open.resource, {
+    const appender: Appender = new Appender(open.resource, {
       writer,
       catalog,
       record,
@@ -150,13 +156,14 @@ export class Uploads {
       ended: async (end, size) => {
         // Where its id is used again there may be another upload by now.
         this.#forget(id, appender);
-        // An end that the catalog refused is remembered as long as this process lives.
-        if (end === "UNRECORDED") return account.settle(size);
-        account.close();
-        await open.release();
+        if (end !== "UNRECORDED") return await close(upload);
+        account.settle(size);
+        this.#unrecorded.add(upload);
+        this.#recordLater();
       },
     });
-    this.#running.set(id, { appender, open, account });
+    const upload: RunningUpload = { appender, open, account };
+    this.#running.set(id, upload);
     this.#startRenewing();
     return appender;
   }
@@ -167,13 +174,33 @@ export class Uploads {
     this.#forget(id, appender);
   }
 
-  /** Renews nothing any more. */
+  /** Renews nothing any more, and has nothing recorded. */
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#renewals);
+    clearTimeout(this.#recording);
   }
 
   #forget(id: string, appender: Appender): void {
     if (this.#running.get(id)?.appender === appender) this.#running.delete(id);
+  }
+
+  /** Ends that the catalog refused are told again, until it takes them; a process that ends before leaves them to recovery. */
+  #recordLater(): void {
+    if (this.#isClosed || this.#unrecorded.size === 0) return;
+    this.#recording ??= setTimeout(() => void this.#record(), RECORD_AGAIN_MS);
+  }
+
+  async #record(): Promise<void> {
+    for (const upload of this.#unrecorded) {
+      await upload.appender.recordEnd();
+      // The others would be refused, too.
+      if (!upload.appender.isRecorded) break;
+      this.#unrecorded.delete(upload);
+      await close(upload);
+    }
+    this.#recording = undefined;
+    this.#recordLater();
   }
 
   /** Leases that do not run out cost nothing. */
@@ -190,4 +217,10 @@ export class Uploads {
   async #renew(): Promise<void> {
     for (const { appender } of this.all()) await appender.renew();
   }
+}
+
+/** From now on the record counts. */
+async function close({ account, open }: RunningUpload): Promise<void> {
+  account.close();
+  await open.release();
 }
