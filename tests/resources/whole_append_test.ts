@@ -180,6 +180,24 @@ test("files: a log that lost more than the last append keeps what it has", async
   await assertStands(place, appender.resource.id, "on", "first");
 });
 
+test("files: a log that lost appends goes on behind them, and is FAILED when it is closed", async () => {
+  await using directory = await temporaryDirectory();
+  await using here = world({ storage: new FileStorage(directory.path) });
+  const { appender } = await here.resources.register(ANYBODYS);
+  const { id } = appender.resource;
+  await appender.appendWhole(utf8("one\n"), "first");
+  await appender.appendWhole(utf8("two\n"), "second");
+  await here.resources.interrupt(appender, gone());
+  // As a backup of the log has it that is older than that of the catalog.
+  await truncate(logPath(directory.path, id), 4);
+  const next = await resumed(here.resources, id);
+  await next.appendWhole(utf8("three\n"), "third");
+  await here.resources.interrupt(next, gone());
+  const last = await resumed(here.resources, id);
+  await assertFails("OFFSET_LOST", () => last.complete(null));
+  assertEquals((await here.resources.get(id)).status.transferStatus, "FAILED");
+});
+
 both("an append that a quota refuses leaves everything as it was", async (place) => {
   await using here = world({ ...place, maxResourceBytes: 8 });
   const { appender } = await here.resources.register(ANYBODYS);

@@ -17,7 +17,6 @@ import type {
 import {
   checkOutcome,
   type DigestAlgorithm,
-  type ErrorCode,
   failureOf,
   isFinal,
   LIMITS,
@@ -64,9 +63,6 @@ export interface AppenderOptions extends OwnedLogOptions {
  * took nothing any more; `FENCED` when log and record are another owner's.
  */
 export type AppenderEnd = "RECORDED" | "UNRECORDED" | "FENCED";
-
-/** What was refused with these is not in the log, and whoever wanted it may try again. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set(["QUOTA_EXCEEDED", "STORAGE_FAILED"]);
 
 /** News for the owner of an upload. */
 export interface AppenderEvents {
@@ -161,7 +157,7 @@ export class Appender {
 
   /** Whether bytes were refused that were to count whole: the next owner begins where the log ends. */
   get isRefused(): boolean {
-    return this.#intent !== null && this.#log.isBroken;
+    return this.#intent !== null && this.#log.hasRefused;
   }
 
   /** Whether it takes nothing any more. */
@@ -285,7 +281,7 @@ export class Appender {
     try {
       await this.#advance(true);
     } catch (error) {
-      if (!this.isRefused || !REFUSALS.has(toStreamError(error).code)) this.#failed(error);
+      if (!this.isRefused) this.#failed(error);
       throw error;
     }
     this.#annotation = annotation;

@@ -115,9 +115,12 @@ export class OwnedLog {
     return this.#written;
   }
 
-  /** Whether bytes were given up, and nothing is written any more. */
-  get isBroken(): boolean {
-    return this.#broken !== null;
+  /** Whether bytes were refused of which nothing was written, while all that was written before is there. */
+  get hasRefused(): boolean {
+    const code = this.#broken?.code;
+    // Of a log that can lose what it has taken nobody knows that.
+    const isKept = this.#options.writer.confirm === undefined;
+    return code === "QUOTA_EXCEEDED" || code === "STORAGE_FAILED" && isKept;
   }
 
   /** Whether readers see all that was written. */

@@ -19,7 +19,7 @@ const DIGEST_READ_BYTES = 1024 * 1024;
 export interface LogDigest {
   /** The digest; more bytes may follow. */
   running: RunningDigest;
-  /** First byte that a stop of the machine may have changed before it was read; null for none. */
+  /** First byte that a stop of the machine may have changed before it was read, or that was lost; null for none. */
   doubtfulFrom: number | null;
 }
 
@@ -35,7 +35,7 @@ export async function restoreDigest(storage: Storage, record: ResourceRecord): P
   const reader = await storage.openReader(id, lifeOf(record));
   try {
     const state = saved !== null && saved.byteOffset <= size ? await takeUp(saved) : null;
-    const doubtfulFrom = doubtIn(storage, record);
+    const doubtfulFrom = isShort(record) ? size : doubtIn(storage, record);
     if (state !== null && isBelieved(storage, record)) {
       await readOn(reader, state, saved!.byteOffset, size);
       return { running: state, doubtfulFrom };
@@ -49,8 +49,10 @@ export async function restoreDigest(storage: Storage, record: ResourceRecord): P
     await readOn(reader, running, 0, byteOffset);
     if (running.value() !== state.value()) throw changed(record);
     await readOn(reader, running, byteOffset, size);
-    const proven = saved!.doubtfulFrom ?? byteOffset;
-    return { running, doubtfulFrom: proven < size ? proven : null };
+    return {
+      running,
+      doubtfulFrom: saved!.doubtfulFrom ?? (byteOffset < size ? byteOffset : null),
+    };
   } finally {
     await reader.close();
   }
@@ -68,7 +70,12 @@ export function doubtIn(storage: Storage, record: ResourceRecord): number | null
   const doubtfulFrom = saved?.doubtfulFrom ?? null;
   if (storage.boot === undefined || saved?.boot === storage.boot) return doubtfulFrom;
   const flushed = Math.min(durableSize, doubtfulFrom ?? Infinity);
-  return flushed < size ? flushed : null;
+  return flushed < size ? flushed : doubtfulFrom;
+}
+
+/** Whether a log lost bytes that nobody sends again, as nobody owns the upload: what comes next stands behind a hole. */
+function isShort({ ownedBy, size, digestState }: ResourceRecord): boolean {
+  return ownedBy === "ANYBODY" && digestState !== null && size < digestState.byteOffset;
 }
 
 /** Whether the log must still hold what the saved state of its digest covers. */
