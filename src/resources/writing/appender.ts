@@ -1,19 +1,9 @@
 /**
- * The writing side of a resource: received bytes go to its log (`owned_log.ts`), with checkpoints, and at the end it is
- * final.
- *
- * A checkpoint is when bytes become readable. The first few after a silence come at once; under load there is
- * one per interval; what came last is never left waiting for more than the interval.
+ * The writing side of a resource: received bytes go to its log (`owned_log.ts`), with checkpoints (`checkpoints.ts`), and
+ * at the end it is final. A checkpoint is when bytes become readable.
  * @module
  */
-import type {
-  Announcement,
-  Intent,
-  Owner,
-  Ownership,
-  ResourceChange,
-  ResourceRecord,
-} from "../../catalog.ts";
+import type { Announcement, Intent, Owner, Ownership, ResourceRecord } from "../../catalog.ts";
 import {
   checkOutcome,
   type DigestAlgorithm,
@@ -21,13 +11,12 @@ import {
   isFinal,
   LIMITS,
   type Outcome,
-  type ResourceStatus,
   StreamError,
   toStreamError,
   type UploadResult,
 } from "../../protocol.ts";
-import { LONGEST_TIMER_MS } from "../../timer.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
+import { Checkpoints } from "./checkpoints.ts";
 import { FlushAhead } from "./flush_ahead.ts";
 import type { Lease } from "./lease.ts";
 import { OwnedLog, type OwnedLogOptions } from "./owned_log.ts";
@@ -37,6 +26,7 @@ import { ProgressRecord } from "./progress_record.ts";
 import type { Resource } from "../reading/resource.ts";
 import type { SteadyClock } from "../steady_clock.ts";
 import type { LogDigest } from "./restore.ts";
+import { ToldRecord } from "./told_record.ts";
 
 /** Parts and settings of an appender, besides its resource. */
 export interface AppenderOptions extends OwnedLogOptions {
@@ -76,28 +66,22 @@ export interface AppenderEvents {
 export class Appender {
   readonly #options: AppenderOptions;
   readonly #record: OwnedRecord;
+  readonly #told: ToldRecord;
   readonly #log: OwnedLog;
   readonly #progress: ProgressRecord;
   readonly #pace: CheckpointPace;
+  readonly #checkpoints: Checkpoints;
   /** Null where every acknowledgement waits for a flush, and where nothing has to be flushed. */
   readonly #flushAhead: FlushAhead | null;
   #events: AppenderEvents | null = null;
   #clients: readonly string[] = [];
   #acknowledged: number;
   #writeAfterBytes: number = LIMITS.dataMessageBytes;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #running: Promise<void> | null = null;
   #closing = false;
   #ending: Promise<void> | null = null;
   /** Whether the record tells how it ended, or what it left. */
   #recorded = true;
   #recordEnd: () => Promise<void> = () => Promise.resolve();
-
-  /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
-  announced: Announcement;
-  #annotation: string | undefined;
-  /** The append that is being made, for the record to tell a takeover of. */
-  #intent: Intent | null = null;
 
   /** Use `Resources.register`. */
   constructor(
@@ -107,6 +91,7 @@ export class Appender {
   ) {
     this.#options = options;
     this.#record = new OwnedRecord(options.catalog, options.lease, options.record);
+    this.#told = new ToldRecord(this.#record, options);
     this.#log = new OwnedLog(resource, this.#record, {
       ...options,
       checkGrowth: (size) => {
@@ -121,9 +106,13 @@ export class Appender {
       failed: (error) => this.#failed(error),
     });
     this.#pace = new CheckpointPace(options.checkpointInterval);
+    this.#checkpoints = new Checkpoints(this.#pace, {
+      isMuch: () => this.#log.waitingBytes >= this.#writeAfterBytes,
+      isBehind: () => this.#log.waitingBytes > 0 || !this.#log.isShown,
+      advance: (shows) => this.#advance(shows),
+      failed: (error) => this.#failed(error),
+    });
     this.#acknowledged = this.#log.written;
-    this.announced = options.record.announced;
-    this.#annotation = options.record.annotation;
     const secure = () => this.#log.secure().catch((error) => this.#failed(error));
     this.#flushAhead = options.durability === "os" && this.#log.needsFlush
       ? new FlushAhead(this.#log.written, secure)
@@ -145,9 +134,18 @@ export class Appender {
     return this.#record.value.ownedBy;
   }
 
+  /** Announcement of the whole by the uploader; kept in the catalog from its next update on. */
+  get announced(): Announcement {
+    return this.#told.announced;
+  }
+
+  set announced(announced: Announcement) {
+    this.#told.announced = announced;
+  }
+
   /** Text of a face that belongs to the bytes that were appended. */
   get annotation(): string | undefined {
-    return this.#annotation;
+    return this.#told.annotation;
   }
 
   /** Whether the record tells how it ended, or what it left. */
@@ -157,7 +155,7 @@ export class Appender {
 
   /** Whether bytes were refused that were to count whole: the next owner begins where the log ends. */
   get isRefused(): boolean {
-    return this.#intent !== null && this.#log.hasRefused;
+    return this.#told.intent !== null && this.#log.hasRefused;
   }
 
   /** Whether it takes nothing any more. */
@@ -224,14 +222,14 @@ export class Appender {
 
   set writeAfterBytes(byteCount: number) {
     this.#writeAfterBytes = byteCount;
-    if (this.#log.waitingBytes > 0) this.#schedule();
+    if (this.#log.waitingBytes > 0) this.#checkpoints.next();
   }
 
   /** Takes the next bytes, of which it makes a copy. */
   append(bytes: Uint8Array): void {
     if (this.#closing || bytes.length === 0) return;
     this.#log.receive(bytes);
-    this.#schedule();
+    this.#checkpoints.next();
   }
 
   /**
@@ -242,10 +240,9 @@ export class Appender {
     const before = this.announced;
     if (announced.size === before.size && announced.checksum === before.checksum) return;
     this.announced = announced;
-    const { durability, catalog } = this.#options;
     try {
       await this.#recordProgress();
-      if (durability === "disk") await catalog.sync?.();
+      await this.#told.secure();
     } catch (error) {
       this.announced = before;
       throw error;
@@ -262,17 +259,13 @@ export class Appender {
    * owner where `isRefused`, or it is over, as a flush failed; FENCED, WRONG_STATE when the upload is over.
    */
   async appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
-    while (this.#running !== null) await this.#running;
-    if (this.#closing) {
-      throw this.#record.loss ?? new StreamError("WRONG_STATE", "the upload is over");
-    }
-    this.#forgetTimer();
-    const appending = this.#appendWhole(bytes, annotation);
-    this.#running = appending.catch(() => {}).finally(() => this.#running = null);
-    await appending;
+    await this.#checkpoints.alone(() => this.#appendWhole(bytes, annotation));
   }
 
   async #appendWhole(bytes: Uint8Array, annotation: string): Promise<void> {
+    if (this.#closing) {
+      throw this.#record.loss ?? new StreamError("WRONG_STATE", "the upload is over");
+    }
     await this.#orFail(() => this.#advance(true));
     const byteOffset = this.#log.written;
     await this.#options.checkGrowth(byteOffset + bytes.length);
@@ -284,23 +277,22 @@ export class Appender {
       if (!this.isRefused) this.#failed(error);
       throw error;
     }
-    this.#annotation = annotation;
-    this.#intent = null;
+    this.#told.annotation = annotation;
+    this.#told.intent = null;
   }
 
   /** Has the record tell which append comes next. */
   async #intend(intent: Intent): Promise<void> {
-    const { durability, catalog } = this.#options;
-    this.#intent = intent;
+    this.#told.intent = intent;
     try {
       await this.#recordProgress();
     } catch (error) {
-      this.#intent = null;
+      this.#told.intent = null;
       if (this.#record.loss !== null || !isRefusal(error)) this.#failed(error);
       throw error;
     }
     // A flush that failed may have lost the record of an earlier one.
-    if (durability === "disk") await this.#orFail(async () => await catalog.sync?.());
+    await this.#orFail(() => this.#told.secure());
   }
 
   /** Runs a step; an upload whose step fails is over. */
@@ -340,7 +332,7 @@ export class Appender {
       const totals = await this.#log.complete();
       const status = { ...this.#log.statusWith("COMPLETED", totals), ...told };
       // Everything else is done: a disk that is full at this moment is waited for.
-      await this.#catalog(status, { digest, digestState: null, owner: null, ...told }, true);
+      await this.#told.tell(status, { digest, digestState: null, owner: null, ...told }, true);
       await this.#options.catalog.sync?.();
       await this.#log.announce(status);
       result = { size: totals.size, numberOfLines: totals.lines, digest };
@@ -381,7 +373,7 @@ export class Appender {
   async #leave(owner: Owner | null): Promise<void> {
     await this.#advance(true);
     try {
-      await this.#catalog(this.#log.status, { digestState: this.#log.digestState(), owner });
+      await this.#told.tell(this.#log.status, { digestState: this.#log.digestState(), owner });
     } catch (error) {
       if (!isRefusal(error)) throw error;
       this.#recorded = false;
@@ -396,11 +388,11 @@ export class Appender {
 
   async #runEnd(step: () => Promise<"OVER" | "DETACHED">): Promise<void> {
     this.#closing = true;
-    this.#forgetTimer();
+    const closed = this.#checkpoints.close();
     this.#progress.end();
     let isDetached = false;
     try {
-      await this.#running;
+      await closed;
       await this.#flushAhead?.settled();
       isDetached = await step() === "DETACHED";
     } catch (error) {
@@ -423,7 +415,7 @@ export class Appender {
     const failure = failureOf(error);
     const status = { ...this.#log.statusWith("FAILED", totals), failure };
     this.#recordEnd = async () => {
-      await this.#catalog(status, { failure, digest: null, digestState: null, owner: null });
+      await this.#told.tell(status, { failure, digest: null, digestState: null, owner: null });
       await this.#options.catalog.sync?.();
     };
     await this.recordEnd();
@@ -434,31 +426,6 @@ export class Appender {
   async recordEnd(): Promise<void> {
     // One that is somebody else's by now is not ours to judge.
     this.#recorded = await this.#recordEnd().then(() => true, (error) => !isRefusal(error));
-  }
-
-  /** Advances now, if that may be, or when it may. */
-  #schedule(): void {
-    if (this.#running !== null || this.#closing) return;
-    const waitMs = this.#pace.untilNextMs(performance.now());
-    if (waitMs <= 0 || this.#log.waitingBytes >= this.#writeAfterBytes) {
-      this.#forgetTimer();
-      this.#running = this.#advance(waitMs <= 0).catch((error) => this.#failed(error)).finally(
-        () => {
-          this.#running = null;
-          if (this.#log.waitingBytes > 0 || !this.#log.isShown) this.#schedule();
-        },
-      );
-    } else if (this.#timer === undefined) {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined;
-        this.#schedule();
-      }, Math.min(Math.ceil(waitMs), LONGEST_TIMER_MS));
-    }
-  }
-
-  #forgetTimer(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
   }
 
   /**
@@ -500,27 +467,6 @@ export class Appender {
 
   /** Has the record tell what was told last, and what belongs to it. */
   #recordProgress(): Promise<void> {
-    return this.#catalog(this.#log.status, { digestState: this.#log.digestState() });
-  }
-
-  #catalog(
-    status: ResourceStatus,
-    change: ResourceChange,
-    waitsForRoom?: boolean,
-  ): Promise<void> {
-    return this.#record.update({
-      transferStatus: status.transferStatus,
-      size: status.currentSize,
-      durableSize: status.durableSize,
-      lines: status.numberOfLines,
-      epoch: status.epoch,
-      sequence: status.sequence,
-      announced: this.announced,
-      ...(this.#annotation === undefined && this.#intent === null
-        ? {}
-        : { annotation: this.#annotation, intent: this.#intent }),
-      updatedAtMs: this.#options.clock.nowMs,
-      ...change,
-    }, waitsForRoom);
+    return this.#told.tell(this.#log.status, { digestState: this.#log.digestState() });
   }
 }
