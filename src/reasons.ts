@@ -30,6 +30,9 @@ const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
     /$^/,
     "this runtime speaks to none of its kind: give an http:// one",
   ],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, /not valid for name/, "its certificate is for another name"],
+  [/^CERT_HAS_EXPIRED$/, /certificate expired/, "its certificate has expired"],
+  [/$^/, /invalid HTTP version/, "what answers there does not speak HTTP: try https://"],
   [/^EPROTO$/, /InvalidContentType/, "what answers there does not speak TLS"],
   [
     /^(UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT)$/,
