@@ -25,6 +25,11 @@ const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
   [/^(ENOTFOUND|EAI_AGAIN)$/, /dns error/i, "the name of the host is not known"],
   [/^(ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT)$/, /timed? ?out|timeout/i, "no answer came in time"],
   [/^(EHOSTUNREACH|ENETUNREACH)$/, /(host|network).*unreachable/i, "no network leads there"],
+  [
+    /^UnsupportedProxyProtocol$/,
+    /$^/,
+    "this runtime speaks to none of its kind: give an http:// one",
+  ],
   [/^EPROTO$/, /InvalidContentType/, "what answers there does not speak TLS"],
   [
     /^(UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT)$/,

@@ -76,7 +76,7 @@ const allowed: Record<string, readonly string[]> = {
   "storage/*": ["storage/*", "storage", "cluster", "byte_queue", "digest", "reasons", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
   cluster: ["cluster", "byte_queue", "protocol"],
-  "runtime/*": ["runtime/*", "runtime", "allowance", "byte_queue", "digest", "protocol"],
+  "runtime/*": ["runtime/*", "runtime", "allowance", "byte_queue", "digest", "reasons", "protocol"],
   allowance: [],
   distance: [],
   metrics: [],
