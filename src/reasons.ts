@@ -5,7 +5,7 @@
 
 /** Reasons by what an error has as its code, or says in its text. */
 const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
-  [/^ENOENT$/, /^No such file/, "there is no such file"],
+  [/^ENOENT$/, /^No such file/, "there is no such file or directory"],
   [/^(EACCES|EPERM)$/, /^Permission denied/, "permission is denied"],
   [/^EISDIR$/, /^Is a directory/, "it is a directory"],
   [/^EEXIST$/, /^File exists/, "there is a file already"],
@@ -49,7 +49,7 @@ const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
  * import { open } from "node:fs/promises";
  * import { reasonOf } from "./reasons.ts";
  *
- * await open("/no/such/file").catch((error) => console.log(reasonOf(error))); // there is no such file
+ * await open("/no/such/file").catch((error) => console.log(reasonOf(error))); // there is no such file or directory
  * ```
  */
 export function reasonOf(thrown: unknown): string {
