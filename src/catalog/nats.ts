@@ -311,7 +311,7 @@ export class NatsCatalog implements Catalog {
 
   /** The time that any node kept last. */
   lastTime(): Promise<CatalogTime> {
-    return lastTime(this.#settings);
+    return lastTime(this.#settings, this.#nameChange());
   }
 
   /** Keeps the time, for the node that starts next. */

@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { toStreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
-import { type Options, UsageError } from "./command.ts";
+import type { Options } from "./command.ts";
 
 /**
  * Trusts what the options of a client command name.
@@ -15,12 +15,12 @@ export async function trustAuthorities(options: Options): Promise<void> {
   const path = options.text("ca");
   if (path === undefined) return;
   const pem = await readFile(path, "utf8").catch((error) => {
-    throw new UsageError(`--ca ${path} cannot be read: ${reasonOf(error)}`);
+    throw options.wrong("ca", `it cannot be read: ${reasonOf(error)}`);
   });
   const { adoptAuthorities } = await import("../runtime/authorities.ts");
   try {
     adoptAuthorities(pem);
   } catch (error) {
-    throw new UsageError(`--ca ${path}: ${toStreamError(error).message}`);
+    throw options.wrong("ca", toStreamError(error).message);
   }
 }

@@ -4,6 +4,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { editDistance } from "../distance.ts";
+import { httpBase, toStreamError } from "../protocol.ts";
 import { parseDurationMs, parseSizeBytes, parseTimeMs } from "./units.ts";
 
 /** Exit codes, the same for every command (README, exit codes). */
@@ -62,6 +63,8 @@ export interface Options {
   list(name: string): string[];
   /** A whole number, a duration in ms, a size in bytes, or a time in ms since 1970. */
   number(name: string): number | undefined;
+  /** The error of a value that is set and cannot be one; it says where that was set. */
+  wrong(name: string, why: string): UsageError;
 }
 
 /** One command of the program. */
@@ -120,9 +123,19 @@ export const QUIET_OPTION: Record<string, Option> = {
   quiet: { kind: "flag", short: "q", help: "say on stderr only what fails, and show no progress" },
 };
 
-/** The server to talk to. */
+/**
+ * The server to talk to, or several of one service.
+ * @throws {UsageError} For what is no address.
+ */
 export function serverOf(options: Options): string {
-  return options.text("server") ?? "http://127.0.0.1:8090";
+  const servers = options.text("server");
+  if (servers === undefined) return "http://127.0.0.1:8090";
+  try {
+    for (const server of servers.split(",")) httpBase(server.trim());
+  } catch (error) {
+    throw options.wrong("server", toStreamError(error).message);
+  }
+  return servers;
 }
 
 /**
@@ -420,6 +433,7 @@ function optionReader({ options }: Command, settings: Map<string, Setting>): Opt
     text: (name) => value(name) as string | undefined,
     list: (name) => value(name) as string[] | undefined ?? [],
     number: (name) => numberOf(options[name].kind, settings.get(name)),
+    wrong: (name, why) => wrongValue(settings.get(name)!, why),
   };
 }
 
@@ -429,7 +443,11 @@ function numberOf(kind: Kind, setting: Setting | undefined): number | undefined 
   const { wanted, parse } = NUMBERS[kind as keyof typeof NUMBERS];
   const value = parse(String(setting.value));
   if (value !== null && Number.isSafeInteger(value)) return value;
-  throw new UsageError(`${setting.source} ${setting.value}: that is not ${wanted}`);
+  throw wrongValue(setting, `that is not ${wanted}`);
+}
+
+function wrongValue({ source, value }: Setting, why: string): UsageError {
+  return new UsageError(`${source} ${value}: ${why}`);
 }
 
 const NUMBERS = {

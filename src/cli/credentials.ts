@@ -6,10 +6,11 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TokenProvider } from "../client.ts";
+import { checkToken } from "../client/connection/token.ts";
 import { locate } from "../client/target.ts";
-import { StreamError } from "../protocol.ts";
+import { StreamError, toStreamError } from "../protocol.ts";
 import { reasonOf } from "../reasons.ts";
-import { type Options, serverOf } from "./command.ts";
+import { type Options, serverOf, UsageError } from "./command.ts";
 import { notice } from "./output/stderr.ts";
 
 /** Longer than any file that holds one token. */
@@ -43,9 +44,22 @@ export async function credentialsOf(
 /** Never an argument: everybody on a machine sees those. */
 async function givenToken(options: Options): Promise<string | TokenProvider | undefined> {
   const path = options.text("token-file");
-  if (path === undefined) return process.env.STREAM_TOKEN?.trim() || undefined;
-  await readToken(path);
-  return () => replacedToken(path);
+  if (path !== undefined) {
+    checkGiven(await readToken(path), path);
+    return () => replacedToken(path);
+  }
+  const token = process.env.STREAM_TOKEN?.trim() || undefined;
+  if (token !== undefined) checkGiven(token, "STREAM_TOKEN");
+  return token;
+}
+
+/** @throws {UsageError} That says where it was found what is none. */
+function checkGiven(token: string, source: string): void {
+  try {
+    checkToken(token);
+  } catch (error) {
+    throw new UsageError(`${source}: ${toStreamError(error).message}`);
+  }
 }
 
 /** The token of a file that may be replaced just now: whoever does so may empty it first. */

@@ -11,7 +11,7 @@ import {
   type TokenProvider,
 } from "../client.ts";
 import { isResourceId, isUuid, StreamError } from "../protocol.ts";
-import { type Options, REFERENCE_HELP, UsageError } from "./command.ts";
+import { type Options, REFERENCE_HELP } from "./command.ts";
 import { credentialsOf } from "./credentials.ts";
 
 const ID_PREFIX = /^[0-9a-f][0-9a-f-]{3,63}$/;
@@ -170,7 +170,7 @@ async function* first<T>(items: AsyncIterable<T>): AsyncGenerator<T, void, void>
 export function idOf(options: Options): string | undefined {
   const id = options.text("id")?.toLowerCase();
   if (id === undefined || isUuid(id)) return id;
-  throw new UsageError(`--id ${id}: that is no UUID, such as uuidgen prints`);
+  throw options.wrong("id", "that is no UUID, such as uuidgen prints");
 }
 
 function only(found: ResourceInfo[], text: string): ResourceInfo {

@@ -4,7 +4,7 @@
  */
 import type { StepTransport } from "../client.ts";
 import { type TransportOptions, TRANSPORTS } from "../client/connection/transport.ts";
-import { type Option, type Options, UsageError } from "./command.ts";
+import type { Option, Options } from "./command.ts";
 import { visible } from "./output/output.ts";
 import { notice } from "./output/stderr.ts";
 
@@ -32,7 +32,7 @@ export function transportOf(options: Options): TransportOptions {
   const text = options.text("transport");
   const transport = TRANSPORTS.find((name) => name === (text ?? "auto"));
   if (transport === undefined) {
-    throw new UsageError(`--transport ${text}: that is none of ${TRANSPORTS.join(", ")}`);
+    throw options.wrong("transport", `that is none of ${TRANSPORTS.join(", ")}`);
   }
   return {
     transport,

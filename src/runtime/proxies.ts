@@ -6,6 +6,7 @@
  * @module
  */
 import { BlockList, isIP, isIPv6 } from "node:net";
+import { reasonOf } from "../reasons.ts";
 
 /** Servers on this machine: nothing stands between us and them. */
 const LOOPBACK = "localhost,127.0.0.1,127.0.0.0/8,::1";
@@ -26,6 +27,7 @@ export function adoptProxies(env: Environment): void {
   found = { ...env };
   env.NO_PROXY = env.no_proxy = [valueOf(env, "no_proxy"), LOOPBACK]
     .filter((list) => list !== undefined).join(",");
+  globalThis.fetch = fetchNaming(env);
   if ("Bun" in globalThis) globalThis.WebSocket = proxiedWebSocket(env);
 }
 
@@ -43,14 +45,21 @@ export function environmentForOthers(env: Environment): Environment {
  * @param env The environment.
  * @returns URL of the proxy; null where there is none.
  */
-export function proxyFor({ protocol, hostname, port }: URL, env: Environment): string | null {
+export function proxyFor(url: URL, env: Environment): string | null {
+  return wayTo(url, env)?.proxy ?? null;
+}
+
+/** The proxy on the way to an address, and the variable that names it. */
+function wayTo({ protocol, hostname, port }: URL, env: Environment) {
   const isSecure = protocol === "https:" || protocol === "wss:";
-  const proxy = valueOf(env, isSecure ? "https_proxy" : "http_proxy") ?? valueOf(env, "all_proxy");
-  if (proxy === undefined) return null;
+  const names = [isSecure ? "https_proxy" : "http_proxy", "all_proxy"];
+  const variable = names.map((name) => variableOf(env, name)).find((name) => name !== undefined);
+  if (variable === undefined) return null;
   const host = hostname.replace(/^\[|\]$/g, "").toLowerCase();
   const entries = (valueOf(env, "no_proxy") ?? "").toLowerCase().split(/[\s,]+/);
   if (entries.some((entry) => spares(entry, host, port || (isSecure ? "443" : "80")))) return null;
-  return proxy.includes("://") ? proxy : `http://${proxy}`;
+  const value = env[variable]!;
+  return { variable, proxy: value.includes("://") ? value : `http://${value}` };
 }
 
 /** Whether an entry of NO_PROXY names a host: all, one, one with its port, a domain, a network. */
@@ -70,8 +79,31 @@ function spares(entry: string, host: string, port: string): boolean {
 }
 
 /** A variable in lower or upper case; an empty one is none. */
+function variableOf(env: Environment, name: string): string | undefined {
+  return [name, name.toUpperCase()].find((spelling) => env[spelling]);
+}
+
 function valueOf(env: Environment, name: string): string | undefined {
-  return env[name] || env[name.toUpperCase()] || undefined;
+  return env[variableOf(env, name) ?? name] || undefined;
+}
+
+/** The runtime's `fetch`; where a proxy fails that names it, as nobody thinks of one at a server that is not reached. */
+function fetchNaming(env: Environment): typeof fetch {
+  const { fetch } = globalThis;
+  const named: typeof fetch = async (input, init) => {
+    const way = wayTo(new URL(input instanceof Request ? input.url : input), env);
+    if (way === null) return await fetch(input, init);
+    // Who it is there is nobody else's business.
+    const proxy = `the proxy ${way.proxy.replace(/\/\/.*@/, "//")} (${way.variable})`;
+    const response = await fetch(input, init).catch((error) => {
+      if (init?.signal?.aborted) throw error;
+      throw new Error(`through ${proxy}: ${reasonOf(error)}`);
+    });
+    if (response.status !== 407) return response;
+    await response.body?.cancel();
+    throw new Error(`${proxy} wants a name and a password: http://USER:PASSWORD@HOST:PORT`);
+  };
+  return Object.assign(named, fetch);
 }
 
 /** Bun's WebSocket, which takes a proxy as an option of its own. */

@@ -5,7 +5,7 @@
 import type { BigIntStats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import { StreamError } from "../protocol.ts";
+import { StreamError, toStreamError } from "../protocol.ts";
 import { GrowingFile, type GrowingFileOptions, isOver, type Successors } from "./growing_file.ts";
 import { checkFollowed, OpenFile, unreadable } from "./open_file.ts";
 import { WatchedProcess } from "./process.ts";
@@ -17,6 +17,8 @@ const LOOK_EVERY_MS = 200;
 const BUSY_LOOK_MS = 10;
 /** A path where nothing happened for so long is quiet. */
 const BUSY_MS = 1000;
+/** What is wrong at the path for so long is told: that a rotation has its file made and given away takes less. */
+const FAILING_MS = 1000;
 /** Files that are held open to be read later. */
 const MAX_WAITING = 64;
 
@@ -26,6 +28,8 @@ export interface NamedFilesOptions extends Omit<GrowingFileOptions, "from"> {
   waitMs?: number;
   /** Called when there is no file at the path, once until there is one. */
   onMissing?: () => void;
+  /** Called when what is at the path could not be read for a second, once until it can; it is looked at again. */
+  onUnreadable?: (failure: StreamError) => void;
   /** Called before a file that others came before which nobody read; without it they end all with this error. */
   onMissed?: (missed: StreamError) => void;
 }
@@ -70,6 +74,13 @@ export async function* openNamedFiles(
   }
 }
 
+/** What is at the path cannot be read. */
+interface Failure {
+  error: StreamError;
+  sinceMs: number;
+  isTold: boolean;
+}
+
 /** The files of a path as they come; they are opened when they do, so that none is missed as long as few wait. */
 class NamedFiles implements Successors {
   readonly #waiting: Waiting[] = [];
@@ -78,7 +89,7 @@ class NamedFiles implements Successors {
   #happenedAtMs = -Infinity;
   #newest: OpenFile | null = null;
   #looking: Promise<void> = Promise.resolve();
-  #failure: unknown = null;
+  #failure: Failure | null = null;
   #missingSinceMs: number | null = null;
   #arrivedAtMs = 0;
 
@@ -121,15 +132,16 @@ class NamedFiles implements Successors {
   /** The file after the one that was read, also one that came at the last moment; null when there is none. */
   async next(): Promise<OpenFile | null> {
     await this.look();
-    if (this.#failure !== null) throw this.#failure;
     this.#tellMissed();
-    return this.#waiting.shift()?.file ?? null;
+    const next = this.#waiting.shift();
+    if (next === undefined && this.#failure !== null) throw this.#failure.error;
+    return next?.file ?? null;
   }
 
   /** Looks whether there is another file; what is wrong for a moment, as rights in a rotation, is no failure later. */
   look(): Promise<void> {
     this.#looking = this.#looking.then(() => this.#look())
-      .then(() => this.#failure = null, (error) => this.#failure = error);
+      .then(() => void (this.#failure = null), (error) => this.#failed(toStreamError(error)));
     return this.#looking;
   }
 
@@ -164,6 +176,13 @@ class NamedFiles implements Successors {
     this.#newest = file;
     this.grew();
     await this.#keep({ file, came: new Date(), missed: null });
+  }
+
+  #failed(error: StreamError): void {
+    const { sinceMs, isTold } = this.#failure ?? { sinceMs: performance.now(), isTold: false };
+    const tells = !isTold && performance.now() - sinceMs >= FAILING_MS;
+    if (tells) this.options.onUnreadable?.(error);
+    this.#failure = { error, sinceMs, isTold: isTold || tells };
   }
 
   /** The newest is always kept, and the one before it let go where too many wait. */

@@ -2,10 +2,28 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { test } from "node:test";
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Command, readArguments, settingsOf } from "../../src/cli/command.ts";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import {
+  type Command,
+  type Options,
+  readArguments,
+  serverOf,
+  settingsOf,
+  UsageError,
+} from "../../src/cli/command.ts";
+import { ls } from "../../src/cli/commands/ls.ts";
+import { serve } from "../../src/cli/commands/serve.ts";
 import { describe } from "../../src/cli/config.ts";
+import { credentialsOf } from "../../src/cli/credentials.ts";
 import { userDirectory } from "../../src/cli/home.ts";
+import { portOf, settingsOf as serverSettingsOf } from "../../src/cli/serve/settings.ts";
 import { eitherRuntime, kinds, quickest, Workspace } from "../helpers/cli.ts";
 
 const either = eitherRuntime();
@@ -107,6 +125,42 @@ either(
   },
 );
 
+test("a value that cannot be one says where it was set, whoever finds out", () => {
+  const wrong: [Command, (options: Options) => unknown, env: [string, string], why: string][] = [
+    [ls, serverOf, ["STREAM_SERVER", "a.example:80"], "is no server address"],
+    [ls, serverOf, ["STREAM_LS_SERVER", "http://a.example,"], "is no server address"],
+    [serve, (options) => portOf(options, "port"), ["STREAM_SERVE_PORT", "80000"], "no such port"],
+    [serve, serverSettingsOf, ["STREAM_SERVE_BASE_URL", "a.example"], "that is no address"],
+    [serve, serverSettingsOf, ["STREAM_SERVE_DURABILITY", "yes"], "neither os nor disk"],
+    [serve, serverSettingsOf, ["STREAM_SERVE_ALLOW_ORIGIN", "a.example"], "that is no origin"],
+    [serve, serverSettingsOf, ["STREAM_SERVE_ALLOW_ORIGIN", "http://a/"], "that is no origin"],
+  ];
+  for (const [command, use, [variable, value], why] of wrong) {
+    const { options } = readArguments(command, [], { [variable]: value })!;
+    const { message } = assertThrows(() => use(options), UsageError, why);
+    assert(message.startsWith(`${variable} ${value}: `), message);
+  }
+  const origins = { STREAM_SERVE_ALLOW_ORIGIN: "*,null,https://a.example,http://[::1]:80" };
+  const { options } = readArguments(serve, [], origins)!;
+  assertEquals(serverSettingsOf(options).allowOrigins.length, 4);
+});
+
+test("a token that cannot be one says where it was found", async () => {
+  await using workspace = await Workspace.open();
+  const path = workspace.path("token");
+  await writeFile(path, "two words\n");
+  const of = (argv: string[]) => credentialsOf(readArguments(ls, argv, {})!.options);
+  await assertRejects(() => of(["--token-file", path]), UsageError, `${path}: that is no token`);
+  const { STREAM_TOKEN } = process.env;
+  process.env.STREAM_TOKEN = "two words";
+  try {
+    await assertRejects(() => of([]), UsageError, "STREAM_TOKEN: that is no token");
+  } finally {
+    if (STREAM_TOKEN === undefined) delete process.env.STREAM_TOKEN;
+    else process.env.STREAM_TOKEN = STREAM_TOKEN;
+  }
+});
+
 test("a home that is none, as daemons have it, means no configuration and no saved token", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(quickest);
@@ -153,7 +207,7 @@ either("--config and STREAM_CONFIG name another file, which must exist", async (
   assertEquals(code, 2);
   assertMatch(
     stderr,
-    /^stream: the configuration missing\.toml cannot be read: there is no such file$/m,
+    /^stream: the configuration missing\.toml cannot be read: there is no such file or directory$/m,
   );
 });
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { UsageError } from "../../src/cli/command.ts";
 import { Progress } from "../../src/cli/output/progress.ts";
 import { pushPath } from "../../src/cli/uploads/push_paths.ts";
 import type { Told } from "../../src/cli/uploads/told.ts";
@@ -38,6 +39,7 @@ async function pushMany(flags: string[]): Promise<{ failure: StreamError; told: 
       text: (name) => name === "server" ? server.url : undefined,
       list: () => [],
       number: () => undefined,
+      wrong: (_, why) => new UsageError(why),
     },
     signals: { stop: stop.signal, cancel: new AbortController().signal },
     contextId: "run",

@@ -117,6 +117,15 @@ test("who connects again is not told what was seen", async () => {
   assertEquals(wrong.response.status, 400);
 });
 
+test("an id comes behind its data: who takes it before the event is whole skips nothing", async () => {
+  await using server = await startServer();
+  const upload = await register(server);
+  await upload.complete(await checksumOf(utf8("")));
+  const url = `${server.url}/resources/${upload.resource.id}/events`;
+  const text = await (await fetch(url)).text();
+  assertMatch(text, /^event: status\ndata: .+\nid: \S+\n\n$/);
+});
+
 test("a slow reader gets the newest status only", async () => {
   await using here = world();
   const { resource } = await registerIn(here);

@@ -3,7 +3,7 @@ import { setImmediate as turn, setTimeout as delay } from "node:timers/promises"
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { Catalog } from "../../src/catalog.ts";
-import { MemoryCatalog } from "../../src/catalog/memory.ts";
+import { MemoryCatalog, MemoryRecords } from "../../src/catalog/memory.ts";
 import { push, resumePush } from "../../src/client.ts";
 import {
   parseReference,
@@ -949,6 +949,31 @@ test("nothing past a checkpoint is read on another node", async () => {
   for (let turns = 0; turns < 5; turns++) await turn();
   await assertFails("RANGE_NOT_AVAILABLE", () => opened.resource.read(4, 1));
   unwatch();
+});
+
+test("an end that its record does not tell, as one of an older backup, is what the log says", async () => {
+  const fail = (upload: Appender) => upload.fail(new StreamError("ABORTED", "it was given up"));
+  const complete = async (upload: Appender) =>
+    void await upload.complete(await checksumOf(utf8("one\ntwo\n")));
+  for (const end of [fail, complete]) {
+    await using cluster = new Cluster();
+    const { appender } = await uploading(cluster.node("a"), "one\n");
+    const { id } = appender.resource;
+    // As a log in the engine, it is known as long as somebody follows it.
+    await new MemoryStorage(cluster.logs).follow(id, { appended() {}, told() {} });
+    const older = structuredClone(cluster.records.records.get(id)!);
+    await write(appender, "two\n");
+    await end(appender);
+    const ended = structuredClone(cluster.records.records.get(id)!);
+    const records = new MemoryRecords();
+    records.records.set(id, older);
+    const again = cluster.node("a", { catalog: new MemoryCatalog(records) });
+    await again.recover();
+    const { revision, updatedAtMs, ...told } = records.records.get(id)!;
+    assert(revision > older.revision && updatedAtMs > 0);
+    const { revision: _revision, updatedAtMs: _updatedAtMs, ...wanted } = ended;
+    assertEquals(told, wanted);
+  }
 });
 
 test("a lost announcement of an end is made good by the record", async () => {

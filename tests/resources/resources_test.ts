@@ -890,3 +890,13 @@ test("closing leaves uploads that can be resumed to a later process", async () =
   assertEquals(owner.received, 8);
   await owner.complete(await checksumOf(utf8("one\ntwo\n")));
 });
+
+test("an upload whose log is gone is deleted by force", async () => {
+  await using here = world();
+  const { appender } = await here.resources.register(registration({ ownedBy: "ANYBODY" }));
+  const { id } = appender.resource;
+  await here.resources.interrupt(appender, new StreamError("INTERRUPTED", "nobody came"));
+  await here.storage.delete(id);
+  await here.resources.delete(id, { force: true });
+  assertEquals(await here.catalog.get(id), null);
+});

@@ -1,6 +1,6 @@
 /** Which servers are reached through a proxy of the environment. */
 import { test } from "node:test";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { adoptProxies, proxyFor } from "../../src/runtime/proxies.ts";
 
 const proxy = "http://proxy:3128";
@@ -51,8 +51,55 @@ test("NO_PROXY spares hosts, domains, ports, networks, or all", () => {
   }
 });
 
+/** Puts back what `adoptProxies` changes. */
+function restoring(): Disposable {
+  const { WebSocket, fetch } = globalThis;
+  return { [Symbol.dispose]: () => void Object.assign(globalThis, { WebSocket, fetch }) };
+}
+
+test("a proxy that fails is named, with its variable and without what is secret", async () => {
+  const env = {
+    http_proxy: "http://me:secret@proxy:3128",
+    HTTPS_PROXY: "proxy:8080",
+    NO_PROXY: "b.example",
+  };
+  const refused = Object.assign(new Error(), { code: "ECONNREFUSED" });
+  using _ = restoring();
+  globalThis.fetch = () => Promise.reject(refused);
+  adoptProxies(env);
+  const told = async (url: string, options?: RequestInit) =>
+    (await assertRejects(() => fetch(url, options), Error)).message;
+  const why = "the connection was refused: nothing listens there";
+  assertEquals(
+    await told("http://a.example"),
+    `through the proxy http://proxy:3128 (http_proxy): ${why}`,
+  );
+  assertEquals(
+    await told("https://a.example"),
+    `through the proxy http://proxy:8080 (HTTPS_PROXY): ${why}`,
+  );
+  assertEquals(await assertRejects(() => fetch("http://b.example"), Error), refused);
+  const signal = AbortSignal.abort();
+  assertEquals(await assertRejects(() => fetch("http://a.example", { signal }), Error), refused);
+});
+
+test("a proxy that wants a password is told from a server that refuses", async () => {
+  using _ = restoring();
+  let status = 407;
+  globalThis.fetch = () => Promise.resolve(new Response("", { status }));
+  adoptProxies({ HTTP_PROXY: proxy });
+  await assertRejects(
+    () => fetch("http://a.example"),
+    Error,
+    "the proxy http://proxy:3128 (HTTP_PROXY) wants a name and a password",
+  );
+  assertEquals((await fetch("http://localhost")).status, 407);
+  status = 403;
+  assertEquals((await fetch("http://a.example")).status, 403);
+});
+
 test("a server on this machine is never reached through a proxy", () => {
-  const socket = globalThis.WebSocket;
+  using _ = restoring();
   const loopback = ["ws://localhost:8090", "ws://127.0.0.1", "ws://127.8.9.1", "ws://[::1]:8090"];
   const lists: Record<string, string>[] = [{}, { NO_PROXY: "b.example" }, {
     no_proxy: "b.example",
@@ -64,13 +111,12 @@ test("a server on this machine is never reached through a proxy", () => {
     assertEquals(ways(env, ["ws://a.example"]), [proxy]);
     assertEquals(ways(env, ["ws://b.example"]), [Object.keys(more).length > 0 ? null : proxy]);
   }
-  globalThis.WebSocket = socket;
 });
 
 test("an environment without proxies stays as it is", () => {
-  const socket = globalThis.WebSocket;
+  const { WebSocket, fetch } = globalThis;
   const env = { NO_PROXY: "a.example", HTTP_PROXY: "" };
   adoptProxies(env);
   assertEquals(env, { NO_PROXY: "a.example", HTTP_PROXY: "" });
-  assertEquals(globalThis.WebSocket, socket);
+  assertEquals([globalThis.WebSocket, globalThis.fetch], [WebSocket, fetch]);
 });

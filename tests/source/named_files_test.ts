@@ -53,6 +53,20 @@ class Following {
   }
 }
 
+/** The time of the process, ahead by what a test says. */
+class LaterClock implements Disposable {
+  byMs = 0;
+  readonly #now = performance.now.bind(performance);
+
+  constructor() {
+    performance.now = () => this.#now() + this.byMs;
+  }
+
+  [Symbol.dispose](): void {
+    performance.now = this.#now;
+  }
+}
+
 test("a file that comes at the last moment is read before it is over", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "app.log");
@@ -122,6 +136,48 @@ test("what is at the path for a moment, and no file, ends nothing", async () => 
   rmdirSync(path);
   writeFileSync(path, "second\n");
   assertEquals(await following.end(), ["first\n", "second\n"]);
+});
+
+test("files that came before something that cannot be read are read first", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  using looking = lookingByHand();
+  writeFileSync(path, "first\n");
+  const following = new Following(path);
+  await following.has("first\n");
+  renameSync(path, `${path}.1`);
+  writeFileSync(path, "second\n");
+  await looking.look();
+  renameSync(path, `${path}.2`);
+  mkdirSync(path);
+  await looking.look();
+  await assertRejects(() => following.end(), StreamError, "app.log is a directory");
+  assertEquals(following.contents, ["first\n", "second\n"]);
+});
+
+test("what cannot be read for a second is told once, until it can be", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "app.log");
+  using looking = lookingByHand();
+  using later = new LaterClock();
+  const told: string[] = [];
+  const onUnreadable = ({ message }: StreamError) => told.push(message);
+  writeFileSync(path, "first\n");
+  const following = new Following(path, { onUnreadable });
+  await following.has("first\n");
+  for (const seconds of ["second\n", "third\n"]) {
+    renameSync(path, `${path}.old-${told.length}`);
+    mkdirSync(path);
+    await looking.look();
+    const before = told.length;
+    later.byMs += 1001;
+    for (let looks = 0; looks < 3; looks++) await looking.look();
+    assertEquals(told.slice(before), [`${path} is a directory`]);
+    rmdirSync(path);
+    writeFileSync(path, seconds);
+    await looking.look();
+  }
+  assertEquals(await following.end(), ["first\n", "second\n", "third\n"]);
 });
 
 test("a path is looked at often while something happens there", async () => {

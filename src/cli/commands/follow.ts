@@ -4,9 +4,9 @@
  */
 import { Buffer } from "node:buffer";
 import process from "node:process";
-import { type Download, getLines, open, type ReadOptions } from "../../client.ts";
+import { type Download, open } from "../../client.ts";
 import type { Finder } from "../../resources.ts";
-import { endedWell, isFinal, StreamError } from "../../protocol.ts";
+import { endedWell, StreamError } from "../../protocol.ts";
 import { asked } from "../asked.ts";
 import {
   type Command,
@@ -33,6 +33,7 @@ import { shownLines } from "../lines/shown_lines.ts";
 import { LineTimes, TIME_FORMATS, type TimeFormat, timeFormatOf } from "../lines/times.ts";
 import { isColoured } from "../output/terminal.ts";
 import { type NamedResource, resourceOf } from "../references.ts";
+import { copy, type Located, located, type Selection, selectionOf } from "../selection.ts";
 import { complain, notice } from "../output/stderr.ts";
 import { TRANSPORT_OPTION, transportOf } from "../transport.ts";
 import { formatBytes } from "../units.ts";
@@ -147,15 +148,6 @@ async function runSeveral(references: string[], options: Options): Promise<numbe
 /** Bytes at the end of a continued file that are held against the resource. */
 const COMPARED_BYTES = 64 * 1024;
 
-/** What is to be read. */
-type Selection =
-  | { by: "bytes"; from: number; to: number | undefined }
-  | { by: "lines"; start: number; count: number }
-  | { by: "tail"; count: number }
-  | { by: "since"; timeMs: number };
-/** What needs no question about times any more. */
-type Located = Exclude<Selection, { by: "since" }>;
-
 /** Which lines are shown, and whether with their times. */
 interface Choice {
   finder: Finder | null;
@@ -180,13 +172,21 @@ async function choiceOf(options: Options): Promise<Choice> {
   };
 }
 
+/** Numbers and times are those of whole lines. */
+function checkWholeLines(selection: Selection, { times, json }: Choice): void {
+  if (selection.by !== "bytes" || selection.from === 0 || times === null && !json) return;
+  const name = json ? "--json tells" : "--timestamps are those of";
+  throw new UsageError(`${name} whole lines: give --lines, --tail or --since`);
+}
+
 function mayColour(options: Options): boolean {
   return !options.flag("no-color") && pathOf(options) === undefined && isColoured();
 }
 
 async function runFollow(text: string, options: Options): Promise<number> {
   const choice = await choiceOf(options);
-  const wanted = selectionOf(options, choice);
+  const wanted = selectionOf(options);
+  checkWholeLines(wanted, choice);
   const live = !options.flag("no-follow");
   const resource = await asked(options, () => resourceOf(options, text));
   const { reference, ...credentials } = resource;
@@ -230,31 +230,6 @@ async function runFollow(text: string, options: Options): Promise<number> {
 function stateOf(download: Download | null): string {
   if (download === null) return "";
   return `${download.status.transferStatus} ${formatBytes(download.status.currentSize)}`;
-}
-
-/** Where a selection begins: its line, and its first byte. */
-async function located(
-  download: Download,
-  { reference, ...credentials }: NamedResource,
-  selection: Selection,
-): Promise<{ selection: Located; firstLine: number }> {
-  if (download.status.numberOfLines === null) throw noLineAccess();
-  switch (selection.by) {
-    case "bytes":
-      return { selection, firstLine: 0 };
-    case "lines":
-      return { selection, firstLine: selection.start };
-    case "tail": {
-      const { firstLine, from } = await tailStart(download, selection.count);
-      return { selection: { by: "bytes", from, to: undefined }, firstLine };
-    }
-    case "since": {
-      const { timeMs } = selection;
-      const found = await getLines(reference, { ...credentials, timeMs, count: 0 });
-      const { startingLineIndex: firstLine, startOffset: from } = found;
-      return { selection: { by: "bytes", from, to: undefined }, firstLine };
-    }
-  }
 }
 
 /** Prints lines as they were chosen; null where the bytes are printed as they are. */
@@ -333,152 +308,4 @@ async function checkContinued(
     `${path} ends with other bytes than the resource has before byte ${end}: ` +
       "it is of another resource, or of a former one with the same id",
   );
-}
-
-function selectionOf(options: Options, { times, json }: Choice): Selection {
-  const from = options.number("from");
-  const to = options.number("to");
-  const lines = options.text("lines");
-  const tail = options.number("tail");
-  const since = options.number("since");
-  const ways = [from ?? to, lines, tail, since].filter((way) => way !== undefined);
-  if (ways.length > 1) {
-    throw new UsageError(
-      "--from/--to, --lines, --tail and --since each select by themselves: give one",
-    );
-  }
-  if ((times !== null || json) && from !== undefined && from > 0) {
-    const name = json ? "--json tells" : "--timestamps are those of";
-    throw new UsageError(`${name} whole lines: give --lines, --tail or --since`);
-  }
-  if (since !== undefined) return { by: "since", timeMs: since };
-  if (tail !== undefined) return { by: "tail", count: tail };
-  if (lines === undefined) {
-    if (to !== undefined && to < (from ?? 0)) {
-      throw new UsageError(`--to ${to} is before --from ${from}`);
-    }
-    return { by: "bytes", from: from ?? 0, to };
-  }
-  const match = /^(\d+):(\d+)$/.exec(lines);
-  if (match === null) throw new UsageError(`--lines ${lines}: that is not START:COUNT`);
-  return { by: "lines", start: Number(match[1]), count: Number(match[2]) };
-}
-
-async function copy(
-  download: Download,
-  selection: Located,
-  live: boolean,
-  output: Output,
-): Promise<void> {
-  const end = live ? undefined : download.status.currentSize;
-  switch (selection.by) {
-    case "bytes": {
-      const { from, to = Infinity } = selection;
-      const last = Math.min(to, end ?? Infinity);
-      if (last < from) throw pastEnd(`byte ${from}`, `${end} bytes`);
-      return await copyBytes(download, { from, to: last === Infinity ? undefined : last }, output);
-    }
-    case "tail": {
-      if (!download.locatesLines) {
-        const start = Math.max(0, (download.status.numberOfLines ?? 0) - selection.count);
-        return await copyText(download, { start, count: Infinity }, live, output);
-      }
-      const { from } = await tailStart(download, selection.count);
-      return await copyBytes(download, { from, to: end }, output);
-    }
-    case "lines":
-      return await copyLines(download, selection, live, output);
-  }
-}
-
-/** Where the last n lines begin; a line that is not complete yet is not counted. */
-async function tailStart(
-  download: Download,
-  count: number,
-): Promise<{ firstLine: number; from: number }> {
-  const { numberOfLines, currentSize } = download.status;
-  if (count === 0) return { firstLine: numberOfLines ?? 0, from: currentSize };
-  const { startingLineIndex, startOffset } = await download.locateLines(-count, 0);
-  return { firstLine: startingLineIndex, from: startOffset };
-}
-
-async function copyBytes(download: Download, range: ReadOptions, output: Output): Promise<void> {
-  const reading = download.read({ ...range, reuseBuffer: true });
-  for await (const bytes of reading) await output.write(bytes);
-}
-
-async function copyLines(
-  download: Download,
-  { start, count }: { start: number; count: number },
-  live: boolean,
-  output: Output,
-): Promise<void> {
-  if (!download.locatesLines) return await copyText(download, { start, count }, live, output);
-  if (live) await linesBeyond(download, start);
-  // Read before the lines are located: it may be final a moment later, when more of them are there.
-  const { transferStatus } = download.status;
-  const { startingLineIndex, linesCount, startOffset, endOffset } = await download.locateLines(
-    start,
-    count,
-  );
-  if (startingLineIndex < start) throw pastEnd(`line ${start}`, `${startingLineIndex} lines`);
-  if (linesCount === count || !live || isFinal(transferStatus)) {
-    return await copyBytes(download, { from: startOffset, to: endOffset }, output);
-  }
-  let missing = count;
-  for await (const bytes of download.read({ from: startOffset, reuseBuffer: true })) {
-    const end = endOfLine(bytes, missing);
-    await output.write(bytes.subarray(0, end.offset));
-    missing -= end.lines;
-    if (missing === 0) return;
-  }
-}
-
-/** Lines from a server that only gives them as text, as they come. */
-async function copyText(
-  download: Download,
-  { start, count }: { start: number; count: number },
-  live: boolean,
-  output: Output,
-): Promise<void> {
-  const encoder = new TextEncoder();
-  let next = start, available = 0;
-  for await (const { numberOfLines, transferStatus } of download.statuses()) {
-    if (numberOfLines === null) throw noLineAccess();
-    available = numberOfLines;
-    const end = Math.min(start + count, available);
-    for await (const line of download.lines(next, Math.max(0, end - next))) {
-      await output.write(encoder.encode(line));
-      next++;
-    }
-    if (next === start + count || !live || isFinal(transferStatus)) break;
-  }
-  if (available < start) throw pastEnd(`line ${start}`, `${available} lines`);
-}
-
-function noLineAccess(): StreamError {
-  return new StreamError(
-    "NO_LINE_ACCESS",
-    "the resource was uploaded without line access: upload text with push --text",
-  );
-}
-
-/** Waits until a line begins, or the resource ends. */
-async function linesBeyond(download: Download, lineIndex: number): Promise<void> {
-  for await (const { numberOfLines, transferStatus } of download.statuses()) {
-    if (numberOfLines === null || numberOfLines >= lineIndex || isFinal(transferStatus)) return;
-  }
-}
-
-/** Where the n-th line ends, or how many lines do in all the bytes. */
-function endOfLine(bytes: Uint8Array, n: number): { offset: number; lines: number } {
-  let lines = 0;
-  for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10, at + 1)) {
-    if (++lines === n) return { offset: at + 1, lines };
-  }
-  return { offset: bytes.length, lines };
-}
-
-function pastEnd(what: string, size: string): StreamError {
-  return new StreamError("RANGE_NOT_AVAILABLE", `${what} is not there: the resource has ${size}`);
 }

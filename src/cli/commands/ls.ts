@@ -185,7 +185,7 @@ function orderOf(options: Options) {
   const name = options.text("sort");
   if (name === undefined || name === "created") return undefined;
   if (Object.hasOwn(ORDERS, name)) return ORDERS[name];
-  throw new UsageError(`--sort ${name}: that is none of ${Object.keys(ORDERS).join(", ")}`);
+  throw options.wrong("sort", `that is none of ${Object.keys(ORDERS).join(", ")}`);
 }
 
 function statusesOf(options: Options): TransferStatus[] {
@@ -193,7 +193,7 @@ function statusesOf(options: Options): TransferStatus[] {
     const wanted = text.toUpperCase().replaceAll("-", "_");
     const status = TRANSFER_STATUSES.find((name) => name === wanted);
     if (status !== undefined) return status;
-    throw new UsageError(`--status ${text}: that is none of ${TRANSFER_STATUSES.join(", ")}`);
+    throw options.wrong("status", `${text} is none of ${TRANSFER_STATUSES.join(", ")}`);
   });
 }
 

@@ -206,7 +206,7 @@ async function runServer(options: Options): Promise<number> {
   };
   const step = await stepListener(options, secure);
   const directory = options.text("data") ?? "./stream-data";
-  const log = serverLog(options.text("log-format") ?? "human");
+  const log = serverLog(options);
   const settings = settingsOf(options);
   const accessLog = options.flag("access-log") ? toAccessLog(log) : undefined;
   checkExposure(main.hostname, options);
@@ -351,13 +351,22 @@ async function stepListener(
   return { hostname: hostOf(options), port, baseUrl, runtime, forStep: true };
 }
 
+const NO_ADDRESS = "this machine has no such address: give one of its own, 0.0.0.0 or ::";
+/** Why nobody can listen, by the code of the system; each runtime has one of its own for a host that is none. */
+const LISTEN_REASONS: Record<string, string> = {
+  EADDRINUSE: "the port is taken: stop what listens there, or give another port",
+  EACCES: "permission is denied: ports below 1024 are for root and CAP_NET_BIND_SERVICE",
+  EADDRNOTAVAIL: NO_ADDRESS,
+  EINVAL: NO_ADDRESS,
+  ENOENT: NO_ADDRESS,
+  ENOTFOUND: NO_ADDRESS,
+};
+
 /** The runtimes say neither where nor what to do. */
 function cannotListen(address: string, error: unknown): unknown {
   if (error instanceof StreamError) return error;
-  const { code, message } = error as Error & { code?: string };
-  const reason = code === "EADDRINUSE"
-    ? "the port is taken: stop what listens there, or give another port"
-    : message;
+  const { code = "", message } = error as Error & { code?: string };
+  const reason = LISTEN_REASONS[code] ?? message;
   return new StreamError("CONFLICT", `cannot listen on ${address}: ${reason}`, { cause: error });
 }
 

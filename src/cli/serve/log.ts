@@ -3,7 +3,7 @@
  * @module
  */
 import type { AccessEntry, ServerLog, ServerResources } from "../../server.ts";
-import { UsageError } from "../command.ts";
+import type { Options } from "../command.ts";
 import { visibleJson } from "../output/output.ts";
 import { writeLine } from "../output/stderr.ts";
 
@@ -37,9 +37,10 @@ export interface Log extends ServerLog {
 }
 
 /** A log on stderr, in the format of `--log-format`. */
-export function serverLog(format: string): Log {
+export function serverLog(options: Options): Log {
+  const format = options.text("log-format") ?? "human";
   if (format !== "human" && format !== "json") {
-    throw new UsageError(`--log-format ${format}: that is neither human nor json`);
+    throw options.wrong("log-format", "that is neither human nor json");
   }
   const lineOf = (level: string, event: string, fields: Record<string, unknown>) => {
     const time = new Date().toISOString();

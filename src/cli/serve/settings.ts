@@ -5,7 +5,7 @@
 import { hostname } from "node:os";
 import { httpBase } from "../../protocol.ts";
 import type { StepContexts } from "../../server.ts";
-import { type Options, UsageError } from "../command.ts";
+import type { Options } from "../command.ts";
 
 /** Disk space that stays free: what a system needs to go on, logs of its own included. */
 const MIN_FREE_BYTES = 1_000_000_000;
@@ -19,7 +19,7 @@ export function settingsOf(options: Options) {
     resumeWindowMs: options.number("resume-window"),
     requireContext: options.flag("require-context"),
     stepContexts: stepContextsOf(options),
-    allowOrigins: options.list("allow-origin"),
+    allowOrigins: originsOf(options),
     allowHosts: hostsOf(options),
     trustProxy: options.flag("trust-proxy"),
     viewer: !options.flag("no-viewer"),
@@ -44,6 +44,15 @@ export function hostOf(options: Options): string {
   return options.text("host") ?? "127.0.0.1";
 }
 
+/** An origin as browsers write it: anything else would let nobody in. */
+const ORIGIN = /^(\*|null|[a-z][\w+.-]*:\/\/[^/?#@\s]+)$/;
+
+function originsOf(options: Options): string[] {
+  const origins = options.list("allow-origin");
+  if (origins.every((origin) => ORIGIN.test(origin))) return origins;
+  throw options.wrong("allow-origin", "that is no origin such as https://app.example.org, nor *");
+}
+
 /** Names of the server besides those that it knows; undefined leaves requests with credentials unchecked. */
 function hostsOf(options: Options): string[] | undefined {
   const allowed = options.list("allow-host");
@@ -60,7 +69,7 @@ function hostsOf(options: Options): string[] | undefined {
 export function portOf(options: Options, name: string): number | undefined {
   const port = options.number(name);
   if (port === undefined || port <= 65_535) return port;
-  throw new UsageError(`--${name} ${port}: there is no such port`);
+  throw options.wrong(name, "there is no such port");
 }
 
 /** The address that an option has, if it was given. */
@@ -69,18 +78,18 @@ export function addressOf(options: Options, name: string): string | undefined {
   try {
     return url === undefined ? undefined : httpBase(url);
   } catch {
-    throw new UsageError(`--${name} ${url}: that is no address such as https://logs.example.org`);
+    throw options.wrong(name, "that is no address such as https://logs.example.org");
   }
 }
 
 function durabilityOf(options: Options): "os" | "disk" | undefined {
   const durability = options.text("durability");
   if (durability === undefined || durability === "os" || durability === "disk") return durability;
-  throw new UsageError(`--durability ${durability}: that is neither os nor disk`);
+  throw options.wrong("durability", "that is neither os nor disk");
 }
 
 function stepContextsOf(options: Options): StepContexts | undefined {
   const which = options.text("step-contexts");
   if (which === undefined || which === "known" || which === "make") return which;
-  throw new UsageError(`--step-contexts ${which}: that is neither known nor make`);
+  throw options.wrong("step-contexts", "that is neither known nor make");
 }

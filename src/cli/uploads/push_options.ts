@@ -56,6 +56,6 @@ export function checkOptions(path: string, options: Options): void {
   }
   const pid = options.number("until-pid");
   if (pid === 0 || pid !== undefined && pid > MAX_PID) {
-    throw new UsageError(`--until-pid ${pid}: there is no such process`);
+    throw options.wrong("until-pid", "there is no such process");
   }
 }

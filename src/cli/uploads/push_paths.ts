@@ -75,6 +75,7 @@ async function pushNamed(file: Pushed, pushing: Pushing): Promise<number> {
     untilPid: options.number("until-pid"),
     untilFile: options.text("until-file"),
     onMissing: () => notice(`${visible(file.path)} is not there: waiting for it`),
+    onUnreadable: ({ message }) => notice(`${message}: waiting until it can be read`),
     // What is one resource would have a gap: it fails.
     onMissed: isJoined ? undefined : tellMissed,
   });

@@ -44,17 +44,23 @@ export async function rememberUpload(
 ): Promise<() => Promise<void>> {
   const [id] = upload.resumeToken.split(":");
   const path = tokenPath(id);
+  if (path === null) return unsaved(NO_PLACE);
   try {
-    if (path === null) throw new Error(NO_PLACE);
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     // Whoever is killed here leaves the token whole, the old or the new one.
     await writeFile(`${path}.new`, `${upload.resumeToken}\n${server}\n`, { mode: 0o600 });
     await rename(`${path}.new`, path);
     return () => removeToken(path);
   } catch (error) {
-    notice(`this push cannot be resumed after it is killed: ${reasonOf(error)}`);
-    return () => Promise.resolve();
+    const why = `no token can be saved in ${dirname(path)}: ${reasonOf(error)}`;
+    return unsaved(`${why}; XDG_STATE_HOME can name another place`);
   }
+}
+
+/** The push goes on without; there is nothing to remove at its end. */
+function unsaved(why: string): () => Promise<void> {
+  notice(`this push cannot be resumed after it is killed: ${why}`);
+  return () => Promise.resolve();
 }
 
 /** Whether the token of an upload is saved. */

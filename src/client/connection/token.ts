@@ -89,7 +89,7 @@ async function unlessAborted<T>(promise: Promise<T>, stop: AbortSignal | undefin
  * @returns The token.
  * @throws {StreamError} BAD_REQUEST.
  */
-function checkToken(token: string): string {
+export function checkToken(token: string): string {
   if (/^[\w.~-]{1,8192}$/.test(token)) return token;
   throw new StreamError("BAD_REQUEST", "that is no token: it has characters that no token has");
 }

@@ -11,7 +11,7 @@ import type { FollowedTail, LogReader, Storage, TailListener } from "../../stora
 import { findRecord, notFound } from "../find.ts";
 import { annotationAt } from "../intent.ts";
 import type { Meter } from "../meter.ts";
-import { statusOf } from "../status.ts";
+import { lifeOf, statusOf } from "../status.ts";
 import { type RecentBudget, Resource } from "./resource.ts";
 
 const MAX_FOLLOWERS = 20_000;
@@ -142,6 +142,8 @@ export class ResourceCache {
       if (!isFinal(status.transferStatus) || isFinal(record.transferStatus)) break;
       if (attempts > 0) await pause();
       record = await this.#record(id);
+      // Its id is used again.
+      if (lifeOf(record) !== status.life) return await this.get(id);
     }
     return viewOf(record, status);
   }

@@ -27,6 +27,7 @@ import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { takeLog } from "./takeover.ts";
 import { Turns } from "./turns.ts";
+import { recordEnd } from "./unrecorded.ts";
 import type { OpenUpload, RunningUpload, Uploads, WritingParts } from "./uploads.ts";
 import { type Interrupted, WaitingUploads } from "./waiting.ts";
 
@@ -116,8 +117,9 @@ export class Handover {
    * NOT_READY while others take it again and again; LIMIT_REACHED, STORAGE_FAILED.
    */
   async resume(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
-    const record = await this.#findOwned(id, secret);
+    await this.#findOwned(id, secret);
     return await this.take(id, async () => {
+      const record = await this.#findOwned(id, secret);
       await this.#detachOwner(id);
       return await this.#insist(record, ["CONFLICT"], () => this.#resumeNow(id, secret));
     });
@@ -145,7 +147,7 @@ export class Handover {
    * @param id The resource.
    * @param life The life of its id: one that began since goes on.
    * @param cause Why.
-   * @throws {StreamError} NOT_READY while others take it again and again; NOT_FOUND, STORAGE_FAILED.
+   * @throws {StreamError} NOT_READY while others take it again and again; NOT_FOUND without a record, STORAGE_FAILED.
    */
   end(id: string, life: string, cause: StreamError): Promise<void> {
     return this.take(id, async () => {
@@ -159,17 +161,27 @@ export class Handover {
         const record = await findRecord(catalog, id);
         if (isFinal(record.transferStatus) || lifeOf(record) !== life) return;
         const owner: Owner = { ...lease.owner(), deletes: true };
-        await this.#fail(await this.#nextEpoch(record, owner), cause);
+        const upload = await this.#nextEpoch(record, owner).catch(async (thrown) => {
+          const error = toStreamError(thrown);
+          if (error.code !== "NOT_FOUND") throw error;
+          // Where its log is gone there is nothing to end.
+          await this.lose(id, life, error);
+          return null;
+        });
+        if (upload !== null) await this.#fail(upload, cause);
       });
     });
   }
 
   /**
    * Takes an upload over that nobody appends to any more, in its turn: it waits for its uploader or, if that
-   * cannot come back, is FAILED.
+   * cannot come back, is FAILED; what its log says of its end stands.
    * @throws {StreamError} CONFLICT, FENCED when another node was faster; NOT_FOUND, STORAGE_FAILED.
    */
   async adopt(record: ResourceRecord, cause: StreamError): Promise<void> {
+    await using opened = await this.#parts.cache.hold(record);
+    const { status } = opened.resource;
+    if (isFinal(status.transferStatus)) return await recordEnd(this.#parts, record, status);
     const isKept = this.#isKept(record);
     const upload = await this.#nextEpoch(record, this.#parts.lease.owner(isKept));
     if (!isKept) return await this.#fail(upload, cause);

@@ -118,7 +118,7 @@ export class Recovery {
     // Whoever had it last has left it in line with its log.
     if (ownedBy === "ANYBODY" && owner === null) return false;
     if (handover.isOurs(id) || !lease.mayTake(record)) return false;
-    // An end that the catalog refused is believed as long as this process lives.
+    // An end that the catalog refused is told to it again (`uploads.ts`).
     const known = cache.find(id)?.status.transferStatus;
     if (known !== undefined && isFinal(known)) return false;
     return await handover.take(id, async () => {

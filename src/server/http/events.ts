@@ -347,10 +347,13 @@ function forget(waiting: WaitingNews, { id, status }: ResourceView): void {
 
 const encoder = new TextEncoder();
 
-/** One event; JSON has no line breaks of its own. */
+/**
+ * One event; JSON has no line breaks of its own. The id comes last: some clients take it before the event is whole, and
+ * would skip one that a broken connection cut behind it.
+ */
 function encode(type: string, data: unknown, id?: string): Uint8Array {
-  const head = id === undefined ? "" : `id: ${id}\n`;
-  return encoder.encode(`event: ${type}\n${head}data: ${JSON.stringify(data)}\n\n`);
+  const end = id === undefined ? "" : `id: ${id}\n`;
+  return encoder.encode(`event: ${type}\ndata: ${JSON.stringify(data)}\n${end}\n`);
 }
 
 /** Two events in one piece: who hears the first has the second. */

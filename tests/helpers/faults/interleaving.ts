@@ -43,7 +43,10 @@ const CALLS = 300;
 const LONGEST_REFUSAL = 200;
 
 /** Calls that take their time. */
-const OF_CATALOG = ["create", "get", "update", "delete", "getContext"] as const;
+const OF_CATALOG = [
+  ...["create", "get", "update", "delete"] as const,
+  ...["createContext", "getContext", "closeContext"] as const,
+];
 const OF_STORAGE = ["create", "recover", "openReader", "delete", "follow"] as const;
 const OF_WRITER = ["append", "announce", "settle", "flush", "flushData"] as const;
 const WRITES = ["create", "update", "append", "settle", "flush", "flushData"];
@@ -52,11 +55,14 @@ const WRITES = ["create", "update", "append", "settle", "flush", "flushData"];
 const EXPECTED: readonly ErrorCode[] = [
   ...["NOT_FOUND", "WRONG_STATE", "CONFLICT", "NOT_OWNER", "FENCED", "DELETED"] as const,
   ...["CHECKSUM_MISMATCH", "ABORTED", "LIMIT_REACHED", "NOT_READY", "STORAGE_FAILED"] as const,
+  ...["QUOTA_EXCEEDED", "CONTEXT_CLOSED", "CONTEXT_UNKNOWN"] as const,
 ];
 
 const IDS = [crypto.randomUUID(), crypto.randomUUID()];
 const SECRET = "s".repeat(40);
 const LEASE_MS = 40;
+/** Room for most of what is uploaded: finished resources are deleted for what is new. */
+const MOST_BYTES = 300;
 const DEADLINE_MS = 20_000;
 
 const gone = () => new StreamError("INTERRUPTED", "its owner is gone");
@@ -79,8 +85,14 @@ class Interleaved {
   readonly #records = new MemoryRecords();
   readonly #held: Held[] = [];
   readonly #reading = new Set<Promise<void>>();
+  /** Those to which somebody appends bytes with an annotation. */
+  readonly #appending = new Set<unknown>();
   /** What readers met that must not be. */
   readonly #failures: unknown[] = [];
+  /** Lives of the uploads that were in contexts when they were closed. */
+  readonly #closed = new Map<string, ReadonlySet<string>>();
+  /** Contexts that uploads were in, the last one of which may be open. */
+  #contexts = 1;
   readonly #isRefused: (call: number, name: string) => boolean;
   #calls = 0;
   #isOver = false;
@@ -97,6 +109,7 @@ class Interleaved {
         checkpointIntervalMs: 0,
         resumeWindowMs: 2,
         maxUploads: 5,
+        ...(chance.happens(0.5) ? {} : { maxTotalBytes: MOST_BYTES }),
       }));
   }
 
@@ -134,10 +147,10 @@ class Interleaved {
   }
 
   async #step(node: Resources, id: string): Promise<void> {
-    switch (this.#chance.whole(0, 10)) {
+    switch (this.#chance.whole(0, 11)) {
       case 0:
       case 1:
-        return void this.#held.push({ ...await node.register(this.#registration(id)), node });
+        return await this.#register(node, id);
       case 2:
       case 3:
         return this.#append();
@@ -155,6 +168,8 @@ class Interleaved {
       }
       case 8:
         return await node.delete(id, { force: this.#chance.happens(0.7) });
+      case 9:
+        return await this.#closeContext(node);
       default: {
         const reading = this.#read(node, id).catch(assertExpected)
           .catch((error) => void this.#failures.push(error))
@@ -164,17 +179,49 @@ class Interleaved {
     }
   }
 
-  #registration(id: string): Registration {
-    const ownedBy = this.#chance.pick(["SECRET", "SECRET", "CONNECTION", "ANYBODY"] as const);
-    return registration({ id, ownedBy, secret: ownedBy === "SECRET" ? SECRET : undefined });
+  async #register(node: Resources, id: string): Promise<void> {
+    const contextId = this.#chance.happens(0.5) ? `context ${this.#contexts}` : null;
+    const owned = await node.register(this.#registration(id, contextId));
+    this.#held.push({ ...owned, node });
+    const closed = contextId === null ? undefined : this.#closed.get(contextId);
+    if (closed === undefined) return;
+    const { life } = owned.appender.resource.status;
+    const now = await node.get(id);
+    // It was not there when the context was closed, and is in it all the same.
+    if (now.status.life === life) assert(closed.has(life), "a closed context took an upload");
   }
 
-  #append(): void {
+  #registration(id: string, contextId: string | null): Registration {
+    const ownedBy = this.#chance.pick(["SECRET", "SECRET", "CONNECTION", "ANYBODY"] as const);
+    const secret = ownedBy === "SECRET" ? SECRET : undefined;
+    return registration({ id, ownedBy, secret, contextId, makeContext: true });
+  }
+
+  /** Whoever closes a context finds all that is ever in it. */
+  async #closeContext(node: Resources): Promise<void> {
+    const contextId = `context ${this.#contexts}`;
+    await node.closeContext(contextId);
+    const views = await node.list({ contextId, limit: 2 * IDS.length });
+    if (contextId !== `context ${this.#contexts}`) return;
+    this.#contexts++;
+    this.#closed.set(contextId, new Set(views.map(({ status: { life } }) => life)));
+  }
+
+  /** What is anybody's has an annotation that belongs to its bytes: how many they are. */
+  async #append(): Promise<void> {
     if (this.#held.length === 0) return;
     const { appender } = this.#chance.pick(this.#held);
     if (appender.isOver) return;
     const { life } = appender.resource.status;
-    appender.append(bytesOf(life, appender.received, this.#chance.whole(1, 50)));
+    const bytes = bytesOf(life, appender.received, this.#chance.whole(1, 50));
+    if (appender.ownedBy !== "ANYBODY") return appender.append(bytes);
+    if (this.#appending.has(appender)) return;
+    this.#appending.add(appender);
+    try {
+      await appender.appendWhole(bytes, String(appender.received + bytes.length));
+    } finally {
+      this.#appending.delete(appender);
+    }
   }
 
   #complete(): Promise<void> {
@@ -199,6 +246,9 @@ class Interleaved {
     if (resource.deleted) return;
     const { life, currentSize } = resource.status;
     assertEquals(await readAll(resource), bytesOf(life, 0, currentSize));
+    const { ownedBy, annotation = "0", status } = await node.get(id);
+    const isWhole = ownedBy === "ANYBODY" && status.life === life;
+    if (isWhole) assertEquals(annotation, String(currentSize));
   }
 
   #slowStorage(inner: Storage): Storage {
