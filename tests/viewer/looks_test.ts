@@ -178,7 +178,6 @@ test("requirement 21: tricks are named in names, contexts and reasons, too", asy
   assertMatch(shown, /runU\+2066 7[^]*overU\+200Bwritten/);
   await viewer.page.goto(server.url);
   await viewer.page.waitForSelector(".name .failure");
-  // deno-lint-ignore no-control-regex
   assertEquals(/[\u200b\u202e\u2066]/.test(await viewer.text("body")), false);
 });
 
