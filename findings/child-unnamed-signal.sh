@@ -1,38 +1,52 @@
 #!/usr/bin/env bash
-# Deno, Bun: the end of a child process by a signal without a name is a success (Bun), or ends the parent (Deno).
+# Node, Bun: a command that was ended by a signal without a name is a success, with the exit code 0.
 #
-# Realtime signals (34 to 64 on Linux) end a process like any other, and node:child_process tells of such an end by the
-# event "exit" with a code or a signal. Bun tells the code 0 and no signal, so that whoever runs a command takes its
-# violent end for a success; its own `Bun.spawn` knows better. Deno throws in a promise that nobody can catch: the
-# parent ends. `stream run -- sh -c 'kill -34 $$'` exits with 0 in the binary, and with 1 on Deno.
+# Realtime signals (34 to 64 on Linux; profilers, debuggers and supervisors use them) end a process like any other if it does
+# not expect them. node:child_process has names for the signals up to 31 and nothing else for the end by one: "exit" tells of
+# the code 0 and no signal, which is what a success looks like, and `execFile()` resolves with what was printed so far. A
+# `tar` or a test that was ended half way counts as done. `execFileSync()` fails, Bun's own `Bun.spawn` says 162, and so does
+# the shell. (Deno's node:child_process ends its own process instead, with an error that nothing can catch.)
 set -euo pipefail
-deno_version=2.9.6
+node_version=26.10.0
 bun_version=1.4.5
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 npm init -y >/dev/null
-npm install --silent "deno@$deno_version" "bun@$bun_version"
+npm install --silent "node@$node_version" "bun@$bun_version"
 
 cat >probe.mjs <<'PROBE'
-import { spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { promisify } from "node:util";
 
-const child = spawn("sh", ["-c", "kill -34 $$"]);
-child.once("exit", (code, signal) => console.log(`code ${code}, signal ${signal}`));
-if (globalThis.Bun) {
-  const { exited } = Bun.spawn(["sh", "-c", "kill -34 $$"]);
-  console.log(`Bun.spawn: ${await exited}`);
+const outcomes = [];
+for (const signal of [15, 34]) {
+  const command = ["sh", ["-c", `echo half; kill -${signal} $$; echo all`]];
+  const told = [];
+  const [code, name] = await once(spawn(...command), "exit");
+  told.push(`"exit" ${code} ${name}`);
+  told.push(`execFile ${await promisify(execFile)(...command).then(({ stdout }) => `success, ${stdout.trim()}`, () => "an error")}`);
+  try {
+    told.push(`execFileSync success, ${String(execFileSync(...command)).trim()}`);
+  } catch {
+    told.push("execFileSync an error");
+  }
+  if (globalThis.Bun) told.push(`Bun.spawn ${await Bun.spawn([command[0], ...command[1]], { stdout: "ignore" }).exited}`);
+  outcomes.push(`signal ${signal}: ${told.join("; ")}`);
 }
+console.log(outcomes.join("\n"));
 PROBE
-seen="bun, $(node_modules/.bin/bun probe.mjs | sort)
-deno, $(NO_COLOR=1 node_modules/deno/deno run -A probe.mjs 2>&1 | grep Invalid || true)"
-echo "Deno $deno_version, Bun $bun_version"
-echo "guess: a child that signal 34 ended is told not to have ended with 0"
+seen="node, $(timeout 30 node_modules/node/bin/node probe.mjs)
+bun, $(timeout 30 node_modules/.bin/bun probe.mjs)"
+echo "Node $node_version, Bun $bun_version; a command that prints a line, is ended by a signal, and would print another"
+echo "guess: it has failed for each, whatever the signal"
 echo "seen:"
 echo "$seen"
-[ "$seen" = "bun, Bun.spawn: 162
-code 0, signal null
-deno, error: Uncaught (in promise) TypeError: Invalid signal: 34" ] || {
+[ "$seen" = 'node, signal 15: "exit" null SIGTERM; execFile an error; execFileSync an error
+signal 34: "exit" 0 null; execFile success, half; execFileSync an error
+bun, signal 15: "exit" null SIGTERM; execFile an error; execFileSync an error; Bun.spawn 143
+signal 34: "exit" 0 null; execFile success, half; execFileSync an error; Bun.spawn 162' ] || {
   echo "this has changed"
   exit 1
 }

@@ -30,11 +30,7 @@ libraries=$(apt-cache "${options[@]}" depends --recurse --no-recommends --no-sug
 apt-get -qq "${options[@]}" download "haproxy=$haproxy_version" "curl=$curl_version" $libraries
 for package in *.deb; do dpkg-deb -x "$package" root; done
 loader=$(find root -name 'ld-linux*.so.2' | head -1)
-run() { # PROGRAM ARGUMENT…
-  local program=$1
-  shift
-  "$loader" --library-path root/usr/lib/x86_64-linux-gnu "root/usr/$program" "$@"
-}
+curl=("$loader" --library-path root/usr/lib/x86_64-linux-gnu root/usr/bin/curl -s -o /dev/null --cacert certificate.pem)
 
 cat >origin.cjs <<'ORIGIN'
 // An origin whose answers break off in the middle, as of a process that was killed.
@@ -67,10 +63,10 @@ frontend tls
 backend origin
   server origin 127.0.0.1:$(cat origin.port)
 CONF
-run sbin/haproxy -f haproxy.cfg >haproxy.log 2>&1 &
+"$loader" --library-path root/usr/lib/x86_64-linux-gnu root/usr/sbin/haproxy -f haproxy.cfg >haproxy.log 2>&1 &
 pids+=($!)
 server=https://localhost:24331
-until run bin/curl -s -o /dev/null -m 2 --cacert certificate.pem "$server/length" || [ $? -ne 7 ]; do sleep 0.1; done
+until "${curl[@]}" -m 2 "$server/length" || [ $? -ne 7 ]; do sleep 0.1; done
 
 cat >probe.mjs <<'PROBE'
 const [name, server] = process.argv.slice(2);
@@ -84,7 +80,7 @@ process.exit();
 PROBE
 curl_outcome() { # PATH
   local code=0
-  run bin/curl -s -o /dev/null -m 20 --http2 --cacert certificate.pem "$server/$1" || code=$?
+  "${curl[@]}" -m 20 --http2 "$server/$1" || code=$?
   echo "$1: code $code"
 }
 export NODE_EXTRA_CA_CERTS=$work/certificate.pem NO_COLOR=1

@@ -3,7 +3,8 @@
 #
 # A state is bound to the compiled code of its algorithm, which most minor versions build anew. `^4.12.0` therefore
 # breaks whatever was saved for after a restart: the digest of a half-done upload cannot be continued, although the
-# algorithm, its name and the interface are the same.
+# algorithm, its name and the interface are the same. The README asks for versions whose hash function is the same, and
+# nothing says which those are.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -28,14 +28,14 @@ npm init -y >/dev/null
 npm install --silent "@nats-io/obj@$client_version" "@nats-io/jetstream@$client_version" \
   "@nats-io/transport-node@$client_version" >/dev/null
 
-"$nats" -js -a 127.0.0.1 -p 24313 -sd "$work/store" >/dev/null 2>&1 &
+"$nats" -js -a 127.0.0.1 -p 24317 -sd "$work/store" >/dev/null 2>&1 &
 pids+=($!)
 
 cat >probe.mjs <<'PROBE'
 import { connect } from "@nats-io/transport-node";
 import { Objm } from "@nats-io/obj";
 
-const nc = await connect({ servers: "127.0.0.1:24313", waitOnFirstConnect: true });
+const nc = await connect({ servers: "127.0.0.1:24317", waitOnFirstConnect: true });
 const store = await new Objm(nc).create("logs");
 const content = new TextEncoder().encode("the log\n");
 await store.putBlob({ name: "log", description: "of a run", metadata: { run: "17" } }, content);

@@ -29,14 +29,14 @@ nats=$(find "$work/server" -type f -name nats-server -perm -u+x)
 npm init -y >/dev/null
 npm install --silent "@nats-io/jetstream@$client_version" "@nats-io/transport-node@$client_version" >/dev/null
 
-"$nats" -js -a 127.0.0.1 -p 24312 -sd "$work/store" >/dev/null 2>&1 &
+"$nats" -js -a 127.0.0.1 -p 24316 -sd "$work/store" >/dev/null 2>&1 &
 pids+=($!)
 
 cat >probe.mjs <<'PROBE'
 import { connect } from "@nats-io/transport-node";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 
-const nc = await connect({ servers: "127.0.0.1:24312", waitOnFirstConnect: true });
+const nc = await connect({ servers: "127.0.0.1:24316", waitOnFirstConnect: true });
 const manager = await jetstreamManager(nc);
 const client = jetstream(nc);
 

@@ -5,7 +5,7 @@
 
 /** Reasons by what an error has as its code, or says in its text. */
 const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
-  [/^ENOENT$/, /^No such file/, "there is no such file"],
+  [/^ENOENT$/, /^No such file/, "there is no such file or directory"],
   [/^(EACCES|EPERM)$/, /^Permission denied/, "permission is denied"],
   [/^EISDIR$/, /^Is a directory/, "it is a directory"],
   [/^EEXIST$/, /^File exists/, "there is a file already"],
@@ -30,6 +30,9 @@ const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
     /$^/,
     "this runtime speaks to none of its kind: give an http:// one",
   ],
+  [/^ERR_TLS_CERT_ALTNAME_INVALID$/, /not valid for name/, "its certificate is for another name"],
+  [/^CERT_HAS_EXPIRED$/, /certificate expired/, "its certificate has expired"],
+  [/$^/, /invalid HTTP version/, "what answers there does not speak HTTP: try https://"],
   [/^EPROTO$/, /InvalidContentType/, "what answers there does not speak TLS"],
   [
     /^(UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT)$/,
@@ -49,7 +52,7 @@ const REASONS: readonly [code: RegExp, text: RegExp, reason: string][] = [
  * import { open } from "node:fs/promises";
  * import { reasonOf } from "./reasons.ts";
  *
- * await open("/no/such/file").catch((error) => console.log(reasonOf(error))); // there is no such file
+ * await open("/no/such/file").catch((error) => console.log(reasonOf(error))); // there is no such file or directory
  * ```
  */
 export function reasonOf(thrown: unknown): string {

@@ -6,6 +6,7 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { chmod, link, readFile, rm, writeFile } from "node:fs/promises";
 import type { Grant, Links } from "../access.ts";
 import { isResourceId, StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 
 /** Length of the key, as long as the hash. */
 const KEY_BYTES = 32;
@@ -98,8 +99,7 @@ export async function linkKey(path: string): Promise<Uint8Array> {
     if (key.length === KEY_BYTES) return key;
     throw new Error(`it has ${key.length} bytes instead of ${KEY_BYTES}`);
   } catch (error) {
-    const reason = (error as Error).message;
-    throw new StreamError("STORAGE_FAILED", `cannot use the key ${path}: ${reason}`);
+    throw new StreamError("STORAGE_FAILED", `cannot use the key ${path}: ${reasonOf(error)}`);
   }
 }
 

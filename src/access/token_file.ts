@@ -10,6 +10,7 @@ import { chmod, chown, readFile, rename, rm, stat, writeFile } from "node:fs/pro
 import { dirname } from "node:path";
 import { type Scope, SCOPES } from "../access.ts";
 import { checkContextId, isResourceId, StreamError } from "../protocol.ts";
+import { reasonOf } from "../reasons.ts";
 
 /** What the file says of one token. */
 export interface TokenRecord {
@@ -100,7 +101,9 @@ async function change(
 ): Promise<void> {
   const building = `${path}.new`;
   await writeFile(building, "", { mode: 0o600, flag: "wx" }).catch((error) => {
-    if (error.code !== "EEXIST") throw new StreamError("STORAGE_FAILED", error.message);
+    if (error.code !== "EEXIST") {
+      throw new StreamError("STORAGE_FAILED", `cannot make ${building}: ${reasonOf(error)}`);
+    }
     const message = `${path} is being changed; if nobody does that any more, remove ${building}`;
     throw new StreamError("CONFLICT", message);
   });
@@ -130,7 +133,7 @@ async function giveToReader(building: string, path: string): Promise<void> {
   if (uid !== own.uid || gid !== own.gid) {
     await chown(building, uid, gid).catch((error) => {
       const message = `${path} belongs to user ${uid}, change it as that one or as root`;
-      throw new StreamError("STORAGE_FAILED", `${message}: ${error.message}`);
+      throw new StreamError("STORAGE_FAILED", `${message}: ${reasonOf(error)}`);
     });
   }
   await chmod(building, old === null ? 0o600 : old.mode & 0o777);

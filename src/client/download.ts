@@ -62,7 +62,8 @@ export interface Download {
   /** The newest status. */
   readonly status: ResourceStatus;
   /**
-   * Every new status until the last, the newest at once; a slow reader gets the newest only.
+   * Every new status until the download is closed, also behind COMPLETED or FAILED, the newest at once; a slow reader
+   * gets the newest only.
    * @param filter Which ones; all by default.
    */
   statuses(filter?: StatusFilter): AsyncIterableIterator<ResourceStatus>;

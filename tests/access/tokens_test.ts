@@ -133,6 +133,16 @@ test("names are unique, unknown ones cannot be revoked, and two writers exclude 
   assertEquals((await readTokens(path)).length, 1);
 });
 
+test("a file that cannot be made is told with its path, in the same words on every runtime", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "none", "tokens");
+  const error = await assertFails(
+    "STORAGE_FAILED",
+    () => createToken(path, { name: "a", scopes: ["read"] }),
+  );
+  assertEquals(error.message, `cannot make ${path}.new: there is no such file or directory`);
+});
+
 test("a file that others can get at is warned of", async () => {
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "tokens");

@@ -207,7 +207,7 @@ either("--config and STREAM_CONFIG name another file, which must exist", async (
   assertEquals(code, 2);
   assertMatch(
     stderr,
-    /^stream: the configuration missing\.toml cannot be read: there is no such file$/m,
+    /^stream: the configuration missing\.toml cannot be read: there is no such file or directory$/m,
   );
 });
 

@@ -37,6 +37,23 @@ for (const kind of kinds) {
     assertEquals([ended.reference, ended.size, ended.numberOfLines], [begun.reference, 4, 1]);
   });
 
+  test(`${kind}: a server or token that cannot be one fails the upload, and nobody else`, async () => {
+    await using workspace = await Workspace.open();
+    for (const [variable, value] of [["STREAM_SERVER", "a.example:80"], ["STREAM_TOKEN", "a b"]]) {
+      const env = { ...NOBODY, [variable]: value };
+      const pipe = workspace.start(kind, ["push", "-", "--tee", "--best-effort"], { env });
+      await pipe.write("one\n");
+      pipe.end();
+      const run = await workspace.run(kind, ["run", "--", "sh", "-c", "echo one; exit 7"], { env });
+      for (const [end, code] of [[await pipe.exit(), 0], [run, 7]] as const) {
+        assertEquals([end.code, end.stdout], [code, "one\n"]);
+        assertStringIncludes(end.stderr, `is not uploaded as a whole: ${variable}`);
+      }
+      const strict = ["run", "--no-best-effort", "--", "echo", "one"];
+      assertEquals((await workspace.run(kind, strict, { env })).code, 2);
+    }
+  });
+
   test(`${kind}: the temporary file leaves half of what is free to others`, async () => {
     await using workspace = await Workspace.open();
     const temporary = await workspace.directory("tmp");

@@ -246,12 +246,13 @@ for (const kind of kinds) {
     await using workspace = await Workspace.open();
     await workspace.serve(own);
     const script = `(${untilFile("done")}; echo late) & echo one; exit 0`;
-    const { code, stdout } = await workspace.run(
+    const { code, stdout, stderr } = await workspace.run(
       kind,
       ["run", "--linger", "200ms", "--", "sh", "-c", script],
     );
     await writeFile(workspace.path("done"), "");
     assertEquals([code, stdout], [0, "one\n"]);
+    assertStringIncludes(stderr, "left behind were waited for 0.2 s (--linger)");
     const [{ transferStatus, reference }] = await listed(workspace);
     assertEquals(transferStatus, "COMPLETED");
     assertEquals(await content(workspace, reference), "one\n");

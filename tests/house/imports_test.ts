@@ -72,7 +72,7 @@ const allowed: Record<string, readonly string[]> = {
   storage: ["protocol"],
   catalog: ["protocol"],
   runtime: ["protocol"],
-  "access/*": ["access/*", "access", "protocol"],
+  "access/*": ["access/*", "access", "reasons", "protocol"],
   "storage/*": ["storage/*", "storage", "cluster", "byte_queue", "digest", "reasons", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
   cluster: ["cluster", "byte_queue", "protocol"],

@@ -82,14 +82,17 @@ for (const { server: kind, client } of pairs) {
     assertEquals(JSON.parse(listed.stdout)[0].reference, reference);
   });
 
-  test(`${client} does not talk to ${kind} when nobody vouches for its certificate`, async () => {
-    const { workspace } = await secured(kind);
+  test(`${client} does not talk to ${kind} when nobody vouches for its certificate, or for its name`, async () => {
+    const { workspace } = await secured(kind, "--host", "127.0.0.2");
     await using _workspace = workspace;
     await writeFile(workspace.path("a.txt"), LINES);
     const args = ["push", "a.txt", "--retry-for", "0s"];
     const { code, stdout, stderr } = await workspace.run(client, args);
     assertEquals([code, stdout], [4, ""]);
     assertStringIncludes(stderr, "its certificate is of no authority that is trusted here");
+    const misnamed = await workspace.run(client, [...args, "--ca", "ca.crt"]);
+    assertEquals([misnamed.code, misnamed.stdout], [4, ""]);
+    assertStringIncludes(misnamed.stderr, "its certificate is for another name (UNREACHABLE)");
   });
 
   test(`${client} trusts an authority that --ca or STREAM_CA names, and says which file holds none: server on ${kind}`, async () => {

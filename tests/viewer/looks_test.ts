@@ -1,6 +1,6 @@
 /** What a log looks like in a real browser: colours, links, tricks, groups, long lines. */
-import { assert, assertEquals } from "@std/assert";
-import { openBrowser, openServer, uploaded, Viewer } from "../helpers/peers/browser.ts";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { openBrowser, openServer, Upload, uploaded, Viewer } from "../helpers/peers/browser.ts";
 import { eitherRuntime } from "../helpers/cli.ts";
 
 const test = eitherRuntime();
@@ -161,6 +161,24 @@ test("requirement 21: text never becomes markup, and tricks are named", async ()
     0,
   );
   await viewer.picture("tricks");
+});
+
+test("requirement 21: tricks are named in names, contexts and reasons, too", async () => {
+  const upload = await Upload.begin(server.url, {
+    filename: "a\u202egol.exe",
+    context: "run\u2066 7",
+  });
+  await upload.write("text\n");
+  await upload.fail("over\u200bwritten");
+  await using viewer = await Viewer.open(browser, server.url, `/view/${upload.id}`);
+  await viewer.untilLine(1, "text");
+  assertEquals(await viewer.text("h1"), "aU+202Egol.exe");
+  assertEquals(await viewer.page.title(), "✗ aU+202Egol.exe");
+  const shown = await viewer.text("body");
+  assertMatch(shown, /runU\+2066 7[^]*overU\+200Bwritten/);
+  await viewer.page.goto(server.url);
+  await viewer.page.waitForSelector(".name .failure");
+  assertEquals(/[\u200b\u202e\u2066]/.test(await viewer.text("body")), false);
 });
 
 test("requirement 23: lines from right to left stand in a frame from left to right", async () => {

@@ -99,6 +99,14 @@ test("a line that goes up and down again changes earlier rows, and stays where i
   ]);
 });
 
+test("a cursor goes no further down than line breaks led: lines cannot make rows", () => {
+  const lines = [`a${ESC}[Bb`, `c${ESC}[5Bd`, "e"];
+  assertEquals(rowsOf(lines, PLAIN).map((row) => row?.text ?? null), ["ab", "cd", "e"]);
+  const long = `${ESC}[Bx`.repeat(1000);
+  const rows = rowsOf(Array.from({ length: 200 }, () => long), PLAIN);
+  assertEquals(rows.at(-1)?.text, "x".repeat(1000));
+});
+
 test("no line makes the terminal fail or hang, whatever it holds", () => {
   const part = fc.constantFrom(
     ESC,

@@ -89,7 +89,9 @@ async function runCommand(words: string[], options: Options): Promise<number> {
   }
   if (tty && split) throw new UsageError("--tty and --split exclude each other: a terminal is one");
   transportOf(options);
-  const credentials = await credentialsOf(options);
+  const credentials = credentialsOf(options);
+  credentials.catch(() => {});
+  if (options.flag("no-best-effort")) await credentials;
   let child: Child;
   try {
     // `script` makes it so as long as the command runs.
@@ -117,7 +119,7 @@ function outputsAreOne(): boolean {
   }
 }
 
-type Credentials = Awaited<ReturnType<typeof credentialsOf>>;
+type Credentials = ReturnType<typeof credentialsOf>;
 
 /** One command with its uploads. */
 class Run {
@@ -172,10 +174,16 @@ class Run {
   async #outputsEnd(): Promise<void> {
     const all = Promise.all(this.#tees.map(({ done }) => done));
     const lingerMs = this.#options.number("linger") ?? LINGER_MS;
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const stopTimer = startTimer(lingerMs, resolve);
-    await Promise.race([all, late]);
+    const { promise: late, resolve } = Promise.withResolvers<null>();
+    const stopTimer = startTimer(lingerMs, () => resolve(null));
+    const isLate = await Promise.race([all, late]) === null;
     stopTimer();
+    if (isLate) {
+      const message =
+        `processes that the command left behind were waited for ${lingerMs / 1000} s ` +
+        "(--linger); what they print is lost";
+      this.#say(message, { event: "notice", message });
+    }
     await Promise.all(this.#tees.map((tee) => tee.stop()));
   }
 

@@ -27,8 +27,8 @@ export interface OutputUpload {
   metadata: ResourceMetadata;
   /** Id, context and outcome. */
   push: Pick<PushOptions, "id" | "contextId" | "outcome">;
-  /** Server and token. */
-  credentials: Awaited<ReturnType<typeof credentialsOf>>;
+  /** Server and token; what is wrong with them fails the upload, not who prints. */
+  credentials: ReturnType<typeof credentialsOf>;
   /** Whether the upload is given up rather than hold the producer. */
   bestEffort: boolean;
   /** Tells where it can be followed. */
@@ -56,10 +56,11 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
       warn: say,
       gatherMs: GATHER_MS,
     }),
-    begin: (signal) =>
-      push(credentials.server, metadata, {
+    begin: async (signal) => {
+      const { server, token } = await credentials;
+      return await push(server, metadata, {
         ...output.push,
-        token: credentials.token,
+        token,
         signal,
         // A server that is not there yet costs nothing as long as nobody waits for it.
         retryForMs: options.number("retry-for") ?? (bestEffort ? RETRY_FOR_MS : undefined),
@@ -74,7 +75,8 @@ export function uploadOutput(options: Options, output: OutputUpload): Background
         },
         stepTransport: connectStep,
         ...transportOf(options),
-      }),
+      });
+    },
     begun: ({ reference }) => {
       isAway = false;
       endMs = FINISH_MS;

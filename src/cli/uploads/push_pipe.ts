@@ -29,6 +29,8 @@ const LOOK_EVERY_MS = 100;
  */
 export async function pushWatchedPipe(options: Options): Promise<number> {
   const bestEffort = options.flag("best-effort");
+  const credentials = credentialsOf(options);
+  if (!bestEffort) await credentials;
   const watcher = options.flag("tee") ? writer(process.stdout) : () => Promise.resolve();
   const source = openStdin();
   const tee = new Tee(source.stream, watcher, (failure) => failure instanceof ReaderGone);
@@ -42,7 +44,7 @@ export async function pushWatchedPipe(options: Options): Promise<number> {
     tees: [tee],
     metadata,
     push: { id: idOf(options), contextId },
-    credentials: await credentialsOf(options),
+    credentials,
     bestEffort,
     begun: (reference) => {
       void tellWatched(told(reference), options, announcer);

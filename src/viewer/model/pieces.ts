@@ -119,6 +119,16 @@ function withoutTail(address: string): string {
   return address.slice(0, end);
 }
 
+/** A name, or what somebody said, with the characters that must not act by name. */
+export function plainly(text: string): string {
+  let plain = "", at = 0;
+  for (const { start, end, name } of tricksIn(text)) {
+    plain += text.slice(at, start) + name;
+    at = end;
+  }
+  return plain + text.slice(at);
+}
+
 function tricksIn(text: string): (Range & { name: string })[] {
   const found: (Range & { name: string })[] = [];
   for (const { 0: character, index } of text.matchAll(TRICKS)) {

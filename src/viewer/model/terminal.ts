@@ -155,6 +155,8 @@ export class Screen {
   #owner = 0;
   #row = 0;
   #column = 0;
+  /** The lowest row that a line break led to: cursors go no further down, as nothing scrolls for them. */
+  #bottom = 0;
 
   /**
    * Prints a line and its line break.
@@ -178,6 +180,7 @@ export class Screen {
     if (at < line.length) this.#write(line.slice(at), now);
     this.#at(this.#row).owner = owner;
     this.#row++;
+    this.#bottom = Math.max(this.#bottom, this.#row);
     this.#column = 0;
   }
 
@@ -210,7 +213,7 @@ export class Screen {
         break;
       case "B":
       case "E":
-        this.#row = Math.min(this.#row + Math.min(count, MAX_UP), this.#rows.length);
+        this.#row = Math.min(this.#row + Math.min(count, MAX_UP), this.#bottom);
         if (final === "E") this.#column = 0;
         break;
       case "C":

@@ -2,6 +2,7 @@
  * What has no lines: pictures and videos as a browser shows them, JSON, or facts and a download.
  * @module
  */
+import { plainly } from "../model/pieces.ts";
 import { useEffect, useState } from "preact/hooks";
 import type { ResourceInfo } from "../../client.ts";
 import { ContentLink } from "./parts.tsx";
@@ -19,7 +20,7 @@ export function Content({ info }: { info: ResourceInfo }) {
   const isOver = transferStatus === "COMPLETED" || transferStatus === "FAILED";
   return (
     <div class="content">
-      {failure !== null && <p class="ending failed" role="status">FAILED – {failure}</p>}
+      {failure !== null && <p class="ending failed" role="status">FAILED – {plainly(failure)}</p>}
       {isOver ? <Shown info={info} /> : <p>Still arriving: {bytesText(currentSize)} so far.</p>}
       <p>
         <ContentLink id={id} name={info.filename} download>

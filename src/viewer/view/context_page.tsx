@@ -4,6 +4,7 @@
  */
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { ContextFeed, type Member } from "../model/context.ts";
+import { plainly } from "../model/pieces.ts";
 import { Log } from "../model/log.ts";
 import { fragmentOfLogs, logsIn } from "../model/permalink.ts";
 import { ResourceSource } from "../model/source.ts";
@@ -23,7 +24,7 @@ export function ContextPage({ contextId }: { contextId: string }) {
   const [shown, setShown] = useState<string[]>(idsShown);
   const [active, setActive] = useState<string | null>(null);
   useEffect(() => {
-    document.title = contextId;
+    document.title = plainly(contextId);
     void feed.open();
     const ends = onVisibility((visible) => visible ? void feed.open() : feed.sleep());
     return () => {
@@ -53,7 +54,7 @@ export function ContextPage({ contextId }: { contextId: string }) {
     return (
       <>
         <Top>
-          <h1>{contextId}</h1>
+          <h1>{plainly(contextId)}</h1>
         </Top>
         <main>
           <Problem error={feed.problem} retry={() => location.reload()} />
@@ -64,7 +65,7 @@ export function ContextPage({ contextId }: { contextId: string }) {
   return (
     <>
       <Top>
-        <h1>{contextId}</h1>
+        <h1>{plainly(contextId)}</h1>
         {isKnown && <span class="size">{numbered(members.length, "resource")}</span>}
         {isKnown && lost !== null && (
           <span class="state lost" role="status">connection lost, trying again</span>
@@ -85,7 +86,7 @@ export function ContextPage({ contextId }: { contextId: string }) {
             ))}
           </ul>
           {feed.refused.map(({ filename, code }, at) => (
-            <p key={at} class="ending failed">{filename} was refused: {code}</p>
+            <p key={at} class="ending failed">{plainly(filename)} was refused: {code}</p>
           ))}
         </nav>
         <div class="panes">
@@ -115,7 +116,8 @@ function MemberItem({ member, shown, show, beside }: {
   show: () => void;
   beside: () => void;
 }) {
-  const { id, filename, status } = member;
+  const { id, status } = member;
+  const filename = plainly(member.filename);
   return (
     <li class={shown ? "shown" : ""}>
       {isText(member)
@@ -163,7 +165,7 @@ function MemberPane({ feed, id, active }: { feed: ContextFeed; id: string; activ
     return () => log.close();
   }, [log]);
   const fragment = useMemo(() => fragmentOf(id), [id]);
-  const name = feed.members.get(id)?.filename ?? id;
+  const name = plainly(feed.members.get(id)?.filename ?? id);
   return (
     <LogPane log={log} id={id} fragment={fragment} active={active}>
       <a class="title" href={viewAddress(id)} title={name}>{name}</a>

@@ -13,6 +13,7 @@ import {
 } from "../../client.ts";
 import { toStreamError } from "../../protocol.ts";
 import { type LostLink, lostLink } from "../model/link.ts";
+import { plainly } from "../model/pieces.ts";
 import type { OnRetry } from "../model/source.ts";
 import { Throttle } from "../model/throttle.ts";
 import { onVisibility, useRedraw } from "./hooks.ts";
@@ -199,14 +200,14 @@ function Resources(
               <State status={info.transferStatus} />
             </td>
             <td class="name">
-              <a href={viewAddress(info.id)}>{info.filename}</a>
-              {info.failure !== null && <span class="failure">{info.failure}</span>}
+              <a href={viewAddress(info.id)}>{plainly(info.filename)}</a>
+              {info.failure !== null && <span class="failure">{plainly(info.failure)}</span>}
             </td>
             <td class="number">{info.numberOfLines?.toLocaleString("en") ?? "–"}</td>
             <td class="number">{bytesText(info.currentSize)}</td>
             <td>
               {info.contextId !== null && (
-                <a href={contextAddress(info.contextId)}>{info.contextId}</a>
+                <a href={contextAddress(info.contextId)}>{plainly(info.contextId)}</a>
               )}
             </td>
             <td class="when">

@@ -4,6 +4,7 @@
  */
 import { useEffect, useMemo } from "preact/hooks";
 import { linesIn } from "../model/permalink.ts";
+import { plainly } from "../model/pieces.ts";
 import { Log } from "../model/log.ts";
 import { type LogSource, LongLineSource, ResourceSource } from "../model/source.ts";
 import { Content } from "./content.tsx";
@@ -25,7 +26,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
   }, [log]);
   useEffect(() => attend(log), [log]);
   const { info, status } = log;
-  const name = info?.filename ?? id;
+  const name = plainly(info?.filename ?? id);
   useEffect(() => {
     document.title = line === null ? `${signOf(log)}${name}` : `${name}: line ${line + 1}`;
   });
@@ -37,7 +38,7 @@ export function LogPage({ id, line }: { id: string; line: number | null }) {
         {line !== null && (
           <a href={`${viewAddress(id)}#L${line + 1}`}>line {line + 1}, back to all lines</a>
         )}
-        {info?.contextId && <a href={contextAddress(info.contextId)}>{info.contextId}</a>}
+        {info?.contextId && <a href={contextAddress(info.contextId)}>{plainly(info.contextId)}</a>}
         <span class="spring" />
         {info !== null && <Facts info={info} />}
       </Top>

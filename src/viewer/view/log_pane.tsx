@@ -4,6 +4,7 @@
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { secondsLeft } from "../model/link.ts";
+import { plainly } from "../model/pieces.ts";
 import type { Log } from "../model/log.ts";
 import type { Query } from "../model/searcher.ts";
 import { copySelection } from "./copy.ts";
@@ -141,7 +142,7 @@ export function LogPane({ log, id, fragment = ownFragment, active = true, childr
   });
 
   return (
-    <section class="pane" aria-label={log.info?.filename ?? id}>
+    <section class="pane" aria-label={plainly(log.info?.filename ?? id)}>
       {log.problem === null && (
         <div class="bar">
           {children}
@@ -358,7 +359,7 @@ function Ending({ log }: { log: Log }) {
   if (status?.transferStatus !== "FAILED" || problem !== null) return null;
   return (
     <p class="ending failed" role="status">
-      FAILED – {status.failure ?? "no reason was given"}. Everything that arrived is shown.
+      FAILED – {plainly(status.failure ?? "no reason was given")}. Everything that arrived is shown.
     </p>
   );
 }
