@@ -19,11 +19,14 @@ import {
 /** Takes no change of a record while `isFull`. */
 class RefusingCatalog extends MemoryCatalog {
   isFull = false;
+  /** Whether it takes changes again after the next one that it refuses. */
+  makesRoom = false;
   refusals = 0;
 
   override async update(...args: Parameters<MemoryCatalog["update"]>) {
     if (!this.isFull) return await super.update(...args);
     this.refusals++;
+    if (this.makesRoom) this.isFull = false;
     throw new StreamError("STORAGE_FAILED", "the catalog: database or disk is full");
   }
 }
@@ -44,6 +47,25 @@ test("an upload whose owner did not come back while the catalog took nothing is 
     ({ transferStatus }) => transferStatus === "FAILED",
   );
   assert(failure?.startsWith("INTERRUPTED"), String(failure));
+  assertEquals(await readAll(opened.resource), utf8("abc"));
+});
+
+test("an upload whose takeover the catalog refused has all its bytes when it is FAILED, and its own reason", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog, resumeWindowMs: 5 });
+  const { appender } = await here.resources.register(registration({ ownedBy: "SECRET" }));
+  await using opened = await here.resources.open(appender.resource.id);
+  catalog.isFull = true;
+  appender.append(utf8("abc"));
+  await here.resources.interrupt(appender, new StreamError("INTERRUPTED", "its owner is gone"));
+  assertEquals((await catalog.get(appender.resource.id))?.size, 0);
+  catalog.makesRoom = true;
+  const { failure, currentSize } = await statusWhere(
+    opened.resource,
+    ({ transferStatus }) => transferStatus === "FAILED",
+  );
+  assert(failure?.startsWith("INTERRUPTED"), String(failure));
+  assertEquals(currentSize, 3);
   assertEquals(await readAll(opened.resource), utf8("abc"));
 });
 

@@ -6,12 +6,13 @@
  * @module
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Owner, Ownership, ResourceRecord } from "../../catalog.ts";
+import type { Owner, Ownership, ResourceChange, ResourceRecord } from "../../catalog.ts";
 import { createDigest } from "../../digest.ts";
 import {
   type ErrorCode,
   failureOf,
   isFinal,
+  type ResourceStatus,
   StreamError,
   toStreamError,
   type UploadResult,
@@ -25,7 +26,7 @@ import type { Appender } from "./appender.ts";
 import { lossOf } from "./owned_record.ts";
 import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
-import { takeLog } from "./takeover.ts";
+import { LogRefused, takeLog } from "./takeover.ts";
 import { Turns } from "./turns.ts";
 import { recordEnd } from "./unrecorded.ts";
 import type { OpenUpload, RunningUpload, Uploads, WritingParts } from "./uploads.ts";
@@ -369,7 +370,9 @@ export class Handover {
     // An upload that waited for its owner is open already.
     const open = interrupted?.open ?? await cache.hold(record);
     try {
-      await cache.reach(id);
+      await cache.reach(id).catch((error) => {
+        throw new LogRefused(error);
+      });
       const { durableSize } = open.resource.status;
       const taken = await takeLog(this.#parts, record, durableSize, owner);
       this.#parts.meter.takenOver();
@@ -435,7 +438,9 @@ export class Handover {
       const error = toStreamError(thrown);
       if (error.code === "CONFLICT" || error.code === "FENCED") return await this.#drop(id);
       const { open, epoch, digest, clients } = interrupted;
-      const isTold = error.code !== "NOT_READY" &&
+      const isLost = error.code === "NOT_FOUND" ||
+        error instanceof LogRefused && error.code !== "NOT_READY";
+      const isTold = isLost &&
         await this.lose(id, open.resource.status.life, error).then(() => true, () => false);
       if (isTold) return await this.#drop(id);
       // A catalog that takes nothing now is told after another window.
@@ -456,7 +461,7 @@ export class Handover {
     if (record === null || lifeOf(record) !== life) return;
     const lost = await catalog.update(id, record.revision, {
       transferStatus: "FAILED",
-      sequence: record.sequence + 1,
+      ...newestOf(record, cache.find(id)?.status),
       ...(isGone
         ? { size: 0, durableSize: 0, lines: record.metadata.supportsLineAccess ? 0 : null }
         : {}),
@@ -497,6 +502,22 @@ function endRunning({ appender }: RunningUpload, cause: StreamError): Promise<vo
   const ended = appender.fail(cause);
   appender.disown(cause);
   return ended;
+}
+
+/** What was told last of a log that nobody can look into: a record may be behind its checkpoints. */
+function newestOf(record: ResourceRecord, known?: ResourceStatus): ResourceChange {
+  const { epoch, sequence, size } = record;
+  if (known === undefined || known.life !== lifeOf(record)) return { sequence: sequence + 1 };
+  return {
+    sequence: Math.max(sequence, known.epoch === epoch ? known.sequence : 0) + 1,
+    ...(known.currentSize > size
+      ? {
+        size: known.currentSize,
+        lines: known.numberOfLines,
+        durableSize: Math.max(record.durableSize, known.durableSize),
+      }
+      : {}),
+  };
 }
 
 function busy(id: string, cause: unknown): StreamError {

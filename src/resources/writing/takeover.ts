@@ -3,7 +3,7 @@
  * @module
  */
 import type { Catalog, Owner, ResourceRecord } from "../../catalog.ts";
-import type { ResourceStatus } from "../../protocol.ts";
+import { type ResourceStatus, StreamError, toStreamError } from "../../protocol.ts";
 import type { LogWriter, Storage } from "../../storage.ts";
 import type { SteadyClock } from "../steady_clock.ts";
 import { annotationAt } from "../intent.ts";
@@ -30,6 +30,15 @@ export interface TakenLog {
   writer: LogWriter;
 }
 
+/** The log of an upload cannot be opened; a catalog that refuses a claim says nothing of that. */
+export class LogRefused extends StreamError {
+  /** @param refusal What the storage said. */
+  constructor(refusal: unknown) {
+    const { code, message } = toStreamError(refusal);
+    super(code, message, { cause: refusal });
+  }
+}
+
 /**
  * Opens the log of an unfinished upload for its next epoch; the log says how much there is.
  *
@@ -37,7 +46,8 @@ export interface TakenLog {
  * @param record The record as it is.
  * @param durableSize Bytes that are known to be on disk.
  * @param owner Whose the upload is then.
- * @throws {StreamError} CONFLICT when the record changed meanwhile, FENCED when somebody else was faster; NOT_FOUND,
+ * @throws {LogRefused} NOT_FOUND, FENCED, NOT_READY, STORAGE_FAILED.
+ * @throws {StreamError} CONFLICT when the record changed meanwhile, FENCED when somebody else was faster; NOT_READY,
  * STORAGE_FAILED.
  */
 export async function takeLog(
@@ -53,7 +63,9 @@ export async function takeLog(
   const { revision } = await catalog.update(id, record.revision, claim);
   const { intent } = record;
   const options = { lineAccess, epoch, life: lifeOf(record), whole: intent ?? undefined };
-  const writer = await storage.recover(id, options);
+  const writer = await storage.recover(id, options).catch((error) => {
+    throw new LogRefused(error);
+  });
   try {
     const taken = await catalog.update(id, revision, {
       sequence: 0,
