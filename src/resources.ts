@@ -210,6 +210,7 @@ export class Resources implements ServerResources {
       uploads,
       admission,
       resumeWindowMs,
+      heardMeanwhile: (record) => this.#heardLate(record),
     });
     const deletion = this.#deletion = new Deletion({ catalog, storage, cache, handover });
     const isBeingDeleted = (id: string) => deletion.isUnderWay(id);
@@ -497,6 +498,20 @@ export class Resources implements ServerResources {
     if (was === null) this.#events.emit({ type: "created", id, contextId, metadata }, isHere);
     else if (showsMore(is, was)) {
       this.#events.emit({ type: "status", id, contextId, status: statusOf(is) }, isHere);
+    }
+  }
+
+  /** A change that was left aside while this node was changing the same record: an end that nobody here told is told. */
+  #heardLate(is: ResourceRecord): void {
+    const { id, contextId } = is;
+    this.#handover.changed(is);
+    if (this.#handover.isOurs(id)) return;
+    const known = this.#cache.find(id)?.status;
+    this.#cache.changed(is);
+    const status = statusOf(is);
+    if (!isFinal(is.transferStatus) || known?.life !== status.life) return;
+    if (!isFinal(known.transferStatus)) {
+      this.#events.emit({ type: "status", id, contextId, status }, false);
     }
   }
 

@@ -72,6 +72,8 @@ export interface HandoverParts extends WritingParts {
   admission: Admission;
   /** How long an interrupted upload can be resumed, in ms. */
   resumeWindowMs: number;
+  /** Called with the last change of a record that was heard of, this node's own or another's, while this one was changing it. */
+  heardMeanwhile(record: ResourceRecord): void;
 }
 
 /** Changes the owners of uploads, one step at a time for each. */
@@ -79,8 +81,8 @@ export class Handover {
   readonly #parts: HandoverParts;
   readonly #interrupted: WaitingUploads;
   readonly #turns = new Turns();
-  /** Uploads whose record this node is changing. */
-  readonly #handling = new Set<string>();
+  /** Uploads whose record this node is changing, and the last change of it that was heard of meanwhile. */
+  readonly #handling = new Map<string, ResourceRecord | null>();
   #closed = false;
 
   /** @param parts What it works with. */
@@ -102,11 +104,13 @@ export class Handover {
   /** Runs a step that makes or changes the record of an upload, after all earlier ones of its id. */
   take<T>(id: string, step: () => Promise<T>): Promise<T> {
     return this.#turns.take(id, async () => {
-      this.#handling.add(id);
+      this.#handling.set(id, null);
       try {
         return await step();
       } finally {
+        const heard = this.#handling.get(id) ?? null;
         this.#handling.delete(id);
+        if (heard !== null) this.#parts.heardMeanwhile(heard);
       }
     });
   }
@@ -216,7 +220,7 @@ export class Handover {
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
   changed(record: ResourceRecord): void {
     const { id, epoch, transferStatus } = record;
-    if (this.#handling.has(id)) return;
+    if (this.#handling.has(id)) return void this.#handling.set(id, record);
     const running = this.#running(id, lifeOf(record));
     if (running !== undefined && epoch > running.appender.epoch) {
       this.#parts.uploads.detached(id, running);
