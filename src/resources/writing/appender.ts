@@ -414,12 +414,15 @@ export class Appender {
     if (totals === null) return;
     const failure = failureOf(error);
     const status = { ...this.#log.statusWith("FAILED", totals), failure };
+    // Another node may go on with what the record does not tell: then it is not over.
+    const isAlone = this.#options.lease.ms === Infinity;
     this.#recordEnd = async () => {
       await this.#told.tell(status, { failure, digest: null, digestState: null, owner: null });
       await this.#options.catalog.sync?.();
+      if (!isAlone) await this.#log.announce(status);
     };
     await this.recordEnd();
-    if (this.#record.loss === null) await this.#log.announce(status);
+    if (isAlone && this.#record.loss === null) await this.#log.announce(status);
   }
 
   /** Has the record tell how it ended; again where that was refused, as recovery would find it unfinished. */
