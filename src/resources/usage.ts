@@ -31,6 +31,7 @@ export class UploadAccount {
   readonly #close: () => void;
   #counted: number;
   #isClosed = false;
+  #isLeft = false;
 
   /** Use {@link Usage.openAccount}. */
   constructor(
@@ -69,6 +70,16 @@ export class UploadAccount {
   settle(size: number): void {
     this.#usage.give(this.contextId, this.#counted - size);
     this.#counted = size;
+  }
+
+  /** Whether the record counts from its next change on. */
+  get isLeft(): boolean {
+    return this.#isLeft;
+  }
+
+  /** Nobody appends any more, and the record does not tell what there is. */
+  leave(): void {
+    this.#isLeft = true;
   }
 
   /** From now on the record counts. */
@@ -134,6 +145,8 @@ export class Usage {
    * @param record The record.
    */
   openAccount({ id, contextId, size, createdAtMs }: ResourceRecord): UploadAccount {
+    const left = this.#accounts.get(id);
+    if (left?.createdAtMs === createdAtMs) left.close();
     const account = new UploadAccount(this, contextId, createdAtMs, size, () => {
       if (this.#accounts.get(id) === account) this.#accounts.delete(id);
     });
@@ -150,7 +163,7 @@ export class Usage {
       return this.#count(contextId, (is?.size ?? 0) - (was?.size ?? 0));
     }
     account.recorded = is?.size ?? 0;
-    if (is === null) account.close();
+    if (is === null || account.isLeft) account.close();
   }
 
   /**

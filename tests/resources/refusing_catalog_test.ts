@@ -59,6 +59,7 @@ test("an upload whose takeover the catalog refused has all its bytes when it is 
   appender.append(utf8("abc"));
   await here.resources.interrupt(appender, new StreamError("INTERRUPTED", "its owner is gone"));
   assertEquals((await catalog.get(appender.resource.id))?.size, 0);
+  assertEquals(here.resources.totalBytes, 3);
   catalog.makesRoom = true;
   const { failure, currentSize } = await statusWhere(
     opened.resource,
@@ -69,7 +70,7 @@ test("an upload whose takeover the catalog refused has all its bytes when it is 
   assertEquals(await readAll(opened.resource), utf8("abc"));
 });
 
-test("an upload goes on while the catalog takes nothing, and its end waits for that", async () => {
+test("an upload goes on while the catalog takes nothing, and counts", async () => {
   const catalog = new RefusingCatalog();
   await using here = world({ catalog });
   const upload = await register(here);
@@ -77,10 +78,10 @@ test("an upload goes on while the catalog takes nothing, and its end waits for t
   upload.append(utf8("abc"));
   await eventually("a word of the progress", () => catalog.refusals >= 1);
   upload.append(utf8("def"));
-  const completed = upload.complete(await checksumOf(utf8("abcdef")));
-  await eventually("a word of the end", () => catalog.refusals >= 3);
+  await statusWhere(upload.resource, ({ currentSize }) => currentSize === 6);
+  assertEquals(here.resources.totalBytes, 6);
   catalog.isFull = false;
-  assertEquals((await completed).size, 6);
+  assertEquals((await upload.complete(await checksumOf(utf8("abcdef")))).size, 6);
   assertEquals((await catalog.get(upload.resource.id))?.transferStatus, "COMPLETED");
 });
 

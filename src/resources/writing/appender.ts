@@ -331,8 +331,7 @@ export class Appender {
       const told = outcome === undefined ? {} : { outcome: checkOutcome(outcome) };
       const totals = await this.#log.complete();
       const status = { ...this.#log.statusWith("COMPLETED", totals), ...told };
-      // Everything else is done: a disk that is full at this moment is waited for.
-      await this.#told.tell(status, { digest, digestState: null, owner: null, ...told }, true);
+      await this.#told.tell(status, { digest, digestState: null, owner: null, ...told });
       await this.#options.catalog.sync?.();
       await this.#log.announce(status);
       result = { size: totals.size, numberOfLines: totals.lines, digest };

@@ -72,7 +72,7 @@ export interface HandoverParts extends WritingParts {
   admission: Admission;
   /** How long an interrupted upload can be resumed, in ms. */
   resumeWindowMs: number;
-  /** Called with the last change of a record that was heard of, this node's own or another's, while this one was changing it. */
+  /** Called with the last change of a record by which another node has it, or nobody, heard of while this one was changing it. */
   heardMeanwhile(record: ResourceRecord): void;
 }
 
@@ -81,7 +81,7 @@ export class Handover {
   readonly #parts: HandoverParts;
   readonly #interrupted: WaitingUploads;
   readonly #turns = new Turns();
-  /** Uploads whose record this node is changing, and the last change of it that was heard of meanwhile. */
+  /** Uploads whose record this node is changing, and the last change of it by which another one has it, or nobody. */
   readonly #handling = new Map<string, ResourceRecord | null>();
   #closed = false;
 
@@ -220,7 +220,10 @@ export class Handover {
   /** A record changed that this node is not changing: another one may own its upload now, or have ended it. */
   changed(record: ResourceRecord): void {
     const { id, epoch, transferStatus } = record;
-    if (this.#handling.has(id)) return void this.#handling.set(id, record);
+    if (this.#handling.has(id)) {
+      if (record.owner?.node !== this.#parts.lease.node) this.#handling.set(id, record);
+      return;
+    }
     const running = this.#running(id, lifeOf(record));
     if (running !== undefined && epoch > running.appender.epoch) {
       this.#parts.uploads.detached(id, running);

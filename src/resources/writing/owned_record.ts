@@ -10,9 +10,7 @@ import type { Lease } from "./lease.ts";
 const PATIENCE_MS = 120_000;
 const AGAIN_MS = 100;
 
-/** Somebody holds the catalog, or what nodes share does not answer. */
-const HELD: readonly ErrorCode[] = ["NOT_READY"];
-/** The same, or its disk is full: the record is as it was, and may be changed later. */
+/** Somebody holds the catalog, what nodes share does not answer, or its disk is full: the record is as it was, and may be changed later. */
 const REFUSED: readonly ErrorCode[] = ["NOT_READY", "STORAGE_FAILED"];
 
 /** Changes a record, one update after the other, for as long as nobody else owns it. */
@@ -58,17 +56,16 @@ export class OwnedRecord {
   /**
    * Changes the record, and renews the lease with it.
    * @param change What changes.
-   * @param waitsForRoom Whether a catalog whose disk is full is waited for, too.
    * @throws {StreamError} FENCED when it is another owner's by now; CONFLICT when somebody else changed it;
    * STORAGE_FAILED; NOT_READY when the catalog could not be reached for minutes.
    */
-  async update(change: ResourceChange, waitsForRoom = false): Promise<void> {
+  async update(change: ResourceChange): Promise<void> {
     const before = this.#updating;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#updating = promise;
     await before;
     try {
-      this.#record = await this.#insist(change, waitsForRoom ? REFUSED : HELD);
+      this.#record = await this.#insist(change);
     } catch (thrown) {
       const error = await isTaken(this.#catalog, this.#record, thrown) ? fenced() : thrown;
       await this.notice(toStreamError(error));
@@ -95,7 +92,7 @@ export class OwnedRecord {
     else this.lose(record);
   }
 
-  #insist(change: ResourceChange, codes: readonly ErrorCode[]): Promise<ResourceRecord> {
+  #insist(change: ResourceChange): Promise<ResourceRecord> {
     const { id, revision } = this.#record;
     return insist(async () => {
       const owner = this.#lease.owner();
@@ -103,7 +100,7 @@ export class OwnedRecord {
       const record = await this.#catalog.update(id, revision, { owner, ...change });
       this.#renewedAtMs = renewedAtMs;
       return record;
-    }, codes);
+    });
   }
 }
 
@@ -123,18 +120,15 @@ export function isRefusal(error: unknown): boolean {
   return REFUSED.includes(toStreamError(error).code);
 }
 
-/** Comes back as long as the catalog refuses with one of these codes, for a bounded time. */
-export async function insist<T>(
-  step: () => T | Promise<T>,
-  codes: readonly ErrorCode[] = HELD,
-): Promise<T> {
+/** Comes back as often as the catalog says so, for a bounded time. */
+export async function insist<T>(step: () => T | Promise<T>): Promise<T> {
   const untilMs = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
       return await step();
     } catch (error) {
       const { code } = toStreamError(error);
-      if (!codes.includes(code) || performance.now() >= untilMs) throw error;
+      if (code !== "NOT_READY" || performance.now() >= untilMs) throw error;
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }

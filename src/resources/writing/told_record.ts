@@ -44,10 +44,9 @@ export class ToldRecord {
    * Tells of a status.
    * @param status The status.
    * @param change What changes besides.
-   * @param waitsForRoom Whether a catalog whose disk is full is waited for.
    * @throws {StreamError} As `OwnedRecord.update`.
    */
-  tell(status: ResourceStatus, change: ResourceChange, waitsForRoom?: boolean): Promise<void> {
+  tell(status: ResourceStatus, change: ResourceChange): Promise<void> {
     const { announced, annotation, intent } = this;
     return this.#record.update({
       transferStatus: status.transferStatus,
@@ -60,7 +59,7 @@ export class ToldRecord {
       ...(annotation === undefined && intent === null ? {} : { annotation, intent }),
       updatedAtMs: this.#parts.clock.nowMs,
       ...change,
-    }, waitsForRoom);
+    });
   }
 
   /** Makes what was told as safe as the durability promises. */

@@ -170,7 +170,8 @@ export class Uploads {
 
   /** An upload that was detached waits for its next owner. */
   detached(id: string, { account, appender }: RunningUpload): void {
-    account.close();
+    if (appender.isRecorded) account.close();
+    else account.leave();
     this.#forget(id, appender);
   }
 
