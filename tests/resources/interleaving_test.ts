@@ -17,4 +17,3 @@ interleaved("on one node that is refused a call", 1, "one");
 interleaved("on one node while all writes are refused", 1, "writes");
 interleaved("on two nodes", 2, "none");
 interleaved("on two nodes while all writes are refused", 2, "writes");
-interleaved("on three nodes that are refused a call", 3, "one");
