@@ -66,8 +66,9 @@ export class UploadAccount {
     else this.#counted = size;
   }
 
-  /** Takes back what was counted and then refused. */
+  /** Takes back what was counted and then refused, unless the record counts. */
   settle(size: number): void {
+    if (this.#isClosed) return;
     this.#usage.give(this.contextId, this.#counted - size);
     this.#counted = size;
   }

@@ -324,6 +324,29 @@ test("an append that is under way when another node takes the upload over is not
   assertEquals(here.totalBytes, 10);
 });
 
+test("what is left of an upload whose record is gone is not counted", async () => {
+  const here = usage({});
+  const record = { id: "a", contextId: null, createdAtMs: 1, size: 10 } as ResourceRecord;
+  here.changed({ was: null, is: record });
+  const account = here.openAccount(record);
+  await account.grow(50);
+  here.changed({ was: record, is: null });
+  account.settle(40);
+  assertEquals(here.totalBytes, 0);
+});
+
+test("an upload that nobody appends to any more is counted by its record from its next change on", async () => {
+  const here = usage({});
+  const record = { id: "a", contextId: null, createdAtMs: 1, size: 10 } as ResourceRecord;
+  here.changed({ was: null, is: record });
+  const account = here.openAccount(record);
+  await account.grow(50);
+  account.leave();
+  assertEquals(here.totalBytes, 50);
+  here.changed({ was: record, is: { ...record, size: 40 } });
+  assertEquals(here.totalBytes, 40);
+});
+
 test("an upload that still ends when its id is used again takes nothing from the count of the next one", () => {
   const here = usage({});
   const old = { id: "a", contextId: null, createdAtMs: 1, size: 10 } as ResourceRecord;
