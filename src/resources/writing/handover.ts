@@ -5,14 +5,11 @@
  * it, and is FAILED when nobody comes back in time.
  * @module
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import type { Owner, Ownership, ResourceChange, ResourceRecord } from "../../catalog.ts";
+import type { Owner, Ownership, ResourceRecord } from "../../catalog.ts";
 import { createDigest } from "../../digest.ts";
 import {
   type ErrorCode,
-  failureOf,
   isFinal,
-  type ResourceStatus,
   StreamError,
   toStreamError,
   type UploadResult,
@@ -23,12 +20,12 @@ import type { OpenResource } from "../reading/cache.ts";
 import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
-import { lossOf } from "./owned_record.ts";
+import { insistOn } from "./claims.ts";
 import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { LogRefused, takeLog } from "./takeover.ts";
 import { Turns } from "./turns.ts";
-import { recordEnd } from "./unrecorded.ts";
+import { recordEnd, recordLoss } from "./unrecorded.ts";
 import type { OpenUpload, RunningUpload, Uploads, WritingParts } from "./uploads.ts";
 import { type Interrupted, WaitingUploads } from "./waiting.ts";
 
@@ -54,12 +51,6 @@ const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
   "SHUTDOWN",
   "UNAUTHORIZED",
 ]);
-
-/** So long somebody waits for an upload whose record others change at the same moment, in ms. */
-const INSIST_MS = 5000;
-/** Between two attempts, in ms: at first, and at most. */
-const FIRST_PAUSE_MS = 10;
-const LONGEST_PAUSE_MS = 500;
 
 /** For each upload that may run so many may wait for their owners: who begins and abandons them holds no place. */
 const WAITING_PER_UPLOAD = 10;
@@ -268,33 +259,17 @@ export class Handover {
   }
 
   /**
-   * Makes a step again whose record somebody else changed meanwhile: its owner does so once a second, others who want it, too.
+   * Makes a claim again whose record somebody else changed meanwhile.
    * @param again Refusals after which it is made again.
    */
   async #insist<T>(
     record: ResourceRecord,
     again: readonly ErrorCode[],
-    step: () => Promise<T>,
+    make: () => Promise<T>,
   ): Promise<T> {
-    const { id } = record;
     // To begin to follow it may take longer than until its record changes again.
     await using _followed = await this.#parts.cache.hold(record);
-    const untilMs = performance.now() + INSIST_MS;
-    for (let pauseMs = FIRST_PAUSE_MS;; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-      try {
-        return await step();
-      } catch (error) {
-        const { code } = toStreamError(error);
-        const mayRepeat = again.includes(code);
-        const isLost = mayRepeat && performance.now() >= untilMs;
-        const now = isLost || code === "FENCED" ? await this.#lookAt(id) : null;
-        if (isLost) throw busy(id, error);
-        // Where the one who was faster only waits for an uploader, this one may come back.
-        if (!mayRepeat) throw now?.owner?.waits ? lossOf(now) : error;
-        // Two that lose to each other are not to come back at the same moment.
-        await sleep(pauseMs * (0.5 + Math.random() / 2));
-      }
-    }
+    return await insistOn({ id: record.id, again, make, lookAt: (id) => this.#lookAt(id) });
   }
 
   async #resumeNow(id: string, secret: string | null): Promise<OwnedUpload | CompletedUpload> {
@@ -463,20 +438,9 @@ export class Handover {
    */
   async lose(id: string, life: string, error: StreamError): Promise<void> {
     const { catalog, cache, events } = this.#parts;
-    const isGone = error.code === "NOT_FOUND";
     const record = await catalog.get(id);
     if (record === null || lifeOf(record) !== life) return;
-    const lost = await catalog.update(id, record.revision, {
-      transferStatus: "FAILED",
-      ...newestOf(record, cache.find(id)?.status),
-      ...(isGone
-        ? { size: 0, durableSize: 0, lines: record.metadata.supportsLineAccess ? 0 : null }
-        : {}),
-      failure: failureOf(new StreamError("STORAGE_FAILED", error.message)),
-      digestState: null,
-      owner: null,
-      updatedAtMs: this.#parts.clock.nowMs,
-    });
+    const lost = await recordLoss(this.#parts, record, cache.find(id)?.status ?? null, error);
     const status = statusOf(lost);
     cache.find(id)?.publish(status);
     events.emit({ type: "status", id, contextId: lost.contextId, status });
@@ -509,27 +473,6 @@ function endRunning({ appender }: RunningUpload, cause: StreamError): Promise<vo
   const ended = appender.fail(cause);
   appender.disown(cause);
   return ended;
-}
-
-/** What was told last of a log that nobody can look into: a record may be behind its checkpoints. */
-function newestOf(record: ResourceRecord, known?: ResourceStatus): ResourceChange {
-  const { epoch, sequence, size } = record;
-  if (known === undefined || known.life !== lifeOf(record)) return { sequence: sequence + 1 };
-  return {
-    sequence: Math.max(sequence, known.epoch === epoch ? known.sequence : 0) + 1,
-    ...(known.currentSize > size
-      ? {
-        size: known.currentSize,
-        lines: known.numberOfLines,
-        durableSize: Math.max(record.durableSize, known.durableSize),
-      }
-      : {}),
-  };
-}
-
-function busy(id: string, cause: unknown): StreamError {
-  const message = `others change upload ${id} all the time: try again later`;
-  return new StreamError("NOT_READY", message, { cause });
 }
 
 /** Tells whether an upload waits for its owner after an error. */

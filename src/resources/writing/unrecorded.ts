@@ -1,11 +1,12 @@
 /**
- * Ends of uploads that their logs tell and their records do not: the catalog refused them and its node is gone, or it was
- * restored to how it was before.
+ * Ends of uploads that their records do not tell: their logs do, as the catalog refused them and its node is gone, or it was
+ * restored to how it was before; or their logs are gone.
  * @module
  */
 import type { ResourceRecord } from "../../catalog.ts";
-import type { ResourceStatus } from "../../protocol.ts";
+import { failureOf, type ResourceStatus, StreamError } from "../../protocol.ts";
 import { annotationAt } from "../intent.ts";
+import { lifeOf, statusOf } from "../status.ts";
 import { restoreDigest } from "./restore.ts";
 import type { TakeoverParts } from "./takeover.ts";
 
@@ -37,4 +38,38 @@ export async function recordEnd(
     const { running } = await restoreDigest(storage, whole);
     return { algorithm: running.algorithm, value: running.value() };
   }
+}
+
+/**
+ * Has a record tell that its log is gone, or cannot be opened: then what was told last of it stands.
+ * @param parts Where the record is.
+ * @param record The record as it is, which may be behind the checkpoints of its log.
+ * @param known What is known of the upload here; null where nobody has it open.
+ * @param error What the log was refused with.
+ * @returns The record as it is now.
+ * @throws {StreamError} CONFLICT when the record changed meanwhile; NOT_READY, STORAGE_FAILED.
+ */
+export function recordLoss(
+  { catalog, clock }: Pick<TakeoverParts, "catalog" | "clock">,
+  record: ResourceRecord,
+  known: ResourceStatus | null,
+  error: StreamError,
+): Promise<ResourceRecord> {
+  const { epoch, sequence, size, durableSize, metadata: { supportsLineAccess } } = record;
+  const last = known?.life === lifeOf(record) ? known : statusOf(record);
+  const isGone = error.code === "NOT_FOUND";
+  return catalog.update(record.id, record.revision, {
+    transferStatus: "FAILED",
+    sequence: Math.max(sequence, last.epoch === epoch ? last.sequence : 0) + 1,
+    ...(last.currentSize <= size ? {} : {
+      size: last.currentSize,
+      lines: last.numberOfLines,
+      durableSize: Math.max(durableSize, last.durableSize),
+    }),
+    ...(isGone ? { size: 0, durableSize: 0, lines: supportsLineAccess ? 0 : null } : {}),
+    failure: failureOf(new StreamError("STORAGE_FAILED", error.message)),
+    digestState: null,
+    owner: null,
+    updatedAtMs: clock.nowMs,
+  });
 }
