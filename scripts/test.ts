@@ -50,10 +50,13 @@ const deno = Deno.execPath();
 if (!await ensurePrograms() || !await ensureNatsServer()) Deno.exit(1);
 const bun = await realBun();
 
+/** Else each runner of Deno looks after node_modules, and programs that start at that moment miss a package. */
+const leavesModules = "--node-modules-dir=manual";
+
 /** The command of each suite. All write a JUnit report, which the counts come from. */
 const suites: Record<string, (files: string[], report: string) => string[]> = {
   deno: (files, report) => [
-    ...[deno, "test", "-A", "--no-check", "--preload=scripts/uncaught.ts"],
+    ...[deno, "test", "-A", leavesModules, "--no-check", "--preload=scripts/uncaught.ts"],
     ...[`--junit-path=${report}`, "scripts/isolate.ts", "--", ...files],
   ],
   bun: (files, report) => [
@@ -61,7 +64,7 @@ const suites: Record<string, (files: string[], report: string) => string[]> = {
     ...["--reporter=junit", `--reporter-outfile=${report}`, ...files.map((file) => `./${file}`)],
   ],
   docs: (_files, report) => [
-    ...[deno, "test", "-A", "--doc", `--junit-path=${report}`, ...documents()],
+    ...[deno, "test", "-A", leavesModules, "--doc", `--junit-path=${report}`, ...documents()],
   ],
 };
 
