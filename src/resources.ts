@@ -23,6 +23,7 @@ import {
   StreamError,
   toStreamError,
 } from "./protocol.ts";
+import { RecordChanges } from "./resources/changes.ts";
 import type { Appender } from "./resources/writing/appender.ts";
 import { Contexts } from "./resources/contexts.ts";
 import { CreditPool } from "./resources/writing/credit.ts";
@@ -210,17 +211,18 @@ export class Resources implements ServerResources {
       uploads,
       admission,
       resumeWindowMs,
-      heardMeanwhile: (record) => this.#heardLate(record),
+      heardMeanwhile: (record) => changes.heardLate(record),
     });
     const deletion = this.#deletion = new Deletion({ catalog, storage, cache, handover });
     const isBeingDeleted = (id: string) => deletion.isUnderWay(id);
-    this.#registrar = new Registrar(
+    const registrar = this.#registrar = new Registrar(
       { ...parts, uploads, admission, handover, isBeingDeleted },
       options.requireContext,
     );
     this.#recovery = new Recovery({ catalog, cache, lease, handover });
     this.#upkeep = new Upkeep(clock, () => this.sweep());
-    this.#unwatch = catalog.watch((change) => this.#changed(change));
+    const changes = new RecordChanges({ usage, cache, handover, deletion, registrar, events });
+    this.#unwatch = catalog.watch((change) => changes.heard(change));
     const reservedBytes = admission.maxUploads * LIMITS.minUploadWindowBytes;
     this.creditPool = new CreditPool(Math.max(0, receiveBudgetBytes - reservedBytes));
   }
@@ -477,44 +479,6 @@ export class Resources implements ServerResources {
     await this.#clock.keep().catch(() => {});
   }
 
-  /** A record changed: what follows from it here, and what those who listen hear of other nodes. */
-  #changed(change: RecordChange): void {
-    const { was, is } = change;
-    const { id, contextId, metadata, createdAtMs } = (is ?? was)!;
-    this.#usage.changed(change);
-    if (is === null) {
-      void this.#cache.deleted(id, createdAtMs);
-      this.#handover.deleted(was!);
-      this.#deletion.deleted(was!);
-      // A registration that was taken back was never told of.
-      if (!this.#registrar.isRegistering(id)) this.#events.emit({ type: "deleted", id, contextId });
-      return;
-    }
-    this.#registrar.registered(is);
-    this.#handover.changed(is);
-    if (this.#handover.isOurs(id)) return;
-    this.#cache.changed(is);
-    const isHere = false;
-    if (was === null) this.#events.emit({ type: "created", id, contextId, metadata }, isHere);
-    else if (showsMore(is, was)) {
-      this.#events.emit({ type: "status", id, contextId, status: statusOf(is) }, isHere);
-    }
-  }
-
-  /** A change that was left aside while this node was changing the same record: an end that nobody here told is told. */
-  #heardLate(is: ResourceRecord): void {
-    const { id, contextId } = is;
-    this.#handover.changed(is);
-    if (this.#handover.isOurs(id)) return;
-    const known = this.#cache.find(id)?.status;
-    this.#cache.changed(is);
-    const status = statusOf(is);
-    if (!isFinal(is.transferStatus) || known?.life !== status.life) return;
-    if (!isFinal(known.transferStatus)) {
-      this.#events.emit({ type: "status", id, contextId, status }, false);
-    }
-  }
-
   /** Deletes what need not be kept, with room for so many more bytes. */
   #sweep(bytes: number): Promise<Swept> {
     const { retentionMs, maxTotalBytes = Infinity } = this.#options;
@@ -524,12 +488,6 @@ export class Resources implements ServerResources {
       this.#clock.certainMs,
     );
   }
-}
-
-/** Whether a record shows another status than before; a claim or a renewed lease alone does not. */
-function showsMore(is: ResourceRecord, was: ResourceRecord): boolean {
-  return is.transferStatus !== was.transferStatus || is.size !== was.size ||
-    is.lines !== was.lines || is.durableSize !== was.durableSize;
 }
 
 function refuse(error: StreamError): never {

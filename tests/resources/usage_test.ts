@@ -324,23 +324,25 @@ test("an append that is under way when another node takes the upload over is not
   assertEquals(here.totalBytes, 10);
 });
 
-test("what is left of an upload whose record is gone is not counted", async () => {
+/** An upload with 50 bytes, of which its record has 10. */
+async function grown() {
   const here = usage({});
   const record = { id: "a", contextId: null, createdAtMs: 1, size: 10 } as ResourceRecord;
   here.changed({ was: null, is: record });
   const account = here.openAccount(record);
   await account.grow(50);
+  return { here, record, account };
+}
+
+test("what is left of an upload whose record is gone is not counted", async () => {
+  const { here, record, account } = await grown();
   here.changed({ was: record, is: null });
   account.settle(40);
   assertEquals(here.totalBytes, 0);
 });
 
 test("an upload that nobody appends to any more is counted by its record from its next change on", async () => {
-  const here = usage({});
-  const record = { id: "a", contextId: null, createdAtMs: 1, size: 10 } as ResourceRecord;
-  here.changed({ was: null, is: record });
-  const account = here.openAccount(record);
-  await account.grow(50);
+  const { here, record, account } = await grown();
   account.leave();
   assertEquals(here.totalBytes, 50);
   here.changed({ was: record, is: { ...record, size: 40 } });
