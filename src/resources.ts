@@ -9,9 +9,7 @@ import type {
   ContextAttributes,
   ContextQuery,
   EndedQuery,
-  RecordChange,
   ResourceQuery,
-  ResourceRecord,
   UploadContext,
 } from "./catalog.ts";
 import {
@@ -61,7 +59,6 @@ import type { DeleteOptions, ServerResources } from "./resources/server_resource
 import { SteadyClock } from "./resources/steady_clock.ts";
 import { Upkeep } from "./resources/upkeep.ts";
 import { Usage, type UsageLimits } from "./resources/usage.ts";
-import { statusOf } from "./resources/status.ts";
 import type { Storage } from "./storage.ts";
 
 export type { ContextAttributes, ContextQuery, UploadContext } from "./catalog.ts";
