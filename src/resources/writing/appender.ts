@@ -60,6 +60,8 @@ export interface AppenderEvents {
   acknowledged(byteOffset: number): void;
   /** The upload failed here, at the server, goes on elsewhere (FENCED), or waits there (NOT_READY). */
   failed(error: StreamError): void;
+  /** It is over, however it ended: nothing more is acknowledged. */
+  ended?(): void;
 }
 
 /** Appends to one resource, for one epoch. */
@@ -412,6 +414,7 @@ export class Appender {
       if (this.#record.loss === null) await this.#failNow(toStreamError(error));
       throw this.#record.loss ?? error;
     } finally {
+      this.#events?.ended?.();
       await this.#log.close();
       if (!isDetached) await this.#options.ended(this.#endedAs(), this.#log.status.currentSize);
     }
