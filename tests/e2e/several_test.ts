@@ -245,12 +245,12 @@ for (const kind of kinds) {
 
   test(`${kind}: get leaves what is called like a resource and is something else, unless it may be replaced`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     await writeFile(workspace.path("empty.log"), "");
-    await workspace.run(own, ["push", "a.log", "b.log", "empty.log", "--context", "run"]);
-    const failed = await workspace.push(own, ["-", "--name", "failed.log", "--context", "run"]);
+    await workspace.run(quickest, ["push", "a.log", "b.log", "empty.log", "--context", "run"]);
+    const failed = await workspace.push(quickest, ["-", "--name", "failed.log", "--context", "run"]);
     await failed.push.write("half");
-    const follow = workspace.start(own, ["follow", failed.reference]);
+    const follow = workspace.start(quickest, ["follow", failed.reference]);
     await follow.stdout.until((text) => text === "half");
     failed.push.signal("SIGTERM");
     await failed.push.exit();
