@@ -248,7 +248,13 @@ for (const kind of kinds) {
     await workspace.serveBeside();
     await writeFile(workspace.path("empty.log"), "");
     await workspace.run(quickest, ["push", "a.log", "b.log", "empty.log", "--context", "run"]);
-    const failed = await workspace.push(quickest, ["-", "--name", "failed.log", "--context", "run"]);
+    const failed = await workspace.push(quickest, [
+      "-",
+      "--name",
+      "failed.log",
+      "--context",
+      "run",
+    ]);
     await failed.push.write("half");
     const follow = workspace.start(quickest, ["follow", failed.reference]);
     await follow.stdout.until((text) => text === "half");
