@@ -411,6 +411,19 @@ test("records that somebody purged under a node are told to be lost, and a copy 
   assertEquals((await again.list({ limit: 99 })).length, kept.length);
 });
 
+test("a record that a restored bucket has as it was before is not waited for", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog();
+  const older = record();
+  await there.create(older);
+  const { revision } = await there.update(older.id, older.revision, { size: 1 });
+  await place.remake();
+  await (await place.catalog()).create(older);
+  const error = await assertFails("CONFLICT", () => there.update(older.id, revision, { size: 2 }));
+  assertStringIncludes(error.message, `is at revision ${older.revision}`);
+  assertEquals((await there.get(older.id))?.size, older.size);
+});
+
 test("the time that one node keeps, another goes on from", async () => {
   await using place = await emptyPlace();
   const [here, there] = [await place.catalog(), await place.catalog()];

@@ -119,7 +119,7 @@ export class Feed {
     const { state, created, config, cluster, ts } = await streams.info(this.#bucket.stream);
     // Where there is none any member answers, with what it has.
     if (cluster !== undefined && !cluster.leader) throw leaderless(this.#bucket);
-    if (created !== this.#life) throw lost(this.#bucket, "deleted and made again");
+    if (created !== this.#life) throw lost(this.#bucket, "restored, or made anew");
     // What was deleted leaves a marker; a leader that was left behind has less.
     if (state.messages < held && state.last_seq >= heard) throw lost(this.#bucket, "purged");
     this.#filled = config.max_bytes > 0 ? state.bytes / config.max_bytes : 0;
@@ -230,7 +230,7 @@ function leaderless({ name }: Bucket): StreamError {
 function lost({ name }: Bucket, how: string): StreamError {
   return new StreamError(
     "WRONG_STATE",
-    `bucket ${name} of the engine was ${how}: restore it, then restart this server`,
+    `bucket ${name} of the engine was ${how}: see that it has its records, then restart this server`,
   );
 }
 
