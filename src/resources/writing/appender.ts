@@ -354,6 +354,20 @@ export class Appender {
   }
 
   /**
+   * Gives the upload up, so that it is FAILED.
+   * @throws {StreamError} WRONG_STATE where it was completed before; FENCED, NOT_READY where it goes on with another owner, or
+   * could, as the catalog takes nothing.
+   */
+  async giveUp(error: StreamError): Promise<void> {
+    await this.fail(error);
+    const { transferStatus } = this.#log.status;
+    if (transferStatus === "FAILED") return;
+    if (transferStatus === "COMPLETED") throw new StreamError("WRONG_STATE", "it is completed");
+    if (!this.#recorded) throw new StreamError("NOT_READY", "the catalog takes nothing at present");
+    throw this.#record.loss ?? fenced();
+  }
+
+  /**
    * Lets go of the log with everything received, so that the next owner can take over; see `isRecorded`.
    * @param owner Whose the upload is until then.
    * @returns The digest to continue; null when the upload is over, or another owner's.

@@ -140,7 +140,7 @@ export async function terminate(c: Context, parts: FaceParts, said: Owner): Prom
     throw new StreamError("BAD_REQUEST", `upload ${said.id} is completed: delete the resource`);
   }
   return await uploading.own(c, upload, async () => {
-    await upload.appender.fail(new StreamError("ABORTED", "its owner gave the upload up"));
+    await upload.appender.giveUp(new StreamError("ABORTED", "its owner gave the upload up"));
     return c.body(null, 204);
   });
 }
