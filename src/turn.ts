@@ -9,14 +9,15 @@ import { socketTurn } from "./turn/sockets.ts";
 /** Lets others come between, sockets too: on Deno those want more than an immediate. */
 export const turn: () => Promise<void> = "Deno" in globalThis ? socketTurn : () => immediate();
 
-/** Steps may take so long in one turn of the event loop, all together; others have later turns. */
-const STEPS_MS = 2;
+/** Steps may take so long in one turn of the event loop, in ms, all together; others have later turns. */
+export const STEPS_MS = 2;
 /** So many of those that wait at most: more at a time make more garbage at a time. */
 const MOST_STEPS = 16;
 
 /**
- * Steps that everything else comes before: requests that begin, and pieces of answers that nobody has shown yet to
- * take. Clients come one after the other, so that a flood stands in its own row.
+ * Steps that everything else comes before: requests that begin, pieces of answers that nobody has shown yet to take,
+ * slices of what takes long. Clients come one after the other, so that a flood stands in its own row, and so does each
+ * kind of slices.
  */
 export class Steps {
   /** Those that wait, by client; the client that waits longest for its turn comes first. */
@@ -31,13 +32,20 @@ export class Steps {
    * @returns Null when that is now; otherwise settled in the moment when it is.
    */
   wait(client: () => string): Promise<void> | null {
-    if (this.#count === 0 && this.#hasTime()) return null;
+    return this.#count === 0 && this.#hasTime() ? null : this.next(client());
+  }
+
+  /**
+   * Waits until a step may be done that is not the first of its kind: everybody else comes between.
+   * @param client Whose it is, or what kind of slices.
+   */
+  next(client: string): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const name = client();
-    const others = this.#waiting.get(name);
-    if (others === undefined) this.#waiting.set(name, [resolve]);
+    const others = this.#waiting.get(client);
+    if (others === undefined) this.#waiting.set(client, [resolve]);
     else others.push(resolve);
-    this.#count++;
+    // Of any that wait already there is somebody who begins the next turn.
+    if (++this.#count === 1) this.#hasTime();
     return promise;
   }
 

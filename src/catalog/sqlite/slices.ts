@@ -3,7 +3,7 @@
  * @module
  */
 import { StreamError } from "../../protocol.ts";
-import { turn } from "../../turn.ts";
+import { STEPS } from "../../turn.ts";
 import type { Patience } from "./patience.ts";
 
 /** Looks that may go on at the same time; more are told to come back. */
@@ -12,10 +12,9 @@ const MOST_LOOKS = 64;
 /** Takes one slice, in its turn. */
 export type Slice = <T>(step: () => T) => Promise<T>;
 
-/** Makes one slice in a turn of the event loop, whoever looks; those who look take turns. */
+/** Makes slices in steps of the event loop; those who look take turns. */
 export class Slices {
   readonly #patience: Patience;
-  #last: Promise<unknown> = Promise.resolve();
   #looks = 0;
 
   /** @param patience Waits with a slice while the database is held. */
@@ -44,15 +43,7 @@ export class Slices {
   }
 
   async #slice<T>(step: () => T): Promise<T> {
-    const before = this.#last;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#last = promise;
-    await before;
-    try {
-      await turn();
-      return await this.#patience.read(step);
-    } finally {
-      resolve();
-    }
+    await STEPS.next("catalog");
+    return await this.#patience.read(step);
   }
 }

@@ -6,8 +6,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { setTimeout } from "node:timers/promises";
 import type { SearchEnd, SearchMatch, SearchProgress } from "../../protocol.ts";
+import { STEPS, STEPS_MS } from "../../turn.ts";
 import { readExactly } from "./lines.ts";
 import type { Finder, Span } from "./pattern.ts";
 import type { Resource } from "./resource.ts";
@@ -16,23 +16,8 @@ const LINE_BREAK = 10;
 const CARRIAGE_RETURN = 13;
 /** Read at once; the longest step without a look at the clock, where nothing matches. */
 const WINDOW_BYTES = 128 * 1024;
-/** Longest work before others get a millisecond: live followers keep their latency. */
-const SLICE_MS = 4;
 /** Text of one match; what people read of a line. */
 const TEXT_BYTES = 4096;
-
-/** Time between two slices, of whichever searches: everybody else has it. */
-const BETWEEN_MS = 1;
-/** When the last slice begins that a search waits for: those of all of them at once would add up. */
-let lastSliceAtMs = -Infinity;
-
-/** Waits for the next slice that no other search is given. */
-async function nextSlice(): Promise<void> {
-  const nowMs = performance.now();
-  lastSliceAtMs = Math.max(nowMs, lastSliceAtMs + SLICE_MS) + BETWEEN_MS;
-  // Not an immediate: between those Deno serves sockets so seldom that a follower waits 50 ms instead of 3.
-  await setTimeout(lastSliceAtMs - nowMs);
-}
 
 /** Where a search begins and when it ends at the latest. */
 export interface SearchBounds {
@@ -95,7 +80,7 @@ class Search {
   ) {
     const nowMs = performance.now();
     this.#deadlineMs = nowMs + bounds.budgetMs;
-    this.#sliceEndMs = nowMs + SLICE_MS;
+    this.#sliceEndMs = nowMs + STEPS_MS;
     this.#left = bounds.limit;
     this.#toldMs = nowMs;
   }
@@ -138,9 +123,9 @@ class Search {
   }
 
   async #pause(): Promise<void> {
-    await nextSlice();
+    await STEPS.next("searches");
     this.signal.throwIfAborted();
-    this.#sliceEndMs = performance.now() + SLICE_MS;
+    this.#sliceEndMs = performance.now() + STEPS_MS;
   }
 
   /** Looks at whole lines, but for the first, which may have begun before; ends early when the search is over. */

@@ -6,7 +6,7 @@
  * (docs/security.md).
  * @module
  */
-import { ownTurn } from "./turn.ts";
+import { STEPS } from "../../turn.ts";
 
 /** Bodies compressed at once: each takes 0.5 to 1.2 MB, for as long as its reader takes nothing. */
 const MAX_COMPRESSIONS = 64;
@@ -36,7 +36,7 @@ export class Compressions {
 /** All of this process: memory is. */
 export const compressions: Compressions = new Compressions();
 
-/** What is compressed in one turn of the event loop. */
+/** What is compressed in one step. */
 const SLICE_BYTES = 32 * 1024;
 
 /**
@@ -67,13 +67,13 @@ export async function* gzipped(
   if (failure !== null) throw (failure as { error: unknown }).error;
 }
 
-/** Chunks in slices, each in a turn of its own. */
+/** Chunks in slices, with turns between. */
 async function* slicesOf(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void, void> {
   for await (const chunk of chunks) {
     for (let start = 0; start < chunk.length; start += SLICE_BYTES) {
-      await ownTurn();
+      await STEPS.next("compression");
       yield chunk.subarray(start, start + SLICE_BYTES);
     }
   }

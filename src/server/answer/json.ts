@@ -4,9 +4,9 @@
  */
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { ownTurn } from "./turn.ts";
+import { STEPS } from "../../turn.ts";
 
-/** Entries of an array that are written in one turn of the event loop. */
+/** Entries of an array that are written in one step. */
 const SLICE_ENTRIES = 100;
 
 /**
@@ -26,7 +26,7 @@ export function json(
 }
 
 /**
- * Answers with an array in JSON that may be long: it is written in slices, each in a turn of its own.
+ * Answers with an array in JSON that may be long: it is written in slices, with turns between.
  * @param c The request.
  * @param entries What is in it.
  * @param shown An entry as it is told.
@@ -38,7 +38,7 @@ export async function jsonArray<Entry>(
 ): Promise<Response> {
   const slices: string[] = [];
   for (let at = 0; at < entries.length; at += SLICE_ENTRIES) {
-    if (at > 0) await ownTurn();
+    if (at > 0) await STEPS.next("lists");
     const slice = entries.slice(at, at + SLICE_ENTRIES);
     slices.push(slice.map((entry) => JSON.stringify(shown(entry))).join(","));
   }

@@ -6,10 +6,10 @@ import type { Context } from "hono";
 import { checkMetadata, DIGESTS, StreamError, toStreamError } from "../../protocol.ts";
 import { type Appender, readRange, type Resource } from "../../resources.ts";
 import { isText } from "../../mime.ts";
+import { STEPS } from "../../turn.ts";
 import { grantOf } from "../access.ts";
 import { checkResource } from "../access/reach.ts";
 import { requiresContext } from "../host.ts";
-import { ownTurn } from "../answer/turn.ts";
 import { openFor } from "../opening.ts";
 import { tellClosed, tellOffset, tellReferences } from "./answers.ts";
 import { addRest, type Content, PIECE_BYTES, taking } from "./appending.ts";
@@ -270,7 +270,7 @@ async function behindMessages(
     left -= found;
     if (left === 0) return at + end;
     at += piece.length;
-    await ownTurn();
+    await STEPS.next("forks");
   }
   return left === 0 ? at : null;
 }
