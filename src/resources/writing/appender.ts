@@ -247,6 +247,7 @@ export class Appender {
       await this.#told.secure();
     } catch (error) {
       this.announced = before;
+      if (this.#record.loss !== null) this.#failed(error);
       throw error;
     }
   }
