@@ -70,7 +70,7 @@ test("an empty stream is read to its end", async () => {
 });
 
 test("bytes go through a stream by the client, unchanged", () =>
-  transferThroughStream(own, 20_000_000, 30_000));
+  transferThroughStream(own, 9_000_000, 30_000));
 
 test("a producer that starts anew in a greater epoch appends, and shuts out its former run", async () => {
   await using workspace = await Workspace.open();
