@@ -60,6 +60,8 @@ export interface AppenderEvents {
   acknowledged(byteOffset: number): void;
   /** The upload failed here, at the server, goes on elsewhere (FENCED), or waits there (NOT_READY). */
   failed(error: StreamError): void;
+  /** It is over, however it ended: nothing more is acknowledged. */
+  ended?(): void;
 }
 
 /** Appends to one resource, for one epoch. */
@@ -352,6 +354,20 @@ export class Appender {
   }
 
   /**
+   * Gives the upload up, so that it is FAILED.
+   * @throws {StreamError} WRONG_STATE where it was completed before; FENCED, NOT_READY where it goes on with another owner, or
+   * could, as the catalog takes nothing.
+   */
+  async giveUp(error: StreamError): Promise<void> {
+    await this.fail(error);
+    const { transferStatus } = this.#log.status;
+    if (transferStatus === "FAILED") return;
+    if (transferStatus === "COMPLETED") throw new StreamError("WRONG_STATE", "it is completed");
+    if (!this.#recorded) throw new StreamError("NOT_READY", "the catalog takes nothing at present");
+    throw this.#record.loss ?? fenced();
+  }
+
+  /**
    * Lets go of the log with everything received, so that the next owner can take over; see `isRecorded`.
    * @param owner Whose the upload is until then.
    * @returns The digest to continue; null when the upload is over, or another owner's.
@@ -398,6 +414,7 @@ export class Appender {
       if (this.#record.loss === null) await this.#failNow(toStreamError(error));
       throw this.#record.loss ?? error;
     } finally {
+      this.#events?.ended?.();
       await this.#log.close();
       if (!isDetached) await this.#options.ended(this.#endedAs(), this.#log.status.currentSize);
     }
