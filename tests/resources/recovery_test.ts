@@ -2,7 +2,6 @@
 import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import { createServer, loadRuntime } from "../../mod.ts";
-import { StreamError } from "../../src/protocol.ts";
 import type { OwnedUpload } from "../../src/resources.ts";
 import { Recovery, type RecoveryParts } from "../../src/resources/writing/recovery.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
@@ -67,21 +66,6 @@ test("one of several nodes serves before it has recovered, and whoever comes for
   assertBytes(await readAll(opened.resource), content);
   await write(await resumeOn(again, first), "later\n");
   assertBytes(await readAll(followed.resource), utf8("one\nlater\n"));
-});
-
-test("what the disk refuses to keep of an upload that a killed server left makes it FAILED", async () => {
-  await using cluster = new Cluster();
-  const { appender } = await cluster.node("a").register(RESUMABLE);
-  await write(appender, "one\n");
-  const storage = changed(new MemoryStorage(cluster.logs), {
-    writer: () => ({
-      flushData: () => Promise.reject(new StreamError("STORAGE_FAILED", "the device failed")),
-    }),
-  });
-  const again = cluster.node("a", { storage });
-  await again.recover();
-  const { status: { failure, currentSize } } = await again.get(appender.resource.id);
-  assertEquals([failure, currentSize], ["STORAGE_FAILED: the device failed", 4]);
 });
 
 test("one of several nodes listens before it has recovered, and one that is alone does not", async () => {

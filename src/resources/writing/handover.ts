@@ -181,12 +181,6 @@ export class Handover {
     const isKept = this.#isKept(record);
     const upload = await this.#nextEpoch(record, this.#parts.lease.owner(isKept));
     if (!isKept) return await this.#fail(upload, cause);
-    try {
-      await upload.writer.flushData?.();
-    } catch (error) {
-      // Nobody would hear of it again.
-      return await this.#fail(upload, toStreamError(error));
-    }
     await upload.writer.close();
     if (record.ownedBy === "ANYBODY") return await this.#leave(upload);
     this.wait(upload.open, upload.record.epoch, null, cause);
