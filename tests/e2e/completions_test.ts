@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
 import { uploaded } from "../helpers/seen.ts";
 
@@ -66,4 +66,17 @@ for (const kind of kinds) {
       assertEquals(offered("zone/17/"), ["zone/17/", "zone/17/a.log", "zone/17/b.log"]);
     });
   }
+
+  test(`${kind}: zsh offers commands at once where it finds the completions in its fpath`, async () => {
+    await using workspace = await Workspace.open();
+    const { stdout } = await workspace.run(kind, ["completions", "zsh"]);
+    await writeFile(workspace.path("_stream"), stdout);
+    const script =
+      'compdef() {}; _describe() { print -rl -- "${(@P)2}" }; fpath=(.); autoload -U _stream; CURRENT=2; _stream';
+    const offered = execFileSync("zsh", ["-fc", script], {
+      cwd: workspace.path("."),
+      encoding: "utf8",
+    });
+    assertMatch(offered, /^push:/m);
+  });
 }

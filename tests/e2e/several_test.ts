@@ -243,6 +243,46 @@ for (const kind of kinds) {
     assertEquals(await readFile(path, "utf8"), whole);
   });
 
+  test(`${kind}: get leaves what is called like a resource and is something else, unless it may be replaced`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serveBeside();
+    await writeFile(workspace.path("empty.log"), "");
+    await workspace.run(quickest, ["push", "a.log", "b.log", "empty.log", "--context", "run"]);
+    const failed = await workspace.push(quickest, [
+      "-",
+      "--name",
+      "failed.log",
+      "--context",
+      "run",
+    ]);
+    await failed.push.write("half");
+    const follow = workspace.start(quickest, ["follow", failed.reference]);
+    await follow.stdout.until((text) => text === "half");
+    failed.push.signal("SIGTERM");
+    await failed.push.exit();
+    const get = (...options: string[]) =>
+      workspace.run(kind, ["get", "--context", "run", "-o", "copy", ...options]);
+    await mkdir(workspace.path("copy"));
+    await writeFile(workspace.path("copy/a.log"), "notes of mine\n");
+    // What is there after the first time, the copy of a FAILED one too, is no obstacle to the second.
+    for (const round of [1, 2]) {
+      const { stderr } = await get();
+      assertMatch(stderr, /a\.log: .*copy\/a\.log is there already and is something else/);
+      assertMatch(stderr, /3 of 4 resources are in copy/, `round ${round}`);
+    }
+    assertEquals(await readFile(workspace.path("copy/a.log"), "utf8"), "notes of mine\n");
+    await writeFile(workspace.path("copy/failed.log"), "mine");
+    assertMatch(
+      (await get()).stderr,
+      /failed\.log is there .*what was fetched is copy\/failed\.log\.part/,
+    );
+    assertMatch((await get("--overwrite")).stderr, /4 of 4 resources are in copy/);
+    const copies = ["a.log", "failed.log"].map((name) =>
+      readFile(workspace.path(`copy/${name}`), "utf8")
+    );
+    assertEquals(await Promise.all(copies), ["a.log\n", "half"]);
+  });
+
   test(`${kind}: of two that get one resource into one file one gives way, and the file is whole`, async () => {
     await using workspace = await withFiles();
     await workspace.serveBeside();
