@@ -3,26 +3,11 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as immediate } from "node:timers/promises";
+import { socketTurn } from "./turn/sockets.ts";
 
-/** Sockets have a turn so often. */
-const SOCKETS_EVERY_MS = 4;
-let socketsAtMs = 0;
-
-/** Sockets have their turn now: something came from one. */
-export function heardSocket(): void {
-  socketsAtMs = performance.now();
-}
-
-/**
- * Lets others come between: one `setImmediate` after the other would starve the sockets on Deno (an echo beside slices
- * of 2 ms took 120 ms, docs/security.md), and timers cost 1 ms.
- */
-export async function turn(): Promise<void> {
-  if (performance.now() - socketsAtMs < SOCKETS_EVERY_MS) return await immediate();
-  await sleep(0);
-  heardSocket();
-}
+/** Lets others come between, sockets too: on Deno those want more than an immediate. */
+export const turn: () => Promise<void> = "Deno" in globalThis ? socketTurn : () => immediate();
 
 /** Steps may take so long in one turn of the event loop, all together; others have later turns. */
 const STEPS_MS = 2;

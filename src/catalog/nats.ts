@@ -72,6 +72,8 @@ export class NatsCatalog implements Catalog {
   readonly #projection: Projection;
   readonly #feeds = new Map<Bucket, Feed>();
   readonly #watchers = new Watchers();
+  /** How many records the copy has of each bucket. */
+  #held = new Map<Bucket, number>();
   /** Own changes that the copy has, and the feed has not brought yet, by their keys. */
   readonly #ahead = new Map<string, { bucket: Bucket; sequence: number }>();
   /** Records as this instance wrote them, which it will most probably write again. */
@@ -81,6 +83,7 @@ export class NatsCatalog implements Catalog {
   /** Changes that made records, of which nobody knows either, and which were refused to whoever wanted them. */
   readonly #refused = new Set<string>();
   readonly #instance = crypto.randomUUID();
+  readonly #lost = Promise.withResolvers<StreamError>();
   #changes = 0;
   readonly #keeper: ReturnType<typeof setInterval>;
 
@@ -102,11 +105,16 @@ export class NatsCatalog implements Catalog {
     });
     this.#settings = settings;
     this.#projection = projection;
+    this.#count();
     const positions = projection.positions();
     for (const [bucket, end] of ends) {
       const position = positions.get(bucket.name) ?? { ...end, sequence: 0 };
-      const take = (changes: readonly Change[]) => this.#take(bucket, changes);
-      this.#feeds.set(bucket, new Feed(engine, bucket, position, take));
+      const feed = new Feed(engine, bucket, position, {
+        take: (changes) => this.#take(bucket, changes),
+        held: () => this.#held.get(bucket) ?? 0,
+        lost: this.#lost.resolve,
+      });
+      this.#feeds.set(bucket, feed);
     }
     // What the disk refuses now is kept the next time.
     this.#keeper = setInterval(() => void this.#keep().catch(() => {}), KEEP_MS);
@@ -125,19 +133,22 @@ export class NatsCatalog implements Catalog {
     const records = RECORD_BUCKETS.map((name) => new Bucket(engine, name, waitMs));
     const contexts = new Bucket(engine, CONTEXT_BUCKET, waitMs);
     const settings = new Bucket(engine, SETTINGS_BUCKET, waitMs);
-    const ends = new Map<Bucket, Position>();
+    const ends = new Map<Bucket, Position & { messages: number }>();
     for (const bucket of [...records, contexts]) {
       const { created: life, state, ts } = await engine.streamInfo(bucket.stream);
-      ends.set(bucket, { life, sequence: state.last_seq, atMs: Date.parse(ts!) });
+      const { last_seq: sequence, messages } = state;
+      ends.set(bucket, { life, sequence, messages, atMs: Date.parse(ts!) });
     }
     const projection = new Projection(
       path,
-      (positions) =>
-        [...ends].every(([{ name }, { life, sequence, atMs }]) => {
-          const known = positions.get(name);
+      (positions, ids) => {
+        const held = countIn(records, ids);
+        return [...ends].every(([bucket, { life, sequence, messages, atMs }]) => {
+          const known = positions.get(bucket.name);
           return known?.life === life && known.sequence <= sequence &&
-            Math.abs(atMs - known.atMs) < OLDEST_COPY_MS;
-        }),
+            (held.get(bucket) ?? 0) <= messages && Math.abs(atMs - known.atMs) < OLDEST_COPY_MS;
+        });
+      },
     );
     const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection);
     try {
@@ -148,6 +159,11 @@ export class NatsCatalog implements Catalog {
       throw toStreamError(error, "NOT_READY");
     }
     return catalog;
+  }
+
+  /** Resolves when a bucket is not what it was, so that the copy here is none of it. */
+  get lost(): Promise<StreamError> {
+    return this.#lost.promise;
   }
 
   /** For how long the copy may have missed something, in ms. */
@@ -327,6 +343,7 @@ export class NatsCatalog implements Catalog {
     } catch (error) {
       throw toStreamError(error, "NOT_READY");
     }
+    for (const bucket of this.#records) this.#checkRoom(bucket);
   }
 
   /** Ends the copy where it is; the engine stays open. */
@@ -378,7 +395,9 @@ export class NatsCatalog implements Catalog {
 
   /** The copy shows an own change, unless a feed brought it, or one after it. */
   #showOwn(bucket: Bucket, key: string, sequence: number, show: () => void): void {
-    if (sequence <= this.#feeds.get(bucket)!.position.sequence) return;
+    const feed = this.#feeds.get(bucket)!;
+    if (sequence <= feed.position.sequence) return;
+    feed.hears(sequence);
     if (sequence <= (this.#ahead.get(key)?.sequence ?? 0)) return;
     try {
       show();
@@ -389,8 +408,23 @@ export class NatsCatalog implements Catalog {
   /** Takes what a feed brings. */
   #take(bucket: Bucket, changes: readonly Change[]): void {
     const take = () => changes.forEach((change) => this.#takeOne(bucket, change));
-    if (changes.length > 1) this.#projection.together(take);
-    else take();
+    try {
+      if (changes.length > 1) this.#projection.together(take);
+      else take();
+    } catch (error) {
+      this.#count();
+      throw error;
+    }
+  }
+
+  #count(): void {
+    this.#held = countIn(this.#records, this.#projection.ids());
+  }
+
+  /** The copy has a record more, or less. */
+  #counted(id: string, change: 1 | -1): void {
+    const bucket = this.#bucketOf(id);
+    this.#held.set(bucket, (this.#held.get(bucket) ?? 0) + change);
   }
 
   #takeOne(bucket: Bucket, { key, entry: { sequence, value, change } }: Change): void {
@@ -410,11 +444,13 @@ export class NatsCatalog implements Catalog {
     // An id that was used again, of which the deletion was missed, is two resources.
     if (was !== null && (is === null || was.createdAtMs !== is.createdAtMs)) {
       this.#projection.remove(id);
+      this.#counted(id, -1);
       this.#watchers.tell({ was, is: null });
       was = null;
     }
     if (is === null) return;
     this.#projection.put(was, is);
+    if (was === null) this.#counted(id, 1);
     this.#watchers.tell({ was, is });
   }
 
@@ -430,12 +466,26 @@ export class NatsCatalog implements Catalog {
   }
 
   #bucketOf(id: string): Bucket {
-    return this.#records[shardOf(id, this.#records.length)];
+    return bucketOf(this.#records, id);
   }
 
   #nameChange(): string {
     return `${this.#instance}.${++this.#changes}`;
   }
+}
+
+function bucketOf(records: readonly Bucket[], id: string): Bucket {
+  return records[shardOf(id, records.length)];
+}
+
+/** How many of the ids belong into each bucket. */
+function countIn(records: readonly Bucket[], ids: readonly string[]): Map<Bucket, number> {
+  const counts = new Map<Bucket, number>();
+  for (const id of ids) {
+    const bucket = bucketOf(records, id);
+    counts.set(bucket, (counts.get(bucket) ?? 0) + 1);
+  }
+  return counts;
 }
 
 /** Makes room for one more. */

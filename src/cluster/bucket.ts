@@ -174,7 +174,10 @@ export class Bucket {
         if (found?.change === change) return { sequence: found.sequence };
         if ((found?.sequence ?? 0) > expected) return { found };
         // Where nothing is to be seen of what refused it, who looked was behind.
-        if (isRefusal(error) && found === null && expected > 0) return { found };
+        if (!isRefusal(error) || expected === 0) throw error;
+        const now = found === null ? null : await this.#readSince(key);
+        // A bucket that was restored has what was there before.
+        if ((now?.sequence ?? 0) < expected) return { found: now };
         throw error;
       }
     });

@@ -82,8 +82,10 @@ export class LongMessages {
     if (lineEnd > 0) {
       this.#message = new Uint8Array(lineEnd + payloadBytesOf(bytes.subarray(0, lineEnd)));
       this.#filled = 0;
-    } else if (bytes.length <= LINE_BYTES) this.#line = bytes.slice();
-    else throw new Error(`the engine sent a line of more than ${LINE_BYTES} bytes`);
+    } else if (bytes.length <= LINE_BYTES) {
+      // The `slice` of what a socket brings is no copy.
+      this.#line = joined(bytes);
+    } else throw new Error(`the engine sent a line of more than ${LINE_BYTES} bytes`);
   }
 
   /** @returns How much of it was a part of the message. */

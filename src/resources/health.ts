@@ -46,10 +46,7 @@ export class Health {
     if (this.state === "RECOVERING") reasons.push("the server is recovering");
     if (this.state === "CLOSED") reasons.push("the server is shutting down");
     if (this.#refusal !== null) {
-      const culprit = this.#refusal.code === "NOT_READY"
-        ? "the engine of the cluster does not answer"
-        : "see the data directory";
-      reasons.push(`the catalog takes no records: ${culprit}`);
+      reasons.push(`the catalog takes no records: ${culpritOf(this.#refusal)}`);
     }
     if (isStalled) reasons.push("uploads wait: the engine of the cluster takes nothing");
     if (isDiskFull) reasons.push("less is free than must stay so: see --min-free");
@@ -58,4 +55,11 @@ export class Health {
     }
     return reasons;
   }
+}
+
+/** Who is to blame, and what to do, as far as that says nothing of paths. */
+function culpritOf({ code, message }: StreamError): string {
+  if (code === "NOT_READY") return "the engine of the cluster does not answer";
+  const isTold = code === "WRONG_STATE" || code === "QUOTA_EXCEEDED";
+  return isTold ? message : "see the data directory";
 }

@@ -56,10 +56,12 @@ export class UploadAccount {
   /**
    * Counts what is to be stored; once the record counts, an append that is under way still does not.
    * @param size Size of the resource then, in bytes.
+   * @param announced Size that it is to have at the end.
    * @throws {StreamError} QUOTA_EXCEEDED, and nothing is counted.
    */
-  async grow(size: number): Promise<void> {
+  async grow(size: number, announced: number | null = null): Promise<void> {
     if (this.#isClosed) return;
+    this.#usage.checkWhole(this.contextId, announced ?? size);
     const bytes = size - this.#counted;
     await this.#usage.take(this.contextId, bytes);
     if (this.#isClosed) this.#usage.give(this.contextId, bytes);
@@ -168,6 +170,20 @@ export class Usage {
   }
 
   /**
+   * Asks before anything is deleted for a resource that would not fit if it were the only one.
+   * @param contextId Upload context; null without one.
+   * @param size Its size at the end, as far as it is known, in bytes.
+   * @throws {StreamError} QUOTA_EXCEEDED.
+   */
+  checkWhole(contextId: string | null, size: number): void {
+    const { maxTotalBytes = Infinity, maxContextBytes = Infinity } = this.#limits;
+    if (size > maxTotalBytes) throw tooMuchInAll(maxTotalBytes);
+    if (contextId !== null && size > maxContextBytes) {
+      throw tooMuchInContext(contextId, maxContextBytes);
+    }
+  }
+
+  /**
    * Counts bytes that are to be stored.
    * @param contextId Upload context; null without one.
    * @param bytes How many; 0 asks whether there is room at all.
@@ -201,9 +217,7 @@ export class Usage {
   /** Counts bytes that are to be stored; nothing is waited for, so that nobody else can take the same ones. */
   #takeNow(contextId: string | null, bytes: number): void {
     const { maxTotalBytes = Infinity, minFreeBytes = 0 } = this.#limits;
-    if (this.#total + bytes > maxTotalBytes) {
-      throw new StreamError("QUOTA_EXCEEDED", `the server may hold ${maxTotalBytes} bytes in all`);
-    }
+    if (this.#total + bytes > maxTotalBytes) throw tooMuchInAll(maxTotalBytes);
     this.#checkContext(contextId, bytes);
     if (this.#freeBytes < bytes + minFreeBytes) {
       throw new StreamError(
@@ -239,10 +253,7 @@ export class Usage {
     const { maxContextBytes = Infinity } = this.#limits;
     if (contextId === null) return;
     if ((this.#contexts.get(contextId) ?? 0) + bytes <= maxContextBytes) return;
-    throw new StreamError(
-      "QUOTA_EXCEEDED",
-      `upload context ${contextId} may hold ${maxContextBytes} bytes`,
-    );
+    throw tooMuchInContext(contextId, maxContextBytes);
   }
 
   /** Reads the free bytes again when the last reading is old or would not be enough. */
@@ -253,4 +264,15 @@ export class Usage {
       this.#freeBytes = await this.#storage.freeBytes?.() ?? Infinity;
     }
   }
+}
+
+function tooMuchInAll(maxBytes: number): StreamError {
+  return new StreamError("QUOTA_EXCEEDED", `the server may hold ${maxBytes} bytes in all`);
+}
+
+function tooMuchInContext(contextId: string, maxBytes: number): StreamError {
+  return new StreamError(
+    "QUOTA_EXCEEDED",
+    `upload context ${contextId} may hold ${maxBytes} bytes`,
+  );
 }

@@ -22,7 +22,7 @@ import { describeRoutes } from "./route/openapi.ts";
 import { problem } from "./answer/problem.ts";
 import { References, type ReferenceSettings } from "./references.ts";
 import { type Route, shapeOf } from "./route.ts";
-import { heardSocket, STEPS } from "../turn.ts";
+import { STEPS } from "../turn.ts";
 
 /** The id of a resource, or a name, where paths have one. */
 const ID_IN_PATH = /(?<=\/(?:resources|uploads|download|tus)\/)[^/]+(?=\/|$)/;
@@ -94,7 +94,6 @@ export class Router {
 
   /** Answers a request when its client has its turn. */
   fetchInTurn(request: Request, env: unknown): Response | Promise<Response> {
-    heardSocket();
     const turn = STEPS.wait(() => rowOf(request, env, this.#parts.references));
     return turn === null ? this.fetch(request, env) : turn.then(() => this.fetch(request, env));
   }

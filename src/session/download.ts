@@ -54,6 +54,8 @@ const LINES_COPIES = 4;
 
 /** A follower that consumed so much is read more for at once. */
 const PROVEN_BYTES = 1024 * 1024;
+/** So few cost nobody a turn: lines that were just written are sent at once, whoever else waits. */
+const FEW_BYTES = 16 * 1024;
 
 type Request = MessageOf<"RequestChunk" | "RequestLines" | "LocateLines" | "Follow">;
 
@@ -359,7 +361,7 @@ export class DownloadSession extends ControlSession {
   async #sendBytes(following: Following, byteCount: number): Promise<void> {
     // Of a follower that takes nothing hardly anything is held, and nobody waits for that.
     const isProven = following.consumed - following.from >= PROVEN_BYTES;
-    if (!isProven) await STEPS.wait(() => this.#options.client ?? "");
+    if (!isProven && byteCount > FEW_BYTES) await STEPS.wait(() => this.#options.client ?? "");
     const mostBytes = isProven ? byteCount : Math.min(byteCount, LIMITS.dataMessageBytes);
     await this.#resource.lend(following.next, mostBytes, async (bytes) => {
       const { length } = following;

@@ -42,6 +42,8 @@ export class HttpUpload {
   #intake: Intake | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #shutdown: StreamError | null = null;
+  /** Why bytes that it received are never acknowledged; null while they may be. */
+  #failure: StreamError | null = null;
   /** Why it waits for the next request. */
   #cause: StreamError = NOTHING_CAME;
 
@@ -60,8 +62,11 @@ export class HttpUpload {
     appender.listen({
       acknowledged: (byteOffset) => this.#intake?.acknowledged(byteOffset),
       failed: (error) => {
-        this.#intake?.stop(error);
+        this.#fail(error);
         parts.closed(this);
+      },
+      ended: () => {
+        if (appender.acknowledged < appender.received) this.#fail(overAlready(appender));
       },
     }, clients);
   }
@@ -81,7 +86,8 @@ export class HttpUpload {
     this.#cause = NOTHING_CAME;
     this.#intake?.stop(new StreamError("FENCED", "the upload was resumed by another request"));
     const intake = this.#intake = new Intake(this.appender, resources.creditPool, silenceMs);
-    if (this.#shutdown !== null) intake.stop(this.#shutdown);
+    const stopped = this.#shutdown ?? this.#failure;
+    if (stopped !== null) intake.stop(stopped);
     try {
       return await step(intake);
     } finally {
@@ -118,6 +124,11 @@ export class HttpUpload {
     else this.#intake.stop(error);
   }
 
+  #fail(error: StreamError): void {
+    this.#failure ??= error;
+    this.#intake?.stop(error);
+  }
+
   /** Waits for the next request, for a moment. */
   async #rest(): Promise<void> {
     this.#intake = null;
@@ -131,6 +142,12 @@ export class HttpUpload {
     this.#parts.closed(this);
     await this.#parts.resources.interrupt(this.appender, cause);
   }
+}
+
+/** A request found it before it ended. */
+function overAlready({ resource }: Appender): StreamError {
+  const { transferStatus, failure } = resource.status;
+  return new StreamError("WRONG_STATE", `the upload is over: ${failure ?? transferStatus}`);
 }
 
 /** All uploads by HTTP that are open. */

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
 import { TimeoutError } from "@nats-io/transport-node";
 import type { RecordChange, ResourceRecord } from "../../src/catalog.ts";
 import { NatsCatalog } from "../../src/catalog/nats.ts";
@@ -368,7 +368,7 @@ test("a copy that an older program kept is made anew: it may have left something
 test("a copy that missed what the engine has forgotten by now is made again, whatever the clock of its node says", async () => {
   await using place = await emptyPlace();
   const there = await place.catalog();
-  const [gone, recent] = [record(), record()];
+  const [gone, recent, late] = [record(), record(), record()];
   for (const each of [gone, recent]) await there.create(each);
   await using directory = await temporaryDirectory();
   const path = join(directory.path, "copy.sqlite");
@@ -377,6 +377,8 @@ test("a copy that missed what the engine has forgotten by now is made again, wha
   for (const name of RECORD_BUCKETS) {
     await place.engine.jsm.streams.purge(`KV_${name}`, { filter: `$KV.${name}.${gone.id}` });
   }
+  // As many records as before: their number tells nothing.
+  await there.create(late);
   // Eight days pass, and its clock is set back by as much.
   const away = 8 * 24 * 3_600_000;
   const copy = new DatabaseSync(path);
@@ -384,8 +386,42 @@ test("a copy that missed what the engine has forgotten by now is made again, wha
   copy.close();
   using _late = clockBehind(away);
   const again = await NatsCatalog.open(place.engine, { path });
-  assertEquals((await again.list({ limit: 9 })).map(({ id }) => id), [recent.id]);
+  const listed = (await again.list({ limit: 9 })).map(({ id }) => id);
+  assertEquals(listed.sort(), [recent.id, late.id].sort());
   await again.close();
+});
+
+test("records that somebody purged under a node are told to be lost, and a copy that has them is made again", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog({ name: "copy.sqlite" });
+  const records = Array.from({ length: 9 }, () => record());
+  for (const each of records) await there.create(each);
+  await there.delete(records[0].id);
+  await there.probe();
+  const name = RECORD_BUCKETS[shardOf(records[1].id, RECORD_BUCKETS.length)];
+  await place.engine.jsm.streams.purge(`KV_${name}`);
+  const error = await assertFails("WRONG_STATE", () => there.probe());
+  assertStringIncludes(error.message, `bucket ${name} of the engine was purged`);
+  assertEquals((await there.lost).message, error.message);
+  await there.close();
+  const again = await place.catalog({ name: "copy.sqlite" });
+  const kept = records.slice(1).filter(({ id }) =>
+    RECORD_BUCKETS[shardOf(id, RECORD_BUCKETS.length)] !== name
+  );
+  assertEquals((await again.list({ limit: 99 })).length, kept.length);
+});
+
+test("a record that a restored bucket has as it was before is not waited for", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog();
+  const older = record();
+  await there.create(older);
+  const { revision } = await there.update(older.id, older.revision, { size: 1 });
+  await place.remake();
+  await (await place.catalog()).create(older);
+  const error = await assertFails("CONFLICT", () => there.update(older.id, revision, { size: 2 }));
+  assertStringIncludes(error.message, `is at revision ${older.revision}`);
+  assertEquals((await there.get(older.id))?.size, older.size);
 });
 
 test("the time that one node keeps, another goes on from", async () => {
@@ -449,6 +485,7 @@ test("a bucket that is nearly full takes nothing new: changes and deletions stil
   await catalog.caughtUp();
   await assertFails("QUOTA_EXCEEDED", () => catalog.create(record()));
   await assertFails("QUOTA_EXCEEDED", () => catalog.createContext("new"));
+  await assertFails("QUOTA_EXCEEDED", () => catalog.probe());
   assertEquals((await catalog.createContext("there")).id, "there");
   await catalog.update(there.id, 0, { size: 1 });
   assertEquals(await catalog.delete(there.id), true);

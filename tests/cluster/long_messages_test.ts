@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { test } from "node:test";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
@@ -43,14 +44,14 @@ const frame = fc.oneof(
   ).map(([word, bytes]) => message(word, bytes)),
 );
 
-/** Takes bytes cut at some places; chunks are given back as the transport does. */
+/** Takes bytes cut at some places; chunks are those of a socket, and given back as the transport does. */
 function taken(bytes: Uint8Array, cuts: readonly number[]): Uint8Array[] {
   const messages = new LongMessages();
   const handedOut: Uint8Array[] = [];
   const ends = [...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
   let from = 0;
   for (const end of ends) {
-    const chunk = bytes.slice(from, end);
+    const chunk = Buffer.from(bytes.subarray(from, end));
     const steps = messages.take(chunk);
     let step = steps.next();
     for (; !step.done; step = steps.next()) handedOut.push(step.value);

@@ -68,3 +68,33 @@ test("who appends while a node is shut down is told that, and not that the strea
   assertEquals((await append(b.url)).status, 204);
   assertEquals(await (await fetch(`${b.url}${path}?offset=-1`)).text(), "x");
 });
+
+test("an append that closed a stream, and was finished by another node, is not told to be refused", async () => {
+  await using cluster = new Cluster();
+  const options = cluster.options("a");
+  const { promise: isFree, resolve: free } = Promise.withResolvers<void>();
+  const { promise: isEnding, resolve: end } = Promise.withResolvers<void>();
+  const catalog = override(options.catalog, {
+    async update(id, revision, change) {
+      if (change.transferStatus === "COMPLETED") {
+        end();
+        await isFree;
+      }
+      return await options.catalog.update(id, revision, change);
+    },
+  });
+  await using a = await startServer({ ...options, catalog });
+  await using b = await startServer(cluster.options("b"));
+  const path = "/streams/many";
+  await fetch(b.url + path, { method: "PUT", headers: TEXT });
+  const append = (url: string, body: string, more: Record<string, string> = {}) =>
+    fetch(url + path, { method: "POST", headers: { ...TEXT, ...more }, body });
+  const closing = append(a.url, "the last", { "stream-closed": "true" });
+  await isEnding;
+  assertEquals((await append(b.url, "too late")).status, 409);
+  free();
+  const answer = await closing;
+  const { code } = await answer.json();
+  assertEquals([answer.status, code], [503, "NOT_READY"]);
+  assertEquals(await (await fetch(`${b.url}${path}?offset=-1`)).text(), "the last");
+});

@@ -5,6 +5,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { push as upload } from "../../src/client.ts";
 import { VERSION } from "../../src/protocol.ts";
 import { eitherRuntime, type Kind, kinds, own, quickest, Workspace } from "../helpers/cli.ts";
+import { listed } from "../helpers/seen.ts";
 
 const either = eitherRuntime();
 
@@ -15,9 +16,9 @@ const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 
 /** A server with one finished text; returns its reference. */
 async function withText(workspace: Workspace): Promise<string> {
-  await workspace.serve(own);
+  await workspace.serveBeside();
   await writeFile(workspace.path("notes.md"), LINES);
-  const { stdout } = await workspace.run(own, ["push", "notes.md", "--context", "run-17"]);
+  const { stdout } = await workspace.run(quickest, ["push", "notes.md", "--context", "run-17"]);
   return stdout.trim();
 }
 
@@ -62,7 +63,7 @@ either("status shows a person what matters", async () => {
 either("ls lists the newest first, and --json is an array of what status shows", async () => {
   await using workspace = await Workspace.open();
   const first = await withText(workspace);
-  const { push, reference: second } = await workspace.push(own, ["-", "--name", "a\nb.log"]);
+  const { push, reference: second } = await workspace.push(quickest, ["-", "--name", "a\nb.log"]);
   const { stdout } = await workspace.run(own, ["ls", "--json"]);
   assertEquals(JSON.parse(stdout), [
     await workspace.status(own, second),
@@ -77,7 +78,7 @@ either("ls lists the newest first, and --json is an array of what status shows",
 
 either("ls lists more resources than one answer holds, and --limit ends it early", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   const names = Array.from({ length: 101 }, (_, index) => `${index}.bin`);
   await Promise.all(names.map(async (filename) => {
     const metadata = { filename, mimeType: "text/plain", supportsLineAccess: false };
@@ -85,21 +86,21 @@ either("ls lists more resources than one answer holds, and --limit ends it early
     await writable.close();
     await done;
   }));
-  const listed = async (...options: string[]): Promise<string[]> => {
+  const shown = async (...options: string[]): Promise<string[]> => {
     const { stdout, stderr } = await workspace.run(own, ["ls", "--json", ...options]);
     assertEquals(stderr, "");
     return JSON.parse(stdout).map(({ filename }: { filename: string }) => filename);
   };
-  const all = await listed();
+  const all = await shown();
   assertEquals(all.toSorted(), names.toSorted());
-  assertEquals(await listed("--limit", "3"), all.slice(0, 3));
-  assertEquals(await listed("--limit", "0"), []);
+  assertEquals(await shown("--limit", "3"), all.slice(0, 3));
+  assertEquals(await shown("--limit", "0"), []);
 });
 
 either("rm deletes a finished resource, and refuses one that is being uploaded", async () => {
   await using workspace = await Workspace.open();
   const reference = await withText(workspace);
-  const running = await workspace.push(own, ["-"]);
+  const running = await workspace.push(quickest, ["-"]);
   const refused = await workspace.run(own, ["rm", running.reference]);
   assertEquals([refused.code, refused.stdout], [1, ""]);
   assertMatch(refused.stderr, /^stream: .*still being uploaded.*\n$/);
@@ -110,12 +111,12 @@ either("rm deletes a finished resource, and refuses one that is being uploaded",
   const removed = await workspace.run(own, ["rm", reference]);
   assertEquals(removed, { code: 0, stdout: "", stderr: "" });
   for (const command of ["status", "follow", "rm"]) {
-    const { code, stderr } = await workspace.run(own, [command, reference]);
+    const { code, stderr } = await workspace.run(quickest, [command, reference]);
     assertEquals(code, 1, command);
     assertMatch(stderr, /^stream: there is no resource .*\n$/);
   }
-  const left = JSON.parse((await workspace.run(own, ["ls", "--json"])).stdout);
-  assertEquals(left.map(({ reference }: { reference: string }) => reference), [running.reference]);
+  const left = await listed(workspace);
+  assertEquals(left.map(({ reference }) => reference), [running.reference]);
 });
 
 for (const kind of kinds) {
@@ -183,7 +184,7 @@ either("what is wrong on the command line is named, with the nearest right thing
 
 either("a file that cannot be read is named before anything is registered", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   await mkdir(workspace.path("empty"));
   for (const [path, reason] of [["no/such.log", /no such file/], ["empty", /no file/]] as const) {
     for (const options of [[], ["--follow"]]) {
@@ -193,5 +194,5 @@ either("a file that cannot be read is named before anything is registered", asyn
       assert(stderr.includes(path));
     }
   }
-  assertEquals((await workspace.run(own, ["ls"])).stdout, "");
+  assertEquals(await listed(workspace), []);
 });

@@ -2,8 +2,9 @@
 import { execFileSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import process from "node:process";
-import { assertEquals } from "@std/assert";
-import { inTurn, kinds, own, quickest, Workspace } from "../helpers/cli.ts";
+import { assertEquals, assertMatch } from "@std/assert";
+import { inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { uploaded } from "../helpers/seen.ts";
 
 /** Words that print what a shell offers behind `stream status` and a beginning; `completions` is there. */
 const SHELLS: Record<string, (beginning: string) => string[]> = {
@@ -36,11 +37,12 @@ for (const kind of kinds) {
   for (const [shell, words] of Object.entries(SHELLS)) {
     test(`${kind}: ${shell} offers ids, contexts, and what is in a context`, async () => {
       await using workspace = await Workspace.open();
-      await workspace.serve(own);
-      for (const name of ["a.log", "b.log"]) await writeFile(workspace.path(name), "");
-      await workspace.run(quickest, ["push", "a.log", "b.log", "--context", "zone/17"]);
+      await workspace.serve(quickest);
+      for (const name of ["a.log", "b.log"]) {
+        await uploaded(workspace, "", { name, contextId: "zone/17" });
+      }
       const id = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
-      await workspace.run(quickest, ["push", "a.log", "--id", id]);
+      await uploaded(workspace, "", { id });
       const { stdout } = await workspace.run(quickest, ["completions", shell]);
       await writeFile(workspace.path("completions"), stdout);
       const path = `${await workspace.install(kind)}:${process.env.PATH}`;
@@ -64,4 +66,17 @@ for (const kind of kinds) {
       assertEquals(offered("zone/17/"), ["zone/17/", "zone/17/a.log", "zone/17/b.log"]);
     });
   }
+
+  test(`${kind}: zsh offers commands at once where it finds the completions in its fpath`, async () => {
+    await using workspace = await Workspace.open();
+    const { stdout } = await workspace.run(kind, ["completions", "zsh"]);
+    await writeFile(workspace.path("_stream"), stdout);
+    const script =
+      'compdef() {}; _describe() { print -rl -- "${(@P)2}" }; fpath=(.); autoload -U _stream; CURRENT=2; _stream';
+    const offered = execFileSync("zsh", ["-fc", script], {
+      cwd: workspace.path("."),
+      encoding: "utf8",
+    });
+    assertMatch(offered, /^push:/m);
+  });
 }

@@ -1,8 +1,8 @@
 /** What a command says of something that is not there, or not one: the same rule for all (README, exit codes). */
-import { writeFile } from "node:fs/promises";
 import { after } from "node:test";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { eitherRuntime, own, quickest, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, quickest, Workspace } from "../helpers/cli.ts";
+import { uploaded } from "../helpers/seen.ts";
 
 const FAILED = 1, USAGE = 2;
 
@@ -75,11 +75,10 @@ after(async () => await (await opened)?.[Symbol.asyncDispose]());
 
 async function withTwins(): Promise<Workspace> {
   const workspace = await Workspace.open();
-  await workspace.serve(own);
-  await writeFile(workspace.path("a.log"), "one\n");
+  await workspace.serveBeside();
   for (const last of ["21", "22"]) {
     const id = `0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a${last}`;
-    await workspace.run(quickest, ["push", "a.log", "--context", "run", "--id", id]);
+    await uploaded(workspace, "one\n", { contextId: "run", id });
   }
   return workspace;
 }

@@ -1,10 +1,20 @@
 /** `follow --grep`, `--timestamps` and `--since`, by the real program: live, of several, at a terminal and without one. */
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { writeFile } from "node:fs/promises";
-import { inTurn, kinds, own, untilFile, Workspace } from "../helpers/cli.ts";
+import {
+  eitherRuntime,
+  inTurn,
+  kinds,
+  own,
+  quickest,
+  untilFile,
+  Workspace,
+} from "../helpers/cli.ts";
+import { uploaded } from "../helpers/seen.ts";
 
 const UTC = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (.*)$/;
+
+const either = eitherRuntime();
 
 /** When lines arrived, as the server says. */
 async function timesOf(workspace: Workspace, reference: string): Promise<number[]> {
@@ -18,8 +28,8 @@ for (const kind of kinds) {
   const test = inTurn(kind);
   test(`${kind}: follow --grep prints the lines that match while they come, as search does`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
-    const { push, reference } = await workspace.push(kind, ["-", "--name", "a.log"]);
+    await workspace.serveBeside();
+    const { push, reference } = await workspace.push(quickest, ["-", "--name", "a.log"]);
     const follow = workspace.start(kind, ["follow", reference, "--grep", "ERR(OR)?|^$"]);
     await push.write("an ERR\nnothing\n");
     await follow.stdout.until((text) => text === "an ERR\n");
@@ -37,9 +47,9 @@ for (const kind of kinds) {
 
   test(`${kind}: follow --timestamps prints when each line could be read, old ones and live ones`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const beganAtMs = Date.now();
-    const { push, reference } = await workspace.push(kind, ["-", "--name", "a.log"]);
+    const { push, reference } = await workspace.push(quickest, ["-", "--name", "a.log"]);
     await push.write("one\n");
     const follow = workspace.start(kind, ["follow", reference, "--timestamps"]);
     await follow.stdout.until((text) => text.endsWith("one\n"));
@@ -66,11 +76,9 @@ for (const kind of kinds) {
 
   test(`${kind}: of several each line has its name and its time, and only those that match`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
-    await writeFile(workspace.path("a.log"), "one error\ntwo\n");
-    await writeFile(workspace.path("long.log"), "three\nan error");
-    const pushed = ["push", "a.log", "long.log", "--context", "c"];
-    assertEquals((await workspace.run(kind, pushed)).code, 0);
+    await workspace.serveBeside();
+    await uploaded(workspace, "one error\ntwo\n", { contextId: "c" });
+    await uploaded(workspace, "three\nan error", { name: "long.log", contextId: "c" });
     const args = ["follow", "--context", "c", "--no-follow", "--grep", "error", "--timestamps"];
     const { code, stdout } = await workspace.run(kind, args);
     assertEquals(code, 0);
@@ -83,11 +91,9 @@ for (const kind of kinds) {
 
   test(`${kind}: at a terminal a progress bar is left alone, and behind a name or time shows its last state`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const bar = "10%\r20%\rdone\nnext\n";
-    await writeFile(workspace.path("a.log"), bar);
-    const { push, reference } = await workspace.push(kind, ["a.log", "--context", "c"]);
-    assertEquals((await push.exit()).code, 0);
+    const reference = await uploaded(workspace, bar, { contextId: "c" });
     const env = { NO_COLOR: "1" };
     const at = async (...args: string[]) =>
       (await workspace.terminal(kind, ["follow", ...args], { env }).exit()).stdout;
@@ -104,7 +110,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a notice at a terminal begins below what has no line break`, async () => {
     await using workspace = await Workspace.open();
-    const server = await workspace.serve(own);
+    const server = await workspace.serve(quickest);
     const script = `printf '10%%\\r20%%'; ${untilFile("done")}; echo`;
     const run = workspace.terminal(kind, ["run", "--name", "a.log", "--", "sh", "-c", script]);
     await run.stdout.until((text) => text.includes("20%") && text.includes("a.log: "));
@@ -118,12 +124,10 @@ for (const kind of kinds) {
   });
 }
 
-test("follow --since begins with the first line that arrived then", async () => {
+either("follow --since begins with the first line that arrived then", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
-  await writeFile(workspace.path("a.log"), "one\ntwo\n");
-  const { push, reference } = await workspace.push(own, ["a.log"]);
-  assertEquals((await push.exit()).code, 0);
+  await workspace.serveBeside();
+  const reference = await uploaded(workspace, "one\ntwo\n");
   const since = async (time: string) =>
     (await workspace.run(own, ["follow", reference, "--since", time, "--timestamps"])).stdout;
   assertEquals(await since("0s"), "");
@@ -136,11 +140,11 @@ test("follow --since begins with the first line that arrived then", async () => 
   assertStringIncludes(stderr, "--since 5: that is not a duration such as 2h, or a time such as");
 });
 
-test("what cannot be shown by lines is refused before anything is printed", async () => {
+either("what cannot be shown by lines is refused before anything is printed", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   await writeFile(workspace.path("a.bin"), "one\n");
-  const { push, reference } = await workspace.push(own, ["a.bin"]);
+  const { push, reference } = await workspace.push(quickest, ["a.bin"]);
   assertEquals((await push.exit()).code, 0);
   const wrong: [string[], number, string][] = [
     [["--grep", "a("], 2, "--grep a(: that is no regular expression of RE2"],
@@ -151,7 +155,7 @@ test("what cannot be shown by lines is refused before anything is printed", asyn
     [["-o", "f", "--continue", "--grep", "a"], 2, "--continue and --grep exclude each other"],
   ];
   for (const [args, code, why] of wrong) {
-    const exit = await workspace.run(own, ["follow", reference, ...args]);
+    const exit = await workspace.run(quickest, ["follow", reference, ...args]);
     assertEquals([args, exit.code, exit.stdout], [args, code, ""]);
     assertStringIncludes(exit.stderr, why);
   }

@@ -1,7 +1,8 @@
 /** What `stream follow` reads, by the real program. */
 import { readFile, writeFile } from "node:fs/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { eitherRuntime, own, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, own, quickest, Workspace } from "../helpers/cli.ts";
+import { known, uploaded } from "../helpers/seen.ts";
 
 const test = eitherRuntime();
 
@@ -9,16 +10,9 @@ const TEXT = "one\ntwo\nthree\nfour\nfive\n";
 const UNKNOWN = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
 
 /** A server that holds a finished text. */
-async function finished(
-  workspace: Workspace,
-  text = TEXT,
-  args: string[] = [],
-): Promise<string> {
-  await workspace.serve(own, args);
-  await writeFile(workspace.path("text.txt"), text);
-  const { push, reference } = await workspace.push(own, ["text.txt"]);
-  assertEquals((await push.exit()).code, 0);
-  return reference;
+async function finished(workspace: Workspace, text = TEXT): Promise<string> {
+  await workspace.serveBeside();
+  return await uploaded(workspace, text);
 }
 
 function idOf(reference: string): string {
@@ -67,8 +61,9 @@ test("lines are selected by index and count, or from the end", async () => {
 
 test("bytes and lines past the end of a finished resource are refused", async () => {
   await using workspace = await Workspace.open();
-  const reference = await finished(workspace, TEXT, ["--step-port", "0"]);
-  const { stepReference } = await workspace.status(own, reference) as { stepReference: string };
+  await workspace.serve(quickest, ["--step-port", "0"]);
+  const reference = await uploaded(workspace, TEXT);
+  const { stepReference = "" } = await known(workspace, reference);
   for (const asked of [reference, stepReference]) {
     for (const selection of ["--from 25", "--lines 6:1", "--from 25 --no-follow"]) {
       const args = ["follow", asked, ...selection.split(" ")];
@@ -81,8 +76,8 @@ test("bytes and lines past the end of a finished resource are refused", async ()
 
 test("a running resource is read up to now with --no-follow, and to its end without", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
-  const { push, reference } = await workspace.push(own, ["-"]);
+  await workspace.serveBeside();
+  const { push, reference } = await workspace.push(quickest, ["-"]);
   push.write("one\ntwo\nth");
   const all = workspace.start(own, ["follow", reference]);
   await all.stdout.until((text) => text === "one\ntwo\nth");
@@ -102,8 +97,8 @@ test("a running resource is read up to now with --no-follow, and to its end with
 
 test("bytes and lines that do not exist yet are waited for", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
-  const { push, reference } = await workspace.push(own, ["-"]);
+  await workspace.serveBeside();
+  const { push, reference } = await workspace.push(quickest, ["-"]);
   const follow = (...selection: string[]) =>
     workspace.start(own, ["follow", reference, ...selection]);
   const all = follow();
@@ -179,7 +174,7 @@ test("a reference is what push printed, its HTTP form, or an id with a server", 
 
 test("an unknown id, a wrong reference and a missing server are told apart", async () => {
   await using workspace = await Workspace.open();
-  const server = await workspace.serve(own);
+  const server = await workspace.serve(quickest);
   const unknown = await workspace.run(own, ["follow", UNKNOWN]);
   assertEquals([unknown.code, unknown.stdout], [1, ""]);
   assertMatch(unknown.stderr, new RegExp(`^stream: there is no resource .*${UNKNOWN}.*\\n$`));

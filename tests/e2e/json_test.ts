@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { assertEquals, assertMatch } from "@std/assert";
-import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { uploaded } from "../helpers/seen.ts";
 
 function objects(text: string): Record<string, unknown>[] {
   return text.split("\n").slice(0, -1).map((line) => JSON.parse(line));
@@ -12,10 +13,9 @@ for (const kind of kinds) {
   const test = inTurn(kind);
   test(`${kind}: rm --json and close --json tell what became of each`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
-    await writeFile(workspace.path("a.log"), "one\n");
-    assertEquals((await workspace.run(kind, ["push", "a.log", "--context", "c"])).code, 0);
-    const { push, reference } = await workspace.push(kind, ["-", "--context", "c"]);
+    await workspace.serveBeside();
+    await uploaded(workspace, "one\n", { contextId: "c" });
+    const { push, reference } = await workspace.push(quickest, ["-", "--context", "c"]);
     const id = reference.split("/").at(-1);
     const all = await workspace.run(kind, ["rm", "--context", "c", "--json"]);
     assertEquals(all.code, 1);
@@ -63,8 +63,8 @@ for (const kind of kinds) {
 
   test(`${kind}: follow --json tells each line while it comes, and of several whose it is`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
-    const { push, reference } = await workspace.push(kind, ["-", "--context", "c"]);
+    await workspace.serveBeside();
+    const { push, reference } = await workspace.push(quickest, ["-", "--context", "c"]);
     const follow = workspace.start(kind, ["follow", reference, "--json", "--timestamps"]);
     await push.write("one\n\x1b[31mtwo\r\n");
     await follow.stdout.until((text) => text.split("\n").length === 3);
@@ -81,7 +81,7 @@ for (const kind of kinds) {
     ]);
     const last = await workspace.run(kind, ["follow", reference, "--json", "--tail", "1"]);
     assertEquals(objects(last.stdout), [{ line: 2, text: "three" }]);
-    await workspace.run(kind, ["close", "c"]);
+    await workspace.run(quickest, ["close", "c"]);
     const all = await workspace.run(kind, ["follow", "--context", "c", "--json", "--grep", "on"]);
     const id = reference.split("/").at(-1);
     assertEquals(objects(all.stdout), [{ id, filename: "stdin.log", line: 0, text: "one" }]);
@@ -107,7 +107,7 @@ for (const kind of kinds) {
 
   test(`${kind}: run --json tells on stderr what begins, and how it ended, with a server and without`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const words = ["--context", "c", "--name", "a.log", "--", "sh", "-c", "echo one; exit 3"];
     const well = await workspace.run(kind, ["run", "--json", ...words]);
     assertEquals([well.code, well.stdout], [3, "one\n"]);

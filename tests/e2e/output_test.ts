@@ -2,9 +2,20 @@
 import { constants, existsSync } from "node:fs";
 import { mkdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { inTurn, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import {
+  eitherRuntime,
+  inTurn,
+  type Kind,
+  kinds,
+  own,
+  type Program,
+  quickest,
+  Workspace,
+} from "../helpers/cli.ts";
+import { listed, uploaded } from "../helpers/seen.ts";
+
+const either = eitherRuntime();
 
 const ID = "0e9b1f9e-6c53-4f7c-a5a8-3b6d1f1c8a11";
 
@@ -21,16 +32,11 @@ function full(workspace: Workspace, kind: Kind, args: string[], descriptor: 1 | 
   return workspace.start(kind, args, { shell: `exec "$@" ${descriptor}>/dev/full` });
 }
 
-async function resources(workspace: Workspace): Promise<Record<string, unknown>[]> {
-  return JSON.parse((await workspace.run(own, ["ls", "--json"])).stdout);
-}
-
 /** A data directory with as many finished resources as `count`, all of them damaged. */
-async function damaged(workspace: Workspace, kind: Kind, count: number): Promise<string[]> {
-  const server = await workspace.serve(kind);
-  await writeFile(workspace.path("a.log"), "first\n");
-  for (let made = 0; made < count; made++) await workspace.run(kind, ["push", "a.log"]);
-  const ids = (await resources(workspace)).map(({ id }) => String(id));
+async function damaged(workspace: Workspace, count: number): Promise<string[]> {
+  const server = await workspace.serve(quickest);
+  for (let made = 0; made < count; made++) await uploaded(workspace, "first\n");
+  const ids = (await listed(workspace)).map(({ id }) => id);
   await server.kill("SIGTERM");
   return ids;
 }
@@ -39,28 +45,28 @@ for (const kind of kinds) {
   const test = inTurn(kind);
   test(`${kind}: a push is finished when nobody reads its reference`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(kind);
+    await workspace.serveBeside();
     await writeFile(workspace.path("a.log"), "first\nsecond\n");
     const { code, stderr } = await unread(workspace, kind, ["push", "a.log"]).exit();
     assertEquals([code, stderr], [0, ""]);
-    const [{ transferStatus, currentSize }] = await resources(workspace);
+    const [{ transferStatus, currentSize }] = await listed(workspace);
     assertEquals([transferStatus, currentSize], ["COMPLETED", 13]);
   });
 
   test(`${kind}: a push whose reference cannot be written is finished, and fails then`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(kind);
+    await workspace.serveBeside();
     await writeFile(workspace.path("a.log"), "first\nsecond\n");
     const { code, stderr } = await full(workspace, kind, ["push", "a.log"], 1).exit();
     assertEquals(code, 1);
     assertMatch(stderr, /^stream: cannot write to stdout: no space is left .*\(SOURCE_FAILED\)\n$/);
-    const [{ transferStatus, currentSize }] = await resources(workspace);
+    const [{ transferStatus, currentSize }] = await listed(workspace);
     assertEquals([transferStatus, currentSize], ["COMPLETED", 13]);
   });
 
   test(`${kind}: check finds and mends everything when nobody reads, and says there was something`, async () => {
     await using workspace = await Workspace.open();
-    const ids = await damaged(workspace, kind, 3);
+    const ids = await damaged(workspace, 3);
     const logs = await logsOf(workspace, ids);
     for (const log of logs) await writeFile(`${log}.idx`, "wrong");
     assertEquals((await unread(workspace, kind, ["check", "--data", "data"]).exit()).code, 1);
@@ -109,9 +115,8 @@ for (const kind of kinds) {
 
   test(`${kind}: commands that print end quietly when nobody reads`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(kind);
-    await writeFile(workspace.path("a.log"), "first\n");
-    const reference = (await workspace.run(kind, ["push", "a.log"])).stdout.trim();
+    await workspace.serveBeside();
+    const reference = await uploaded(workspace, "first\n");
     for (const args of [["ls"], ["status", reference], ["follow", reference], ["help"]]) {
       const { code, stderr } = await unread(workspace, kind, args).exit();
       assertEquals([code, stderr], [0, ""], args[0]);
@@ -163,8 +168,8 @@ for (const kind of kinds) {
 
   test(`${kind}: follow says why a resource is FAILED, and -o - is stdout`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(kind, ["--resume-window", "0s"]);
-    const { push, reference } = await workspace.push(kind, ["-"]);
+    await workspace.serveBeside({ resumeWindowMs: 0 });
+    const { push, reference } = await workspace.push(quickest, ["-"]);
     push.write("first\n");
     const live = workspace.start(kind, ["follow", reference, "-o", "-"]);
     await live.stdout.until((text) => text === "first\n");
@@ -194,37 +199,40 @@ for (const kind of kinds) {
   });
 }
 
-test("at a terminal a notice stands above the progress, and follow -o shows progress, too", async () => {
-  await using workspace = await Workspace.open();
-  const server = await workspace.serve(own);
-  const { push, reference } = await workspace.push(own, ["-"]);
-  push.write("first\n");
-  const reading = workspace.terminal(own, ["follow", reference, "-o", "copy"]);
-  await reading.stdout.until((text) => text.includes("6 B  "));
-  await server.kill("SIGKILL");
-  // A notice clears the line of the progress, and that is shown again below.
-  await reading.stdout.until((text) =>
-    // deno-lint-ignore no-control-regex
-    /\r\x1b\[Kstream: [^\r]*; trying again in [\d.]+ s\r?\n6 B {2}/.test(text)
-  );
-  await workspace.serve(own, ["--port", new URL(workspace.server).port]);
-  push.end();
-  const { code, stdout } = await reading.exit();
-  assertEquals(code, 0);
-  assertStringIncludes(stdout, "\r\x1b[Kstream: connected again\r\n6 B  ");
-  assertMatch(stdout, /COMPLETED 6 B\r\n$/);
-  assertEquals(await readFile(workspace.path("copy"), "utf8"), "first\n");
-});
+either(
+  "at a terminal a notice stands above the progress, and follow -o shows progress, too",
+  async () => {
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(quickest);
+    const { push, reference } = await workspace.push(own, ["-"]);
+    push.write("first\n");
+    const reading = workspace.terminal(own, ["follow", reference, "-o", "copy"]);
+    await reading.stdout.until((text) => text.includes("6 B  "));
+    await server.kill("SIGKILL");
+    // A notice clears the line of the progress, and that is shown again below.
+    await reading.stdout.until((text) =>
+      // deno-lint-ignore no-control-regex
+      /\r\x1b\[Kstream: [^\r]*; trying again in [\d.]+ s\r?\n6 B {2}/.test(text)
+    );
+    await workspace.serve(quickest, ["--port", new URL(workspace.server).port]);
+    push.end();
+    const { code, stdout } = await reading.exit();
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, "\r\x1b[Kstream: connected again\r\n6 B  ");
+    assertMatch(stdout, /COMPLETED 6 B\r\n$/);
+    assertEquals(await readFile(workspace.path("copy"), "utf8"), "first\n");
+  },
+);
 
-test("a push and a follow say when they are connected again", async () => {
+either("a push and a follow say when they are connected again", async () => {
   await using workspace = await Workspace.open();
-  const server = await workspace.serve(own);
+  const server = await workspace.serve(quickest);
   const { push, reference } = await workspace.push(own, ["-"]);
   push.write("first\n");
   const reading = workspace.start(own, ["follow", reference]);
   await reading.stdout.until((text) => text === "first\n");
   await server.kill("SIGKILL");
-  await workspace.serve(own, ["--port", new URL(workspace.server).port]);
+  await workspace.serve(quickest, ["--port", new URL(workspace.server).port]);
   push.end();
   for (const program of [push, reading]) {
     const { code, stderr } = await program.exit();
@@ -233,14 +241,17 @@ test("a push and a follow say when they are connected again", async () => {
   }
 });
 
-test("what the runtimes say of an address that nobody answers at is the same, without advice", async () => {
-  await using workspace = await Workspace.open();
-  const port = await freePort();
-  const at = ["--server", `http://127.0.0.1:${port}`, "--retry-for", "0s"];
-  const { stderr } = await workspace.run(own, ["status", ID, ...at.slice(0, 2)]);
-  const reason = "the connection was refused: nothing listens there (UNREACHABLE)\n";
-  assertEquals(stderr, `stream: the server at ${at[1]} cannot be reached: ${reason}`);
-});
+either(
+  "what the runtimes say of an address that nobody answers at is the same, without advice",
+  async () => {
+    await using workspace = await Workspace.open();
+    const port = await freePort();
+    const at = ["--server", `http://127.0.0.1:${port}`, "--retry-for", "0s"];
+    const { stderr } = await workspace.run(own, ["status", ID, ...at.slice(0, 2)]);
+    const reason = "the connection was refused: nothing listens there (UNREACHABLE)\n";
+    assertEquals(stderr, `stream: the server at ${at[1]} cannot be reached: ${reason}`);
+  },
+);
 
 async function freePort(): Promise<number> {
   const { createServer } = await import("node:net");

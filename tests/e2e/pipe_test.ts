@@ -1,8 +1,10 @@
 /** `stream push -` in the middle of a pipe: passing on, not holding up, and ends that are none of the pipe. */
 import { statfs, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assertEquals, assertGreaterOrEqual, assertMatch, assertStringIncludes } from "@std/assert";
-import { inTurn, kinds, own, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { content, known } from "../helpers/seen.ts";
+
+const either = eitherRuntime();
 
 /** A port that nobody listens on. */
 const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
@@ -11,7 +13,7 @@ for (const kind of kinds) {
   const test = inTurn(kind);
   test(`${kind}: --tee prints what is read, as it comes, and tells the reference on stderr`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const push = workspace.start(kind, ["push", "-", "--tee", "--name", "a.log"]);
     await push.write("one\n");
     await push.stdout.until((text) => text === "one\n");
@@ -20,13 +22,13 @@ for (const kind of kinds) {
     const { code, stdout, stderr } = await push.exit();
     assertEquals([code, stdout], [0, "one\ntwo\n"]);
     const reference = /^stream: a\.log: (\S+)\n$/.exec(stderr)?.[1] ?? "";
-    assertEquals((await workspace.run(own, ["follow", reference])).stdout, stdout);
-    assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+    assertEquals(await content(workspace, reference), stdout);
+    assertEquals((await known(workspace, reference)).transferStatus, "COMPLETED");
   });
 
   test(`${kind}: --tee --json tells on stderr in JSON what begins and what came of it`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const push = workspace.start(kind, ["push", "-", "--tee", "--json", "--name", "a.log"]);
     await push.write("one\n");
     push.end();
@@ -73,7 +75,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a signal ends the upload of a pipe, a second one the passing on`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const push = workspace.start(kind, ["push", "-", "--tee", "--name", "a.log"]);
     await push.write("one\n");
     await push.stderr.until((text) => text.includes("stream: a.log: "));
@@ -99,13 +101,13 @@ for (const kind of kinds) {
 
   test(`${kind}: with a server --best-effort is a push as any other`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const push = workspace.start(kind, ["push", "-", "--best-effort"]);
     await push.write("one\n");
     push.end();
     const { code, stdout, stderr } = await push.exit();
     assertEquals([code, stderr], [0, ""]);
-    assertEquals((await workspace.run(own, ["follow", stdout.trim()])).stdout, "one\n");
+    assertEquals(await content(workspace, stdout.trim()), "one\n");
   });
 
   test(`${kind}: without --best-effort the same is a failure`, async () => {
@@ -120,39 +122,42 @@ for (const kind of kinds) {
 
   test(`${kind}: a pipe that somebody holds open ends with --until-pid and --until-file, after all that is there`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
-    const producer = workspace.start(own, ["push", "-"]);
+    await workspace.serveBeside();
+    const producer = workspace.start(quickest, ["push", "-"]);
     for (const until of [["--until-file", "done"], ["--until-pid", String(producer.pid)]]) {
       const push = workspace.start(kind, ["push", "-", ...until]);
       await push.write("one\n");
       const reference = (await push.stdout.until((text) => text.endsWith("\n"))).trim();
-      await workspace.run(own, ["follow", reference, "--to", "4"]);
+      await content(workspace, reference, 4);
       await push.write("two\n");
       await writeFile(workspace.path("done"), "");
       if (until[0] === "--until-pid") await producer.kill("SIGKILL");
       assertEquals((await push.exit()).code, 0);
-      assertEquals((await workspace.run(own, ["follow", reference])).stdout, "one\ntwo\n");
-      assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+      assertEquals(await content(workspace, reference), "one\ntwo\n");
+      assertEquals((await known(workspace, reference)).transferStatus, "COMPLETED");
     }
   });
 }
 
-test("a pipe has lines whatever its name is, unless that has an extension of something else", async () => {
-  await using workspace = await Workspace.open();
-  await workspace.serve(own);
-  for (
-    const [name, numberOfLines] of [["build", 2], ["build.log", 2], ["dump.bin", null]] as const
-  ) {
-    const push = workspace.start(own, ["push", "-", "--name", name]);
-    await push.write("one\ntwo\n");
-    push.end();
-    const { code, stdout } = await push.exit();
-    assertEquals(code, 0);
-    assertEquals((await workspace.status(own, stdout.trim())).numberOfLines, numberOfLines, name);
-  }
-});
+either(
+  "a pipe has lines whatever its name is, unless that has an extension of something else",
+  async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serveBeside();
+    for (
+      const [name, numberOfLines] of [["build", 2], ["build.log", 2], ["dump.bin", null]] as const
+    ) {
+      const push = workspace.start(quickest, ["push", "-", "--name", name]);
+      await push.write("one\ntwo\n");
+      push.end();
+      const { code, stdout } = await push.exit();
+      assertEquals(code, 0);
+      assertEquals((await known(workspace, stdout.trim())).numberOfLines, numberOfLines, name);
+    }
+  },
+);
 
-test("what does not go together is told", async () => {
+either("what does not go together is told", async () => {
   await using workspace = await Workspace.open();
   for (
     const [args, reason] of [
@@ -161,7 +166,7 @@ test("what does not go together is told", async () => {
       [["-", "--tee", "--charset", "latin1"], /--charset does not go with --tee/],
     ] as const
   ) {
-    const { code, stderr } = await workspace.run(own, ["push", ...args]);
+    const { code, stderr } = await workspace.run(quickest, ["push", ...args]);
     assertEquals(code, 2);
     assertMatch(stderr, reason);
   }

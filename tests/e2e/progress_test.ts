@@ -1,9 +1,18 @@
 /** What a person at a terminal sees of transfers: how far they are, and what they wait for. */
 // deno-lint-ignore-file no-control-regex
 import { mkdir, writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { inTurn, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import {
+  eitherRuntime,
+  inTurn,
+  kinds,
+  own,
+  type Program,
+  quickest,
+  Workspace,
+} from "../helpers/cli.ts";
+
+const either = eitherRuntime();
 
 function shows(program: Program, text: string): Promise<string> {
   return program.stdout.until((shown) => shown.includes(text));
@@ -19,7 +28,7 @@ for (const kind of kinds) {
     await shows(early, "  waiting for the server");
     assertEquals((await early.exit()).code, 4);
 
-    const server = await workspace.serve(own);
+    const server = await workspace.serve(quickest);
     const push = workspace.terminal(kind, ["push", "a.log", "--follow"]);
     await shows(push, "acknowledged 4 B  waiting for the producer");
     server.signal("SIGSTOP");
@@ -41,14 +50,14 @@ for (const kind of kinds) {
 
   test(`${kind}: a download into a file tells what it waits for`, async () => {
     await using workspace = await Workspace.open();
-    const server = await workspace.serve(own);
-    const { push, reference } = await workspace.push(kind, ["-"]);
+    const server = await workspace.serve(quickest);
+    const { push, reference } = await workspace.push(quickest, ["-"]);
     await push.write("one\n");
     const follow = workspace.terminal(kind, ["follow", reference, "-o", "copy"]);
     await shows(follow, "IN_PROGRESS 4 B  waiting for the producer");
     await server.kill("SIGKILL");
     await shows(follow, "waiting for the server");
-    await workspace.serve(own, ["--port", new URL(workspace.server).port]);
+    await workspace.serve(quickest, ["--port", new URL(workspace.server).port]);
     push.end();
     assertEquals((await follow.exit()).code, 0);
     const got = await workspace.terminal(kind, ["get", reference, "-o", "got"]).exit();
@@ -59,7 +68,7 @@ for (const kind of kinds) {
 
   test(`${kind}: progress stays in one line of a narrow terminal`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     await writeFile(workspace.path("a.log"), "one\n");
     const push = workspace.terminal(kind, ["push", "a.log", "--follow"], { columns: 20 });
     await push.stdout.until((text) => /\x1b\[K4 B {2}\d/.test(text));
@@ -94,9 +103,9 @@ for (const kind of kinds) {
   });
 }
 
-test("--quiet leaves what fails, and nothing else, at a terminal, too", async () => {
+either("--quiet leaves what fails, and nothing else, at a terminal, too", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   await writeFile(workspace.path("a.log"), "one\n");
   const args = ["push", "-q", "a.log", "gone.log", "--context", "c"];
   const push = await workspace.terminal(own, args).exit();
@@ -111,9 +120,9 @@ test("--quiet leaves what fails, and nothing else, at a terminal, too", async ()
   assertEquals(wait, { code: 0, stdout: "", stderr: "" });
 });
 
-test("a dumb terminal, or none, is shown no progress that it could not clear", async () => {
+either("a dumb terminal, or none, is shown no progress that it could not clear", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   await writeFile(workspace.path("a.log"), "one\n");
   const dumb = await workspace.terminal(own, ["push", "a.log"], { env: { TERM: "dumb" } }).exit();
   assertEquals(dumb.code, 0);

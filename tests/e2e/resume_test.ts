@@ -5,10 +5,19 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { utf8 } from "../helpers/bytes.ts";
-import { eitherRuntime, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import {
+  eitherRuntime,
+  type Kind,
+  kinds,
+  own,
+  type Program,
+  quickest,
+  Workspace,
+} from "../helpers/cli.ts";
 import { assertBytes } from "../helpers/frames/connection.ts";
 import { Chance } from "../helpers/random.ts";
 import { checksumOf } from "../helpers/resources.ts";
+import { known, uploaded } from "../helpers/seen.ts";
 
 const either = eitherRuntime();
 
@@ -16,8 +25,6 @@ const PART_BYTES = 300_000;
 /** ASCII, so that characters are bytes. */
 const BYTES = new Chance(1).text(3 * PART_BYTES);
 const part = (index: number) => BYTES.slice(index * PART_BYTES, (index + 1) * PART_BYTES);
-
-/** What a run tests: its own program, and the binary once. */
 
 /** A server that comes back at its address, with its data. */
 class Server {
@@ -57,11 +64,10 @@ async function seen({ stdout }: Program, byteCount: number): Promise<void> {
 /** Fails unless a resource is COMPLETED with exactly these bytes. */
 async function assertCompleted(
   workspace: Workspace,
-  kind: Kind,
   reference: string,
   bytes: Uint8Array,
 ): Promise<void> {
-  const { transferStatus, currentSize, digest } = await workspace.status(kind, reference);
+  const { transferStatus, currentSize, digest } = await known(workspace, reference);
   assertEquals([transferStatus, currentSize], ["COMPLETED", bytes.length]);
   assertEquals(digest, { algorithm: "xxh128", value: await checksumOf(bytes) });
 }
@@ -90,7 +96,7 @@ for (const kind of kinds) {
     const followed = await follow.exit();
     assertEquals(followed.code, 0);
     assertBytes(follow.stdout.bytes, BYTES);
-    await assertCompleted(workspace, kind, reference, BYTES);
+    await assertCompleted(workspace, reference, BYTES);
     await server.stop("SIGTERM");
     const checked = await workspace.run(kind, ["check", "--data", "data"]);
     assertEquals([checked.code, checked.stdout], [0, "1 resource checked, 0 problems\n"]);
@@ -114,7 +120,7 @@ either(
     assertEquals((await push.exit()).code, 0);
     assertEquals((await follow.exit()).code, 0);
     assertBytes(follow.stdout.bytes, BYTES);
-    await assertCompleted(workspace, own, reference, BYTES);
+    await assertCompleted(workspace, reference, BYTES);
   },
 );
 
@@ -123,7 +129,7 @@ async function killedPush(workspace: Workspace, bytes: Uint8Array, ...options: s
   const path = workspace.path("live.log");
   await writeFile(path, bytes);
   const { push, reference } = await workspace.push(own, [path, "--follow", ...options]);
-  const follow = workspace.start(own, ["follow", reference]);
+  const follow = workspace.start(quickest, ["follow", reference]);
   await seen(follow, 1);
   await push.kill("SIGKILL");
   return { path, reference, follow };
@@ -133,7 +139,7 @@ either(
   "a killed push of a file goes on with --resume, once, and only for who has its token",
   async () => {
     await using workspace = await Workspace.open();
-    await Server.start(workspace, own);
+    await workspace.serveBeside();
     const { path, reference, follow } = await killedPush(workspace, part(0));
     await appendFile(path, BYTES.slice(PART_BYTES));
     const elsewhere = { env: { XDG_STATE_HOME: workspace.path("elsewhere") } };
@@ -148,7 +154,7 @@ either(
     assertEquals([resumed.code, resumed.stdout, resumed.stderr], [0, `${reference}\n`, ""]);
     assertEquals((await follow.exit()).code, 0);
     assertBytes(follow.stdout.bytes, BYTES);
-    await assertCompleted(workspace, own, reference, BYTES);
+    await assertCompleted(workspace, reference, BYTES);
     const again = await workspace.run(own, ["push", path, "--resume", reference]);
     assertEquals(again.code, 5);
   },
@@ -156,7 +162,7 @@ either(
 
 either("a push under the id of one that was killed says how that goes on", async () => {
   await using workspace = await Workspace.open();
-  await Server.start(workspace, own);
+  await workspace.serveBeside();
   const path = workspace.path("live.log");
   await writeFile(path, part(0));
   const id = crypto.randomUUID();
@@ -172,11 +178,11 @@ either("a push under the id of one that was killed says how that goes on", async
 
 either("a push whose upload another one took over leaves the token to that one", async () => {
   await using workspace = await Workspace.open();
-  await Server.start(workspace, own);
+  await workspace.serveBeside();
   const path = workspace.path("live.log");
   await writeFile(path, part(0));
   const { push, reference } = await workspace.push(own, [path, "--follow"]);
-  const follow = workspace.start(own, ["follow", reference]);
+  const follow = workspace.start(quickest, ["follow", reference]);
   await seen(follow, 1);
   const resume = [path, "--resume", reference];
   push.signal("SIGSTOP"); // It hears of the other one when that has begun.
@@ -202,7 +208,7 @@ for (const transport of ["ws", "http"]) {
     `a file too short for --resume by ${transport} ends nothing, the right one goes on`,
     async () => {
       await using workspace = await Workspace.open();
-      await Server.start(workspace, own);
+      await workspace.serveBeside();
       const { path, reference, follow } = await killedPush(workspace, part(0));
       const resume = ["--resume", reference, "--transport", transport];
       await writeFile(workspace.path("other.log"), "shorter");
@@ -212,11 +218,11 @@ for (const transport of ["ws", "http"]) {
         wrong.stderr,
         /the server has \d+ bytes of this upload; the source has 7: .*nothing was changed \(CONFLICT\)\n$/,
       );
-      assertEquals((await workspace.status(own, reference)).transferStatus, "IN_PROGRESS");
+      assertEquals((await known(workspace, reference)).transferStatus, "IN_PROGRESS");
       const right = await workspace.run(own, ["push", path, ...resume]);
       assertEquals([right.code, right.stderr], [0, ""]);
       assertEquals((await follow.exit()).code, 0);
-      await assertCompleted(workspace, own, reference, part(0));
+      await assertCompleted(workspace, reference, part(0));
       assertEquals(await readdir(workspace.path("stream/uploads")), []);
     },
   );
@@ -226,13 +232,13 @@ either(
   "a token with which no resume can succeed is removed, and kept when another server was asked",
   async () => {
     await using workspace = await Workspace.open();
-    const server = await Server.start(workspace, own, ["--resume-window", "300ms"]);
+    const server = await Server.start(workspace, quickest, ["--resume-window", "300ms"]);
     const { path, reference, follow } = await killedPush(workspace, part(0));
     assertEquals((await follow.exit()).code, 3);
     const tokens = () => readdir(workspace.path("stream/uploads"));
     assertEquals((await tokens()).length, 1);
     const first = workspace.server;
-    await workspace.serve(own, ["--data", "other"]);
+    await workspace.serve(quickest, ["--data", "other"]);
     const id = reference.split("/").at(-1)!;
     const elsewhere = await workspace.run(own, ["push", path, "--resume", id]);
     assertMatch(elsewhere.stderr, /\(NOT_FOUND\)\n$/);
@@ -246,7 +252,7 @@ either(
 
 either("a killed push with --charset goes on where the text in UTF-8 ended", async () => {
   await using workspace = await Workspace.open();
-  await Server.start(workspace, own);
+  await workspace.serveBeside();
   const words = "für Äpfel, Öl & Übermut\n".repeat(3000);
   const latin1 = (text: string) => Buffer.from(text, "latin1");
   const charset = ["--charset", "iso-8859-1"];
@@ -255,14 +261,14 @@ either("a killed push with --charset goes on where the text in UTF-8 ended", asy
   const arguments_ = ["push", path, "--resume", reference, ...charset];
   const resumed = await workspace.run(own, arguments_);
   assertEquals([resumed.code, resumed.stderr], [0, ""]);
-  await assertCompleted(workspace, own, reference, utf8(`${words}und mehr: ß`));
+  await assertCompleted(workspace, reference, utf8(`${words}und mehr: ß`));
 });
 
 either(
   "follow -o --continue goes on at the end of a partial file, while the resource grows",
   async () => {
     await using workspace = await Workspace.open();
-    await Server.start(workspace, own);
+    await workspace.serveBeside();
     const { push, reference } = await workspace.push(own, ["-"]);
     await push.write(part(0));
     const partial = workspace.path("partial.log");
@@ -282,7 +288,7 @@ either(
   "a partial file that is longer than its running resource was not of it: --continue says so",
   async () => {
     await using workspace = await Workspace.open();
-    await Server.start(workspace, own);
+    await workspace.serveBeside();
     const { push, reference } = await workspace.push(own, ["-"]);
     await push.write("short");
     const first = workspace.start(own, ["follow", reference]);
@@ -299,7 +305,7 @@ either(
 
 either("a push and a follow give up with exit code 4 when the server stays away", async () => {
   await using workspace = await Workspace.open();
-  const server = await Server.start(workspace, own);
+  const server = await Server.start(workspace, quickest);
   const { push, reference } = await workspace.push(own, ["-", "--retry-for", "1s"]);
   await push.write("one\n");
   const follow = workspace.start(own, ["follow", reference, "--retry-for", "1s"]);
@@ -313,14 +319,11 @@ either("a push and a follow give up with exit code 4 when the server stays away"
 
 either("a push and a follow wait for a server that starts later", async () => {
   await using workspace = await Workspace.open();
-  const server = await Server.start(workspace, own);
-  const first = await workspace.push(own, ["-"]);
-  await first.push.write(part(0));
-  first.push.end();
-  await first.push.exit();
+  const server = await Server.start(workspace, quickest);
+  const first = await uploaded(workspace, part(0));
   await server.stop("SIGTERM");
   const push = workspace.start(own, ["push", "-", "--retry-for", "1m"]);
-  const follow = workspace.start(own, ["follow", first.reference, "--retry-for", "1m"]);
+  const follow = workspace.start(own, ["follow", first, "--retry-for", "1m"]);
   for (const { stderr } of [push, follow]) {
     await stderr.until((text) => text.includes("trying again"));
   }
@@ -329,14 +332,14 @@ either("a push and a follow wait for a server that starts later", async () => {
   push.end();
   const { code, stdout } = await push.exit();
   assertEquals(code, 0);
-  await assertCompleted(workspace, own, stdout.trim(), part(1));
+  await assertCompleted(workspace, stdout.trim(), part(1));
   assertEquals((await follow.exit()).code, 0);
   assertBytes(follow.stdout.bytes, part(0));
 });
 
 either("a push that may not retry gives up at once", async () => {
   await using workspace = await Workspace.open();
-  const server = await Server.start(workspace, own);
+  const server = await Server.start(workspace, quickest);
   const { push } = await workspace.push(own, ["-", "--retry-for", "0s"]);
   await server.stop("SIGKILL");
   const { code, stderr } = await push.exit();
@@ -373,7 +376,7 @@ either(
     const whole = new Uint8Array(PART_BYTES + bytes.length);
     whole.set(part(0));
     whole.set(bytes, PART_BYTES);
-    await assertCompleted(workspace, own, reference, whole);
+    await assertCompleted(workspace, reference, whole);
   },
 );
 

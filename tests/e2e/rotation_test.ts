@@ -4,23 +4,25 @@ import { execFileSync } from "node:child_process";
 import { appendFile, mkdir, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { inTurn, type Kind, kinds, own, type Program, Workspace } from "../helpers/cli.ts";
+import { inTurn, type Kind, kinds, type Program, quickest, Workspace } from "../helpers/cli.ts";
+import { content, known } from "../helpers/seen.ts";
 
 /** A push of `logs/app.log` with its own context. */
 class Following implements AsyncDisposable {
-  private constructor(
-    readonly workspace: Workspace,
-    readonly server: Program,
-    readonly push: Program,
-  ) {}
+  private constructor(readonly workspace: Workspace, readonly push: Program) {}
 
   static async start(kind: Kind, ...args: string[]): Promise<Following> {
     const workspace = await Workspace.open();
-    const server = await workspace.serve(own);
+    await workspace.serveBeside();
+    return await Following.at(workspace, kind, ...args);
+  }
+
+  static async at(workspace: Workspace, kind: Kind, ...args: string[]): Promise<Following> {
     await mkdir(workspace.path("logs"), { mode: 0o755 });
     const push = workspace.start(kind, ["push", "-F", "logs/app.log", "--context", "c", ...args]);
-    return new Following(workspace, server, push);
+    return new Following(workspace, push);
   }
 
   get path(): string {
@@ -36,8 +38,10 @@ class Following implements AsyncDisposable {
   async arrived(text: string): Promise<void> {
     const deadlineAtMs = performance.now() + 10_000;
     while (!(await this.contents()).some((content) => content.endsWith(text))) {
-      if (performance.now() < deadlineAtMs) continue;
-      throw new Error(`${JSON.stringify(text)} did not arrive: ${this.push.stderr.text}`);
+      if (performance.now() > deadlineAtMs) {
+        throw new Error(`${JSON.stringify(text)} did not arrive: ${this.push.stderr.text}`);
+      }
+      await sleep(20);
     }
   }
 
@@ -164,26 +168,28 @@ for (const kind of kinds) {
   });
 
   test(`${kind}: files that come and go while the server is away are all there in the end`, async () => {
-    await using following = await Following.start(kind);
-    const { workspace, path } = following;
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(quickest);
+    const following = await Following.at(workspace, kind);
+    const { path } = following;
     await following.write("first\n");
     const { port } = new URL(workspace.server);
-    await following.server.kill("SIGKILL");
+    await server.kill("SIGKILL");
     for (const text of ["second\n", "third\n"]) {
       await rename(path, `${path}.old`);
       await writeFile(path, text);
       // Nobody can know of a file that is there for a moment only.
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await sleep(1000);
       await rm(`${path}.old`);
     }
-    await workspace.serve(own, ["--port", port]);
+    await workspace.serve(quickest, ["--port", port]);
     await following.arrived("third\n");
     assertEquals(await following.end(), ["first\n", "second\n", "third\n"]);
   });
 
   test(`${kind}: --wait is for files that do not come, and for those that do not come back`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const never = await workspace.run(kind, ["push", "-F", "never.log", "--wait", "300ms"]);
     assertEquals([never.code, never.stdout], [1, ""]);
     assertMatch(never.stderr, /never\.log.*no such file/);
@@ -195,10 +201,10 @@ for (const kind of kinds) {
     assertEquals((await stopped.exit()).code, 130);
     await writeFile(workspace.path("gone.log"), "first\n");
     const { push, reference } = await workspace.push(kind, ["-F", "gone.log", "--wait", "1s"]);
-    await workspace.run(own, ["follow", reference, "--to", "6"]);
+    await content(workspace, reference, 6);
     await rm(workspace.path("gone.log"));
     assertEquals((await push.exit()).code, 0);
-    assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+    assertEquals((await known(workspace, reference)).transferStatus, "COMPLETED");
     assertEquals(existsSync(workspace.path("gone.log")), false);
     const wrong = await workspace.run(kind, ["push", "a.log", "--join"]);
     assertEquals(wrong.code, 2);

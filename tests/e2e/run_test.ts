@@ -14,6 +14,7 @@ import {
   Workspace,
 } from "../helpers/cli.ts";
 import { runOutput } from "../helpers/peers/run_output.ts";
+import { content, known, listed as listedNow } from "../helpers/seen.ts";
 import { limitedServer } from "../helpers/faults/limited_server.ts";
 
 const either = eitherRuntime();
@@ -21,14 +22,9 @@ const either = eitherRuntime();
 /** A port that nobody listens on. */
 const NOBODY = { STREAM_SERVER: "http://127.0.0.1:2" };
 
-/** What `ls --json` shows, oldest first. */
-async function listed(workspace: Workspace): Promise<Record<string, unknown>[]> {
-  const { stdout } = await workspace.run(own, ["ls", "--json"]);
-  return JSON.parse(stdout).reverse();
-}
-
-async function content(workspace: Workspace, reference: unknown): Promise<string> {
-  return (await workspace.run(own, ["follow", String(reference)])).stdout;
+/** All resources, oldest first. */
+async function listed(workspace: Workspace) {
+  return (await listedNow(workspace)).reverse();
 }
 
 /** The first resource, when there is one and it has so many bytes. */
@@ -36,8 +32,8 @@ async function arrived(workspace: Workspace, bytes: number): Promise<string> {
   for (;;) {
     const [first] = await listed(workspace);
     if (first === undefined) continue;
-    await workspace.run(own, ["follow", String(first.reference), "--to", String(bytes)]);
-    return String(first.reference);
+    await content(workspace, first.reference, bytes);
+    return first.reference;
   }
 }
 
@@ -49,7 +45,7 @@ for (const kind of kinds) {
   const test = inTurn(kind);
   test(`${kind}: output and exit code of a command are its own; the resource has its output`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = "echo one; echo two >&2; echo three >/dev/stdout; exit 3";
     const { code, stdout, stderr } = await workspace.run(
       kind,
@@ -71,7 +67,7 @@ for (const kind of kinds) {
 
   test(`${kind}: readers see that all is there, and how the command ended`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const run = (script: string, ...args: string[]) =>
       workspace.run(kind, ["run", "-q", "--context", "c", ...args, "--", "sh", "-c", script]);
     await run("echo one; exit 2", "--name", "failed.log", "--transport", "http");
@@ -111,7 +107,7 @@ for (const kind of kinds) {
 
   test(`${kind}: stdout and stderr keep their order where they go to the same place`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = "for i in 1 2 3 4 5 6 7 8 9; do echo out $i; echo err $i >&2; done";
     const wanted = Array.from({ length: 9 }, (_, i) => `out ${i + 1}\nerr ${i + 1}\n`).join("");
     const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script], {
@@ -123,7 +119,7 @@ for (const kind of kinds) {
 
   test(`${kind}: --split makes two resources of one context`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = "echo one; echo two >&2";
     const { code } = await workspace.run(kind, ["run", "--split", "--", "sh", "-c", script]);
     assertEquals(code, 0);
@@ -139,7 +135,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a command that is killed ends as in a shell; its output is there`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const { code, stdout } = await workspace.run(
       kind,
       ["run", "--", "sh", "-c", "echo one; kill -9 $$"],
@@ -150,7 +146,7 @@ for (const kind of kinds) {
 
   test(`${kind}: signals are passed on, and the command decides what they mean`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"] as const) {
       const script = `trap 'echo got it; exit 7' ${signal.slice(3)}; ` +
         `echo runs; ${UNTIL_SIGNAL}`;
@@ -164,7 +160,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a command that ignores SIGTERM goes on to its end`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = `trap '' TERM; echo runs; ${untilFile("done")}; echo end`;
     const program = workspace.start(kind, ["run", "-q", "--", "sh", "-c", script]);
     await runs(program);
@@ -179,7 +175,7 @@ for (const kind of kinds) {
 
   test(`${kind}: Ctrl-C at a terminal reaches the command once`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = "trap 'echo got it' INT; echo runs; " +
       `${untilFile("done")}; echo end; exit 4`;
     const program = workspace.terminal(kind, ["run", "-q", "--", "sh", "-c", script]);
@@ -193,7 +189,7 @@ for (const kind of kinds) {
 
   test(`${kind}: --tty gives the command a terminal, and its exit code back`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = 'test -t 1 && test -t 2 && echo "a terminal, it\'s $0"; exit 5';
     const { code, stdout } = await workspace.run(
       kind,
@@ -205,7 +201,7 @@ for (const kind of kinds) {
 
   test(`${kind}: with --tty what we say at a terminal ends where the command's lines begin`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const words = ["run", "--tty", "--name", "a.log", "--", "sh", "-c", "read go; echo done"];
     const program = workspace.terminal(kind, words);
     await program.stdout.until((text) => /stream: a\.log: \S+\r\n/.test(text));
@@ -215,7 +211,7 @@ for (const kind of kinds) {
 
   test(`${kind}: signals reach a command that has a terminal, and it decides what they mean`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = `trap 'echo got it; exit 7' TERM; echo runs; ${UNTIL_SIGNAL}`;
     const program = workspace.start(kind, ["run", "--tty", "-q", "--", "sh", "-c", script]);
     await program.stdout.until((text) => text.includes("runs\r\n"));
@@ -226,7 +222,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a command that outlives its terminal goes on, and so does its upload`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const wait = `${untilFile("go")}; rm go`;
     const script = `trap "" HUP; echo one; ${wait}; echo two; ${wait}; echo three`;
     const program = workspace.terminal(kind, ["run", "--", "sh", "-c", script]);
@@ -244,7 +240,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a process that the command leaves behind is waited for only as long as --linger`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = `(${untilFile("done")}; echo late) & echo one; exit 0`;
     const { code, stdout, stderr } = await workspace.run(
       kind,
@@ -260,7 +256,7 @@ for (const kind of kinds) {
 
   test(`${kind}: what a process that is left behind prints in time is not lost`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = "(sleep 0.3; echo late) & echo one";
     const { stdout } = await workspace.run(kind, ["run", "--", "sh", "-c", script]);
     assertEquals(stdout, "one\nlate\n");
@@ -291,7 +287,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a server that dies for ever in the middle holds up nothing`, async () => {
     await using workspace = await Workspace.open();
-    const server = await workspace.serve(own);
+    const server = await workspace.serve(quickest);
     const script = `echo runs; ${untilFile("done")}; seq 200000; exit 2`;
     const program = workspace.start(
       kind,
@@ -307,17 +303,17 @@ for (const kind of kinds) {
 
   test(`${kind}: a server that comes back in time gets everything`, async () => {
     await using workspace = await Workspace.open();
-    const server = await workspace.serve(own);
+    const server = await workspace.serve(quickest);
     const script = `echo runs; ${untilFile("done")}; seq 20000; exit 2`;
     const program = workspace.start(kind, ["run", "--", "sh", "-c", script]);
     const reference = await arrived(workspace, "runs\n".length);
     await server.kill("SIGKILL");
     await writeFile(workspace.path("done"), "");
     await program.stdout.until((text) => text.endsWith("\n20000\n"));
-    await workspace.serve(own, ["--port", new URL(workspace.server).port]);
+    await workspace.serve(quickest, ["--port", new URL(workspace.server).port]);
     const { code, stdout } = await program.exit();
     assertEquals(code, 2);
-    assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+    assertEquals((await known(workspace, reference)).transferStatus, "COMPLETED");
     assertEquals(await content(workspace, reference), stdout);
   });
 
@@ -335,7 +331,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a reader that leaves is told to the command as without us`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const program = workspace.start(kind, ["run", "-q", "--", "yes"], { collect: false });
     await new Promise((resolve) => program.output.once("data", resolve));
     program.leave();
@@ -360,7 +356,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a signal to the whole group, such as timeout sends, ends the command and not its upload`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     for (let turn = 0; turn < 4; turn++) {
       const words = ["run", "-q", "--", "sh", "-c", "echo runs; exec sleep 30"];
       const program = workspace.start(kind, words, { shell: 'exec setsid "$@"' });
@@ -375,7 +371,7 @@ for (const kind of kinds) {
 
   test(`${kind}: what is open for the command without us is open for it, and nothing of ours`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = "echo three >&3; readlink /proc/self/fd/*; exit 3";
     const { code } = await workspace.run(kind, ["run", "--", "sh", "-c", script], {
       shell: 'exec 3>three; exec "$@" >one 2>two',
@@ -392,7 +388,7 @@ for (const kind of kinds) {
 
   test(`${kind}: arguments and variables reach the command byte by byte, also those that are no UTF-8`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const script = `printf '%s,' "$@" "$V" | od -An -tx1 | tr -d ' \n\r'; exit 3`;
     const shell = `V=$(printf 'v\\376') && export V && exec "$@" "$(printf '%%\\377')" 'é\n'`;
     for (const tty of [[], ["--tty"]]) {
@@ -404,7 +400,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a command starts also where what is open is near the limit`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const shell = `exec bash -c 'exec 62>open; ulimit -n 64; exec "$@"' bash "$@"`;
     const { code, stdout } = await workspace.run(kind, ["run", "-q", "--", "echo", "one"], {
       shell,
@@ -414,7 +410,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a signal that is ignored at our start is ignored by the command`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     for (const tty of [[], ["--tty"]]) {
       const words = ["run", ...tty, "--", "sh", "-c", "kill -HUP $$; kill -INT $$; exit 3"];
       const { code } = await workspace.run(kind, words, { shell: `trap "" HUP INT; exec "$@"` });
@@ -438,7 +434,7 @@ either("--tty without script of util-linux is refused before anything runs", asy
 
 either("the options of a command are its own", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   const script = "echo $#$1$2$3";
   const words = ["sh", "-c", script, "sh", "--help", "--name", ""];
   for (const args of [["-q", ...words], ["-q", "--name", "a", "--", ...words]]) {
@@ -449,7 +445,7 @@ either("the options of a command are its own", async () => {
 
 either("a command reads our stdin", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   const program = workspace.start(own, ["run", "-q", "--", "sed", "s/a/b/"]);
   await program.write("banana\n");
   program.end();
@@ -458,7 +454,7 @@ either("a command reads our stdin", async () => {
 
 either("output that cannot be written is no success", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   const program = workspace.start(own, ["run", "-q", "--", "echo", "one"], {
     shell: `exec "$@" >/dev/full`,
   });
@@ -470,7 +466,7 @@ either("output that cannot be written is no success", async () => {
 
 either("a command runs where no pipe with a name can be made", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   const env = { TMPDIR: workspace.path("missing") };
   const script = "echo one; echo two >&2; exit 3";
   const { code, stdout, stderr } = await workspace.run(
@@ -485,7 +481,7 @@ either("a command runs where no pipe with a name can be made", async () => {
 
 either("nothing of a command's output is left in the temporary directory", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   const temporary = workspace.path("tmp");
   await mkdir(temporary);
   const { stdout } = await workspace.run(own, ["run", "-q", "--", "ls", "-A", temporary], {

@@ -3,11 +3,8 @@ import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { inTurn, kinds, own, quickest, Workspace } from "../helpers/cli.ts";
-
-async function listed(workspace: Workspace, ...args: string[]): Promise<Record<string, unknown>[]> {
-  return JSON.parse((await workspace.run(own, ["ls", "--json", ...args])).stdout);
-}
+import { inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { content, listed, uploaded } from "../helpers/seen.ts";
 
 /** Starts a program, which root's right to read everything does not help. */
 const WITHOUT_RIGHTS = process.getuid?.() === 0
@@ -29,12 +26,12 @@ for (const kind of kinds) {
   const test = inTurn(kind);
   test(`${kind}: files and directories are pushed into one context, each as a resource`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const { code, stdout, stderr } = await workspace.run(kind, ["push", "a.log", "b.log", "dir/"]);
     assertEquals(code, 0);
     const context = /\nstream: 5 of 5 files pushed, 47 B, in the upload context (push-\S+)\n$/
       .exec(stderr)?.[1] ?? "";
-    const resources = await listed(workspace, "--context", context);
+    const resources = await listed(workspace, context);
     const names = ["a.log", "b.log", "dir/c.log", "dir/d.bin", "dir/deep/e.log"];
     assertEquals(resources.map(({ filename }) => filename).sort(), names);
     for (const name of names) {
@@ -46,7 +43,7 @@ for (const kind of kinds) {
 
   test(`${kind}: --include chooses from directories; what cannot be read fails the push, not the others`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const args = ["push", "missing.log", "dir", "--include", "*.log", "--context", "run"];
     const { code, stderr } = await workspace.run(kind, [...args, "--parallel", "1"]);
     assertEquals(code, 1);
@@ -57,7 +54,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a person is told one page for several uploads, that of their context`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const args = ["push", "a.log", "b.log", "--follow", "--context", "run 1"];
     const push = workspace.terminal(kind, args);
     const shown = await push.stdout.until((text) => text.includes("watch "));
@@ -68,18 +65,18 @@ for (const kind of kinds) {
 
   test(`${kind}: several growing files are followed until one signal completes them all`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const push = workspace.start(kind, ["push", "a.log", "b.log", "--follow", "--context", "run"]);
     await push.stdout.until((text) => text.split("\n").length === 3);
     push.signal("SIGTERM");
     assertEquals((await push.exit()).code, 0);
-    const resources = await listed(workspace, "--context", "run");
+    const resources = await listed(workspace, "run");
     assertEquals(resources.map(({ transferStatus }) => transferStatus), ["COMPLETED", "COMPLETED"]);
   });
 
   test(`${kind}: what is in a directory and is no file is told, not waited for`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     await symlink("nowhere", workspace.path("dir/lost.log"));
     execFileSync("mkfifo", [workspace.path("dir/pipe.log")]);
     const { code, stderr } = await workspace.run(kind, ["push", "dir", "--context", "run"]);
@@ -91,7 +88,7 @@ for (const kind of kinds) {
 
   test(`${kind}: what cannot be read in a directory fails the push, and the others are pushed`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     await mkdir(workspace.path("dir/closed"), { mode: 0 });
     execFileSync("sh", ["-c", 'echo raw > "$(printf "dir/caf\\351.log")"'], {
       cwd: workspace.path("."),
@@ -110,10 +107,10 @@ for (const kind of kinds) {
 
   test(`${kind}: names that no file system takes become files all the same`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     const name = `${"\u00fc".repeat(200)}.log`;
     for (let copies = 0; copies < 2; copies++) {
-      await workspace.run(own, ["push", "a.log", "--name", name, "--context", "run"]);
+      await uploaded(workspace, "", { name, contextId: "run" });
     }
     const { code } = await workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
     const files = await readdir(workspace.path("copy"));
@@ -123,7 +120,7 @@ for (const kind of kinds) {
 
   test(`${kind}: push --json tells when an upload begins, and what became of it`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     for (const paths of [["a.log"], ["a.log", "dir/c.log"]]) {
       const { stdout } = await workspace.run(kind, [
         "push",
@@ -149,9 +146,9 @@ for (const kind of kinds) {
 
   test(`${kind}: several resources are followed line by line, each line with its name`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
-    const first = await workspace.push(own, ["-", "--name", "first"]);
-    const second = await workspace.push(own, ["-", "--name", "second.log"]);
+    await workspace.serveBeside();
+    const first = await workspace.push(quickest, ["-", "--name", "first"]);
+    const second = await workspace.push(quickest, ["-", "--name", "second.log"]);
     const follow = workspace.start(kind, ["follow", first.reference, second.reference]);
     await first.push.write("one\n");
     await follow.stdout.until((text) => text === "first      | one\n");
@@ -168,10 +165,9 @@ for (const kind of kinds) {
 
   test(`${kind}: names of wide characters are aligned in the columns of a terminal`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     for (const name of ["日本.log", "a.log"]) {
-      await writeFile(workspace.path(name), "x\n");
-      await workspace.run(own, ["push", name, "--context", "run"]);
+      await uploaded(workspace, "x\n", { name, contextId: "run" });
     }
     const { stdout } = await workspace.run(kind, ["follow", "--no-follow", "--context", "run"]);
     assertEquals(stdout.split("\n").sort(), ["", "a.log    | x", "日本.log | x"]);
@@ -179,14 +175,14 @@ for (const kind of kinds) {
 
   test(`${kind}: a context is followed with all that joins it, until it is closed and all have ended`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
-    await workspace.run(own, ["push", "a.log", "--context", "run"]);
+    await workspace.serveBeside();
+    await uploaded(workspace, "a.log\n", { contextId: "run" });
     const follow = workspace.start(kind, ["follow", "--context", "run"]);
     await follow.stdout.until((text) => text === "a.log | a.log\n");
-    const live = await workspace.push(own, ["-", "--name", "live", "--context", "run"]);
+    const live = await workspace.push(quickest, ["-", "--name", "live", "--context", "run"]);
     await live.push.write("one\n");
     await follow.stdout.until((text) => text.endsWith("live  | one\n"));
-    assertEquals((await workspace.run(own, ["close", "run"])).code, 0);
+    assertEquals((await workspace.run(quickest, ["close", "run"])).code, 0);
     await live.push.write("two\n");
     await follow.stdout.until((text) => text.endsWith("live  | two\n"));
     live.push.signal("SIGTERM");
@@ -197,10 +193,10 @@ for (const kind of kinds) {
 
   test(`${kind}: get fetches a context into a directory, with names that cannot leave it`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
-    await workspace.run(own, ["push", "a.log", "dir", "--context", "run"]);
+    await workspace.serveBeside();
+    await workspace.run(quickest, ["push", "a.log", "dir", "--context", "run"]);
     for (const name of ["../../evil", "/abs", "a.log", "x/.."]) {
-      await workspace.run(own, ["push", "b.log", "--name", name, "--context", "run"]);
+      await uploaded(workspace, "b.log\n", { name, contextId: "run" });
     }
     const { code, stderr } = await workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
     assertEquals(code, 0);
@@ -216,9 +212,9 @@ for (const kind of kinds) {
 
   test(`${kind}: get goes on where it was cut off, and verifies what it has`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     await writeFile(workspace.path("big.log"), "0123456789\n".repeat(100_000));
-    await workspace.run(own, ["push", "big.log", "a.log", "--context", "run"]);
+    await workspace.run(quickest, ["push", "big.log", "a.log", "--context", "run"]);
     const get = () => workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
     const twice = await workspace.run(kind, ["get", "run/a.log", "run/a.log", "-o", "once"]);
     assertEquals([twice.code, twice.stdout], [0, "once/a.log\n"]);
@@ -247,10 +243,56 @@ for (const kind of kinds) {
     assertEquals(await readFile(path, "utf8"), whole);
   });
 
+  test(`${kind}: get leaves what is called like a resource and is something else, unless it may be replaced`, async () => {
+    await using workspace = await withFiles();
+    await workspace.serveBeside();
+    await writeFile(workspace.path("empty.log"), "");
+    await workspace.run(quickest, ["push", "a.log", "b.log", "empty.log", "--context", "run"]);
+    const failed = await workspace.push(quickest, [
+      "-",
+      "--name",
+      "failed.log",
+      "--context",
+      "run",
+    ]);
+    await failed.push.write("half");
+    const follow = workspace.start(quickest, ["follow", failed.reference]);
+    await follow.stdout.until((text) => text === "half");
+    failed.push.signal("SIGTERM");
+    await failed.push.exit();
+    const get = (...options: string[]) =>
+      workspace.run(kind, ["get", "--context", "run", "-o", "copy", ...options]);
+    await mkdir(workspace.path("copy"));
+    await writeFile(workspace.path("copy/a.log"), "notes of mine\n");
+    // What is there after the first time, the copy of a FAILED one too, is no obstacle to the second.
+    for (const round of [1, 2]) {
+      const { stderr } = await get();
+      assertMatch(stderr, /a\.log: .*copy\/a\.log is there already and is something else/);
+      assertMatch(stderr, /3 of 4 resources are in copy/, `round ${round}`);
+    }
+    assertEquals(await readFile(workspace.path("copy/a.log"), "utf8"), "notes of mine\n");
+    await writeFile(workspace.path("copy/failed.log"), "mine");
+    assertMatch(
+      (await get()).stderr,
+      /failed\.log is there .*what was fetched is copy\/failed\.log\.part/,
+    );
+    assertMatch((await get("--overwrite")).stderr, /4 of 4 resources are in copy/);
+    const copies = ["a.log", "failed.log"].map((name) =>
+      readFile(workspace.path(`copy/${name}`), "utf8")
+    );
+    assertEquals(await Promise.all(copies), ["a.log\n", "half"]);
+  });
+
   test(`${kind}: of two that get one resource into one file one gives way, and the file is whole`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
-    const { push } = await workspace.push(own, ["-", "--name", "live.log", "--context", "run"]);
+    await workspace.serveBeside();
+    const { push } = await workspace.push(quickest, [
+      "-",
+      "--name",
+      "live.log",
+      "--context",
+      "run",
+    ]);
     await push.write("first\n");
     const get = () => workspace.start(kind, ["get", "run/live.log", "-o", "copy"]);
     const gets = [get()];
@@ -273,9 +315,9 @@ for (const kind of kinds) {
 
   test(`${kind}: get fetches what is called like a folder of others beside it`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     for (const name of ["a", "a/b/c", "a/b"]) {
-      await workspace.run(own, ["push", "a.log", "--name", name, "--context", "run"]);
+      await uploaded(workspace, "", { name, contextId: "run" });
     }
     const { code } = await workspace.run(kind, ["get", "--context", "run", "-o", "copy"]);
     const names = await readdir(workspace.path("copy"), { recursive: true });
@@ -285,12 +327,12 @@ for (const kind of kinds) {
 
   test(`${kind}: get takes no bytes of another resource, whatever that is called and the directory holds`, async () => {
     await using workspace = await withFiles();
-    await workspace.serve(own);
+    await workspace.serveBeside();
     // One that is called like the part of the next, and as long as it.
     await writeFile(workspace.path("other"), "EVIL");
     const name = ["--name", "x.log.part", "--context", "run"];
-    assertEquals((await workspace.run(own, ["push", "other", ...name])).code, 0);
-    const live = await workspace.push(own, ["-", "--name", "x.log", "--context", "run"]);
+    assertEquals((await workspace.run(quickest, ["push", "other", ...name])).code, 0);
+    const live = await workspace.push(quickest, ["-", "--name", "x.log", "--context", "run"]);
     await live.push.write("go");
     const get = workspace.start(kind, ["get", "--context", "run", "-o", "copy"]);
     await get.stdout.until((text) => text.includes("\n"));
@@ -305,9 +347,9 @@ for (const kind of kinds) {
     assertEquals(await readFile(workspace.path("copy/x.log"), "utf8"), "good");
 
     // A part of something else, where no digest tells that.
-    const failed = await workspace.push(own, ["-", "--name", "f.log"]);
+    const failed = await workspace.push(quickest, ["-", "--name", "f.log"]);
     await failed.push.write("right");
-    while ((await workspace.status(quickest, failed.reference)).currentSize !== 5);
+    await content(workspace, failed.reference, 5);
     failed.push.signal("SIGTERM");
     await failed.push.exit();
     await writeFile(workspace.path("f.log.part"), "wro");

@@ -3,7 +3,7 @@ import { appendFile, readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { inTurn, kinds, Workspace } from "../helpers/cli.ts";
+import { inTurn, kinds, quickest, Workspace } from "../helpers/cli.ts";
 
 /** As `nohup` starts a program. */
 const NOHUP = `trap "" HUP; exec "$@"`;
@@ -12,10 +12,10 @@ for (const kind of kinds) {
   const test = inTurn(kind);
   test(`${kind}: the end of the terminal completes a push that follows a file`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(kind);
+    await workspace.serveBeside();
     await writeFile(workspace.path("live.log"), "first\n");
     const { push, reference } = await workspace.push(kind, ["live.log", "--follow"]);
-    const follow = workspace.start(kind, ["follow", reference]);
+    const follow = workspace.start(quickest, ["follow", reference]);
     await follow.stdout.until((text) => text === "first\n");
     await appendFile(workspace.path("live.log"), "last\n");
     push.signal("SIGHUP");
@@ -26,11 +26,11 @@ for (const kind of kinds) {
 
   test(`${kind}: a push that ignored the end of its terminal at its start goes on`, async () => {
     await using workspace = await Workspace.open();
-    await workspace.serve(kind);
+    await workspace.serveBeside();
     await writeFile(workspace.path("live.log"), "first\n");
     const push = workspace.start(kind, ["push", "live.log", "--follow"], { shell: NOHUP });
     const reference = (await push.stdout.until((text) => text.includes("\n"))).trim();
-    const follow = workspace.start(kind, ["follow", reference]);
+    const follow = workspace.start(quickest, ["follow", reference]);
     await follow.stdout.until((text) => text === "first\n");
     for (const line of ["second\n", "third\n"]) {
       push.signal("SIGHUP");
@@ -68,7 +68,7 @@ for (const kind of kinds) {
 
   test(`${kind}: a signal to the whole group, such as timeout sends, is one that ends following`, async () => {
     await using workspace = await Workspace.open();
-    const server = await workspace.serve(kind);
+    const server = await workspace.serve(quickest);
     await writeFile(workspace.path("live.log"), "first\n");
     for (let turn = 0; turn < 2; turn++) {
       const words = ["push", "live.log", "--follow"];

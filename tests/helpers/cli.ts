@@ -9,6 +9,13 @@ import process from "node:process";
 import type { Readable } from "node:stream";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import {
+  createServer,
+  FileStorage,
+  loadRuntime,
+  type ServerOptions,
+  SqliteCatalog,
+} from "../../mod.ts";
 
 /** What `stream` stands for. */
 export type Kind = "deno" | "bun" | "binary";
@@ -119,6 +126,7 @@ export interface StartOptions {
 /** A directory with the processes that work in it; all of them are gone after it was disposed of. */
 export class Workspace implements AsyncDisposable {
   readonly #programs: Program[] = [];
+  readonly #closing: (() => Promise<void>)[] = [];
   readonly #directory: string;
   #server = "http://127.0.0.1:9";
 
@@ -214,6 +222,21 @@ export class Workspace implements AsyncDisposable {
     return program;
   }
 
+  /** Serves from this process, with its data in `data`: a server beside what a test is about, which never waits for a child. */
+  async serveBeside(options: Partial<ServerOptions> = {}): Promise<void> {
+    const directory = await this.directory("data");
+    const catalog = new SqliteCatalog(join(directory, "catalog.sqlite"));
+    const storage = new FileStorage(directory);
+    const server = createServer({ runtime: await loadRuntime(), storage, catalog, ...options });
+    const { port } = await server.listen({ port: 0 });
+    this.#server = `http://127.0.0.1:${port}`;
+    this.#closing.push(async () => {
+      await server.close();
+      await storage.close();
+      await catalog.close();
+    });
+  }
+
   /** Starts a push and waits until it has printed its reference. */
   async push(kind: Kind, args: string[]): Promise<{ push: Program; reference: string }> {
     const push = this.start(kind, ["push", ...args]);
@@ -230,6 +253,7 @@ export class Workspace implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#programs.map((program) => program.kill("SIGKILL")));
+    for (const close of this.#closing) await close();
     await rm(this.#directory, { recursive: true, force: true });
   }
 }

@@ -85,7 +85,7 @@ const allowed: Record<string, readonly string[]> = {
   mime: [],
   reasons: [],
   timer: [],
-  turn: [],
+  turn: ["turn"],
   protocol: ["protocol"],
 };
 

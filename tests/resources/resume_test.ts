@@ -50,6 +50,19 @@ function on(
   });
 }
 
+test("who gives an upload up hears when it goes on with another owner, or was completed", async () => {
+  const resources = memoryResources({ resumeWindowMs: 60_000 });
+  const registration = { metadata, contextId: null, makeContext: true, digests: ["md5"] };
+  const { appender, secret } = await resources.register({ ...registration, ownedBy: "SECRET" });
+  const resumed = await resources.resume(appender.resource.id, secret);
+  const givenUp = new StreamError("ABORTED", "its owner gave it up");
+  await assertFails("FENCED", () => appender.giveUp(givenUp));
+  assert("appender" in resumed);
+  await resumed.appender.complete(null);
+  await assertFails("WRONG_STATE", () => resumed.appender.giveUp(givenUp));
+  await resources.close();
+});
+
 test("who completes an upload that was resumed meanwhile hears that, not that it was given up", async () => {
   const resources = memoryResources({ resumeWindowMs: 60_000 });
   const registration = { metadata, contextId: null, makeContext: true, digests: ["md5"] };

@@ -234,6 +234,25 @@ test("an upload refused by its context deletes nothing of others", async () => {
   assertEquals((await ids(here)).includes(kept), true);
 });
 
+test("an upload that says it will not fit even alone deletes nothing, whenever it says so", async () => {
+  await using here = world({ maxTotalBytes: 100, maxContextBytes: 50 });
+  const kept = await uploaded(here, 90);
+  const isRefused = (size: number, contextId: string | null) =>
+    assertFails(
+      "QUOTA_EXCEEDED",
+      () => register(here, { contextId, makeContext: true, announced: { size, checksum: null } }),
+    );
+  await isRefused(101, null);
+  await isRefused(51, "a");
+  const upload = await register(here, { announced: { size: 100, checksum: null } });
+  await upload.fail(new StreamError("ABORTED", "enough"));
+  const later = await register(here);
+  await later.keepAnnounced({ size: 101, checksum: null });
+  later.append(new Uint8Array(20));
+  await assertFails("QUOTA_EXCEEDED", () => later.complete(""));
+  assertEquals((await ids(here)).includes(kept), true);
+});
+
 test("an upload that needs room is not harmed by one that is just being completed", async () => {
   const syncing = new Gate();
   const catalog = new MemoryCatalog();

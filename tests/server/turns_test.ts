@@ -11,7 +11,7 @@ import type { Resources } from "../../src/resources.ts";
 import { HEARTBEAT } from "../../src/session.ts";
 import { DownloadSession } from "../../src/session/download.ts";
 import { jsonArray } from "../../src/server/answer/json.ts";
-import { Steps, turn } from "../../src/turn.ts";
+import { STEPS, Steps, turn } from "../../src/turn.ts";
 import { FakeConnection, Peer } from "../helpers/frames/connection.ts";
 import { RawPeer } from "../helpers/frames/frames.ts";
 import { startServer } from "../helpers/server.ts";
@@ -62,11 +62,33 @@ test("a client that comes behind a flood of another begins with its next request
   assert(begun.lastIndexOf("one") <= 6, begun.join(" "));
 });
 
-test("sockets are served while a flood of requests waits", async () => {
+/** Waits for answers of an echo, one after the other. */
+async function echoes(count: number): Promise<void> {
   const echo = createServer((socket) => socket.setNoDelay(true).pipe(socket)).listen(0);
   await once(echo, "listening");
   const peer = connect((echo.address() as AddressInfo).port).setNoDelay(true);
   await once(peer, "connect");
+  for (let answers = 0; answers < count; answers++) {
+    peer.write("x");
+    await once(peer, "data");
+  }
+  peer.destroy();
+  echo.close();
+}
+
+test("sockets are asked in every turn, however busy the turns are", async () => {
+  let answered = false;
+  const all = echoes(10).then(() => answered = true);
+  let turns = 0;
+  for (; !answered; turns++) {
+    busyFor(1);
+    await turn();
+  }
+  await all;
+  assert(turns <= 100, `10 answers took ${turns} turns`);
+});
+
+test("sockets are served while a flood of requests waits", async () => {
   const steps = new Steps();
   let begun = 0;
   const flood = Array.from({ length: 100 }, () =>
@@ -74,16 +96,9 @@ test("sockets are served while a flood of requests waits", async () => {
       begun++;
       busyFor(3);
     }));
-  const sawBegun: number[] = [];
-  for (let count = 0; count < 3; count++) {
-    peer.write("x");
-    await once(peer, "data");
-    sawBegun.push(begun);
-  }
+  await echoes(3);
+  assert(begun < 100, `echoes came after ${begun} requests`);
   await Promise.all(flood);
-  peer.destroy();
-  echo.close();
-  assert(sawBegun[2] < 100, `an echo came after ${sawBegun} requests`);
 });
 
 test("requests that come at any time, beside whatever is done in turns, are all answered", async () => {
@@ -195,6 +210,36 @@ test("what a follower is sent that has taken nothing yet leaves turns to everybo
   await all.promise;
   const counted = turns();
   assert(pieces >= 32 && counted >= pieces / 4, `${counted} turns for ${pieces} pieces`);
+});
+
+test("a few bytes reach followers that have taken nothing yet, whatever floods the server", async () => {
+  await using server = await startServer();
+  const { id } = await pushContent(server.url, 100);
+  const resources = server.resources as Resources;
+  let begun = 0;
+  const flood = Array.from({ length: 200 }, () =>
+    inTurn(STEPS, "flood", () => {
+      begun++;
+      busyFor(3);
+    }));
+  const ends = Array.from({ length: 20 }, async () => {
+    const connection = new FakeConnection(SUBPROTOCOL);
+    const end = Promise.withResolvers<void>();
+    const { send } = connection;
+    connection.send = (message) => {
+      if (typeof message === "string" && message.includes("FollowEnd")) end.resolve();
+      return send.call(connection, message);
+    };
+    using peer = new Peer(
+      new DownloadSession(connection, { resources, id, heartbeat: HEARTBEAT }),
+      connection,
+    );
+    peer.say({ "@": "Follow", from: 0, window: LIMITS.downloadWindowBytes });
+    await end.promise;
+  });
+  await Promise.all(ends);
+  assert(begun < 10, `20 followers waited for ${begun} requests`);
+  await Promise.all(flood);
 });
 
 async function pushContent(url: string, byteCount: number): Promise<{ id: string }> {

@@ -29,15 +29,22 @@ export interface Change {
   entry: Entry;
 }
 
-/** Takes changes, in their order; all of one call in the same turn. */
-export type TakeChanges = (changes: readonly Change[]) => void;
+/** Who has a feed. */
+export interface Fed {
+  /** Takes changes, in their order; all of one call in the same turn. */
+  take(changes: readonly Change[]): void;
+  /** How many keys have a value by what was taken. */
+  held(): number;
+  /** Hears, again and again, that the bucket is not what it was. */
+  lost(error: StreamError): void;
+}
 
 /** Hears the changes of a bucket. */
 export class Feed {
   readonly #engine: Engine;
   readonly #bucket: Bucket;
   readonly #life: string;
-  readonly #take: TakeChanges;
+  readonly #fed: Fed;
   readonly #subscription: Subscription;
   /** Number of the last change that was taken. */
   #sequence: number;
@@ -57,27 +64,30 @@ export class Feed {
    * @param engine Where the bucket is.
    * @param bucket The bucket.
    * @param position How far it is known.
-   * @param take Takes changes.
+   * @param fed Who has it.
    */
   constructor(
     engine: Engine,
     bucket: Bucket,
     { life, sequence, atMs }: Position,
-    take: TakeChanges,
+    fed: Fed,
   ) {
     this.#engine = engine;
     this.#bucket = bucket;
     this.#life = life;
     this.#sequence = sequence;
     this.#atMs = atMs;
-    this.#take = take;
+    this.#fed = fed;
     this.#subscription = engine.nc.subscribe(changesOf(bucket.name), {
       callback: (error, message) => {
         if (error === null) this.#told(message);
       },
     });
     // What fails now is looked for again.
-    const look = () => void this.caughtUp().catch(() => {});
+    const look = () =>
+      void this.caughtUp().catch((error) => {
+        if (error instanceof StreamError && error.code === "WRONG_STATE") fed.lost(error);
+      });
     this.#timer = setInterval(look, LOOK_MS);
     this.#unhear = engine.onReconnect(look);
   }
@@ -99,24 +109,33 @@ export class Feed {
 
   /**
    * Waits until everything was taken that was stored when this was called.
-   * @throws {StreamError} STORAGE_FAILED when the bucket was deleted and made again; NOT_READY while it has no leader.
+   * @throws {StreamError} WRONG_STATE when the bucket was deleted and made again, or purged; NOT_READY while it has no
+   * leader.
    */
   async caughtUp(): Promise<void> {
     const askedAtMs = performance.now();
+    const held = this.#fed.held(), heard = Math.max(this.#heard, this.#sequence);
     const { streams } = this.#engine.jsm;
     const { state, created, config, cluster, ts } = await streams.info(this.#bucket.stream);
     // Where there is none any member answers, with what it has.
     if (cluster !== undefined && !cluster.leader) throw leaderless(this.#bucket);
-    if (created !== this.#life) throw lost(this.#bucket);
+    if (created !== this.#life) throw lost(this.#bucket, "restored, or made anew");
+    // What was deleted leaves a marker; a leader that was left behind has less.
+    if (state.messages < held && state.last_seq >= heard) throw lost(this.#bucket, "purged");
     this.#filled = config.max_bytes > 0 ? state.bytes / config.max_bytes : 0;
     await this.reached(state.last_seq);
     this.#caughtUpAtMs = askedAtMs;
     this.#atMs = Date.parse(ts!);
   }
 
+  /** A change is known that it has not brought yet. */
+  hears(sequence: number): void {
+    this.#heard = Math.max(this.#heard, sequence);
+  }
+
   /** Waits until a change was taken. */
   async reached(sequence: number): Promise<void> {
-    this.#heard = Math.max(this.#heard, sequence);
+    this.hears(sequence);
     while (this.#sequence < sequence) await this.#fill();
   }
 
@@ -132,7 +151,7 @@ export class Feed {
   #told({ headers, data }: Msg): void {
     if (this.#closed || headers === undefined) return;
     const sequence = Number(headers.get("Nats-Sequence"));
-    this.#heard = Math.max(this.#heard, sequence);
+    this.hears(sequence);
     // While something is fetched, that goes on until it has this, too.
     if (sequence !== this.#sequence + 1 || this.#filling !== null) {
       if (sequence > this.#sequence) this.#fill().catch(() => {});
@@ -199,7 +218,7 @@ export class Feed {
   }
 
   #took(changes: readonly Change[], sequence: number): void {
-    this.#take(changes);
+    this.#fed.take(changes);
     this.#sequence = Math.max(this.#sequence, sequence);
   }
 }
@@ -208,10 +227,10 @@ function leaderless({ name }: Bucket): StreamError {
   return new StreamError("NOT_READY", `bucket ${name} of the engine has no leader`);
 }
 
-function lost({ name }: Bucket): StreamError {
+function lost({ name }: Bucket, how: string): StreamError {
   return new StreamError(
-    "STORAGE_FAILED",
-    `bucket ${name} of the engine was deleted and made again: restart this server`,
+    "WRONG_STATE",
+    `bucket ${name} of the engine was ${how}: see that it has its records, then restart this server`,
   );
 }
 

@@ -34,9 +34,12 @@ export class Projection {
    * @param path The file; made with its directory when missing, or when it is no copy that can be continued.
    * @param fits Whether what it has can be continued.
    */
-  constructor(path: string, fits: (positions: ReadonlyMap<string, Position>) => boolean) {
+  constructor(
+    path: string,
+    fits: (positions: ReadonlyMap<string, Position>, ids: readonly string[]) => boolean,
+  ) {
     let file = openFile(path);
-    if (file === null || !fits(positionsIn(file))) {
+    if (file === null || !fits(positionsIn(file), idsIn(file))) {
       void file?.close();
       for (const suffix of ["", "-wal", "-shm"]) rmSync(`${path}${suffix}`, { force: true });
       file = new CatalogFile(path, WAIT_MS);
@@ -48,6 +51,11 @@ export class Projection {
   /** How far each bucket was copied when that was kept last. */
   positions(): Map<string, Position> {
     return positionsIn(this.file);
+  }
+
+  /** Ids of all records. */
+  ids(): string[] {
+    return idsIn(this.file);
   }
 
   /** Keeps how far a bucket was copied; everything before is in the file. */
@@ -132,6 +140,10 @@ function makeFeeds(file: CatalogFile): void {
     "CREATE TABLE IF NOT EXISTS feeds (bucket TEXT PRIMARY KEY, life TEXT NOT NULL, " +
       "sequence INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID",
   ).run();
+}
+
+function idsIn(file: CatalogFile): string[] {
+  return file.prepare("SELECT id FROM resources").all().map(({ id }) => String(id));
 }
 
 function positionsIn(file: CatalogFile): Map<string, Position> {

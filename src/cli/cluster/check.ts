@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ResourceRecord } from "../../catalog.ts";
 import { NatsCatalog } from "../../catalog/nats.ts";
-import type { Engine } from "../../cluster/engine.ts";
+import { type Engine, RECORD_BUCKETS, shardOf } from "../../cluster/engine.ts";
 import { shardsOf, streamOf } from "../../cluster/logs.ts";
 import { createDigest } from "../../digest.ts";
 import { toStreamError } from "../../protocol.ts";
@@ -27,6 +27,8 @@ import { eachOf } from "./each.ts";
 import { withEngine } from "./engine.ts";
 
 const READ_BYTES = 1024 * 1024;
+/** Records looked at together. */
+const PAGE = 1000;
 const LINE_BREAK = 0x0a;
 
 /**
@@ -68,10 +70,13 @@ async function checkAll(parts: Parts, settings: ReportSettings): Promise<number>
     await report.compare(record, facts);
   });
   const unknown = await unknownLogs(parts);
+  const lost = await lostBuckets(parts, unknown);
   for (const { id, ageMs } of unknown) {
+    const bucket = bucketOf(id);
     const isYoung = ageMs < ORPHAN_AGE_MS;
-    await report.problem(id, "no record names this log", isYoung ? LEFT : "deleted");
-    if (!settings.repair || isYoung) continue;
+    const left = isYoung ? LEFT : lost.has(bucket) ? leftAs(bucket) : null;
+    await report.problem(id, "no record names this log", left ?? "deleted");
+    if (!settings.repair || left !== null) continue;
     if (await parts.catalog.touch(id)) await parts.storage.deleteLeft(id);
   }
   await report.sum(unknown.length);
@@ -129,6 +134,31 @@ interface UnknownLog {
   readonly id: string;
   /** Since something was last stored in it, by the clocks of the engine. */
   readonly ageMs: number;
+}
+
+/** Buckets that name fewer logs than they do not name: they may have been purged, and be restored. */
+async function lostBuckets(
+  { catalog }: Parts,
+  unknown: readonly UnknownLog[],
+): Promise<ReadonlySet<string>> {
+  const missing = new Map<string, number>();
+  const count = ({ id }: { id: string }, change: number) =>
+    missing.set(bucketOf(id), (missing.get(bucketOf(id)) ?? 0) + change);
+  for (const log of unknown) count(log, 1);
+  let page: ResourceRecord[] = [];
+  do {
+    page = await catalog.list({ limit: PAGE, after: page.at(-1) });
+    for (const record of page) count(record, -1);
+  } while (page.length === PAGE);
+  return new Set([...missing].filter(([, count]) => count > 0).map(([bucket]) => bucket));
+}
+
+function bucketOf(id: string): string {
+  return RECORD_BUCKETS[shardOf(id, RECORD_BUCKETS.length)];
+}
+
+function leftAs(bucket: string): string {
+  return `left, as bucket ${bucket} names fewer logs than it does not: did it lose records?`;
 }
 
 async function unknownLogs({ engine, catalog }: Parts): Promise<UnknownLog[]> {

@@ -53,6 +53,8 @@ export interface ClusterNode {
   ): Promise<{ message: string }>;
   /** What nodes were not given alike, a line for each setting. */
   disagreements(): Promise<string[]>;
+  /** Resolves with what is wrong when the engine has other records than this node knows. */
+  readonly lost: Promise<{ message: string }>;
   /** Tells the others that it takes no new work. */
   drain(): Promise<void>;
   /** Addresses of the others that do. */
@@ -153,6 +155,10 @@ class OpenNode implements ClusterNode {
 
   disagreements(): Promise<string[]> {
     return this.#membership!.disagreements();
+  }
+
+  get lost(): Promise<{ message: string }> {
+    return this.#parts.catalog.lost;
   }
 
   async drain(): Promise<void> {

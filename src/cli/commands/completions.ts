@@ -214,6 +214,8 @@ function zsh(commands: readonly Command[]): string {
     "  esac",
     "}",
     "compdef _stream stream",
+    "# Found in $fpath this file is the function itself.",
+    'if [[ $funcstack[1] == _stream ]]; then _stream "$@"; fi',
   ].join("\n");
 }
 

@@ -2,8 +2,8 @@
  * `stream get`.
  * @module
  */
-import { createReadStream } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { createReadStream, type Stats } from "node:fs";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { getResource, open, type ResourceInfo } from "../../client.ts";
 import { createDigest, type RunningDigest } from "../../digest.ts";
@@ -52,6 +52,7 @@ export const get: Command = {
     context: { kind: "text", value: "ID", help: "fetch all that are in an upload context" },
     output: { kind: "text", short: "o", value: "DIR", help: "directory (default: this one)" },
     parallel: { kind: "count", value: "N", help: "fetch so many at a time (default 4)" },
+    overwrite: { kind: "flag", help: "replace files of these names that are something else" },
     json: { kind: "flag", help: "print a JSON object a line for each that is there" },
     "retry-for": {
       kind: "duration",
@@ -196,11 +197,41 @@ class Fetching {
       throw unwritable(directory, error);
     });
     if (await this.#isThere()) return await this.#tell(this.#info);
+    if (await this.#isTaken()) throw taken(this.#path);
     const info = await this.#fetch();
+    await this.#place();
+    return await this.#tell(info);
+  }
+
+  /** Whether the file is there, with the bytes of a resource that has ended. */
+  async #isThere(): Promise<boolean> {
+    const { digest, currentSize } = this.#info;
+    const there = await statOf(this.#path);
+    if (digest === null || there?.isFile() !== true || there.size !== currentSize) return false;
+    return await digestOf(this.#path, digest.algorithm) === digest.value;
+  }
+
+  /** Whether something else is there, which stays where nobody said otherwise: the name is the uploader's choice. */
+  async #isTaken(): Promise<boolean> {
+    if (this.options.flag("overwrite")) return false;
+    const there = await statOf(this.#path);
+    const { digest, transferStatus, currentSize } = this.#info;
+    // Whether this is the copy of one that FAILED is seen when that was fetched: it has no digest.
+    const mayBeCopy = digest === null && transferStatus === "FAILED" && there?.size === currentSize;
+    return there !== null && !mayBeCopy;
+  }
+
+  /** Gives the part, which is whole, its name. */
+  async #place(): Promise<void> {
+    if (!this.options.flag("overwrite") && await statOf(this.#path) !== null) {
+      const [there, whole] = await Promise.all(
+        [this.#path, this.#part].map((path) => digestOf(path, "xxh128")),
+      );
+      if (there !== whole) throw taken(this.#path, `what was fetched is ${this.#part}`);
+    }
     await rename(this.#part, this.#path).catch((error) => {
       throw unwritable(this.#path, error);
     });
-    return await this.#tell(info);
   }
 
   /** Fetches what the part has not, and tells what the resource is then. */
@@ -225,17 +256,6 @@ class Fetching {
     }
     await this.#verify(info, digests);
     return info;
-  }
-
-  /** Whether the file is there, with the bytes of a resource that has ended. */
-  async #isThere(): Promise<boolean> {
-    const { digest, currentSize } = this.#info;
-    if (digest === null || await sizeOf(this.#path) !== currentSize || currentSize === 0) {
-      return false;
-    }
-    const running = await createDigest(digest.algorithm);
-    for await (const bytes of createReadStream(this.#path)) running.update(bytes as Uint8Array);
-    return running.value() === digest.value;
   }
 
   /**
@@ -313,4 +333,21 @@ class Fetching {
     );
     return EXIT.resourceFailed;
   }
+}
+
+async function statOf(path: string): Promise<Stats | null> {
+  return await stat(path).catch(() => null);
+}
+
+async function digestOf(path: string, algorithm: DigestAlgorithm): Promise<string> {
+  const running = await createDigest(algorithm);
+  for await (const bytes of createReadStream(path)) running.update(bytes as Uint8Array);
+  return running.value();
+}
+
+function taken(path: string, more = "fetched was nothing"): StreamError {
+  return new StreamError(
+    "CONFLICT",
+    `${path} is there already and is something else (${more}): move it away, or replace it by --overwrite`,
+  );
 }

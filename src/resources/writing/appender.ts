@@ -60,6 +60,8 @@ export interface AppenderEvents {
   acknowledged(byteOffset: number): void;
   /** The upload failed here, at the server, goes on elsewhere (FENCED), or waits there (NOT_READY). */
   failed(error: StreamError): void;
+  /** It is over, however it ended: nothing more is acknowledged. */
+  ended?(): void;
 }
 
 /** Appends to one resource, for one epoch. */
@@ -352,6 +354,20 @@ export class Appender {
   }
 
   /**
+   * Gives the upload up, so that it is FAILED.
+   * @throws {StreamError} WRONG_STATE where it was completed before; FENCED, NOT_READY where it goes on with another owner, or
+   * could, as the catalog takes nothing.
+   */
+  async giveUp(error: StreamError): Promise<void> {
+    await this.fail(error);
+    const { transferStatus } = this.#log.status;
+    if (transferStatus === "FAILED") return;
+    if (transferStatus === "COMPLETED") throw new StreamError("WRONG_STATE", "it is completed");
+    if (!this.#recorded) throw new StreamError("NOT_READY", "the catalog takes nothing at present");
+    throw this.#record.loss ?? fenced();
+  }
+
+  /**
    * Lets go of the log with everything received, so that the next owner can take over; see `isRecorded`.
    * @param owner Whose the upload is until then.
    * @returns The digest to continue; null when the upload is over, or another owner's.
@@ -361,16 +377,18 @@ export class Appender {
     await this.#end(async () => {
       this.#log.checkFlushed();
       // Where bytes were refused the record tells which, and the next owner looks what there is, as after a crash.
-      if (!this.isRefused) await this.#leave(owner);
+      const { isRefused } = this;
+      if (!isRefused) await this.#advance(true);
+      await this.#log.keep();
+      if (!isRefused) await this.#tellLeft(owner);
       digest = this.#options.digest;
       return "DETACHED";
     }).catch(() => {});
     return digest;
   }
 
-  /** Writes what waits, and has the record tell what there is; the log knows better where that is refused. */
-  async #leave(owner: Owner | null): Promise<void> {
-    await this.#advance(true);
+  /** Has the record tell what there is; the log knows better where that is refused. */
+  async #tellLeft(owner: Owner | null): Promise<void> {
     try {
       await this.#told.tell(this.#log.status, { digestState: this.#log.digestState(), owner });
     } catch (error) {
@@ -398,6 +416,7 @@ export class Appender {
       if (this.#record.loss === null) await this.#failNow(toStreamError(error));
       throw this.#record.loss ?? error;
     } finally {
+      this.#events?.ended?.();
       await this.#log.close();
       if (!isDetached) await this.#options.ended(this.#endedAs(), this.#log.status.currentSize);
     }

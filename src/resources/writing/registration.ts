@@ -127,7 +127,10 @@ export class Registrar {
     if (registration.id !== undefined) await this.#checkFree(id);
     const contextId = await this.#context(registration);
     const subject = { id, metadata, contextId };
-    if (typeof announced?.size === "number") await quota.checkGrowth(subject, announced.size);
+    if (typeof announced?.size === "number") {
+      await quota.checkGrowth(subject, announced.size);
+      usage.checkWhole(contextId, announced.size);
+    }
     if (!isSign) {
       await usage.take(contextId, 0);
       await quota.checkRegistration(subject);

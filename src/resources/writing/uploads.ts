@@ -150,7 +150,7 @@ export class Uploads {
       stored: (error) => health.stored(error),
       checkGrowth: async (size) => {
         await quota.checkGrowth(subject, size);
-        await account.grow(size);
+        await account.grow(size, appender.announced.size);
       },
       published: (status) => events.emit({ type: "status", id, contextId, status }),
       ended: async (end, size) => {

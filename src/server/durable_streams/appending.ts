@@ -132,7 +132,7 @@ async function addTo(
     return await parts.streams.uploads.take(stream.id, async (appender) => {
       await finishClosing(appender);
       if (appender === null || appender.resource.status.transferStatus === "COMPLETED") {
-        return await toClosed(c, parts, stream, content, said, produced);
+        return await toClosed(c, parts, stream, content, said, produced, begunAt);
       }
       // Another node took it: whether the bytes are there, only a producer's number can tell.
       if (begunAt !== null && produced === null && begunAt !== appender.received) throw unsure();
@@ -200,7 +200,10 @@ export async function addRest(
   while (!gatherer.isOver) await appender.appendWhole(await gatherer.next(PIECE_BYTES), annotation);
 }
 
-/** A closed stream takes nothing, but what closed it is answered as before. */
+/**
+ * A closed stream takes nothing, but what closed it is answered as before.
+ * @param begunAt Where the stream ended when this append began at a node that lost it meanwhile; null for none.
+ */
 async function toClosed(
   c: Context,
   { resources }: StreamParts,
@@ -208,14 +211,23 @@ async function toClosed(
   { bytes }: Content,
   { closes }: Append,
   produced: Produced | null,
+  begunAt: number | null = null,
 ): Promise<Result> {
   const { annotation, status } = await resources.get(id);
   const { life, currentSize: end } = status;
-  const closer = isShared ? parseFacts(annotation).closer : undefined;
+  const facts = isShared ? parseFacts(annotation) : null;
+  const closer = facts?.closer;
   const isCloser = produced !== null && closer?.id === produced.id &&
     closer.epoch === produced.epoch && closer.seq === produced.seq;
   if (isCloser || produced === null && closes && bytes.length === 0) {
     return { life, end, isClosed: true, seq: produced?.seq ?? 0, isLonger: false };
+  }
+  if (begunAt !== null && begunAt !== end) {
+    const verdict = produced === null ? null : judge(facts!, produced);
+    if (verdict === null) throw unsure();
+    if (verdict.is === "KNOWN") {
+      return { life, end, isClosed: true, seq: verdict.seq, isLonger: false };
+    }
   }
   tellClosed(c);
   tellOffset(c, life, end);

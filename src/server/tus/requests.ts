@@ -111,13 +111,13 @@ async function tellOffsetNow(c: Context, parts: FaceParts, said: Owner): Promise
   const isHead = c.req.method === "HEAD";
   // A browser that is given the address speaks no version.
   if (isHead) checkVersion(c, said);
+  const view = await resources.get(said.id);
   const upload = await find(c, parts, said);
   const answer = async () =>
     isHead
       ? c.body(null)
       : json(c, references.info(await resources.get(said.id), references.base(c)));
   c.header("cache-control", "no-store");
-  const view = await resources.get(said.id);
   tellReferences(c, parts, said.id);
   if ("completed" in upload) {
     tellOfHead(c, view, upload.completed.size);
@@ -140,7 +140,7 @@ export async function terminate(c: Context, parts: FaceParts, said: Owner): Prom
     throw new StreamError("BAD_REQUEST", `upload ${said.id} is completed: delete the resource`);
   }
   return await uploading.own(c, upload, async () => {
-    await upload.appender.fail(new StreamError("ABORTED", "its owner gave the upload up"));
+    await upload.appender.giveUp(new StreamError("ABORTED", "its owner gave the upload up"));
     return c.body(null, 204);
   });
 }

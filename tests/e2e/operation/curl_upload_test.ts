@@ -1,18 +1,18 @@
 /** The real curl uploads to the real server. */
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { Buffer } from "node:buffer";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { xxhash128 } from "hash-wasm";
 import { assertEquals, assertMatch } from "@std/assert";
 import type { ResourceInfo } from "../../../src/protocol.ts";
-import { type Kind, kinds, within, Workspace } from "../../helpers/cli.ts";
+import { type Kind, kinds, quickest, within, Workspace } from "../../helpers/cli.ts";
+import { listed } from "../../helpers/seen.ts";
 
 const DEADLINE_MS = 30_000;
-
-/** Servers to test: each run takes its own runtime, and the one on Bun also the binary. */
 
 /** One run of curl; it is killed when its `using` ends. */
 class Curl implements Disposable {
@@ -75,37 +75,47 @@ class Site {
     return this.place.server;
   }
 
-  async info(id: string): Promise<ResourceInfo> {
-    return JSON.parse(await curl(`${this.url}/resources/${id}`));
-  }
-
   /** Waits until a resource is as it should be. */
   async until(id: string, isRight: (info: ResourceInfo) => boolean): Promise<ResourceInfo> {
     for (const startedAtMs = performance.now();;) {
-      const info = await this.info(id);
+      const info = await (await fetch(`${this.url}/resources/${id}`)).json();
       if (isRight(info)) return info;
       if (performance.now() - startedAtMs > DEADLINE_MS) throw new Error(JSON.stringify(info));
+      await sleep(20);
     }
   }
 }
 
-function onEach(behaviour: string, check: (site: Site) => Promise<void>, args: string[] = []) {
+const sites = new Map<Kind, Promise<Site>>();
+
+/** One server of a kind for all tests, each with resources of its own. */
+function siteOf(kind: Kind): Promise<Site> {
+  const start = async () => {
+    const place = await Workspace.open();
+    await place.serve(kind, ["--resume-window", "1h"]);
+    return new Site(place, kind);
+  };
+  if (!sites.has(kind)) sites.set(kind, start());
+  return sites.get(kind)!;
+}
+
+after(async () => {
+  for (const site of sites.values()) await (await site).place[Symbol.asyncDispose]();
+});
+
+function onEach(behaviour: string, check: (site: Site) => Promise<void>) {
   for (const kind of kinds) {
-    test(`curl to ${kind}: ${behaviour}`, async () => {
-      await using place = await Workspace.open();
-      await place.serve(kind, args);
-      await check(new Site(place, kind));
-    });
+    test(`curl to ${kind}: ${behaviour}`, async () => await check(await siteOf(kind)));
   }
 }
 
-onEach("a file is uploaded with -T and comes back by follow", async ({ place, url, kind }) => {
+onEach("a file is uploaded with -T and comes back by follow", async ({ place, url }) => {
   const bytes = randomBytes(65_536 * 3 + 1);
   await writeFile(place.path("a.bin"), bytes);
   const info: ResourceInfo = JSON.parse(await curl("-T", place.path("a.bin"), `${url}/resources/`));
   assertEquals([info.filename, info.currentSize], ["a.bin", bytes.length]);
   assertEquals(info.digest!.value, await xxhash128(bytes));
-  const { code } = await place.run(kind, ["follow", info.reference, "-o", place.path("b.bin")]);
+  const { code } = await place.run(quickest, ["follow", info.reference, "-o", place.path("b.bin")]);
   assertEquals(code, 0);
   assertEquals(Buffer.compare(await readFile(place.path("b.bin")), bytes), 0);
 });
@@ -115,7 +125,7 @@ onEach("a pipe is followed while curl still sends it", async ({ place, url, kind
   using upload = new Curl(["-T", ".", `${url}/resources/${id}?name=run.log`]);
   upload.write("one\n");
   await new Site(place, kind).until(id, ({ currentSize }) => currentSize === 4);
-  const follow = place.start(kind, ["follow", `${url}/resources/${id}`]);
+  const follow = place.start(quickest, ["follow", `${url}/resources/${id}`]);
   await follow.stdout.until((text) => text === "one\n");
   upload.write("two\n");
   await follow.stdout.until((text) => text === "one\ntwo\n");
@@ -134,7 +144,7 @@ onEach("a killed curl leaves what it sent, as FAILED", async (site) => {
   const info = await site.until(id, ({ transferStatus }) => transferStatus === "FAILED");
   assertEquals([info.currentSize, info.numberOfLines], [7, 2]);
   assertMatch(info.failure!, /^INTERRUPTED: /);
-}, ["--resume-window", "1h"]);
+});
 
 onEach("a wrong digest is told with 422", async ({ place, url }) => {
   await writeFile(place.path("a"), "hello");
@@ -200,7 +210,7 @@ for (const kind of kinds) {
     const server = await place.serve(kind);
     using upload = new Curl(["-w", "%{http_code}", "-T", ".", `${place.server}/resources/a.log`]);
     upload.write("one\n");
-    for (let found = "[]"; found.trim() === "[]";) found = await curl(`${place.server}/resources`);
+    while ((await listed(place)).length === 0) await sleep(20);
     server.signal("SIGTERM");
     assertMatch(await upload.text(), /"code":"SHUTDOWN".*\n503$/);
     assertEquals((await server.exit()).code, 0);

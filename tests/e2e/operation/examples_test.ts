@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, kinds, own, Workspace } from "../../helpers/cli.ts";
+import { type Kind, kinds, quickest, Workspace } from "../../helpers/cli.ts";
 
 /** The blocks of text behind a key or a dash (`run: |`, `- |`), by the line before. */
 async function blocksOf(example: string): Promise<{ before: string; text: string }[]> {
@@ -27,7 +27,7 @@ async function blocksOf(example: string): Promise<{ before: string; text: string
 /** A machine of a CI: `stream` and a `make` that fails are on its PATH. */
 async function machine(kind: Kind) {
   const workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serve(quickest);
   const bin = await workspace.install(kind);
   const script = "#!/bin/sh\necho compiling\necho 'a.c:3: error: no semicolon'\nexit 2\n";
   await writeFile(`${bin}/make`, script, { mode: 0o755 });
@@ -58,7 +58,7 @@ async function machine(kind: Kind) {
 
 /** The log of the build, as everybody sees it. */
 async function buildLog(workspace: Workspace): Promise<Record<string, unknown>> {
-  const { stdout } = await workspace.run(own, ["status", "ci-17/build.log", "--json"]);
+  const { stdout } = await workspace.run(quickest, ["status", "ci-17/build.log", "--json"]);
   return JSON.parse(stdout);
 }
 
@@ -82,7 +82,7 @@ for (const kind of kinds) {
     await page.body?.cancel();
     const { transferStatus, outcome } = await buildLog(at.workspace);
     assertEquals([transferStatus, outcome], ["COMPLETED", { exitCode: 2, signal: null }]);
-    const contexts = await at.workspace.run(own, ["ls", "--contexts"]);
+    const contexts = await at.workspace.run(quickest, ["ls", "--contexts"]);
     assertMatch(contexts.stdout, /ci-17 {2}closed/);
   });
 

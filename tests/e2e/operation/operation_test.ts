@@ -2,7 +2,8 @@
 import { cp, readFile, rename } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { own as kind, Workspace } from "../../helpers/cli.ts";
+import { own as kind, quickest, Workspace } from "../../helpers/cli.ts";
+import { uploaded } from "../../helpers/seen.ts";
 
 const manual = await readFile(new URL("../../../docs/operation.md", import.meta.url), "utf8");
 
@@ -38,13 +39,10 @@ test(`the recipe for Docker makes a token and starts a server that knows it, wit
 test(`a copy of a stopped server's directory is whole, and uploads go on beside it, with ${kind}`, async () => {
   await using workspace = await Workspace.open();
   const server = await workspace.serve(kind);
-  const { push: first, reference: finished } = await workspace.push(kind, ["-", "--name", "a"]);
-  first.write("finished\n");
-  first.end();
-  assertEquals((await first.exit()).code, 0);
-  const { push, reference } = await workspace.push(kind, ["-", "--name", "b"]);
+  const finished = await uploaded(workspace, "finished\n");
+  const { push, reference } = await workspace.push(quickest, ["-", "--name", "b"]);
   await push.write("before\n");
-  const follow = workspace.start(kind, ["follow", reference]);
+  const follow = workspace.start(quickest, ["follow", reference]);
   await follow.stdout.until((text) => text.includes("before\n"));
 
   await server.kill("SIGTERM");
@@ -61,9 +59,9 @@ test(`a copy of a stopped server's directory is whole, and uploads go on beside 
   await rename(workspace.path("copy"), workspace.path("data"));
   await workspace.serve(kind, ["--resume-window", "1ms"]);
   const id = (text: string) => text.split("/").at(-1)!;
-  const restored = await workspace.run(kind, ["follow", id(finished)]);
+  const restored = await workspace.run(quickest, ["follow", id(finished)]);
   assertEquals([restored.code, restored.stdout], [0, "finished\n"]);
-  const broken = await workspace.run(kind, ["follow", id(reference)]);
+  const broken = await workspace.run(quickest, ["follow", id(reference)]);
   assertEquals([broken.code, broken.stdout], [3, "before\n"]);
   const { code, stdout } = await workspace.run(kind, ["check", "--data", "data"]);
   assertEquals(code, 0);
@@ -73,10 +71,10 @@ test(`a copy of a stopped server's directory is whole, and uploads go on beside 
 test("a link reads the events of its resource, where a browser can send no token", async () => {
   await using workspace = await Workspace.open();
   const create = ["token", "create", "--auth", "tokens", "--scope", "upload,read"];
-  const token = (await workspace.run(kind, create)).stdout.trim();
+  const token = (await workspace.run(quickest, create)).stdout.trim();
   await workspace.serve(kind, ["--auth", workspace.path("tokens")]);
   const env = { STREAM_TOKEN: token };
-  const push = workspace.start(kind, ["push", "-", "--name", "a"], { env });
+  const push = workspace.start(quickest, ["push", "-", "--name", "a"], { env });
   push.write("line\n");
   push.end();
   const reference = (await push.exit()).stdout.split("\n")[0];

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { eitherRuntime, own, type Program, Workspace } from "../../helpers/cli.ts";
+import { eitherRuntime, own, type Program, quickest, Workspace } from "../../helpers/cli.ts";
+import { known } from "../../helpers/seen.ts";
 import { stepPort } from "../../helpers/step/transfer.ts";
 
 const either = eitherRuntime();
@@ -23,11 +24,11 @@ async function streaming(workspace: Workspace, ...options: string[]) {
 /** What the next server on the same data has of a resource that was being uploaded. */
 async function assertKept(workspace: Workspace, reference: string): Promise<void> {
   await workspace.serve(own, ["--resume-window", "0s"]);
-  const status = await workspace.status(own, idOf(reference));
+  const status = await known(workspace, idOf(reference));
   const { transferStatus, currentSize, numberOfLines, failure } = status;
   assertEquals([transferStatus, currentSize, numberOfLines], ["FAILED", LINES.length, 2]);
   assertMatch(String(failure), /^(SHUTDOWN|INTERRUPTED): the server/);
-  const { code, stdout } = await workspace.run(own, ["follow", idOf(reference)]);
+  const { code, stdout } = await workspace.run(quickest, ["follow", idOf(reference)]);
   assertEquals([code, stdout], [3, LINES]);
 }
 
@@ -70,7 +71,7 @@ either("clients of a killed server go on where they were when it is there again"
   assertEquals((await push.exit()).code, 0);
   const { code, stdout } = await follow.exit();
   assertEquals([code, stdout], [0, `${LINES}while nobody listened\nlast`]);
-  assertEquals((await workspace.status(own, reference)).transferStatus, "COMPLETED");
+  assertEquals((await known(workspace, reference)).transferStatus, "COMPLETED");
 });
 
 function idOf(reference: string): string {
@@ -121,16 +122,16 @@ either("--require-context refuses an upload without a context", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own, ["--require-context"]);
   await writeFile(workspace.path("text.txt"), LINES);
-  const refused = await workspace.run(own, ["push", "text.txt"]);
+  const refused = await workspace.run(quickest, ["push", "text.txt"]);
   assertEquals([refused.code, refused.stdout], [5, ""]);
   assertMatch(refused.stderr, /^stream: .*--context.*\n$/);
 
-  const accepted = await workspace.run(own, ["push", "text.txt", "--context", "run 17/ä"]);
+  const accepted = await workspace.run(quickest, ["push", "text.txt", "--context", "run 17/ä"]);
   assertEquals(accepted.code, 0);
-  const listed = await workspace.run(own, ["ls", "--context", "run 17/ä", "--json"]);
+  const listed = await workspace.run(quickest, ["ls", "--context", "run 17/ä", "--json"]);
   const [resource, ...others] = JSON.parse(listed.stdout);
   assertEquals([resource.contextId, others], ["run 17/ä", []]);
-  const other = await workspace.run(own, ["ls", "--context", "run 18", "--json"]);
+  const other = await workspace.run(quickest, ["ls", "--context", "run 18", "--json"]);
   assertEquals(other.code, 1);
   assertMatch(other.stderr, /CONTEXT_UNKNOWN/);
 });
@@ -138,9 +139,9 @@ either("--require-context refuses an upload without a context", async () => {
 either("--max-resource-size ends an upload that grows beyond it, and keeps what fits", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own, ["--max-resource-size", "16B"]);
-  const { push, reference } = await workspace.push(own, ["-"]);
+  const { push, reference } = await workspace.push(quickest, ["-"]);
   push.write(LINES);
-  const follow = workspace.start(own, ["follow", reference]);
+  const follow = workspace.start(quickest, ["follow", reference]);
   await follow.stdout.until((text) => text === LINES);
   push.write("third\n");
   const { code, stderr } = await push.exit();
@@ -154,7 +155,7 @@ either("--log-format json logs one object a line", async () => {
   await using workspace = await Workspace.open();
   const server = await workspace.serve(own, ["--log-format", "json"]);
   await writeFile(workspace.path("text.txt"), LINES);
-  await workspace.run(own, ["push", "text.txt", "--name", 'a "name"\nin two lines']);
+  await workspace.run(quickest, ["push", "text.txt", "--name", 'a "name"\nin two lines']);
   server.signal("SIGTERM");
   const { stdout, stderr } = await server.exit();
   const { event, address } = JSON.parse(stdout);
@@ -171,12 +172,12 @@ either("--base-url is what references begin with", async () => {
   await using workspace = await Workspace.open();
   await workspace.serve(own, ["--base-url", "https://logs.example.org/live/"]);
   await writeFile(workspace.path("text.txt"), LINES);
-  const { stdout } = await workspace.run(own, ["push", "text.txt"]);
+  const { stdout } = await workspace.run(quickest, ["push", "text.txt"]);
   assertMatch(
     stdout,
     /^wss:\/\/logs\.example\.org\/live\/ws\/streaming\/download\/[0-9a-f-]{36}\n$/,
   );
-  const status = await workspace.status(own, idOf(stdout.trim()));
+  const status = await known(workspace, idOf(stdout.trim()));
   assertEquals(status.reference, stdout.trim());
 });
 
@@ -193,7 +194,7 @@ either("wrong options end with 2 before anything is done", async () => {
     [["somewhere"], "somewhere"],
   ];
   await Promise.all(wrong.map(async ([options, expected]) => {
-    const { code, stdout, stderr } = await workspace.run(own, ["serve", ...options]);
+    const { code, stdout, stderr } = await workspace.run(quickest, ["serve", ...options]);
     assertEquals([code, stdout], [2, ""], options.join(" "));
     assertStringIncludes(stderr, expected);
   }));
@@ -208,16 +209,22 @@ either(
     const port = await stepPort(server);
     await writeFile(workspace.path("a.log"), LINES);
     for (const transport of ["ws", "http"]) {
-      const push = await workspace.run(own, ["push", "a.log", "--json", "--transport", transport]);
+      const push = await workspace.run(quickest, [
+        "push",
+        "a.log",
+        "--json",
+        "--transport",
+        transport,
+      ]);
       const [begun, ended] = push.stdout.trim().split("\n").map((line) => JSON.parse(line));
       const id = idOf(begun.reference);
       const wanted = `ws://127.0.0.1:${port}/ws/streaming/download/${id}`;
       assertEquals([begun.stepReference, ended.stepReference], [wanted, wanted]);
-      assertEquals((await workspace.status(own, id)).stepReference, wanted);
-      assertMatch((await workspace.run(own, ["status", id])).stdout, /\nfor Step +ws:/);
-      const list = JSON.parse((await workspace.run(own, ["ls", "--json"])).stdout);
+      assertEquals((await known(workspace, id)).stepReference, wanted);
+      assertMatch((await workspace.run(quickest, ["status", id])).stdout, /\nfor Step +ws:/);
+      const list = JSON.parse((await workspace.run(quickest, ["ls", "--json"])).stdout);
       assertEquals(list[0].stepReference, wanted);
-      assertEquals((await workspace.run(own, ["follow", wanted])).stdout, LINES);
+      assertEquals((await workspace.run(quickest, ["follow", wanted])).stdout, LINES);
     }
   },
 );
@@ -229,7 +236,7 @@ either(
     await writeFile(workspace.path("a.log"), LINES);
     const shown = async (...args: string[]) => {
       const server = await workspace.serve(own, ["--step-port", "0", ...args]);
-      const { stdout } = await workspace.run(own, ["push", "a.log", "--json"]);
+      const { stdout } = await workspace.run(quickest, ["push", "a.log", "--json"]);
       const { stepReference, reference } = JSON.parse(stdout.split("\n")[0]);
       await server.kill("SIGTERM");
       return stepReference?.replace(idOf(reference), "ID");

@@ -185,7 +185,7 @@ export async function cancel(
     throw new StreamError("WRONG_STATE", `upload ${owner.id} is completed: delete the resource`);
   }
   return await own(c, upload, async () => {
-    await upload.appender.fail(new StreamError("ABORTED", reason));
+    await upload.appender.giveUp(new StreamError("ABORTED", reason));
     return c.body(null, 204);
   });
 }
