@@ -447,7 +447,9 @@ function numberOf(kind: Kind, setting: Setting | undefined): number | undefined 
 }
 
 function wrongValue({ source, value }: Setting, why: string): UsageError {
-  return new UsageError(`${source} ${value}: ${why}`);
+  // What a log shows is no place for a password.
+  const shown = String(value).replace(/\/\/[^/]*@/g, "//…@");
+  return new UsageError(`${source} ${shown}: ${why}`);
 }
 
 const NUMBERS = {

@@ -83,7 +83,7 @@ function stepReference(text: string): ResourceLocation | null {
  *
  * @param url `http:`, `https:`, `ws:` or `wss:` URL of a server.
  * @returns The `http:` or `https:` form, without a slash at its end.
- * @throws {StreamError} BAD_REQUEST when it is no such URL.
+ * @throws {StreamError} BAD_REQUEST when it is no such URL, or names a user or a password.
  *
  * @example
  * ```ts
@@ -98,6 +98,13 @@ export function httpBase(url: string): string {
     throw new StreamError(
       "BAD_REQUEST",
       `${excerpt(url)} is no server address: expected http://HOST:PORT`,
+    );
+  }
+  const { host, username, password } = new URL(url);
+  if (username !== "" || password !== "") {
+    throw new StreamError(
+      "BAD_REQUEST",
+      `the address of ${host} has a name or a password in it, which would be sent nowhere: servers take tokens`,
     );
   }
   return url.replace(/^ws/, "http").replace(/\/+$/, "");

@@ -433,6 +433,13 @@ test("what is no server address is BAD_REQUEST", () => {
   for (const text of texts) assertEquals(codeOf(() => httpBase(text)), "BAD_REQUEST", text);
 });
 
+test("an address with a name or a password, which nobody would be sent, is BAD_REQUEST that shows neither", () => {
+  for (const address of ["http://ann@host", "wss://ann:secret@host/logs", "https://:secret@host"]) {
+    const error = assertThrows(() => httpBase(address), StreamError, "servers take tokens");
+    assertEquals([error.code, /ann|secret/.test(error.message)], ["BAD_REQUEST", false]);
+  }
+});
+
 test("an id is a lower-case UUID or looks much like one", () => {
   for (let round = 0; round < 10; round++) assert(isResourceId(crypto.randomUUID()));
   const others = [
