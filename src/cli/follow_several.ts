@@ -2,7 +2,7 @@
  * Several resources at once, line by line.
  * @module
  */
-import process from "node:process";
+import { isatty } from "node:tty";
 import {
   contextEvents,
   type Download,
@@ -188,7 +188,7 @@ export class Several {
         label: () => this.#label(name, colour),
         json: json ? about : null,
         isColoured,
-        isTerminal: process.stdout.isTTY === true,
+        isTerminal: isatty(1),
       });
       const reading = download.read({ from, to, reuseBuffer: true });
       for await (const bytes of reading) await lines.write(bytes);

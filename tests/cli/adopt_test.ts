@@ -22,7 +22,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after } from "node:test";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { eitherRuntime, own, wordsOf } from "../helpers/cli.ts";
+import { eitherRuntime, type Kind, own, quickest, wordsOf } from "../helpers/cli.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
 import { isResourceId } from "../../src/protocol.ts";
 import {
@@ -46,8 +46,11 @@ after(() => rmSync(root, { recursive: true }));
 let directories = 0;
 const newDirectory = () => join(root, `${++directories}`);
 
-const [command, ...words] = wordsOf(own);
-const start = (...args: string[]) => spawn(command, [...words, ...args]);
+function startOf(kind: Kind, args: string[]) {
+  const [command, ...words] = wordsOf(kind);
+  return spawn(command, [...words, ...args]);
+}
+const start = (...args: string[]) => startOf(own, args);
 
 /** How the program ended. */
 interface Exit {
@@ -56,8 +59,11 @@ interface Exit {
   stderr: string;
 }
 
-async function stream(...args: string[]): Promise<Exit> {
-  const child = start(...args);
+/** What one table decides, and what stands beside. */
+const quickly = (...args: string[]) => ended(startOf(quickest, args));
+const stream = (...args: string[]) => ended(start(...args));
+
+async function ended(child: ReturnType<typeof start>): Promise<Exit> {
   const chunks: Buffer[] = [], errors: Buffer[] = [];
   child.stdout.on("data", (chunk) => chunks.push(chunk));
   child.stderr.on("data", (chunk) => errors.push(chunk));
@@ -76,7 +82,7 @@ async function assertAdopts(args: string[], code: number, expected: string[]): P
 }
 
 async function assertRefuses(args: string[], code: number, reason: RegExp): Promise<void> {
-  const exit = await stream("adopt", ...args);
+  const exit = await quickly("adopt", ...args);
   assertEquals([exit.code, exit.lines], [code, []], exit.stderr);
   assertMatch(exit.stderr, reason);
 }
@@ -195,7 +201,7 @@ async function assertServes(
     }
   }
   const count = Object.keys(contents).length;
-  const { lines } = await stream("check", "--data", directory);
+  const { lines } = await quickly("check", "--data", directory);
   const what = count === 1 ? "1 resource" : `${count} resources`;
   assertEquals(lines, [`${what} checked, 0 problems`]);
 }
@@ -403,7 +409,7 @@ test("names, types and lines come from the index, a list, and rules", async () =
   const adopted = async (put: (directory: string) => void, ...args: string[]) => {
     const directory = newDirectory();
     put(directory);
-    assertEquals((await stream("adopt", directory, ...args)).code, 0);
+    assertEquals((await quickly("adopt", directory, ...args)).code, 0);
     return [...await served(directory)].sort().map((
       [, { filename, mimeType, supportsLineAccess }],
     ) => `${filename} ${mimeType} ${supportsLineAccess}`);

@@ -1,6 +1,6 @@
 /** A real engine of three members for tests: started once for all tests of a process, gone with it. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -98,11 +98,17 @@ export class EngineCluster implements AsyncDisposable {
    * @param given.fileStore What each member may store.
    * @param given.syncInterval When it flushes: what is acknowledged survives the machine with `always` only.
    * @param given.homes Where they are.
+   * @param given.place Where the directory of the cluster is made.
    */
   static async start(
-    { fileStore = "4GB", syncInterval = "always", homes = [] as readonly Home[] } = {},
+    {
+      fileStore = "4GB",
+      syncInterval = "always",
+      homes = [] as readonly Home[],
+      place = tmpdir(),
+    } = {},
   ): Promise<EngineCluster> {
-    const directory = mkdtempSync(join(tmpdir(), "stream-engine-"));
+    const directory = mkdtempSync(join(place, "stream-engine-"));
     const ports = await freePorts(3 * MEMBERS);
     const homeOf = (at: number): Home =>
       homes[at] ?? { host: "127.0.0.1", data: join(directory, `n${at + 1}.data`), enter: [] };
@@ -194,7 +200,20 @@ let shared: Promise<EngineCluster> | null = null;
 
 /** One for all tests of this process that leave it as it is; nobody takes the machine away from it. */
 export function sharedCluster(): Promise<EngineCluster> {
-  return shared ??= EngineCluster.start({ syncInterval: "10s" });
+  return shared ??= EngineCluster.start({ syncInterval: "10s", place: memoryDisk() });
+}
+
+const MEMORY_DISK = "/dev/shm";
+const MIN_FREE_BYTES = 2e9;
+
+/** For engines that nobody takes the machine away from: a disk in memory takes them a quarter of the processor time less. */
+export function memoryDisk(): string {
+  try {
+    const { bavail, bsize } = statfsSync(MEMORY_DISK);
+    return bavail * bsize < MIN_FREE_BYTES ? tmpdir() : MEMORY_DISK;
+  } catch {
+    return tmpdir();
+  }
 }
 
 /** Ports that nobody listens on. */

@@ -7,7 +7,7 @@ import { listResources } from "../../mod.ts";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
 import { logPath } from "../../src/storage/layout.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
-import { EngineCluster, freePorts } from "../cluster/engine.ts";
+import { EngineCluster, freePorts, memoryDisk } from "../cluster/engine.ts";
 import { inTurn, type Kind, kinds, type Program, quickest, Workspace } from "../helpers/cli.ts";
 
 /** What references name; clients of these tests say themselves where the servers are. */
@@ -17,7 +17,7 @@ let started: Promise<EngineCluster> | null = null;
 
 /** An engine of these tests alone, as `cluster init` makes streams of other sizes than other tests. */
 function ownEngine(): Promise<EngineCluster> {
-  return started ??= EngineCluster.start();
+  return started ??= EngineCluster.start({ place: memoryDisk() });
 }
 
 /** A server that is a node, which can be started again where it was. */

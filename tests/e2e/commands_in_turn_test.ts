@@ -5,7 +5,8 @@ import { followLogs } from "../helpers/log.ts";
 import { transferRandomBytes } from "../helpers/transfer.ts";
 
 const LOG_WRITTEN_IN_MS = 1500;
-const RANDOM_BYTES = 24 * 1024 * 1024;
+/** More than the windows of an upload and of a download. */
+const RANDOM_BYTES = 16 * 1024 * 1024;
 const DEADLINE_MS = 30_000;
 
 for (const pair of pairs) {

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { inTurn, type Kind, kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { content, listed, uploaded } from "../helpers/seen.ts";
 
 const LOG = [
   ...["first", "second", "an error", "fourth", "fifth", "sixth", "ERROR é", "last"],
@@ -11,15 +12,19 @@ const LOG = [
 /** A server with one log in the context `ci/17`; runs the program there. */
 async function withLog(kind: Kind) {
   const workspace = await Workspace.open();
-  const server = await workspace.serve(quickest);
+  await workspace.serveBeside();
+  return await logAt(workspace, kind);
+}
+
+async function logAt(workspace: Workspace, kind: Kind) {
+  const reference = await uploaded(workspace, LOG, { name: "build.log", contextId: "ci/17" });
   await writeFile(workspace.path("build.log"), LOG);
-  const pushed = await workspace.run(quickest, ["push", "build.log", "--context", "ci/17"]);
-  const id = pushed.stdout.trim().split("/").at(-1)!;
   return {
     workspace,
-    server,
-    id,
+    id: reference.split("/").at(-1)!,
     run: (...args: string[]) => workspace.run(kind, args),
+    /** What one table decides on every runtime. */
+    quickly: (...args: string[]) => workspace.run(quickest, args),
     lines: async (...args: string[]) =>
       (await workspace.run(kind, args)).stdout.split("\n").slice(0, -1),
     [Symbol.asyncDispose]: () => workspace[Symbol.asyncDispose](),
@@ -33,16 +38,17 @@ for (const kind of kinds) {
     await using at = await withLog(kind);
     const [composed, apart] = ["\u00dcbung.log", "U\u0308bung.log"];
     for (const [name, typed] of [[composed, apart], [apart, composed]]) {
-      await at.workspace.run(quickest, ["push", "build.log", "--name", name, "--context", name]);
+      await uploaded(at.workspace, LOG, { name, contextId: name });
       assertEquals((await at.run("follow", `${name}/${typed}`)).stdout, LOG);
     }
   });
 
   test(`${kind}: what is named by a context is waited for, followed and fetched from a server that starts later`, async () => {
-    await using at = await withLog(kind);
-    const { workspace } = at;
+    await using workspace = await Workspace.open();
+    const server = await workspace.serve(quickest);
+    await logAt(workspace, kind);
     const { port } = new URL(workspace.server);
-    await at.server.kill("SIGTERM");
+    await server.kill("SIGTERM");
     const commands = [
       ...[["wait", "--context", "ci/17"], ["follow", "ci/17/build.log"]],
       ...[["get", "--context", "ci/17", "-o", "copy"], ["get", "ci/17/build.log", "-o", "other"]],
@@ -70,7 +76,7 @@ for (const kind of kinds) {
     const missing = await at.run("status", "ci/17/other.log");
     assertEquals(missing.code, 1);
     assertStringIncludes(missing.stderr, "no resource is called ci/17/other.log (NOT_FOUND)");
-    await at.workspace.run(quickest, ["push", "build.log", "--context", "ci/17"]);
+    await uploaded(at.workspace, LOG, { name: "build.log", contextId: "ci/17" });
     const two = await at.run("follow", "ci/17/build.log");
     assertEquals([two.code, two.stdout], [1, ""]);
     assertMatch(
@@ -83,14 +89,14 @@ for (const kind of kinds) {
   test(`${kind}: the beginning of an id is enough where only one begins so`, async () => {
     await using at = await withLog(kind);
     assertEquals((await at.run("follow", at.id.slice(0, 8))).stdout, LOG);
-    assertEquals((await at.run("follow", at.id.slice(0, 4))).stdout, LOG);
+    assertEquals((await at.quickly("follow", at.id.slice(0, 4))).stdout, LOG);
     const twin = `${at.id.slice(0, 8)}-0000-4000-8000-000000000000`;
     await fetch(`${at.workspace.server}/resources/${twin}?name=twin`, { method: "PUT", body: "x" });
     const { code, stderr } = await at.run("follow", at.id.slice(0, 8));
     assertEquals(code, 1);
     assertStringIncludes(stderr, `${twin} twin`);
-    assertEquals((await at.run("follow", at.id.slice(0, 20))).stdout, LOG);
-    assertEquals((await at.run("status", "00000000")).code, 1);
+    assertEquals((await at.quickly("follow", at.id.slice(0, 20))).stdout, LOG);
+    assertEquals((await at.quickly("status", "00000000")).code, 1);
   });
 
   test(`${kind}: a resource can have an id that was known before, which none else gets`, async () => {
@@ -98,15 +104,15 @@ for (const kind of kinds) {
     for (const [transport, id] of [["ws", crypto.randomUUID()], ["http", crypto.randomUUID()]]) {
       const push = ["push", "build.log", "--transport", transport, "--id"];
       assertMatch((await at.run(...push, id.toUpperCase())).stdout, new RegExp(`${id}\n$`));
-      const again = await at.run(...push, id);
+      const again = await at.quickly(...push, id);
       assertEquals([again.code, again.stdout], [1, ""]);
       assertStringIncludes(again.stderr, "(CONFLICT)");
-      assertEquals((await at.run("follow", id)).stdout, LOG);
+      assertEquals(await content(at.workspace, id), LOG);
     }
     const id = crypto.randomUUID();
     await at.run("run", "-q", "--id", id, "--", "echo", "one");
-    assertEquals((await at.run("follow", id)).stdout, "one\n");
-    const { code, stderr } = await at.run("push", "build.log", "--id", "my-id");
+    assertEquals(await content(at.workspace, id), "one\n");
+    const { code, stderr } = await at.quickly("push", "build.log", "--id", "my-id");
     assertEquals(code, 2);
     assertStringIncludes(stderr, "--id my-id: that is no UUID");
   });
@@ -114,28 +120,29 @@ for (const kind of kinds) {
   test(`${kind}: search prints lines as grep does, and ends with its exit codes`, async () => {
     await using at = await withLog(kind);
     const search = (...args: string[]) => at.run("search", at.id, ...args);
+    const quickly = (...args: string[]) => at.quickly("search", at.id, ...args);
     assertEquals(await search("ERR(OR)?"), { code: 0, stdout: "ERROR é\n", stderr: "" });
     assertEquals((await search("error", "-i", "-n")).stdout, "3:an error\n7:ERROR é\n");
-    assertEquals((await search("-i", "error", "-c")).stdout, "2\n");
-    assertEquals((await search("error", "-i", "-m", "1")).stdout, "an error\n");
+    assertEquals((await quickly("-i", "error", "-c")).stdout, "2\n");
+    assertEquals((await quickly("error", "-i", "-m", "1")).stdout, "an error\n");
     assertEquals(
       (await search("error", "-i", "-n", "-C", "1")).stdout,
       "2-second\n3:an error\n4-fourth\n--\n6-sixth\n7:ERROR é\n8-last\n",
     );
     assertEquals(
-      (await search("f", "-n", "-B", "1", "-A", "9")).stdout.split("\n").length,
+      (await quickly("f", "-n", "-B", "1", "-A", "9")).stdout.split("\n").length,
       LOG.split("\n").length,
     );
     assertEquals(await search("nowhere"), { code: 1, stdout: "", stderr: "" });
-    assertEquals(await search("er.or", "-F"), { code: 1, stdout: "", stderr: "" });
-    assertEquals(await search("last", "-q"), { code: 0, stdout: "", stderr: "" });
+    assertEquals(await quickly("er.or", "-F"), { code: 1, stdout: "", stderr: "" });
+    assertEquals(await quickly("last", "-q"), { code: 0, stdout: "", stderr: "" });
     for (
       const [args, reason] of [[[at.id, "("], "expression"], [
         ["00000000", "a"],
         "00000000",
       ]] as const
     ) {
-      const { code, stderr } = await at.run("search", ...args);
+      const { code, stderr } = await at.quickly("search", ...args);
       assertEquals(code, 2);
       assertStringIncludes(stderr, reason);
     }
@@ -146,7 +153,7 @@ for (const kind of kinds) {
     const [json] = await at.lines("search", at.id, "ROR", "--json");
     assertEquals(JSON.parse(json).text, "ERROR é");
     assertEquals(await at.lines("search", at.id, "ROR", "--json", "-c"), ['{"count":1}']);
-    assertEquals((await at.run("search", at.id, "ROR", "--json", "-C", "1")).code, 2);
+    assertEquals((await at.quickly("search", at.id, "ROR", "--json", "-C", "1")).code, 2);
     const colours = async (env: Record<string, string>, ...args: string[]) =>
       (await at.workspace.run(kind, ["search", at.id, "R é", ...args], { env })).stdout;
     assertEquals(await colours({ CLICOLOR_FORCE: "1" }), "ERRO\x1b[31mR é\x1b[0m\n");
@@ -160,8 +167,7 @@ for (const kind of kinds) {
 
   test(`${kind}: follow --no-color leaves out what colours a terminal`, async () => {
     await using at = await withLog(kind);
-    await writeFile(at.workspace.path("red.log"), "\x1b[31mred\x1b[0m\n");
-    await at.workspace.run(quickest, ["push", "red.log", "--context", "c"]);
+    await uploaded(at.workspace, "\x1b[31mred\x1b[0m\n", { name: "red.log", contextId: "c" });
     assertEquals((await at.run("follow", "c/red.log")).stdout, "\x1b[31mred\x1b[0m\n");
     assertEquals((await at.run("follow", "c/red.log", "--no-color")).stdout, "red\n");
     const several = await at.run("follow", "c/red.log", at.id, "--no-color", "--tail", "1");
@@ -170,13 +176,12 @@ for (const kind of kinds) {
 
   test(`${kind}: ls chooses by state, time and name, and sorts`, async () => {
     await using at = await withLog(kind);
-    await writeFile(at.workspace.path("a.bin"), "x");
-    await at.workspace.run(quickest, ["push", "a.bin"]);
+    await uploaded(at.workspace, "x", { name: "a.bin" });
     const running = await at.workspace.push(quickest, ["-", "--name", "live"]);
-    const names = async (...args: string[]) =>
-      JSON.parse((await at.run("ls", "--json", ...args)).stdout)
-        .map(({ filename }: { filename: string }) => filename);
-    assertEquals(await names(), ["live", "a.bin", "build.log"]);
+    const namesIn = ({ stdout }: { stdout: string }) =>
+      JSON.parse(stdout).map(({ filename }: { filename: string }) => filename);
+    assertEquals(namesIn(await at.run("ls", "--json")), ["live", "a.bin", "build.log"]);
+    const names = async (...args: string[]) => namesIn(await at.quickly("ls", "--json", ...args));
     assertEquals(await names("--sort", "name"), ["a.bin", "build.log", "live"]);
     assertEquals(await names("--sort", "size", "--limit", "2"), ["build.log", "a.bin"]);
     assertEquals(await names("--status", "completed"), ["a.bin", "build.log"]);
@@ -186,7 +191,7 @@ for (const kind of kinds) {
     assertEquals(await names("--since", "2100-01-01"), []);
     assertEquals(await at.lines("ls", "-q", "--context", "ci/17"), [at.id]);
     for (const args of [["--sort", "colour"], ["--status", "DONE"], ["--since", "soon"]]) {
-      const { code, stderr } = await at.run("ls", ...args);
+      const { code, stderr } = await at.quickly("ls", ...args);
       assertEquals(code, 2);
       assertStringIncludes(stderr, args.join(" "));
     }
@@ -229,8 +234,8 @@ for (const kind of kinds) {
     assertEquals(code, 3);
     const statuses = stdout.trimEnd().split("\n").map((line) => JSON.parse(line).transferStatus);
     assertEquals(statuses, ["COMPLETED", "FAILED"]);
-    assertEquals((await at.run("wait", "00000000")).code, 1);
-    assertEquals((await at.run("wait")).code, 2);
+    assertEquals((await at.quickly("wait", "00000000")).code, 1);
+    assertEquals((await at.quickly("wait")).code, 2);
   });
 
   test(`${kind}: wait --context ends with the last of its resources`, async () => {
@@ -249,20 +254,20 @@ for (const kind of kinds) {
     next.push.end();
     const { code, stdout } = await waiting.exit();
     assertEquals([code, stdout.trimEnd().split("\n").length], [0, 3]);
-    assertEquals((await at.run("wait", "--context", "nobody")).code, 1);
+    assertEquals((await at.quickly("wait", "--context", "nobody")).code, 1);
   });
 
   test(`${kind}: a context is closed, and is listed as such`, async () => {
     await using at = await withLog(kind);
     assertEquals((await at.lines("ls", "--contexts", "-q"))[0], "ci/17");
-    const narrowed = await at.run("ls", "--contexts", "--status", "FAILED");
+    const narrowed = await at.quickly("ls", "--contexts", "--status", "FAILED");
     assertEquals([narrowed.code, narrowed.stdout], [2, ""]);
     assertStringIncludes(narrowed.stderr, "--status chooses resources");
     assertEquals((await at.run("close", "ci/17")).code, 0);
     assertMatch((await at.lines("ls", "--contexts"))[0], /ci\/17 +closed \d{4}-/);
     const refused = await at.run("push", "build.log", "--context", "ci/17");
     assertEquals(refused.code, 5);
-    assertEquals((await at.run("close", "nobody")).code, 1);
+    assertEquals((await at.quickly("close", "nobody")).code, 1);
   });
 
   test(`${kind}: rm takes several, says which it could not delete, and goes on`, async () => {
@@ -271,12 +276,12 @@ for (const kind of kinds) {
     const { code, stderr } = await at.run("rm", "00000000", reference, at.id);
     assertEquals(code, 1);
     assertMatch(stderr, /^stream: 00000000: .*\(NOT_FOUND\)\nstream: .*\(WRONG_STATE\)\n$/);
-    assertEquals((await at.lines("ls", "-q")).length, 1);
+    assertEquals((await listed(at.workspace)).length, 1);
     push.end();
     await push.exit();
     assertEquals((await at.run("rm", "--context", "ci/17")).code, 0);
-    assertEquals(await at.lines("ls"), []);
-    assertEquals((await at.run("rm")).code, 2);
+    assertEquals(await listed(at.workspace), []);
+    assertEquals((await at.quickly("rm")).code, 2);
   });
 
   test(`${kind}: share --json tells the end of the link`, async () => {

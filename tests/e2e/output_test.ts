@@ -1,5 +1,5 @@
 /** Readers of stdout that left, and output that cannot be written, by the real program. */
-import { existsSync } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import { mkdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
@@ -188,6 +188,14 @@ for (const kind of kinds) {
     const words = ["run", "--quiet", "--retry-for", "0s", "--", "seq", "300000"];
     const { stdout } = await workspace.run(kind, words, { shell });
     assertEquals([stdout.length, stdout.slice(-7)], [1_988_895, "300000\n"]);
+  });
+
+  test(`${kind}: a pipe that blocks is left one that does, for what is printed into it next`, async () => {
+    await using workspace = await Workspace.open();
+    const shell = '{ "$@"; grep flags /proc/self/fdinfo/1; } | cat';
+    const { stdout } = await workspace.run(kind, ["--version"], { shell });
+    const flags = /^flags:\s*(\d+)$/m.exec(stdout)?.[1] ?? "none";
+    assertEquals(parseInt(flags, 8) & constants.O_NONBLOCK, 0);
   });
 }
 

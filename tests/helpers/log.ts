@@ -2,6 +2,7 @@
 import { appendFile, writeFile } from "node:fs/promises";
 import { assertEquals } from "@std/assert";
 import { type Kind, Workspace } from "./cli.ts";
+import { known } from "./seen.ts";
 
 const LOG = Array.from({ length: 200 }, (_, index) => `line ${index} of a log\n`);
 
@@ -50,7 +51,7 @@ async function followGrowingFile(
   };
   await followWhileWritten(workspace, kind, reference, producer, writtenInMs);
   assertEquals(await push.exit(), { code: 0, stdout: `${reference}\n`, stderr: "" });
-  const { transferStatus, numberOfLines } = await workspace.status(kind, reference);
+  const { transferStatus, numberOfLines } = await known(workspace, reference);
   assertEquals([transferStatus, numberOfLines], ["COMPLETED", LOG.length]);
 }
 

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { assertEquals } from "@std/assert";
 import { type Kind, Workspace } from "./cli.ts";
+import { known } from "./seen.ts";
 
 const PIECE = "a very long line without a break ".repeat(2000);
 
@@ -22,14 +23,14 @@ export async function followLongLine(kind: Kind, lineBytes: number): Promise<voi
     written.update(PIECE);
     await push.write(PIECE);
   }
-  assertEquals((await workspace.status(kind, reference)).numberOfLines, 1);
+  assertEquals((await known(workspace, reference)).numberOfLines, 1);
   await push.write("\nshort again");
   const digest = written.update("\n").digest("hex");
   assertEquals(await live, digest);
-  assertEquals((await workspace.status(kind, reference)).numberOfLines, 2);
+  assertEquals((await known(workspace, reference)).numberOfLines, 2);
   push.end();
   assertEquals((await push.exit()).code, 0);
-  assertEquals((await workspace.status(kind, reference)).numberOfLines, 3);
+  assertEquals((await known(workspace, reference)).numberOfLines, 3);
   assertEquals(await digestOfLine(workspace, kind, reference), digest);
   const { stdout } = await workspace.run(kind, ["follow", reference, "--tail", "1"]);
   assertEquals(stdout, "short again");

@@ -640,6 +640,32 @@ for (const [what, end] of endings) {
   });
 }
 
+test("an upload that is let go of is brought to disk before its log is closed, or FAILED", async () => {
+  const flushed: number[] = [];
+  let isFull = false;
+  const storage = changed(new MemoryStorage(), {
+    writer: (log) => ({
+      flushData() {
+        flushed.push(log.size);
+        return isFull ? Promise.reject(full()) : Promise.resolve();
+      },
+    }),
+  });
+  await using here = world({ storage });
+  const kept = await register(here);
+  kept.append(utf8("one"));
+  assert(await kept.detach(null) !== null);
+  assertEquals(flushed, [3]);
+  isFull = true;
+  const lost = await register(here);
+  lost.append(utf8("three"));
+  assertEquals(await lost.detach(null), null);
+  assertEquals([flushed, lost.resource.status.failure], [
+    [3, 5],
+    "STORAGE_FAILED: the disk is full",
+  ]);
+});
+
 test("after a flush failed, one that succeeds at the end does not make the bytes durable", async () => {
   const storage = changed(new MemoryStorage(), {
     writer: () => ({ flushData: () => Promise.reject(full()) }),

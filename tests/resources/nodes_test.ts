@@ -1000,3 +1000,26 @@ test("wherever an upload goes, under any delays, no acknowledged byte is lost an
       await wander(nodes, chance, 3000);
     }
   }));
+
+test("whoever announces a size for an upload that another node took hears so, and its uploader, too", async () => {
+  const waiting: (() => void)[] = [];
+  const { promise: isClaimed, resolve: claimed } = Promise.withResolvers<void>();
+  let holds = false;
+  await using cluster = new Cluster((tell) => {
+    if (!holds) return void turn().then(tell);
+    waiting.push(tell);
+    claimed();
+  });
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const { appender, secret } = await a.register(registration({ ownedBy: "SECRET" }));
+  const failures: string[] = [];
+  appender.listen({ acknowledged() {}, failed: ({ code }) => failures.push(code) });
+  holds = true;
+  const resuming = b.resume(appender.resource.id, secret);
+  await isClaimed;
+  await assertFails("FENCED", () => appender.keepAnnounced({ size: 3, checksum: null }));
+  holds = false;
+  for (const tell of waiting.splice(0)) tell();
+  await resuming;
+  assertEquals([failures, appender.isOver], [["FENCED"], true]);
+});

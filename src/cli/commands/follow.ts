@@ -3,7 +3,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import process from "node:process";
+import { isatty } from "node:tty";
 import { type Download, open } from "../../client.ts";
 import type { Finder } from "../../resources.ts";
 import { endedWell, StreamError } from "../../protocol.ts";
@@ -248,7 +248,7 @@ function linesOf(
     label: null,
     json: json ? {} : null,
     isColoured: mayColour(options),
-    isTerminal: pathOf(options) === undefined && process.stdout.isTTY === true,
+    isTerminal: pathOf(options) === undefined && isatty(1),
   });
 }
 

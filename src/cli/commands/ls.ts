@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isatty } from "node:tty";
 import { listContexts, listResources, type ResourceInfo } from "../../client.ts";
 import { endedWell, TRANSFER_STATUSES, type TransferStatus } from "../../protocol.ts";
 import { type Command, EXIT, type Options, SERVER_OPTION, UsageError } from "../command.ts";
@@ -199,7 +200,7 @@ function statusesOf(options: Options): TransferStatus[] {
 
 /** People read at terminals; programs get columns that stay as they are. */
 function isTable(options: Options): boolean {
-  return process.stdout.isTTY === true && !options.flag("quiet") && !options.flag("json");
+  return isatty(1) && !options.flag("quiet") && !options.flag("json");
 }
 
 function rowOf(options: Options): (info: ResourceInfo) => string {

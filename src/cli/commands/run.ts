@@ -142,7 +142,7 @@ class Run {
     this.#options = options;
     this.#bestEffort = !options.flag("no-best-effort");
     this.#credentials = credentials;
-    const watchers = [writer(process.stdout), writer(process.stderr)];
+    const watchers = [writer(1), writer(2)];
     this.#tees = child.outputs.map((output, index) =>
       new Tee(output, watchers[index], (failure) => failure instanceof ReaderGone)
     );

@@ -8,7 +8,7 @@ import process from "node:process";
 import { isatty } from "node:tty";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
-import { blockingInstead } from "../../runtime/standard.ts";
+import { ownOf } from "../../runtime/standard.ts";
 import { beside } from "./stderr.ts";
 
 /** The reader of our output has seen enough: an end in good order for a command whose work is what it prints. */
@@ -22,19 +22,15 @@ export interface Output {
   close(): Promise<void>;
 }
 
-type Standard = NodeJS.WriteStream & { readonly fd: number };
-
 /**
  * Writes to stdout or stderr of this process and waits until the bytes are out.
- * @param stream One of the two.
+ * @param descriptor 1 or 2.
  * @returns Throws {@link ReaderGone} when nobody reads any more, SOURCE_FAILED when they cannot be written.
  */
-export function writer(stream: Standard): Output["write"] {
-  // A reader that leaves is reported to the write as well; without a listener it would end the process.
-  stream.on("error", () => {});
-  const name = stream === process.stdout ? "stdout" : "stderr";
-  const write = writeOf(stream);
-  const { isTTY } = stream;
+export function writer(descriptor: 1 | 2): Output["write"] {
+  const name = descriptor === 1 ? "stdout" : "stderr";
+  const write = writeOf(descriptor);
+  const isTTY = isatty(descriptor);
   return (given) => {
     const bytes = isTTY ? beside(given) : given;
     return new Promise((resolve, reject) => {
@@ -57,19 +53,23 @@ export function writer(stream: Standard): Output["write"] {
 
 type Write = (bytes: Uint8Array, done: (error?: Error | null) => void) => void;
 
-function writeOf(stream: Standard): Write {
-  const descriptor = blockingInstead(stream.fd);
-  if (descriptor === null) return (bytes, done) => void stream.write(bytes, done);
-  const file = createWriteStream("", { fd: descriptor });
-  file.on("error", () => {});
-  return (bytes, done) => void file.write(bytes, done);
+function writeOf(descriptor: 1 | 2): Write {
+  const own = ownOf(descriptor);
+  const stream = own !== null
+    ? createWriteStream("", { fd: own })
+    : descriptor === 1
+    ? process.stdout
+    : process.stderr;
+  // A reader that leaves is reported to the write as well; without a listener it would end the process.
+  stream.on("error", () => {});
+  return (bytes, done) => void stream.write(bytes, done);
 }
 
 let stdout: Output | undefined;
 
 /** Standard output, opened when it is asked for: what a command runs is to have the descriptors of this process, not ours. */
 export function standardOutput(): Output {
-  return stdout ??= { write: writer(process.stdout), close: () => Promise.resolve() };
+  return stdout ??= { write: writer(1), close: () => Promise.resolve() };
 }
 
 /** Size of a file in bytes; 0 when there is none. */

@@ -3,6 +3,7 @@
  * @module
  */
 import process from "node:process";
+import { isatty } from "node:tty";
 
 /**
  * Whether stdout is to be coloured: CLICOLOR_FORCE before NO_COLOR (https://no-color.org), which is before the terminal.
@@ -11,7 +12,7 @@ import process from "node:process";
  * @param environment Environment variables.
  */
 export function isColoured(
-  isTerminal: boolean = process.stdout.isTTY === true,
+  isTerminal: boolean = isatty(1),
   environment: Record<string, string | undefined> = process.env,
 ): boolean {
   const { CLICOLOR_FORCE, NO_COLOR, TERM } = environment;

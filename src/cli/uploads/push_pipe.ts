@@ -3,7 +3,6 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import process from "node:process";
 import { openStdin } from "../../source/pipe.ts";
 import { WatchedProcess } from "../../source/process.ts";
 import { Tee } from "../../source/tee.ts";
@@ -31,7 +30,7 @@ export async function pushWatchedPipe(options: Options): Promise<number> {
   const bestEffort = options.flag("best-effort");
   const credentials = credentialsOf(options);
   if (!bestEffort) await credentials;
-  const watcher = options.flag("tee") ? writer(process.stdout) : () => Promise.resolve();
+  const watcher = options.flag("tee") ? writer(1) : () => Promise.resolve();
   const source = openStdin();
   const tee = new Tee(source.stream, watcher, (failure) => failure instanceof ReaderGone);
   const announcer = new Announcer();

@@ -247,6 +247,7 @@ export class Appender {
       await this.#told.secure();
     } catch (error) {
       this.announced = before;
+      if (this.#record.loss !== null) this.#failed(error);
       throw error;
     }
   }
@@ -377,16 +378,18 @@ export class Appender {
     await this.#end(async () => {
       this.#log.checkFlushed();
       // Where bytes were refused the record tells which, and the next owner looks what there is, as after a crash.
-      if (!this.isRefused) await this.#leave(owner);
+      const { isRefused } = this;
+      if (!isRefused) await this.#advance(true);
+      await this.#log.keep();
+      if (!isRefused) await this.#tellLeft(owner);
       digest = this.#options.digest;
       return "DETACHED";
     }).catch(() => {});
     return digest;
   }
 
-  /** Writes what waits, and has the record tell what there is; the log knows better where that is refused. */
-  async #leave(owner: Owner | null): Promise<void> {
-    await this.#advance(true);
+  /** Has the record tell what there is; the log knows better where that is refused. */
+  async #tellLeft(owner: Owner | null): Promise<void> {
     try {
       await this.#told.tell(this.#log.status, { digestState: this.#log.digestState(), owner });
     } catch (error) {

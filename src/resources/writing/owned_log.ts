@@ -199,6 +199,13 @@ export class OwnedLog {
     this.#durable = this.#believed(written);
   }
 
+  /** Brings what was written to disk before the log is closed: nobody hears what the disk refuses after that. */
+  async keep(): Promise<void> {
+    const { writer } = this.#options;
+    if (writer.flushData === undefined || this.#durable === this.#written) return;
+    await this.#flush(() => writer.flushData!());
+  }
+
   /** @throws {StreamError} What the disk said when it refused to keep bytes that were acknowledged. */
   checkFlushed(): void {
     if (this.#flushFailure !== null) throw this.#flushFailure;

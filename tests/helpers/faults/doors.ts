@@ -5,6 +5,7 @@
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals } from "@std/assert";
 import { createServer, loadRuntime } from "../../../mod.ts";
+import type { Catalog, CatalogTime } from "../../../src/catalog.ts";
 import { MemoryCatalog, MemoryRecords } from "../../../src/catalog/memory.ts";
 import { isFinal } from "../../../src/protocol.ts";
 import type { Resources } from "../../../src/resources.ts";
@@ -14,6 +15,7 @@ import type { Chance } from "../random.ts";
 import type { Answer, Asked, Asking } from "./doors/asking.ts";
 import { StreamDoors } from "./doors/streams.ts";
 import { UploadDoors } from "./doors/uploads.ts";
+import { override } from "../storage.ts";
 import { type Refusal, slowCatalog, slowStorage } from "./slow.ts";
 
 /** What happens to calls: nothing; writes are refused for a while; some are not answered then; one server is cut off. */
@@ -35,6 +37,8 @@ const LONGEST_TROUBLE = 200;
 const REFUSED = ["create", "update", "append", "recover", "delete"];
 const UNANSWERED = ["create", "update", "recover", "delete", "createContext", "closeContext"];
 const LEASE_MS = 60;
+/** Clocks are so far apart. */
+const DAY_MS = 24 * 3_600_000;
 const DEADLINE_MS = 20_000;
 /** Room for most of what is uploaded. */
 const MOST_BYTES = 500;
@@ -51,6 +55,7 @@ class Doors {
   readonly #streams: StreamDoors;
   readonly #first: number;
   readonly #last: number;
+  #time: { time: CatalogTime; atMs: number } | null = null;
   #calls = 0;
   #cutUntilMs = 0;
   #isOver = false;
@@ -106,12 +111,20 @@ class Doors {
 
   async #open(node: number): Promise<StreamServer> {
     const { chance, nodes } = this.#given;
+    const shiftMs = chance.pick([-DAY_MS, 0, DAY_MS]);
+    const clock = () => Date.now() + shiftMs;
+    const shared = override<Catalog>(new MemoryCatalog(this.#records), {
+      lastTime: () => Promise.resolve(this.#lastTime(clock())),
+      keepTime: (time) => Promise.resolve(void (this.#time = { time, atMs: Date.now() })),
+    });
     const meeting = { pause: () => this.#pause(node), meets: (name: string) => this.#meets(name) };
     const server = createServer({
       runtime: await loadRuntime(),
       storage: slowStorage(new MemoryStorage(this.#logs), meeting),
-      catalog: slowCatalog(new MemoryCatalog(this.#records), meeting),
+      catalog: slowCatalog(shared, meeting),
       nodeId: `node-${node}`,
+      clock,
+      retentionMs: DAY_MS / 2,
       ...(nodes === 1 ? {} : { leaseMs: LEASE_MS }),
       checkpointIntervalMs: 0,
       resumeWindowMs: chance.pick([5, 60_000]),
@@ -139,6 +152,16 @@ class Doors {
       ...[() => streams.close(), () => streams.delete(), () => this.#sweep()],
     ];
     await chance.pick(chance.happens(0.1) ? rare : steps)();
+  }
+
+  /** The time that a server kept last, as servers of a cluster are told of it. */
+  #lastTime(nowMs: number): CatalogTime {
+    const { time, atMs } = this.#time ??= {
+      time: { steadyMs: nowMs, wallMs: nowMs },
+      atMs: Date.now(),
+    };
+    const leastMs = nowMs - (Date.now() - atMs) - (time.doubtMs ?? 0);
+    return { ...time, wallMs: nowMs < time.wallMs ? leastMs : Math.max(time.wallMs, leastMs) };
   }
 
   /** Deletes what is finished, where there is too much. */

@@ -84,20 +84,20 @@ function slow<T extends object>(
   for (const name of names) {
     const method = inner[name];
     if (typeof method !== "function") continue;
-    const carryOut = async (args: unknown[]) =>
-      await method.apply(inner, await doubts?.meant(name, args) ?? args);
-    const doubt = async (args: unknown[]) => doubts?.doubt(name, args, await carryOut(args));
     const call = async (...args: unknown[]) => {
       await pause();
       const refusal = meets(name);
       if (refusal === "BEFORE") throw new StreamError("STORAGE_FAILED", `${name} was refused`);
+      const meant = await doubts?.meant(name, args) ?? args;
+      const carryOut = async () => await method.apply(inner, meant);
       if (refusal === null) {
-        const result = await carryOut(args);
+        const result = await carryOut();
         await pause();
         return result;
       }
-      if (refusal === "AFTER") await doubt(args);
-      else void pause().then(() => doubt(args)).catch(() => {});
+      const doubt = async () => doubts?.doubt(name, args, await carryOut());
+      if (refusal === "AFTER") await doubt();
+      else void pause().then(doubt).catch(() => {});
       throw new StreamError("NOT_READY", `${name} was not answered`);
     };
     changes[name] = call as T[typeof name];
