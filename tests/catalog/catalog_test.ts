@@ -21,6 +21,7 @@ import { eventually } from "../helpers/frames/connection.ts";
 import { startServer } from "../helpers/server.ts";
 import { inTurn, override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
+import { onLookedAtClock, timesDuring, turnsDuring } from "../helpers/turns.ts";
 import { inCluster } from "./in_cluster.ts";
 import { record } from "./records.ts";
 
@@ -762,34 +763,17 @@ async function longestPauseMs(step: () => Promise<unknown>): Promise<number> {
   return longestMs;
 }
 
-/** How often something can be done while a step goes on. */
-async function timesDuring(
-  step: () => Promise<unknown>,
-  once: () => Promise<unknown>,
-): Promise<number> {
-  let times = 0, goesOn = true;
-  const others = (async () => {
-    for (; goesOn; times++) await once();
-  })();
-  try {
-    await step();
-    return times;
-  } finally {
-    goesOn = false;
-    await others;
-  }
-}
-
 inFile("looks that no index answers go in slices, and let others run", async (path) => {
   const catalog = new SqliteCatalog(path);
   fill(path, 50_000);
-  const turnsDuring = (step: () => Promise<unknown>) =>
-    timesDuring(step, () => new Promise((resolve) => setImmediate(resolve)));
-  let turns = await turnsDuring(async () => {
+  // Each slice looks at the clock, so that two fill a turn.
+  const turnsFor = async (step: () => Promise<unknown>) =>
+    (await onLookedAtClock(1, () => turnsDuring(step))).result;
+  let turns = await turnsFor(async () => {
     assertEquals(await catalog.list({ filenamePart: "nowhere", limit: 9 }), []);
   });
   assert(turns >= 100, `${turns} turns`);
-  turns = await turnsDuring(async () => {
+  turns = await turnsFor(async () => {
     const found = await catalog.list({ idPrefix: "0a0a", filenamePart: "BUILD", limit: 3 });
     assertEquals(found.map(({ createdAtMs }) => createdAtMs), [50_000, 49_990, 49_980]);
   });
@@ -797,7 +781,7 @@ inFile("looks that no index answers go in slices, and let others run", async (pa
   const query = { filenamePart: "build", order: "oldest", limit: 2 } as const;
   const [, last] = await catalog.list(query);
   assertEquals((await catalog.list({ ...query, after: last }))[0].createdAtMs, 30);
-  turns = await turnsDuring(() =>
+  turns = await turnsFor(() =>
     Promise.all(
       Array.from({ length: 10 }, () => catalog.list({ filenamePart: "x", limit: 1 })),
     )
@@ -817,7 +801,6 @@ inFile("long pages are whole, and looks leave turns to sockets", async (path) =>
   await using server = await startServer();
   const answers = await timesDuring(
     async () => {
-      // An answer takes several turns, of which sockets have one in 10 ms.
       for (let looks = 0; looks < 5; looks++) {
         assertEquals(await catalog.list({ filenamePart: "nowhere", limit: 9 }), []);
       }

@@ -41,12 +41,14 @@ const allowed: Record<string, readonly string[]> = {
   ],
   "server/tus": ["server/tus", "server", "session", "resources", "mime", "protocol"],
   "server/durable_streams": [
-    ...["server/durable_streams", "server", "session", "resources", "mime", "bell", "protocol"],
+    ...["server/durable_streams", "server", "session", "resources", "mime", "bell", "turn"],
+    "protocol",
   ],
   "server/viewer": ["server/viewer", "server", "protocol"],
   session: ["session", "resources", "allowance", "bell", "runtime", "timer", "turn", "protocol"],
   resources: [
-    ...["resources", "byte_queue", "storage", "catalog", "digest", "bell", "timer", "protocol"],
+    ...["resources", "byte_queue", "storage", "catalog", "digest", "bell", "timer", "turn"],
+    "protocol",
   ],
   client: [
     ...[

@@ -11,6 +11,7 @@ import { utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { finished, readAll, register, running, type World, world } from "../helpers/resources.ts";
 import { type Problem, startServer, type TestServer } from "../helpers/server.ts";
+import { onLookedAtClock, turnsDuring } from "../helpers/turns.ts";
 
 const ALL: SearchBounds = { from: 0, limit: 10_000, budgetMs: 10_000 };
 const LONG_LINE_BYTES = 1_000_000;
@@ -310,35 +311,16 @@ test("a pattern that takes others exponential time takes linear time", async () 
   assert(performance.now() - startedAtMs < 4000);
 });
 
-/** Counts what others do while a step goes on, on a clock that every look at it moves on. */
-async function turnsDuring(
-  step: () => Promise<unknown>,
-): Promise<{ turns: number; looks: number }> {
-  const { now } = performance;
-  let turns = 0, looks = 0;
-  const timer = setInterval(() => turns++, 1);
-  performance.now = () => now.call(performance) + ++looks * LOOK_MS;
-  try {
-    await step();
-  } finally {
-    performance.now = now;
-    clearInterval(timer);
-  }
-  return { turns, looks };
-}
-
-/** What a look adds to that clock; no step of a search is longer than 4 ms. */
-const LOOK_MS = 0.1;
-
 test("others get their turn while a search runs", async () => {
   await using here = world();
-  const lines = 10_000;
+  const lines = 10_000, lookMs = 0.1;
   const resource = await finished(here, `${"ab".repeat(50)}\n`.repeat(lines));
-  const { turns, looks } = await turnsDuring(() =>
-    searchAll(resource, { pattern: "[xy][0-9]|[0-9]+[xy]", regex: true })
+  const { result: turns, looks } = await onLookedAtClock(
+    lookMs,
+    () => turnsDuring(() => searchAll(resource, { pattern: "[xy][0-9]|[0-9]+[xy]", regex: true })),
   );
   assert(looks >= lines, `${looks} looks at the clock for ${lines} lines`);
-  assert(turns * 8 >= looks * LOOK_MS, `${turns} turns in ${looks * LOOK_MS} ms`);
+  assert(turns * 4 >= looks * lookMs, `${turns} turns in ${looks * lookMs} ms`);
 });
 
 async function textOn(server: TestServer, content: string): Promise<string> {
