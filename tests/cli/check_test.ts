@@ -13,13 +13,13 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import process from "node:process";
 import { test } from "node:test";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { follow, push } from "../../mod.ts";
 import { isOfEarlierVersion, SqliteCatalog } from "../../src/catalog/sqlite.ts";
 import { lockDirectory } from "../../src/cli/lock.ts";
 import { main } from "../../src/cli/main.ts";
+import { standardOutput } from "../../src/cli/output/output.ts";
 import { StreamError } from "../../src/protocol.ts";
 import { Resources, type ResourceView } from "../../src/resources.ts";
 import { FileStorage } from "../../src/storage/file.ts";
@@ -42,14 +42,13 @@ interface Checked {
 }
 
 async function check(directory: string, ...options: string[]): Promise<Checked> {
-  const { stdout } = process;
+  const stdout = standardOutput();
   const original = { stdout: stdout.write, stderr: fs.write };
   const written = { stdout: "", stderr: "" };
-  stdout.write = ((bytes: string | Uint8Array, ...rest: unknown[]) => {
-    written.stdout += typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes);
-    (rest.at(-1) as (() => void) | undefined)?.();
-    return true;
-  }) as typeof stdout.write;
+  stdout.write = (bytes) => {
+    written.stdout += new TextDecoder().decode(bytes);
+    return Promise.resolve();
+  };
   fs.write = ((_descriptor: number, bytes: Uint8Array, ...rest: unknown[]) => {
     written.stderr += new TextDecoder().decode(bytes);
     (rest.at(-1) as (error: null, byteCount: number) => void)(null, bytes.length);

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import type { ResourceRecord } from "../../src/catalog.ts";
 import { MemoryCatalog } from "../../src/catalog/memory.ts";
+import { MemoryStorage } from "../../src/storage/memory.ts";
 import { StreamError } from "../../src/protocol.ts";
 import { utf8 } from "../helpers/bytes.ts";
 import { eventually } from "../helpers/frames/connection.ts";
@@ -15,6 +16,7 @@ import {
   statusWhere,
   world,
 } from "../helpers/resources.ts";
+import { changed } from "../helpers/storage.ts";
 
 /** Takes no change of a record while `isFull`. */
 class RefusingCatalog extends MemoryCatalog {
@@ -101,6 +103,42 @@ test("an end that the catalog refused is told again until it takes it", async ()
   const record = await promise;
   assertEquals([record?.transferStatus, record?.size], ["FAILED", 3]);
   assertEquals(here.resources.totalBytes, 3);
+});
+
+test("acknowledged bytes that a disk refused to count at an end count when that is recorded", async () => {
+  const catalog = new RefusingCatalog();
+  const check = () => {
+    if (catalog.isFull) throw new StreamError("STORAGE_FAILED", "the index: no space left");
+  };
+  const storage = changed(new MemoryStorage(), {
+    writer: (log) => ({
+      async append(byteOffset, parts, statusOf) {
+        if (statusOf !== undefined) check();
+        await log.append(byteOffset, parts, statusOf);
+      },
+      settle: () => Promise.try(check),
+      flushData: () => Promise.resolve(),
+    }),
+  });
+  await using here = world({ catalog, storage, durability: "disk" });
+  const upload = await register(here);
+  const { id } = upload.resource;
+  catalog.isFull = true;
+  upload.append(utf8("abc"));
+  const told = await statusWhere(
+    upload.resource,
+    ({ transferStatus }) => transferStatus === "FAILED",
+  );
+  assertEquals([upload.acknowledged, told.currentSize], [3, 0]);
+  const { promise, resolve } = Promise.withResolvers<ResourceRecord | null>();
+  catalog.watch(({ is }) => resolve(is));
+  catalog.isFull = false;
+  const record = await promise;
+  assertEquals([record?.transferStatus, record?.size], ["FAILED", 3]);
+  await using later = world({ storage, catalog });
+  await using opened = await later.resources.open(id);
+  assertEquals(await readAll(opened.resource), utf8("abc"));
+  await eventually("all are counted", () => here.resources.totalBytes === 3);
 });
 
 test("what is anybody's is let go of while the catalog takes nothing, is read whole, and goes on", async () => {

@@ -5,6 +5,7 @@
 import { createWriteStream, fstatSync, writeSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import process from "node:process";
+import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import { StreamError } from "../../protocol.ts";
 import { reasonOf } from "../../reasons.ts";
@@ -55,7 +56,7 @@ type Write = (bytes: Uint8Array, done: (error?: Error | null) => void) => void;
 
 function writeOf(descriptor: 1 | 2): Write {
   const own = ownOf(descriptor);
-  const stream = own !== null
+  const stream: Writable = own !== null
     ? createWriteStream("", { fd: own })
     : descriptor === 1
     ? process.stdout

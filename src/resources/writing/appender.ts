@@ -11,6 +11,7 @@ import {
   isFinal,
   LIMITS,
   type Outcome,
+  type ResourceStatus,
   StreamError,
   toStreamError,
   type UploadResult,
@@ -418,7 +419,8 @@ export class Appender {
       throw this.#record.loss ?? error;
     } finally {
       this.#events?.ended?.();
-      await this.#log.close();
+      // What is not recorded yet may still be counted.
+      if (isDetached || this.#recorded) await this.#log.close();
       if (!isDetached) await this.#options.ended(this.#endedAs(), this.#log.status.currentSize);
     }
   }
@@ -429,23 +431,37 @@ export class Appender {
   }
 
   async #failNow(error: StreamError): Promise<void> {
-    const totals = await this.#log.salvage();
-    if (totals === null) return;
     const failure = failureOf(error);
-    const status = { ...this.#log.statusWith("FAILED", totals), failure };
     // Another node may go on with what the record does not tell: then it is not over.
     const isAlone = this.#options.lease.ms === Infinity;
+    let told: ResourceStatus | null = null;
     this.#recordEnd = async () => {
+      let status = told;
+      // What was told stays, but for acknowledged bytes that the disk refused to count at first.
+      if (status === null || status.currentSize < this.#acknowledged) {
+        const salvaged = await this.#log.salvage();
+        if (salvaged === null) return;
+        const { totals, refusal } = salvaged;
+        status = { ...this.#log.statusWith("FAILED", totals), failure };
+        told ??= status;
+        // The record says nothing that is wrong: it waits until the disk counts them.
+        if (totals.size < this.#acknowledged && isRefusal(refusal)) throw refusal;
+      }
       await this.#told.tell(status, { failure, digest: null, digestState: null, owner: null });
       await this.#options.catalog.sync?.();
       if (!isAlone) await this.#log.announce(status);
     };
-    await this.recordEnd();
-    if (isAlone && this.#record.loss === null) await this.#log.announce(status);
+    await this.#tellEnd();
+    if (isAlone && told !== null && this.#record.loss === null) await this.#log.announce(told);
   }
 
-  /** Has the record tell how it ended; again where that was refused, as recovery would find it unfinished. */
+  /** Has the record tell again how it ended, where that was refused, as recovery would find it unfinished. */
   async recordEnd(): Promise<void> {
+    await this.#tellEnd();
+    if (this.#recorded) await this.#log.close();
+  }
+
+  async #tellEnd(): Promise<void> {
     // One that is somebody else's by now is not ours to judge.
     this.#recorded = await this.#recordEnd().then(() => true, (error) => !isRefusal(error));
   }

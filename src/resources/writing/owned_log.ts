@@ -253,9 +253,9 @@ export class OwnedLog {
 
   /**
    * Counts what arrived of a log that fails; where the disk refuses even that, the last checkpoint stands.
-   * @returns What counts; null when that is another owner's to say.
+   * @returns What counts, and why it may not be all that was written; null when that is another owner's to say.
    */
-  async salvage(): Promise<LogTotals | null> {
+  async salvage(): Promise<{ totals: LogTotals; refusal: StreamError | null } | null> {
     const { writer } = this.#options;
     const { currentSize: size, durableSize } = this.#status;
     const totals = { size, lines: this.#readableLines, durableSize };
@@ -269,8 +269,11 @@ export class OwnedLog {
       totals.lines = this.lines;
       await writer.flush?.();
       if (this.#flushFailure === null) totals.durableSize = this.#believed(totals.size);
-    } catch { /* The disk refuses: what was readable stays so. */ }
-    return totals;
+    } catch (error) {
+      // What was readable stays so.
+      return { totals, refusal: toStreamError(error) };
+    }
+    return { totals, refusal: null };
   }
 
   /** The status that follows the newest one. */
