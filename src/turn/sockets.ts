@@ -33,19 +33,22 @@ class Echo {
 
   async #open(): Promise<void> {
     if (!mayListen()) return;
-    const server = createServer().listen(0, LOOPBACK);
-    await once(server, "listening");
-    const { port } = server.address() as AddressInfo;
-    const near = connect({ port, host: LOOPBACK, noDelay: true });
-    const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]);
-    server.close();
-    // Somebody else was quicker.
-    if (far.remotePort !== near.localPort) return void [near, far].map((end) => end.destroy());
-    for (const end of [near, far]) {
-      end.unref().on("error", () => {}).on("close", () => this.#lose());
+    const server = createServer().listen(0, LOOPBACK).unref();
+    try {
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      const near = connect({ port, host: LOOPBACK, noDelay: true });
+      const [[far]] = await Promise.all([once(server, "connection"), once(near, "connect")]);
+      for (const end of [near, far]) {
+        end.unref().on("error", () => {}).on("close", () => this.#lose());
+      }
+      // Somebody else was quicker.
+      if (far.remotePort !== near.localPort) return void [near, far].map((end) => end.destroy());
+      far.on("data", () => this.#heard());
+      this.#near = near;
+    } finally {
+      server.close();
     }
-    far.on("data", () => this.#heard());
-    this.#near = near;
   }
 
   #heard(): void {
