@@ -345,7 +345,7 @@ async function digestOf(path: string, algorithm: DigestAlgorithm): Promise<strin
   return running.value();
 }
 
-function taken(path: string, more = "fetched was nothing"): StreamError {
+function taken(path: string, more = "nothing was fetched"): StreamError {
   return new StreamError(
     "CONFLICT",
     `${path} is there already and is something else (${more}): move it away, or replace it by --overwrite`,
