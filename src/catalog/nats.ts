@@ -27,6 +27,7 @@ import {
   shardOf,
 } from "../cluster/engine.ts";
 import { isFinal, StreamError, toStreamError } from "../protocol.ts";
+import { STEPS } from "../turn.ts";
 import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
 import { Contexts } from "./nats/contexts.ts";
 import { decodeContext, decodeRecord, encodeRecord } from "./nats/encoding.ts";
@@ -76,7 +77,7 @@ export class NatsCatalog implements Catalog {
   readonly #feeds = new Map<Bucket, Feed>();
   readonly #watchers = new Watchers();
   /** How many records the copy has of each bucket. */
-  #held = new Map<Bucket, number>();
+  #held: Map<Bucket, number>;
   /** Own changes that the copy has, and the feed has not brought yet, by their keys. */
   readonly #ahead = new Map<string, { bucket: Bucket; sequence: number }>();
   /** Records as this instance wrote them, which it will most probably write again. */
@@ -98,6 +99,7 @@ export class NatsCatalog implements Catalog {
     settings: Bucket,
     ends: ReadonlyMap<Bucket, Position>,
     projection: Projection,
+    held: Map<Bucket, number>,
   ) {
     this.#records = records;
     this.#contextBucket = contexts;
@@ -109,7 +111,7 @@ export class NatsCatalog implements Catalog {
     });
     this.#settings = settings;
     this.#projection = projection;
-    this.#count();
+    this.#held = held;
     const positions = projection.positions();
     for (const [bucket, end] of ends) {
       const position = positions.get(bucket.name) ?? { ...end, sequence: 0 };
@@ -145,18 +147,21 @@ export class NatsCatalog implements Catalog {
       const { last_seq: sequence, messages } = state;
       ends.set(bucket, { life, sequence, messages, atMs: Date.parse(ts!) });
     }
+    let held = new Map<Bucket, number>();
     const projection = new Projection(
       path,
       (positions, ids) => {
-        const held = countIn(records, ids);
-        return [...ends].every(([bucket, { life, sequence, messages, atMs }]) => {
+        held = countIn(records, ids);
+        const fits = [...ends].every(([bucket, { life, sequence, messages, atMs }]) => {
           const known = positions.get(bucket.name);
           return known?.life === life && known.sequence <= sequence &&
             (held.get(bucket) ?? 0) <= messages && Math.abs(atMs - known.atMs) < OLDEST_COPY_MS;
         });
+        if (!fits) held.clear();
+        return fits;
       },
     );
-    const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection);
+    const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection, held);
     try {
       await engine.insist(waitMs, () => catalog.caughtUp());
       await catalog.#account.ask();
@@ -264,10 +269,14 @@ export class NatsCatalog implements Catalog {
 
   /** Looks for records that somebody purged from a bucket, of which no change tells. */
   async #forgetPurged(engine: Engine, bucket: Bucket): Promise<void> {
-    const ids = this.#projection.ids().filter((id) => this.#bucketOf(id) === bucket);
     const { state } = await engine.streamInfo(bucket.stream, { subjects_filter: ">" });
     const keys = new Set(Object.keys(state.subjects ?? {}).map((each) => bucket.keyOf(each)));
-    for (const id of ids) if (!keys.has(id)) await this.#forget(id);
+    for (const ids of this.#projection.idPages()) {
+      for (const id of ids) {
+        if (this.#bucketOf(id) === bucket && !keys.has(id)) await this.#forget(id);
+      }
+      await STEPS.next("catalog");
+    }
   }
 
   /** When a node deleted the record of an id, by the clocks of the engine; null where none did, as far as is known. */
@@ -525,7 +534,7 @@ function bucketOf(records: readonly Bucket[], id: string): Bucket {
 }
 
 /** How many of the ids belong into each bucket. */
-function countIn(records: readonly Bucket[], ids: readonly string[]): Map<Bucket, number> {
+function countIn(records: readonly Bucket[], ids: Iterable<string>): Map<Bucket, number> {
   const counts = new Map<Bucket, number>();
   for (const id of ids) {
     const bucket = bucketOf(records, id);

@@ -22,6 +22,8 @@ const BATCH = 500;
 const MOST_PURGED = 0.5;
 /** After a look for what was purged there is none for so many times as long as it took. */
 const TIMES_BETWEEN = 200;
+/** In a bucket that has more, what was purged is found when it is asked for only. */
+const MOST_LOOKED_THROUGH = 100_000;
 /** A member that does not send those within so long is lost, in ms. */
 const BATCH_MS = 3000;
 
@@ -147,7 +149,7 @@ export class Feed {
     if (this.#sequence !== last || this.#heard > last) return;
     const others = messages - this.#fed.held();
     if (others >= this.#others) this.#others = others;
-    else void this.#lookForPurged(others);
+    else if (messages <= MOST_LOOKED_THROUGH) void this.#lookForPurged(others);
   }
 
   async #lookForPurged(others: number): Promise<void> {
