@@ -18,6 +18,7 @@ import type {
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
+import { Account } from "../cluster/account.ts";
 import {
   CONTEXT_BUCKET,
   type Engine,
@@ -86,6 +87,7 @@ export class NatsCatalog implements Catalog {
   readonly #lost = Promise.withResolvers<StreamError>();
   #changes = 0;
   readonly #keeper: ReturnType<typeof setInterval>;
+  readonly #account: Account;
 
   private constructor(
     engine: Engine,
@@ -118,6 +120,7 @@ export class NatsCatalog implements Catalog {
     }
     // What the disk refuses now is kept the next time.
     this.#keeper = setInterval(() => void this.#keep().catch(() => {}), KEEP_MS);
+    this.#account = new Account(engine);
   }
 
   /**
@@ -153,6 +156,7 @@ export class NatsCatalog implements Catalog {
     const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection);
     try {
       await engine.insist(waitMs, () => catalog.caughtUp());
+      await catalog.#account.ask();
       await catalog.#keep();
     } catch (error) {
       await catalog.close();
@@ -204,6 +208,12 @@ export class NatsCatalog implements Catalog {
 
   /** @throws {StreamError} QUOTA_EXCEEDED. */
   #checkRoom(bucket: Bucket): void {
+    if (this.#account.filled >= MOST_FILLED) {
+      throw new StreamError(
+        "QUOTA_EXCEEDED",
+        "the account of the nodes is nearly full in the engine: delete something, or raise its limits",
+      );
+    }
     if (this.#feeds.get(bucket)!.filled < MOST_FILLED) return;
     throw new StreamError(
       "QUOTA_EXCEEDED",
@@ -340,15 +350,17 @@ export class NatsCatalog implements Catalog {
     if (this.lagMs > MOST_LAG_MS) throw new StreamError("NOT_READY", "the engine does not answer");
     try {
       await this.caughtUp();
+      await Promise.all(this.#records.map((bucket) => bucket.probe()));
+      for (const bucket of this.#records) this.#checkRoom(bucket);
     } catch (error) {
       throw toStreamError(error, "NOT_READY");
     }
-    for (const bucket of this.#records) this.#checkRoom(bucket);
   }
 
   /** Ends the copy where it is; the engine stays open. */
   async close(): Promise<void> {
     clearInterval(this.#keeper);
+    this.#account.close();
     await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.close()));
     await this.#keep().catch(() => {});
     await this.#projection.close();
