@@ -5,7 +5,6 @@
 import type { StreamInfo } from "@nats-io/jetstream";
 import type { Engine } from "../../cluster/engine.ts";
 import { streamOf } from "../../cluster/logs.ts";
-import { endsWithin } from "../../timer.ts";
 
 /** They are asked so often at most, in ms. */
 const AGAIN_MS = 5000;
@@ -48,6 +47,9 @@ export class Survey {
   }
 
   async #forAWhile(): Promise<void> {
-    await endsWithin(WAIT_MS, this.#asking);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, WAIT_MS);
+    await Promise.race([this.#asking, promise]);
+    clearTimeout(timer);
   }
 }
