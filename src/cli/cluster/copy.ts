@@ -197,6 +197,7 @@ async function asLeft(record: ResourceRecord, from: Source): Promise<ResourceRec
     version: DIGEST_VERSION,
     boot: null,
     doubtfulFrom,
+    flushed: null,
   };
   return {
     ...record,
