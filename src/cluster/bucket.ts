@@ -154,6 +154,21 @@ export class Bucket {
   }
 
   /**
+   * When a key got what it has, by the clocks of the engine.
+   * @param key The key.
+   * @returns The time, in ms since 1970; null when it has nothing.
+   * @throws {StreamError} NOT_READY when nobody answers.
+   */
+  async changedAtMs(key: string): Promise<number | null> {
+    const { streams } = this.#engine.jsm;
+    const query = { last_by_subj: this.#prefix + key };
+    return await this.#insist(async () => {
+      const found = await this.#engine.request(() => streams.getMessage(this.stream, query));
+      return found === null ? null : found.time.getTime();
+    });
+  }
+
+  /**
    * Changes a value.
    * @param key The key.
    * @param expected Number of its last change; 0 when it must have none.

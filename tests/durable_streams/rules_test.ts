@@ -604,7 +604,7 @@ test("events are made in pieces, as their reader takes them, and in short ones a
   const runtime: Runtime = {
     listen({ fetch }) {
       ask = fetch;
-      return Promise.resolve({ port: 1, close: () => Promise.resolve() });
+      return Promise.resolve({ port: 1, refuse() {}, close: () => Promise.resolve() });
     },
     upgrade: () => new Response(),
     remoteAddress: () => null,
