@@ -10,6 +10,14 @@ import type {
   TransferStatus,
 } from "./protocol.ts";
 
+/** What a digest said of bytes that the disk has. */
+export interface FlushedState {
+  /** Bytes the state covers. */
+  byteOffset: number;
+  /** The saved state. */
+  state: Uint8Array;
+}
+
 /** Where a digest stood, to continue it after a restart without reading everything again. */
 export interface DigestState {
   /** Algorithm of the digest. */
@@ -24,6 +32,8 @@ export interface DigestState {
   boot: string | null;
   /** First byte that a stop of the machine may have changed before it was read; null for none. */
   doubtfulFrom: number | null;
+  /** The state up to which all was flushed; null where nobody knows, or where nothing has to be flushed. */
+  flushed: FlushedState | null;
 }
 
 /** Words of an uploader on the whole, in advance; held against what arrives, whoever completes it. */

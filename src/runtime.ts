@@ -66,6 +66,8 @@ export interface Upgrade {
 export interface Listener {
   /** The port it listens on. */
   readonly port: number;
+  /** Takes no new connection, where the runtime can: whoever comes goes elsewhere. What is open goes on. */
+  refuse(): void;
   /** Stops accepting and ends what is open. */
   close(): Promise<void>;
 }

@@ -276,6 +276,8 @@ class Server implements StreamServer {
 
   async close(goesOnAt?: readonly string[]): Promise<void> {
     this.#isDraining = this.#isClosed = true;
+    // Uploads are handed over first: whoever comes meanwhile is better off elsewhere than with a refusal.
+    for (const listener of this.#listeners) listener.refuse();
     this.#faces.close();
     const message = "the server was shut down";
     const shutdown = goesOnAt === undefined

@@ -32,3 +32,28 @@ export function startTimer(delayMs: number, action: () => void): () => void {
   step();
   return () => clearTimeout(timer);
 }
+
+/**
+ * Waits for an end, but not for ever.
+ *
+ * @param limitMs How long at most, in ms; Infinity for as long as it takes.
+ * @param end What is waited for.
+ * @returns Whether it came in time.
+ * @throws What it was rejected with in time.
+ *
+ * @example
+ * ```ts
+ * import { endsWithin } from "./timer.ts";
+ *
+ * if (!await endsWithin(1000, fetch("http://127.0.0.1:8090/healthz"))) console.log("it takes its time");
+ * ```
+ */
+export async function endsWithin(limitMs: number, end: Promise<unknown>): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const stopTimer = startTimer(limitMs, () => resolve(false));
+  try {
+    return await Promise.race([end.then(() => true), late]);
+  } finally {
+    stopTimer();
+  }
+}

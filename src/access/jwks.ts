@@ -11,6 +11,7 @@ import {
   jwtVerify,
 } from "jose";
 import { type Authenticator, type Grant, type Scope, SCOPES } from "../access.ts";
+import { Allowance } from "../allowance.ts";
 import { checkContextId, isResourceId, StreamError } from "../protocol.ts";
 
 /** Signatures that are accepted; nothing symmetric, and nothing unsigned. */
@@ -19,8 +20,10 @@ const ALGORITHMS = ["RS256", "ES256", "EdDSA"];
 const TYPES = ["jwt", "at+jwt", "application/at+jwt"];
 /** How long keys are used before they are fetched again. */
 const KEYS_FOR_MS = 300_000;
-/** Unknown keys and failures make us ask no more often than this. */
-const ASK_AGAIN_MS = 10_000;
+/** Unknown keys and failures make us ask so often at once, and then once in so long. */
+const ASK_AT_ONCE = 6, ASK_AGAIN_MS = 10_000;
+/** How far the provider's clock may be ahead of ours: a token that was just made counts. */
+const CLOCK_AHEAD_S = 60;
 /** How long an answer may take. */
 const FETCH_TIMEOUT_MS = 5000;
 /** Larger than any set of keys. */
@@ -38,7 +41,7 @@ export interface JwksOptions {
   audience?: string | undefined;
   /** The issuer that tokens must name; not looked at by default, as the keys are the issuer's alone. */
   issuer?: string | undefined;
-  /** Hears why there are no keys, at most every ten seconds; nobody by default. */
+  /** Hears why there are no keys, each time they were asked for; nobody by default. */
   warn?: ((message: string) => void) | undefined;
   /** The clock that says how old the keys are, in ms. */
   now?: (() => number) | undefined;
@@ -87,11 +90,13 @@ export class JwksTokens implements Authenticator {
       const { payload } = await jwtVerify(token, createLocalJWKSet({ keys }), {
         algorithms: ALGORITHMS,
         requiredClaims: ["exp"],
+        clockTolerance: CLOCK_AHEAD_S,
         audience,
         issuer,
       });
       if (audience === undefined && payload.aud !== undefined) return null;
-      return grantOf(payload);
+      // What is open ends at exp: nothing begins behind it.
+      return Number(payload.exp) * 1000 <= Date.now() ? null : grantOf(payload);
     } catch {
       return null;
     }
@@ -103,28 +108,36 @@ class KeySet {
   readonly #url: string;
   readonly #warn: (message: string) => void;
   readonly #now: () => number;
+  readonly #asks: Allowance;
   #keys: Keys = [];
   #fetchedAtMs = -Infinity;
-  #askedAtMs = -Infinity;
+  #hasFailed = false;
   #asking: Promise<void> | null = null;
 
   constructor(url: string, warn: (message: string) => void, now: () => number) {
     this.#url = url;
     this.#warn = warn;
     this.#now = now;
+    this.#asks = new Allowance(ASK_AT_ONCE, ASK_AGAIN_MS, now);
   }
 
-  /** @throws {StreamError} UNREACHABLE while there are no keys that are fresh enough. */
+  /** @throws {StreamError} UNREACHABLE while nobody can tell whether there is such a key. */
   async get(kid: string): Promise<Keys> {
-    const isKnown = this.#isFresh() && this.#keys.some((key) => key.kid === kid);
-    if (!isKnown && this.#now() - this.#askedAtMs >= ASK_AGAIN_MS) {
-      this.#askedAtMs = this.#now();
-      this.#asking = this.#ask().finally(() => this.#asking = null);
+    // An answer that was on its way may be older than the key.
+    if (!this.#has(kid)) await this.#asking;
+    if (!this.#has(kid)) {
+      if (this.#asking === null && this.#asks.take() === 0) {
+        this.#asking = this.#ask().finally(() => this.#asking = null);
+      }
+      await this.#asking;
     }
-    if (!isKnown) await this.#asking;
-    if (this.#isFresh()) return this.#keys;
+    if (this.#has(kid) || this.#isFresh() && !this.#hasFailed) return this.#keys;
     // Where the keys are is nothing for a stranger.
     throw new StreamError("UNREACHABLE", "the server cannot get the keys of tokens: see its log");
+  }
+
+  #has(kid: string): boolean {
+    return this.#isFresh() && this.#keys.some((key) => key.kid === kid);
   }
 
   #isFresh(): boolean {
@@ -141,7 +154,9 @@ class KeySet {
       if (keys.length > MAX_KEYS) throw new Error(`the answer has more than ${MAX_KEYS} keys`);
       this.#keys = keys;
       this.#fetchedAtMs = this.#now();
+      this.#hasFailed = false;
     } catch (error) {
+      this.#hasFailed = true;
       this.#warn(`no keys from ${this.#url}: ${(error as Error).message}`);
     }
   }

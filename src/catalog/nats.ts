@@ -18,6 +18,7 @@ import type {
   ResourceRecord,
   UploadContext,
 } from "../catalog.ts";
+import { Account } from "../cluster/account.ts";
 import {
   CONTEXT_BUCKET,
   type Engine,
@@ -26,7 +27,8 @@ import {
   shardOf,
 } from "../cluster/engine.ts";
 import { isFinal, StreamError, toStreamError } from "../protocol.ts";
-import { Bucket, MARKER_HOURS } from "../cluster/bucket.ts";
+import { STEPS } from "../turn.ts";
+import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
 import { Contexts } from "./nats/contexts.ts";
 import { decodeContext, decodeRecord, encodeRecord } from "./nats/encoding.ts";
 import { type Change, Feed } from "./nats/feed.ts";
@@ -44,6 +46,8 @@ const OLDEST_COPY_MS = MARKER_HOURS / 2 * 3_600_000;
 const MOST_LAG_MS = 15_000;
 /** How often a change is tried again that others were faster with. */
 const ATTEMPTS = 20;
+/** What the name of a change begins with that tells of a record that is gone, though no node deleted it. */
+const GONE = "gone ";
 /** Changes of which nobody knows whether they were made. */
 const MOST_DOUBTS = 10_000;
 /** Records whose last change is remembered: more than there are uploads at a time. */
@@ -73,7 +77,7 @@ export class NatsCatalog implements Catalog {
   readonly #feeds = new Map<Bucket, Feed>();
   readonly #watchers = new Watchers();
   /** How many records the copy has of each bucket. */
-  #held = new Map<Bucket, number>();
+  #held: Map<Bucket, number>;
   /** Own changes that the copy has, and the feed has not brought yet, by their keys. */
   readonly #ahead = new Map<string, { bucket: Bucket; sequence: number }>();
   /** Records as this instance wrote them, which it will most probably write again. */
@@ -86,6 +90,7 @@ export class NatsCatalog implements Catalog {
   readonly #lost = Promise.withResolvers<StreamError>();
   #changes = 0;
   readonly #keeper: ReturnType<typeof setInterval>;
+  readonly #account: Account;
 
   private constructor(
     engine: Engine,
@@ -94,6 +99,7 @@ export class NatsCatalog implements Catalog {
     settings: Bucket,
     ends: ReadonlyMap<Bucket, Position>,
     projection: Projection,
+    held: Map<Bucket, number>,
   ) {
     this.#records = records;
     this.#contextBucket = contexts;
@@ -105,19 +111,21 @@ export class NatsCatalog implements Catalog {
     });
     this.#settings = settings;
     this.#projection = projection;
-    this.#count();
+    this.#held = held;
     const positions = projection.positions();
     for (const [bucket, end] of ends) {
       const position = positions.get(bucket.name) ?? { ...end, sequence: 0 };
       const feed = new Feed(engine, bucket, position, {
         take: (changes) => this.#take(bucket, changes),
         held: () => this.#held.get(bucket) ?? 0,
+        shrunk: () => bucket === contexts ? Promise.resolve() : this.#forgetPurged(engine, bucket),
         lost: this.#lost.resolve,
       });
       this.#feeds.set(bucket, feed);
     }
     // What the disk refuses now is kept the next time.
     this.#keeper = setInterval(() => void this.#keep().catch(() => {}), KEEP_MS);
+    this.#account = new Account(engine);
   }
 
   /**
@@ -139,20 +147,24 @@ export class NatsCatalog implements Catalog {
       const { last_seq: sequence, messages } = state;
       ends.set(bucket, { life, sequence, messages, atMs: Date.parse(ts!) });
     }
+    let held = new Map<Bucket, number>();
     const projection = new Projection(
       path,
       (positions, ids) => {
-        const held = countIn(records, ids);
-        return [...ends].every(([bucket, { life, sequence, messages, atMs }]) => {
+        held = countIn(records, ids);
+        const fits = [...ends].every(([bucket, { life, sequence, messages, atMs }]) => {
           const known = positions.get(bucket.name);
           return known?.life === life && known.sequence <= sequence &&
             (held.get(bucket) ?? 0) <= messages && Math.abs(atMs - known.atMs) < OLDEST_COPY_MS;
         });
+        if (!fits) held.clear();
+        return fits;
       },
     );
-    const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection);
+    const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection, held);
     try {
       await engine.insist(waitMs, () => catalog.caughtUp());
+      await catalog.#account.ask();
       await catalog.#keep();
     } catch (error) {
       await catalog.close();
@@ -204,6 +216,12 @@ export class NatsCatalog implements Catalog {
 
   /** @throws {StreamError} QUOTA_EXCEEDED. */
   #checkRoom(bucket: Bucket): void {
+    if (this.#account.filled >= MOST_FILLED) {
+      throw new StreamError(
+        "QUOTA_EXCEEDED",
+        "the account of the nodes is nearly full in the engine: delete something, or raise its limits",
+      );
+    }
     if (this.#feeds.get(bucket)!.filled < MOST_FILLED) return;
     throw new StreamError(
       "QUOTA_EXCEEDED",
@@ -230,8 +248,48 @@ export class NatsCatalog implements Catalog {
 
   /** The record, or null; by the word of the engine. */
   async get(id: string): Promise<ResourceRecord | null> {
-    const { value } = await this.#bucketOf(id).find(id) ?? {};
+    const { value } = await this.#find(id) ?? {};
     return value ? decodeRecord(value) : null;
+  }
+
+  /** Whether the copy here has a record of an id, which is milliseconds behind. */
+  knows(id: string): boolean {
+    return this.#projection.file.record(id) !== null;
+  }
+
+  /** What the engine has of an id; what it has nothing of, and the copy has, somebody purged. */
+  async #find(id: string): Promise<Entry | null> {
+    const found = await this.#bucketOf(id).find(id);
+    if (found === null) await this.#forget(id);
+    return found;
+  }
+
+  /** Tells all nodes that a record is gone, if the copy has it, and the engine nothing at all. */
+  async #forget(id: string): Promise<void> {
+    if (!this.knows(id)) return;
+    const change = GONE + this.#nameChange();
+    const outcome = await this.#bucketOf(id).write(id, 0, null, change);
+    if ("sequence" in outcome) this.#made(id, outcome.sequence, null);
+  }
+
+  /** Looks for records that somebody purged from a bucket, of which no change tells. */
+  async #forgetPurged(engine: Engine, bucket: Bucket): Promise<void> {
+    const { state } = await engine.streamInfo(bucket.stream, { subjects_filter: ">" });
+    const keys = new Set(Object.keys(state.subjects ?? {}).map((each) => bucket.keyOf(each)));
+    for (const ids of this.#projection.idPages()) {
+      for (const id of ids) {
+        if (this.#bucketOf(id) === bucket && !keys.has(id)) await this.#forget(id);
+      }
+      await STEPS.next("catalog");
+    }
+  }
+
+  /** When a node deleted the record of an id, by the clocks of the engine; null where none did, as far as is known. */
+  async deletedAtMs(id: string): Promise<number | null> {
+    const bucket = this.#bucketOf(id);
+    const { value = null, change = "" } = await bucket.find(id) ?? {};
+    const isDeleted = value === null && change !== "" && !change.startsWith(GONE);
+    return isDeleted ? await bucket.changedAtMs(id) : null;
   }
 
   /** The record like `get`, and the number of the last change of its id; 0 where it never had any. */
@@ -282,7 +340,7 @@ export class NatsCatalog implements Catalog {
   async delete(id: string, createdAtMs?: number): Promise<boolean> {
     const change = this.#nameChange();
     for (let attempts = 0; attempts < ATTEMPTS; attempts++) {
-      const entry = await this.#bucketOf(id).find(id);
+      const entry = await this.#find(id);
       if (!entry?.value) return false;
       const record = decodeRecord(entry.value);
       if (record.createdAtMs !== (createdAtMs ?? record.createdAtMs)) return false;
@@ -340,15 +398,17 @@ export class NatsCatalog implements Catalog {
     if (this.lagMs > MOST_LAG_MS) throw new StreamError("NOT_READY", "the engine does not answer");
     try {
       await this.caughtUp();
+      await Promise.all(this.#records.map((bucket) => bucket.probe()));
+      for (const bucket of this.#records) this.#checkRoom(bucket);
     } catch (error) {
       throw toStreamError(error, "NOT_READY");
     }
-    for (const bucket of this.#records) this.#checkRoom(bucket);
   }
 
   /** Ends the copy where it is; the engine stays open. */
   async close(): Promise<void> {
     clearInterval(this.#keeper);
+    this.#account.close();
     await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.close()));
     await this.#keep().catch(() => {});
     await this.#projection.close();
@@ -362,7 +422,7 @@ export class NatsCatalog implements Catalog {
   ): Promise<{ sequence: number; record: ResourceRecord }> {
     const own = this.#own.get(id);
     if (own?.record.revision === revision) return own;
-    const entry = await this.#bucketOf(id).find(id);
+    const entry = await this.#find(id);
     if (!entry?.value) throw new StreamError("NOT_FOUND", `there is no resource ${id}`);
     const record = decodeRecord(entry.value);
     // An earlier change from the same record was made after all: whoever made it goes on from it.
@@ -479,7 +539,7 @@ function bucketOf(records: readonly Bucket[], id: string): Bucket {
 }
 
 /** How many of the ids belong into each bucket. */
-function countIn(records: readonly Bucket[], ids: readonly string[]): Map<Bucket, number> {
+function countIn(records: readonly Bucket[], ids: Iterable<string>): Map<Bucket, number> {
   const counts = new Map<Bucket, number>();
   for (const id of ids) {
     const bucket = bucketOf(records, id);

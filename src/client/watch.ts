@@ -8,6 +8,7 @@ import {
   type ErrorCode,
   EVENTS_PATH,
   isFinal,
+  isNewer,
   type ResourceInfo,
   type ResourceMetadata,
   type ResourceStatus,
@@ -15,7 +16,7 @@ import {
 } from "../protocol.ts";
 import { eventsOf, type ServerSentEvent } from "./connection/server_sent_events.ts";
 import { parseJson, type Recipient } from "./connection/http.ts";
-import { Retries, type RetryOptions } from "./connection/retry.ts";
+import { Retries, type RetryOptions, STANDS_AFTER_MS } from "./connection/retry.ts";
 import { Service } from "./connection/service.ts";
 import { statusIn } from "./connection/status.ts";
 import { askFor, type CancelOptions, type ReferenceOptions, targetOf } from "./target.ts";
@@ -91,16 +92,19 @@ export async function* statusEvents(
   const { recipient, path } = targetOf(reference, options);
   const { onText, ...listening } = options;
   const query = onText === undefined ? "" : `?text=${TEXT_BYTES}`;
-  let life: string | undefined;
+  let newest: ResourceStatus | null = null;
   let appended: AppendedText | null = null;
-  for await (const { type, data } of serverEvents(recipient, `${path}/events${query}`, listening)) {
+  const news = { count: 0 };
+  const events = serverEvents(recipient, `${path}/events${query}`, listening, news);
+  for await (const { type, data } of events) {
     if (type === "deleted") throw new StreamError("DELETED", "the resource was deleted");
     if (type === "text") appended = parseJson(data, recipient.service.server);
     if (type !== "status") continue;
     const status = statusIn(data);
     // The same id may be another resource after a broken connection.
-    checkLife(status, life);
-    life = status.life;
+    checkLife(status, newest?.life);
+    if (isNewer(status, newest)) news.count++;
+    newest = status;
     if (appended !== null) onText?.(appended);
     appended = null;
     yield status;
@@ -136,9 +140,13 @@ export async function* contextEvents(
 ): AsyncGenerator<ContextEvent, void, void> {
   const recipient = { service: Service.at(server), token: new BearerToken(options.token) };
   const path = `${CONTEXTS_PATH}/${encodeURIComponent(contextId)}/events`;
-  for await (const event of serverEvents(recipient, path, options)) {
+  const news = { count: 0 };
+  for await (const event of serverEvents(recipient, path, options, news)) {
     const known = contextEventOf(event, recipient.service.server);
-    if (known !== null) yield known;
+    if (known === null) continue;
+    // What is there is told anew on each connection.
+    if (known.type !== "resource") news.count++;
+    yield known;
   }
 }
 
@@ -175,9 +183,12 @@ export async function* resourceEvents(
   const { contextId } = options;
   const recipient = { service: Service.at(server), token: new BearerToken(options.token) };
   const query = contextId === undefined ? "" : `?context=${encodeURIComponent(contextId)}`;
-  for await (const event of serverEvents(recipient, EVENTS_PATH + query, options)) {
+  const news = { count: 0 };
+  for await (const event of serverEvents(recipient, EVENTS_PATH + query, options, news)) {
     const known = contextEventOf(event, recipient.service.server);
-    if (known !== null && known.type !== "resource") yield known;
+    if (known === null || known.type === "resource") continue;
+    news.count++;
+    yield known;
   }
 }
 
@@ -199,25 +210,33 @@ function contextEventOf({ type, data }: ServerSentEvent, server: string): Contex
   }
 }
 
-/** Events of one address, from as many connections as it takes; the caller knows which one is the last. */
+/**
+ * Events of one address, from as many connections as it takes; the caller knows which one is the last.
+ * @param news How much was told that had not been told before: connections that break again and again without any are
+ * one loss, tried ever more seldom.
+ */
 async function* serverEvents(
   recipient: Recipient,
   path: string,
   { signal, onOpen, ...retry }: EventsOptions,
+  news: { readonly count: number },
 ): AsyncGenerator<ServerSentEvent, void, void> {
   let isFirst = true;
+  let retries: Retries | null = null;
+  let openedAtMs = Infinity;
   const opened = () => {
-    if (!isFirst) retry.onReconnect?.();
+    openedAtMs = performance.now();
+    if (isFirst) retries = null;
+    else retry.onReconnect?.();
     isFirst = false;
     onOpen?.();
   };
-  for (let retries: Retries | null = null;;) {
+  for (;;) {
     let broken: StreamError;
+    const before = news.count;
+    openedAtMs = Infinity;
     try {
-      for await (const event of connectedEvents(recipient, path, signal, opened)) {
-        retries = null;
-        yield event;
-      }
+      yield* connectedEvents(recipient, path, signal, opened);
       broken = new StreamError("INTERRUPTED", "the server ended the events");
     } catch (error) {
       signal?.throwIfAborted();
@@ -225,6 +244,8 @@ async function* serverEvents(
         ? error
         : new StreamError("INTERRUPTED", "the connection to the server broke", { cause: error });
     }
+    const hasStood = performance.now() - openedAtMs >= STANDS_AFTER_MS;
+    if (hasStood || news.count > before) retries = null;
     retries ??= new Retries(retry, isFirst);
     if (!await retries.wait(broken, signal ?? new AbortController().signal)) {
       signal?.throwIfAborted();

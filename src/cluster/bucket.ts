@@ -9,7 +9,14 @@
 import { headers } from "@nats-io/transport-node";
 import { JetStreamApiError, type StoredMsg } from "@nats-io/jetstream";
 import { StreamError } from "../protocol.ts";
-import { type Engine, isFull, isRefusal, isTooLong } from "./engine.ts";
+import {
+  type Engine,
+  isFull,
+  isOverLimits,
+  isRefusal,
+  isTooLong,
+  NO_ROOM_IN_ACCOUNT,
+} from "./engine.ts";
 import { Probes } from "./probes.ts";
 
 /** How long a deletion is told to nodes that were away, in days of 24 hours. */
@@ -147,6 +154,21 @@ export class Bucket {
   }
 
   /**
+   * When a key got what it has, by the clocks of the engine.
+   * @param key The key.
+   * @returns The time, in ms since 1970; null when it has nothing.
+   * @throws {StreamError} NOT_READY when nobody answers.
+   */
+  async changedAtMs(key: string): Promise<number | null> {
+    const { streams } = this.#engine.jsm;
+    const query = { last_by_subj: this.#prefix + key };
+    return await this.#insist(async () => {
+      const found = await this.#engine.request(() => streams.getMessage(this.stream, query));
+      return found === null ? null : found.time.getTime();
+    });
+  }
+
+  /**
    * Changes a value.
    * @param key The key.
    * @param expected Number of its last change; 0 when it must have none.
@@ -222,6 +244,20 @@ export class Bucket {
     return stored;
   }
 
+  /**
+   * Finds out whether it takes anything: that an account has no room is told to nobody else.
+   * @throws {StreamError} QUOTA_EXCEEDED; what else the engine says as such.
+   */
+  async probe(): Promise<void> {
+    try {
+      await this.#probes.send(this.#prefix + PROBE_KEY);
+    } catch (error) {
+      if (!isOverLimits(error) && !isFull(error)) throw error;
+      const message = isOverLimits(error) ? NO_ROOM_IN_ACCOUNT : fullText(this.name);
+      throw new StreamError("QUOTA_EXCEEDED", message, { cause: error });
+    }
+  }
+
   #insist<T>(step: () => Promise<T>): Promise<T> {
     return this.#engine.insist(this.#waitMs, step);
   }
@@ -229,11 +265,7 @@ export class Bucket {
   /** Throws what will not change by trying again. */
   #refuse(error: unknown): void {
     if (isFull(error)) {
-      throw new StreamError(
-        "STORAGE_FAILED",
-        `bucket ${this.name} of the engine is full: give it more max_bytes`,
-        { cause: error },
-      );
+      throw new StreamError("STORAGE_FAILED", fullText(this.name), { cause: error });
     }
     const code = error instanceof JetStreamApiError ? error.code : 0;
     if (code === TOO_LARGE || isTooLong(error)) {
@@ -254,6 +286,10 @@ export function entryOf(
   const change = found?.get(CHANGE_HEADER) ?? "";
   // A marker of a deletion comes with an empty value, whatever is asked for.
   return { sequence, value: operation === "" ? data : null, change };
+}
+
+function fullText(name: string): string {
+  return `bucket ${name} of the engine is full: give it more max_bytes`;
 }
 
 function headersOf(expected: number, value: Uint8Array | null, change: string) {

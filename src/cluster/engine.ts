@@ -286,8 +286,14 @@ export function isTooLong(error: unknown): boolean {
   return error instanceof InvalidArgumentError;
 }
 
+/** Whether an account may have less than it has, or no more: what is asked of it goes on when it is given more. */
+export function isOverLimits(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === OVER_LIMITS;
+}
+
 /** Codes of the engine (https://github.com/nats-io/nats-server/blob/main/server/errors.json): a stream is full, its store is, its account is. */
 const FULL = [10077, 10047, 10023];
+const OVER_LIMITS = 10002;
 const WRONG_LAST_SEQUENCE = 10071;
 
 /**
@@ -296,9 +302,14 @@ const WRONG_LAST_SEQUENCE = 10071;
  */
 export function notAnswering(cause: unknown): StreamError {
   if (cause instanceof StreamError && cause.code === "NOT_READY") return cause;
+  if (isOverLimits(cause)) return new StreamError("NOT_READY", NO_ROOM_IN_ACCOUNT, { cause });
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new StreamError("NOT_READY", `the engine does not answer: ${reason}`, { cause });
 }
+
+/** What whoever needs room in an account is told. */
+export const NO_ROOM_IN_ACCOUNT =
+  "the account of the nodes has reached its limits in the engine: raise them";
 
 function away(): StreamError {
   return new StreamError("NOT_READY", "the engine does not answer: the connection to it is gone");

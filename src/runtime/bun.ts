@@ -187,6 +187,12 @@ class Port implements Listener {
     this.#look = setInterval(() => this.#watchDescriptors(), LOOK_MS);
   }
 
+  refuse(): void {
+    clearInterval(this.#look);
+    if (this.#listens) void this.#servers.at(-1)!.stop();
+    this.#listens = false;
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#look);
     await Promise.all(this.#servers.map((server) => server.stop(true)));

@@ -66,11 +66,13 @@ async function listen({ hostname, port, fetch }: ListenOptions): Promise<Listene
     }, LISTEN_AGAIN_MS);
   };
   let server = serve(port);
+  // `Deno.serve` takes connections, or ends those that are upgraded, too.
+  const refuse = () => {};
   const close = async () => {
     stop.abort();
     await server.finished.catch(() => {});
   };
-  return { port: server.addr.port, close };
+  return { port: server.addr.port, refuse, close };
 }
 
 /** Where a HEAD says that the length is open, Deno would tell that of an empty body, unless it is a stream. */

@@ -201,6 +201,11 @@ class Port implements Listener {
     }
   }
 
+  refuse(): void {
+    this.#isClosed = true;
+    for (const server of this.#servers) server.close();
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     clearInterval(this.#sweep);

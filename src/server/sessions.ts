@@ -7,6 +7,7 @@ import type { Connection, Session } from "../runtime.ts";
 import type { ControlSession } from "../session.ts";
 import type { Shares } from "./access/shares.ts";
 import { CountedConnection } from "./answer/counted.ts";
+import { endsWithin } from "../timer.ts";
 
 /** Makes the session of a connection. */
 export type Open = (connection: Connection) => ControlSession;
@@ -142,9 +143,6 @@ export class Sessions {
     if (this.#open.size === 0) return;
     const gone = new Promise<void>((resolve) => this.#allGone = resolve);
     for (const session of this.#open.keys()) session.fail(shutdown);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));
-    await Promise.race([gone, timeout]);
-    clearTimeout(timer);
+    await endsWithin(CLOSE_TIMEOUT_MS, gone);
   }
 }

@@ -21,7 +21,7 @@ import {
 } from "../protocol.ts";
 import { Allowance } from "../allowance.ts";
 import type { Connection, Session } from "../runtime.ts";
-import { LONGEST_TIMER_MS } from "../timer.ts";
+import { endsWithin, LONGEST_TIMER_MS } from "../timer.ts";
 
 /** Times of the heartbeat (PROTOCOL.md 2.3). */
 export interface HeartbeatTimes {
@@ -40,6 +40,8 @@ const LATE = 3;
 
 /** How long a peer may take for its side of the closing handshake. */
 const CLOSE_TIMEOUT_MS = 5000;
+/** How long a close waits for what has to be recorded before. */
+const RECORD_MS = 1000;
 
 /** The default times of the heartbeat. */
 export const HEARTBEAT: HeartbeatTimes = { pingAfterMs: 25_000, deadAfterMs: 60_000 };
@@ -103,8 +105,11 @@ export abstract class ControlSession implements Session {
   /** Bytes as they arrive. */
   protected abstract receive(bytes: Uint8Array, final: boolean): void | Promise<void>;
 
-  /** The connection is gone; `error` says why if this side ended it. */
-  protected abstract ended(error: StreamError | null, reason: string): void;
+  /**
+   * The connection is gone; `error` says why if this side ended it.
+   * @returns When what that means is recorded: who was told the end finds it wherever it asks.
+   */
+  protected abstract ended(error: StreamError | null, reason: string): void | Promise<void>;
 
   /** Takes a text message in. */
   text(message: string): void {
@@ -134,7 +139,7 @@ export abstract class ControlSession implements Session {
     clearTimeout(this.#closeTimer);
     if (this.#over) return;
     this.#finish(null);
-    this.ended(null, reason);
+    void this.ended(null, reason);
   }
 
   /** Ends the connection because of an error and tells the peer which (PROTOCOL.md 5). */
@@ -142,8 +147,8 @@ export abstract class ControlSession implements Session {
     if (this.#over) return;
     const error = toStreamError(thrown);
     this.#finish(error);
-    void this.#goodbye(error);
-    this.ended(error, error.message);
+    const told = this.#tell(error);
+    void this.#close(error, told, this.ended(error, error.message));
   }
 
   /** Sends a control message. */
@@ -193,20 +198,29 @@ export abstract class ControlSession implements Session {
       );
       this.#finish(error);
       this.connection.terminate();
-      this.ended(error, error.message);
+      void this.ended(error, error.message);
     } else if (silentMs >= pingAfterMs) void this.send({ "@": "Ping", id: ++this.#pings });
   }
 
-  /** Tells the error, then closes; a peer that takes neither is dropped. */
-  async #goodbye(error: StreamError): Promise<void> {
+  /** Tells the error, and drops a peer that takes neither that nor the close. */
+  async #tell(error: StreamError): Promise<void> {
     this.#closeTimer = setTimeout(() => this.connection.terminate(), CLOSE_TIMEOUT_MS);
+    if (!this.native) return;
     const { code, message } = error;
-    const reason = this.reasonFor(error);
-    if (!this.native) return this.connection.close(ERRORS[code].close, reason);
     const servers = error instanceof MovedError ? [...error.servers] : undefined;
-    // A close would overtake messages that wait for room.
     await this.send({ "@": "Error", code, message, servers });
-    this.connection.close(closeCode(error), reason);
+  }
+
+  /** Closes when the error was told, as a close would overtake messages that wait for room, and what it means recorded. */
+  async #close(
+    error: StreamError,
+    told: Promise<void>,
+    recorded: void | Promise<void>,
+  ): Promise<void> {
+    await told;
+    if (recorded !== undefined) await endsWithin(RECORD_MS, recorded);
+    const code = this.native ? closeCode(error) : ERRORS[error.code].close;
+    this.connection.close(code, this.reasonFor(error));
   }
 
   /** What the close frame says of an error. */

@@ -171,7 +171,7 @@ export class UploadSession extends ControlSession {
     return this.#roomForMore(appender);
   }
 
-  protected ended(error: StreamError | null, reason: string): void {
+  protected ended(error: StreamError | null, reason: string): void | Promise<void> {
     clearTimeout(this.#lastWord);
     this.#room.ring();
     this.#givePlaceBack();
@@ -181,7 +181,7 @@ export class UploadSession extends ControlSession {
     credit.release();
     // A completion that is under way has every byte and the digest: it need not fail for a lost goodbye.
     if (this.#state === "FINISHING" && error === null) return;
-    void this.#options.resources.interrupt(appender, error ?? disconnected(reason));
+    return this.#options.resources.interrupt(appender, error ?? disconnected(reason));
   }
 
   #expect(state: State, what: string): void {

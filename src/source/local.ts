@@ -48,7 +48,7 @@ interface Target {
  * @param metadata What the upload announces.
  * @param options Algorithm of the digest.
  * @returns The upload; its reference is the `file:` URL of the file, where a partial file stays when it fails.
- * @throws {StreamError} BAD_METADATA; STORAGE_FAILED when the file cannot be made.
+ * @throws {StreamError} BAD_METADATA; BAD_REQUEST without a directory; STORAGE_FAILED when the file cannot be made.
  *
  * @example
  * ```ts
@@ -70,6 +70,10 @@ export async function uploadToDirectory(
   options: LocalUploadOptions = {},
 ): Promise<Upload> {
   const { filename, supportsLineAccess } = checkMetadata(metadata);
+  // A variable that was not set: to one runtime it is the present directory.
+  if (directory === "") {
+    throw new StreamError("BAD_REQUEST", "the directory has no name; the present one is .");
+  }
   const digest = await createDigest(options.digest ?? DIGESTS[0]);
   try {
     await mkdir(directory, { recursive: true });

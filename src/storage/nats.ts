@@ -153,6 +153,13 @@ export class NatsStorage implements Storage {
     return await this.delete(id, life);
   }
 
+  /** Whether a log has neither bytes nor a status, so that nobody was ever told of it. */
+  async isBlank(id: string): Promise<boolean> {
+    const last = await this.#lanes(id).newest();
+    if (last === null) return true;
+    return endOf(last).size === 0 && last.status === null && last.statusPosition === 0;
+  }
+
   /** Takes over an existing log at its end. */
   async recover(id: string, options: LogOptions): Promise<LogWriter> {
     const lanes = this.#lanes(id);

@@ -278,7 +278,7 @@ test("a JWT that is expired, not yet valid, for somebody else or forged grants n
   const wrong = {
     expired: await signed({ ...claims(), exp: inSeconds(-1) }),
     endless: await signed(endless),
-    "not yet valid": await signed({ ...claims(), nbf: inSeconds(60) }),
+    "not yet valid": await signed({ ...claims(), nbf: inSeconds(90) }),
     "for another audience": await signed({ ...claims(), aud: "mail" }),
     "with a context that is no text": await signed({ ...claims(), stream_context: 7 }),
     "with an empty context": await signed({ ...claims(), stream_context: "" }),
@@ -336,25 +336,73 @@ test("an access token of RFC 9068 is one, and what was signed to be something el
   }
 });
 
-test("keys are fetched again after five minutes, and for an unknown one every ten seconds at most", async () => {
+test("a JWT counts up to a minute before it is valid, as clocks differ, and never after its end", async () => {
+  await using provider = await startProvider();
+  const { jwk, key } = await makeSigner("ES256", "a");
+  provider.body = JSON.stringify({ keys: [jwk] });
+  const tokens = new JwksTokens({ url: provider.url });
+  for (
+    const [claim, isRight] of [
+      [{ nbf: inSeconds(30) }, true],
+      [{ nbf: inSeconds(90) }, false],
+      [{ iat: inSeconds(90) }, true],
+      [{ exp: inSeconds(-1) }, false],
+    ] as const
+  ) {
+    const token = await sign({ ...claims(), ...claim }, key, "ES256");
+    assertEquals(await tokens.authenticate(token) !== null, isRight, JSON.stringify(claim));
+  }
+});
+
+test("a key that the provider has just begun to sign with is fetched at once, and a flood of unknown ones asks seldom", async () => {
+  await using provider = await startProvider();
+  const signers = await Promise.all(["a", "b", "c"].map((kid) => makeSigner("EdDSA", kid)));
+  const jwks = signers.map(({ jwk }) => jwk);
+  const clock = { ms: 0 };
+  const tokens = new JwksTokens({ url: provider.url, now: () => clock.ms });
+  const isKnown = async (signer: Signer) =>
+    await tokens.authenticate(await sign(claims(), signer.key)) !== null;
+  for (const known of [1, 2, 3]) {
+    provider.body = JSON.stringify({ keys: jwks.slice(0, known) });
+    assertEquals([await isKnown(signers[known - 1]!), provider.requests], [true, known]);
+  }
+  const stranger = await makeSigner("EdDSA", "stranger");
+  for (let i = 0; i < 20; i++) assertEquals(await isKnown(stranger), false);
+  assertEquals(provider.requests, 6);
+  clock.ms = 9999;
+  assertEquals([await isKnown(stranger), provider.requests], [false, 6]);
+  clock.ms = 10_000;
+  assertEquals([await isKnown(stranger), provider.requests], [false, 7]);
+});
+
+test("keys are fetched again after five minutes", async () => {
   await using provider = await startProvider();
   const [first, second] = [await makeSigner("EdDSA", "first"), await makeSigner("EdDSA", "second")];
   provider.body = JSON.stringify({ keys: [first.jwk] });
   const clock = { ms: 0 };
   const tokens = new JwksTokens({ url: provider.url, now: () => clock.ms });
-  const [one, two] = [await sign(claims(), first.key), await sign(claims(), second.key)];
-  const isKnown = async (token: string) => await tokens.authenticate(token) !== null;
-  assertEquals([await isKnown(one), await isKnown(two), provider.requests], [true, false, 1]);
-  provider.body = JSON.stringify({ keys: [first.jwk, second.jwk] });
-  clock.ms = 9999;
-  assertEquals([await isKnown(two), provider.requests], [false, 1]);
-  clock.ms = 10_000;
-  assertEquals([await isKnown(two), provider.requests], [true, 2]);
+  const token = await sign(claims(), first.key);
+  const isKnown = async () => await tokens.authenticate(token) !== null;
+  assertEquals([await isKnown(), provider.requests], [true, 1]);
   provider.body = JSON.stringify({ keys: [second.jwk] });
-  clock.ms = 309_999;
-  assertEquals([await isKnown(one), provider.requests], [true, 2]);
-  clock.ms = 310_000;
-  assertEquals([await isKnown(one), provider.requests], [false, 3]);
+  clock.ms = 299_999;
+  assertEquals([await isKnown(), provider.requests], [true, 1]);
+  clock.ms = 300_000;
+  assertEquals([await isKnown(), provider.requests], [false, 2]);
+});
+
+test("a token of a key that is unknown is not called wrong while the provider cannot be asked", async () => {
+  await using provider = await startProvider();
+  const [first, second] = [await makeSigner("EdDSA", "first"), await makeSigner("EdDSA", "second")];
+  provider.body = JSON.stringify({ keys: [first.jwk] });
+  const tokens = new JwksTokens({ url: provider.url });
+  const [one, two] = [await sign(claims(), first.key), await sign(claims(), second.key)];
+  assertNotEquals(await tokens.authenticate(one), null);
+  provider.status = 500;
+  await assertFails("UNREACHABLE", () => tokens.authenticate(two));
+  assertNotEquals(await tokens.authenticate(one), null);
+  Object.assign(provider, { status: 200, body: JSON.stringify({ keys: [second.jwk] }) });
+  assertNotEquals(await tokens.authenticate(two), null);
 });
 
 test("a provider that does not answer as it should is not taken for a wrong token", async () => {

@@ -83,6 +83,7 @@ const full = () =>
       version: "hash-wasm 4.13",
       boot: "0c5e3a2f",
       doubtfulFrom: 2 ** 39,
+      flushed: { byteOffset: 2 ** 39, state: new Uint8Array(580).fill(7) },
     },
     secretHash: "cd".repeat(32),
     ownedBy: "ANYBODY",
@@ -127,6 +128,7 @@ contract("the state of a digest comes back as plain bytes", async (catalog) => {
         version: null,
         boot: null,
         doubtfulFrom: null,
+        flushed: null,
       },
     });
     await catalog.create(created);
@@ -563,6 +565,8 @@ inFile("a file of the first version gets what is new, and keeps what it has", as
     ALTER TABLE resources DROP COLUMN annotation;
     ALTER TABLE resources DROP COLUMN owned_by;
     ALTER TABLE resources DROP COLUMN intent;
+    ALTER TABLE resources DROP COLUMN flushed_offset;
+    ALTER TABLE resources DROP COLUMN flushed_state;
     ALTER TABLE resources DROP COLUMN state_version;
     ALTER TABLE resources DROP COLUMN state_boot;
     ALTER TABLE resources DROP COLUMN doubtful_from;

@@ -51,7 +51,7 @@ export async function emptyPlace() {
   const engine = await (await sharedCluster()).connect();
   const configs = bucketConfigs({ replicas: 3, recordBytes: 64 * 1024 * 1024 });
   for (const config of configs) {
-    await engine.jsm.streams.add(config);
+    await engine.addStream(config);
     await engine.jsm.streams.purge(config.name);
   }
   const directory = await temporaryDirectory();

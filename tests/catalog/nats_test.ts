@@ -3,7 +3,15 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { assert, assertEquals, assertGreater, assertLess, assertStringIncludes } from "@std/assert";
+import { setImmediate } from "node:timers/promises";
+import {
+  assert,
+  assertEquals,
+  assertGreater,
+  assertLess,
+  assertNotEquals,
+  assertStringIncludes,
+} from "@std/assert";
 import { TimeoutError } from "@nats-io/transport-node";
 import type { RecordChange, ResourceRecord } from "../../src/catalog.ts";
 import { NatsCatalog } from "../../src/catalog/nats.ts";
@@ -16,6 +24,16 @@ import { override } from "../helpers/storage.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 import { emptyPlace } from "./in_cluster.ts";
 import { record } from "./records.ts";
+
+/** Records that belong in a bucket. */
+function recordsIn(bucket: string, count: number): ResourceRecord[] {
+  const records: ResourceRecord[] = [];
+  while (records.length < count) {
+    const one = record();
+    if (RECORD_BUCKETS[shardOf(one.id, RECORD_BUCKETS.length)] === bucket) records.push(one);
+  }
+  return records;
+}
 
 /** An engine that loses answers to changes: they are made, and nobody is told. */
 function losing(engine: Engine, loses: () => boolean): Engine {
@@ -409,6 +427,41 @@ test("records that somebody purged under a node are told to be lost, and a copy 
     RECORD_BUCKETS[shardOf(id, RECORD_BUCKETS.length)] !== name
   );
   assertEquals((await again.list({ limit: 99 })).length, kept.length);
+});
+
+test("a record that somebody purged by its key is gone at every node as soon as one of them misses it", async () => {
+  await using place = await emptyPlace();
+  const [a, b] = [await place.catalog(), await place.catalog({ name: "b.sqlite" })];
+  const purge = (id: string) =>
+    place.engine.jsm.streams.purge("KV_rec-0", { filter: `$KV.rec-0.${id}` });
+  const all = recordsIn("rec-0", 8);
+  for (const each of all) await a.create(each);
+  const [asked, changed, found, returned] = all.map(({ id }) => id);
+  const has = async (catalog: NatsCatalog, id: string) => {
+    await catalog.caughtUp();
+    return (await catalog.list({ limit: 10 })).some((each) => each.id === id);
+  };
+  const isGone = async (catalog: NatsCatalog, id: string) => {
+    while (await has(catalog, id)) await setImmediate();
+  };
+  assertEquals(await has(b, returned), true);
+  const heard: string[] = [];
+  b.watch(({ was, is }) => is === null && heard.push(was!.id));
+  await purge(asked);
+  assertEquals(await a.get(asked), null);
+  await purge(changed);
+  await assertFails("NOT_FOUND", () => a.update(changed, 0, { size: 1 }));
+  assertEquals([await has(b, asked), await has(b, changed)], [false, false]);
+  assertEquals(heard, [asked, changed]);
+  // No node deleted it.
+  assertEquals(await a.deletedAtMs(asked), null);
+  await purge(found);
+  await Promise.all([isGone(a, found), isGone(b, found)]);
+  await b.close();
+  await purge(returned);
+  await isGone(await place.catalog({ name: "b.sqlite" }), returned);
+  assertEquals(await a.delete(all[4].id), true);
+  assertNotEquals(await a.deletedAtMs(all[4].id), null);
 });
 
 test("a record that a restored bucket has as it was before is not waited for", async () => {

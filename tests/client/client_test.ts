@@ -17,6 +17,7 @@ import {
   follow,
   getResource,
   listResources,
+  MemoryStorage,
   open,
   push,
   type PushedUpload,
@@ -38,6 +39,7 @@ import { Proxy } from "../helpers/faults/proxy.ts";
 import { lend } from "../helpers/lent.ts";
 import { override } from "../helpers/storage.ts";
 import {
+  GatedCatalog,
   GatedStorage,
   isCompleted,
   isFailed,
@@ -661,6 +663,22 @@ test("an upload that is aborted is FAILED with the cause, and keeps what arrived
   const error = await assertGivenUp(server, upload, writer, "no more paper");
   assertStrictEquals(error.cause, cause);
   assertBytes(await followed, utf8("kept"));
+});
+
+test("an upload that is aborted is FAILED wherever somebody asks when that is over", async () => {
+  const catalog = new GatedCatalog();
+  await using server = await startServer({ catalog, storage: new MemoryStorage() });
+  const upload = await push(server.url, metadata);
+  let isOver = false;
+  using shut = catalog.updating.shut();
+  const aborting = upload.abort("enough").finally(() => isOver = true);
+  await eventually("the record", () => catalog.updating.waiting > 0);
+  // What was on its way to the client before is there.
+  await getResource(upload.reference);
+  assertEquals(isOver, false);
+  shut[Symbol.dispose]();
+  await within("the abort", aborting);
+  assertEquals((await catalog.get(idOf(upload)))?.transferStatus, "FAILED");
 });
 
 test("an upload can be aborted with any cause, or none", async () => {

@@ -1,8 +1,17 @@
 /** Connections that stand, and break as soon as content, or much of it, is carried. */
-import { connect, createServer, type Socket } from "node:net";
+import { createServer as createHttpServer } from "node:http";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
-import { follow, push, StreamError } from "../../mod.ts";
+import {
+  contextEvents,
+  type EventsOptions,
+  follow,
+  push,
+  resourceEvents,
+  statusEvents,
+  StreamError,
+} from "../../mod.ts";
 import { assertBytes, within } from "../helpers/frames/connection.ts";
 import { startServer } from "../helpers/server.ts";
 
@@ -75,6 +84,56 @@ for (const transport of ["ws", "http"] as const) {
     assert(delaysMs.some((delayMs) => delayMs >= 200), `waited ${delaysMs}`);
   });
 }
+
+/** The event streams, each of a server that breaks them off as soon as they tell what is there. */
+const LISTENING: Record<
+  string,
+  (server: string, options: EventsOptions) => AsyncIterable<unknown>
+> = {
+  "of a resource": (server, options) =>
+    statusEvents(`${server}/resources/${crypto.randomUUID()}`, options),
+  "of a context": (server, options) => contextEvents(server, "run", options),
+  "of all": (server, options) => resourceEvents(server, options),
+};
+
+test("event streams that break off again and again, and tell nothing new, are opened ever more seldom", async () => {
+  const status = { transferStatus: "IN_PROGRESS", currentSize: 8, numberOfLines: 2, epoch: 1 };
+  let sequence = 1;
+  const server = createHttpServer(({ url }, response) => {
+    const event = url!.startsWith("/contexts") ? "resource" : "status";
+    const data = JSON.stringify({ ...status, id: "run", sequence });
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.end(url!.startsWith("/events") ? ": \n\n" : `event: ${event}\ndata: ${data}\n\n`);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  /** The pauses until one is long, or there were eight. */
+  const pauses = async (what: string, retried: () => void) => {
+    const stop = new AbortController();
+    const delaysMs: number[] = [];
+    const onRetry = (_error: StreamError, delayMs: number) => {
+      retried();
+      if (delaysMs.push(delayMs) === 8 || delayMs >= 200) stop.abort();
+    };
+    const options = { signal: stop.signal, onRetry, retryForMs: Infinity };
+    const listening = LISTENING[what](`http://127.0.0.1:${port}`, options);
+    await within("the end", Array.fromAsync(listening).catch(() => {}));
+    return delaysMs;
+  };
+  try {
+    await Promise.all(
+      Object.keys(LISTENING).map(async (what) => {
+        const delaysMs = await pauses(what, () => {});
+        assertLess(delaysMs.length, 8, `${what}: ${delaysMs}`);
+      }),
+    );
+    // What tells something new is of use.
+    const delaysMs = await pauses("of a resource", () => void sequence++);
+    assertEquals(delaysMs.length, 8, `${delaysMs}`);
+  } finally {
+    server.close();
+  }
+});
 
 /** Uploads bytes; returns where they can be read by another way. */
 async function pushed(server: string, way: string, bytes: Uint8Array<ArrayBuffer>) {

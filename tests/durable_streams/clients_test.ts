@@ -72,6 +72,36 @@ test("an empty stream is read to its end", async () => {
 test("bytes go through a stream by the client, unchanged", () =>
   transferThroughStream(own, 9_000_000, 30_000));
 
+test("a reader that lags behind has the last bytes, too, when the stream is closed", async () => {
+  await using workspace = await Workspace.open();
+  await workspace.serveBeside();
+  const url = `${workspace.server}/streams/closed`;
+  const first = "first ".repeat(300_000);
+  const handle = await DurableStream.create({ url, contentType: "text/plain", body: first });
+  const isClosed = Promise.withResolvers<void>();
+  const isAnswered = Promise.withResolvers<void>();
+  const response = await stream({
+    url,
+    offset: "-1",
+    live: "long-poll",
+    // The client asks for the next bytes while nobody has read these.
+    fetch: async (input, init) => {
+      if (!String(input).includes("live=")) return await fetch(input, init);
+      await isClosed.promise;
+      const answer = await fetch(input, init);
+      isAnswered.resolve();
+      return answer;
+    },
+  });
+  const reader = response.textStream().getReader();
+  await handle.close({ body: "and last" });
+  isClosed.resolve();
+  await isAnswered.promise;
+  let text = "";
+  for (let read = await reader.read(); !read.done; read = await reader.read()) text += read.value;
+  assertEquals(text.slice(first.length), "and last");
+});
+
 test("a producer that starts anew in a greater epoch appends, and shuts out its former run", async () => {
   await using workspace = await Workspace.open();
   await workspace.serveBeside();

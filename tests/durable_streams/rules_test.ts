@@ -234,6 +234,17 @@ both("a stream is a resource that everybody follows, and its end is theirs", asy
   assertEquals(await codeOf(await stream.post("three\n")), [409, "CONFLICT"]);
 });
 
+both("a long-poll tells the end without bytes, at once behind the last ones", async (server) => {
+  const stream = await new Peer(server, "polled").made(TEXT, "all");
+  assertEquals((await stream.post(undefined, { "stream-closed": "true" })).status, 204);
+  const last = await stream.get("?offset=-1&live=long-poll");
+  assertEquals([last.status, last.headers.get("stream-closed")], [200, null]);
+  assertEquals([await last.text(), last.headers.get("stream-up-to-date")], ["all", "true"]);
+  const next = `?offset=${last.headers.get("stream-next-offset")}&live=long-poll`;
+  const end = await stream.get(next);
+  assertEquals([end.status, end.headers.get("stream-closed")], [204, "true"]);
+});
+
 both("messages of JSON stay as they were written, a line each", async (server) => {
   const stream = await new Peer(server, "json").made(
     JSON_TYPE,
@@ -593,7 +604,7 @@ test("events are made in pieces, as their reader takes them, and in short ones a
   const runtime: Runtime = {
     listen({ fetch }) {
       ask = fetch;
-      return Promise.resolve({ port: 1, close: () => Promise.resolve() });
+      return Promise.resolve({ port: 1, refuse() {}, close: () => Promise.resolve() });
     },
     upgrade: () => new Response(),
     remoteAddress: () => null,

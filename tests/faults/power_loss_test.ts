@@ -1,4 +1,7 @@
-/** A machine stops: the size of a file survives, pages that were not flushed are zeros. */
+/**
+ * A machine stops: the size of a file survives, pages that were not flushed are zeros. The same where a server is killed
+ * and the disk refuses after that what it took.
+ */
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -22,8 +25,8 @@ const otherBoots = (storage: Storage) =>
   changed(storage, { storage: { boot: crypto.randomUUID() } });
 
 /** Overwrites a page of a log with zeros. */
-async function zeroPage(place: Place, id: string, page: number): Promise<void> {
-  const file = await open(logPath(place.directory, id), "r+");
+async function zeroPage(directory: string, id: string, page: number): Promise<void> {
+  const file = await open(logPath(directory, id), "r+");
   await file.write(new Uint8Array(PAGE_BYTES), 0, PAGE_BYTES, page * PAGE_BYTES);
   await file.close();
 }
@@ -62,7 +65,7 @@ async function content(place: Place, id: string): Promise<Uint8Array> {
 test("pages lost with the power before the saved digest are no COMPLETED upload", async () => {
   await using place = await Place.open("files", { wrap: otherBoots });
   const { upload, writer, id } = await pushing(place);
-  await place.restart(() => zeroPage(place, id, 3));
+  await place.restart(() => zeroPage(place.directory, id, 3));
   const finishing = writer.write(BYTES.slice(-1000)).then(() => writer.close());
   finishing.catch(() => {});
   await assertFails("OFFSET_LOST", () => within("the end of the upload", upload.done));
@@ -93,7 +96,7 @@ test("what no digest covered when the power went is COMPLETED by the uploader's 
   const { id } = await begun.json();
   await statusOf(place.resources, id, ({ currentSize }) => currentSize === BYTES.length);
   const after = await place.crash();
-  await zeroPage(after, id, 70);
+  await zeroPage(after.directory, id, 70);
   const { pathname } = new URL(address, place.server.url);
   const ended = await fetch(`${after.server.url}${pathname}`, {
     method: "PATCH",
@@ -106,6 +109,28 @@ test("what no digest covered when the power went is COMPLETED by the uploader's 
   assertEquals([ended.status, (await ended.json()).code], [410, "OFFSET_LOST"]);
   const { status } = await after.resources.get(id);
   assertEquals(status.transferStatus, "FAILED");
+});
+
+test("pages that the disk refused after its server was killed are no COMPLETED upload", async () => {
+  await using place = await Place.open("files");
+  const { upload, writer, id } = await pushing(place);
+  const after = await place.crash(({ directory }) => zeroPage(directory, id, 0));
+  const finishing = writer.write(BYTES.slice(-1000)).then(() => writer.close());
+  finishing.catch(() => {});
+  await assertFails("OFFSET_LOST", () => within("the end of the upload", upload.done));
+  const { status } = await after.resources.get(id);
+  assertEquals([status.transferStatus, status.durableSize], ["FAILED", 0]);
+  assertMatch(status.failure!, /^OFFSET_LOST: the server stopped, the disk refused bytes/);
+});
+
+test("an upload of a server that was killed is completed, whatever was not flushed", async () => {
+  await using place = await Place.open("files");
+  const { upload, writer, id } = await pushing(place);
+  const after = await place.crash();
+  await writer.write(BYTES.slice(-1000));
+  await writer.close();
+  assertEquals((await upload.done).digest.value, await checksumOf(BYTES));
+  assertBytes(await content(after, id), BYTES);
 });
 
 for (const mark of ["version", "state"] as const) {

@@ -80,11 +80,14 @@ export class Place implements AsyncDisposable {
     this.proxy.target = portOf(this.server);
   }
 
-  /** Starts another server on a copy of what the present one has written, as after its `kill -9`. */
-  async crash(): Promise<Place> {
+  /** Starts another server on a copy of what the present one has written, as after its `kill -9`, once something was done to it. */
+  async crash(
+    meanwhile: (after: Place) => Promise<unknown> = () => Promise.resolve(),
+  ): Promise<Place> {
     this.proxy.hold();
     const after = new Place("files", await mkdtemp(join(tmpdir(), "stream-place-")), this.#options);
     await cp(this.directory, after.directory, { recursive: true });
+    await meanwhile(after);
     await after.#start();
     after.proxy = this.proxy;
     this.#later.push(after);

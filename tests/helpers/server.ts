@@ -16,6 +16,7 @@ import {
   type ServerResources,
   type StreamServer,
 } from "../../mod.ts";
+import type { ResourceRecord } from "../../src/catalog.ts";
 import type { ResourceInfo, ResourceStatus } from "../../src/protocol.ts";
 import { Resources, type ResourcesOptions } from "../../src/resources.ts";
 import { Gate, Inbox, type Said, within } from "./frames/connection.ts";
@@ -46,6 +47,16 @@ export class GatedStorage extends MemoryStorage {
         },
       },
     });
+  }
+}
+
+/** A catalog whose updates can be made to wait. */
+export class GatedCatalog extends MemoryCatalog {
+  readonly updating = new Gate();
+
+  override async update(...args: Parameters<MemoryCatalog["update"]>): Promise<ResourceRecord> {
+    await this.updating.passed();
+    return await super.update(...args);
   }
 }
 

@@ -74,7 +74,7 @@ const allowed: Record<string, readonly string[]> = {
   storage: ["protocol"],
   catalog: ["protocol"],
   runtime: ["protocol"],
-  "access/*": ["access/*", "access", "reasons", "protocol"],
+  "access/*": ["access/*", "access", "allowance", "reasons", "protocol"],
   "storage/*": ["storage/*", "storage", "cluster", "byte_queue", "digest", "reasons", "protocol"],
   "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
   cluster: ["cluster", "byte_queue", "protocol"],

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { framesRuntime, loadRuntime } from "../../mod.ts";
 import type { Connection, Listener, Runtime, Session } from "../../src/runtime.ts";
 import { concat, utf8 } from "../helpers/bytes.ts";
@@ -180,6 +180,43 @@ function firstFrame(bytes: Buffer) {
 const base = new Uint8Array(randomBytes(64 * KiB + 1000));
 /** The message with a number: 64 KiB that differ from those of its neighbours. */
 const numbered = (index: number) => base.subarray(index % 1000, index % 1000 + 64 * KiB);
+
+// `Deno.serve` cannot.
+const REFUSING = "Deno" in globalThis ? ["frames"] : undefined;
+
+contract("a port that refuses takes no connection any more, and what is open goes on", async () => {
+  const runtime = await adapters[adapter]();
+  let body!: ReadableStreamDefaultController<Uint8Array>;
+  const listener = await runtime.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: (request, env) =>
+      request.headers.get("upgrade") !== null
+        ? runtime.upgrade(request, env, {
+          subprotocol: "",
+          open: (connection) => new Recorder(connection),
+        })
+        : new Response(
+          new ReadableStream({
+            start(controller) {
+              body = controller;
+              body.enqueue(utf8("a"));
+            },
+          }),
+        ),
+  });
+  const url = `http://127.0.0.1:${listener.port}`;
+  using client = await Client.open(url.slice(7));
+  const answer = await fetch(url);
+  listener.refuse();
+  await assertRejects(() => fetch(url, { headers: { connection: "close" } }));
+  body.enqueue(utf8("ll"));
+  body.close();
+  assertEquals(await answer.text(), "all");
+  assertEquals(client.socket.readyState, WebSocket.OPEN);
+  await within("its end", listener.close());
+  await within("the end of its connections", client.closing);
+}, REFUSING);
 
 contract("64 MiB that are sent message by message all arrive, in order and unaltered", async () => {
   await using mounted = await record();

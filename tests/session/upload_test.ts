@@ -25,6 +25,7 @@ import {
   within,
 } from "../helpers/frames/connection.ts";
 import {
+  GatedCatalog,
   GatedStorage,
   isCompleted,
   isFailed,
@@ -688,6 +689,40 @@ test("native: AbortUpload makes the resource FAILED with its reason", async () =
   await assertClosed(peer, "ABORTED");
   const { failure, currentSize } = await statusOf(resources, id, isFailed);
   assertEquals([failure, currentSize], ["ABORTED: changed my mind", 4]);
+});
+
+for (
+  const [kind, provoke] of Object.entries(
+    {
+      "gives up": [native, { "@": "AbortUpload", reason: "enough" }],
+      "by Step breaks a rule": [step, { "@": "RequestChunk", startOffset: 0, endOffset: 1 }],
+    } satisfies Record<string, [typeof native, Said]>,
+  )
+) {
+  const [start, message] = provoke;
+  test(`an uploader that ${kind} hears the close when the failure is recorded`, async () => {
+    const catalog = new GatedCatalog();
+    const resources = memoryResources({ catalog });
+    using peer = start(resources);
+    const id = await begin(peer);
+    using shut = catalog.updating.shut();
+    peer.say(message);
+    await eventually("the record", () => catalog.updating.waiting > 0);
+    assertEquals(peer.inbox.closing, null);
+    shut[Symbol.dispose]();
+    await peer.inbox.close();
+    assertEquals((await resources.get(id)).status.transferStatus, "FAILED");
+  });
+}
+
+test("native: a close does not wait for ever for a record", async () => {
+  const catalog = new GatedCatalog();
+  const resources = memoryResources({ catalog });
+  using peer = native(resources);
+  await begin(peer);
+  using _ = catalog.updating.shut();
+  peer.say({ "@": "AbortUpload", reason: "enough" });
+  await assertClosed(peer, "ABORTED");
 });
 
 test("native: of a long reason everybody is told the beginning", async () => {

@@ -214,6 +214,11 @@ test("a directory that cannot be made is an error that names it", async () => {
   assertEquals(error.code, "STORAGE_FAILED");
 });
 
+test("a directory without a name is refused, and none is chosen instead", async () => {
+  const error = await assertRejects(() => uploadToDirectory("", log), StreamError);
+  assertEquals(error.code, "BAD_REQUEST");
+});
+
 test("a write that fails, fails the upload, whose file holds what its status says", () => {
   const program = `
     import { statSync } from "node:fs";

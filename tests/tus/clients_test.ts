@@ -8,7 +8,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import * as esbuild from "esbuild";
 import type { Page } from "playwright-core";
 import { Upload, type UploadOptions } from "tus-js-client";
-import { MemoryCatalog, MemoryStorage, StreamError } from "../../mod.ts";
+import { type ErrorCode, MemoryCatalog, MemoryStorage, StreamError } from "../../mod.ts";
 import { logsInEngine } from "../cluster/logs.ts";
 import { Cluster } from "../helpers/nodes.ts";
 import { openBrowser } from "../helpers/peers/browser.ts";
@@ -129,13 +129,22 @@ test("tus-js-client begins anew where HEAD is 503, and goes on with what docs/tu
   }
 });
 
-test("tus-js-client goes on where a server that is not ready answers HEAD", async () => {
+for (
+  const [what, code] of [
+    ["a server that is not ready", "NOT_READY"],
+    ["somebody who was faster at another node", "FENCED"],
+  ] as const
+) {
+  test(`tus-js-client goes on where ${what} makes HEAD fail`, () => goesOnBehind(code));
+}
+
+async function goesOnBehind(code: ErrorCode): Promise<void> {
   const catalog = new MemoryCatalog();
   let refusals = 0;
   const get = (id: string) => {
     if (refusals === 0) return catalog.get(id);
     refusals--;
-    return Promise.reject(new StreamError("NOT_READY", "another process holds the catalog"));
+    return Promise.reject(new StreamError(code, "not now"));
   };
   await using server = await startServer({
     catalog: override(catalog, { get }),
@@ -159,7 +168,7 @@ test("tus-js-client goes on where a server that is not ready answers HEAD", asyn
   await run.start().done;
   assertEquals([heads, run.id], [[423, 200], first]);
   assert(bytes.equals(await contentOf(server.url, run.id)));
-});
+}
 
 test("tus-js-client gives an upload up, for others too", async () => {
   await using server = await startServer();

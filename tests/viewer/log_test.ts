@@ -1,7 +1,7 @@
 /** One log as the viewer's model knows it: what it shows when servers break down, ids are used again, lines write over others. */
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import fc from "fast-check";
 import { StreamError } from "../../mod.ts";
 import { within } from "../helpers/frames/connection.ts";
@@ -255,6 +255,34 @@ test("a hidden page asks nothing of a log that has ended, and hears that one was
   live.failure = new StreamError("NOT_FOUND", "there is no such resource");
   await played.log.peek();
   assertEquals(played.log.problem?.code, "DELETED");
+});
+
+test("of lines that cannot be read it is said why, and they are not asked for at every redraw", async () => {
+  const source = new PlayedSource("one\ntwo\nthree\nfour\n");
+  source.tellsText = false;
+  using played = new PlayedLog(source);
+  await played.open(0, 1);
+  const { log } = played;
+  const asked = () => source.asked.filter((what) => what.startsWith("lines")).length;
+  const before = asked();
+  source.failure = new StreamError("INDEX_DAMAGED", "the index is damaged");
+  log.cache.want([[1, 2]]);
+  await played.until("the reason", ({ reading }) => reading.unread !== null);
+  assertEquals(log.reading.unread?.reason, "the index is damaged");
+  const paused = log.reading.unread!.retryAtMs - Date.now();
+  for (let i = 0; i < 3; i++) log.cache.want([[1, 2]]);
+  assertEquals([asked() - before, log.problem], [1, null]);
+  // Others may come.
+  log.cache.want([[2, 3]]);
+  await turn();
+  assertEquals(asked() - before, 2);
+  assertGreater(log.reading.unread!.retryAtMs - Date.now(), paused);
+  source.failure = null;
+  source.append("five\n");
+  await played.until(
+    "the line",
+    ({ cache, reading }) => cache.has([2, 3]) && reading.unread === null,
+  );
 });
 
 test("lines that a server lost take their hits, errors and groups along", async () => {

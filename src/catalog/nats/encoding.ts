@@ -7,7 +7,10 @@ import type { ResourceRecord, UploadContext } from "../../catalog.ts";
 
 /** A record as bytes. */
 export function encodeRecord({ digestState, ...record }: ResourceRecord): Uint8Array {
-  const state = digestState && { ...digestState, state: toBase64(digestState.state) };
+  const state = digestState && {
+    ...withText(digestState),
+    flushed: digestState.flushed && withText(digestState.flushed),
+  };
   return new TextEncoder().encode(JSON.stringify({ ...record, digestState: state }));
 }
 
@@ -19,7 +22,11 @@ export function decodeRecord(bytes: Uint8Array): ResourceRecord {
   const { digestState, owner, ...record } = JSON.parse(new TextDecoder().decode(bytes));
   return {
     ...record,
-    digestState: digestState && { ...digestState, state: fromBase64(digestState.state) },
+    digestState: digestState && {
+      ...withBytes(digestState),
+      // An earlier version has none.
+      flushed: digestState.flushed ? withBytes(digestState.flushed) : null,
+    },
     // JSON has no Infinity.
     owner: owner && { ...owner, untilMs: owner.untilMs ?? Infinity },
   };
@@ -41,6 +48,16 @@ export function decodeContext(bytes: Uint8Array): UploadContext {
 /** Key of an upload context: its id may hold what keys may not. */
 export function contextKey(id: string): string {
   return Buffer.from(id).toString("base64url");
+}
+
+function withText<T extends { state: Uint8Array }>(saved: T): Omit<T, "state"> & { state: string } {
+  return { ...saved, state: toBase64(saved.state) };
+}
+
+function withBytes<T extends { state: string }>(
+  saved: T,
+): Omit<T, "state"> & { state: Uint8Array } {
+  return { ...saved, state: fromBase64(saved.state) };
 }
 
 function toBase64(bytes: Uint8Array): string {

@@ -6,7 +6,7 @@
  * stall for half a minute when their member is lost.
  * @module
  */
-import type { StoredMsg } from "@nats-io/jetstream";
+import type { StoredMsg, StreamState } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/transport-node";
 import { StreamError } from "../../protocol.ts";
 import { changesOf } from "../../cluster/buckets.ts";
@@ -18,6 +18,12 @@ import type { Position } from "./projection.ts";
 const LOOK_MS = 2000;
 /** Changes that are fetched together. */
 const BATCH = 500;
+/** A bucket that has less than this part of what it had was purged as a whole: somebody has to see to it. */
+const MOST_PURGED = 0.5;
+/** After a look for what was purged there is none for so many times as long as it took. */
+const TIMES_BETWEEN = 200;
+/** In a bucket that has more, what was purged is found when it is asked for only. */
+const MOST_LOOKED_THROUGH = 100_000;
 /** A member that does not send those within so long is lost, in ms. */
 const BATCH_MS = 3000;
 
@@ -35,6 +41,8 @@ export interface Fed {
   take(changes: readonly Change[]): void;
   /** How many keys have a value by what was taken. */
   held(): number;
+  /** Looks for values that somebody took from the bucket: it has less than what was taken leaves in it. */
+  shrunk(): Promise<void>;
   /** Hears, again and again, that the bucket is not what it was. */
   lost(error: StreamError): void;
 }
@@ -57,6 +65,10 @@ export class Feed {
   /** The same by the clocks of the engine, as it forgets deletions by them. */
   #atMs: number;
   #filled = 0;
+  /** Messages beside those that have a value, as many as were last known for sure: they get less by purges only, and with time. */
+  #others: number;
+  #looking = false;
+  #looksFromMs = -Infinity;
   #closed = false;
 
   /**
@@ -76,6 +88,8 @@ export class Feed {
     this.#bucket = bucket;
     this.#life = life;
     this.#sequence = sequence;
+    // A copy that returns may have what was purged meanwhile.
+    this.#others = sequence === 0 ? 0 : Infinity;
     this.#atMs = atMs;
     this.#fed = fed;
     this.#subscription = engine.nc.subscribe(changesOf(bucket.name), {
@@ -121,11 +135,36 @@ export class Feed {
     if (cluster !== undefined && !cluster.leader) throw leaderless(this.#bucket);
     if (created !== this.#life) throw lost(this.#bucket, "restored, or made anew");
     // What was deleted leaves a marker; a leader that was left behind has less.
-    if (state.messages < held && state.last_seq >= heard) throw lost(this.#bucket, "purged");
+    const isPurged = state.messages < MOST_PURGED * held && state.last_seq >= heard;
+    if (isPurged) throw lost(this.#bucket, "purged");
     this.#filled = config.max_bytes > 0 ? state.bytes / config.max_bytes : 0;
     await this.reached(state.last_seq);
     this.#caughtUpAtMs = askedAtMs;
     this.#atMs = Date.parse(ts!);
+    this.#compare(state);
+  }
+
+  #compare({ messages, last_seq: last }: StreamState): void {
+    // What came since counts for one of both only.
+    if (this.#sequence !== last || this.#heard > last) return;
+    const others = messages - this.#fed.held();
+    if (others >= this.#others) this.#others = others;
+    else if (messages <= MOST_LOOKED_THROUGH) void this.#lookForPurged(others);
+  }
+
+  async #lookForPurged(others: number): Promise<void> {
+    const fromMs = performance.now();
+    if (this.#looking || fromMs < this.#looksFromMs) return;
+    this.#looking = true;
+    try {
+      await this.#fed.shrunk();
+      this.#others = others;
+    } catch {
+      /* It is looked for again. */
+    } finally {
+      this.#looksFromMs = fromMs + TIMES_BETWEEN * (performance.now() - fromMs);
+      this.#looking = false;
+    }
   }
 
   /** A change is known that it has not brought yet. */

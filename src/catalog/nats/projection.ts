@@ -12,6 +12,9 @@ import { assignmentsOf, changesIn, COLUMNS, toRow } from "../sqlite/rows.ts";
 /** How long a call waits for a process that looks at the file, in ms. */
 const WAIT_MS = 10_000;
 
+/** Ids that are read together: all of them would be most of the memory of a node. */
+const ID_PAGE = 1000;
+
 const VALUES = COLUMNS.map((column) => `:${column}`).join(", ");
 
 /** How far a bucket was copied. */
@@ -36,7 +39,7 @@ export class Projection {
    */
   constructor(
     path: string,
-    fits: (positions: ReadonlyMap<string, Position>, ids: readonly string[]) => boolean,
+    fits: (positions: ReadonlyMap<string, Position>, ids: Iterable<string>) => boolean,
   ) {
     let file = openFile(path);
     if (file === null || !fits(positionsIn(file), idsIn(file))) {
@@ -53,8 +56,13 @@ export class Projection {
     return positionsIn(this.file);
   }
 
+  /** Ids of all records, in their order, some at a time. */
+  idPages(): Generator<string[], void, void> {
+    return idPagesIn(this.file);
+  }
+
   /** Ids of all records. */
-  ids(): string[] {
+  ids(): Iterable<string> {
     return idsIn(this.file);
   }
 
@@ -142,8 +150,18 @@ function makeFeeds(file: CatalogFile): void {
   ).run();
 }
 
-function idsIn(file: CatalogFile): string[] {
-  return file.prepare("SELECT id FROM resources").all().map(({ id }) => String(id));
+function* idsIn(file: CatalogFile): Generator<string, void, void> {
+  for (const page of idPagesIn(file)) yield* page;
+}
+
+function* idPagesIn(file: CatalogFile): Generator<string[], void, void> {
+  const sql = "SELECT id FROM resources WHERE id > :after ORDER BY id LIMIT :limit";
+  for (let after = "";;) {
+    const page = file.prepare(sql).all({ after, limit: ID_PAGE }).map(({ id }) => String(id));
+    yield page;
+    if (page.length < ID_PAGE) return;
+    after = page[page.length - 1];
+  }
 }
 
 function positionsIn(file: CatalogFile): Map<string, Position> {

@@ -42,6 +42,8 @@ export const COLUMNS = [
   "doubtful_from",
   "owned_by",
   "intent",
+  "flushed_offset",
+  "flushed_state",
 ];
 
 /** Values of a row by the names of its columns. */
@@ -88,6 +90,8 @@ export function toRow(record: ResourceRecord): Row {
     doubtful_from: record.digestState?.doubtfulFrom ?? null,
     owned_by: record.ownedBy,
     intent: record.intent ? JSON.stringify(record.intent) : null,
+    flushed_offset: record.digestState?.flushed?.byteOffset ?? null,
+    flushed_state: record.digestState?.flushed?.state ?? null,
   };
 }
 
@@ -133,6 +137,10 @@ export function fromRow(row: Record<string, SQLOutputValue>): ResourceRecord {
       version: row.state_version as string | null,
       boot: row.state_boot as string | null,
       doubtfulFrom: row.doubtful_from as number | null,
+      flushed: row.flushed_offset === null ? null : {
+        byteOffset: Number(row.flushed_offset),
+        state: row.flushed_state as Uint8Array,
+      },
     },
     secretHash: row.secret_hash as string | null,
     announced: {

@@ -117,6 +117,10 @@ const MIGRATIONS = [
   UPDATE resources SET owned_by = 'SECRET' WHERE secret_hash IS NOT NULL;
   ALTER TABLE resources ADD COLUMN intent TEXT;
   `,
+  `
+  ALTER TABLE resources ADD COLUMN flushed_offset INTEGER;
+  ALTER TABLE resources ADD COLUMN flushed_state BLOB;
+  `,
 ];
 
 /**

@@ -6,9 +6,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { SeqMsgRequest } from "@nats-io/jetstream";
 import type { ResourceRecord } from "../../catalog.ts";
 import { NatsCatalog } from "../../catalog/nats.ts";
-import { type Engine, RECORD_BUCKETS, shardOf } from "../../cluster/engine.ts";
+import type { Engine } from "../../cluster/engine.ts";
 import { shardsOf, streamOf } from "../../cluster/logs.ts";
 import { createDigest } from "../../digest.ts";
 import { toStreamError } from "../../protocol.ts";
@@ -27,8 +28,8 @@ import { eachOf } from "./each.ts";
 import { withEngine } from "./engine.ts";
 
 const READ_BYTES = 1024 * 1024;
-/** Records looked at together. */
-const PAGE = 1000;
+/** What becomes of a log that somebody was told of, and that no node deleted. */
+const KEPT = "left, as no node deleted it: did its bucket lose records?";
 const LINE_BREAK = 0x0a;
 
 /**
@@ -70,11 +71,9 @@ async function checkAll(parts: Parts, settings: ReportSettings): Promise<number>
     await report.compare(record, facts);
   });
   const unknown = await unknownLogs(parts);
-  const lost = await lostBuckets(parts, unknown);
-  for (const { id, ageMs } of unknown) {
-    const bucket = bucketOf(id);
-    const isYoung = ageMs < ORPHAN_AGE_MS;
-    const left = isYoung ? LEFT : lost.has(bucket) ? leftAs(bucket) : null;
+  for (const log of unknown) {
+    const { id, ageMs } = log;
+    const left = ageMs < ORPHAN_AGE_MS ? LEFT : await isNobodys(parts, log) ? null : KEPT;
     await report.problem(id, "no record names this log", left ?? "deleted");
     if (!settings.repair || left !== null) continue;
     if (await parts.catalog.touch(id)) await parts.storage.deleteLeft(id);
@@ -134,49 +133,53 @@ interface UnknownLog {
   readonly id: string;
   /** Since something was last stored in it, by the clocks of the engine. */
   readonly ageMs: number;
+  /** When it began, by the same. */
+  readonly beganAtMs: number;
 }
 
-/** Buckets that name fewer logs than they do not name: they may have been purged, and be restored. */
-async function lostBuckets(
-  { catalog }: Parts,
-  unknown: readonly UnknownLog[],
-): Promise<ReadonlySet<string>> {
-  const missing = new Map<string, number>();
-  const count = ({ id }: { id: string }, change: number) =>
-    missing.set(bucketOf(id), (missing.get(bucketOf(id)) ?? 0) + change);
-  for (const log of unknown) count(log, 1);
-  let page: ResourceRecord[] = [];
-  do {
-    page = await catalog.list({ limit: PAGE, after: page.at(-1) });
-    for (const record of page) count(record, -1);
-  } while (page.length === PAGE);
-  return new Set([...missing].filter(([, count]) => count > 0).map(([bucket]) => bucket));
-}
-
-function bucketOf(id: string): string {
-  return RECORD_BUCKETS[shardOf(id, RECORD_BUCKETS.length)];
-}
-
-function leftAs(bucket: string): string {
-  return `left, as bucket ${bucket} names fewer logs than it does not: did it lose records?`;
+/** Whether nobody was ever told of a log, or a node deleted its record: one that is gone without a word may be restored. */
+async function isNobodys({ storage, catalog }: Parts, log: UnknownLog): Promise<boolean> {
+  if (await storage.isBlank(log.id)) return true;
+  const deletedAtMs = await catalog.deletedAtMs(log.id);
+  return deletedAtMs !== null && deletedAtMs > log.beganAtMs;
 }
 
 async function unknownLogs({ engine, catalog }: Parts): Promise<UnknownLog[]> {
-  const { streams } = engine.jsm;
   const shards = await shardsOf(engine);
-  const found: UnknownLog[] = [];
+  const found = new Map<string, UnknownLog>();
   for (let shard = 0; shard < shards; shard++) {
     const stream = streamOf(shard);
     const { state, ts } = await engine.streamInfo(stream, { subjects_filter: "log.>" });
     for (const subject of Object.keys(state.subjects ?? {})) {
       const id = subject.slice(subject.lastIndexOf(".") + 1);
-      if (await catalog.get(id) !== null) continue;
-      const last = await streams.getMessage(stream, { last_by_subj: subject });
-      if (last === null) continue;
-      found.push({ id, ageMs: Date.parse(ts!) - Date.parse(last.timestamp) });
+      // The engine is asked for those only that the copy does not know.
+      if (catalog.knows(id) || await catalog.get(id) !== null) continue;
+      const seen = await timesIn(engine, stream, subject, Date.parse(ts!));
+      if (seen === null) continue;
+      // It may have come to its spare stream.
+      const { ageMs = Infinity, beganAtMs = Infinity } = found.get(id) ?? {};
+      found.set(id, {
+        id,
+        ageMs: Math.min(ageMs, seen.ageMs),
+        beganAtMs: Math.min(beganAtMs, seen.beganAtMs),
+      });
     }
   }
-  if (found.length > 0) await sleep(REGISTERED_WITHIN_MS);
-  const known = await Promise.all(found.map(({ id }) => catalog.get(id)));
-  return found.filter((_, at) => known[at] === null);
+  if (found.size > 0) await sleep(REGISTERED_WITHIN_MS);
+  const logs = [...found.values()];
+  const known = await Promise.all(logs.map(({ id }) => catalog.get(id)));
+  return logs.filter((_, at) => known[at] === null);
+}
+
+async function timesIn(
+  { jsm: { streams } }: Engine,
+  stream: string,
+  subject: string,
+  nowMs: number,
+): Promise<Omit<UnknownLog, "id"> | null> {
+  const last = await streams.getMessage(stream, { last_by_subj: subject });
+  const query = { seq: 1, next_by_subj: subject } as unknown as SeqMsgRequest;
+  const first = await streams.getMessage(stream, query);
+  if (last === null || first === null) return null;
+  return { ageMs: nowMs - Date.parse(last.timestamp), beganAtMs: Date.parse(first.timestamp) };
 }

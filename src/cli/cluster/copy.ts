@@ -174,7 +174,7 @@ async function compare(
 
 function otherLog(): StreamError {
   const message = "the cluster has other bytes of this id, which no record names: " +
-    "stream check --cluster --repair deletes them when they are a minute old";
+    "purge them there first (docs/cluster.md)";
   return new StreamError("CONFLICT", message);
 }
 
@@ -197,6 +197,7 @@ async function asLeft(record: ResourceRecord, from: Source): Promise<ResourceRec
     version: DIGEST_VERSION,
     boot: null,
     doubtfulFrom,
+    flushed: null,
   };
   return {
     ...record,

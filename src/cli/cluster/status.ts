@@ -3,6 +3,7 @@
  * @module
  */
 import type { StreamInfo } from "@nats-io/jetstream";
+import { type AccountSpace, accountSpaceOf } from "../../cluster/account.ts";
 import { disagreements, type NodeInfo, nodesOf } from "../../cluster/nodes.ts";
 import { forbidden, missingRights } from "../../cluster/rights.ts";
 import { type Options, table } from "../command.ts";
@@ -30,6 +31,8 @@ interface MemberState {
 
 /** What is shown. */
 interface ClusterState {
+  /** Of all streams, each replica counted; null where the account has no limit of its own. */
+  account: AccountSpace | null;
   /** What a node with the same credentials could not do, and must. */
   missingRights: string[];
   members: MemberState[];
@@ -55,6 +58,7 @@ export async function showStatus(options: Options): Promise<void> {
     });
     const there = await nodesOf(engine);
     return {
+      account: await accountSpaceOf(engine),
       missingRights: missing,
       members: membersOf(streams),
       streams: streams.map(({ config, cluster, state }) => ({
@@ -92,7 +96,7 @@ function membersOf(streams: readonly StreamInfo[]): MemberState[] {
 }
 
 function linesOf(state: ClusterState): string[] {
-  const { missingRights, members, streams, nodes, onDuty, disagreements } = state;
+  const { account, missingRights, members, streams, nodes, onDuty, disagreements } = state;
   const nowMs = Date.now();
   const warnings = disagreements.map((line) => `nodes disagree on ${line}`);
   if (missingRights.length > 0) {
@@ -112,13 +116,8 @@ function linesOf(state: ClusterState): string[] {
     "",
     ...table([
       ["STREAM", "LEADER", "USED", "OF", ""],
-      ...streams.map(({ name, leader, bytes, maxBytes }) => [
-        name,
-        leader ?? "none",
-        formatBytes(bytes),
-        formatBytes(maxBytes),
-        bytes > NEARLY_FULL * maxBytes ? "nearly full" : "",
-      ]),
+      ...streams.map(({ name, leader, ...space }) => [name, leader ?? "none", ...wordsOf(space)]),
+      ...account === null ? [] : [["(all replicas)", "", ...wordsOf(account)]],
     ]),
     "",
     ...table([
@@ -136,4 +135,9 @@ function linesOf(state: ClusterState): string[] {
     ]),
     ...warnings.length === 0 ? [] : ["", ...warnings],
   ].map((line) => line.trimEnd());
+}
+
+function wordsOf({ bytes, maxBytes }: AccountSpace): string[] {
+  const isNearlyFull = bytes > NEARLY_FULL * maxBytes;
+  return [formatBytes(bytes), formatBytes(maxBytes), isNearlyFull ? "nearly full" : ""];
 }

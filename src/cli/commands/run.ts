@@ -11,7 +11,7 @@ import { StreamError } from "../../protocol.ts";
 import { type Child, type ChildExit, startChild, StartError } from "../../runtime/child.ts";
 import { asGiven } from "../../runtime/raw_words.ts";
 import { Tee } from "../../source/tee.ts";
-import { startTimer } from "../../timer.ts";
+import { endsWithin } from "../../timer.ts";
 import type { BackgroundUpload } from "../uploads/background_upload.ts";
 import { type Command, type Options, QUIET_OPTION, SERVER_OPTION, UsageError } from "../command.ts";
 import { credentialsOf } from "../credentials.ts";
@@ -174,11 +174,7 @@ class Run {
   async #outputsEnd(): Promise<void> {
     const all = Promise.all(this.#tees.map(({ done }) => done));
     const lingerMs = this.#options.number("linger") ?? LINGER_MS;
-    const { promise: late, resolve } = Promise.withResolvers<null>();
-    const stopTimer = startTimer(lingerMs, () => resolve(null));
-    const isLate = await Promise.race([all, late]) === null;
-    stopTimer();
-    if (isLate) {
+    if (!await endsWithin(lingerMs, all)) {
       const message =
         `processes that the command left behind were waited for ${lingerMs / 1000} s ` +
         "(--linger); what they print is lost";

@@ -18,7 +18,7 @@ import { Announcer } from "../output/output.ts";
 import { onEnd } from "../signals.ts";
 import { type Log, logUploads, serverLog, toAccessLog } from "../serve/log.ts";
 import { addressOf, hostOf, portOf, settingsOf } from "../serve/settings.ts";
-import { startTimer } from "../../timer.ts";
+import { endsWithin } from "../../timer.ts";
 import { Tls } from "../tls.ts";
 import { catalogPath, hasLostUpdates, warnOfLostRecords } from "../unknown_logs.ts";
 
@@ -248,18 +248,6 @@ async function runServer(options: Options): Promise<number> {
     return EXIT.ok;
   } finally {
     await unlock();
-  }
-}
-
-/** Waits for an end for so long; tells whether it came. */
-async function endsWithin(limitMs: number, end: Promise<void>): Promise<boolean> {
-  const { promise: late, resolve } = Promise.withResolvers<boolean>();
-  const stopTimer = startTimer(limitMs, () => resolve(false));
-  try {
-    return await Promise.race([end.then(() => true), late]);
-  } finally {
-    stopTimer();
-    end.catch(() => {});
   }
 }
 

@@ -8,6 +8,7 @@ import fs from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isatty } from "node:tty";
+import { endsWithin } from "../../timer.ts";
 
 const STDERR_FD = 2;
 /** Characters that wait for a reader; what comes when there are more is dropped. */
@@ -111,12 +112,7 @@ export function keepLine(): void {
 /** Waits until all is written, but not for ever. */
 export async function flush(): Promise<void> {
   if (writing === null) return;
-  const late = new AbortController();
-  await Promise.race([
-    writing,
-    sleep(FLUSH_MS, undefined, { signal: late.signal }).catch(() => {}),
-  ]);
-  late.abort();
+  await endsWithin(FLUSH_MS, writing);
 }
 
 function put(text: string): void {

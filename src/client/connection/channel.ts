@@ -20,6 +20,7 @@ import {
 import { ForeignRefusalError, knownCode, NoServerError, RefusedError, request } from "./http.ts";
 import { Service } from "./service.ts";
 import type { BearerToken } from "./token.ts";
+import { endsWithin } from "../../timer.ts";
 
 /** A ping is sent after so long a silence (PROTOCOL.md 2.3). */
 const PING_AFTER_MS = 20_000;
@@ -77,6 +78,8 @@ export class WebSocketChannel implements Channel {
   #failure: StreamError | null = null;
   #over = false;
   #isHeard = false;
+  /** Whether the server has to record an end, and closes when it has. */
+  #isAborting = false;
   #firstWord: ((isHeard: boolean) => void) | null = null;
   #closing: Promise<void> | null = null;
 
@@ -171,7 +174,9 @@ export class WebSocketChannel implements Channel {
   }
 
   send(message: Message): void {
-    if (this.#isOpen()) this.#socket.send(encodeMessage(message));
+    if (!this.#isOpen()) return;
+    this.#isAborting ||= message["@"] === "AbortUpload";
+    this.#socket.send(encodeMessage(message));
   }
 
   sendData(bytes: Uint8Array): void {
@@ -188,14 +193,9 @@ export class WebSocketChannel implements Channel {
     // Nothing was sent that could be lost, and Node (22) tells no end of one that was not open yet.
     if (readyState === WebSocket.CONNECTING) return this.#socket.close();
     if (readyState === WebSocket.CLOSED) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
-      this.#socket.onclose = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#socket.close(1000, reason);
-    });
+    const closed = new Promise<void>((resolve) => this.#socket.onclose = () => resolve());
+    if (!this.#isAborting) this.#socket.close(1000, reason);
+    if (!await endsWithin(CLOSE_TIMEOUT_MS, closed)) this.#socket.close(1000, reason);
   }
 
   #isOpen(): boolean {

@@ -24,6 +24,7 @@ import { noServer, parseJson, type Recipient } from "./http.ts";
 import { HttpRequests, SILENT_AFTER_MS } from "./requests.ts";
 import { statusIn } from "./status.ts";
 import type { BearerToken } from "./token.ts";
+import { endsWithin } from "../../timer.ts";
 
 /** Last position of a range that follows content while it grows (RFC 8673). */
 const FOLLOWING_LAST = Number.MAX_SAFE_INTEGER;
@@ -263,13 +264,7 @@ export class HttpDownloadChannel implements Channel {
   }
 
   async #statusWithin(): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const isLate = await Promise.race([
-      this.#changed.promise.then(() => false),
-      new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(true), STATUS_WITHIN_MS)),
-    ]);
-    clearTimeout(timer);
-    if (isLate) await this.#askStatus();
+    if (!await endsWithin(STATUS_WITHIN_MS, this.#changed.promise)) await this.#askStatus();
   }
 
   async #requestLines(request: MessageOf<"RequestLines">): Promise<void> {

@@ -22,6 +22,7 @@ import { type Channel, type ChannelHandler, CLOSE_TIMEOUT_MS } from "./channel.t
 import { type Asking, noServer, parseJson, type Recipient, RefusedError } from "./http.ts";
 import { type Answer, HttpRequests } from "./requests.ts";
 import { statusIn } from "./status.ts";
+import { endsWithin } from "../../timer.ts";
 
 /** Content of one request: larger ones are not faster, and what breaks off is sent again. */
 const MAX_PART_BYTES = 1024 * 1024;
@@ -123,10 +124,7 @@ export class HttpUploadChannel implements Channel {
     this.#over = true;
     clearTimeout(this.#silence);
     if (this.#working !== null && this.#isAborting) {
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));
-      await Promise.race([this.#working, late]);
-      clearTimeout(timer);
+      await endsWithin(CLOSE_TIMEOUT_MS, this.#working);
     }
     this.#requests.stop();
   }

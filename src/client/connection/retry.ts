@@ -13,6 +13,9 @@ const FIRST_RETRY_FOR_MS = 5000;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 10_000;
 
+/** A connection on which there was nothing to do was there when it stood for so long, in ms. */
+export const STANDS_AFTER_MS = 1000;
+
 /** How a connection that broke is taken up again. */
 export interface RetryOptions {
   /**

@@ -4,11 +4,8 @@
  */
 import { type Message, StreamError, toStreamError } from "../../protocol.ts";
 import type { Channel } from "./channel.ts";
-import { Retries, type RetryOptions } from "./retry.ts";
+import { Retries, type RetryOptions, STANDS_AFTER_MS } from "./retry.ts";
 import type { Connector } from "./transport.ts";
-
-/** A connection on which there was nothing to do was there when it stood for so long, in ms. */
-const STANDS_AFTER_MS = 1000;
 
 /** How far a speaker has come, with all its connections. */
 export interface Progress {

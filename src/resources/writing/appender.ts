@@ -11,13 +11,13 @@ import {
   isFinal,
   LIMITS,
   type Outcome,
-  type ResourceStatus,
   StreamError,
   toStreamError,
   type UploadResult,
 } from "../../protocol.ts";
 import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { FailedEnd } from "./failed_end.ts";
 import { FlushAhead } from "./flush_ahead.ts";
 import type { Lease } from "./lease.ts";
 import { OwnedLog, type OwnedLogOptions } from "./owned_log.ts";
@@ -84,7 +84,7 @@ export class Appender {
   #ending: Promise<void> | null = null;
   /** Whether the record tells how it ended, or what it left. */
   #recorded = true;
-  #recordEnd: () => Promise<void> = () => Promise.resolve();
+  #failedEnd: FailedEnd | null = null;
 
   /** Use `Resources.register`. */
   constructor(
@@ -430,40 +430,24 @@ export class Appender {
     return this.#recorded ? "RECORDED" : "UNRECORDED";
   }
 
+  /** Tells that it is over, and the record as soon as that takes it. */
   async #failNow(error: StreamError): Promise<void> {
-    const failure = failureOf(error);
-    // Another node may go on with what the record does not tell: then it is not over.
-    const isAlone = this.#options.lease.ms === Infinity;
-    let told: ResourceStatus | null = null;
-    this.#recordEnd = async () => {
-      let status = told;
-      // What was told stays, but for acknowledged bytes that the disk refused to count at first.
-      if (status === null || status.currentSize < this.#acknowledged) {
-        const salvaged = await this.#log.salvage();
-        if (salvaged === null) return;
-        const { totals, refusal } = salvaged;
-        status = { ...this.#log.statusWith("FAILED", totals), failure };
-        told ??= status;
-        // The record says nothing that is wrong: it waits until the disk counts them.
-        if (totals.size < this.#acknowledged && isRefusal(refusal)) throw refusal;
-      }
-      await this.#told.tell(status, { failure, digest: null, digestState: null, owner: null });
-      await this.#options.catalog.sync?.();
-      if (!isAlone) await this.#log.announce(status);
-    };
-    await this.#tellEnd();
-    if (isAlone && told !== null && this.#record.loss === null) await this.#log.announce(told);
+    const { catalog, lease } = this.#options;
+    this.#failedEnd = new FailedEnd(
+      { log: this.#log, record: this.#record, told: this.#told, catalog },
+      {
+        failure: failureOf(error),
+        acknowledged: this.#acknowledged,
+        isAlone: lease.ms === Infinity,
+      },
+    );
+    this.#recorded = await this.#failedEnd.tell();
   }
 
   /** Has the record tell again how it ended, where that was refused, as recovery would find it unfinished. */
   async recordEnd(): Promise<void> {
-    await this.#tellEnd();
+    this.#recorded = await this.#failedEnd!.record();
     if (this.#recorded) await this.#log.close();
-  }
-
-  async #tellEnd(): Promise<void> {
-    // One that is somebody else's by now is not ours to judge.
-    this.#recorded = await this.#recordEnd().then(() => true, (error) => !isRefusal(error));
   }
 
   /**

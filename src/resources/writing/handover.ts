@@ -21,7 +21,7 @@ import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
 import { insistOn } from "./claims.ts";
-import { doubtIn, type LogDigest, restoreDigest } from "./restore.ts";
+import { doubtIn, flushedSize, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { LogRefused, takeLog } from "./takeover.ts";
 import { Turns } from "./turns.ts";
@@ -323,8 +323,9 @@ export class Handover {
       return await restoreDigest(this.#parts.storage, record);
     } catch (thrown) {
       const error = toStreamError(thrown);
-      if (error.code === "OFFSET_LOST") await this.#fail(upload, error);
-      else {
+      if (error.code === "OFFSET_LOST") {
+        await this.#fail(upload, error, flushedSize(this.#parts.storage, record));
+      } else {
         await writer.close();
         if (record.ownedBy === "ANYBODY") await this.#leave(upload);
         else this.wait(open, record.epoch, null, error);
@@ -334,11 +335,14 @@ export class Handover {
   }
 
   /** Ends an upload that was taken over; the digest of a failed one is not asked for. */
-  async #fail(upload: OpenUpload, cause: StreamError): Promise<void> {
-    const { storage, uploads } = this.#parts;
-    const doubtfulFrom = doubtIn(storage, upload.record);
+  async #fail(
+    upload: OpenUpload,
+    cause: StreamError,
+    doubtfulFrom: number | null = doubtIn(this.#parts.storage, upload.record),
+  ): Promise<void> {
+    const { uploads } = this.#parts;
     const running = await createDigest("md5");
-    await uploads.start(upload, { running, doubtfulFrom }).fail(cause);
+    await uploads.start(upload, { running, doubtfulFrom, flushed: null }).fail(cause);
   }
 
   /** Opens the log of an unfinished upload for its next epoch. */

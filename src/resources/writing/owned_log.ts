@@ -192,8 +192,8 @@ export class OwnedLog {
   /** Brings what was written to disk; one flush covers all that came during the last. */
   async secure(): Promise<void> {
     const written = this.#written;
-    const { writer, catalog } = this.#options;
-    if (writer.flushData !== undefined) await this.#flush(() => writer.flushData!());
+    const { catalog } = this.#options;
+    if (this.needsFlush) await this.#flushData();
     if (!this.#recordFlushed) await catalog.sync?.();
     this.#recordFlushed = true;
     this.#durable = this.#believed(written);
@@ -201,9 +201,14 @@ export class OwnedLog {
 
   /** Brings what was written to disk before the log is closed: nobody hears what the disk refuses after that. */
   async keep(): Promise<void> {
-    const { writer } = this.#options;
-    if (writer.flushData === undefined || this.#durable === this.#written) return;
+    if (this.needsFlush && this.#durable !== this.#written) await this.#flushData();
+  }
+
+  async #flushData(): Promise<void> {
+    const { writer, digest } = this.#options;
+    const flushed = { byteOffset: this.#written, state: digest.running.save() };
     await this.#flush(() => writer.flushData!());
+    digest.flushed = flushed;
   }
 
   /** @throws {StreamError} What the disk said when it refused to keep bytes that were acknowledged. */
@@ -219,7 +224,7 @@ export class OwnedLog {
 
   /** The digest of what was written, as another owner takes it up. */
   digestState(): DigestState {
-    const { digest: { running, doubtfulFrom }, boot } = this.#options;
+    const { digest: { running, doubtfulFrom, flushed }, boot } = this.#options;
     return {
       algorithm: running.algorithm,
       byteOffset: this.#written,
@@ -227,6 +232,7 @@ export class OwnedLog {
       version: DIGEST_VERSION,
       boot,
       doubtfulFrom,
+      flushed,
     };
   }
 

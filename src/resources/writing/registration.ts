@@ -24,6 +24,7 @@ import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
 import { type Handover, isOwner, type OwnedUpload } from "./handover.ts";
+import { nothingFlushed } from "./restore.ts";
 import { hashSecret } from "./secret.ts";
 import type { Uploads, WritingParts } from "./uploads.ts";
 
@@ -161,7 +162,8 @@ export class Registrar {
       await catalog.create(record);
       const open = await this.#openNew(record, isSign);
       const upload = { open, record, status: statusOf(record), writer };
-      return uploads.start(upload, { running: digest, doubtfulFrom: null });
+      const { flushed } = record.digestState!;
+      return uploads.start(upload, { running: digest, doubtfulFrom: null, flushed });
     } catch (error) {
       await writer.close();
       // What cannot be deleted now is in nobody's way.
@@ -229,6 +231,7 @@ export class Registrar {
         version: DIGEST_VERSION,
         boot: this.#parts.storage.boot ?? null,
         doubtfulFrom: null,
+        flushed: nothingFlushed(this.#parts.storage, digest),
       },
       secretHash,
       announced,

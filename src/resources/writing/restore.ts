@@ -1,12 +1,12 @@
 /**
  * The digest of a log that is taken over, and how far that log can be believed.
  *
- * What was written and not flushed lasts as long as the machine runs. After that the size of a file may be
- * right and its pages zeros: a digest that was saved before says so, and what came behind it nobody but the
+ * What was written and not flushed lasts as long as the machine runs, and as the disk takes it. After that the size of a
+ * file may be right and its pages zeros: a digest that was saved before says so, and what came behind it nobody but the
  * uploader can prove (docs/durability.md).
  * @module
  */
-import type { DigestState, ResourceRecord } from "../../catalog.ts";
+import type { DigestState, FlushedState, ResourceRecord } from "../../catalog.ts";
 import { createDigest, DIGEST_VERSION, type RunningDigest } from "../../digest.ts";
 import { type DigestAlgorithm, StreamError } from "../../protocol.ts";
 import type { LogReader, Storage } from "../../storage.ts";
@@ -21,6 +21,13 @@ export interface LogDigest {
   running: RunningDigest;
   /** First byte that a stop of the machine may have changed before it was read, or that was lost; null for none. */
   doubtfulFrom: number | null;
+  /** The state up to which all was flushed; null where nobody knows, or where nothing has to be flushed. */
+  flushed: FlushedState | null;
+}
+
+/** The state of a log of which nothing was flushed yet. */
+export function nothingFlushed({ boot }: Storage, fresh: RunningDigest): FlushedState | null {
+  return boot === undefined ? null : { byteOffset: 0, state: fresh.save() };
 }
 
 /**
@@ -38,20 +45,25 @@ export async function restoreDigest(storage: Storage, record: ResourceRecord): P
     const doubtfulFrom = isShort(record) ? size : doubtIn(storage, record);
     if (state !== null && isBelieved(storage, record)) {
       await readOn(reader, state, saved!.byteOffset, size);
-      return { running: state, doubtfulFrom };
+      return { running: state, doubtfulFrom, flushed: saved!.flushed };
     }
-    const running = await createDigest(algorithmOf(saved));
+    const known = state === null ? null : flushedIn(storage, record);
+    const running = await createDigest(algorithmOf(saved), known?.state);
+    const flushed = known ?? nothingFlushed(storage, running);
+    const from = known?.byteOffset ?? 0;
     if (state === null) {
-      await readOn(reader, running, 0, size);
-      return { running, doubtfulFrom };
+      await readOn(reader, running, from, size);
+      return { running, doubtfulFrom, flushed };
     }
-    const { byteOffset } = saved!;
-    await readOn(reader, running, 0, byteOffset);
-    if (running.value() !== state.value()) throw changed(record);
+    const { byteOffset, boot } = saved!;
+    await readOn(reader, running, from, byteOffset);
+    if (running.value() !== state.value()) throw changed(storage, record);
     await readOn(reader, running, byteOffset, size);
+    const isBehind = boot !== storage.boot && byteOffset < size;
     return {
       running,
-      doubtfulFrom: saved!.doubtfulFrom ?? (byteOffset < size ? byteOffset : null),
+      doubtfulFrom: saved!.doubtfulFrom ?? (isBehind ? byteOffset : null),
+      flushed,
     };
   } finally {
     await reader.close();
@@ -78,9 +90,27 @@ function isShort({ ownedBy, size, digestState }: ResourceRecord): boolean {
   return ownedBy === "ANYBODY" && digestState !== null && size < digestState.byteOffset;
 }
 
-/** Whether the log must still hold what the saved state of its digest covers. */
-function isBelieved({ boot }: Storage, { durableSize, digestState }: ResourceRecord): boolean {
-  return boot === undefined || digestState!.boot === boot || digestState!.byteOffset <= durableSize;
+/** Whether the log must still hold what the saved state of its digest covers: all that was flushed. */
+function isBelieved(storage: Storage, record: ResourceRecord): boolean {
+  const { byteOffset, boot, flushed } = record.digestState!;
+  // An earlier version did not keep what was flushed.
+  const isUnknown = boot === storage.boot && flushed === null;
+  return storage.boot === undefined || isUnknown || byteOffset <= flushedSize(storage, record);
+}
+
+/** The state up to which all was flushed in this boot; null where nobody knows. */
+function flushedIn({ boot }: Storage, { digestState }: ResourceRecord): FlushedState | null {
+  return digestState?.boot === boot ? digestState!.flushed : null;
+}
+
+/**
+ * Bytes of a log that are known to be on disk.
+ *
+ * @param storage Where the log is.
+ * @param record Its record.
+ */
+export function flushedSize(storage: Storage, record: ResourceRecord): number {
+  return Math.max(record.durableSize, flushedIn(storage, record)?.byteOffset ?? 0);
 }
 
 function algorithmOf(saved: DigestState | null): DigestAlgorithm {
@@ -110,11 +140,15 @@ async function readOn(
   }
 }
 
-function changed({ durableSize, digestState }: ResourceRecord): StreamError {
+function changed(storage: Storage, record: ResourceRecord): StreamError {
+  const { byteOffset, boot } = record.digestState!;
+  const why = boot === storage.boot
+    ? "the server stopped, the disk refused bytes"
+    : "the machine stopped";
   return new StreamError(
     "OFFSET_LOST",
-    `the machine stopped, and of bytes ${durableSize} to ${
-      digestState!.byteOffset
-    } some are not what was sent any more`,
+    `${why}, and of bytes ${
+      flushedSize(storage, record)
+    } to ${byteOffset} some are not what was sent any more`,
   );
 }

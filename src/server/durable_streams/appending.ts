@@ -20,7 +20,7 @@ import { finishClosing, type Stream, streamId } from "./streams.ts";
 
 /** Longer content is no single append: it is taken in pieces, where nothing says that it counts once. */
 const MAX_WHOLE_BYTES = 16 * 1024 * 1024;
-/** The most JSON of one append: it is parsed in one go, and nobody else has a turn meanwhile. */
+/** The most JSON of one append: all of it waits in memory while it is looked at, and costs more time than bytes do. */
 const MAX_JSON_BYTES = 4 * 1024 * 1024;
 /** A piece of longer content. */
 export const PIECE_BYTES = 4 * 1024 * 1024;
@@ -166,7 +166,7 @@ async function addToOpen(
     return { life, end: appender.received, isClosed: false, seq: verdict.seq, isLonger: false };
   }
   checkSeq(facts, seq);
-  const added = bytes.length > 0 && isJson(facts) ? linesIn(bytes) : bytes;
+  const added = bytes.length > 0 && isJson(facts) ? await linesIn(bytes) : bytes;
   if (added.length === 0 && bytes.length > 0) {
     throw new StreamError("BAD_REQUEST", "an empty array appends nothing");
   }

@@ -48,7 +48,7 @@ export async function create(c: Context, parts: StreamParts, said: Creation): Pr
   const json = isJson(wanted);
   const kind = { json, isAtomic: json, digests: digestsIn(said) };
   return await taking(c, parts, kind, async (content) => {
-    const first = json && content.bytes.length > 0 ? linesIn(content.bytes) : content.bytes;
+    const first = json && content.bytes.length > 0 ? await linesIn(content.bytes) : content.bytes;
     const made = await make(c, parts, id, said, wanted, inherited, { ...content, bytes: first });
     const stream = await findExisting(parts, id);
     if (!made) checkSame(stream, said, wanted);

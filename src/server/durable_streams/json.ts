@@ -5,29 +5,29 @@
  * the order of what is in it, stay as they are.
  * @module
  */
-import { StreamError } from "../../protocol.ts";
+import { STEPS } from "../../turn.ts";
+import { JsonSyntax, noJson } from "./json_syntax.ts";
 
-/** Deeper JSON is refused: who reads it has a stack. */
-const MAX_DEPTH = 1000;
-const [LINE_BREAK, SPACE, QUOTE, COMMA, BACKSLASH] = [0x0a, 0x20, 0x22, 0x2c, 0x5c];
-const [OPEN, CLOSE, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
+const [LINE_BREAK, COMMA, OPEN, CLOSE] = [0x0a, 0x2c, 0x5b, 0x5d];
+/** So much is looked at in one step. */
+const STEP_BYTES = 64 * 1024;
 
 /**
  * The lines of the messages that a request brings: the members of an array, or one value.
- * @param bytes The content of the request.
+ * @param bytes The content of the request; it must not be changed meanwhile, as others have turns.
  * @returns The lines; none for an empty array.
  * @throws {StreamError} BAD_REQUEST for what is no JSON.
  */
-export function linesIn(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const text = textOf(bytes);
-  // What cannot be parsed may come out as anything: it is thrown away below.
-  const lines = separated(bytes);
-  try {
-    JSON.parse(text);
-  } catch (error) {
-    throw noJson((error as Error).message);
+export async function linesIn(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  const separator = new Separator(bytes.length);
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  for (let at = 0; at < bytes.length; at += STEP_BYTES) {
+    if (at > 0) await STEPS.next("JSON");
+    const step = bytes.subarray(at, at + STEP_BYTES);
+    checkText(decoder, step, at + STEP_BYTES >= bytes.length);
+    separator.take(step);
   }
-  return lines;
+  return separator.end();
 }
 
 /**
@@ -91,39 +91,44 @@ export function endOfLines(bytes: Uint8Array): number {
   return bytes.lastIndexOf(LINE_BREAK) + 1;
 }
 
-function textOf(bytes: Uint8Array): string {
+function checkText(decoder: TextDecoder, bytes: Uint8Array, isLast: boolean): void {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    decoder.decode(bytes, { stream: !isLast });
   } catch {
     throw noJson("it is not UTF-8");
   }
 }
 
 /** JSON without the space between its parts, the members of an outermost array on lines of their own. */
-function separated(json: Uint8Array): Uint8Array<ArrayBuffer> {
-  const lines = new Uint8Array(json.length + 1);
-  let length = 0, depth = 0, inString = false, isArray = false;
-  for (let at = 0; at < json.length; at++) {
-    let byte = json[at];
-    if (inString) {
-      if (byte === BACKSLASH) {
-        lines[length++] = byte;
-        byte = json[++at];
-      } else if (byte === QUOTE) inString = false;
-    } else if (byte === QUOTE) inString = true;
-    else if (byte <= SPACE) continue;
-    else if (byte === OPEN || byte === OPEN_OBJECT) {
-      if (++depth > MAX_DEPTH) throw noJson(`it is deeper than ${MAX_DEPTH} levels`);
-      if (depth === 1 && (isArray = byte === OPEN)) continue;
-    } else if (byte === CLOSE || byte === CLOSE_OBJECT) {
-      if (--depth === 0 && isArray) continue;
-    } else if (byte === COMMA && depth === 1 && isArray) byte = LINE_BREAK;
-    lines[length++] = byte;
-  }
-  if (length > 0) lines[length++] = LINE_BREAK;
-  return lines.subarray(0, length);
-}
+class Separator {
+  readonly #syntax = new JsonSyntax();
+  readonly #lines: Uint8Array<ArrayBuffer>;
+  #length = 0;
+  #isArray = false;
 
-function noJson(why: string): StreamError {
-  return new StreamError("BAD_REQUEST", `the content is no JSON: ${why}`);
+  /** @param byteCount Bytes of all of it. */
+  constructor(byteCount: number) {
+    this.#lines = new Uint8Array(byteCount + 1);
+  }
+
+  /** @throws {StreamError} BAD_REQUEST for what is no JSON. */
+  take(bytes: Uint8Array): void {
+    const syntax = this.#syntax;
+    for (const byte of bytes) {
+      const before = syntax.depth;
+      if (!syntax.take(byte)) continue;
+      const { depth } = syntax;
+      if (depth === 1 && before === 0 && (this.#isArray = byte === OPEN)) continue;
+      if (depth === 0 && before === 1 && this.#isArray) continue;
+      const separates = byte === COMMA && depth === 1 && this.#isArray && !syntax.isInString;
+      this.#lines[this.#length++] = separates ? LINE_BREAK : byte;
+    }
+  }
+
+  /** @throws {StreamError} BAD_REQUEST where more has to come. */
+  end(): Uint8Array<ArrayBuffer> {
+    this.#syntax.end();
+    if (this.#length > 0) this.#lines[this.#length++] = LINE_BREAK;
+    return this.#lines.subarray(0, this.#length);
+  }
 }

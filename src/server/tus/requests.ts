@@ -101,7 +101,9 @@ export async function tellOffset(c: Context, parts: FaceParts, said: Owner): Pro
     return await tellOffsetNow(c, parts, said);
   } catch (thrown) {
     const { code, message } = toStreamError(thrown);
-    if (c.req.method !== "HEAD" || ERRORS[code].http !== 503) throw thrown;
+    // Whoever was faster may be done the next time.
+    const mayPass = ERRORS[code].http === 503 || ERRORS[code].http === 409;
+    if (c.req.method !== "HEAD" || !mayPass) throw thrown;
     throw new StreamError("LOCKED", message, { cause: thrown });
   }
 }

@@ -55,11 +55,13 @@ export class LineCache {
   #chars = 0;
   #wanted: readonly LineRange[] = [];
   #loading: { from: number; to: number; stop: AbortController } | null = null;
+  /** First of the lines that did not come: they are not read again before somebody says so. */
+  #refused: number | null = null;
 
   /**
    * @param load Reads lines.
    * @param changed Hears that lines have arrived.
-   * @param failed Hears why they do not; `want` tries again.
+   * @param failed Hears why they do not; `retry` tries again.
    */
   constructor(load: Load, changed: () => void, failed: (error: unknown) => void) {
     this.#load = load;
@@ -107,6 +109,16 @@ export class LineCache {
       this.#loading = null;
     }
     void this.#pump();
+  }
+
+  /**
+   * Reads again what did not come.
+   * @returns Whether something is being read now.
+   */
+  retry(): boolean {
+    this.#refused = null;
+    void this.#pump();
+    return this.#loading !== null;
   }
 
   /** Forgets lines that are not what they were. */
@@ -174,7 +186,7 @@ export class LineCache {
   async #pump(): Promise<void> {
     while (this.#loading === null) {
       const run = this.#missing();
-      if (run === null) return;
+      if (run === null || run[0] === this.#refused) return;
       const stop = new AbortController();
       this.#loading = { from: run[0], to: run[1], stop };
       try {
@@ -182,11 +194,12 @@ export class LineCache {
       } catch (error) {
         if (stop.signal.aborted) return;
         this.#loading = null;
+        this.#refused = run[0];
         this.#failed(error);
         return;
       }
       if (stop.signal.aborted) return;
-      this.#loading = null;
+      this.#loading = this.#refused = null;
       this.#shrink();
       this.#changed();
     }

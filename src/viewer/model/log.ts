@@ -8,6 +8,7 @@ import { LineCache, type LoadedLines } from "./line_cache.ts";
 import { type Link, lostLink } from "./link.ts";
 import { LiveText, TAIL_CHARS } from "./live_text.ts";
 import { Outline, OUTLINE_PATTERN } from "./outline.ts";
+import { Reading } from "./reading.ts";
 import { type Find, type Query, Searcher } from "./searcher.ts";
 import type { SettingsStore } from "./settings.ts";
 import { ShownRows } from "./shown_rows.ts";
@@ -41,6 +42,8 @@ export class Log {
   link: Link = { state: "connecting" };
   /** Why nothing can be shown; null while something can. */
   problem: StreamError | null = null;
+  /** Whether lines that are wanted can be read. */
+  readonly reading = new Reading(() => this.cache.retry(), () => this.changed());
   /** Lines that were shown once and are gone: the server lost them before they were on its disk. */
   lost: { line: number; count: number } | null = null;
   /** What each line shows. */
@@ -72,7 +75,7 @@ export class Log {
     this.cache = new LineCache(
       (start, count, signal) => this.#load(start, count, signal),
       () => this.#arrived(),
-      (error) => this.#failed(error),
+      (error) => this.#notRead(error),
     );
     const find: Find = source.find ?? nothing;
     this.search = new Searcher(find, new Throttle(() => this.#searched(), FOUND_MS).ask);
@@ -188,6 +191,7 @@ export class Log {
     this.search.cancel();
     this.outliner.cancel();
     this.cache.want([]);
+    this.reading.stop();
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
@@ -212,6 +216,7 @@ export class Log {
     if (isTailOld) this.#setTail(null);
     if (before !== null && status.epoch !== before.epoch) this.#reread(before);
     this.link = { state: this.live ? "live" : "ended" };
+    this.reading.again();
     this.#append(status);
     this.visible.update();
     this.#grown();
@@ -266,10 +271,12 @@ export class Log {
     const error = toStreamError(thrown);
     if (["NOT_FOUND", "DELETED", "UNAUTHORIZED", "FORBIDDEN"].includes(error.code)) {
       this.#giveUp(error);
-      return;
     }
-    // What is wanted is still wanted: the view asks again.
-    setTimeout(() => this.changed(), 1000);
+  }
+
+  #notRead(thrown: unknown): void {
+    this.#failed(thrown);
+    if (this.problem === null) this.reading.failed(toStreamError(thrown));
   }
 
   async #load(start: number, count: number, signal: AbortSignal): Promise<LoadedLines> {
@@ -404,7 +411,7 @@ export class Log {
   #arrived(): void {
     this.rows.clear();
     this.visible.update();
-    this.changed();
+    this.reading.succeeded();
     void this.#readTail();
   }
 

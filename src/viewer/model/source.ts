@@ -119,9 +119,10 @@ export class ResourceSource implements LogSource {
     ...[{ pattern, ...how }, start, limit, signal, onProgress]: Parameters<Find>
   ): ReturnType<Find> {
     const { reference, token } = this.address;
-    let from = start, found = 0;
+    let from = start, found = 0, pauseMs = AGAIN_MS;
     const progressed = (lines: number) => {
       from = Math.max(from, lines);
+      pauseMs = AGAIN_MS;
       onProgress?.(lines);
     };
     for (;;) {
@@ -132,6 +133,7 @@ export class ResourceSource implements LogSource {
           const { done, value } = await matches.next();
           if (done) return value;
           from = value.line + 1;
+          pauseMs = AGAIN_MS;
           found++;
           yield value;
         }
@@ -139,7 +141,8 @@ export class ResourceSource implements LogSource {
         if (!isTransient(toStreamError(error))) throw error;
       }
       if (found === limit) return { nextLine: from, truncated: true };
-      await pause(AGAIN_MS, signal);
+      await pause(pauseMs, signal);
+      pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
     }
   }
 }
@@ -157,6 +160,8 @@ function checkLength(bytes: number, maxBytes: number): void {
 const FIRST_LINES = 80;
 /** After so long a server that searches as much as it can, or does not answer, is asked again, in ms. */
 const AGAIN_MS = 1000;
+/** The same where it goes on like that. */
+const LONGEST_PAUSE_MS = 10_000;
 
 /** Waits; a signal ends it with its reason. */
 function pause(ms: number, signal: AbortSignal): Promise<void> {

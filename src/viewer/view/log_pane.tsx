@@ -3,7 +3,7 @@
  * @module
  */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { secondsLeft } from "../model/link.ts";
+import { type LostLink, secondsLeft } from "../model/link.ts";
 import { plainly } from "../model/pieces.ts";
 import type { Log } from "../model/log.ts";
 import type { Query } from "../model/searcher.ts";
@@ -254,6 +254,9 @@ export function LogPane({ log, id, fragment = ownFragment, active = true, childr
       <div class="frame" ref={frame}>
         {log.problem !== null && <Problem error={log.problem} retry={() => location.reload()} />}
         {log.status === null && log.link.state === "lost" && <Waiting link={log.link} />}
+        {log.problem === null && log.reading.unread !== null && log.link.state !== "lost" && (
+          <Unread link={log.reading.unread} />
+        )}
         {log.live && !state.following && (
           <button
             type="button"
@@ -350,6 +353,17 @@ function Status({ log }: { log: Log }) {
         : <State status={status.transferStatus} />)}
       <span class="size">{lines}{bytesText(status.currentSize)}</span>
     </>
+  );
+}
+
+/** Why lines in view do not come; what changes every second is not read out. */
+function Unread({ link }: { link: LostLink }) {
+  useSeconds(true);
+  return (
+    <div class="notice">
+      <span role="status">These lines cannot be read: {link.reason}.</span> Again in{" "}
+      {secondsLeft(link)} s.
+    </div>
   );
 }
 
