@@ -10,7 +10,6 @@ const MIB = 1024 * 1024;
 /** Room of the engine, and of all logs in it: a log has no more than its shard. */
 const ROOM = { fileStore: "200GB", logs: "90GB" };
 const SETUP_MS = 60_000;
-const MANY = 8;
 const RANGE_BYTES = 64 * 1024;
 const LINE_INTERVAL_MS = 20;
 const SLOW_LINE_INTERVAL_MS = 100;
@@ -78,18 +77,19 @@ async function measure(bench: Bench, name: string, [writer, reader, other]: Plac
     });
     addLatencies(bench, `${name}: range of 64 KiB`, (await random.go()).latenciesMs);
   });
-  await bench.attempt(`${name}: ${MANY} uploads`, async () => {
-    const some = Math.ceil(blocks / MANY);
+  const many = bench.size(8, 8, 2);
+  await bench.attempt(`${name}: ${many} uploads`, async () => {
+    const some = Math.ceil(blocks / many);
     const uploaders = await Promise.all(
       Array.from(
-        { length: MANY },
+        { length: many },
         () => bench.startClient<"upload">({ ...upload, blocks: some, server: writer.url }),
       ),
     );
     const times = await Promise.all(uploaders.map((uploader) => uploader.go()));
     const startedAtMs = Math.min(...times.map((each) => each.startedAtMs));
     const endedAtMs = Math.max(...times.map((each) => each.endedAtMs));
-    bench.add(`${name}: ${MANY} uploads at a time`, "MB/s", rate(endedAtMs - startedAtMs));
+    bench.add(`${name}: ${many} uploads at a time`, "MB/s", rate(endedAtMs - startedAtMs));
   });
   for (const followers of [1, bench.size(1000, 1000, 20)]) {
     await bench.attempt(`${name}: lines to ${followers}`, async () => {

@@ -98,20 +98,39 @@ function refuse(why: string): never {
 
 async function measure(options: Options): Promise<Findings> {
   const findings: Findings = { series: [], failures: [] };
-  const { extent, clients, against } = options;
-  for (const part of options.parts) {
-    const runs = programsOf(options).map((program) => () => {
-      const bench = new Bench(part.name, program, extent, clients, findings);
-      return bench.attempt("begins", () => part.run(bench));
-    });
-    // Nobody judges the times of a smoke run.
-    if (extent === "smoke") await Promise.all(runs.map((run) => run()));
-    else for (const run of runs) await run();
-    const bench = new Bench(part.name, null, extent, clients, findings);
-    if (part.others === undefined || against !== undefined) continue;
-    await bench.attempt("yardsticks", () => part.others!(bench));
+  if (options.extent !== "smoke") {
+    for (const part of options.parts) {
+      await measurePart(part, programsOf(options), options, findings);
+    }
+    return findings;
   }
+  // Nobody judges the times of a smoke run, which says that all parts and all kinds of servers work.
+  const { parts, servers } = options;
+  const queue = parts.entries();
+  const inTurn = async () => {
+    for (const [turn, part] of queue) {
+      const kind = servers[turn % servers.length];
+      const programs = programsOf({ ...options, servers: [kind] });
+      await measurePart(part, programs, options, findings);
+    }
+  };
+  await Promise.all([inTurn(), inTurn()]);
   return findings;
+}
+
+async function measurePart(
+  part: Part,
+  programs: Program[],
+  { extent, clients, against }: Options,
+  findings: Findings,
+): Promise<void> {
+  for (const program of programs) {
+    const bench = new Bench(part.name, program, extent, clients, findings);
+    await bench.attempt("begins", () => part.run(bench));
+  }
+  if (part.others === undefined || against !== undefined) return;
+  const bench = new Bench(part.name, null, extent, clients, findings);
+  await bench.attempt("yardsticks", () => part.others!(bench));
 }
 
 /** The order of the runs: two builds take turns, and which begins does, too. */

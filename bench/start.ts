@@ -14,7 +14,7 @@ export const start: Part = {
   name: "start",
   title: "from the start of the process until it listens",
   async run(bench) {
-    const repeats = bench.size(10, 5, 2);
+    const repeats = bench.size(10, 5, 1);
     const resources = bench.size(100_000, 100_000, 1000);
     await bench.attempt(`empty, ${repeats} times`, async () => {
       for (let count = 0; count < repeats; count++) await measure(bench, "empty", temporaryPath());

@@ -5,12 +5,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import * as esbuild from "esbuild";
 import config from "../deno.json" with { type: "json" };
+import { realBun } from "./set_up.ts";
 
 const limitMs = 120_000;
 const directory = await Deno.makeTempDir({ prefix: "stream-package-" });
-const node = ["npx", "-y", "node@22"];
-const oldNode = ["npx", "-y", "node@20"];
-const bun = ["npx", "-y", "bun@1"];
 
 const use = `
 import { strictEqual } from "node:assert";
@@ -122,11 +120,15 @@ async function succeed(words: string[], cwd = directory): Promise<string> {
   return stdout;
 }
 
-/** The program on Node, whichever this machine has. */
-async function wrapped(program: string): Promise<string> {
-  const [path] = (await succeed([...node, "-p", "process.execPath"])).split("\n");
+/** A runtime that npm brings, without the second that npm itself takes at each start. */
+async function runtimeOf(packageName: string): Promise<string> {
+  return (await succeed(["npx", "-y", packageName, "-p", "process.execPath"])).trim();
+}
+
+/** The program on Node. */
+async function wrapped(node: string, program: string): Promise<string> {
   const wrapper = `${directory}/stream`;
-  const text = `#!/bin/sh\nexec '${path}' '${directory}/${program}' "$@"\n`;
+  const text = `#!/bin/sh\nexec '${node}' '${directory}/${program}' "$@"\n`;
   await Deno.writeTextFile(wrapper, text, { mode: 0o755 });
   return wrapper;
 }
@@ -154,18 +156,26 @@ try {
   await Deno.writeTextFile(`${directory}/deno.json`, strictest);
   await Deno.writeTextFile(`${directory}/client.mjs`, 'import "@stream/live/client";\n');
 
-  assertEquals(await succeed([...node, "use.mjs"]), "used\n");
-  assertEquals(await succeed([...bun, "use.mjs"]), "used\n");
+  const [node, oldNode, bun] = [
+    await runtimeOf("node@22"),
+    await runtimeOf("node@20"),
+    await realBun(),
+  ];
+  assertEquals(await succeed([node, "use.mjs"]), "used\n");
+  assertEquals(await succeed([bun, "use.mjs"]), "used\n");
   await succeed([Deno.execPath(), "check", "types.ts"]);
   await bundleForBrowser();
 
   const program = "node_modules/.bin/stream";
-  assertEquals(await succeed([...node, program, "--version"]), `stream ${config.version}\n`);
-  await succeed([Deno.execPath(), "run", "-A", "scripts/smoke.ts", await wrapped(program)], ".");
-  const refused = await runHere([...oldNode, "client.mjs"]);
+  assertEquals(await succeed([node, program, "--version"]), `stream ${config.version}\n`);
+  await succeed(
+    [Deno.execPath(), "run", "-A", "scripts/smoke.ts", await wrapped(node, program)],
+    ".",
+  );
+  const refused = await runHere([oldNode, "client.mjs"]);
   assertEquals(refused.success, false);
   assertMatch(refused.stderr, /^Error: @stream\/live needs Node 22 or newer/m);
-  const refusedProgram = await runHere([...oldNode, program, "--version"]);
+  const refusedProgram = await runHere([oldNode, program, "--version"]);
   assertMatch(refusedProgram.stderr, /^stream: this is Node 20\.\S+; Node 22 or newer is needed$/m);
   console.log(
     "packed, installed, used on Node and Bun, checked, bundled, refused by an older Node",

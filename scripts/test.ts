@@ -1,19 +1,19 @@
 /**
  * Runs the tests on both runtimes, from a fresh clone if need be:
  *
- *     scripts/test.ts [deno] [bun] [docs] [--long] [FILE…]
+ *     scripts/test.ts [deno] [bun] [docs] [--long] [--prepared] [FILE…]
  *
+ * With --prepared all is there already that tests need (scripts/set_up.ts).
  * No runner's word is taken for a skipped test, an empty file, or an error outside a test: a test
  * that did not run has failed.
  */
+import { testsOfExamples } from "./examples.ts";
 import { failuresIn, shortened } from "./failures.ts";
-import { ensureNatsServer, ensurePrograms } from "./programs.ts";
 import { run } from "./run.ts";
+import { binary, leavesModules, realBun, setUp } from "./set_up.ts";
 
 const minuteMs = 60_000;
-const setUpLimitMs = 5 * minuteMs;
 const reports = "dist/tests";
-const binary = "dist/stream-bun";
 const progressEveryMs = 15_000;
 const startedAtMs = performance.now();
 
@@ -29,14 +29,19 @@ const startsEngine = /from "(?!.*\/src\/).*\/(engine|in_cluster|logs|two_servers
 const startsPrograms = /^tests\/(cli|durable_streams|e2e|faults|tus)\//;
 const startsBrowser = /^tests\/viewer\//;
 
-/** Tests wait as often as they compute, so three lanes keep two processors busy; with four, limits of time run out. */
-const lanesAtOnce = long ? 1 : 3;
+/** Tests wait as often as they compute, so four lanes keep two processors busy. */
+const lanesAtOnce = long ? 1 : 4;
+
+/** Tests in the runner's process have the shortest limits of time, so that they go before those that start programs. */
+const letsOthers = ["nice", "-n", "5"];
 
 /** Files that one process of a runner tests. */
 interface Lane {
   suite: string;
   name: string;
   files: string[];
+  /** Whether others go before it. */
+  lets: boolean;
 }
 
 interface Result {
@@ -44,14 +49,14 @@ interface Result {
   failed: number;
   /** What failed, a line each. */
   failures: string[];
+  seconds: number;
 }
 
+if (!Deno.args.includes("--prepared")) await setUp();
+await Deno.remove(reports, { recursive: true }).catch(() => {});
+await Deno.mkdir(reports, { recursive: true });
 const deno = Deno.execPath();
-if (!await ensurePrograms() || !await ensureNatsServer()) Deno.exit(1);
 const bun = await realBun();
-
-/** Else each runner of Deno looks after node_modules, and programs that start at that moment miss a package. */
-const leavesModules = "--node-modules-dir=manual";
 
 /** The command of each suite. All write a JUnit report, which the counts come from. */
 const suites: Record<string, (files: string[], report: string) => string[]> = {
@@ -63,35 +68,7 @@ const suites: Record<string, (files: string[], report: string) => string[]> = {
     ...[bun, "test", `--timeout=${bunTestLimitMs}`],
     ...["--reporter=junit", `--reporter-outfile=${report}`, ...files.map((file) => `./${file}`)],
   ],
-  docs: (_files, report) => [
-    ...[deno, "test", "-A", leavesModules, "--doc", `--junit-path=${report}`, ...documents()],
-  ],
 };
-
-/** `npx` starts a launcher; tests that start and signal Bun want the program itself. */
-async function realBun(): Promise<string> {
-  const args = ["-y", "bun@1", "--print", "process.execPath"];
-  const { success, stdout } = await new Deno.Command("npx", { args, stderr: "inherit" }).output();
-  if (!success) throw new Error("npx -y bun@1 does not start");
-  return new TextDecoder().decode(stdout).trim();
-}
-
-/** Packages for both runtimes side by side in node_modules, and the binary that tests start. */
-async function setUp(): Promise<void> {
-  const steps = [
-    [deno, "install", "--quiet"],
-    [bun, "install", "--frozen-lockfile"],
-    [deno, "task", "--quiet", "compile:bun"],
-  ];
-  for (const step of steps) {
-    console.log(`set-up: ${step.join(" ")}`);
-    if (await run(step, { limitMs: setUpLimitMs })) continue;
-    console.error(`setting up failed: ${step.join(" ")}`);
-    Deno.exit(1);
-  }
-  await Deno.remove(reports, { recursive: true }).catch(() => {});
-  await Deno.mkdir(reports, { recursive: true });
-}
 
 function chosenFiles(): string[] {
   const named = Deno.args.filter((argument) => argument.endsWith(".ts"));
@@ -107,19 +84,8 @@ function filesBelow(directory: string): string[] {
   });
 }
 
-/** Named one by one: of a folder that holds a member of the workspace Deno takes no examples, and says nothing. */
-function documents(): string[] {
-  return [
-    "README.md",
-    "docs/embedding.md",
-    "mod.ts",
-    ...filesBelow("src").filter((path) => path.endsWith(".ts")),
-  ]
-    .filter((path) => Deno.readTextFileSync(path).includes("```ts\n"));
-}
-
 function chosenSuites(): string[] {
-  const named = Object.keys(suites).filter((name) => Deno.args.includes(name));
+  const named = ["deno", "bun", "docs"].filter((name) => Deno.args.includes(name));
   if (named.length > 0) return named;
   return long ? ["deno", "bun"] : ["deno", "bun", "docs"];
 }
@@ -135,14 +101,15 @@ function kindOf(file: string): typeof kinds[number] {
 
 function lanesOf(suites: string[], files: string[]): Lane[] {
   // Long tests measure, and need the machine.
-  if (long) return suites.map((suite) => ({ suite, name: suite, files }));
+  if (long) return suites.map((suite) => ({ suite, name: suite, files, lets: false }));
   const runners = suites.filter((suite) => suite !== "docs");
   const lanes = kinds.flatMap((kind) => {
     const ofKind = files.filter((file) => kindOf(file) === kind);
-    return runners.map((suite) => ({ suite, name: `${suite}-${kind}`, files: ofKind }));
+    const lets = kind !== "functions";
+    return runners.map((suite) => ({ suite, name: `${suite}-${kind}`, files: ofKind, lets }));
   }).filter(({ files }) => files.length > 0);
-  if (suites.includes("docs")) lanes.push({ suite: "docs", name: "docs", files });
-  return lanes;
+  if (!suites.includes("docs")) return lanes;
+  return [...lanes, { suite: "deno", name: "docs", files: testsOfExamples(), lets: false }];
 }
 
 /** Runs lanes of a queue, one after the other. */
@@ -152,7 +119,7 @@ async function runLanes(queue: Iterator<Lane>): Promise<void> {
   }
 }
 
-async function runLane({ suite, name, files }: Lane): Promise<Result> {
+async function runLane({ suite, name, files, lets }: Lane): Promise<Result> {
   const report = `${reports}/${name}.xml`;
   const output = `${reports}/${name}.txt`;
   const uncaught = `${reports}/${name}.uncaught`;
@@ -162,15 +129,17 @@ async function runLane({ suite, name, files }: Lane): Promise<Result> {
     STREAM_BIN: await Deno.realPath(binary),
     STREAM_UNCAUGHT: uncaught,
   };
-  const limitMs = suiteLimitMs;
-  const succeeded = await run(suites[suite](files, report), { env, limitMs, output });
+  const words = [...lets ? letsOthers : [], ...suites[suite](files, report)];
+  const sinceMs = performance.now();
+  const succeeded = await run(words, { env, limitMs: suiteLimitMs, output });
+  const seconds = Math.round((performance.now() - sinceMs) / 1000);
   console.log(`\n--- ${name}\n${readOrEmpty(output)}`);
-  const expected = suite === "docs" ? documents() : files;
   const told = readOrEmpty(suite === "deno" ? output : report);
-  return judge(name, succeeded, readOrEmpty(report), [
+  const complaints = [
     ...lines(readOrEmpty(uncaught)).map((error) => `not caught by any test: ${error}`),
-    ...silentFiles(suite, expected, told).map((file) => `no test ran in ${file}`),
-  ]);
+    ...silentFiles(suite, files, told).map((file) => `no test ran in ${file}`),
+  ];
+  return { ...judge(name, succeeded, readOrEmpty(report), complaints), seconds };
 }
 
 /** Tells every now and then how many tests of each suite have ended, as far as the runner has told: Deno's keeps much back. */
@@ -202,16 +171,21 @@ function lines(text: string): string[] {
   return text.split("\n").filter((line) => line !== "");
 }
 
-/** Files without a test: on Deno scripts/isolate.ts tells of them; an example is named by its lines. */
+/** Files without a test: on Deno scripts/isolate.ts tells of them. */
 function silentFiles(suite: string, files: string[], told: string): string[] {
   const ran = (file: string) =>
     suite === "deno"
       ? new RegExp(`^declared [1-9]\\d* tests in ${RegExp.escape(file)}$`, "m").test(told)
-      : told.includes(`${file}"`) || told.includes(`${file}#`);
+      : told.includes(`${file}"`);
   return files.filter((file) => !ran(file));
 }
 
-function judge(name: string, succeeded: boolean, report: string, complaints: string[]): Result {
+function judge(
+  name: string,
+  succeeded: boolean,
+  report: string,
+  complaints: string[],
+): Omit<Result, "seconds"> {
   const count = (pattern: RegExp) => report.match(pattern)?.length ?? 0;
   const tests = count(/<testcase\b/g);
   const failed = count(/<(failure|error)\b/g);
@@ -230,14 +204,13 @@ function judgeSources(files: string[]): Result {
     lines(Deno.readTextFileSync(file)).filter((line) => marker.test(line))
       .map((line) => `${file}: a test must not be skipped: ${line.trim()}`)
   );
-  return { passed: 0, failed: marked.length, failures: marked };
+  return { passed: 0, failed: marked.length, failures: marked, seconds: 0 };
 }
 
-function printResult(name: string, { passed, failed }: Result): void {
-  console.log(`${name.padEnd(16)} ${passed} passed, ${failed} failed`);
+function printResult(name: string, { passed, failed, seconds }: Result): void {
+  console.log(`${name.padEnd(16)} ${passed} passed, ${failed} failed, ${seconds} s`);
 }
 
-await setUp();
 const files = chosenFiles();
 const lanes = lanesOf(chosenSuites(), files);
 const results: [string, Result][] = [];
@@ -249,7 +222,8 @@ const sources = judgeSources(files);
 if (sources.failed > 0) results.push(["source", sources]);
 
 console.log();
-const total: Result = { passed: 0, failed: 0, failures: [] };
+const seconds = Math.round((performance.now() - startedAtMs) / 1000);
+const total: Result = { passed: 0, failed: 0, failures: [], seconds };
 for (const [name, result] of results) {
   printResult(name, result);
   total.passed += result.passed;

@@ -1,17 +1,16 @@
-/** Appends 100 bytes again and again, each when the last is answered: durable_append.mjs URL */
+/** Appends 100 bytes again and again, each when the last is answered: durable_append.mjs URL COUNT */
 import { Agent, request } from "node:http";
 import process from "node:process";
 
-const APPENDS = 3000;
 /** The first ones start things up. */
 const WARM_UP = 300;
 
-const [, , server] = process.argv;
+const [, , server, appends] = process.argv;
 const url = `${server}/small`;
 const agent = new Agent({ keepAlive: true, maxSockets: 1 });
 await send("PUT");
 const times = [];
-for (let count = 0; count < APPENDS + WARM_UP; count++) {
+for (let count = 0; count < Number(appends) + WARM_UP; count++) {
   const startedAtMs = performance.now();
   await send("POST", Buffer.alloc(100, "x"));
   if (count >= WARM_UP) times.push(performance.now() - startedAtMs);

@@ -133,7 +133,8 @@ export async function measureClient(
 
 /** Appends little, again and again, to a durable stream. */
 export async function measureAppends(bench: Bench, url: string): Promise<void> {
-  const client = new Process(["node", scriptOf("durable", "append"), url]);
+  const count = bench.size(3000, 3000, 10);
+  const client = new Process(["node", scriptOf("durable", "append"), url, String(count)]);
   const { p50Ms, p99Ms } = JSON.parse(await client.line(TIMEOUT_MS));
   await client.end(TIMEOUT_MS);
   bench.add("small append, p50", "ms", p50Ms);

@@ -252,6 +252,11 @@ export class NatsCatalog implements Catalog {
     return value ? decodeRecord(value) : null;
   }
 
+  /** Whether the copy here has a record of an id, which is milliseconds behind. */
+  knows(id: string): boolean {
+    return this.#projection.file.record(id) !== null;
+  }
+
   /** What the engine has of an id; what it has nothing of, and the copy has, somebody purged. */
   async #find(id: string): Promise<Entry | null> {
     const found = await this.#bucketOf(id).find(id);
@@ -261,7 +266,7 @@ export class NatsCatalog implements Catalog {
 
   /** Tells all nodes that a record is gone, if the copy has it, and the engine nothing at all. */
   async #forget(id: string): Promise<void> {
-    if (this.#projection.file.record(id) === null) return;
+    if (!this.knows(id)) return;
     const change = GONE + this.#nameChange();
     const outcome = await this.#bucketOf(id).write(id, 0, null, change);
     if ("sequence" in outcome) this.#made(id, outcome.sequence, null);

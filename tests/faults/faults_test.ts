@@ -2,7 +2,7 @@
 import { connect, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { test } from "node:test";
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
 import { follow, getResource, open as openDownload, push, type ResourceInfo } from "../../mod.ts";
 import { isFinal, type ResourceStatus, StreamError } from "../../src/protocol.ts";
 import { Resources, type ResourceView } from "../../src/resources.ts";
@@ -413,9 +413,17 @@ for (const [file, source] of Object.entries(tooLarge)) {
     }
     await using server = await limitedServer(directory.path);
     const again = await getResource(failed.id, { server: server.url });
-    assertEquals(again, { ...failed, reference: again.reference, view: again.view });
-    const left = bytes.slice(0, failed.currentSize);
-    assertBytes(await received(`${server.url}/resources/${failed.id}`), left);
+    // What was acknowledged and could not be counted keeps the record from an end that leaves it out.
+    if (again.transferStatus === "IN_PROGRESS") {
+      assertEquals(file, "index");
+      assertGreater(again.currentSize, failed.currentSize);
+    } else {
+      assertEquals(again, { ...failed, reference: again.reference, view: again.view });
+    }
+    const download = await openDownload(again.reference);
+    const all = new Response(download.read({ to: again.currentSize })).bytes();
+    assertBytes(await within("what is left", all), bytes.slice(0, again.currentSize));
+    download.close();
   });
 }
 

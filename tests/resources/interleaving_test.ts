@@ -16,4 +16,5 @@ interleaved("on one node", 1, "none");
 interleaved("on one node that is refused a call", 1, "one");
 interleaved("on one node while all writes are refused", 1, "writes");
 interleaved("on two nodes", 2, "none");
+interleaved("on two nodes that are refused a call", 2, "one");
 interleaved("on two nodes while all writes are refused", 2, "writes");

@@ -1,8 +1,10 @@
 /** Pages that are opened while their server cannot be reached: they say so, and go on by themselves. */
-import { test } from "node:test";
 import { assertEquals } from "@std/assert";
 import type { Route } from "playwright-core";
+import { eitherRuntime } from "../helpers/cli.ts";
 import { openBrowser, openServer, uploaded, Viewer } from "../helpers/peers/browser.ts";
+
+const test = eitherRuntime();
 
 const browser = await openBrowser();
 const server = await openServer();

@@ -1,7 +1,9 @@
 /** What comes out of a printer. */
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
+import { eitherRuntime } from "../helpers/cli.ts";
 import { openBrowser, openServer, uploaded, Viewer } from "../helpers/peers/browser.ts";
+
+const test = eitherRuntime();
 
 const browser = await openBrowser();
 const server = await openServer();

@@ -125,7 +125,7 @@ function announce(push: Push, reference: string): void {
   const { run, subject } = push;
   if (subject.reference === "") {
     subject.reference = reference;
-    run.live.add(subject);
+    run.begins(subject);
     push.followed = run.follow(subject);
     // It is awaited when the upload is over.
     push.followed.catch(() => {});

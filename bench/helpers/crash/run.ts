@@ -56,6 +56,7 @@ export class CrashRun {
   readonly live = new Set<Subject>();
   /** Digest and size of the uploads that ended, by id. */
   readonly #ended = new Map<string, { size: number; digest: string }>();
+  readonly #begun = Promise.withResolvers<void>();
   readonly #startedAtMs = performance.now();
   #over = false;
 
@@ -72,6 +73,17 @@ export class CrashRun {
       seconds: 0,
       violations: [],
     };
+  }
+
+  /** Notes that an upload runs. */
+  begins(subject: Subject): void {
+    this.live.add(subject);
+    this.#begun.resolve();
+  }
+
+  /** Waits for the first upload: a kill before it interrupts nothing, however slow the machine is. */
+  begun(): Promise<void> {
+    return within(RETRY_FOR_MS, this.#begun.promise, () => new Error("no upload began"));
   }
 
   /** Notes what is wrong. */

@@ -35,7 +35,9 @@ export async function crashServer(options: CrashOptions): Promise<CrashResult> {
   return run.result;
 }
 
-async function kill({ options, chance, live }: CrashRun, server: CrashingServer): Promise<void> {
+async function kill(run: CrashRun, server: CrashingServer): Promise<void> {
+  const { options, chance, live } = run;
+  await run.begun();
   while (server.kills < options.kills) {
     if (chance.happens(EARLY_KILLS)) await sleep(chance.whole(0, EARLY_MS));
     else {
@@ -77,7 +79,7 @@ async function uploadOne(
     push(run.url, subject.metadata, { retryForMs: RETRY_FOR_MS })
   );
   subject.reference = upload.reference;
-  run.live.add(subject);
+  run.begins(subject);
   const [{ size, digest }] = await Promise.all([
     upload.done,
     write(upload, subject, chance, bytesPerSecond),

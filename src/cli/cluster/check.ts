@@ -152,7 +152,8 @@ async function unknownLogs({ engine, catalog }: Parts): Promise<UnknownLog[]> {
     const { state, ts } = await engine.streamInfo(stream, { subjects_filter: "log.>" });
     for (const subject of Object.keys(state.subjects ?? {})) {
       const id = subject.slice(subject.lastIndexOf(".") + 1);
-      if (await catalog.get(id) !== null) continue;
+      // The engine is asked for those only that the copy does not know.
+      if (catalog.knows(id) || await catalog.get(id) !== null) continue;
       const seen = await timesIn(engine, stream, subject, Date.parse(ts!));
       if (seen === null) continue;
       // It may have come to its spare stream.

@@ -61,6 +61,8 @@ const EXPECTED: readonly ErrorCode[] = [
 const IDS = [crypto.randomUUID(), crypto.randomUUID()];
 const SECRET = "s".repeat(40);
 const LEASE_MS = 40;
+/** What ended is kept for about as long as it takes a few steps. */
+const RETENTION_MS = 5;
 /** Room for most of what is uploaded: finished resources are deleted for what is new. */
 const MOST_BYTES = 300;
 const DEADLINE_MS = 20_000;
@@ -108,6 +110,7 @@ class Interleaved {
         ...(nodes === 1 ? {} : { leaseMs: LEASE_MS }),
         checkpointIntervalMs: 0,
         resumeWindowMs: 2,
+        retentionMs: RETENTION_MS,
         maxUploads: 5,
         ...(chance.happens(0.5) ? {} : { maxTotalBytes: MOST_BYTES }),
       }));
@@ -147,7 +150,7 @@ class Interleaved {
   }
 
   async #step(node: Resources, id: string): Promise<void> {
-    switch (this.#chance.whole(0, 11)) {
+    switch (this.#chance.whole(0, 12)) {
       case 0:
       case 1:
         return await this.#register(node, id);
@@ -170,6 +173,8 @@ class Interleaved {
         return await node.delete(id, { force: this.#chance.happens(0.7) });
       case 9:
         return await this.#closeContext(node);
+      case 10:
+        return void await node.sweep();
       default: {
         const reading = this.#read(node, id).catch(assertExpected)
           .catch((error) => void this.#failures.push(error))
