@@ -11,7 +11,7 @@ type Arrow = readonly [from: string, to: string];
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics", "reasons", "timer", "upload"],
+  ...["server", "session", "resources", "metrics", "reasons", "timer", "upload", "flushes"],
   ...["allowance", "byte_queue", "cluster", "turn"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
