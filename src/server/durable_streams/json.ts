@@ -114,7 +114,9 @@ class Separator {
   /** @throws {StreamError} BAD_REQUEST for what is no JSON. */
   take(bytes: Uint8Array): void {
     const syntax = this.#syntax;
-    for (const byte of bytes) {
+    for (let at = 0; at < bytes.length; at++) {
+      if (syntax.isInString && (at = this.#takeText(bytes, at)) === bytes.length) return;
+      const byte = bytes[at];
       const before = syntax.depth;
       if (!syntax.take(byte)) continue;
       const { depth } = syntax;
@@ -123,6 +125,14 @@ class Separator {
       const separates = byte === COMMA && depth === 1 && this.#isArray && !syntax.isInString;
       this.#lines[this.#length++] = separates ? LINE_BREAK : byte;
     }
+  }
+
+  /** Most bytes stand in strings, and nearly all of these mean nothing: they are taken together. */
+  #takeText(bytes: Uint8Array, from: number): number {
+    const end = this.#syntax.passText(bytes, from);
+    this.#lines.set(bytes.subarray(from, end), this.#length);
+    this.#length += end - from;
+    return end;
   }
 
   /** @throws {StreamError} BAD_REQUEST where more has to come. */
