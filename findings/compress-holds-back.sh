@@ -4,9 +4,10 @@
 # A log that is followed over HTTP is a response that goes on for hours, a line at a time. Compression for all routes is one
 # line in each of these frameworks, and each of them holds what it packs until it has a block of it: of a log that grows by
 # a line a minute a browser sees nothing for hours. With gzip the head comes, so that the page waits; with brotli, which
-# browsers ask for by https (Hono does not know it), not even that comes, and whoever waits for it gives up. curl, which asks for no
-# compression, shows each line at once. @fastify/compress and Hono leave server-sent events alone, the other two do not.
-# `Cache-Control: no-transform` keeps a response out of all but that of Fastify; a route without the middleware does, too.
+# browsers ask for by https (Hono does not know it), not even that comes, and whoever waits for it gives up. curl, which
+# asks for no compression, shows each line at once, and so does Hono on Deno; on Bun it is as on Node. @fastify/compress and
+# Hono leave server-sent events alone, the other two do not. `Cache-Control: no-transform` keeps a response out of all but
+# that of Fastify; a route without the middleware does, too.
 set -euo pipefail
 express=5.3.0
 compression=1.8.2

@@ -4,8 +4,8 @@
 # An export of a million rows is one array, and JSONStream reads it as it comes, a row at a time. A server that dies in the
 # middle leaves an array without its end, and where something between ends the response in good order (a proxy, a cached
 # half file, a log that was rotated while it was written) the missing bracket is what tells. JSONStream emits the rows that
-# are whole and then "end", wherever the text breaks off, and whoever copies them is done. A text that is wrong,
-# not short, is an error. stream-json, @streamparser/json and bfj say of each of them that it is not whole.
+# are whole and then "end", wherever the text breaks off, and whoever copies them is done. A text that is wrong, not short,
+# is an error. stream-json, @streamparser/json and bfj say of each of them that it is not whole.
 set -euo pipefail
 jsonstream=1.3.5
 stream_json=3.8.0

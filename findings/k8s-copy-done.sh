@@ -6,7 +6,7 @@
 # the server breaks, as it does when an API server is updated. `Exec.exec()` below them calls back with the status of a
 # command and says nothing at all if the connection ends before that; its output streams do not end, either. A script that
 # waits for the status has nothing left that could happen, and Node ends it with 0, in the middle of `await`. The socket
-# that `exec()` resolves with has a "close" event, and that is where to listen. `kubectl` fails in both cases.
+# that `exec()` resolves with has a "close" event, and that is where to listen.
 set -euo pipefail
 client=2.0.1
 ws_version=8.23.0

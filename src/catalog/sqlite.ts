@@ -8,6 +8,7 @@
 import { statSync } from "node:fs";
 import { open, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import { FLUSHES } from "../flushes.ts";
 import { StreamError } from "../protocol.ts";
 import type {
   Catalog,
@@ -215,7 +216,7 @@ export class SqliteCatalog implements Catalog {
     return this.#file.attempt(async () => {
       const log = await open(`${this.#file.path}-wal`, "r");
       try {
-        await log.datasync();
+        await FLUSHES.run(() => log.datasync());
       } finally {
         await log.close();
       }

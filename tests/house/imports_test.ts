@@ -11,7 +11,7 @@ type Arrow = readonly [from: string, to: string];
 /** Rooms that are a file, its folder, or both. */
 const wholeRooms = [
   ...["protocol", "digest", "distance", "latest", "bell", "mime", "client", "source", "cli"],
-  ...["server", "session", "resources", "metrics", "reasons", "timer", "upload"],
+  ...["server", "session", "resources", "metrics", "reasons", "timer", "upload", "flushes"],
   ...["allowance", "byte_queue", "cluster", "turn"],
 ];
 /** Rooms where the file is the interface, and the folder (`storage/*`) holds its implementations. */
@@ -75,12 +75,16 @@ const allowed: Record<string, readonly string[]> = {
   catalog: ["protocol"],
   runtime: ["protocol"],
   "access/*": ["access/*", "access", "allowance", "reasons", "protocol"],
-  "storage/*": ["storage/*", "storage", "cluster", "byte_queue", "digest", "reasons", "protocol"],
-  "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "turn", "protocol"],
+  "storage/*": [
+    ...["storage/*", "storage", "cluster", "byte_queue", "digest", "flushes", "reasons"],
+    "protocol",
+  ],
+  "catalog/*": ["catalog/*", "catalog", "cluster", "digest", "flushes", "turn", "protocol"],
   cluster: ["cluster", "byte_queue", "protocol"],
   "runtime/*": ["runtime/*", "runtime", "allowance", "byte_queue", "digest", "reasons", "protocol"],
   allowance: [],
   distance: [],
+  flushes: [],
   metrics: [],
   latest: ["bell"],
   bell: [],

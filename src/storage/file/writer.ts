@@ -5,6 +5,7 @@
 import { closeSync, fdatasync, fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
+import { FLUSHES } from "../../flushes.ts";
 import { type ResourceStatus, StreamError } from "../../protocol.ts";
 import type { LogEnd, LogWriter } from "../../storage.ts";
 import { arrivalsPath, decodeEntry, INDEX_ENTRY_BYTES, labelOf } from "../layout.ts";
@@ -273,16 +274,18 @@ function writeFully(file: number, bytes: Uint8Array, position: number): void {
 }
 
 function flush(file: number): Promise<void> {
-  return new Promise((resolve, reject) =>
-    fdatasync(file, (error) => error === null ? resolve() : reject(error))
-  );
+  const flushNow = () =>
+    new Promise<void>((resolve, reject) =>
+      fdatasync(file, (error) => error === null ? resolve() : reject(error))
+    );
+  return FLUSHES.run(flushNow);
 }
 
 async function syncDirectory(path: string): Promise<void> {
   await attempt("flush the directory of a log", async () => {
     const handle = await open(path, "r");
     try {
-      await handle.sync();
+      await FLUSHES.run(() => handle.sync());
     } finally {
       await handle.close();
     }
