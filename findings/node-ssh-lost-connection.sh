@@ -5,7 +5,8 @@
 # host restarts, a proxy closes it) resolves it, too, with the output so far: below, in ssh2, the channel is told "close"
 # without a code. The code is null then, which `if (code)` and `code || 0` take for a success. It is null as well for a
 # command that was killed, where `signal` is set; here nothing else tells. `exec()`, which hands over the output alone and
-# rejects only for what stands on stderr, resolves. `ssh` exits with 255 for a lost connection. Only `code === 0` is a success.
+# rejects only for what stands on stderr, resolves. `ssh` exits with 255 for a lost connection. Only `code === 0` is a
+# success.
 set -euo pipefail
 node_ssh=13.2.1
 ssh2=1.17.0

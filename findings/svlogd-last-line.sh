@@ -4,8 +4,8 @@
 # Both keep what a service prints in files that they rotate. A process that is killed, or that writes "panic: " and then the
 # reason and ends in between, leaves a line without its end: of all lines the one that is looked for. When the pipe ends
 # both throw it away, without a word, and end with 0; the log stops before the line that explains the stop. multilog, whose
-# ways they follow, gives it an end, cronolog writes every byte (its exit code is 3, always). As long as the service runs it is not
-# there, either: a prompt, or a step that prints its name and then works for an hour, is seen an hour later.
+# ways they follow, gives it an end, cronolog writes every byte (its exit code is 3, always). As long as the service runs it
+# is not there, either: a prompt, or a step that prints its name and then works for an hour, is seen an hour later.
 set -euo pipefail
 runit_version=2.3.1-6 # Debian sid, as all of it
 s6_version=2.15.1.0-1

@@ -2,8 +2,7 @@
  * A catalog that any number of nodes share, in buckets of NATS JetStream.
  *
  * Every change is compare-and-set in the engine, and `get` asks its leader; whatever looks at many records looks at a
- * copy in a file of this node (`nats/projection.ts`), which follows the changes of all nodes (`nats/feed.ts`) and is
- * milliseconds behind them.
+ * copy of this node (`nats/copy.ts`), which is milliseconds behind.
  * @module
  */
 import type {
@@ -19,29 +18,17 @@ import type {
   UploadContext,
 } from "../catalog.ts";
 import { Account } from "../cluster/account.ts";
-import {
-  CONTEXT_BUCKET,
-  type Engine,
-  RECORD_BUCKETS,
-  SETTINGS_BUCKET,
-  shardOf,
-} from "../cluster/engine.ts";
+import { CONTEXT_BUCKET, type Engine, RECORD_BUCKETS, SETTINGS_BUCKET } from "../cluster/engine.ts";
 import { isFinal, StreamError, toStreamError } from "../protocol.ts";
 import { STEPS } from "../turn.ts";
-import { Bucket, type Entry, MARKER_HOURS } from "../cluster/bucket.ts";
+import { Bucket, type Entry } from "../cluster/bucket.ts";
 import { Contexts } from "./nats/contexts.ts";
-import { decodeContext, decodeRecord, encodeRecord } from "./nats/encoding.ts";
-import { type Change, Feed } from "./nats/feed.ts";
-import { type Position, Projection } from "./nats/projection.ts";
+import { type Buckets, Copy, type LeftCopy, leftCopy } from "./nats/copy.ts";
+import { decodeRecord, encodeRecord } from "./nats/encoding.ts";
 import { keepTime, lastTime } from "./nats/time.ts";
-import { Watchers } from "./watchers.ts";
 
 /** A stalled engine is waited for so long, in ms; an election takes 4 to 9 s. */
 const WAIT_MS = 12_000;
-/** How often it is kept how far the copy is, in ms. */
-const KEEP_MS = 1000;
-/** Deletions that a copy missed are told for so long; an older one is made anew. */
-const OLDEST_COPY_MS = MARKER_HOURS / 2 * 3_600_000;
 /** A copy that is so much behind is none to show, in ms. */
 const MOST_LAG_MS = 15_000;
 /** How often a change is tried again that others were faster with. */
@@ -70,16 +57,10 @@ export interface NatsCatalogOptions {
  */
 export class NatsCatalog implements Catalog {
   readonly #records: readonly Bucket[];
-  readonly #contextBucket: Bucket;
   readonly #contexts: Contexts;
   readonly #settings: Bucket;
-  readonly #projection: Projection;
-  readonly #feeds = new Map<Bucket, Feed>();
-  readonly #watchers = new Watchers();
-  /** How many records the copy has of each bucket. */
-  #held: Map<Bucket, number>;
-  /** Own changes that the copy has, and the feed has not brought yet, by their keys. */
-  readonly #ahead = new Map<string, { bucket: Bucket; sequence: number }>();
+  readonly #copy: Copy;
+  readonly #account: Account;
   /** Records as this instance wrote them, which it will most probably write again. */
   readonly #own = new Map<string, { sequence: number; record: ResourceRecord }>();
   /** Records that changes were made from, by their names, of which nobody knows whether they were made. */
@@ -87,44 +68,22 @@ export class NatsCatalog implements Catalog {
   /** Changes that made records, of which nobody knows either, and which were refused to whoever wanted them. */
   readonly #refused = new Set<string>();
   readonly #instance = crypto.randomUUID();
-  readonly #lost = Promise.withResolvers<StreamError>();
   #changes = 0;
-  readonly #keeper: ReturnType<typeof setInterval>;
-  readonly #account: Account;
 
-  private constructor(
-    engine: Engine,
-    records: readonly Bucket[],
-    contexts: Bucket,
-    settings: Bucket,
-    ends: ReadonlyMap<Bucket, Position>,
-    projection: Projection,
-    held: Map<Bucket, number>,
-  ) {
-    this.#records = records;
-    this.#contextBucket = contexts;
-    this.#contexts = new Contexts(contexts, {
-      checkRoom: () => this.#checkRoom(contexts),
+  private constructor(engine: Engine, buckets: Buckets, settings: Bucket, left: LeftCopy) {
+    this.#records = buckets.records;
+    this.#contexts = new Contexts(buckets.contexts, {
+      checkRoom: () => this.#checkRoom(buckets.contexts),
       name: () => this.#nameChange(),
-      made: (key, sequence, context) =>
-        this.#showOwn(contexts, key, sequence, () => this.#projection.putContext(context)),
+      made: (sequence, context) => this.#copy.madeContext(sequence, context),
     });
     this.#settings = settings;
-    this.#projection = projection;
-    this.#held = held;
-    const positions = projection.positions();
-    for (const [bucket, end] of ends) {
-      const position = positions.get(bucket.name) ?? { ...end, sequence: 0 };
-      const feed = new Feed(engine, bucket, position, {
-        take: (changes) => this.#take(bucket, changes),
-        held: () => this.#held.get(bucket) ?? 0,
-        shrunk: () => bucket === contexts ? Promise.resolve() : this.#forgetPurged(engine, bucket),
-        lost: this.#lost.resolve,
-      });
-      this.#feeds.set(bucket, feed);
-    }
-    // What the disk refuses now is kept the next time.
-    this.#keeper = setInterval(() => void this.#keep().catch(() => {}), KEEP_MS);
+    this.#copy = new Copy(engine, buckets, left, {
+      heard: (change, { id, createdAtMs }) => {
+        if (this.#refused.delete(change)) this.#takeBack(id, createdAtMs);
+      },
+      shrunk: (bucket) => this.#forgetPurged(engine, bucket),
+    });
     this.#account = new Account(engine);
   }
 
@@ -138,34 +97,14 @@ export class NatsCatalog implements Catalog {
     engine: Engine,
     { path, waitMs = WAIT_MS }: NatsCatalogOptions,
   ): Promise<NatsCatalog> {
-    const records = RECORD_BUCKETS.map((name) => new Bucket(engine, name, waitMs));
-    const contexts = new Bucket(engine, CONTEXT_BUCKET, waitMs);
-    const settings = new Bucket(engine, SETTINGS_BUCKET, waitMs);
-    const ends = new Map<Bucket, Position & { messages: number }>();
-    for (const bucket of [...records, contexts]) {
-      const { created: life, state, ts } = await engine.streamInfo(bucket.stream);
-      const { last_seq: sequence, messages } = state;
-      ends.set(bucket, { life, sequence, messages, atMs: Date.parse(ts!) });
-    }
-    let held = new Map<Bucket, number>();
-    const projection = new Projection(
-      path,
-      (positions, ids) => {
-        held = countIn(records, ids);
-        const fits = [...ends].every(([bucket, { life, sequence, messages, atMs }]) => {
-          const known = positions.get(bucket.name);
-          return known?.life === life && known.sequence <= sequence &&
-            (held.get(bucket) ?? 0) <= messages && Math.abs(atMs - known.atMs) < OLDEST_COPY_MS;
-        });
-        if (!fits) held.clear();
-        return fits;
-      },
-    );
-    const catalog = new NatsCatalog(engine, records, contexts, settings, ends, projection, held);
+    const bucket = (name: string) => new Bucket(engine, name, waitMs);
+    const buckets = { records: RECORD_BUCKETS.map(bucket), contexts: bucket(CONTEXT_BUCKET) };
+    const left = await leftCopy(engine, buckets, path);
+    const catalog = new NatsCatalog(engine, buckets, bucket(SETTINGS_BUCKET), left);
     try {
       await engine.insist(waitMs, () => catalog.caughtUp());
       await catalog.#account.ask();
-      await catalog.#keep();
+      await catalog.#copy.keep();
     } catch (error) {
       await catalog.close();
       throw toStreamError(error, "NOT_READY");
@@ -175,17 +114,17 @@ export class NatsCatalog implements Catalog {
 
   /** Resolves when a bucket is not what it was, so that the copy here is none of it. */
   get lost(): Promise<StreamError> {
-    return this.#lost.promise;
+    return this.#copy.lost;
   }
 
   /** For how long the copy may have missed something, in ms. */
   get lagMs(): number {
-    return Math.max(...Array.from(this.#feeds.values(), (feed) => feed.lagMs));
+    return this.#copy.lagMs;
   }
 
   /** Waits until the copy has everything that was stored anywhere when this was called. */
-  async caughtUp(): Promise<void> {
-    await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.caughtUp()));
+  caughtUp(): Promise<void> {
+    return this.#copy.caughtUp();
   }
 
   /**
@@ -222,7 +161,7 @@ export class NatsCatalog implements Catalog {
         "the account of the nodes is nearly full in the engine: delete something, or raise its limits",
       );
     }
-    if (this.#feeds.get(bucket)!.filled < MOST_FILLED) return;
+    if (this.#copy.filled(bucket) < MOST_FILLED) return;
     throw new StreamError(
       "QUOTA_EXCEEDED",
       `bucket ${bucket.name} of the engine is nearly full: delete something, or give it more max_bytes`,
@@ -234,7 +173,7 @@ export class NatsCatalog implements Catalog {
     forgetFirst(this.#refused, MOST_DOUBTS);
     this.#refused.add(change);
     // It may have shown meanwhile.
-    if (this.#projection.file.record(id)?.createdAtMs === createdAtMs) {
+    if (this.#copy.file.record(id)?.createdAtMs === createdAtMs) {
       this.#takeBack(id, createdAtMs);
     }
     throw error;
@@ -254,7 +193,7 @@ export class NatsCatalog implements Catalog {
 
   /** Whether the copy here has a record of an id, which is milliseconds behind. */
   knows(id: string): boolean {
-    return this.#projection.file.record(id) !== null;
+    return this.#copy.file.record(id) !== null;
   }
 
   /** What the engine has of an id; what it has nothing of, and the copy has, somebody purged. */
@@ -276,7 +215,7 @@ export class NatsCatalog implements Catalog {
   async #forgetPurged(engine: Engine, bucket: Bucket): Promise<void> {
     const { state } = await engine.streamInfo(bucket.stream, { subjects_filter: ">" });
     const keys = new Set(Object.keys(state.subjects ?? {}).map((each) => bucket.keyOf(each)));
-    for (const ids of this.#projection.idPages()) {
+    for (const ids of this.#copy.idPages()) {
       for (const id of ids) {
         if (this.#bucketOf(id) === bucket && !keys.has(id)) await this.#forget(id);
       }
@@ -328,12 +267,12 @@ export class NatsCatalog implements Catalog {
 
   /** Records in the order asked for. */
   list(query: ResourceQuery): Promise<ResourceRecord[]> {
-    return this.#projection.file.list(query);
+    return this.#copy.file.list(query);
   }
 
   /** Finished resources that ended before a time. */
   listEnded(query: EndedQuery): Promise<ResourceRecord[]> {
-    return this.#projection.file.listEnded(query);
+    return this.#copy.file.listEnded(query);
   }
 
   /** Removes a record. */
@@ -370,17 +309,17 @@ export class NatsCatalog implements Catalog {
 
   /** Upload contexts, newest first. */
   listContexts(query: ContextQuery): Promise<UploadContext[]> {
-    return this.#projection.file.listContexts(query);
+    return this.#copy.file.listContexts(query);
   }
 
   /** Bytes of all resources, by upload context; those of one moment, as others change meanwhile. */
   usage(): Promise<{ contextId: string | null; bytes: number }[]> {
-    return this.#projection.file.read(() => this.#projection.usage());
+    return this.#copy.usage();
   }
 
   /** Hears of every change of a record, on whichever node. */
   watch(listener: (change: RecordChange) => void): () => void {
-    return this.#watchers.add(listener);
+    return this.#copy.watch(listener);
   }
 
   /** The time that any node kept last. */
@@ -407,11 +346,8 @@ export class NatsCatalog implements Catalog {
 
   /** Ends the copy where it is; the engine stays open. */
   async close(): Promise<void> {
-    clearInterval(this.#keeper);
     this.#account.close();
-    await Promise.all(Array.from(this.#feeds.values(), (feed) => feed.close()));
-    await this.#keep().catch(() => {});
-    await this.#projection.close();
+    await this.#copy.close();
   }
 
   /** What an update changes: the record at a revision, and the number of its last change. */
@@ -445,107 +381,21 @@ export class NatsCatalog implements Catalog {
     }
   }
 
-  /** A record was changed through this instance: those who watch are told before that is said to be done. */
+  /** A record was changed through this instance. */
   #made(id: string, sequence: number, is: ResourceRecord | null): void {
     this.#own.delete(id);
     if (is !== null && !isFinal(is.transferStatus)) this.#own.set(id, { sequence, record: is });
     if (this.#own.size > MOST_OWN) this.#own.delete(this.#own.keys().next().value!);
-    this.#showOwn(this.#bucketOf(id), id, sequence, () => this.#show(id, is));
-  }
-
-  /** The copy shows an own change, unless a feed brought it, or one after it. */
-  #showOwn(bucket: Bucket, key: string, sequence: number, show: () => void): void {
-    const feed = this.#feeds.get(bucket)!;
-    if (sequence <= feed.position.sequence) return;
-    feed.hears(sequence);
-    if (sequence <= (this.#ahead.get(key)?.sequence ?? 0)) return;
-    try {
-      show();
-      this.#ahead.set(key, { bucket, sequence });
-    } catch { /* The feed brings it again. */ }
-  }
-
-  /** Takes what a feed brings. */
-  #take(bucket: Bucket, changes: readonly Change[]): void {
-    const take = () => changes.forEach((change) => this.#takeOne(bucket, change));
-    try {
-      if (changes.length > 1) this.#projection.together(take);
-      else take();
-    } catch (error) {
-      this.#count();
-      throw error;
-    }
-  }
-
-  #count(): void {
-    this.#held = countIn(this.#records, this.#projection.ids());
-  }
-
-  /** The copy has a record more, or less. */
-  #counted(id: string, change: 1 | -1): void {
-    const bucket = this.#bucketOf(id);
-    this.#held.set(bucket, (this.#held.get(bucket) ?? 0) + change);
-  }
-
-  #takeOne(bucket: Bucket, { key, entry: { sequence, value, change } }: Change): void {
-    if (value !== null && this.#refused.delete(change)) {
-      this.#takeBack(key, decodeRecord(value).createdAtMs);
-    }
-    const ahead = this.#ahead.get(key)?.sequence ?? 0;
-    if (ahead <= sequence) this.#ahead.delete(key);
-    if (ahead >= sequence) return;
-    if (bucket !== this.#contextBucket) this.#show(key, value && decodeRecord(value));
-    else if (value !== null) this.#projection.putContext(decodeContext(value));
-  }
-
-  /** The copy shows a record as it is now, and those who watch are told. */
-  #show(id: string, is: ResourceRecord | null): void {
-    let was = this.#projection.file.record(id);
-    // An id that was used again, of which the deletion was missed, is two resources.
-    if (was !== null && (is === null || was.createdAtMs !== is.createdAtMs)) {
-      this.#projection.remove(id);
-      this.#counted(id, -1);
-      this.#watchers.tell({ was, is: null });
-      was = null;
-    }
-    if (is === null) return;
-    this.#projection.put(was, is);
-    if (was === null) this.#counted(id, 1);
-    this.#watchers.tell({ was, is });
-  }
-
-  /** Keeps how far the copy is. */
-  #keep(): Promise<void> {
-    return this.#projection.file.write(() => {
-      for (const [{ name }, { position }] of this.#feeds) this.#projection.keep(name, position);
-      // What a feed passed over was changed again since.
-      for (const [key, { bucket, sequence }] of this.#ahead) {
-        if (sequence <= this.#feeds.get(bucket)!.position.sequence) this.#ahead.delete(key);
-      }
-    });
+    this.#copy.made(id, sequence, is);
   }
 
   #bucketOf(id: string): Bucket {
-    return bucketOf(this.#records, id);
+    return this.#copy.bucketOf(id);
   }
 
   #nameChange(): string {
     return `${this.#instance}.${++this.#changes}`;
   }
-}
-
-function bucketOf(records: readonly Bucket[], id: string): Bucket {
-  return records[shardOf(id, records.length)];
-}
-
-/** How many of the ids belong into each bucket. */
-function countIn(records: readonly Bucket[], ids: Iterable<string>): Map<Bucket, number> {
-  const counts = new Map<Bucket, number>();
-  for (const id of ids) {
-    const bucket = bucketOf(records, id);
-    counts.set(bucket, (counts.get(bucket) ?? 0) + 1);
-  }
-  return counts;
 }
 
 /** Makes room for one more. */

@@ -78,6 +78,7 @@ for (const [name, load] of Object.entries({ own: loadRuntime, frames: framesRunt
     const url = `${server.url}/resources/${upload.resource.id}/events`;
     const { response, events } = await connect(url);
     assertEquals(response.headers.get("content-type"), "text/event-stream");
+    assertEquals(response.headers.get("cache-control"), "no-store, no-transform");
     const first = await next(events, "status");
     assertEquals([first.id, first.data], [
       `${upload.resource.status.life}.1.0`,

@@ -17,7 +17,7 @@ export interface ContextChanges {
   /** A name that no other change has. */
   name(): string;
   /** A context was made or changed. */
-  made(key: string, sequence: number, context: UploadContext): void;
+  made(sequence: number, context: UploadContext): void;
 }
 
 /** Makes and closes contexts, by the word of the engine. */
@@ -68,7 +68,7 @@ export class Contexts {
     const key = contextKey(context.id);
     const outcome = await this.bucket.write(key, expected, encodeContext(context), name);
     if (!("sequence" in outcome)) return false;
-    this.changes.made(key, outcome.sequence, context);
+    this.changes.made(outcome.sequence, context);
     return true;
   }
 }

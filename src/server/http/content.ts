@@ -165,7 +165,8 @@ function setCacheHeaders(c: Context, { metadata, status }: ResourceView, etag: s
   const isCompleted = status.transferStatus === "COMPLETED";
   c.header("etag", etag);
   // What is kept is asked for before it is used: the id may be another resource by then.
-  c.header("cache-control", isCompleted ? "private, no-cache" : "no-store");
+  // Compression around this server would hold back what is live.
+  c.header("cache-control", isCompleted ? "private, no-cache" : "no-store, no-transform");
   if (isCompressible(metadata.mimeType, status)) c.header("vary", "Accept-Encoding");
 }
 

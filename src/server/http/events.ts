@@ -179,8 +179,8 @@ export function eventsRoutes(parts: FaceParts): Route[] {
 function send(c: Context, parts: FaceParts, source: BodySource): Promise<Response> {
   return answerWith(c, parts, source, () => {
     c.header("content-type", "text/event-stream");
-    c.header("cache-control", "no-store");
-    // nginx would keep events back until its buffer is full.
+    // Compression, and nginx, would keep events back until a buffer is full.
+    c.header("cache-control", "no-store, no-transform");
     c.header("x-accel-buffering", "no");
   });
 }
