@@ -31,7 +31,15 @@ export class GatedStorage extends MemoryStorage {
   failure: Error | null = null;
 
   override async create(id: string, options: LogOptions): Promise<LogWriter> {
-    const writer = await super.create(id, options);
+    return this.#gated(await super.create(id, options));
+  }
+
+  /** An upload by requests is let go of between two of them when the machine is slow. */
+  override async recover(id: string, options: LogOptions): Promise<LogWriter> {
+    return this.#gated(await super.recover(id, options));
+  }
+
+  #gated(writer: LogWriter): LogWriter {
     return Object.create(writer, {
       append: {
         value: async (...args: Parameters<LogWriter["append"]>) => {

@@ -398,7 +398,7 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     peer.leave();
     const id = await within("the registration", created.promise);
     await assertFailed(resources, id, "INTERRUPTED");
-    assertEquals(resources.uploads, 0);
+    await eventually("its place is free", () => resources.uploads === 0);
   });
 
   test(`${kind}: an upload is completed although the connection breaks after FinishUpload`, async () => {
@@ -541,6 +541,7 @@ for (const subprotocol of [SUBPROTOCOL, ""]) {
     await assertClosed(second, "LIMIT_REACHED");
     first.leave();
     await statusOf(resources, id, isFailed);
+    await eventually("its place is free", () => resources.uploads === 0);
     using third = uploader(subprotocol, resources);
     await begin(third);
   });
