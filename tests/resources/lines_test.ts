@@ -1,12 +1,15 @@
 import { test } from "node:test";
-import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
+import { assert, assertEquals, assertLess, assertLessOrEqual } from "@std/assert";
 import fc from "fast-check";
 import { type LinePosition, StreamError } from "../../src/protocol.ts";
 import type { Resource } from "../../src/resources/reading/resource.ts";
 import { type PageLimits, readLinePage } from "../../src/resources/reading/lines.ts";
+import type { LogReader } from "../../src/storage.ts";
+import { MemoryStorage } from "../../src/storage/memory.ts";
 import { arbitraryBytes, linesOf, utf8 } from "../helpers/bytes.ts";
 import { assertFails } from "../helpers/errors.ts";
 import { finished, register, running, world } from "../helpers/resources.ts";
+import { changed } from "../helpers/storage.ts";
 
 const START = { lineIndex: 0, byteOffset: 0 };
 
@@ -134,6 +137,28 @@ ofText(
     assertEquals(await pages(resource, ALL), [["\ufeffa\n", "\ufeff\0b\u{2028}c\n"]]);
   },
 );
+
+test("when thousands of lines arrived is told by their bytes, not by an entry of the index for each", async () => {
+  let asked = 0;
+  const arrivals: LogReader["arrivals"] = (byteOffsets) => Promise.resolve([...byteOffsets]);
+  const storage = changed(new MemoryStorage(), {
+    reader: (log) => ({
+      arrivals,
+      lineBreak: (index) => {
+        asked++;
+        return log.lineBreak(index);
+      },
+    }),
+  });
+  await using here = world({ storage });
+  const lines = Array.from({ length: 5000 }, (_, at) => "x".repeat(at % 100) + "\n").concat("end");
+  const resource = await finished(here, lines.join(""));
+  let end = 0;
+  const lasts = lines.map((line) => (end += line.length) - 1);
+  assertEquals(await resource.arrivals(0, lines.length), lasts);
+  assertEquals(await resource.arrivals(7, 3), lasts.slice(7, 10));
+  assertLess(asked, 10);
+});
 
 test("malformed UTF-8 becomes U+FFFD and hides no line break", async () => {
   await using here = world();

@@ -16,6 +16,10 @@ import type { Meter } from "../meter.ts";
 /** Newest bytes of a log kept in memory for followers at its tail, per resource. */
 const RECENT_BYTES = 256 * 1024;
 
+const LINE_BREAK = 10;
+/** Step of a look for line breaks. */
+const SCAN_BYTES = 256 * 1024;
+
 /** Memory is the process's, not a resource's. */
 const buffers = new Buffers();
 
@@ -206,14 +210,22 @@ export class Resource {
   /**
    * When lines arrived: each with its last byte.
    * @param first Index of the first line.
-   * @param count How many, all of them readable.
+   * @param count How many, at least one, all of them readable.
    * @returns Times in ms since 1970; null where nobody knows.
    */
   async arrivals(first: number, count: number): Promise<(number | null)[]> {
+    const from = await this.lineStart(first);
+    // The last may be long; of thousands before it the bytes cost less than their entries in the index.
+    const last = await this.lineStart(first + count - 1);
     const lasts: number[] = [];
-    for (let line = first + 1; line <= first + count; line++) {
-      lasts.push(Math.max(0, await this.lineStart(line) - 1));
+    for (let at = from; at < last;) {
+      const bytes = await this.read(at, Math.min(SCAN_BYTES, last - at));
+      for (let found = -1; (found = bytes.indexOf(LINE_BREAK, found + 1)) !== -1;) {
+        lasts.push(at + found);
+      }
+      at += bytes.length;
     }
+    lasts.push(Math.max(0, await this.lineStart(first + count) - 1));
     return await (await this.#log()).arrivals?.(lasts) ?? lasts.map(() => null);
   }
 
