@@ -26,6 +26,7 @@ export type {
   ContextQuery,
   DigestState,
   EndedQuery,
+  FlushedState,
   Intent,
   Owner,
   Ownership,

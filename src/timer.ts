@@ -45,7 +45,7 @@ export function startTimer(delayMs: number, action: () => void): () => void {
  * ```ts
  * import { endsWithin } from "./timer.ts";
  *
- * if (!await endsWithin(1000, fetch("http://127.0.0.1:8090/healthz"))) console.log("it takes its time");
+ * if (!await endsWithin(10, Promise.withResolvers<void>().promise)) console.log("too late");
  * ```
  */
 export async function endsWithin(limitMs: number, end: Promise<unknown>): Promise<boolean> {
