@@ -52,8 +52,10 @@ const BASE_REQUESTS = 64;
 /** Lines are held as bytes, as text, as a message and in the socket. */
 const LINES_COPIES = 4;
 
-/** A follower that consumed so much is read more for at once. */
+/** A follower that consumed so much is read more for at once, … */
 const PROVEN_BYTES = 1024 * 1024;
+/** … and one whose connection took more than sockets do of anything (`tcp_wmem`), as readers of short ranges do. */
+const TAKEN_BYTES = 4 * 1024 * 1024;
 /** So few cost nobody a turn: lines that were just written are sent at once, whoever else waits. */
 const FEW_BYTES = 16 * 1024;
 
@@ -88,6 +90,8 @@ export class DownloadSession extends ControlSession {
   /** The request that is being answered, and those that wait. */
   readonly #requests: Request[] = [];
   #following: Following | null = null;
+  /** Bytes for followers for which the connection had room. */
+  #takenBytes = 0;
   readonly #progressed = new Bell();
 
   /**
@@ -360,7 +364,8 @@ export class DownloadSession extends ControlSession {
 
   async #sendBytes(following: Following, byteCount: number): Promise<void> {
     // Of a follower that takes nothing hardly anything is held, and nobody waits for that.
-    const isProven = following.consumed - following.from >= PROVEN_BYTES;
+    const isProven = following.consumed - following.from >= PROVEN_BYTES ||
+      this.#takenBytes >= TAKEN_BYTES;
     if (!isProven && byteCount > FEW_BYTES) await STEPS.wait(() => this.#options.client ?? "");
     const mostBytes = isProven ? byteCount : Math.min(byteCount, LIMITS.dataMessageBytes);
     await this.#resource.lend(following.next, mostBytes, async (bytes) => {
@@ -369,6 +374,7 @@ export class DownloadSession extends ControlSession {
         const piece = bytes.subarray(at, at += length.bytes);
         length.sent(following.next += piece.length);
         await this.connection.send(piece);
+        this.#takenBytes += piece.length;
       }
     });
   }
