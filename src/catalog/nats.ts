@@ -61,6 +61,7 @@ export class NatsCatalog implements Catalog {
   readonly #settings: Bucket;
   readonly #copy: Copy;
   readonly #account: Account;
+  readonly #engine: Engine;
   /** Records as this instance wrote them, which it will most probably write again. */
   readonly #own = new Map<string, { sequence: number; record: ResourceRecord }>();
   /** Records that changes were made from, by their names, of which nobody knows whether they were made. */
@@ -85,6 +86,7 @@ export class NatsCatalog implements Catalog {
       shrunk: (bucket) => this.#forgetPurged(engine, bucket),
     });
     this.#account = new Account(engine);
+    this.#engine = engine;
   }
 
   /**
@@ -334,6 +336,10 @@ export class NatsCatalog implements Catalog {
 
   /** Finds out whether the engine takes records, and the copy here is one to show. */
   async probe(): Promise<void> {
+    const { refusal } = this.#engine;
+    if (refusal !== null) {
+      throw new StreamError("WRONG_STATE", `the engine refuses the connection: ${refusal}`);
+    }
     if (this.lagMs > MOST_LAG_MS) throw new StreamError("NOT_READY", "the engine does not answer");
     try {
       await this.caughtUp();

@@ -26,7 +26,6 @@ import { connectClient } from "./transport.ts";
 /** A member that does not answer so often is left for another one. */
 const PING_MS = 500;
 const MOST_PINGS = 2;
-const RECONNECT_MS = 100;
 /** One that takes a connection and says nothing stands still, in ms. */
 const REACHED_MS = 2000;
 /** A request that the engine does not answer within so long is made again, after a moment, in ms. */
@@ -44,6 +43,10 @@ const STREAM_MISSING = 10059;
 /** Codes of what passes: no peer is there to hold a stream; the engine is not ready. */
 const NO_PEERS = 10005;
 const UNAVAILABLE = 10008;
+/** Who refuses a connection says so again with each attempt, in ms. */
+const REFUSED_MS = 5000;
+/** What members refuse all the time is told again after so long, in ms. */
+const TOLD_AGAIN_MS = 60_000;
 /** A member that is connected and answers nothing for so long is left for another one, but not more often, in ms. */
 const SILENCE_MS = 1500;
 const PATIENCE_MS = 3000;
@@ -65,7 +68,12 @@ export class Engine {
   readonly #waiting = new Set<() => void>();
   readonly #reconnected = new Set<() => void>();
   readonly #refusals = new Set<(subject: string) => void>();
+  readonly #limited = new Set<(reason: string) => void>();
+  #refusedAtMs = -Infinity;
+  #toldAtMs = -Infinity;
   #isConnected = true;
+  /** What a member said last that it refuses. */
+  #refusal: string | null = null;
   #answeredAtMs = performance.now();
   #leftAtMs = -Infinity;
 
@@ -85,6 +93,12 @@ export class Engine {
     return this.#isConnected;
   }
 
+  /** Why members refuse the connection; null where there is one, or nobody says. */
+  get refusal(): string | null {
+    const isOld = performance.now() - this.#refusedAtMs > REFUSED_MS;
+    return this.#isConnected || isOld ? null : this.#refusal;
+  }
+
   /**
    * Makes a request that fails as soon as the connection is gone: the client lets it run to its timeout.
    * @param step The request.
@@ -92,7 +106,7 @@ export class Engine {
    */
   async request<T>(step: () => Promise<T>): Promise<T> {
     // What is sent without a connection is never sent, and told to nobody (nats.js 3.4).
-    if (!this.#isConnected) throw away();
+    if (!this.#isConnected) throw this.#away();
     const { promise, reject } = Promise.withResolvers<never>();
     this.#inFlight.add(reject);
     try {
@@ -202,10 +216,13 @@ export class Engine {
    * Finds out what this account may not do: a refusal is told to nobody otherwise, or late.
    * @param step What is subscribed to, or published.
    * @returns Subjects of what was refused.
+   * @throws {StreamError} FORBIDDEN where it may have no more of something.
    */
   async refusedIn(step: () => void): Promise<ReadonlySet<string>> {
     const refused = new Set<string>();
+    let limit: string | null = null;
     const listener = (subject: string) => void refused.add(subject);
+    const forget = this.onLimit((reason) => limit = reason);
     this.#refusals.add(listener);
     try {
       step();
@@ -214,8 +231,19 @@ export class Engine {
       await this.nc.flush();
     } finally {
       this.#refusals.delete(listener);
+      forget();
     }
-    return refused;
+    if (limit === null) return refused;
+    throw new StreamError("FORBIDDEN", `the engine refuses what nodes need: ${limit}`);
+  }
+
+  /**
+   * Hears that members refuse what has a limit: a connection, a subscription. Each is told once a minute.
+   * @returns Ends it.
+   */
+  onLimit(listener: (reason: string) => void): () => void {
+    this.#limited.add(listener);
+    return () => this.#limited.delete(listener);
   }
 
   /** The engine answered something. */
@@ -251,17 +279,33 @@ export class Engine {
       const { type } = status;
       if (type === "disconnect" || type === "close") this.#lost();
       if (type === "reconnect") this.#found();
-      if (type === "error" && status.error instanceof PermissionViolationError) {
-        for (const listener of this.#refusals) listener(status.error.subject);
-      }
+      if (type !== "error") continue;
+      const { error } = status;
+      if (!(error instanceof PermissionViolationError)) this.#refused(error.message);
+      else for (const listener of this.#refusals) listener(error.subject);
     }
     this.#lost();
   }
 
   #lost(): void {
     this.#isConnected = false;
-    for (const reject of this.#inFlight) reject(away());
+    for (const reject of this.#inFlight) reject(this.#away());
     this.#inFlight.clear();
+  }
+
+  #refused(reason: string): void {
+    const nowMs = performance.now();
+    const isTold = reason === this.#refusal && nowMs - this.#toldAtMs < TOLD_AGAIN_MS;
+    this.#refusal = reason;
+    this.#refusedAtMs = nowMs;
+    if (isTold) return;
+    this.#toldAtMs = nowMs;
+    for (const listener of this.#limited) listener(reason);
+  }
+
+  #away(): StreamError {
+    const reason = this.refusal ?? "the connection to it is gone";
+    return new StreamError("NOT_READY", `the engine does not answer: ${reason}`);
   }
 
   #found(): void {
@@ -311,10 +355,6 @@ export function notAnswering(cause: unknown): StreamError {
 export const NO_ROOM_IN_ACCOUNT =
   "the account of the nodes has reached its limits in the engine: raise them";
 
-function away(): StreamError {
-  return new StreamError("NOT_READY", "the engine does not answer: the connection to it is gone");
-}
-
 /** How the engine is reached. */
 export interface EngineOptions {
   /** Its members, as `enginesIn` reads them. */
@@ -340,7 +380,6 @@ export async function connectEngine({ servers, credentials }: EngineOptions): Pr
       maxReconnectAttempts: -1,
       // A member that refuses a connection twice is no reason to stay away: it may be told otherwise by and by.
       ignoreAuthErrorAbort: true,
-      reconnectTimeWait: RECONNECT_MS,
       // A trace of every request, which nobody reads, would cost more than the request.
       noAsyncTraces: true,
     });

@@ -4,7 +4,7 @@
  * Otherwise a refused subscription is told to nobody, and a refused message to whoever sends it, which may be much later.
  * @module
  */
-import { createInbox, headers } from "@nats-io/transport-node";
+import { createInbox, headers, type Subscription } from "@nats-io/transport-node";
 import { StreamError } from "../protocol.ts";
 import { changesOf } from "./buckets.ts";
 import {
@@ -69,8 +69,11 @@ export function forbidden(missing: readonly string[]): StreamError {
  */
 export async function missingRights(engine: Engine): Promise<string[]> {
   const { nc } = engine;
+  const heard: Subscription[] = [];
   const unheard = await engine.refusedIn(() => {
-    for (const [, subject] of HEARD) nc.subscribe(subject, { callback: () => {} }).unsubscribe();
+    for (const [, subject] of HEARD) heard.push(nc.subscribe(subject, { callback: () => {} }));
+  }).finally(() => {
+    for (const subscription of heard) subscription.unsubscribe();
   });
   const unsaid = await engine.refusedIn(() => {
     for (const [, subject] of PUBLISHED) nc.publish(subject, REQUEST, { headers: fields });

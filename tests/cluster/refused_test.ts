@@ -18,6 +18,8 @@ import { temporaryDirectory } from "../helpers/temporary.ts";
 import { freePorts } from "./engine.ts";
 import { logsInEngine } from "./logs.ts";
 
+const REFUSAL = "-ERR 'maximum connections exceeded'\r\n";
+
 test("members are named with one scheme, before the first or before each; what is no name of one is told", async () => {
   const members = ["nats://a", "nats://b:4222", "nats://[::1]:4"];
   assertEquals(enginesIn("nats://a,b:4222,[::1]:4"), members);
@@ -130,6 +132,54 @@ test("what an account may not do, and nodes must, is told at the start, and noth
   } finally {
     server.kill();
   }
+});
+
+test("an account that may have fewer subscriptions than nodes need is told at the start, and to who serves", async () => {
+  await using directory = await temporaryDirectory();
+  const [port] = await freePorts(1);
+  const config = join(directory.path, "nats.conf");
+  const users = [{ user: "a", password: "a" }];
+  const accounts = { A: { users, limits: { max_subscriptions: 3 } } };
+  const given = { listen: `127.0.0.1:${port}`, accounts, no_auth_user: "a" };
+  await writeFile(config, JSON.stringify(given));
+  const server = spawn(NATS_SERVER, ["-c", config], { stdio: ["ignore", "ignore", "pipe"] });
+  try {
+    let log = "";
+    server.stderr.setEncoding("utf8").on("data", (text) => log += text);
+    await eventually("a server", () => log.includes("Server is ready"));
+    const engine = await connectEngine({ servers: [`127.0.0.1:${port}`] });
+    const { message } = await assertFails("FORBIDDEN", () => checkRights(engine));
+    assertEquals(message, "the engine refuses what nodes need: maximum subscriptions exceeded");
+    await engine.close();
+    const later = await connectEngine({ servers: [`127.0.0.1:${port}`] });
+    const told: string[] = [];
+    later.onLimit((reason) => told.push(reason));
+    for (let each = 0; each < 5; each++) later.nc.subscribe(`a.${each}`);
+    await eventually("a refusal", () => told.length > 0);
+    await later.nc.flush();
+    // Those that follow are not told each time.
+    assertEquals(told, ["maximum subscriptions exceeded"]);
+    await later.close();
+  } finally {
+    server.kill();
+  }
+});
+
+test("who is refused by all members that tell of one another is told why, and is not asked again for ever", async () => {
+  const urls: string[] = [];
+  const members = [1, 2].map(() =>
+    createServer((socket) => {
+      const info = { server_id: "a", version: "2.12.0", max_payload: 1e6, connect_urls: urls };
+      socket.on("error", () => {}).write(`INFO ${JSON.stringify(info)}\r\n`);
+      socket.once("data", () => socket.end(REFUSAL));
+    }).listen(0, "127.0.0.1")
+  );
+  await Promise.all(members.map((member) => once(member, "listening")));
+  urls.push(...members.map((member) => `127.0.0.1:${(member.address() as AddressInfo).port}`));
+  const connecting = connectClient({ servers: urls, timeout: 300 }, 400);
+  const error = await connecting.then(() => null, (error: Error) => error);
+  assertEquals(error?.message, "maximum connections exceeded");
+  for (const member of members) member.close();
 });
 
 test("a connection that was let go of ends nothing when it breaks", async () => {

@@ -53,6 +53,8 @@ export interface ClusterNode {
   ): Promise<{ message: string }>;
   /** What nodes were not given alike, a line for each setting. */
   disagreements(): Promise<string[]>;
+  /** Hears what members of the engine refuse, now and then. */
+  onLimit(listener: (reason: string) => void): void;
   /** Resolves with what is wrong when the engine has other records than this node knows. */
   readonly lost: Promise<{ message: string }>;
   /** Tells the others that it takes no new work. */
@@ -155,6 +157,10 @@ class OpenNode implements ClusterNode {
 
   disagreements(): Promise<string[]> {
     return this.#membership!.disagreements();
+  }
+
+  onLimit(listener: (reason: string) => void): void {
+    this.#parts.engine.onLimit(listener);
   }
 
   get lost(): Promise<{ message: string }> {

@@ -232,6 +232,7 @@ async function runServer(options: Options): Promise<number> {
       for (const setting of await place.disagreements?.() ?? []) {
         log.error("nodes disagree", { setting });
       }
+      place.onLimit?.((reason) => log.error("the engine refuses", { reason }));
       void place.lost?.then(({ message }) => log.error("records are lost", { reason: message }));
       const scheme = secure === null ? "http" : "https";
       const reason = await listenUntilStopped(server, { main, step, scheme }, log, fault);
