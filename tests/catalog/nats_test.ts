@@ -409,6 +409,26 @@ test("a copy that missed what the engine has forgotten by now is made again, wha
   await again.close();
 });
 
+test("a copy that knows more than buckets that were put back as they were before is made again", async () => {
+  await using place = await emptyPlace();
+  const there = await place.catalog();
+  const old = record();
+  await there.create(old);
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "copy.sqlite");
+  await (await NatsCatalog.open(place.engine, { path })).close();
+  // It had heard of changes, a minute ago, whose numbers are those of others now.
+  const copy = new DatabaseSync(path);
+  copy.exec("UPDATE feeds SET sequence = sequence + 2, at = at - 60000");
+  copy.close();
+  const recent = Array.from({ length: 40 }, () => record());
+  for (const each of recent) await there.create(each);
+  for (const id of ["a", "b", "c"]) await there.createContext(id, {});
+  const again = await NatsCatalog.open(place.engine, { path });
+  assertEquals((await again.list({ limit: 99 })).length, 1 + recent.length);
+  await again.close();
+});
+
 test("records that somebody purged under a node are told to be lost, and a copy that has them is made again", async () => {
   await using place = await emptyPlace();
   const there = await place.catalog({ name: "copy.sqlite" });

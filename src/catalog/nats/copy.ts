@@ -15,6 +15,8 @@ import { type Position, Projection } from "./projection.ts";
 
 /** How often it is kept how far the copy is, in ms. */
 const KEEP_MS = 1000;
+/** A change that a copy has may be so much later than it says that it had everything, in ms. */
+const HEARD_WITHIN_MS = 10_000;
 /** Deletions that a copy missed are told for so long; an older one is made anew. */
 const OLDEST_COPY_MS = MARKER_HOURS / 2 * 3_600_000;
 
@@ -250,7 +252,32 @@ export async function leftCopy(
     if (!fits) held.clear();
     return fits;
   });
+  const known = projection.positions();
+  for (const bucket of ends.keys()) {
+    const position = known.get(bucket.name);
+    if (position === undefined || await goesOnFrom(position, engine, bucket)) continue;
+    await projection.close();
+    return { projection: new Projection(path, () => false), ends, held: new Map() };
+  }
   return { projection, ends, held };
+}
+
+/**
+ * Whether a bucket goes on from where a copy was kept. One that was put back as it was before, with its disks, has the
+ * same life, and what came since has numbers that the copy takes for known.
+ */
+async function goesOnFrom(
+  { sequence, atMs }: Position,
+  { jsm: { direct } }: Engine,
+  { stream }: Bucket,
+): Promise<boolean> {
+  try {
+    const start_time = new Date(atMs + HEARD_WITHIN_MS);
+    for await (const next of await direct.getBatch(stream, { start_time, batch: 1 })) {
+      return next.seq > sequence;
+    }
+  } catch { /* Nothing came since. */ }
+  return true;
 }
 
 function bucketOf(records: readonly Bucket[], id: string): Bucket {
