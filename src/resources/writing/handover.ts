@@ -245,15 +245,20 @@ export class Handover {
     if (this.#waiting(record) !== undefined) void this.#drop(id);
   }
 
-  /** Lets go of all uploads, so that they can be resumed elsewhere, or here after a restart. */
-  async close(): Promise<void> {
+  /**
+   * Lets go of all uploads, so that they can be resumed elsewhere, or here after a restart.
+   * @param answered Until then those may end by themselves that cannot be resumed.
+   */
+  async close(answered: Promise<unknown> = Promise.resolve()): Promise<void> {
     this.#closed = true;
     const shutdown = new StreamError("SHUTDOWN", "the server was shut down");
     for (const { stopTimer } of this.#interrupted.all()) stopTimer();
     await this.#turns.settled();
     await Promise.all([
       ...this.#parts.uploads.all().map(({ appender }) =>
-        appender.ownedBy === "CONNECTION" ? appender.fail(shutdown) : appender.detach(null)
+        appender.ownedBy === "CONNECTION"
+          ? answered.catch(() => {}).then(() => appender.fail(shutdown))
+          : appender.detach(null)
       ),
       ...Array.from(this.#interrupted.ids(), (id) => this.#disown(id)),
     ]);
