@@ -73,6 +73,7 @@ export {
   lendRange,
   offsetLost,
   readFast,
+  type ReadMemory,
   readRange,
 } from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";
@@ -461,14 +462,17 @@ export class Resources implements ServerResources {
     this.#health.state = "CLOSED";
   }
 
-  /** Lets go of running uploads, so that they can be resumed after a restart, and of everything else. */
-  async close(): Promise<void> {
+  /**
+   * Lets go of running uploads, so that they can be resumed after a restart, and of everything else.
+   * @param answered When those were answered that cannot be resumed; they fail now by default.
+   */
+  async close(answered?: Promise<unknown>): Promise<void> {
     this.#health.state = "CLOSED";
     this.#upkeep.close();
     const recovered = this.#recovery.close();
     this.#uploads.close();
     this.#admission.close();
-    await this.#handover.close();
+    await this.#handover.close(answered);
     await recovered;
     this.#unwatch();
     await this.#cache.close();

@@ -283,10 +283,11 @@ class Server implements StreamServer {
     const shutdown = goesOnAt === undefined
       ? new StreamError("SHUTDOWN", message)
       : new MovedError(message, goesOnAt);
+    const answered = this.#httpUploads.close(shutdown);
     await Promise.all([
       this.#sessions.close(shutdown),
-      this.#httpUploads.close(shutdown),
-      this.resources.close(),
+      answered,
+      this.resources.close(answered),
     ]);
     await Promise.all(this.#listeners.map((listener) => listener.close()));
   }

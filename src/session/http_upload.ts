@@ -5,6 +5,7 @@
  * neither open the log nor ask the catalog; only then the resume window begins.
  * @module
  */
+import { Bell } from "../bell.ts";
 import { type Outcome, StreamError, toStreamError, type UploadResult } from "../protocol.ts";
 import {
   type Appender,
@@ -16,6 +17,7 @@ import {
   type Resources,
 } from "../resources.ts";
 import { type Content, Intake } from "./intake.ts";
+import { LAST_WORD_MS } from "./upload.ts";
 
 /** How long an upload stays open for the next request. */
 const LINGER_MS = 1000;
@@ -44,6 +46,7 @@ export class HttpUpload {
   #shutdown: StreamError | null = null;
   /** Why bytes that it received are never acknowledged; null while they may be. */
   #failure: StreamError | null = null;
+  readonly #rested = new Bell();
   /** Why it waits for the next request. */
   #cause: StreamError = NOTHING_CAME;
 
@@ -117,11 +120,12 @@ export class HttpUpload {
     return this.appender.complete(null, undefined, outcome);
   }
 
-  /** Ends the request that goes on, and waits for no other. */
+  /** Ends the request that goes on, and waits for no other; one that nobody can resume has a moment to end by itself. */
   async shutDown(error: StreamError): Promise<void> {
     this.#shutdown = error;
-    if (this.#intake === null) await this.#letGo(error);
-    else this.#intake.stop(error);
+    if (this.#intake === null) return await this.#letGo(error);
+    if (this.appender.ownedBy === "CONNECTION") await this.#rested.rungWithin(LAST_WORD_MS);
+    this.#intake?.stop(error);
   }
 
   #fail(error: StreamError): void {
@@ -132,6 +136,7 @@ export class HttpUpload {
   /** Waits for the next request, for a moment. */
   async #rest(): Promise<void> {
     this.#intake = null;
+    this.#rested.ring();
     if (this.appender.isOver) return this.#parts.closed(this);
     if (this.#shutdown !== null) return await this.#letGo(this.#shutdown);
     this.#timer = setTimeout(() => void this.#letGo(this.#cause).catch(() => {}), LINGER_MS);

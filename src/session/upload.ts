@@ -73,8 +73,8 @@ interface Running {
 
 type State = "NEW" | "REGISTERING" | "RECEIVING" | "FINISHING";
 
-/** So long a server that ends lets an upload say how it ended of which everything was sent, in ms. */
-const LAST_WORD_MS = 1000;
+/** So long a server that ends lets an upload say how it ended of which nobody can ask elsewhere, in ms. */
+export const LAST_WORD_MS = 1000;
 
 /** Bytes of a Step upload that may wait before its sender is paused. */
 const STEP_WINDOW_BYTES = LIMITS.downloadWindowBytes;

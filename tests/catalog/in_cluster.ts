@@ -31,7 +31,8 @@ export function knowing(catalog: Catalog, all: readonly NatsCatalog[]): Catalog 
       return async (...args: unknown[]) => {
         const result = await method.apply(target, args);
         if (/^(create|update|delete|close)/.test(String(name))) {
-          await Promise.all(all.map((each) => each.caughtUp()));
+          // An engine that is busy may not answer at first.
+          await Promise.all(all.map((each) => each.caughtUp().catch(() => each.caughtUp())));
         }
         return result;
       };

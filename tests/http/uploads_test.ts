@@ -685,8 +685,25 @@ both("a server says what it can do", async ({ url }) => {
   }
 });
 
-test("a shutdown ends requests with its reason, and the next server goes on", async () => {
+test("an upload that nobody can resume has a moment to end when the server is shut down", async () => {
   for (const runtime of [await loadRuntime(), framesRuntime()]) {
+    const server = await startServer({ runtime });
+    const id = crypto.randomUUID();
+    const length = { "content-length": "6" };
+    using request = new HttpRequest(`${server.url}/resources/${id}`, "PUT", length);
+    request.send("one");
+    await arrived(server, id, 3);
+    const closing = server.server.close();
+    request.send("two");
+    const { status, body } = await request.answer();
+    const { transferStatus, currentSize } = JSON.parse(body);
+    assertEquals([status, transferStatus, currentSize], [201, "COMPLETED", 6]);
+    await closing;
+  }
+});
+
+test("a shutdown ends requests with its reason, and the next server goes on", async () => {
+  await Promise.all([await loadRuntime(), framesRuntime()].map(async (runtime) => {
     const parts = { storage: new MemoryStorage(), catalog: new MemoryCatalog() };
     const wholeId = crypto.randomUUID();
     const server = await startServer({ ...parts, runtime });
@@ -702,9 +719,10 @@ test("a shutdown ends requests with its reason, and the next server goes on", as
     const goesOnAt = ["https://b.example"];
     await server.server.close(goesOnAt);
     for (const request of [whole, part]) {
-      const { status, body } = await request.answer();
+      const { status, headers, body } = await request.answer();
       const { code, servers } = JSON.parse(body);
       assertEquals([status, code, servers], [503, "SHUTDOWN", goesOnAt]);
+      assertEquals(headers.get("retry-after"), "1");
     }
 
     await using next = await startServer({ ...parts, runtime });
@@ -716,7 +734,7 @@ test("a shutdown ends requests with its reason, and the next server goes on", as
     assertEquals([headers.get("upload-offset"), headers.get("upload-length")], ["3", "6"]);
     const wrong = await append(again, 3, "too", { complete: true });
     await assertProblem(wrong, 422, "CHECKSUM_MISMATCH");
-  }
+  }));
 });
 
 test("a request without a byte for very long is given up", async () => {

@@ -8,7 +8,7 @@ import { ERRORS, MovedError, type StreamError } from "../../protocol.ts";
 import { json } from "./json.ts";
 import { requestId } from "../observer.ts";
 
-/** When to ask again who is not ready, in s (RFC 9110, 10.2.3). */
+/** When to ask again where what was asked is not ready, or ends and others go on, in s (RFC 9110, 10.2.3). */
 const AGAIN_S = 1;
 
 /**
@@ -24,7 +24,7 @@ export function problem(
   const servers = error instanceof MovedError ? [...error.servers] : undefined;
   const status = ERRORS[code].http as ContentfulStatusCode;
   const instance = `urn:request:${requestId(c)}`;
-  if (code === "NOT_READY") c.header("retry-after", String(AGAIN_S));
+  if (code === "NOT_READY" || code === "SHUTDOWN") c.header("retry-after", String(AGAIN_S));
   const told = { title: code, status, detail: message, code, instance, servers, ...members };
   return json(c, told, status, "application/problem+json");
 }

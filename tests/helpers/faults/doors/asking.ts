@@ -1,5 +1,6 @@
 /** Those who ask servers at random, and what they share. */
 import { assert } from "@std/assert";
+import type { Connection, Session } from "../../../../src/runtime.ts";
 import type { Chance } from "../../random.ts";
 
 /** What was answered. */
@@ -9,12 +10,16 @@ export interface Answer {
   text: string;
   /** Whether the content broke off. */
   isBroken: boolean;
+  /** Whether what was granted may have ended meanwhile. */
+  isBrief: boolean;
 }
 
 /** A request. */
 export interface Asked {
   headers?: Record<string, string>;
   body?: Uint8Array<ArrayBuffer> | string | ReadableStream<Uint8Array>;
+  /** Called where the request is upgraded, with what makes the session of a connection. */
+  opens?: (open: (connection: Connection) => Session) => void;
 }
 
 /** Asks one of the servers. */

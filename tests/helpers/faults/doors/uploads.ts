@@ -6,22 +6,22 @@ import { type Answer, type Asking, Contexts } from "./asking.ts";
 
 /** Ids that are used again and again. */
 const IDS: readonly string[] = [crypto.randomUUID(), crypto.randomUUID()];
-const MOST_BYTES = 40;
+export const MOST_BYTES = 40;
 const TEXT = { "content-type": "text/plain" };
 const TUS = { "tus-resumable": "1.0.0" };
 const TUS_PART = { ...TUS, "content-type": "application/offset+octet-stream" };
 const HTTP_PART = { "content-type": "application/partial-upload" };
 
 /** What an upload has at a position: it follows from its name. */
-function bytesOf(name: string, from: number, byteCount: number): Uint8Array<ArrayBuffer> {
+export function bytesOf(name: string, from: number, byteCount: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: byteCount }, (_, at) => {
     const place = from + at;
-    return place % 11 === 10 ? 10 : name.charCodeAt(name.length - 1 - place % 4) + place % 7;
+    return place % 11 === 10 ? 10 : name.charCodeAt(place % name.length) + place % 7;
   });
 }
 
 /** An upload as those know it who have its address. */
-interface Upload {
+export interface Upload {
   isTus: boolean;
   id: string;
   path: string;
@@ -94,10 +94,23 @@ export class UploadDoors {
     this.#uploads.push({ ...known, id, path, acknowledged, isDone, isEnding: false });
   }
 
+  /** One that was begun over a WebSocket; only its connection goes on with it where its path has no secret. */
+  add(known: Pick<Upload, "id" | "name" | "path">): Upload {
+    const nothing = { acknowledged: 0, sent: 0, size: null, isTus: false, isDone: false };
+    const upload = { ...known, ...nothing, isEnding: known.path.endsWith("/none") };
+    this.#uploads.push(upload);
+    return upload;
+  }
+
+  /** Any of them, but those whose id is used again. */
+  any(): Upload | null {
+    return this.#uploads.length === 0 ? null : this.#asking.chance.pick(this.#uploads);
+  }
+
   /** The next part, or the last one; some break off. */
   async append(): Promise<void> {
     const { chance, ask } = this.#asking;
-    const upload = this.#pick();
+    const upload = this.pick();
     if (upload === null) return;
     const { isTus, name, path, acknowledged: offset } = upload;
     const most = Math.max(0, (upload.size ?? Infinity) - offset);
@@ -127,12 +140,13 @@ export class UploadDoors {
   }
 
   async look(): Promise<void> {
-    const upload = this.#pick();
+    const upload = this.pick();
     if (upload === null) return;
     const { id, isTus, path, acknowledged, isDone } = upload;
     const wasDeleted = this.#deleted.has(id);
     const { status, headers } = await this.#asking.ask("HEAD", path, { headers: isTus ? TUS : {} });
     if (status === 404) return this.#checkGone(id);
+    if (status === 401) return;
     if (status >= 300) return assert(!isDone || status >= 500, `a completed upload is ${status}`);
     assert(!wasDeleted, "an upload that was deleted is there");
     const offset = Number(headers.get("upload-offset"));
@@ -142,7 +156,7 @@ export class UploadDoors {
   }
 
   async giveUp(): Promise<void> {
-    const upload = this.#pick();
+    const upload = this.pick();
     if (upload === null) return;
     upload.isEnding = true;
     const { isTus, path, isDone } = upload;
@@ -204,6 +218,7 @@ export class UploadDoors {
     const again = await ask("GET", `/resources/${id}`);
     if (again.status !== 200 || JSON.parse(again.text).life !== life) return;
     if (content.status >= 500 && this.#asking.refuses) return;
+    if (content.isBrief && (content.isBroken || content.status === 401)) return;
     const mayEnd = this.#asking.sweeps || this.#deleting.has(id);
     if (mayEnd && (content.isBroken || content.status >= 400)) return;
     const bytes = bytesOf(filename, 0, currentSize);
@@ -220,7 +235,7 @@ export class UploadDoors {
   }
 
   /** One in parts, most probably one that goes on. */
-  #pick(): Upload | null {
+  pick(): Upload | null {
     const { chance } = this.#asking;
     const inParts = this.#uploads.filter(({ path }) => !path.endsWith("/none"));
     const running = inParts.filter(({ isDone, isEnding }) => !isDone && !isEnding);
