@@ -114,8 +114,10 @@ async function change(
     await giveToReader(building, path);
     await writeFile(building, lines.join(""), { flush: true });
     await rename(building, path);
-  } finally {
+  } catch (error) {
+    // Once it has its name, the next one of this name is another writer's.
     await rm(building, { force: true });
+    throw error;
   }
 }
 

@@ -72,7 +72,7 @@ export class RecordChanges {
   #isElsewhere(is: ResourceRecord): boolean {
     const { cache, handover } = this.#parts;
     handover.changed(is);
-    if (handover.isOurs(is.id)) return false;
+    if (handover.isOurWord(is)) return false;
     cache.changed(is);
     return true;
   }

@@ -1,10 +1,12 @@
 /** What makes credentials and knows them: files of tokens, JWTs, signed links; and the limit of failures. */
+import { existsSync, writeFileSync } from "node:fs";
 import { chmod, chown, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { sign } from "hono/jwt";
 import { SignJWT } from "jose";
@@ -131,6 +133,33 @@ test("names are unique, unknown ones cannot be revoked, and two writers exclude 
   const error = await assertFails("CONFLICT", () => revokeToken(path, "a"));
   assertStringIncludes(error.message, `${path}.new`);
   assertEquals((await readTokens(path)).length, 1);
+});
+
+test("who has changed a file leaves alone what the next writer begins in that moment", async () => {
+  await using directory = await temporaryDirectory();
+  const path = join(directory.path, "tokens");
+  const building = `${path}.new`;
+  let isOver = false;
+  const beginNext = async () => {
+    for (let isSeen = false; !isOver;) {
+      for (let looks = 0; looks < 200; looks++) {
+        if (existsSync(building)) isSeen = true;
+        else if (isSeen) return writeFileSync(building, "next");
+      }
+      await turn();
+    }
+  };
+  // A look has to come between the end of one change and what follows it: most do.
+  for (let round = 0;; round++) {
+    assert(round < 500, "nobody began in that moment");
+    isOver = false;
+    const making = createToken(path, { name: `${round}`, scopes: ["read"] });
+    const begun = beginNext().then(() => !isOver);
+    await making;
+    isOver = true;
+    if (await begun) break;
+  }
+  assertEquals(await readFile(building, "utf8"), "next");
 });
 
 test("a file that cannot be made is told with its path, in the same words on every runtime", async () => {

@@ -25,11 +25,18 @@ const COMMANDS = [
   ...["token", "check", "adopt", "cluster", "config", "completions", "man"],
 ];
 
+let completions: Promise<string> | null = null;
+
+/** What bash is given; asked for once. */
+async function forBash(): Promise<string> {
+  await using workspace = await Workspace.open();
+  return (await workspace.run(quickest, ["completions", "bash"])).stdout;
+}
+
 /** Completes a command line in bash; `stream` says what it was asked, or fails. */
 async function completed(line: string[], answer = ""): Promise<string[]> {
   await using workspace = await Workspace.open();
-  const { stdout } = await workspace.run(quickest, ["completions", "bash"]);
-  await writeFile(workspace.path("completions"), stdout);
+  await writeFile(workspace.path("completions"), await (completions ??= forBash()));
   await writeFile(workspace.path("stream"), `#!/bin/sh\n${answer}\n`);
   await chmod(workspace.path("stream"), 0o755);
   await writeFile(workspace.path("a file.log"), "");

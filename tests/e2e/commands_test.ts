@@ -119,38 +119,42 @@ either("rm deletes a finished resource, and refuses one that is being uploaded",
   assertEquals(left.map(({ reference }) => reference), [running.reference]);
 });
 
+/** What a question is answered with when nothing is wrong. */
+async function answerOf(workspace: Workspace, kind: Kind, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await workspace.run(kind, args);
+  assertEquals([code, stderr], [0, ""], args.join(" "));
+  return stdout;
+}
+
 for (const kind of kinds) {
-  test(`help of ${kind} names every command, option and exit code`, async () => {
+  test(`${kind} tells its version, and the same help as the others`, async () => {
     await using workspace = await Workspace.open();
-    const askOf = (kind: Kind) => async (...args: string[]) => {
-      const { code, stdout, stderr } = await workspace.run(kind, args);
-      assertEquals([code, stderr], [0, ""], args.join(" "));
-      return stdout;
-    };
-    const ask = askOf(kind), askQuickest = askOf(quickest);
-    const [overview, same, sameAgain, version] = await Promise.all([
-      ask("help"),
-      ask("--help"),
-      askQuickest("help", "--help"),
-      ask("--version"),
-    ]);
-    assertEquals([same, sameAgain, version], [overview, overview, `stream ${VERSION}\n`]);
-    const commands: string[] = overview.match(/(?<=^ {2})[a-z]+(?= {2})/gm) ?? [];
-    assertEquals(COMMANDS.filter((command) => !commands.includes(command)), []);
-    for (const code of [0, 1, 2, 3, 4, 5, 130]) {
-      assertMatch(overview, new RegExp(`\\b${code} [a-z]`));
-    }
-    await Promise.all(commands.map(async (command) => {
-      const help = await askQuickest(command, "--help");
-      assertMatch(help, new RegExp(`^usage: stream ${command}\\b`, "m"));
-      assertMatch(help, /^options:$/m);
-      assertEquals(help.split("examples:\n")[1].match(/^ {2}.*\bstream .+$/gm)?.length, 2);
-    }));
-    const serve = await ask("serve", "-h");
-    assertMatch(serve, /--port PORT .*\(default 8090\)/);
-    assertEquals(await askQuickest("help", "serve"), serve);
+    assertEquals(await answerOf(workspace, kind, "--version"), `stream ${VERSION}\n`);
+    const help = await answerOf(workspace, kind, "--help");
+    assertEquals(help, await answerOf(workspace, quickest, "help"));
   });
 }
+
+either("help names every command, option and exit code", async () => {
+  await using workspace = await Workspace.open();
+  const ask = (...args: string[]) => answerOf(workspace, quickest, ...args);
+  const overview = await ask("help", "--help");
+  assertEquals(await ask("help"), overview);
+  const commands: string[] = overview.match(/(?<=^ {2})[a-z]+(?= {2})/gm) ?? [];
+  assertEquals(COMMANDS.filter((command) => !commands.includes(command)), []);
+  for (const code of [0, 1, 2, 3, 4, 5, 130]) {
+    assertMatch(overview, new RegExp(`\\b${code} [a-z]`));
+  }
+  await Promise.all(commands.map(async (command) => {
+    const help = await ask(command, "--help");
+    assertMatch(help, new RegExp(`^usage: stream ${command}\\b`, "m"));
+    assertMatch(help, /^options:$/m);
+    assertEquals(help.split("examples:\n")[1].match(/^ {2}.*\bstream .+$/gm)?.length, 2);
+  }));
+  const serve = await ask("serve", "-h");
+  assertMatch(serve, /--port PORT .*\(default 8090\)/);
+  assertEquals(await ask("help", "serve"), serve);
+});
 
 either("what is wrong on the command line is named, with the nearest right thing", async () => {
   await using workspace = await Workspace.open();

@@ -22,7 +22,7 @@ function idOf(reference: string): string {
 /** The output of one follow per line of arguments, all at the same time. */
 async function outputs(workspace: Workspace, reference: string, selections: string[]) {
   const results = await Promise.all(selections.map(async (selection) => {
-    const { code, stdout, stderr } = await workspace.run(own, [
+    const { code, stdout, stderr } = await workspace.run(quickest, [
       "follow",
       reference,
       ...selection.split(" "),
@@ -67,7 +67,7 @@ test("bytes and lines past the end of a finished resource are refused", async ()
   for (const asked of [reference, stepReference]) {
     for (const selection of ["--from 25", "--lines 6:1", "--from 25 --no-follow"]) {
       const args = ["follow", asked, ...selection.split(" ")];
-      const { code, stdout, stderr } = await workspace.run(own, args);
+      const { code, stdout, stderr } = await workspace.run(quickest, args);
       assertEquals([code, stdout], [1, ""], args.join(" "));
       assertMatch(stderr, /^stream: .*(24|5 lines).*\n$/);
     }
@@ -167,7 +167,7 @@ test("a reference is what push printed, its HTTP form, or an id with a server", 
     [[id], {}],
   ];
   await Promise.all(ways.map(async ([args, env]) => {
-    const exit = await workspace.run(own, ["follow", ...args], { env });
+    const exit = await workspace.run(quickest, ["follow", ...args], { env });
     assertEquals(exit, { code: 0, stdout: TEXT, stderr: "" }, args.join(" "));
   }));
 });
@@ -175,15 +175,15 @@ test("a reference is what push printed, its HTTP form, or an id with a server", 
 test("an unknown id, a wrong reference and a missing server are told apart", async () => {
   await using workspace = await Workspace.open();
   const server = await workspace.serve(quickest);
-  const unknown = await workspace.run(own, ["follow", UNKNOWN]);
+  const unknown = await workspace.run(quickest, ["follow", UNKNOWN]);
   assertEquals([unknown.code, unknown.stdout], [1, ""]);
   assertMatch(unknown.stderr, new RegExp(`^stream: there is no resource .*${UNKNOWN}.*\\n$`));
 
-  const wrong = await workspace.run(own, ["follow", "http://127.0.0.1:9/nothing"]);
+  const wrong = await workspace.run(quickest, ["follow", "http://127.0.0.1:9/nothing"]);
   assertEquals([wrong.code, wrong.stdout], [2, ""]);
   assertMatch(wrong.stderr, /^stream: "http:\/\/127\.0\.0\.1:9\/nothing" is no reference.*\n$/);
 
-  const word = await workspace.run(own, ["follow", "build"]);
+  const word = await workspace.run(quickest, ["follow", "build"]);
   assertEquals([word.code, word.stdout], [2, ""]);
   assertMatch(word.stderr, /^stream: "build" is no reference: .*beginning.*CONTEXT\/NAME.*\n$/);
 

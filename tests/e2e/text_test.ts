@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { writeFile } from "node:fs/promises";
 import { assertEquals, assertMatch } from "@std/assert";
-import { eitherRuntime, own, quickest, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, type Kind, own, quickest, Workspace } from "../helpers/cli.ts";
 import { CHARSETS } from "../../src/source/charsets/charsets.ts";
 import { known, listed } from "../helpers/seen.ts";
 import { followLongLine } from "../helpers/text.ts";
@@ -21,8 +21,13 @@ function utf16(text: string, { bigEndian, mark }: { bigEndian: boolean; mark: bo
 }
 
 /** Pushes through a pipe in pieces that cut characters, and follows while that goes on. */
-async function pushInPieces(workspace: Workspace, bytes: Uint8Array, options: string[]) {
-  const { push, reference } = await workspace.push(own, ["-", "--name", "a.txt", ...options]);
+async function pushInPieces(
+  workspace: Workspace,
+  kind: Kind,
+  bytes: Uint8Array,
+  options: string[],
+) {
+  const { push, reference } = await workspace.push(kind, ["-", "--name", "a.txt", ...options]);
   const follow = workspace.start(quickest, ["follow", reference]);
   push.write(bytes.subarray(0, 15));
   await follow.stdout.until((text) => text.includes("\n"));
@@ -46,7 +51,7 @@ test("text in a declared charset arrives as UTF-8, without its byte order mark",
   await using workspace = await Workspace.open();
   await workspace.serveBeside();
   await Promise.all(DECLARED.map(async ({ charset, text, bytes }) => {
-    const { pushed, reference, received } = await pushInPieces(workspace, bytes, [
+    const { pushed, reference, received } = await pushInPieces(workspace, own, bytes, [
       "--charset",
       charset,
     ]);
@@ -61,7 +66,7 @@ test("without --charset every byte stays as it is", async () => {
   await workspace.serveBeside();
   await Promise.all(
     DECLARED.slice(0, 2).map(async ({ bytes }) => {
-      const { pushed, received } = await pushInPieces(workspace, bytes, ["--text"]);
+      const { pushed, received } = await pushInPieces(workspace, quickest, bytes, ["--text"]);
       assertEquals(pushed.code, 0);
       assertEquals(Buffer.compare(received, bytes), 0);
     }),

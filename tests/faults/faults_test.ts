@@ -109,7 +109,8 @@ async function resume(resources: Resources, witness: Witness): Promise<Appender>
       return resumed.appender;
     } catch (error) {
       const { code } = error as StreamError;
-      if (code !== "STORAGE_FAILED" || attempts === MOST_RESUMPTIONS) throw error;
+      const isRefused = code === "STORAGE_FAILED" || code === "NOT_READY";
+      if (!isRefused || attempts === MOST_RESUMPTIONS) throw error;
     }
   }
 }
@@ -174,7 +175,9 @@ async function assertTrue(resources: Resources, id: string): Promise<ResourceVie
 async function assertAlive({ resources, subject, bystander }: Run): Promise<void> {
   assertEquals([bystander.completed, bystander.error], [true, null]);
   await assertTrue(resources, bystander.id);
-  if (!subject.completed) assertMatch(subject.error!.code, /^(STORAGE_FAILED|WRONG_STATE)$/);
+  if (!subject.completed) {
+    assertMatch(subject.error!.code, /^(STORAGE_FAILED|WRONG_STATE|NOT_READY)$/);
+  }
   if (subject.id === "") return;
   const { status } = await assertTrue(resources, subject.id);
   // Where the disk refuses even the index, what was written and not yet shown is given up.

@@ -5,7 +5,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { framesRuntime } from "../../mod.ts";
 import { SUBPROTOCOL, UPLOAD_PATH } from "../../src/protocol.ts";
 import { completed } from "../helpers/content.ts";
-import { own as kind } from "../helpers/cli.ts";
+import { inTurn, kinds } from "../helpers/cli.ts";
 import { type Stopped, throughStop } from "../helpers/faults/stopped.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { OP, RawPeer } from "../helpers/frames/frames.ts";
@@ -13,9 +13,12 @@ import { startServer } from "../helpers/server.ts";
 
 const HALF_A_SECOND_MS = 500;
 
-for (const stopped of ["server", "push", "follow"] satisfies Stopped[]) {
-  test(`${kind}: nothing is lost when the ${stopped} is stopped and goes on`, () =>
-    throughStop(kind, stopped, HALF_A_SECOND_MS));
+for (const kind of kinds) {
+  const test = inTurn(kind);
+  for (const stopped of ["server", "push", "follow"] satisfies Stopped[]) {
+    test(`${kind}: nothing is lost when the ${stopped} is stopped and goes on`, () =>
+      throughStop(kind, stopped, HALF_A_SECOND_MS));
+  }
 }
 
 /** Keeps this process from everything else, as a stop does. */

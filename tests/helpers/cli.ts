@@ -43,6 +43,9 @@ export const kinds: Kind[] = own === "deno" ? ["deno"] : ["bun", "binary"];
 
 const ALL_KINDS: readonly Kind[] = ["binary", "deno", "bun"];
 
+/** Whether every kind runs every test, instead of its turns. */
+const all = process.env.STREAM_KINDS === "all";
+
 /**
  * Declares tests of one kind of program. Starting programs is what the suite takes its time for, so that the three
  * take turns: of the tests of a file each runs every third. With `STREAM_KINDS=all` each runs all.
@@ -51,7 +54,7 @@ export function inTurn(kind: Kind): (name: string, body: () => Promise<void>) =>
   let count = 0;
   return (name, body) => {
     const turn = ALL_KINDS[count++ % ALL_KINDS.length];
-    if (turn === kind || process.env.STREAM_KINDS === "all") test(name, body);
+    if (turn === kind || all) test(name, body);
   };
 }
 
@@ -63,17 +66,24 @@ export function eitherRuntime(): (name: string, body: () => void | Promise<void>
   let count = 0;
   return (name, body) => {
     const turn: Kind = count++ % 2 === 0 ? "deno" : "bun";
-    if (turn === own || process.env.STREAM_KINDS === "all") test(name, body);
+    if (turn === own || all) test(name, body);
   };
 }
 
+const PAIRS: { server: Kind; client: Kind; always: boolean }[] = [
+  { server: "deno", client: "bun", always: true },
+  { server: "bun", client: "deno", always: true },
+  { server: "binary", client: "binary", always: true },
+  { server: "deno", client: "deno", always: false },
+];
+
 /**
- * Which program talks to which. The tests run on both runtimes, and every pair is to be tested once: each
- * run takes those with a server of its own, and the one on Bun also the binary, which is Bun with Bun.
+ * Which program talks to which: each kind is the server once and the client once, in the run on its server's runtime.
+ * With `STREAM_KINDS=all` Deno talks to itself, too; the binary is Bun with Bun.
  */
-export const pairs: { server: Kind; client: Kind }[] = own === "deno"
-  ? [{ server: "deno", client: "deno" }, { server: "deno", client: "bun" }]
-  : [{ server: "bun", client: "deno" }, { server: "binary", client: "binary" }];
+export const pairs = PAIRS.filter(({ server, always }) =>
+  kinds.includes(server) && (always || all)
+);
 
 /** How a program is started, without its arguments. */
 export function wordsOf(kind: Kind): [string, ...string[]] {

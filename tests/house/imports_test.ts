@@ -183,8 +183,16 @@ interface Info {
   }[];
 }
 
-/** Everything that a program may import, as Deno tells it. */
+const told = new Map<string, Info["modules"]>();
+
+/** Everything that a program may import, as Deno tells it; asked for once. */
 function modulesOf(entry: string): Info["modules"] {
+  const modules = told.get(entry) ?? askForModules(entry);
+  told.set(entry, modules);
+  return modules;
+}
+
+function askForModules(entry: string): Info["modules"] {
   const root = new URL("../..", import.meta.url);
   const [command, ...words] = process.env.STREAM_DENO
     ? [process.env.STREAM_DENO]

@@ -87,13 +87,15 @@ test("an upload goes on while the catalog takes nothing, and counts", async () =
   assertEquals((await catalog.get(upload.resource.id))?.transferStatus, "COMPLETED");
 });
 
-test("an end that the catalog refused is told again until it takes it", async () => {
+test("an end that the catalog refused is told to it again until it takes it, and once to others", async () => {
   const catalog = new RefusingCatalog();
   await using here = world({ catalog });
   const upload = await register(here);
   const { id } = upload.resource;
   catalog.isFull = true;
   upload.append(utf8("abc"));
+  const told: string[] = [];
+  here.resources.listen(({ type }) => told.push(type), { id, transferStatuses: ["FAILED"] });
   await upload.fail(new StreamError("ABORTED", "enough"));
   assertEquals((await here.resources.get(id)).status.transferStatus, "FAILED");
   assertEquals((await catalog.get(id))?.transferStatus, "INITIATED");
@@ -103,6 +105,7 @@ test("an end that the catalog refused is told again until it takes it", async ()
   const record = await promise;
   assertEquals([record?.transferStatus, record?.size], ["FAILED", 3]);
   assertEquals(here.resources.totalBytes, 3);
+  assertEquals(told, ["status"]);
 });
 
 test("acknowledged bytes that a disk refused to count at an end count when that is recorded", async () => {
@@ -151,7 +154,7 @@ test("what is anybody's is let go of while the catalog takes nothing, is read wh
   await appender.appendWhole(utf8("one\n"), "first");
   catalog.isFull = true;
   await here.resources.interrupt(appender, new StreamError("INTERRUPTED", "nobody came"));
-  await assertFails("STORAGE_FAILED", () => here.resources.resume(id, null));
+  await assertFails("NOT_READY", () => here.resources.resume(id, null));
   assertEquals((await here.resources.get(id)).status.currentSize, 4);
   const { promise, resolve } = Promise.withResolvers<void>();
   catalog.watch(({ is }) => is?.owner === null && resolve());
@@ -162,4 +165,86 @@ test("what is anybody's is let go of while the catalog takes nothing, is read wh
   assertEquals(next.appender.annotation, "first");
   await next.appender.appendWhole(utf8("two\n"), "second");
   assertEquals(await readAll(next.appender.resource), utf8("one\ntwo\n"));
+});
+
+test("an upload that is to be COMPLETED while the catalog takes nothing is when it does, and its owner may ask again", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog, resumeWindowMs: 5 });
+  const { appender, secret } = await here.resources.register(registration({ ownedBy: "SECRET" }));
+  const { id } = appender.resource;
+  await using opened = await here.resources.open(id);
+  appender.append(utf8("abc"));
+  catalog.isFull = true;
+  const error = await assertFails("NOT_READY", async () => {
+    await appender.complete(await checksumOf(utf8("abc")));
+  });
+  await here.resources.interrupt(appender, error);
+  await assertFails("NOT_READY", () => here.resources.resume(id, secret));
+  assertEquals((await here.resources.get(id)).status.transferStatus, "IN_PROGRESS");
+  catalog.isFull = false;
+  await statusWhere(opened.resource, ({ transferStatus }) => transferStatus === "COMPLETED");
+  const resumed = await here.resources.resume(id, secret);
+  assert("completed" in resumed);
+  assertEquals(resumed.completed.size, 3);
+  assertEquals(here.resources.uploads, 0);
+});
+
+test("an uploader that cannot come back waits until the catalog takes the end of its upload", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog });
+  const upload = await register(here);
+  catalog.isFull = true;
+  const completed = upload.complete(await checksumOf(utf8("")));
+  await eventually("a refusal", () => upload.isHeldUp);
+  catalog.isFull = false;
+  assertEquals((await completed).size, 0);
+});
+
+test("an upload that has everything when its server ends goes on after it, if the catalog took nothing", async () => {
+  const catalog = new RefusingCatalog();
+  const storage = new MemoryStorage();
+  const here = world({ catalog, storage });
+  const { appender, secret } = await here.resources.register(registration({ ownedBy: "SECRET" }));
+  const { id } = appender.resource;
+  const checksum = await checksumOf(utf8("abc"));
+  appender.append(utf8("abc"));
+  catalog.isFull = true;
+  await assertFails("NOT_READY", () => appender.complete(checksum));
+  await here.resources.close();
+  catalog.isFull = false;
+  await using later = world({ catalog, storage });
+  await later.resources.recover();
+  const resumed = await later.resources.resume(id, secret);
+  assert("appender" in resumed);
+  assertEquals(resumed.appender.received, 3);
+  assertEquals((await resumed.appender.complete(checksum)).size, 3);
+});
+
+test("an upload whose end the catalog does not take is deleted by force", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog });
+  const { appender } = await here.resources.register(registration({ ownedBy: "SECRET" }));
+  const { id } = appender.resource;
+  await using opened = await here.resources.open(id);
+  catalog.isFull = true;
+  await assertFails("NOT_READY", async () => {
+    await appender.complete(await checksumOf(utf8("")));
+  });
+  await here.resources.delete(id, { force: true });
+  assertEquals(opened.resource.status.transferStatus, "FAILED");
+  assertEquals([await catalog.get(id), here.resources.uploads], [null, 0]);
+});
+
+test("what the catalog refuses of an upload that goes on is to be asked for again", async () => {
+  const catalog = new RefusingCatalog();
+  await using here = world({ catalog });
+  const { appender, secret } = await here.resources.register(registration({ ownedBy: "SECRET" }));
+  catalog.isFull = true;
+  const announced = { size: 3, checksum: null };
+  await assertFails("NOT_READY", () => appender.keepAnnounced(announced));
+  await assertFails("NOT_READY", () => here.resources.resume(appender.resource.id, secret));
+  catalog.isFull = false;
+  const resumed = await here.resources.resume(appender.resource.id, secret);
+  assert("appender" in resumed);
+  await resumed.appender.keepAnnounced(announced);
 });

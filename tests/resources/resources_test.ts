@@ -842,7 +842,7 @@ test("an upload can be resumed again after a resumption failed halfway", async (
   const { resource: { id } } = appender;
   await here.resources.interrupt(appender, gone());
   failing = true;
-  await assertFails("STORAGE_FAILED", () => here.resources.resume(id, secret));
+  await assertFails("NOT_READY", () => here.resources.resume(id, secret));
   const again = await resumed(here, id, secret);
   await again.complete(await checksumOf(utf8("one\n")));
 });

@@ -221,7 +221,7 @@ test("an append that the record cannot tell of is not made, and everything is as
   const { appender } = await here.resources.register(ANYBODYS);
   await appender.appendWhole(utf8("one\n"), "first");
   isBroken = true;
-  await assertFails("STORAGE_FAILED", () => appender.appendWhole(utf8("two\n"), "second"));
+  await assertFails("NOT_READY", () => appender.appendWhole(utf8("two\n"), "second"));
   const { annotation, status } = await here.resources.get(appender.resource.id);
   assertEquals([annotation, status.currentSize], ["first", 4]);
   isBroken = false;

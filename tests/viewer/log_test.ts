@@ -140,6 +140,15 @@ test("an id that is used again while nobody looked is another resource", async (
   assertEquals(played.log.problem?.code, "DELETED");
 });
 
+test("a deletion by force is told for what it is, even if what it ended can still be asked for", async () => {
+  const source = new PlayedSource("a\nb\n");
+  using played = new PlayedLog(source);
+  await played.open(0, 2);
+  source.tell({ transferStatus: "FAILED", failure: "DELETED: ended, and is deleted" });
+  await played.until("the end", ({ problem }) => problem !== null);
+  assertEquals(played.log.problem?.code, "DELETED");
+});
+
 test("lines of another life of an id are not shown for those of a log that has ended", async () => {
   const source = new PlayedSource("a\nb\nc\nd\n", { transferStatus: "COMPLETED" });
   using played = new PlayedLog(source);

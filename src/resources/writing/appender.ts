@@ -5,7 +5,6 @@
  */
 import type { Announcement, Intent, Owner, Ownership, ResourceRecord } from "../../catalog.ts";
 import {
-  checkOutcome,
   type DigestAlgorithm,
   failureOf,
   isFinal,
@@ -15,13 +14,14 @@ import {
   toStreamError,
   type UploadResult,
 } from "../../protocol.ts";
-import { checkDigest, checkEnd, checkSize } from "./agreement.ts";
+import { checkEnd } from "./agreement.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { CompletedEnd, heldUp } from "./completed_end.ts";
 import { FailedEnd } from "./failed_end.ts";
 import { FlushAhead } from "./flush_ahead.ts";
 import type { Lease } from "./lease.ts";
 import { OwnedLog, type OwnedLogOptions } from "./owned_log.ts";
-import { fenced, isRefusal, OwnedRecord } from "./owned_record.ts";
+import { fenced, forNow, isRefusal, OwnedRecord } from "./owned_record.ts";
 import { type AffordableInterval, CheckpointPace } from "./pace.ts";
 import { ProgressRecord } from "./progress_record.ts";
 import type { Resource } from "../reading/resource.ts";
@@ -84,7 +84,9 @@ export class Appender {
   #ending: Promise<void> | null = null;
   /** Whether the record tells how it ended, or what it left. */
   #recorded = true;
+  #isDetached = false;
   #failedEnd: FailedEnd | null = null;
+  readonly #completedEnd: CompletedEnd;
 
   /** Use `Resources.register`. */
   constructor(
@@ -101,6 +103,12 @@ export class Appender {
         checkEnd(this.announced.size, size);
         return options.checkGrowth(size);
       },
+    });
+    this.#completedEnd = new CompletedEnd({
+      log: this.#log,
+      told: this.#told,
+      catalog: options.catalog,
+      mayComeBack: this.ownedBy !== "CONNECTION",
     });
     this.#progress = new ProgressRecord({
       tellsPauses: options.lease.ms !== Infinity,
@@ -159,6 +167,11 @@ export class Appender {
   /** Whether bytes were refused that were to count whole: the next owner begins where the log ends. */
   get isRefused(): boolean {
     return this.#told.intent !== null && this.#log.hasRefused;
+  }
+
+  /** Whether it has everything, and the catalog does not take its end: it will be COMPLETED when that does. */
+  get isHeldUp(): boolean {
+    return this.#completedEnd.isHeldUp;
   }
 
   /** Whether it takes nothing any more. */
@@ -237,7 +250,7 @@ export class Appender {
 
   /**
    * Takes down what the uploader announces of the whole, so that whoever goes on with the upload is held to it.
-   * @throws {StreamError} FENCED, NOT_READY, STORAGE_FAILED.
+   * @throws {StreamError} FENCED, NOT_READY.
    */
   async keepAnnounced(announced: Announcement): Promise<void> {
     const before = this.announced;
@@ -249,7 +262,7 @@ export class Appender {
     } catch (error) {
       this.announced = before;
       if (this.#record.loss !== null) this.#failed(error);
-      throw error;
+      throw forNow(error);
     }
   }
 
@@ -293,7 +306,7 @@ export class Appender {
     } catch (error) {
       this.#told.intent = null;
       if (this.#record.loss !== null || !isRefusal(error)) this.#failed(error);
-      throw error;
+      throw forNow(error);
     }
     // A flush that failed may have lost the record of an earlier one.
     await this.#orFail(() => this.#told.secure());
@@ -315,7 +328,7 @@ export class Appender {
    * @param size The uploader's count of bytes, if it said.
    * @param outcome How its producer ended, if it said.
    * @throws {StreamError} CHECKSUM_MISMATCH, STORAGE_FAILED, BAD_REQUEST for no outcome, after the resource was made FAILED;
-   * FENCED when another owner has it, NOT_READY when that waits for the uploader.
+   * FENCED when another owner has it, NOT_READY when that waits for the uploader, or it `isHeldUp` and may come back.
    */
   async complete(
     checksum: string | null,
@@ -323,27 +336,19 @@ export class Appender {
     outcome?: Outcome,
   ): Promise<UploadResult> {
     let result: UploadResult | null = null;
-    await this.#end(async () => {
+    const ended = this.#end(async () => {
       this.#log.checkFlushed();
       await this.#advance(true);
-      const digest = this.#log.digest();
-      checkSize(size ?? null, this.#log.written);
-      checkSize(this.announced.size, this.#log.written);
-      checkDigest(checksum, digest);
-      checkDigest(this.announced.checksum, digest);
-      if (checksum === null && this.announced.checksum === null) this.#log.checkBelieved();
-      const told = outcome === undefined ? {} : { outcome: checkOutcome(outcome) };
-      const totals = await this.#log.complete();
-      const status = { ...this.#log.statusWith("COMPLETED", totals), ...told };
-      await this.#told.tell(status, { digest, digestState: null, owner: null, ...told });
-      await this.#options.catalog.sync?.();
-      await this.#log.announce(status);
-      result = { size: totals.size, numberOfLines: totals.lines, digest };
-      return "OVER";
+      result = await this.#completedEnd.tell({ checksum, size: size ?? null, outcome });
+      this.#recorded = result !== null;
+      return this.#recorded ? "OVER" : "DETACHED";
     });
+    await Promise.race([ended, this.#completedEnd.isNotWaitedFor]);
     if (result !== null) return result;
     const { transferStatus, failure } = this.#log.status;
-    if (!isFinal(transferStatus)) throw this.#record.loss ?? fenced();
+    if (!isFinal(transferStatus)) {
+      throw this.#record.loss ?? (this.isHeldUp ? heldUp() : fenced());
+    }
     throw new StreamError("ABORTED", failure ?? "the upload is over");
   }
 
@@ -352,6 +357,7 @@ export class Appender {
    * @param error Why; everybody who asks is told.
    */
   fail(error: StreamError): Promise<void> {
+    this.#completedEnd.giveUp(error);
     return this.#end(() => Promise.reject(error)).catch(() => {});
   }
 
@@ -375,7 +381,7 @@ export class Appender {
    * @returns The digest to continue; null when the upload is over, or another owner's.
    */
   async detach(owner: Owner | null): Promise<LogDigest | null> {
-    let digest: LogDigest | null = null;
+    this.#completedEnd.giveUp("LET_GO");
     await this.#end(async () => {
       this.#log.checkFlushed();
       // Where bytes were refused the record tells which, and the next owner looks what there is, as after a crash.
@@ -383,10 +389,9 @@ export class Appender {
       if (!isRefused) await this.#advance(true);
       await this.#log.keep();
       if (!isRefused) await this.#tellLeft(owner);
-      digest = this.#options.digest;
       return "DETACHED";
     }).catch(() => {});
-    return digest;
+    return this.#isDetached ? this.#options.digest : null;
   }
 
   /** Has the record tell what there is; the log knows better where that is refused. */
@@ -409,19 +414,20 @@ export class Appender {
     this.#closing = true;
     const closed = this.#checkpoints.close();
     this.#progress.end();
-    let isDetached = false;
     try {
       await closed;
       await this.#flushAhead?.settled();
-      isDetached = await step() === "DETACHED";
+      this.#isDetached = await step() === "DETACHED";
     } catch (error) {
       if (this.#record.loss === null) await this.#failNow(toStreamError(error));
       throw this.#record.loss ?? error;
     } finally {
       this.#events?.ended?.();
       // What is not recorded yet may still be counted.
-      if (isDetached || this.#recorded) await this.#log.close();
-      if (!isDetached) await this.#options.ended(this.#endedAs(), this.#log.status.currentSize);
+      if (this.#isDetached || this.#recorded) await this.#log.close();
+      if (!this.#isDetached) {
+        await this.#options.ended(this.#endedAs(), this.#log.status.currentSize);
+      }
     }
   }
 

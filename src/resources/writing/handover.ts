@@ -21,6 +21,8 @@ import { lifeOf, statusOf } from "../status.ts";
 import type { Admission } from "./admission.ts";
 import type { Appender } from "./appender.ts";
 import { insistOn } from "./claims.ts";
+import { heldUp } from "./completed_end.ts";
+import { forNow } from "./owned_record.ts";
 import { doubtIn, flushedSize, type LogDigest, restoreDigest } from "./restore.ts";
 import { matchesSecret } from "./secret.ts";
 import { LogRefused, takeLog } from "./takeover.ts";
@@ -47,6 +49,7 @@ export interface CompletedUpload {
 const INTERRUPTIONS: ReadonlySet<ErrorCode> = new Set([
   "FENCED",
   "INTERRUPTED",
+  "NOT_READY",
   "PEER_SILENT",
   "SHUTDOWN",
   "UNAUTHORIZED",
@@ -85,6 +88,11 @@ export class Handover {
   /** Whether this node says what becomes of an upload. */
   isOurs(id: string): boolean {
     return this.isHeld(id) || this.#handling.has(id);
+  }
+
+  /** Whether this node says, or has said, what a record tells. */
+  isOurWord(record: ResourceRecord): boolean {
+    return this.isOurs(record.id) || this.#parts.uploads.isToldLate(record);
   }
 
   /** Whether an upload runs here, or waits here for its owner. */
@@ -131,6 +139,7 @@ export class Handover {
     if (!mayComeBack(appender, cause) || !this.#isKept(appender)) {
       return await appender.fail(cause);
     }
+    if (appender.isHeldUp) return;
     await this.take(id, async () => {
       const running = this.#parts.uploads.find(id);
       // Whoever resumed in the meantime has detached it already.
@@ -294,7 +303,9 @@ export class Handover {
     }
     const interrupted = this.#waiting(record);
     return await admission.admit(async () => {
-      const upload = await this.#nextEpoch(record);
+      const upload = await this.#nextEpoch(record).catch((error) => {
+        throw error instanceof LogRefused ? error : forNow(error);
+      });
       // Another node may have appended since.
       const known = interrupted?.epoch === record.epoch ? interrupted.digest : null;
       const digest = known ?? await this.#restoreDigest(upload);
@@ -382,6 +393,7 @@ export class Handover {
   async #detachOwner(id: string): Promise<void> {
     const running = this.#parts.uploads.find(id);
     if (running === undefined) return;
+    if (running.appender.isHeldUp) throw heldUp();
     const fenced = new StreamError("FENCED", "the upload was resumed by another connection");
     await this.#detach(running, fenced);
     running.appender.disown(fenced);

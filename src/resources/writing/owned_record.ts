@@ -120,6 +120,13 @@ export function isRefusal(error: unknown): boolean {
   return REFUSED.includes(toStreamError(error).code);
 }
 
+/** What a peer is told of a change that the catalog refuses for now, which is no end of anything: to come again. */
+export function forNow(error: unknown): unknown {
+  if (!isRefusal(error)) return error;
+  const { message } = toStreamError(error);
+  return new StreamError("NOT_READY", `try again later: ${message}`, { cause: error });
+}
+
 /** Comes back as often as the catalog says so, for a bounded time. */
 export async function insist<T>(step: () => T | Promise<T>): Promise<T> {
   const untilMs = performance.now() + PATIENCE_MS;

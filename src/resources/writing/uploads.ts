@@ -123,6 +123,14 @@ export class Uploads {
     return [...this.#running.values()];
   }
 
+  /** Whether a record tells the end of an upload late, of which everybody was told here. */
+  isToldLate({ id, epoch }: ResourceRecord): boolean {
+    for (const { appender } of this.#unrecorded) {
+      if (appender.resource.id === id && appender.epoch === epoch) return true;
+    }
+    return false;
+  }
+
   /**
    * Appends to a log from now on.
    * @param upload The log.

@@ -132,6 +132,7 @@ export class Log {
       if (this.info === null) await this.#introduce(first, signal);
       if (!this.live) return;
       await this.#watch(signal);
+      checkKept(this.status);
       const info = await this.#lastInfo();
       if (info !== null && !signal.aborted) this.#take(this.info = info);
     } catch (error) {
@@ -438,4 +439,10 @@ async function* outlined(found: ReturnType<Find>, outline: Outline): ReturnType<
     outline.add(value.line, value.text);
     yield value;
   }
+}
+
+/** A deletion by force ends the upload first: what is still there then is gone in a moment. */
+function checkKept(status: ResourceStatus | null): void {
+  if (!status?.failure?.startsWith("DELETED: ")) return;
+  throw new StreamError("DELETED", "the resource was deleted");
 }

@@ -1,11 +1,11 @@
 /** Durations longer than the timers of the runtimes hold, by the real program. */
-import { test } from "node:test";
 import { writeFile } from "node:fs/promises";
 import { assertEquals, assertMatch } from "@std/assert";
-import { kinds, quickest, Workspace } from "../../helpers/cli.ts";
+import { inTurn, kinds, quickest, Workspace } from "../../helpers/cli.ts";
 import { content } from "../../helpers/seen.ts";
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: an upload waits as long as --resume-window 30d says, after a restart, too`, async () => {
     await using workspace = await Workspace.open();
     const options = ["--resume-window", "30d", "--checkpoint-interval", "30d"];

@@ -1,11 +1,10 @@
 /** The shell parts of examples/, run as a CI would run them, with the real program and a build that fails. */
-import { test } from "node:test";
 import { spawnSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Kind, kinds, quickest, Workspace } from "../../helpers/cli.ts";
+import { inTurn, type Kind, kinds, quickest, Workspace } from "../../helpers/cli.ts";
 
 /** The blocks of text behind a key or a dash (`run: |`, `- |`), by the line before. */
 async function blocksOf(example: string): Promise<{ before: string; text: string }[]> {
@@ -63,6 +62,7 @@ async function buildLog(workspace: Workspace): Promise<Record<string, unknown>> 
 }
 
 for (const kind of kinds) {
+  const test = inTurn(kind);
   test(`${kind}: the steps for GitHub Actions link, build, annotate and close`, async () => {
     await using at = await machine(kind);
     const results = new Map<string, { code: number | null; stdout: string }>();

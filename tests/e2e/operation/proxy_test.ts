@@ -1,13 +1,13 @@
 /** Proxies of the environment, by the real program: one rule for requests and WebSockets. */
 import { writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { kinds, quickest, Workspace } from "../../helpers/cli.ts";
+import { inTurn, kinds, quickest, Workspace } from "../../helpers/cli.ts";
 import { ForwardProxy } from "../../helpers/peers/forward_proxy.ts";
 
 const HOST = "stream.invalid:80";
 
 for (const client of kinds) {
+  const test = inTurn(client);
   test(`every command reaches a server by HTTP_PROXY: client on ${client}`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(quickest, ["--allow-host", "stream.invalid"]);

@@ -1,7 +1,6 @@
 /** `stream serve`, by the real program: its options, its end, its sudden death and its data directory. */
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { test } from "node:test";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { eitherRuntime, own, type Program, quickest, Workspace } from "../../helpers/cli.ts";
 import { known } from "../../helpers/seen.ts";
@@ -33,7 +32,7 @@ async function assertKept(workspace: Workspace, reference: string): Promise<void
 }
 
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
-  test(`${signal} ends a server in good order, and its clients hear of it`, async () => {
+  either(`${signal} ends a server in good order, and its clients hear of it`, async () => {
     await using workspace = await Workspace.open();
     const { server, push, follow, reference } = await streaming(workspace, "--retry-for", "0s");
     server.signal(signal);
@@ -120,7 +119,7 @@ either("a port that is taken is named, and the data directory is given back", as
 
 either("--require-context refuses an upload without a context", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own, ["--require-context"]);
+  await workspace.serve(quickest, ["--require-context"]);
   await writeFile(workspace.path("text.txt"), LINES);
   const refused = await workspace.run(quickest, ["push", "text.txt"]);
   assertEquals([refused.code, refused.stdout], [5, ""]);
@@ -138,7 +137,7 @@ either("--require-context refuses an upload without a context", async () => {
 
 either("--max-resource-size ends an upload that grows beyond it, and keeps what fits", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own, ["--max-resource-size", "16B"]);
+  await workspace.serve(quickest, ["--max-resource-size", "16B"]);
   const { push, reference } = await workspace.push(quickest, ["-"]);
   push.write(LINES);
   const follow = workspace.start(quickest, ["follow", reference]);
@@ -170,7 +169,7 @@ either("--log-format json logs one object a line", async () => {
 
 either("--base-url is what references begin with", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own, ["--base-url", "https://logs.example.org/live/"]);
+  await workspace.serve(quickest, ["--base-url", "https://logs.example.org/live/"]);
   await writeFile(workspace.path("text.txt"), LINES);
   const { stdout } = await workspace.run(quickest, ["push", "text.txt"]);
   assertMatch(
@@ -205,7 +204,7 @@ either(
   "with a port for Step clients its reference is shown beside ours, and leads there",
   async () => {
     await using workspace = await Workspace.open();
-    const server = await workspace.serve(own, ["--step-port", "0", "--log-format", "json"]);
+    const server = await workspace.serve(quickest, ["--step-port", "0", "--log-format", "json"]);
     const port = await stepPort(server);
     await writeFile(workspace.path("a.log"), LINES);
     for (const transport of ["ws", "http"]) {
@@ -235,7 +234,7 @@ either(
     await using workspace = await Workspace.open();
     await writeFile(workspace.path("a.log"), LINES);
     const shown = async (...args: string[]) => {
-      const server = await workspace.serve(own, ["--step-port", "0", ...args]);
+      const server = await workspace.serve(quickest, ["--step-port", "0", ...args]);
       const { stdout } = await workspace.run(quickest, ["push", "a.log", "--json"]);
       const { stepReference, reference } = JSON.parse(stdout.split("\n")[0]);
       await server.kill("SIGTERM");

@@ -221,14 +221,18 @@ async function complete(
 ): Promise<Response> {
   const { appender } = upload;
   const { id } = appender.resource;
-  if (isComplete !== undefined) uploadState(c, appender.received, true);
+  const tellComplete = () => {
+    if (isComplete !== undefined) uploadState(c, appender.received, true);
+  };
   try {
     await upload.complete(outcome);
   } catch (thrown) {
     const error = toStreamError(thrown);
     if (!isFinal(appender.resource.status.transferStatus)) throw error;
+    tellComplete();
     return problem(c, error);
   }
+  tellComplete();
   const base = references.base(c);
   c.header("location", references.url(id, base));
   return json(c, references.info(await resources.get(id), base), status);
