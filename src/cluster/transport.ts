@@ -11,7 +11,7 @@ import {
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import { giveBack } from "../byte_queue.ts";
-import { LongMessages } from "./long_messages.ts";
+import { LONG_BYTES, LongMessages } from "./long_messages.ts";
 
 /**
  * Connects a client, as `connect` of `@nats-io/transport-node` does (3.4).
@@ -30,6 +30,12 @@ export class Transport extends NodeTransport {
     const forget = socket.removeAllListeners.bind(socket);
     socket.removeAllListeners = (...events: [string?]) => forget(...events).on("error", () => {});
     return socket;
+  }
+
+  /** What is long was put together to be sent: its memory is free when it was. */
+  override async _send(frame: Uint8Array): Promise<void> {
+    await super._send(frame);
+    if (frame.length >= LONG_BYTES) giveBack(frame);
   }
 
   override async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
