@@ -73,6 +73,7 @@ export {
   lendRange,
   offsetLost,
   readFast,
+  type ReadMemory,
   readRange,
 } from "./resources/reading/bytes.ts";
 export type { OpenResource, ResourceView } from "./resources/reading/cache.ts";

@@ -132,6 +132,12 @@ export interface Runtime {
    * @param request The request.
    */
   copiesBody?(request: Request): boolean;
+  /**
+   * The moment when all of an answer has left the process, so that its memory may be used again.
+   * @param request The request.
+   * @returns Never resolves for an answer that breaks off; null, or no method, where nobody can tell.
+   */
+  written?(request: Request): Promise<unknown> | null;
   /** Whether streams are compressed on another thread than the one that serves; by default they are not. */
   readonly compressesAside?: boolean;
   /**

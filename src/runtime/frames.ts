@@ -13,6 +13,7 @@ import { isRefused, noRoom, roomForConnections } from "./descriptors.ts";
 import { CONNECTION_TIMES, type ConnectionTimes, type SomeTimes } from "./frames/connection.ts";
 import { Handshake } from "./frames/handshake.ts";
 import { answerEarly, answerTo, writeResponse } from "./frames/http.ts";
+import { Pipeline } from "./frames/pipeline.ts";
 
 export type { ConnectionTimes, SomeTimes } from "./frames/connection.ts";
 
@@ -119,14 +120,23 @@ export function framesRuntime(options: FramesOptions = {}): FramesRuntime {
     },
     upgrade,
     remoteAddress,
-    compressesAside: !("Deno" in globalThis),
+    compressesAside: !ON_DENO,
+    written: ON_DENO ? written : undefined,
     allowSilence,
     informer: (request) => informers.get(request) ?? null,
   };
 }
 
+const ON_DENO = "Deno" in globalThis;
 /** Means to send interim responses, by the request that is being answered. */
 const informers = new WeakMap<Request, Inform>();
+/** Answers that go from us to the socket without anybody between who might keep them. */
+const answers = new WeakMap<Request, ServerResponse>();
+
+function written(request: Request): Promise<unknown> | null {
+  const out = answers.get(request);
+  return out === undefined ? null : new Promise((resolve) => out.once("finish", resolve));
+}
 
 /** @throws {StreamError} BAD_REQUEST. */
 function checkCertificate({ cert, key }: Certificate): void {
@@ -244,19 +254,17 @@ class Port implements Listener {
         this.#accept(socket, this.#shaking.delete(addressOf(socket)));
       });
     }
-    const answering = new WeakMap<Socket, Promise<void>>();
+    const pipelines = new WeakMap<Socket, Pipeline>();
     server.on("request", (message, out) => {
       const { socket } = message;
-      const answer = () =>
-        this.#refuses(message)
-          ? writeResponse(noRoom(), out)
-          : serve(message, out, fetch, this.#settings.closeWithinMs);
-      // One after the other: a request may want what the one before it changes (RFC 9112, 9.3.2).
-      const before = answering.get(socket);
-      const answered = before === undefined
-        ? answer()
-        : before.then(() => socket.destroyed ? undefined : answer());
-      answering.set(socket, answered);
+      if (!pipelines.has(socket)) pipelines.set(socket, new Pipeline(socket));
+      pipelines.get(socket)!.add(
+        out,
+        () =>
+          this.#refuses(message)
+            ? writeResponse(noRoom(), out)
+            : serve(message, out, fetch, this.#settings.closeWithinMs),
+      );
     });
     server.on("upgrade", (message, socket: Socket, head) => {
       // Nobody listens before the answer: what comes meanwhile waits.
@@ -402,11 +410,14 @@ async function serve(
     (request) => {
       const inform = informerOf(message, out);
       if (inform !== null) informers.set(request, inform);
+      answers.set(request, out);
       return fetch(request, message.socket);
     },
     left.signal,
   );
-  if (message.complete || response.ok) await writeResponse(response, out);
+  // Who is gone already says so no second time.
+  if (left.signal.aborted) await response.body?.cancel().catch(() => {});
+  else if (message.complete || response.ok) await writeResponse(response, out);
   else await answerEarly(message, response, out, closeWithinMs);
 }
 

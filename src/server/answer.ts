@@ -22,7 +22,7 @@ const LATE = 1.5;
 /** Why a response breaks off that nobody meant to. */
 const FAULTS: readonly ErrorCode[] = ["INTERNAL", "STORAGE_FAILED", "INDEX_DAMAGED"];
 /** Longer bodies are made as they are taken; a short one is read first, for a fifth to a third less processor time. */
-const SHORT_BYTES = 64 * 1024;
+export const SHORT_BYTES = 64 * 1024;
 /**
  * Pieces are made in turns until a reader took so much: sockets take 4 MiB of any answer (`tcp_wmem`), on Bun without a
  * turn between, and a thousand readers that took nothing kept everybody else waiting for 20 to 90 ms at a time.

@@ -1,5 +1,7 @@
 /** Long downloads: every byte arrives, whoever takes them, where they are read into the same memory, too. */
 import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
 import { FileStorage, type LogReader, MemoryCatalog } from "../../mod.ts";
@@ -13,6 +15,9 @@ import { type TemporaryDirectory, temporaryDirectory } from "../helpers/temporar
 const MIB = 1024 * 1024;
 const SIZE = 12 * MIB + 12_345;
 const READERS = 3;
+const RANGE_BYTES = 64 * 1024;
+/** More than the sockets between both ends hold. */
+const LATE_RANGES = 90;
 const AS_IT_IS = { headers: { "accept-encoding": "identity" } };
 
 /** Files that note into which memory they are read. */
@@ -93,6 +98,51 @@ for (const listener of listeners) {
     assertEquals(storage.memory.size, lends(listener.name) ? 2 : 0);
   });
 }
+
+/** Asks for ranges by one connection, all at once, and takes the answers when others have got theirs. */
+async function lateRanges(url: string, starts: number[], byteCount: number): Promise<Buffer[]> {
+  const { hostname, port, host, pathname } = new URL(url);
+  const socket = connect(Number(port), hostname).pause();
+  const ask = (first: number) =>
+    `GET ${pathname} HTTP/1.1\r\nHost: ${host}\r\nRange: bytes=${first}-${
+      first + byteCount - 1
+    }\r\n\r\n`;
+  socket.write(starts.map(ask).join(""));
+  await once(socket, "readable");
+  for (const first of starts) {
+    const headers = { range: `bytes=${first}-${first + byteCount - 1}` };
+    await (await fetch(url, { headers })).arrayBuffer();
+  }
+  const bodies: Buffer[] = [];
+  let taken = Buffer.alloc(0);
+  for await (const chunk of socket) {
+    taken = Buffer.concat([taken, chunk]);
+    for (let body; (body = taken.indexOf("\r\n\r\n") + 4) > 3;) {
+      if (taken.length < body + byteCount) break;
+      bodies.push(taken.subarray(body, body + byteCount));
+      taken = taken.subarray(body + byteCount);
+    }
+    if (bodies.length === starts.length) break;
+  }
+  return bodies;
+}
+
+test("frames: ranges that are taken late have every byte; on Deno their memory is used again", () =>
+  withChance(async (chance) => {
+    const bytes = numbered(SIZE);
+    await using directory = await temporaryDirectory();
+    const { server, url, storage } = await serving(listeners[1], directory, bytes);
+    await using _ = server;
+    await Promise.all(Array.from({ length: READERS }, async () => {
+      const starts = Array.from({ length: LATE_RANGES }, () => chance.whole(0, SIZE - RANGE_BYTES));
+      const bodies = await lateRanges(url, starts, RANGE_BYTES);
+      bodies.forEach((body, index) => assertSame(body, bytes, starts[index]));
+    }));
+    storage.memory.delete(undefined);
+    const pieces = storage.memory.size;
+    if ("Deno" in globalThis) assert(pieces > 0 && pieces <= 2 * READERS, `${pieces} pieces`);
+    else assertEquals(pieces, 0);
+  }));
 
 test("an app around the server may keep the chunks that it gets", async () => {
   const bytes = numbered(SIZE);

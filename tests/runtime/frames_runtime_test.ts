@@ -311,6 +311,30 @@ test("a client that left before its handshake was answered leaves no session beh
   await listener.close();
 });
 
+test("the body of an answer is given back when its client left before it began", async () => {
+  const asked = Promise.withResolvers<AbortSignal>();
+  const left = Promise.withResolvers<void>();
+  const cancelled = Promise.withResolvers<void>();
+  // Of what never tells anything no write would fail.
+  const silent = new ReadableStream({ cancel: () => cancelled.resolve() });
+  const listener = await framesRuntime().listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: async ({ signal }) => {
+      asked.resolve(signal);
+      await left.promise;
+      return new Response(silent);
+    },
+  });
+  const peer = new RawPeer(listener.port);
+  await peer.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  const signal = await asked.promise;
+  signal.addEventListener("abort", () => left.resolve());
+  peer.socket.resetAndDestroy();
+  await cancelled.promise;
+  await listener.close();
+});
+
 test("requests that are too large, too slow or nonsense end their connection", async () => {
   await using server = await serve(() => new Response("ok"), { headersWithinMs: 100 });
   const requests = [
@@ -935,6 +959,45 @@ test("bodies stream in both directions, no faster than they are taken", async ()
   assertLess(byteCount, (await peer.readAll()).length);
   await sending;
   assertLess(mostUnderWay, buffersBytes);
+});
+
+const pipelined = (count: number, path: string) =>
+  `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(count);
+
+test("answers to requests that came at once are made as fast as they are taken", async () => {
+  let made = 0;
+  await using server = await serve((request) => {
+    if (request.url.endsWith("/other")) return new Response("");
+    const bytes = new Uint8Array(MiB).fill(++made);
+    return new Response(bytes, { headers: { "content-length": `${MiB}` } });
+  });
+  using peer = new RawPeer(server.port);
+  const count = 60;
+  await peer.write(pipelined(count - 1, "/"));
+  await peer.write(pipelined(1, "/").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+  await peer.readHead();
+  // As many turns as all of them would have taken.
+  for (let index = 0; index < 2 * count; index++) await (await fetch(`${server.url}/other`)).text();
+  assertLess(made * MiB, buffersBytes);
+  const rest = await peer.readAll();
+  assertEquals([made, rest.lastIndexOf(count)], [count, rest.length - 1]);
+  assertLess(count * MiB, rest.length);
+});
+
+test("a peer that has too many requests wait for their answers is dropped", async () => {
+  const first = Promise.withResolvers<Response>();
+  await using server = await serve((request) =>
+    request.url.endsWith("/first") ? first.promise : new Response("next")
+  );
+  using patient = new RawPeer(server.port);
+  await patient.write(pipelined(1, "/first") + pipelined(100, "/next"));
+  using greedy = new RawPeer(server.port);
+  await greedy.write(pipelined(1, "/first") + pipelined(101, "/next"));
+  assertEquals(await greedy.readAll(), Buffer.alloc(0));
+  first.resolve(new Response("first"));
+  for (let answers = 0; answers < 101; answers++) {
+    assertEquals((await patient.readHead()).status, 200);
+  }
 });
 
 test("a client that leaves aborts its request and cancels the response", async () => {

@@ -81,21 +81,26 @@ export async function* readRange(
   }
 }
 
-interface Pieces {
+/** What a range is read into. */
+export interface ReadMemory {
+  /** Whether the reader is done with each piece when it asks for the next: then their memory is the same. */
+  lends?: boolean;
+  /** Memory of the reader's for the first piece; new memory by default. */
+  memory?: Uint8Array;
+}
+
+interface Pieces extends ReadMemory {
   signal?: AbortSignal;
   /** Largest piece at present. */
   pieceBytes: () => number;
-  /** Whether the memory of a piece is used again when the next is asked for. */
-  lends?: boolean;
 }
 
 async function* readPieces(
   resource: Resource,
   first: number,
   end: number,
-  { signal, pieceBytes, lends = false }: Pieces,
+  { signal, pieceBytes, lends = false, memory }: Pieces,
 ): AsyncGenerator<Uint8Array, void, void> {
-  let memory: Uint8Array | undefined;
   for (let next = first; next < end;) {
     signal?.throwIfAborted();
     const byteCount = Math.min(end - next, pieceBytes(), mostBytesAfter(next - first));
@@ -103,6 +108,7 @@ async function* readPieces(
     const bytes = await resource.read(next, byteCount, memory);
     next += bytes.length;
     yield bytes;
+    if (!lends) memory = undefined;
   }
 }
 
@@ -123,19 +129,23 @@ export async function* lendRange(
 /**
  * Reads a range like `readRange`, for a whole download: more at once, while not too many do.
  *
- * @param lends Whether the reader is done with each piece when it asks for the next: then their memory is the same.
+ * @param into What it is read into.
  */
 export async function* readFast(
   resource: Resource,
   first: number,
   end: number,
   signal: AbortSignal,
-  lends: boolean,
+  into: ReadMemory,
 ): AsyncGenerator<Uint8Array, void, void> {
   if (largeReaders === MAX_LARGE_READERS) return yield* readRange(resource, first, end, signal);
   largeReaders++;
   try {
-    yield* readPieces(resource, first, end, { signal, pieceBytes: () => LARGE_READ_BYTES, lends });
+    yield* readPieces(resource, first, end, {
+      ...into,
+      signal,
+      pieceBytes: () => LARGE_READ_BYTES,
+    });
   } finally {
     largeReaders--;
   }

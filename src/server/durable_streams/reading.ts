@@ -6,6 +6,7 @@ import type { Context } from "hono";
 import { isFinal, StreamError } from "../../protocol.ts";
 import { type OpenResource, readFast, type Resource } from "../../resources.ts";
 import { answerWith } from "../answer.ts";
+import { memoryFor } from "../answer/memory.ts";
 import { openFor } from "../opening.ts";
 import { checkMatch, isKnown } from "../route/conditions.ts";
 import { etagOf, tellClosed, tellOffset, tellReferences } from "./answers.ts";
@@ -112,8 +113,8 @@ async function send(
     return c.body(null, 304);
   }
   const byteCount = end - start;
-  const lends = parts.runtime.copiesBody?.(c.req.raw) ?? false;
-  const bytes = (signal: AbortSignal) => readFast(resource, start, end, signal, lends);
+  const into = memoryFor(c, parts.runtime, byteCount);
+  const bytes = (signal: AbortSignal) => readFast(resource, start, end, signal, into);
   return await answerWith(c, parts, {
     chunks: (signal) => json ? arrayOf(bytes(signal), byteCount) : bytes(signal),
     byteCount: json ? arrayLength(byteCount) : byteCount,

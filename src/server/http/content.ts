@@ -17,6 +17,7 @@ import {
 import { answerWith, type BodySource } from "../answer.ts";
 import { openFor } from "../opening.ts";
 import { compressions, gzipped } from "../answer/gzip.ts";
+import { memoryFor } from "../answer/memory.ts";
 import type { FaceParts } from "../face.ts";
 import { inHeader, inQuery, text, type Values } from "../route/parameters.ts";
 import { ofResource } from "../access/reach.ts";
@@ -124,8 +125,8 @@ function bodyOf(
     return { chunks: (signal) => gzipped(readRange(resource, first, end, signal), isAside) };
   }
   const byteCount = end - first;
-  const lends = runtime.copiesBody?.(c.req.raw) ?? false;
-  return { chunks: (signal) => readFast(resource, first, end, signal, lends), byteCount };
+  const into = memoryFor(c, runtime, byteCount);
+  return { chunks: (signal) => readFast(resource, first, end, signal, into), byteCount };
 }
 
 /** The coding that a client wants: text that does not change any more pays to be compressed; parts are parts of what is stored. */
