@@ -415,7 +415,9 @@ async function serve(
     },
     left.signal,
   );
-  if (message.complete || response.ok) await writeResponse(response, out);
+  // Who is gone already says so no second time.
+  if (left.signal.aborted) await response.body?.cancel().catch(() => {});
+  else if (message.complete || response.ok) await writeResponse(response, out);
   else await answerEarly(message, response, out, closeWithinMs);
 }
 

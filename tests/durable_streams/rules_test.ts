@@ -5,8 +5,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import {
   assert,
   assertEquals,
+  assertLess,
   assertLessOrEqual,
   assertMatch,
+  assertRejects,
   assertStringIncludes,
 } from "@std/assert";
 import {
@@ -199,6 +201,12 @@ function both(
   });
 }
 
+/** Asks until so many connections by HTTP are counted. */
+async function untilConnections({ url }: TestServer, count: number): Promise<void> {
+  const wanted = `stream_connections{kind="http"} ${count}\n`;
+  while (!(await (await fetch(`${url}/metrics`)).text()).includes(wanted));
+}
+
 /** Reads events until a text is there. */
 async function eventsUntil(peer: Peer, query: string, wanted: string): Promise<string> {
   const stop = new AbortController();
@@ -232,6 +240,19 @@ both("a stream is a resource that everybody follows, and its end is theirs", asy
     2,
   ]);
   assertEquals(await codeOf(await stream.post("three\n")), [409, "CONFLICT"]);
+});
+
+both("a long-poll whose client is gone holds no place any more", async (server) => {
+  const stream = new Peer(server, "notes");
+  await stream.put();
+  const stop = new AbortController();
+  const waiting = fetch(`${stream.url}?offset=now&live=long-poll`, { signal: stop.signal });
+  await untilConnections(server, 1);
+  stop.abort();
+  await assertRejects(() => waiting);
+  const leftMs = performance.now();
+  await untilConnections(server, 0);
+  assertLess(performance.now() - leftMs, 15_000, "as long as a long-poll waits");
 });
 
 both("a long-poll tells the end without bytes, at once behind the last ones", async (server) => {

@@ -311,6 +311,30 @@ test("a client that left before its handshake was answered leaves no session beh
   await listener.close();
 });
 
+test("the body of an answer is given back when its client left before it began", async () => {
+  const asked = Promise.withResolvers<AbortSignal>();
+  const left = Promise.withResolvers<void>();
+  const cancelled = Promise.withResolvers<void>();
+  // Of what never tells anything no write would fail.
+  const silent = new ReadableStream({ cancel: () => cancelled.resolve() });
+  const listener = await framesRuntime().listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: async ({ signal }) => {
+      asked.resolve(signal);
+      await left.promise;
+      return new Response(silent);
+    },
+  });
+  const peer = new RawPeer(listener.port);
+  await peer.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  const signal = await asked.promise;
+  signal.addEventListener("abort", () => left.resolve());
+  peer.socket.resetAndDestroy();
+  await cancelled.promise;
+  await listener.close();
+});
+
 test("requests that are too large, too slow or nonsense end their connection", async () => {
   await using server = await serve(() => new Response("ok"), { headersWithinMs: 100 });
   const requests = [

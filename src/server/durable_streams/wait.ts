@@ -50,13 +50,17 @@ export class Wait implements Ending {
     const unwatch = this.#resource.watch(this.#bell.ring);
     const stopWaiting = whileGranted(this.#context, (reason) => this.fail(reason));
     runtime.allowSilence?.(raw, env, "any");
+    // Nothing else tells that who waits is gone.
+    raw.signal.addEventListener("abort", this.#bell.ring);
+    const isOver = () => raw.signal.aborted || isThere();
     const endMs = performance.now() + timeoutMs;
     try {
-      for (let leftMs = timeoutMs; leftMs > 0 && !isThere(); leftMs = endMs - performance.now()) {
+      for (let leftMs = timeoutMs; leftMs > 0 && !isOver(); leftMs = endMs - performance.now()) {
         await this.#bell.rungWithin(Math.ceil(leftMs));
         if (this.#failure !== null) throw this.#failure;
       }
     } finally {
+      raw.signal.removeEventListener("abort", this.#bell.ring);
       runtime.allowSilence?.(raw, env, "some");
       stopWaiting();
       unwatch();
