@@ -12,7 +12,7 @@ import {
 } from "@nats-io/transport-node";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 import { giveBack } from "../byte_queue.ts";
-import { LongMessages } from "./long_messages.ts";
+import { LONG_BYTES, LongMessages } from "./long_messages.ts";
 
 /** Members that refuse a connection are asked again for so long, in ms. */
 const REACHED_WITHIN_MS = 12_000;
@@ -78,6 +78,12 @@ export class Transport extends NodeTransport {
     const forget = socket.removeAllListeners.bind(socket);
     socket.removeAllListeners = (...events: [string?]) => forget(...events).on("error", () => {});
     return socket;
+  }
+
+  /** What is long was put together to be sent: its memory is free when it was. */
+  override async _send(frame: Uint8Array): Promise<void> {
+    await super._send(frame);
+    if (frame.length >= LONG_BYTES) giveBack(frame);
   }
 
   override async *[Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {

@@ -24,7 +24,7 @@ import { describe } from "../../src/cli/config.ts";
 import { credentialsOf } from "../../src/cli/credentials.ts";
 import { userDirectory } from "../../src/cli/home.ts";
 import { portOf, settingsOf as serverSettingsOf } from "../../src/cli/serve/settings.ts";
-import { eitherRuntime, kinds, quickest, Workspace } from "../helpers/cli.ts";
+import { eitherRuntime, quickest, Workspace } from "../helpers/cli.ts";
 
 const either = eitherRuntime();
 
@@ -57,22 +57,20 @@ async function complaint(text: string | Uint8Array, args = ["ls"]): Promise<stri
   return stderr.split("\n")[0];
 }
 
-for (const kind of kinds) {
-  test(`flags come before the environment, that before the file, with ${kind}`, async () => {
-    await using workspace = await configured('[serve]\nlog-format = "json"\nport = 0\n');
-    const started = async (args: string[], env: Record<string, string> = {}) => {
-      const server = workspace.start(kind, ["serve", ...args], { env });
-      await server.stdout.until((text) => /"listening"|^listening on/.test(text));
-      const log = await server.stderr.until((text) => text.includes("recovered"));
-      await server.kill("SIGTERM");
-      return log.startsWith("{") ? "json" : "human";
-    };
-    assertEquals(await started([]), "json");
-    assertEquals(await started([], { STREAM_SERVE_LOG_FORMAT: "human" }), "human");
-    const env = { STREAM_SERVE_LOG_FORMAT: "human" };
-    assertEquals(await started(["--log-format", "json"], env), "json");
-  });
-}
+either("flags come before the environment, that before the file", async () => {
+  await using workspace = await configured('[serve]\nlog-format = "json"\nport = 0\n');
+  const started = async (args: string[], env: Record<string, string> = {}) => {
+    const server = workspace.start(quickest, ["serve", ...args], { env });
+    await server.stdout.until((text) => /"listening"|^listening on/.test(text));
+    const log = await server.stderr.until((text) => text.includes("recovered"));
+    await server.kill("SIGTERM");
+    return log.startsWith("{") ? "json" : "human";
+  };
+  assertEquals(await started([]), "json");
+  assertEquals(await started([], { STREAM_SERVE_LOG_FORMAT: "human" }), "human");
+  const env = { STREAM_SERVE_LOG_FORMAT: "human" };
+  assertEquals(await started(["--log-format", "json"], env), "json");
+});
 
 either("config shows every option with its value and where it comes from", async () => {
   await using workspace = await configured(
@@ -162,16 +160,19 @@ test("a token that cannot be one says where it was found", async () => {
   }
 });
 
-test("a home that is none, as daemons have it, means no configuration and no saved token", async () => {
-  await using workspace = await Workspace.open();
-  await workspace.serve(quickest);
-  await writeFile(workspace.path("a.log"), "a\n");
-  // Deno itself does not start there.
-  const env = { HOME: "/dev/null", XDG_CONFIG_HOME: "", XDG_STATE_HOME: "" };
-  const { code, stderr } = await workspace.run(quickest, ["push", "a.log"], { env });
-  assertMatch(stderr, /^stream: this push cannot be resumed after it is killed: .+\n$/);
-  assertEquals(code, 0);
-});
+either(
+  "a home that is none, as daemons have it, means no configuration and no saved token",
+  async () => {
+    await using workspace = await Workspace.open();
+    await workspace.serve(quickest);
+    await writeFile(workspace.path("a.log"), "a\n");
+    // Deno itself does not start there.
+    const env = { HOME: "/dev/null", XDG_CONFIG_HOME: "", XDG_STATE_HOME: "" };
+    const { code, stderr } = await workspace.run(quickest, ["push", "a.log"], { env });
+    assertMatch(stderr, /^stream: this push cannot be resumed after it is killed: .+\n$/);
+    assertEquals(code, 0);
+  },
+);
 
 test("a user without a name and without HOME has no directories, and that is no error", () => {
   const none = [() => null, (): string => {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { assert, assertEquals, assertLess, assertMatch } from "@std/assert";
 import { listResources } from "../../mod.ts";
 import { placeOf, shardsOf } from "../../src/cluster/logs.ts";
+import { nodesOf as nodesThere } from "../../src/cluster/nodes.ts";
 import { logPath } from "../../src/storage/layout.ts";
 import { NatsStorage } from "../../src/storage/nats.ts";
 import { EngineCluster, freePorts, memoryDisk } from "../cluster/engine.ts";
@@ -288,15 +289,15 @@ for (const kind of kinds) {
   test(`${kind}: the duty of a node that ends is another one's`, async () => {
     await using cluster = await nodesOf([kind, quickest]);
     const { workspace, nodes: [a, b] } = cluster;
-    let duty: Node | undefined;
+    const engine = await (await ownEngine()).connect();
+    const isOnDuty = async (node: Node) => (await nodesThere(engine)).onDuty === nodeIdOf(node);
     // A node of an earlier test may have it yet.
-    while (duty === undefined) {
-      const { onDuty } = await stateOf(workspace);
-      duty = [a, b].find((node) => onDuty === nodeIdOf(node));
-    }
+    while (!await isOnDuty(a) && !await isOnDuty(b)) await sleep(20);
+    const [duty, rest] = await isOnDuty(a) ? [a, b] : [b, a];
     await duty.stop("SIGTERM");
-    const rest = duty === a ? b : a;
-    while ((await stateOf(workspace)).onDuty !== nodeIdOf(rest)) await sleep(100);
+    while (!await isOnDuty(rest)) await sleep(20);
+    assertEquals((await stateOf(workspace)).onDuty, nodeIdOf(rest));
+    await engine.close();
   });
 
   test(`${kind}: the status of a cluster shows members, streams and nodes`, async () => {

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { test } from "node:test";
 import { assert, assertEquals } from "@std/assert";
-import { Output, Workspace } from "../helpers/cli.ts";
+import { Output, quickest, Workspace } from "../helpers/cli.ts";
 import { servers } from "../helpers/step/transfer.ts";
 
 /** What `curl` prints, and how it ends. */
@@ -26,7 +26,7 @@ for (const kind of servers) {
   test(`curl reads lines, searches and hears events of a live log: server on ${kind}`, async () => {
     await using workspace = await Workspace.open();
     await workspace.serve(kind);
-    const { push, reference } = await workspace.push(kind, ["-", "--context", "run 1"]);
+    const { push, reference } = await workspace.push(quickest, ["-", "--context", "run 1"]);
     await push.write("one ERROR\ntwo\nthree error\nfo");
     const resource = `${workspace.server}/resources/${reference.split("/").at(-1)}`;
     const status = curl(`${resource}/events`);

@@ -80,7 +80,7 @@ for (const kind of kinds) {
       ["COMPLETED", { exitCode: 0, signal: null }],
     ]);
     const said = async (...args: string[]) => {
-      const { code, stdout, stderr } = await workspace.run(kind, args);
+      const { code, stdout, stderr } = await workspace.run(quickest, args);
       return [code, stdout + stderr] as const;
     };
     assertStringIncludes(
@@ -97,7 +97,7 @@ for (const kind of kinds) {
     const [code, text] = await said("wait", "--context", "c");
     assertEquals(code, 3);
     assertStringIncludes(text, "killed.log  ended by SIGKILL\n");
-    const shown = await workspace.terminal(kind, ["ls"], { env: { NO_COLOR: "1" } }).exit();
+    const shown = await workspace.terminal(quickest, ["ls"], { env: { NO_COLOR: "1" } }).exit();
     assertStringIncludes(shown.stdout, "failed.log  (ended with exit code 2)\r\n");
   });
 

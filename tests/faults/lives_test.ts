@@ -230,7 +230,7 @@ test("a deletion that waited for the catalog does not delete the next life of th
 
 test("follow --continue does not go on with another life of the id", async () => {
   await using workspace = await Workspace.open();
-  await workspace.serve(own);
+  await workspace.serveBeside();
   await upload(workspace.server, FIRST);
   const followed = await workspace.run(own, ["follow", ID, "-o", "copy"]);
   assertEquals(followed.code, 0, followed.stderr);

@@ -24,6 +24,7 @@ import {
   startServer,
   type TestServer,
 } from "../helpers/server.ts";
+import { uploaded } from "../helpers/seen.ts";
 import { temporaryDirectory } from "../helpers/temporary.ts";
 
 const SECRET = "what lies beside the data";
@@ -274,18 +275,14 @@ either(
     const server = await workspace.serve(quickest);
     await writeFile(workspace.path("a.log"), CONTENT);
     const before = (await filesIn(workspace.path("."))).filter((file) => !file.startsWith("data/"));
-    const pushes = await Promise.all(
-      NAMES.map((name) =>
-        workspace.run(quickest, ["push", "a.log", "--name", name, "--type", "a/b"])
-      ),
+    const references = await Promise.all(
+      NAMES.map((name) => uploaded(workspace, CONTENT, { name })),
     );
-    assertEquals(pushes.map(({ code }) => code), NAMES.map(() => 0));
     const listed: ResourceInfo[] = JSON.parse(
       (await workspace.run(quickest, ["ls", "--json"])).stdout,
     );
     assertEquals(listed.map(({ filename }) => filename).toSorted(), NAMES.toSorted());
 
-    const references = pushes.map(({ stdout }) => stdout.trim());
     const outputs = await Promise.all([
       ...[["ls"], ["ls", "--json"], ...references.map((reference) => ["status", reference])],
       ...[["status", references.at(-1)!, "--json"], ["follow", references[0], "-o", "out"]],

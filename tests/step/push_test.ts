@@ -14,7 +14,7 @@ import {
 import { StepUpload } from "../../src/client/upload/step_upload.ts";
 import { acceptOf } from "../../src/runtime/frames/handshake.ts";
 import { utf8 } from "../helpers/bytes.ts";
-import { own, Workspace } from "../helpers/cli.ts";
+import { pairs, Workspace } from "../helpers/cli.ts";
 import { within } from "../helpers/frames/connection.ts";
 import { lend } from "../helpers/lent.ts";
 import { isFailed, startServer, statusOf } from "../helpers/server.ts";
@@ -22,8 +22,8 @@ import { LOG, md5, StepClient } from "../helpers/step/client.ts";
 import { stepOnly } from "../helpers/step/server.ts";
 
 const step: PushOptions = { stepTransport: connectFrames };
-/** Which programs push; both runtimes take their turn, and the binary stands for what is installed. */
-const clients = own === "deno" ? ["deno", "bun"] as const : ["bun", "deno", "binary"] as const;
+/** Which programs push. */
+const clients = pairs.map(({ client }) => client);
 
 function javaServer(options: Partial<ServerOptions> = {}) {
   return startServer({ runtime: stepOnly(), ...options });

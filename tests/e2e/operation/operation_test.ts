@@ -1,9 +1,10 @@
 /** What docs/operation.md tells an operator to do, done. */
 import { cp, readFile, rename } from "node:fs/promises";
-import { test } from "node:test";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { own as kind, quickest, Workspace } from "../../helpers/cli.ts";
+import { eitherRuntime, own as kind, quickest, Workspace } from "../../helpers/cli.ts";
 import { uploaded } from "../../helpers/seen.ts";
+
+const test = eitherRuntime();
 
 const manual = await readFile(new URL("../../../docs/operation.md", import.meta.url), "utf8");
 
