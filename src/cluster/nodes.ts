@@ -28,8 +28,8 @@ export interface NodeInfo {
   version: string;
   /** HTTP base URL by which clients reach it, if they can. */
   address?: string;
-  /** When it started, in ms since 1970. */
-  startedAtMs: number;
+  /** For how long its process has run, in ms, as clocks of two machines differ; an earlier version does not say. */
+  upMs?: number;
   /** Uploads that it appends to. */
   uploads: number;
   /** Whether it takes new work, or hands over what it has. */

@@ -104,7 +104,6 @@ class OpenNode implements ClusterNode {
   readonly catalog: Catalog;
   readonly settings: ClusterNode["settings"];
   readonly #parts: NodeParts;
-  readonly #startedAtMs = Date.now();
   #membership: Membership | null = null;
   #tokens: TokenCopy | null = null;
   #state: "SERVING" | "DRAINING" = "SERVING";
@@ -143,7 +142,7 @@ class OpenNode implements ClusterNode {
     const info = () => ({
       ...given,
       version: VERSION,
-      startedAtMs: this.#startedAtMs,
+      upMs: performance.now(),
       uploads: uploads(),
       state: this.#state,
       lagMs: catalog.lagMs,

@@ -97,7 +97,6 @@ function membersOf(streams: readonly StreamInfo[]): MemberState[] {
 
 function linesOf(state: ClusterState): string[] {
   const { account, missingRights, members, streams, nodes, onDuty, disagreements } = state;
-  const nowMs = Date.now();
   const warnings = disagreements.map((line) => `nodes disagree on ${line}`);
   if (missingRights.length > 0) {
     warnings.push(`this account may not ${missingRights.join(", nor ")}: no node starts with it`);
@@ -122,11 +121,11 @@ function linesOf(state: ClusterState): string[] {
     "",
     ...table([
       ["NODE", "STATE", "VERSION", "UP", "UPLOADS", "BEHIND", "ADDRESS", ""],
-      ...nodes.map(({ id, state, version, startedAtMs, uploads, lagMs, address = "" }) => [
+      ...nodes.map(({ id, state, version, upMs, uploads, lagMs, address = "" }) => [
         id,
         state.toLowerCase(),
         version,
-        `${Math.round((nowMs - startedAtMs) / 1000)}s`,
+        upMs === undefined ? "" : `${Math.round(upMs / 1000)}s`,
         String(uploads),
         `${Math.round(lagMs)}ms`,
         address,
