@@ -1,12 +1,11 @@
 /** A short run of what `deno task bench:crash` does at length. */
+import { test } from "node:test";
 import { assertEquals, assertGreater, assertLess } from "@std/assert";
 import type { CrashOptions } from "../../bench/helpers/crash/run.ts";
 import { crashPushers } from "../../bench/helpers/crash/pushers.ts";
 import { crashServer } from "../../bench/helpers/crash/server.ts";
-import { eitherRuntime, own } from "../helpers/cli.ts";
+import { own } from "../helpers/cli.ts";
 import { type Chance, withChance } from "../helpers/random.ts";
-
-const test = eitherRuntime();
 
 const optionsOf = (chance: Chance, options: Partial<CrashOptions>): CrashOptions => ({
   kind: own,
