@@ -130,7 +130,7 @@ export function framesRuntime(options: FramesOptions = {}): FramesRuntime {
 const ON_DENO = "Deno" in globalThis;
 /** Means to send interim responses, by the request that is being answered. */
 const informers = new WeakMap<Request, Inform>();
-/** Answers that go from us to the socket without anybody between who might keep them. */
+/** Answers that go from us to the socket without anybody between who might keep them, or answer before they are made. */
 const answers = new WeakMap<Request, ServerResponse>();
 
 function written(request: Request): Promise<unknown> | null {

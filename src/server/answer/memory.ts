@@ -16,7 +16,7 @@ const idle: Uint8Array[] = [];
 
 /**
  * Memory for the content of an answer. That of a short one is used again when it was written: new memory costs a fault
- * a page, which on Deno was two thirds of what a range of 64 KiB took.
+ * a page, which on Deno was a fifth of what a range of 64 KiB took.
  * @param c The request.
  * @param runtime Knows when an answer was written.
  * @param byteCount Size of the content.
